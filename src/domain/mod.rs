@@ -1,0 +1,19 @@
+//! The field's words as types, and the rules that need nothing but their arguments.
+//!
+//! Everything else in the crate speaks in these types. Nothing here does I/O, reads a clock, parses a command line or
+//! knows that HTTP exists; where a rule needs the time, the time is an argument.
+
+pub mod event;
+pub mod id;
+pub mod presence;
+pub mod record;
+pub mod secret;
+pub mod time;
+pub mod token;
+pub mod user;
+
+pub use event::Event;
+pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
+pub use presence::{Change, Field, Presence};
+pub use secret::SecretString;
+pub use user::User;

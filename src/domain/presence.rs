@@ -1,0 +1,135 @@
+//! What presence is made of, and what counts as a change of it.
+//!
+//! The four fields are the ones that the service's documentation shows for a user: `online`, `invisible`, `status`,
+//! `last_active`. Values are kept as the service sent them; `None` means that it did not say. Who may see what is the
+//! server's business and not known here.
+
+use serde::{Deserialize, Serialize};
+
+/// The presence of one user, as last seen by one observer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Whether a visible connection of the user exists.
+    pub online: Option<bool>,
+    /// Whether the user hides; the service does not tell it to everybody.
+    pub invisible: Option<bool>,
+    /// The status text, a custom field by convention.
+    pub status: Option<String>,
+    /// When the user last connected (RFC 3339, as sent); refreshed every 15 minutes while connected, and not at
+    /// disconnect.
+    pub last_active: Option<String>,
+}
+
+/// A field of [`Presence`], by its name on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// `online`
+    Online,
+    /// `invisible`
+    Invisible,
+    /// `status`
+    Status,
+    /// `last_active`
+    LastActive,
+}
+
+impl Field {
+    /// All fields, in the order in which records list them.
+    pub const ALL: [Self; 4] = [
+        Self::Online,
+        Self::Invisible,
+        Self::Status,
+        Self::LastActive,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Invisible => "invisible",
+            Self::Status => "status",
+            Self::LastActive => "last_active",
+        }
+    }
+}
+
+/// Which fields moved between two observations of one user, and what they were before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The fields that differ, in the order of [`Field::ALL`].
+    pub changed: Vec<Field>,
+    /// The earlier observation. Only the changed fields of it are of interest.
+    pub previous: Presence,
+}
+
+impl Change {
+    /// Compares two observations of the same user.
+    ///
+    /// A field on which the later observation is silent (`None`) while the earlier one knew it is not a change: events
+    /// leave out `invisible`, and silence must not read as news. The exception is `status`, which has no other way to
+    /// be removed than to be absent from a complete user object; callers that hold a partial object use
+    /// [`Presence::merged`] first.
+    pub fn between(before: &Presence, after: &Presence) -> Self {
+        let mut changed = Vec::new();
+        if after.online.is_some() && before.online != after.online {
+            changed.push(Field::Online);
+        }
+        if after.invisible.is_some() && before.invisible != after.invisible {
+            changed.push(Field::Invisible);
+        }
+        if before.status != after.status {
+            changed.push(Field::Status);
+        }
+        if after.last_active.is_some() && before.last_active != after.last_active {
+            changed.push(Field::LastActive);
+        }
+        Self {
+            changed,
+            previous: before.clone(),
+        }
+    }
+
+    /// Whether nothing moved.
+    pub const fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+}
+
+impl Presence {
+    /// This observation, completed by an earlier one where it is silent on `online`, `invisible` or `last_active`.
+    #[must_use]
+    pub fn merged(mut self, earlier: &Self) -> Self {
+        self.online = self.online.or(earlier.online);
+        self.invisible = self.invisible.or(earlier.invisible);
+        if self.last_active.is_none() {
+            self.last_active.clone_from(&earlier.last_active);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_not_a_change_but_a_removed_status_is() {
+        let before = Presence {
+            online: Some(true),
+            invisible: Some(false),
+            status: Some("at lunch".into()),
+            last_active: Some("2026-01-01T00:00:00Z".into()),
+        };
+        let after = Presence {
+            online: Some(false),
+            ..Presence::default()
+        };
+        let change = Change::between(&before, &after);
+        assert_eq!(change.changed, [Field::Online, Field::Status]);
+        assert_eq!(change.previous.status.as_deref(), Some("at lunch"));
+        let merged = after.merged(&before);
+        assert_eq!(merged.invisible, Some(false));
+        assert_eq!(merged.last_active, before.last_active);
+    }
+}

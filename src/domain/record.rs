@@ -1,0 +1,152 @@
+//! The lines of a stream: what a watcher learns, before anybody decides how it looks.
+//!
+//! Events of the service keep their own shape; what this program says itself has its own types. How a record is
+//! written (NDJSON, a table row, a human line) is the output's business; the names and fields here are the contract
+//! that scripts rely on, and change by addition only.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::event::Event;
+use super::presence::Change;
+use super::user::User;
+
+/// Where the content of a record comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The WebSocket.
+    Ws,
+    /// An answer to a query.
+    Query,
+    /// The comparison of a fresh query with the last known state, after a gap.
+    Resync,
+    /// This program.
+    Local,
+}
+
+impl Source {
+    /// The word in the record.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Query => "query",
+            Self::Resync => "resync",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// One record, not yet numbered.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /// When this program received or made it.
+    pub received_at: DateTime<Utc>,
+    /// Where it comes from.
+    pub source: Source,
+    /// What it says.
+    pub body: Body<'a>,
+}
+
+/// What a record says.
+#[derive(Debug, Clone)]
+pub enum Body<'a> {
+    /// An event of the service, or one in its shape that a resync made.
+    Event {
+        /// The event.
+        event: Event<'a>,
+        /// How the user's presence moved, for events about a user whose earlier state is known.
+        change: Option<Change>,
+    },
+    /// `presence.snapshot`: the state of one subscribed user.
+    Snapshot(&'a User),
+    /// `connection.changed`: the link went down or came up.
+    ConnectionChanged(ConnectionChanged),
+    /// `connection.recovered`: all subscriptions stand again.
+    ConnectionRecovered,
+    /// `presence.gap`: an interval in which events may have been lost.
+    Gap(Gap),
+    /// `presence.coverage`: how many of the requested users are subscribed.
+    Coverage(Coverage),
+    /// `stream.end`: the last line.
+    End(End),
+}
+
+/// Fields of `connection.changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionChanged {
+    /// Whether the link is up now.
+    pub online: bool,
+    /// Why it changed, in a few words.
+    pub reason: String,
+    /// Which attempt since the link was last healthy; 0 for the first loss itself.
+    pub attempt: u32,
+}
+
+/// Fields of `presence.gap`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The last moment up to which the stream is known to be complete (RFC 3339).
+    pub from: String,
+    /// The moment from which it is complete again (RFC 3339).
+    pub to: String,
+    /// Ids of the users whose state differed afterwards; each follows as an event of source `resync`.
+    pub repaired: Vec<String>,
+    /// Why, in a few words.
+    pub note: String,
+}
+
+/// Fields of `presence.coverage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// How many users were asked for.
+    pub requested: usize,
+    /// How many of them are subscribed.
+    pub subscribed: usize,
+    /// Ids of the others.
+    pub missing: Vec<String>,
+}
+
+/// Fields of `stream.end`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// Why the stream ends: `count`, `timeout`, `idle`, `until`, `interrupted`, `terminated`, `lost`, `gap`,
+    /// `coverage`, `snapshot`.
+    pub reason: &'static str,
+    /// How many events were written, snapshots and our own records excluded.
+    pub events: u64,
+    /// How many gaps there were.
+    pub gaps: u64,
+    /// How often the link was made anew.
+    pub reconnects: u64,
+    /// The exit code that follows.
+    pub exit_code: u8,
+}
+
+impl Body<'_> {
+    /// The value of `type`.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Event { event, .. } => &event.kind,
+            Self::Snapshot(_) => "presence.snapshot",
+            Self::ConnectionChanged(_) => "connection.changed",
+            Self::ConnectionRecovered => "connection.recovered",
+            Self::Gap(_) => "presence.gap",
+            Self::Coverage(_) => "presence.coverage",
+            Self::End(_) => "stream.end",
+        }
+    }
+
+    /// The id of the user concerned.
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::Event { event, .. } => event.user.as_ref().map(|user| &*user.id),
+            Self::Snapshot(user) => Some(user.id()),
+            Self::ConnectionChanged(_)
+            | Self::ConnectionRecovered
+            | Self::Gap(_)
+            | Self::Coverage(_)
+            | Self::End(_) => None,
+        }
+    }
+}

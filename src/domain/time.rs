@@ -1,0 +1,79 @@
+//! Times and durations as people type them and as the service writes them.
+//!
+//! The service writes RFC 3339 with zero to nine fractional digits, and the odd numeric offset; people write RFC 3339,
+//! unix seconds, or a duration that means "ago". No clock is read here: what is relative takes `now`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// Reads a duration such as `250ms`, `10s`, `5m`, `1h30m` or `2d`.
+///
+/// # Errors
+///
+/// The text is not a duration; the message names it and gives examples.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    // A bare number is refused: 30 of what is a question that a script should not leave open.
+    humantime::parse_duration(text).map_err(|error| {
+        format!("`{text}` is not a duration ({error}); write 250ms, 10s, 5m, 1h30m or 2d")
+    })
+}
+
+/// Reads a time of the service or of a person: RFC 3339, unix seconds, or a duration meaning "ago".
+///
+/// # Errors
+///
+/// The text is none of these.
+pub fn parse_time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    if let Ok(seconds) = text.parse::<i64>()
+        && let Some(time) = DateTime::from_timestamp(seconds, 0)
+    {
+        return Ok(time);
+    }
+    let ago = parse_duration(text).map_err(|_| {
+        format!("`{text}` is not a time; write RFC 3339 (2026-01-31T08:00:00Z), unix seconds, or a duration ago (15m)")
+    })?;
+    TimeDelta::from_std(ago)
+        .ok()
+        .and_then(|ago| now.checked_sub_signed(ago))
+        .ok_or_else(|| format!("`{text}` ago is before the beginning of time"))
+}
+
+/// Writes a time as records carry it: RFC 3339, UTC, milliseconds.
+pub fn millis(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        assert!(parse_duration("30").is_err());
+        assert!(parse_duration("soon").unwrap_err().contains("`soon`"));
+    }
+
+    #[test]
+    fn times() {
+        let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
+        assert_eq!(
+            parse_time("999999", now).unwrap(),
+            now - TimeDelta::seconds(1)
+        );
+        assert_eq!(
+            parse_time("15m", now).unwrap(),
+            now - TimeDelta::minutes(15)
+        );
+        assert_eq!(
+            millis(parse_time("2026-01-31T10:00:00.123456+02:00", now).unwrap()),
+            "2026-01-31T08:00:00.123Z"
+        );
+        assert!(parse_time("yesterday", now).is_err());
+    }
+}
