@@ -1,1 +1,3 @@
+//! The `presencectl` program.
+
 fn main() {}

@@ -50,6 +50,10 @@ pub struct Record<'a> {
 
 /// What a record says.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the one that comes a million times; a box would be an allocation for each"
+)]
 pub enum Body<'a> {
     /// An event of the service, or one in its shape that a resync made.
     Event {
