@@ -176,6 +176,7 @@ fn code_of_api(error: &ApiError) -> Code {
         },
         ApiError::RateLimited { .. } => Code::RateLimited,
         ApiError::Unreadable { .. } => Code::Refused,
+        ApiError::Insecure { .. } => Code::Usage,
         ApiError::Transport { kind, .. } => match kind {
             TransportKind::Connect => Code::CannotConnect,
             TransportKind::Timeout => Code::TimedOut,
@@ -213,6 +214,7 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
         ApiError::Unreadable { .. } => {
             "check the address: --base-url or STREAM_CHAT_URL; a proxy may have answered"
         }
+        ApiError::Insecure { .. } => "write https:// in --base-url or STREAM_CHAT_URL",
         ApiError::Transport { .. } => {
             "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"
         }

@@ -1,8 +1,12 @@
 //! `/channels` and `/members`: query, create, watch, change.
 
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::client::Call;
+use crate::api::retry::Repeatable;
+use crate::api::wire::{ChannelList, Done, MemberList, null_as_default};
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 
@@ -26,7 +30,7 @@ pub struct ChannelState {
     /// The channel object, in the service's order.
     pub channel: Map<String, Value>,
     /// The members returned, which may be fewer than there are.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub members: Vec<Member>,
     /// The watchers, only when asked for.
     #[serde(default)]
@@ -48,6 +52,9 @@ pub struct GetOrCreate {
     pub watch: bool,
     /// Whether to subscribe `connection_id` to people of the channel (the service covers at most 10 a call).
     pub presence: bool,
+    /// Page of messages; `None` leaves the size to the service, which sends the newest ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Page>,
     /// Page of members, `{limit, offset}`; limit at most 300.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<Page>,
@@ -60,7 +67,7 @@ pub struct GetOrCreate {
 }
 
 /// A page by offset.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Page {
     /// How many.
     pub limit: u32,
@@ -137,8 +144,17 @@ impl Client {
         cid: &Cid,
         request: &GetOrCreate,
     ) -> Result<ChannelState, ApiError> {
-        let _ = (cid, request);
-        todo!()
+        let path = [
+            "channels",
+            cid.channel_type.as_str(),
+            cid.id.as_str(),
+            "query",
+        ];
+        let call = Call {
+            connection_id: request.connection_id.as_deref(),
+            ..Call::new("GetOrCreateChannel", Method::POST, &path)
+        };
+        self.send(&call, request).await
     }
 
     /// Reads a channel without creating it (`GET /channels/{type}/{id}`; 404 with code 16 where it is missing).
@@ -147,8 +163,9 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn get_channel(&self, cid: &Cid) -> Result<ChannelState, ApiError> {
-        let _ = cid;
-        todo!()
+        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
+        self.plain(&Call::new("GetChannel", Method::GET, &path))
+            .await
     }
 
     /// One page of channels.
@@ -160,8 +177,12 @@ impl Client {
         &self,
         query: &QueryChannels,
     ) -> Result<Vec<ChannelState>, ApiError> {
-        let _ = query;
-        todo!()
+        let call = Call {
+            connection_id: query.connection_id.as_deref(),
+            ..Call::new("QueryChannels", Method::POST, &["channels"])
+        };
+        let answer: ChannelList = self.send(&call, query).await?;
+        Ok(answer.channels)
     }
 
     /// One page of a channel's members.
@@ -170,8 +191,9 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn query_members(&self, query: &QueryMembers) -> Result<Vec<Member>, ApiError> {
-        let _ = query;
-        todo!()
+        let call = Call::new("QueryMembers", Method::GET, &["members"]);
+        let answer: MemberList = self.get(&call, query).await?;
+        Ok(answer.members)
     }
 
     /// Adds and removes members.
@@ -184,8 +206,9 @@ impl Client {
         cid: &Cid,
         request: &UpdateChannel,
     ) -> Result<ChannelState, ApiError> {
-        let _ = (cid, request);
-        todo!()
+        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
+        self.send(&Call::new("UpdateChannel", Method::POST, &path), request)
+            .await
     }
 
     /// Sets and removes fields of a channel, keeping the rest.
@@ -199,8 +222,33 @@ impl Client {
         set: &Map<String, Value>,
         unset: &[String],
     ) -> Result<ChannelState, ApiError> {
-        let _ = (cid, set, unset);
-        todo!()
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Map::is_empty")]
+            set: &'a Map<String, Value>,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            unset: &'a [String],
+        }
+        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
+        let call = Call::new("UpdateChannelPartial", Method::PATCH, &path);
+        self.send(&call, &Body { set, unset }).await
+    }
+
+    /// Deletes a channel. With `hard` it is gone for good, rather than marked as deleted.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn delete_channel(&self, cid: &Cid, hard: bool) -> Result<ChannelState, ApiError> {
+        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
+        let query = [("hard_delete", "true")];
+        // Repeated after it worked, it would answer that there is no such channel.
+        let call = Call {
+            repeatable: Repeatable::No,
+            query: if hard { &query } else { &[] },
+            ..Call::new("DeleteChannel", Method::DELETE, &path)
+        };
+        self.plain(&call).await
     }
 
     /// Stops watching a channel with a connection.
@@ -209,7 +257,17 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn stop_watching(&self, cid: &Cid, connection_id: &str) -> Result<(), ApiError> {
-        let _ = (cid, connection_id);
-        todo!()
+        let path = [
+            "channels",
+            cid.channel_type.as_str(),
+            cid.id.as_str(),
+            "stop-watching",
+        ];
+        let call = Call {
+            connection_id: Some(connection_id),
+            ..Call::new("StopWatchingChannel", Method::POST, &path)
+        };
+        let Done {} = self.send(&call, &Map::new()).await?;
+        Ok(())
     }
 }

@@ -1,11 +1,36 @@
 //! The one place that signs, sends, retries and decodes.
+//!
+//! A [`Client`] is credentials over a shared connection pool. Nothing is set up before the first call: a program that
+//! never calls pays for nothing, and one that speaks plain http to loopback never reads a certificate.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use url::Url;
+use bytes::Bytes;
+use chrono::Utc;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+use url::{Host, Url};
 
-use crate::api::ApiError;
+use crate::api::error::{ApiError, Refusal, TransportKind, beginning_of};
+use crate::api::limits::{self, RateLimit};
+use crate::api::retry::{Policy, Repeatable, Retry, RetryObserver, Trouble, in_a_line};
+use crate::api::tls;
+use crate::domain::token::{self, Claims};
 use crate::domain::{SecretString, UserId};
+
+/// What this program calls itself on the wire.
+pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION"));
+
+const STREAM_AUTH_TYPE: HeaderName = HeaderName::from_static("stream-auth-type");
+const STREAM_CLIENT: HeaderName = HeaderName::from_static("x-stream-client");
 
 /// How calls authenticate.
 #[derive(Debug, Clone)]
@@ -31,6 +56,30 @@ pub enum Auth {
     },
 }
 
+impl Auth {
+    /// Who is acting, unless it is the server.
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Server { .. } => None,
+            Self::Minted { user, .. } | Self::Token { user, .. } => Some(user),
+        }
+    }
+
+    /// The token to send, signed now where the secret is ours.
+    pub fn token(&self) -> SecretString {
+        match self {
+            Self::Server { secret } => {
+                SecretString::new(token::sign(secret.reveal(), &Claims::server()))
+            }
+            // Without `iat`: the service refuses a token from the future, and laptops and CI containers run ahead.
+            Self::Minted { user, secret } => {
+                SecretString::new(token::sign(secret.reveal(), &Claims::user(user.as_str())))
+            }
+            Self::Token { token, .. } => token.clone(),
+        }
+    }
+}
+
 /// What a client needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,33 +95,459 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How often a safe call is repeated; 0 for never.
     pub retries: u32,
+    /// Who is told about each repetition.
+    pub on_retry: RetryObserver,
 }
 
 /// A connection pool to the service with credentials. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     settings: Settings,
+    pool: Arc<Pool>,
+}
+
+/// What all clones share.
+#[derive(Default)]
+struct Pool {
+    http: OnceLock<reqwest::Client>,
+    limits: Mutex<HashMap<&'static str, (RateLimit, Instant)>>,
+}
+
+/// A call as an endpoint method describes it.
+pub(super) struct Call<'a> {
+    /// The endpoint's name for rate limits, as the service's own list spells it.
+    pub(super) endpoint: &'static str,
+    pub(super) method: Method,
+    /// Path segments, not yet encoded.
+    pub(super) path: &'a [&'a str],
+    pub(super) repeatable: Repeatable,
+    pub(super) connection_id: Option<&'a str>,
+    /// Further query parameters.
+    pub(super) query: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Call<'a> {
+    /// A call that may be repeated and needs neither connection nor further parameters.
+    pub(super) const fn new(endpoint: &'static str, method: Method, path: &'a [&'a str]) -> Self {
+        Self {
+            endpoint,
+            method,
+            path,
+            repeatable: Repeatable::Yes,
+            connection_id: None,
+            query: &[],
+        }
+    }
+}
+
+/// An answer nobody has looked into.
+#[derive(Debug, Clone)]
+pub struct RawAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, names in lower case, values as far as they are text.
+    pub headers: Vec<(String, String)>,
+    /// The body as received, decompressed.
+    pub body: Bytes,
+    request: String,
+    wait: Option<Duration>,
+}
+
+impl RawAnswer {
+    /// The error that this answer is, if it is one.
+    pub fn error(&self) -> Option<ApiError> {
+        if (200..300).contains(&self.status) {
+            return None;
+        }
+        let refusal = Refusal::read(&self.body, self.status);
+        Some(match (refusal, self.status) {
+            (Some(refusal), status) if status == 429 || refusal.code == 9 => {
+                ApiError::RateLimited {
+                    refusal,
+                    retry_after: self.wait,
+                }
+            }
+            (Some(refusal), _) => ApiError::Refused(refusal),
+            // Rate limits by address are kept by machines in front of the service, which answer in their own words.
+            (None, 429) => ApiError::RateLimited {
+                refusal: Refusal {
+                    code: 9,
+                    status: 429,
+                    message: beginning_of(&self.body),
+                    ..Refusal::default()
+                },
+                retry_after: self.wait,
+            },
+            (None, status) => ApiError::Unreadable {
+                status,
+                request: self.request.clone(),
+                start: beginning_of(&self.body),
+            },
+        })
+    }
+
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.body).map_err(|_| ApiError::Unreadable {
+            status: self.status,
+            request: self.request.clone(),
+            start: beginning_of(&self.body),
+        })
+    }
 }
 
 impl Client {
-    /// Sets up a client; nothing is sent yet.
+    /// Sets up a client; nothing is sent yet, and nothing is built that only sending needs.
     ///
     /// # Errors
     ///
-    /// TLS could not be set up.
+    /// [`ApiError::Insecure`] where credentials would travel in clear text over a network.
     pub fn new(settings: Settings) -> Result<Self, ApiError> {
-        Ok(Self { settings })
+        if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
+            return Err(ApiError::Insecure {
+                to: settings.base_url.origin().ascii_serialization(),
+            });
+        }
+        Ok(Self {
+            settings,
+            pool: Arc::default(),
+        })
     }
 
-    /// The same connection pool, acting as a user. With a server's credentials, the user's token is signed here.
+    /// The same connection pool, acting as a user.
+    ///
+    /// With the secret at hand the user's token is signed here. A token that somebody else signed cannot be exchanged,
+    /// so a client that has nothing else goes on acting as its own user.
     #[must_use]
     pub fn acting_as(&self, user: &UserId) -> Self {
-        let _ = user;
-        self.clone()
+        let mut client = self.clone();
+        if let Auth::Server { secret } | Auth::Minted { secret, .. } = &self.settings.auth {
+            client.settings.auth = Auth::Minted {
+                user: user.clone(),
+                secret: secret.clone(),
+            };
+        }
+        client
     }
 
     /// What the client was made with.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The budget of an endpoint by the service's name for it (`QueryUsers`, `UpdateUsersPartial`, …), as the last
+    /// answer told it: with the end of its window counted from now.
+    pub fn rate_limit(&self, endpoint: &str) -> Option<RateLimit> {
+        let limits = self
+            .pool
+            .limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        limits.get(endpoint).map(|(limit, at)| RateLimit {
+            reset_in: limit.reset_in.saturating_sub(at.elapsed()),
+            ..*limit
+        })
+    }
+
+    /// Sends any request and hands back whatever was answered, refusals included.
+    ///
+    /// `path` is relative to the service's address and may be written with or without its leading slash.
+    ///
+    /// # Errors
+    ///
+    /// Only where there is no answer: [`ApiError::Transport`].
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<RawAnswer, ApiError> {
+        let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| {
+            ApiError::Refused(Refusal {
+                code: 4,
+                status: 400,
+                message: format!("`{method}` is not an HTTP method"),
+                ..Refusal::default()
+            })
+        })?;
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let call = Call {
+            repeatable: if method.is_idempotent() {
+                Repeatable::Yes
+            } else {
+                Repeatable::No
+            },
+            query,
+            ..Call::new("Raw", method, &segments)
+        };
+        let body = body.map(encode);
+        self.answer(&call, body).await
+    }
+
+    /// Sends a call whose payload travels in the query, and decodes the answer.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        payload: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        let payload = serde_json::to_string(payload)
+            .expect("request types have string keys and nothing that cannot be serialized");
+        let mut query = call.query.to_vec();
+        query.push(("payload", &payload));
+        let call = Call {
+            query: &query,
+            method: call.method.clone(),
+            ..*call
+        };
+        self.decoded(&call, None).await
+    }
+
+    /// Sends a call with a body, and decodes the answer. Where there is nothing to say, the body is `{}`: the service
+    /// wants one.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        body: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        self.decoded(call, Some(encode(body))).await
+    }
+
+    /// Sends a call without body or payload, and decodes the answer.
+    pub(super) async fn plain<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ApiError> {
+        self.decoded(call, None).await
+    }
+
+    async fn decoded<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        body: Option<Bytes>,
+    ) -> Result<T, ApiError> {
+        let answer = self.answer(call, body).await?;
+        match answer.error() {
+            Some(error) => Err(error),
+            None => answer.decode(),
+        }
+    }
+
+    /// The send loop: the only place that repeats, and the only one that waits.
+    async fn answer(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
+        let policy = Policy {
+            retries: self.settings.retries,
+            total: self.settings.timeout,
+        };
+        let start = Instant::now();
+        let mut past = 0;
+        loop {
+            let left = self.settings.timeout.saturating_sub(start.elapsed());
+            let result = tokio::time::timeout(left, self.once(call, body.clone()))
+                .await
+                .unwrap_or_else(|elapsed| Err(self.transport(TransportKind::Timeout, elapsed)));
+            let Some(trouble) = trouble_of(&result) else {
+                return result;
+            };
+            let Some(wait) = policy.wait(trouble, call.repeatable, past, start.elapsed()) else {
+                return result;
+            };
+            past += 1;
+            self.settings.on_retry.tell(&Retry {
+                request: describe(call),
+                attempt: past,
+                of: policy.retries,
+                wait,
+                why: match &result {
+                    Ok(answer) => answer
+                        .error()
+                        .map_or_else(String::new, |error| error.to_string()),
+                    Err(error) => in_a_line(error),
+                },
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
+        let mut request = self
+            .http()?
+            .request(call.method.clone(), self.url(call))
+            .headers(self.headers());
+        if let Some(body) = body {
+            request = request
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .body(body);
+        }
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        let status = response.status().as_u16();
+        let now = Utc::now();
+        if let Some(limit) = RateLimit::of(response.headers(), now) {
+            self.pool
+                .limits
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(call.endpoint, (limit, Instant::now()));
+        }
+        let wait = limits::wait_asked(response.headers(), now);
+        // Only a plumbing command looks at headers; nobody else pays for copying them.
+        let headers = if call.endpoint == "Raw" {
+            texts(response.headers())
+        } else {
+            Vec::new()
+        };
+        let body = response.bytes().await.map_err(|error| self.broken(error))?;
+        Ok(RawAnswer {
+            status,
+            headers,
+            body,
+            request: describe(call),
+            wait,
+        })
+    }
+
+    /// The connection pool, built at the first call.
+    pub(super) fn http(&self) -> Result<&reqwest::Client, ApiError> {
+        if let Some(http) = self.pool.http.get() {
+            return Ok(http);
+        }
+        let base = &self.settings.base_url;
+        let tls = if base.scheme() == "https" {
+            tls::system_roots(&self.peer())?
+        } else {
+            tls::no_roots()
+        };
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(self.settings.connect_timeout)
+            // The service does not redirect, and whoever does is not to be told a token.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(base) {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
+        Ok(self.pool.http.get_or_init(|| http))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(3);
+        // A token with bytes that no header takes is a token that nobody signed; the service says so in its words.
+        if let Ok(mut value) = HeaderValue::from_str(self.settings.auth.token().reveal()) {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        headers.insert(STREAM_AUTH_TYPE, HeaderValue::from_static("jwt"));
+        headers.insert(STREAM_CLIENT, HeaderValue::from_static(CLIENT_NAME));
+        headers
+    }
+
+    /// The address of a call, with everything that every call carries.
+    fn url(&self, call: &Call<'_>) -> Url {
+        let mut url = self.settings.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(call.path);
+        }
+        let mut query = url.query_pairs_mut();
+        query.append_pair("api_key", &self.settings.api_key);
+        if let Some(user) = self.settings.auth.user() {
+            query.append_pair("user_id", user.as_str());
+        }
+        if let Some(id) = call.connection_id {
+            query.append_pair("connection_id", id);
+        }
+        query.extend_pairs(call.query);
+        drop(query);
+        url
+    }
+
+    /// Where this client speaks to, as `host:port`.
+    pub(super) fn peer(&self) -> String {
+        let base = &self.settings.base_url;
+        let host = base.host_str().unwrap_or_default();
+        match base.port_or_known_default() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    fn broken(&self, error: reqwest::Error) -> ApiError {
+        let kind = if error.is_connect() {
+            TransportKind::Connect
+        } else if error.is_timeout() {
+            TransportKind::Timeout
+        } else {
+            TransportKind::Broken
+        };
+        // The address holds the key and what was asked; the message needs neither.
+        self.transport(kind, error.without_url())
+    }
+
+    pub(super) fn transport(
+        &self,
+        kind: TransportKind,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> ApiError {
+        ApiError::Transport {
+            kind,
+            to: self.peer(),
+            source: Box::new(source),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether an address is this very machine, so that nothing sent to it passes a network.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+fn encode(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body)
+        .expect("request types have string keys and nothing that cannot be serialized")
+        .into()
+}
+
+fn describe(call: &Call<'_>) -> String {
+    format!("{} /{}", call.method, call.path.join("/"))
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+/// What may make a result worth another attempt.
+fn trouble_of(result: &Result<RawAnswer, ApiError>) -> Option<Trouble> {
+    match result {
+        Ok(answer) if (200..300).contains(&answer.status) => None,
+        Ok(answer) => Some(Trouble::Status {
+            status: answer.status,
+            wait: answer.wait,
+            unrecoverable: Refusal::read(&answer.body, answer.status)
+                .is_some_and(|refusal| refusal.unrecoverable),
+        }),
+        Err(ApiError::Transport { kind, .. }) => match kind {
+            TransportKind::Connect => Some(Trouble::NotSent),
+            TransportKind::Broken => Some(Trouble::Broken),
+            TransportKind::Timeout => None,
+        },
+        Err(
+            ApiError::Refused(_)
+            | ApiError::RateLimited { .. }
+            | ApiError::Unreadable { .. }
+            | ApiError::Insecure { .. },
+        ) => None,
     }
 }

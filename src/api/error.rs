@@ -5,25 +5,87 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// A refusal in the service's own words, from an error body or a `connection.error` frame.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// The service's error code; 4 is invalid input, 9 rate limited, 16 not found, 17 not allowed, 40 token expired.
     pub code: i32,
     /// The HTTP status, which the body repeats.
-    #[serde(rename = "StatusCode", default)]
+    #[serde(rename = "StatusCode")]
     pub status: u16,
     /// The service's message.
-    #[serde(default)]
     pub message: String,
     /// Messages per field, for validation errors.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exception_fields: BTreeMap<String, String>,
     /// Whether the service says that repeating is useless.
-    #[serde(default)]
     pub unrecoverable: bool,
+}
+
+impl Refusal {
+    /// Reads an error body, or the `error` of a `connection.error`. `None` when it is not one: it has no `code`.
+    ///
+    /// The other keys vary between the service's parts in presence and type, so none of them can spoil the reading;
+    /// `status` stands in where the body does not repeat it.
+    pub fn read(body: &[u8], status: u16) -> Option<Self> {
+        let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        Some(Self {
+            code: i32::try_from(body.get("code")?.as_i64()?).ok()?,
+            status: body
+                .get("StatusCode")
+                .and_then(Value::as_u64)
+                .and_then(|status| u16::try_from(status).ok())
+                .unwrap_or(status),
+            message: body.get("message").map(text_of).unwrap_or_default(),
+            exception_fields: body
+                .get("exception_fields")
+                .and_then(Value::as_object)
+                .map(|fields| {
+                    fields
+                        .iter()
+                        .map(|(field, why)| (field.clone(), text_of(why)))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            unrecoverable: body.get("unrecoverable") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The first bytes of a body that nobody can read, made safe to show.
+pub(super) fn beginning_of(body: &[u8]) -> String {
+    const SHOWN: usize = 120;
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    let mut shown = harmless(&text.chars().take(SHOWN).collect::<String>());
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Text of a server with everything escaped that could move a cursor or turn the direction of writing. Quotes stay:
+/// the service's messages are full of them.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || c.is_control() || c == char::REPLACEMENT_CHARACTER {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Which part of reaching the service failed.
@@ -67,6 +129,11 @@ pub enum ApiError {
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Credentials would travel in clear text over a network, so nothing was sent.
+    Insecure {
+        /// Where to, as `scheme://host:port`.
+        to: String,
+    },
 }
 
 impl ApiError {
@@ -74,7 +141,7 @@ impl ApiError {
     pub const fn api_code(&self) -> Option<i32> {
         match self {
             Self::Refused(refusal) | Self::RateLimited { refusal, .. } => Some(refusal.code),
-            Self::Unreadable { .. } | Self::Transport { .. } => None,
+            Self::Unreadable { .. } | Self::Transport { .. } | Self::Insecure { .. } => None,
         }
     }
 }
@@ -88,11 +155,11 @@ impl fmt::Display for ApiError {
                     "the API refused (HTTP {}, code {}): {}",
                     refusal.status,
                     refusal.code,
-                    refusal.message.escape_debug()
+                    harmless(&refusal.message)
                 )?;
                 for (field, why) in &refusal.exception_fields {
                     if !refusal.message.contains(why.as_str()) {
-                        write!(f, "; {}: {}", field.escape_debug(), why.escape_debug())?;
+                        write!(f, "; {}: {}", harmless(field), harmless(why))?;
                     }
                 }
                 Ok(())
@@ -101,7 +168,7 @@ impl fmt::Display for ApiError {
                 f,
                 "rate limited (code {}): {}",
                 refusal.code,
-                refusal.message.escape_debug()
+                harmless(&refusal.message)
             ),
             Self::Unreadable {
                 status,
@@ -109,13 +176,17 @@ impl fmt::Display for ApiError {
                 start,
             } => write!(
                 f,
-                "the answer to {request} (HTTP {status}) is not JSON of the API; it starts with `{start}`"
+                "the answer to {request} (HTTP {status}) is not what the API speaks; it starts with `{start}`"
             ),
             Self::Transport { kind, to, .. } => match kind {
                 TransportKind::Connect => write!(f, "cannot connect to {to}"),
                 TransportKind::Timeout => write!(f, "no answer from {to} in time"),
                 TransportKind::Broken => write!(f, "the connection to {to} broke"),
             },
+            Self::Insecure { to } => write!(
+                f,
+                "not sending credentials to {to}: it is neither https nor this machine"
+            ),
         }
     }
 }
@@ -124,7 +195,65 @@ impl Error for ApiError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Transport { source, .. } => Some(source.as_ref()),
-            Self::Refused(_) | Self::RateLimited { .. } | Self::Unreadable { .. } => None,
+            Self::Refused(_)
+            | Self::RateLimited { .. }
+            | Self::Unreadable { .. }
+            | Self::Insecure { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_is_read_whole() {
+        let body = br#"{"code":4,"message":"UpdateUsers failed with error: \"users[a].online is a reserved field\"",
+            "exception_fields":{"users[a].online":"users[a].online is a reserved field"},
+            "StatusCode":400,"duration":"0.00ms","more_info":"https://x","details":{"any":[1]}}"#;
+        let refusal = Refusal::read(body, 500).unwrap();
+        assert_eq!(refusal.code, 4);
+        assert_eq!(refusal.status, 400);
+        assert_eq!(
+            refusal.exception_fields["users[a].online"],
+            "users[a].online is a reserved field"
+        );
+        assert_eq!(
+            ApiError::Refused(refusal).to_string(),
+            r#"the API refused (HTTP 400, code 4): UpdateUsers failed with error: "users[a].online is a reserved field""#
+        );
+    }
+
+    #[test]
+    fn odd_keys_do_not_spoil_the_reading() {
+        let body =
+            br#"{"code":-1,"message":null,"exception_fields":{"a":{"b":1}},"unrecoverable":true}"#;
+        let refusal = Refusal::read(body, 500).unwrap();
+        assert_eq!((refusal.code, refusal.status), (-1, 500));
+        assert_eq!(refusal.exception_fields["a"], r#"{"b":1}"#);
+        assert!(refusal.unrecoverable);
+    }
+
+    #[test]
+    fn what_is_no_error_body_is_none() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"code":"4"}"#,
+            r#"{"message":"x"}"#,
+        ] {
+            assert_eq!(Refusal::read(body.as_bytes(), 502), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn unreadable_bodies_are_shown_harmless_and_short() {
+        assert_eq!(beginning_of(b"  \x1b[31mred\n "), "\\u{1b}[31mred");
+        let long = beginning_of("x".repeat(5000).as_bytes());
+        assert_eq!(long.chars().count(), 121);
+        assert_eq!(beginning_of(b"\xff\xfe"), r"\u{fffd}\u{fffd}");
     }
 }

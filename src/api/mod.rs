@@ -6,9 +6,19 @@
 pub mod channels;
 pub mod client;
 pub mod error;
+pub mod limits;
+pub mod page;
+pub mod retry;
+mod tls;
 pub mod users;
+mod wire;
 
-pub use channels::{ChannelState, GetOrCreate, Member, QueryChannels, QueryMembers, UpdateChannel};
-pub use client::{Auth, Client, Settings};
+pub use channels::{
+    ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
+};
+pub use client::{Auth, Client, RawAnswer, Settings, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
-pub use users::{QueryUsers, Sort, UserPatch};
+pub use limits::RateLimit;
+pub use page::{ChannelPages, MemberPages, UserPages};
+pub use retry::{Retry, RetryObserver};
+pub use users::{DeleteUser, QueryUsers, Sort, UserPatch};

@@ -1,8 +1,14 @@
 //! `/users`: query, create, change, deactivate, delete.
 
+use std::collections::BTreeMap;
+
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api::client::Call;
+use crate::api::retry::Repeatable;
+use crate::api::wire::{OneUser, UserList, UserMap};
 use crate::api::{ApiError, Client};
 use crate::domain::{User, UserId};
 
@@ -48,6 +54,17 @@ pub struct UserPatch {
     pub unset: Vec<String>,
 }
 
+/// What goes with a deleted user.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeleteUser {
+    /// Whether the user is removed for good, rather than marked as deleted.
+    pub hard: bool,
+    /// Whether the user's messages are marked as deleted.
+    pub mark_messages_deleted: bool,
+    /// Whether one-to-one conversations go too.
+    pub delete_conversations: bool,
+}
+
 impl Client {
     /// One page of users.
     ///
@@ -55,8 +72,12 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn query_users(&self, query: &QueryUsers) -> Result<Vec<User>, ApiError> {
-        let _ = query;
-        todo!()
+        let call = Call {
+            connection_id: query.connection_id.as_deref(),
+            ..Call::new("QueryUsers", Method::GET, &["users"])
+        };
+        let answer: UserList = self.get(&call, query).await?;
+        Ok(answer.users)
     }
 
     /// Creates users or replaces the data of existing ones; at most 100, all or none.
@@ -65,8 +86,22 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn upsert_users(&self, users: &[Map<String, Value>]) -> Result<Vec<User>, ApiError> {
-        let _ = users;
-        todo!()
+        #[derive(Serialize)]
+        struct Body<'a> {
+            users: BTreeMap<&'a str, &'a Map<String, Value>>,
+        }
+        let body = Body {
+            users: users
+                .iter()
+                .map(|user| {
+                    let id = user.get("id").and_then(Value::as_str).unwrap_or_default();
+                    (id, user)
+                })
+                .collect(),
+        };
+        let call = Call::new("UpdateUsers", Method::POST, &["users"]);
+        let answer: UserMap = self.send(&call, &body).await?;
+        Ok(answer.into_users())
     }
 
     /// Changes users, keeping what is not named; at most 100, all or none.
@@ -75,7 +110,84 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn patch_users(&self, patches: &[UserPatch]) -> Result<Vec<User>, ApiError> {
-        let _ = patches;
-        todo!()
+        #[derive(Serialize)]
+        struct Body<'a> {
+            users: &'a [UserPatch],
+        }
+        let call = Call::new("UpdateUsersPartial", Method::PATCH, &["users"]);
+        let answer: UserMap = self.send(&call, &Body { users: patches }).await?;
+        Ok(answer.into_users())
+    }
+
+    /// Deletes a user. The answer is the user as he was, where the service shows him.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn delete_user(
+        &self,
+        id: &UserId,
+        how: DeleteUser,
+    ) -> Result<Option<User>, ApiError> {
+        let flags = [
+            ("hard_delete", how.hard),
+            ("mark_messages_deleted", how.mark_messages_deleted),
+            ("delete_conversation_channels", how.delete_conversations),
+        ];
+        let query: Vec<_> = flags
+            .into_iter()
+            .filter_map(|(name, on)| on.then_some((name, "true")))
+            .collect();
+        // Repeated after it worked, it would answer that there is no such user.
+        let path = ["users", id.as_str()];
+        let call = Call {
+            repeatable: Repeatable::No,
+            query: &query,
+            ..Call::new("DeleteUser", Method::DELETE, &path)
+        };
+        let answer: OneUser = self.plain(&call).await?;
+        Ok(answer.user)
+    }
+
+    /// Deactivates a user: he stays, and cannot connect.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn deactivate_user(
+        &self,
+        id: &UserId,
+        mark_messages_deleted: bool,
+    ) -> Result<Option<User>, ApiError> {
+        #[derive(Serialize)]
+        struct Body {
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            mark_messages_deleted: bool,
+        }
+        let body = Body {
+            mark_messages_deleted,
+        };
+        let path = ["users", id.as_str(), "deactivate"];
+        let call = Call {
+            repeatable: Repeatable::No,
+            ..Call::new("DeactivateUser", Method::POST, &path)
+        };
+        let answer: OneUser = self.send(&call, &body).await?;
+        Ok(answer.user)
+    }
+
+    /// Reactivates a deactivated user.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn reactivate_user(&self, id: &UserId) -> Result<Option<User>, ApiError> {
+        let path = ["users", id.as_str(), "reactivate"];
+        let call = Call {
+            repeatable: Repeatable::No,
+            ..Call::new("ReactivateUser", Method::POST, &path)
+        };
+        let answer: OneUser = self.send(&call, &Map::new()).await?;
+        Ok(answer.user)
     }
 }

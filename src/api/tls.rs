@@ -1,0 +1,58 @@
+//! TLS set-up: the one decision about certificate roots.
+//!
+//! Reading the system's roots is the dearest thing a one-shot command can do, so it happens for `https` alone, and
+//! there once per process. What is encrypted, and for whom, is not known here.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::api::{ApiError, TransportKind};
+
+/// A configuration that trusts the system's certificate roots.
+///
+/// # Errors
+///
+/// The system has no roots, or they cannot be read.
+pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(config(roots.clone()));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A system may hold certificates that nobody can use; one usable root is enough to try.
+    let _ = roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(
+            || {
+                "the system has no certificate roots; SSL_CERT_FILE can name a file of them"
+                    .to_owned()
+            },
+            ToString::to_string,
+        );
+        return Err(ApiError::Transport {
+            kind: TransportKind::Connect,
+            to: to.to_owned(),
+            source: io::Error::new(io::ErrorKind::NotFound, why).into(),
+        });
+    }
+    Ok(config(ROOTS.get_or_init(|| roots).clone()))
+}
+
+/// A configuration that trusts nobody, for plain http: it satisfies the HTTP library and reads nothing.
+pub(super) fn no_roots() -> ClientConfig {
+    config(RootCertStore::empty())
+}
+
+fn config(roots: RootCertStore) -> ClientConfig {
+    let mut config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the ring provider supports the default protocol versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
