@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::presence::Presence;
@@ -48,6 +49,9 @@ pub struct Event<'a> {
     pub user: Option<EventUser<'a>>,
     /// The `error` object of a `connection.error`, as JSON text.
     pub error: Option<&'a str>,
+    /// Whether the object has a field of a name that records add: `seq`, `received_at`, `source`, `changed`,
+    /// `previous`, `shadowed`. Custom events may; a record must not have a name twice.
+    pub clashes: bool,
 }
 
 /// The `user` of an event.
@@ -100,20 +104,49 @@ struct Head<'a> {
     user: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    #[serde(default)]
+    seq: Present,
+    #[serde(default)]
+    received_at: Present,
+    #[serde(default)]
+    source: Present,
+    #[serde(default)]
+    changed: Present,
+    #[serde(default)]
+    previous: Present,
+    #[serde(default)]
+    shadowed: Present,
+}
+
+/// Whether a field is there, whatever its value.
+#[derive(Default)]
+struct Present(bool);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
 }
 
 #[derive(Deserialize)]
 struct UserHead<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     online: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     invisible: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     last_active: Option<&'a RawValue>,
+}
+
+/// A field that is there, `null` included, which an `Option` alone would take for absent.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Event<'a> {
@@ -132,6 +165,12 @@ impl<'a> Event<'a> {
             created_at: head.created_at,
             user: head.user.and_then(|user| EventUser::parse(user.get())),
             error: head.error.map(RawValue::get),
+            clashes: head.seq.0
+                || head.received_at.0
+                || head.source.0
+                || head.changed.0
+                || head.previous.0
+                || head.shadowed.0,
         })
     }
 
@@ -216,6 +255,25 @@ mod tests {
         assert!(!user.missing.status, "but the field is there");
         assert!(user.missing.invisible);
         assert!(matches!(user.last_active, Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_null_is_there() {
+        let user = EventUser::parse(r#"{"id":"a","status":null,"online":null}"#).unwrap();
+        assert_eq!((user.status.clone(), user.online), (None, None));
+        assert!(!user.missing.status && !user.missing.online && user.missing.invisible);
+    }
+
+    #[test]
+    fn fields_that_records_add_are_noticed() {
+        let clashes = |raw| Event::parse(raw).unwrap().clashes;
+        assert!(clashes(r#"{"type":"deploy","source":null}"#));
+        assert!(clashes(
+            r#"{"received_at":"2026-01-01T00:00:00Z","type":"x"}"#
+        ));
+        assert!(!clashes(
+            r#"{"type":"x","user":{"id":"a","source":"b"},"text":"seq"}"#
+        ));
     }
 
     #[test]
