@@ -2,3 +2,6 @@
 //!
 //! Knows the domain and nothing of the network. stdout carries records and nothing else; what is said beside them goes
 //! to stderr.
+pub mod expr;
+pub mod text;
+pub mod when;

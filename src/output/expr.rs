@@ -1,0 +1,414 @@
+//! jq expressions over records: `--jq`, `--where`, `--until`, `wait --for`.
+//!
+//! The language is jq's, by the `jaq` crates, compiled once. An expression sees the record that it is given and nothing
+//! else: what would read files, environment, standard input or time zones, write to stderr or end the process is not
+//! there. Results are made one at a time as they are asked for, so that a condition costs its first result and not all.
+
+use std::fmt;
+
+use jaq_core::data::JustLut;
+use jaq_core::load::{self, Arena, File, Loader};
+use jaq_core::{Ctx, Vars, compile, unwrap_valr};
+use jaq_json::{Num, Val, read, write};
+
+use super::text;
+use crate::exit::{Code, Failure};
+
+type Data = JustLut<Val>;
+
+/// The deepest nesting that is evaluated. The interpreter recurses, and a hostile event must not exhaust the stack.
+const MAX_DEPTH: usize = 128;
+
+/// What expressions do without: the world outside the record.
+const WITHHELD: [&str; 10] = [
+    "env",
+    "halt",
+    "halt_error",
+    "debug",
+    "debug_empty",
+    "stderr",
+    "stderr_empty",
+    "localtime",
+    "strflocaltime",
+    "input",
+];
+
+/// A compiled jq expression.
+pub struct Expr {
+    source: String,
+    filter: jaq_core::Filter<Data>,
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expr").field(&self.source).finish()
+    }
+}
+
+/// Why an expression has no result for a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvalError(String);
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EvalError {}
+
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Self {
+        Self::new(Code::Usage, error.0).hinted(
+            "try the expression on one record first: presencectl query-users -n 1 --jq EXPR",
+        )
+    }
+}
+
+impl Expr {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    ///
+    /// The expression does not compile; exit code 2, and the message shows the place.
+    pub fn compile(source: &str) -> Result<Self, Failure> {
+        let allowed = |name: &str| !WITHHELD.contains(&name);
+        let defs = jaq_core::defs()
+            .chain(jaq_std::defs())
+            .chain(jaq_json::defs())
+            .filter(|def| allowed(def.name));
+        let funs = jaq_core::funs::<Data>()
+            .chain(jaq_std::funs())
+            .chain(jaq_json::funs())
+            .filter(|(name, ..)| allowed(name));
+        let arena = Arena::default();
+        let program = File {
+            code: source,
+            path: (),
+        };
+        let modules = Loader::new(defs)
+            .load(&arena, program)
+            .map_err(|errors| refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e))))?;
+        load::import(&modules, |_| Err(String::new()))
+            .map_err(|errors| refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e))))?;
+        let filter = jaq_core::Compiler::default()
+            .with_funs(funs)
+            .compile(modules)
+            .map_err(|errors| {
+                let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
+                refusal(
+                    source,
+                    first.map(|(name, kind)| (undefined(name, &kind), name)),
+                )
+            })?;
+        Ok(Self {
+            source: source.to_owned(),
+            filter,
+        })
+    }
+
+    /// The expression as written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The results for a JSON text, each as one line of JSON, made as they are asked for. The first error is the last
+    /// item of interest: what follows it is undefined.
+    pub fn results(&self, json: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, EvalError>> {
+        self.values(json).map(|value| {
+            let mut line = Vec::new();
+            let value = representable(value?);
+            write::write(&mut line, &write::Pp::default(), 0, &value)
+                .expect("writing to memory does not fail");
+            Ok(line)
+        })
+    }
+
+    /// Whether the first result for a JSON text is neither `false` nor `null`. No result is false.
+    ///
+    /// # Errors
+    ///
+    /// The first result is an error, such as `startswith` on a field that is no text.
+    pub fn is_true(&self, json: &[u8]) -> Result<bool, EvalError> {
+        match self.values(json).next() {
+            None => Ok(false),
+            Some(value) => Ok(!matches!(value?, Val::Null | Val::Bool(false))),
+        }
+    }
+
+    fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
+        let (input, error) = match parse(json) {
+            Ok(input) => (Some(input), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let results = input.into_iter().flat_map(|input| {
+            let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
+            self.filter
+                .id
+                .run((context, input))
+                .map(|result| unwrap_valr(result).map_err(|error| self.failed(&error)))
+        });
+        error.into_iter().chain(results)
+    }
+
+    fn failed(&self, error: &jaq_json::Error) -> EvalError {
+        // The library quotes the offending value whole.
+        let error = error.to_string();
+        EvalError(format!(
+            "`{}` fails on a record: {}",
+            text::visible(&self.source),
+            text::cut(&text::visible(&error), 160)
+        ))
+    }
+}
+
+fn parse(json: &[u8]) -> Result<Val, EvalError> {
+    if is_deep(json) {
+        return Err(EvalError(format!(
+            "the record is nested more than {MAX_DEPTH} levels deep"
+        )));
+    }
+    read::parse_single(json).map_err(|error| EvalError(format!("the record is not JSON: {error}")))
+}
+
+fn is_deep(json: &[u8]) -> bool {
+    // Nearly every record has fewer brackets than levels are allowed, and counting is cheap.
+    if memchr::memchr2_iter(b'{', b'[', json).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The value with everything that JSON cannot say replaced as `jq` replaces it: no number is null, infinity the
+/// largest number, bytes are text.
+fn representable(value: Val) -> Val {
+    fn is_json(value: &Val) -> bool {
+        match value {
+            Val::Null | Val::Bool(_) => true,
+            Val::Num(Num::Float(number)) => number.is_finite(),
+            Val::Num(_) => true,
+            Val::BStr(_) => false,
+            Val::TStr(text) => std::str::from_utf8(text).is_ok(),
+            Val::Arr(items) => items.iter().all(is_json),
+            Val::Obj(fields) => fields
+                .iter()
+                .all(|(key, value)| matches!(key, Val::TStr(_)) && is_json(key) && is_json(value)),
+        }
+    }
+    if is_json(&value) {
+        return value;
+    }
+    match value {
+        Val::Num(Num::Float(number)) if number.is_nan() => Val::Null,
+        Val::Num(Num::Float(number)) => Val::from(number.clamp(f64::MIN, f64::MAX)),
+        Val::BStr(bytes) | Val::TStr(bytes) => {
+            Val::utf8_str(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Val::Arr(items) => items.iter().cloned().map(representable).collect(),
+        Val::Obj(fields) => Val::obj(
+            fields
+                .iter()
+                .map(|(key, value)| {
+                    let key = match representable(key.clone()) {
+                        key @ Val::TStr(_) => key,
+                        other => Val::utf8_str(other.to_string()),
+                    };
+                    (key, representable(value.clone()))
+                })
+                .collect(),
+        ),
+        other @ (Val::Null | Val::Bool(_) | Val::Num(_)) => other,
+    }
+}
+
+/// What is wrong and the rest of the source from there on.
+fn place_of(error: load::Error<&str>) -> Option<(String, &str)> {
+    match error {
+        load::Error::Io(errors) => errors
+            .into_iter()
+            .next()
+            .map(|(path, _)| ("there are no modules here".to_owned(), path)),
+        load::Error::Lex(errors) => errors
+            .into_iter()
+            .next()
+            .map(|(expected, rest)| (format!("expected {}", expected.as_str()), rest)),
+        load::Error::Parse(errors) => errors
+            .into_iter()
+            .next()
+            .map(|(expected, rest)| (format!("expected {}", expected.as_str()), rest)),
+    }
+}
+
+fn undefined(name: &str, kind: &compile::Undefined) -> String {
+    let bare = name.trim_start_matches('$');
+    if WITHHELD.contains(&bare) || matches!(bare, "inputs" | "ENV" | "__prog_args") {
+        return format!("`{name}` is not there: an expression sees the record and nothing else");
+    }
+    match kind {
+        compile::Undefined::Filter(arity) => {
+            format!("there is no filter `{name}` with {arity} arguments")
+        }
+        other => format!("there is no {} `{name}`", other.as_str()),
+    }
+}
+
+fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
+    let shown = text::visible(source);
+    let message = match found {
+        None => format!("`{shown}` does not compile"),
+        Some((what, rest)) => {
+            let at = load::span(source, rest).start;
+            // A place outside the source would be a mistake of the library; better no place than a wrong one.
+            let before = source.get(..at).map(|before| before.chars().count() + 1);
+            match before {
+                Some(column) if rest.is_empty() => {
+                    format!("`{shown}` does not compile: {what} at the end (column {column})")
+                }
+                Some(column) => {
+                    let rest = text::visible(rest);
+                    let near = text::cut(&rest, 20);
+                    format!("`{shown}` does not compile: {what} at column {column}, `{near}`")
+                }
+                None => format!("`{shown}` does not compile: {what}"),
+            }
+        }
+    };
+    Failure::new(Code::Usage, message).hinted("the language is jq's: presencectl help expressions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(expr: &str, json: &str) -> Vec<String> {
+        Expr::compile(expr)
+            .unwrap()
+            .results(json.as_bytes())
+            .map(|line| String::from_utf8(line.unwrap()).unwrap())
+            .collect()
+    }
+
+    fn refused(expr: &str) -> String {
+        let failure = Expr::compile(expr).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        failure.message
+    }
+
+    #[test]
+    fn results_are_lines_of_json() {
+        let json = r#"{"user":{"id":"john","n":1.10,"tags":["a","b"]}}"#;
+        assert_eq!(results(".user.id", json), [r#""john""#]);
+        assert_eq!(results(".user.tags[]", json), [r#""a""#, r#""b""#]);
+        assert_eq!(
+            results("{id: .user.id, x: null}", json),
+            [r#"{"id":"john","x":null}"#]
+        );
+        assert_eq!(results("empty", json), [""; 0]);
+        assert_eq!(results(r#""a\nb\u0000""#, json), [r#""a\nb\u0000""#]);
+        assert_eq!(
+            results(
+                r#".user | has("id"), (.tags | map(ascii_upcase) | join("-"))"#,
+                json
+            ),
+            ["true", "\"A-B\""]
+        );
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_said_as_jq_does() {
+        assert_eq!(
+            results("nan, [infinite], -infinite", "1"),
+            [
+                "null",
+                "[1.7976931348623157e308]",
+                "-1.7976931348623157e308"
+            ]
+        );
+        assert_eq!(results(r#""é" | tobytes"#, "1"), ["\"é\""]);
+    }
+
+    #[test]
+    fn truth_is_that_of_the_first_result() {
+        let truth = |expr: &str| Expr::compile(expr).unwrap().is_true(br#"{"a":0,"s":""}"#);
+        assert_eq!(truth(".a"), Ok(true), "0 is true, as in jq");
+        assert_eq!(truth(".s"), Ok(true));
+        assert_eq!(truth(".b"), Ok(false));
+        assert_eq!(truth("empty"), Ok(false));
+        assert_eq!(truth("false, true"), Ok(false));
+        assert_eq!(
+            truth("true, error"),
+            Ok(true),
+            "nothing after the first is evaluated"
+        );
+        assert!(truth(".a | startswith(\"x\")").is_err());
+        // An endless expression has a first result all the same.
+        assert_eq!(truth("def f: true, f; f"), Ok(true));
+    }
+
+    #[test]
+    fn the_place_of_a_mistake_is_shown() {
+        insta::assert_snapshot!(refused(".user |"), @"`.user |` does not compile: expected term at the end (column 8)");
+        insta::assert_snapshot!(refused(".user.id == \"john"), @r#"`.user.id == "john` does not compile: expected closing quote at the end (column 18)"#);
+        insta::assert_snapshot!(refused(".a ] b"), @"`.a ] b` does not compile: expected token at column 4, `] b`");
+        insta::assert_snapshot!(refused(".a | frobnicate(1)"), @"`.a | frobnicate(1)` does not compile: there is no filter `frobnicate` with 1 arguments at column 6, `frobnicate`");
+        insta::assert_snapshot!(refused("$x"), @"`$x` does not compile: there is no variable `$x` at column 1, `$x`");
+        insta::assert_snapshot!(refused("é\u{1b}"), @r"`é\u{1b}` does not compile: expected token at column 1, `é\u{1b}`");
+    }
+
+    #[test]
+    fn the_outside_world_is_withheld() {
+        for expr in [
+            "env",
+            "$ENV",
+            "input",
+            "inputs",
+            "halt",
+            "halt_error",
+            "debug",
+            "stderr",
+            "now | localtime",
+            r#"import "a" as a; ."#,
+            r#"include "a"; ."#,
+            r#"import "a" as $a; ."#,
+            "input_filename",
+            "get_search_list",
+        ] {
+            assert!(Expr::compile(expr).is_err(), "{expr}");
+        }
+        assert!(refused("$ENV.SECRET").contains("sees the record and nothing else"));
+        assert!(Expr::compile("now - 1 | todate").is_ok());
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_crash() {
+        let expr = Expr::compile(".").unwrap();
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(expr.is_true(deep.as_bytes()).is_err());
+        let wide = format!("[{}[]]", "[],".repeat(1000));
+        assert_eq!(expr.is_true(wide.as_bytes()), Ok(true));
+        let brackets_in_text = format!("[\"{}\\\"[\"]", "[".repeat(1000));
+        assert_eq!(expr.is_true(brackets_in_text.as_bytes()), Ok(true));
+    }
+
+    #[test]
+    fn compiled_expressions_go_between_threads() {
+        fn sendable<T: Send + Sync>() {}
+        sendable::<Expr>();
+    }
+}
