@@ -11,12 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::Utc;
-use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::{Method, Upgraded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::{Host, Url};
 
 use crate::api::error::{ApiError, Refusal, TransportKind, beginning_of};
@@ -178,20 +183,20 @@ impl RawAnswer {
                 },
                 retry_after: self.wait,
             },
-            (None, status) => ApiError::Unreadable {
-                status,
-                request: self.request.clone(),
-                start: beginning_of(&self.body),
-            },
+            (None, _) => self.unreadable(),
         })
     }
 
     fn decode<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|_| ApiError::Unreadable {
+        serde_json::from_slice(&self.body).map_err(|_| self.unreadable())
+    }
+
+    fn unreadable(&self) -> ApiError {
+        ApiError::Unreadable {
             status: self.status,
             request: self.request.clone(),
             start: beginning_of(&self.body),
-        })
+        }
     }
 }
 
@@ -402,6 +407,60 @@ impl Client {
         })
     }
 
+    /// Opens a WebSocket and hands over the bare stream. The credentials travel in the address, as the service's own
+    /// JavaScript client sends them.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]: an answer that is no upgrade is decoded like any other refusal.
+    pub(crate) async fn upgrade(&self, path: &str, json: &str) -> Result<Upgraded, ApiError> {
+        let mut url = self.settings.base_url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(path);
+        }
+        url.query_pairs_mut()
+            .append_pair("json", json)
+            .append_pair("api_key", &self.settings.api_key)
+            .append_pair("authorization", self.settings.auth.token().reveal())
+            .append_pair("stream-auth-type", "jwt")
+            .append_pair("X-Stream-Client", CLIENT_NAME);
+        let key = generate_key();
+        let response = self
+            .http()?
+            .get(url)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key)
+            .send()
+            .await
+            .map_err(|error| self.broken(error))?;
+        let status = response.status().as_u16();
+        let accepted = response
+            .headers()
+            .get(SEC_WEBSOCKET_ACCEPT)
+            .is_some_and(|accept| {
+                accept.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes()
+            });
+        if status == 101 && accepted {
+            return response.upgrade().await.map_err(|error| self.broken(error));
+        }
+        let wait = limits::wait_asked(response.headers(), Utc::now());
+        let body = if status == 101 {
+            Bytes::from_static(b"an upgrade to something that is no WebSocket")
+        } else {
+            response.bytes().await.map_err(|error| self.broken(error))?
+        };
+        let answer = RawAnswer {
+            status,
+            headers: Vec::new(),
+            body,
+            request: format!("GET /{path}"),
+            wait,
+        };
+        Err(answer.error().unwrap_or_else(|| answer.unreadable()))
+    }
+
     /// The connection pool, built at the first call.
     pub(super) fn http(&self) -> Result<&reqwest::Client, ApiError> {
         if let Some(http) = self.pool.http.get() {
@@ -480,7 +539,7 @@ impl Client {
         self.transport(kind, error.without_url())
     }
 
-    pub(super) fn transport(
+    pub(crate) fn transport(
         &self,
         kind: TransportKind,
         source: impl std::error::Error + Send + Sync + 'static,

@@ -1,4 +1,10 @@
-//! The live side of the service: one socket as a session, sessions joined into a stream that repairs itself.
+//! The live side of the service: one socket, and a stream of presence records that survives losing it.
 //!
-//! What comes out are [`Record`](crate::domain::record::Record)s. Loss is visible here or nowhere: a reconnect, a gap,
-//! an uncovered user are records of the same stream. Nothing in this layer prints.
+//! Everything here ends in [`domain`](crate::domain) records; how they look is the output's business, and when to stop
+//! is the commands'.
+
+pub mod connect;
+pub mod session;
+
+pub use connect::{Identity, Socket, connect};
+pub use session::{Frame, Session, SessionEnd};

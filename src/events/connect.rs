@@ -1,0 +1,103 @@
+//! From credentials to a session: the address of the socket, the upgrade, the first frame.
+//!
+//! The connection is made by the HTTP client, so that name resolution, TLS and proxies follow one set of rules. What a
+//! refused connection means to a user, and whether to try again, is decided elsewhere.
+
+use std::time::Duration;
+
+use reqwest::Upgraded;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::api::{ApiError, Client, TransportKind};
+use crate::domain::UserId;
+use crate::events::session::{Session, SessionEnd};
+
+/// How long the upgrade and the first frame may take together.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// A read buffer for the one socket of a watcher.
+pub const BUSY: usize = 128 * 1024;
+/// A read buffer for one of many sockets on which little happens.
+pub const QUIET: usize = 4 * 1024;
+
+/// The session of a real connection.
+pub type Socket = Session<Upgraded>;
+
+/// Who connects, and what the connection changes about him.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Who.
+    pub user: UserId,
+    /// Whether to become invisible or visible by connecting. `None` leaves it as it is; a stored `true` survives.
+    pub invisible: Option<bool>,
+    /// Further fields to set, such as `status`.
+    pub details: Map<String, Value>,
+}
+
+impl Identity {
+    fn user_details(&self) -> Map<String, Value> {
+        let mut details = Map::new();
+        details.insert("id".to_owned(), self.user.as_str().into());
+        // The service re-applies what a client repeats, so a key that nobody asked for must not be there at all.
+        if let Some(invisible) = self.invisible {
+            details.insert("invisible".to_owned(), invisible.into());
+        }
+        details.extend(self.details.clone());
+        details
+    }
+}
+
+/// Opens a socket, with a token signed now where the secret is at hand.
+///
+/// # Errors
+///
+/// See [`ApiError`]: a refusal keeps its code; everything that is no session is a failure to connect.
+pub async fn connect(
+    client: &Client,
+    identity: &Identity,
+    read_buffer: usize,
+) -> Result<Socket, ApiError> {
+    let client = client.acting_as(&identity.user);
+    let hello = json!({
+        "user_id": identity.user.as_str(),
+        "user_details": identity.user_details(),
+    });
+    let open = async {
+        let stream = client.upgrade("connect", &hello.to_string()).await?;
+        Session::begin(stream, identity.user.as_str(), read_buffer)
+            .await
+            .map_err(|end| match end {
+                SessionEnd::Refused(refusal) => ApiError::Refused(refusal),
+                end @ (SessionEnd::Closed { .. }
+                | SessionEnd::Silent
+                | SessionEnd::NoHealthCheck(_)
+                | SessionEnd::Broken(_)) => client.transport(TransportKind::Connect, end),
+            })
+    };
+    timeout(OPEN_WITHIN, open)
+        .await
+        .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_about_visibility_unless_asked() {
+        let mut identity = Identity {
+            user: "amy".parse().unwrap(),
+            invisible: None,
+            details: Map::new(),
+        };
+        let text = |identity: &Identity| serde_json::to_string(&identity.user_details()).unwrap();
+        assert_eq!(text(&identity), r#"{"id":"amy"}"#);
+        identity.invisible = Some(true);
+        identity.details.insert("status".to_owned(), "x".into());
+        assert_eq!(
+            text(&identity),
+            r#"{"id":"amy","invisible":true,"status":"x"}"#
+        );
+    }
+}

@@ -1,0 +1,553 @@
+//! One socket, from its first health check to its end: what keeps it alive and how it dies.
+//!
+//! The service's first frame is a `health.check` with the connection's id. From then on the client pings 25 s after
+//! each health check, and a socket that says nothing for 35 s is dead whatever TCP thinks. The ping is a JSON *array*,
+//! unlike every frame of the server. What the frames in between mean is not known here, nor is reconnecting.
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, Stream, StreamExt};
+use memchr::memmem;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use uuid::Uuid;
+
+use crate::api::Refusal;
+use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
+
+/// How long after a health check the client pings.
+pub const PING_AFTER: Duration = Duration::from_secs(25);
+/// How long a socket may be silent before it counts as dead.
+pub const STALE_AFTER: Duration = Duration::from_secs(35);
+/// How long a polite close waits for the other side's.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a socket brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Text, which should be an event. It shares the buffer it arrived in.
+    Text(Utf8Bytes),
+    /// Bytes. The service never sends any.
+    Binary(Bytes),
+}
+
+/// Why a session is over, or never began.
+#[derive(Debug)]
+pub enum SessionEnd {
+    /// The service refused the connection, at its start or later, and said why.
+    Refused(Refusal),
+    /// The other side closed.
+    Closed {
+        /// The close code; `None` where it gave none or just hung up.
+        code: Option<u16>,
+        /// The reason, as sent.
+        reason: String,
+    },
+    /// Nothing came for [`STALE_AFTER`].
+    Silent,
+    /// The first frame was something else than a health check; holds its beginning.
+    NoHealthCheck(String),
+    /// The connection broke, or what came was no WebSocket.
+    Broken(Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => write!(
+                f,
+                "the service refused the connection (code {}): {}",
+                refusal.code,
+                refusal.message.escape_debug()
+            ),
+            Self::Closed { code, reason } => {
+                match code {
+                    Some(code) => write!(f, "the server closed the connection (code {code})")?,
+                    None => f.write_str("the server closed the connection")?,
+                }
+                if !reason.is_empty() {
+                    write!(f, ": {}", reason.escape_debug())?;
+                }
+                Ok(())
+            }
+            Self::Silent => write!(
+                f,
+                "the server has been silent for {} s",
+                STALE_AFTER.as_secs()
+            ),
+            Self::NoHealthCheck(start) => write!(
+                f,
+                "the first frame is no health check; it starts with `{}`",
+                start.escape_debug()
+            ),
+            Self::Broken(_) => f.write_str("the connection broke"),
+        }
+    }
+}
+
+impl Error for SessionEnd {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Broken(source) => Some(source.as_ref()),
+            Self::Refused(_) | Self::Closed { .. } | Self::Silent | Self::NoHealthCheck(_) => None,
+        }
+    }
+}
+
+impl SessionEnd {
+    fn broken(error: tungstenite::Error) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+/// A connected socket of one user.
+pub struct Session<S> {
+    socket: WebSocketStream<S>,
+    connection_id: String,
+    hello: Utf8Bytes,
+    ping: Utf8Bytes,
+    ping_at: Instant,
+    ping_wanted: bool,
+    unflushed: bool,
+    last_frame: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> fmt::Debug for Session<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("connection_id", &self.connection_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Takes over a stream on which the WebSocket handshake is done, and waits for the service's first frame.
+    ///
+    /// `read_buffer` is allocated at once and kept: large for one busy stream, small for thousands of quiet ones.
+    ///
+    /// # Errors
+    ///
+    /// The service refused, hung up, or sent something else.
+    pub async fn begin(stream: S, user: &str, read_buffer: usize) -> Result<Self, SessionEnd> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(read_buffer)
+            .write_buffer_size(0);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
+        let now = Instant::now();
+        let mut session = Self {
+            socket,
+            connection_id: String::new(),
+            hello: Utf8Bytes::default(),
+            ping: format!(
+                r#"[{{"type":"{HEALTH_CHECK}","client_id":"{user}--{}"}}]"#,
+                Uuid::new_v4()
+            )
+            .into(),
+            ping_at: now + PING_AFTER,
+            ping_wanted: false,
+            unflushed: false,
+            last_frame: now,
+            alarm: Box::pin(sleep_until(now + PING_AFTER)),
+        };
+        let hello = match session.next().await? {
+            Frame::Text(text) => text,
+            Frame::Binary(bytes) => {
+                return Err(SessionEnd::NoHealthCheck(format!("{} bytes", bytes.len())));
+            }
+        };
+        let event = Event::parse(&hello).map_err(|_| no_health_check(&hello))?;
+        if let Some(refusal) = event.error.map(refusal_of) {
+            return Err(SessionEnd::Refused(refusal));
+        }
+        let id = event
+            .is(HEALTH_CHECK)
+            .then_some(event.connection_id.as_deref())
+            .flatten()
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| no_health_check(&hello))?;
+        session.connection_id = id.to_owned();
+        session.hello = hello;
+        Ok(session)
+    }
+
+    /// The id that subscriptions are made under. It dies with the session.
+    pub fn connection_id(&self) -> &str {
+        &self.connection_id
+    }
+
+    /// The first frame: the health check that carries the connected user as `me`.
+    pub fn hello(&self) -> &Utf8Bytes {
+        &self.hello
+    }
+
+    /// The next frame, health checks included. Safe to drop and call again: nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// The end of the session. It must not be asked again then.
+    pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Leaves politely, with close code 1000, and waits a moment for the other side to do the same.
+    pub async fn close(mut self) {
+        let goodbye = CloseFrame {
+            code: CloseCode::Normal,
+            reason: Utf8Bytes::from_static("bye"),
+        };
+        let leave = async {
+            if self.socket.close(Some(goodbye)).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        // A server that does not answer a goodbye has said enough.
+        let _ = timeout(CLOSE_WITHIN, leave).await;
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, SessionEnd>> {
+        loop {
+            self.poll_send(cx)?;
+            // Frames come before the alarm: after a suspended process wakes up, what waits in the socket proves that
+            // the server was not silent.
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Ready(message) => match self.receive(message, cx)? {
+                    Some(frame) => return Poll::Ready(Ok(frame)),
+                    None => continue,
+                },
+                Poll::Pending => {}
+            }
+            ready!(self.alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= self.last_frame + STALE_AFTER {
+                return Poll::Ready(Err(SessionEnd::Silent));
+            }
+            self.ping_if_due(now);
+            let next = self.ping_at.min(self.last_frame + STALE_AFTER);
+            self.alarm.as_mut().reset(next);
+        }
+    }
+
+    /// Makes progress with what is to be sent; never waits for it, because a server that does not read may still talk.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
+        if self.ping_wanted
+            && let Poll::Ready(result) = self.socket.poll_ready_unpin(cx)
+        {
+            result.map_err(SessionEnd::broken)?;
+            self.ping_wanted = false;
+            self.unflushed = true;
+            self.socket
+                .start_send_unpin(Message::Text(self.ping.clone()))
+                .map_err(SessionEnd::broken)?;
+        }
+        if self.unflushed
+            && let Poll::Ready(result) = self.socket.poll_flush_unpin(cx)
+        {
+            result.map_err(SessionEnd::broken)?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        message: Option<Result<Message, tungstenite::Error>>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Frame>, SessionEnd> {
+        let hung_up = || SessionEnd::Closed {
+            code: None,
+            reason: String::new(),
+        };
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(tungstenite::Error::Protocol(
+                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            )))
+            | None => return Err(hung_up()),
+            Some(Err(error)) => return Err(SessionEnd::broken(error)),
+        };
+        let now = Instant::now();
+        self.last_frame = now;
+        let frame = match message {
+            Message::Text(text) => {
+                self.heed(&text, now)?;
+                Some(Frame::Text(text))
+            }
+            Message::Binary(bytes) => Some(Frame::Binary(bytes)),
+            Message::Ping(_) => {
+                // The library has queued the pong.
+                self.unflushed = true;
+                None
+            }
+            Message::Close(frame) => {
+                // The library has queued the answer; one attempt to get it out is all that can be done.
+                let _ = self.socket.poll_flush_unpin(cx);
+                return Err(frame.map_or_else(hung_up, |frame| SessionEnd::Closed {
+                    code: Some(frame.code.into()),
+                    reason: frame.reason.as_str().to_owned(),
+                }));
+            }
+            Message::Pong(_) | Message::Frame(_) => None,
+        };
+        // On a busy stream the alarm is never looked at, and a server drops a client that never says anything.
+        self.ping_if_due(now);
+        Ok(frame)
+    }
+
+    /// Reacts to the two types that concern the session itself. Looking for the word first keeps the others cheap.
+    fn heed(&mut self, text: &str, now: Instant) -> Result<(), SessionEnd> {
+        let says = |word: &str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+        if !says(HEALTH_CHECK) && !says(CONNECTION_ERROR) {
+            return Ok(());
+        }
+        let Ok(event) = Event::parse(text) else {
+            return Ok(());
+        };
+        if event.is(HEALTH_CHECK) {
+            self.ping_at = now + PING_AFTER;
+        } else if event.is(CONNECTION_ERROR) {
+            return Err(SessionEnd::Refused(refusal_of(event.error.unwrap_or("{}"))));
+        }
+        Ok(())
+    }
+
+    fn ping_if_due(&mut self, now: Instant) {
+        if now >= self.ping_at {
+            self.ping_wanted = true;
+            self.ping_at = now + PING_AFTER;
+        }
+    }
+}
+
+fn no_health_check(text: &str) -> SessionEnd {
+    SessionEnd::NoHealthCheck(text.chars().take(120).collect())
+}
+
+fn refusal_of(error: &str) -> Refusal {
+    Refusal::read(error.as_bytes(), 0).unwrap_or_else(|| Refusal {
+        code: -1,
+        message: format!("the service gave no reason that can be read: {error}"),
+        ..Refusal::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::advance;
+
+    use super::*;
+
+    const HELLO: &str = r#"{"type":"health.check","connection_id":"c-1","cid":"*","me":{"id":"amy"},"created_at":"2026-01-01T00:00:00Z"}"#;
+
+    type Server = WebSocketStream<DuplexStream>;
+
+    async fn pair() -> (Server, DuplexStream) {
+        let (ours, theirs) = duplex(64 * 1024);
+        let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        (server, ours)
+    }
+
+    async fn begun() -> (Server, Session<DuplexStream>) {
+        let (mut server, stream) = pair().await;
+        server.send(Message::text(HELLO)).await.unwrap();
+        let session = Session::begin(stream, "amy", 4096).await.unwrap();
+        (server, session)
+    }
+
+    async fn first(frame: &str) -> SessionEnd {
+        let (mut server, stream) = pair().await;
+        server.send(Message::text(frame)).await.unwrap();
+        Session::begin(stream, "amy", 4096).await.unwrap_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_frame_names_the_connection() {
+        let (_server, session) = begun().await;
+        assert_eq!(session.connection_id(), "c-1");
+        assert_eq!(session.hello().as_str(), HELLO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_first_frame_is_refused_with_its_beginning() {
+        for frame in [
+            r#"{"type":"message.new"}"#,
+            r#"{"type":"health.check","connection_id":""}"#,
+            "<html>",
+        ] {
+            let end = first(frame).await;
+            assert!(
+                matches!(&end, SessionEnd::NoHealthCheck(start) if start == frame),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_keeps_its_code() {
+        let end = first(
+            r#"{"type":"connection.error","connection_id":"","error":{"code":40,"message":"expired","StatusCode":401,"details":[]}}"#,
+        )
+        .await;
+        let SessionEnd::Refused(refusal) = end else {
+            panic!("{end:?}");
+        };
+        assert_eq!((refusal.code, refusal.status), (40, 401));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_may_come_at_any_time() {
+        let (mut server, mut session) = begun().await;
+        server
+            .send(Message::text(
+                r#"{"type":"connection.error","error":{"code":43}}"#,
+            ))
+            .await
+            .unwrap();
+        let end = session.next().await.unwrap_err();
+        assert!(matches!(end, SessionEnd::Refused(refusal) if refusal.code == 43));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_only_mentions_an_error_is_a_frame() {
+        let (mut server, mut session) = begun().await;
+        let text =
+            r#"{"type":"user.updated","user":{"id":"x","status":"\"connection.error\" again"}}"#;
+        server.send(Message::text(text)).await.unwrap();
+        assert_eq!(session.next().await.unwrap(), Frame::Text(text.into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_follow_the_last_health_check() {
+        let (mut server, mut session) = begun().await;
+        let start = Instant::now();
+        let client = tokio::spawn(async move {
+            loop {
+                if let Err(end) = session.next().await {
+                    return end;
+                }
+            }
+        });
+        let ping = server.next().await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), PING_AFTER);
+        let text = ping.into_text().unwrap();
+        let ping: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(ping[0]["type"], "health.check");
+        let id = ping[0]["client_id"].as_str().unwrap();
+        assert!(Uuid::parse_str(id.strip_prefix("amy--").unwrap()).is_ok());
+
+        advance(Duration::from_secs(5)).await;
+        server.send(Message::text(HELLO)).await.unwrap();
+        server.next().await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(25 + 5 + 25));
+        drop(server);
+        assert!(matches!(
+            client.await.unwrap(),
+            SessionEnd::Closed { code: None, .. }
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_stream_is_pinged_too() {
+        let (mut server, mut session) = begun().await;
+        let start = Instant::now();
+        for _ in 0..30 {
+            advance(Duration::from_secs(1)).await;
+            server.send(Message::text(r#"{"type":"x"}"#)).await.unwrap();
+            session.next().await.unwrap();
+        }
+        // The ping went out while the frames after the 25th second were read.
+        server.next().await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_death_and_any_frame_is_life() {
+        let (mut server, mut session) = begun().await;
+        let start = Instant::now();
+        advance(Duration::from_secs(30)).await;
+        server.send(Message::Ping(Bytes::new())).await.unwrap();
+        let end = session.next().await.unwrap_err();
+        assert!(matches!(end, SessionEnd::Silent), "{end:?}");
+        assert_eq!(start.elapsed(), Duration::from_secs(30 + 35));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn protocol_pings_are_answered() {
+        let (mut server, mut session) = begun().await;
+        server
+            .send(Message::Ping(Bytes::from_static(b"there?")))
+            .await
+            .unwrap();
+        server.send(Message::text(r#"{"type":"x"}"#)).await.unwrap();
+        session.next().await.unwrap();
+        assert_eq!(
+            server.next().await.unwrap().unwrap(),
+            Message::Pong(Bytes::from_static(b"there?"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_code_is_kept() {
+        let (mut server, mut session) = begun().await;
+        server
+            .close(Some(CloseFrame {
+                code: CloseCode::Away,
+                reason: "restarting".into(),
+            }))
+            .await
+            .unwrap();
+        let end = session.next().await.unwrap_err();
+        assert_eq!(
+            end.to_string(),
+            "the server closed the connection (code 1001): restarting"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaving_is_polite() {
+        let (mut server, session) = begun().await;
+        let leave = tokio::spawn(session.close());
+        let Message::Close(Some(frame)) = server.next().await.unwrap().unwrap() else {
+            panic!("no goodbye");
+        };
+        assert_eq!(u16::from(frame.code), 1000);
+        assert!(server.next().await.is_none());
+        leave.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaving_does_not_wait_for_ever() {
+        let (_server, session) = begun().await;
+        let start = Instant::now();
+        session.close().await;
+        assert_eq!(start.elapsed(), CLOSE_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_in_pieces_arrive_whole() {
+        let (ours, theirs) = duplex(3);
+        let mut server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        let sender = tokio::spawn(async move {
+            server.send(Message::text(HELLO)).await.unwrap();
+            server.send(Message::binary(vec![0, 159])).await.unwrap();
+            server
+        });
+        let mut session = Session::begin(ours, "amy", 4096).await.unwrap();
+        assert_eq!(
+            session.next().await.unwrap(),
+            Frame::Binary(Bytes::from_static(&[0, 159]))
+        );
+        drop(sender.await.unwrap());
+    }
+}
