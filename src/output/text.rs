@@ -51,13 +51,16 @@ pub fn width(text: &str) -> usize {
 /// The text cut to at most `cells` terminal cells, with `…` at the end where something is missing.
 pub fn cut(text: &str, cells: usize) -> Cow<'_, str> {
     // Most text is short, and a byte takes at most one cell.
-    if text.len() <= cells || width(text) <= cells {
+    let fits =
+        text.len() <= cells || (text.len() <= cells.saturating_mul(8) && width(text) <= cells);
+    if fits {
         return Cow::Borrowed(text);
     }
     let mut taken = 0;
     let mut end = 0;
-    for (at, c) in text.char_indices() {
-        let next = taken + c.width().unwrap_or(0);
+    // What takes no cell is bounded too: a thousand accents on one letter, or a megabyte of control characters.
+    for (at, c) in text.char_indices().take(cells.saturating_mul(4)) {
+        let next = taken + c.width().unwrap_or(1);
         if next >= cells {
             break;
         }
@@ -97,5 +100,8 @@ mod tests {
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!(cut("x", 0), "…");
+        let accents = format!("e{}", "\u{301}".repeat(1_000_000));
+        assert!(cut(&accents, 10).len() < 100);
+        assert!(cut(&"\0".repeat(1_000_000), 10).len() < 100);
     }
 }

@@ -1,0 +1,552 @@
+//! One record as one line for a person: when, who, what changed.
+//!
+//! Made for a terminal that is watched: names and states in words, a mark in front that the eye finds. Text of the
+//! service is escaped and bounded here as in tables. Says nothing that the record does not say, except how long a user
+//! was online, which it counts itself from what it has shown.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+
+use super::{text, when};
+use crate::domain::event::{
+    Event, EventUser, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_WATCHING_START,
+    USER_WATCHING_STOP,
+};
+use crate::domain::presence::{Change, Field};
+use crate::domain::record::{Body, Coverage, Gap, Record, Source};
+use crate::domain::user::User;
+
+/// The widest a line gets where no terminal sets a bound.
+const WIDEST: usize = 200;
+/// How many ids of a list are named.
+const NAMED: usize = 5;
+
+/// Writes lines, and remembers since when each user has been seen online.
+#[derive(Debug, Default)]
+pub(super) struct Narrator {
+    since: HashMap<String, DateTime<Utc>>,
+}
+
+/// How a line stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Good,
+    Faint,
+    Plain,
+    Warning,
+}
+
+impl Tone {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Good => "\u{1b}[32m",
+            Self::Faint => "\u{1b}[2m",
+            Self::Plain => "",
+            Self::Warning => "\u{1b}[33m",
+        }
+    }
+}
+
+/// How lines look on this terminal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) colour: bool,
+    pub(super) width: Option<usize>,
+    pub(super) utc: bool,
+}
+
+impl Narrator {
+    /// The line of a record, without its end.
+    pub(super) fn line(&mut self, record: &Record<'_>, look: Look) -> String {
+        let at = record.received_at;
+        let (mark, tone, what) = match &record.body {
+            Body::Event { event, change } => self.event(event, change.as_ref(), record, look),
+            Body::Snapshot(user) => self.snapshot(user, at),
+            Body::ConnectionChanged(body) if body.online => {
+                let reason = text::visible(&body.reason).into_owned();
+                ('✓', Tone::Faint, format!("connected: {reason}"))
+            }
+            Body::ConnectionChanged(body) => {
+                let reason = text::visible(&body.reason).into_owned();
+                let attempt = match body.attempt {
+                    0 => String::new(),
+                    attempt => format!(" (attempt {attempt})"),
+                };
+                (
+                    '!',
+                    Tone::Warning,
+                    format!("connection lost: {reason}{attempt}"),
+                )
+            }
+            Body::ConnectionRecovered => {
+                ('✓', Tone::Faint, "all subscriptions stand again".to_owned())
+            }
+            Body::Gap(gap) => ('!', Tone::Warning, gap_text(gap, look.utc)),
+            Body::Coverage(coverage) => coverage_text(coverage),
+            Body::End(end) => {
+                let what = format!(
+                    "end: {}, {} {}, {} {}",
+                    end.reason,
+                    end.events,
+                    plural(end.events, "event"),
+                    end.gaps,
+                    plural(end.gaps, "gap"),
+                );
+                ('·', Tone::Faint, what)
+            }
+        };
+        let clock = when::clock(at, look.utc);
+        let room = look.width.unwrap_or(WIDEST).saturating_sub(clock.len() + 4);
+        let what = text::cut(&what, room);
+        if look.colour && tone != Tone::Plain {
+            let (on, off) = (tone.code(), "\u{1b}[0m");
+            format!("\u{1b}[2m{clock}{off}  {on}{mark}{off} {what}")
+        } else if look.colour {
+            format!("\u{1b}[2m{clock}\u{1b}[0m  {mark} {what}")
+        } else {
+            format!("{clock}  {mark} {what}")
+        }
+    }
+
+    fn snapshot(&mut self, user: &User, at: DateTime<Utc>) -> (char, Tone, String) {
+        let presence = user.presence();
+        let mut what = named(user.id(), user.name());
+        let (mark, tone) = match presence.online {
+            Some(true) => {
+                what.push_str(" is online");
+                ('●', Tone::Good)
+            }
+            Some(false) => {
+                what.push_str(" is offline");
+                ('○', Tone::Faint)
+            }
+            None => {
+                what.push_str(" is in an unknown state");
+                ('?', Tone::Faint)
+            }
+        };
+        if presence.invisible == Some(true) {
+            what.push_str(", invisible");
+        }
+        if let Some(last_active) = &presence.last_active {
+            let ago = when::ago(last_active, at);
+            write!(what, ", active {}", text::visible(&ago)).expect("a String takes all");
+        }
+        if let Some(status) = presence
+            .status
+            .as_deref()
+            .filter(|status| !status.is_empty())
+        {
+            write!(what, " — {}", text::visible(status)).expect("a String takes all");
+        }
+        (mark, tone, what)
+    }
+
+    fn event(
+        &mut self,
+        event: &Event<'_>,
+        change: Option<&Change>,
+        record: &Record<'_>,
+        look: Look,
+    ) -> (char, Tone, String) {
+        let Some(user) = &event.user else {
+            return ('·', Tone::Plain, bare(event));
+        };
+        let who = named(&user.id, name_of(user).as_deref());
+        let cid = event.cid.as_deref().map(text::visible).unwrap_or_default();
+        let (mark, tone, mut what) = match &*event.kind {
+            USER_WATCHING_START => ('→', Tone::Plain, format!("{who} opened {cid}")),
+            USER_WATCHING_STOP => ('←', Tone::Plain, format!("{who} closed {cid}")),
+            MEMBER_ADDED => ('+', Tone::Plain, format!("{who} joined {cid}")),
+            MEMBER_REMOVED => ('−', Tone::Plain, format!("{who} left {cid}")),
+            USER_DELETED => ('×', Tone::Warning, format!("{who} was deleted")),
+            kind if kind.starts_with("user.presence") || kind.starts_with("user.updated") => {
+                self.presence(user, &who, change, record.received_at, look)
+            }
+            _ => ('·', Tone::Plain, format!("{} {who}", bare(event))),
+        };
+        if record.source == Source::Resync {
+            what.push_str(" (found after a gap)");
+        }
+        (mark, tone, what)
+    }
+
+    fn presence(
+        &mut self,
+        user: &EventUser<'_>,
+        who: &str,
+        change: Option<&Change>,
+        at: DateTime<Utc>,
+        look: Look,
+    ) -> (char, Tone, String) {
+        let moved = |field| change.is_none_or(|change| change.changed.contains(&field));
+        let mut parts = Vec::new();
+        let (mut mark, mut tone) = ('·', Tone::Plain);
+        if moved(Field::Online) {
+            match user.online {
+                Some(true) => {
+                    (mark, tone) = ('●', Tone::Good);
+                    self.since.insert(user.id.clone().into_owned(), at);
+                    parts.push("is online".to_owned());
+                }
+                Some(false) => {
+                    (mark, tone) = ('○', Tone::Faint);
+                    let was = self.since.remove(&*user.id).map(|since| at - since);
+                    parts.push(match was {
+                        Some(was) => format!("went offline (was online {})", when::short(was)),
+                        None => "went offline".to_owned(),
+                    });
+                }
+                None => {}
+            }
+        }
+        // Without a known past only the state is news; the rest of the user may be as old as the user.
+        if let Some(change) = change {
+            if moved(Field::Invisible) {
+                parts.push(match user.invisible {
+                    Some(true) => "is invisible".to_owned(),
+                    Some(false) => "is visible".to_owned(),
+                    None => "may be visible or not".to_owned(),
+                });
+            }
+            if moved(Field::Status) {
+                parts.push(status_text(
+                    user.status.as_deref(),
+                    change.previous.status.as_deref(),
+                ));
+            }
+            if moved(Field::LastActive)
+                && parts.is_empty()
+                && let Some(last_active) = &user.last_active
+            {
+                let clock = when::clock_of(last_active, look.utc);
+                parts.push(format!("was active at {}", text::visible(&clock)));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("was updated".to_owned());
+        }
+        (mark, tone, format!("{who} {}", parts.join(", ")))
+    }
+}
+
+fn status_text(now: Option<&str>, before: Option<&str>) -> String {
+    match (now, before.filter(|before| !before.is_empty())) {
+        (Some(now), Some(before)) if !now.is_empty() => format!(
+            "status: {} (was: {})",
+            text::visible(now),
+            text::cut(&text::visible(before), 40)
+        ),
+        (Some(now), None) if !now.is_empty() => format!("status: {}", text::visible(now)),
+        (_, Some(before)) => format!(
+            "has no status now (was: {})",
+            text::cut(&text::visible(before), 40)
+        ),
+        (_, None) => "has no status".to_owned(),
+    }
+}
+
+/// `John (john)`, or the id where there is no name.
+fn named(id: &str, name: Option<&str>) -> String {
+    let id = text::visible(id);
+    match name.filter(|name| !name.is_empty() && *name != id) {
+        Some(name) => format!("{} ({id})", text::cut(&text::visible(name), 40)),
+        None => id.into_owned(),
+    }
+}
+
+fn name_of(user: &EventUser<'_>) -> Option<String> {
+    let name = super::pick::at(user.raw, &["name".to_owned()])?;
+    Some(super::pick::plain(name).into_owned())
+}
+
+fn bare(event: &Event<'_>) -> String {
+    let kind = text::visible(&event.kind);
+    match &event.cid {
+        Some(cid) => format!("{kind} {}", text::visible(cid)),
+        None => kind.into_owned(),
+    }
+}
+
+fn gap_text(gap: &Gap, utc: bool) -> String {
+    let mut what = format!(
+        "gap from {} to {}: {}",
+        text::visible(&when::clock_of(&gap.from, utc)),
+        text::visible(&when::clock_of(&gap.to, utc)),
+        text::visible(&gap.note),
+    );
+    if !gap.repaired.is_empty() {
+        write!(what, "; changed meanwhile: {}", some_of(&gap.repaired))
+            .expect("a String takes all");
+    }
+    what
+}
+
+fn coverage_text(coverage: &Coverage) -> (char, Tone, String) {
+    let Coverage {
+        requested,
+        subscribed,
+        missing,
+    } = coverage;
+    let users = plural(*requested as u64, "user");
+    if missing.is_empty() {
+        let what = format!("following {subscribed} of {requested} {users}");
+        ('✓', Tone::Faint, what)
+    } else {
+        let missing = some_of(missing);
+        let what = format!("following {subscribed} of {requested} {users}, not {missing}");
+        ('!', Tone::Warning, what)
+    }
+}
+
+fn some_of(ids: &[String]) -> String {
+    let mut names: Vec<_> = ids
+        .iter()
+        .take(NAMED)
+        .map(|id| text::visible(id).into_owned())
+        .collect();
+    if ids.len() > NAMED {
+        names.push(format!("and {} more", ids.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+fn plural(count: u64, word: &str) -> String {
+    if count == 1 {
+        word.to_owned()
+    } else {
+        format!("{word}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::presence::Presence;
+    use crate::domain::record::{ConnectionChanged, End};
+    use chrono::TimeDelta;
+
+    const PLAIN: Look = Look {
+        colour: false,
+        width: None,
+        utc: true,
+    };
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z")
+            .unwrap()
+            .to_utc()
+    }
+
+    fn local(body: Body<'_>) -> String {
+        let record = Record {
+            received_at: noon(),
+            source: Source::Local,
+            body,
+        };
+        Narrator::default().line(&record, PLAIN)
+    }
+
+    fn event(lines: &mut Narrator, seconds: i64, raw: &str, change: Option<Change>) -> String {
+        let record = Record {
+            received_at: noon() + TimeDelta::seconds(seconds),
+            source: Source::Ws,
+            body: Body::Event {
+                event: Event::parse(raw).unwrap(),
+                change,
+            },
+        };
+        lines.line(&record, PLAIN)
+    }
+
+    fn moved(changed: &[Field], status: Option<&str>) -> Option<Change> {
+        Some(Change {
+            changed: changed.to_vec(),
+            previous: Presence {
+                status: status.map(str::to_owned),
+                ..Presence::default()
+            },
+        })
+    }
+
+    #[test]
+    fn presence_in_words() {
+        let mut lines = Narrator::default();
+        let mut said = String::new();
+        for (seconds, raw, change) in [
+            (
+                0,
+                r#"{"type":"user.presence.changed","user":{"id":"jack","name":"Jack","online":true}}"#,
+                moved(&[Field::Online, Field::LastActive], None),
+            ),
+            (
+                185,
+                r#"{"type":"user.presence.changed","user":{"id":"jack","name":"jack","online":false}}"#,
+                moved(&[Field::Online], None),
+            ),
+            (
+                186,
+                r#"{"type":"user.presence.changed","user":{"id":"zoe","online":false}}"#,
+                None,
+            ),
+            (
+                187,
+                r#"{"type":"user.updated","user":{"id":"zoe","online":true,"status":"in\u001b[2J a meeting"}}"#,
+                moved(&[Field::Status], Some("at lunch")),
+            ),
+            (
+                188,
+                r#"{"type":"user.updated","user":{"id":"zoe"}}"#,
+                moved(&[Field::Status], Some("x")),
+            ),
+            (
+                188,
+                r#"{"type":"user.updated","user":{"id":"zoe","invisible":true,"online":false}}"#,
+                moved(&[Field::Online, Field::Invisible], None),
+            ),
+            (
+                188,
+                r#"{"type":"user.updated","user":{"id":"zoe","last_active":"2026-03-01T11:59:00Z"}}"#,
+                moved(&[Field::LastActive], None),
+            ),
+            (
+                188,
+                r#"{"type":"user.updated","user":{"id":"zoe","color":"green"}}"#,
+                moved(&[], None),
+            ),
+            (
+                189,
+                r#"{"type":"user.watching.start","cid":"messaging:fun","user":{"id":"zoe"},"watcher_count":2}"#,
+                None,
+            ),
+            (
+                189,
+                r#"{"type":"member.removed","cid":"messaging:fun","user":{"id":"zoe"}}"#,
+                None,
+            ),
+            (
+                190,
+                r#"{"type":"some.future\u0007.thing","cid":"messaging:fun"}"#,
+                None,
+            ),
+            (190, r#"{"type":"user.banned","user":{"id":"zoe"}}"#, None),
+        ] {
+            said.push_str(&event(&mut lines, seconds, raw, change));
+            said.push('\n');
+        }
+        insta::assert_snapshot!(said, @r"
+        12:00:00  ● Jack (jack) is online
+        12:03:05  ○ jack went offline (was online 3m)
+        12:03:06  ○ zoe went offline
+        12:03:07  · zoe status: in\u{1b}[2J a meeting (was: at lunch)
+        12:03:08  · zoe has no status now (was: x)
+        12:03:08  ○ zoe went offline, is invisible
+        12:03:08  · zoe was active at 11:59:00
+        12:03:08  · zoe was updated
+        12:03:09  → zoe opened messaging:fun
+        12:03:09  − zoe left messaging:fun
+        12:03:10  · some.future\u{7}.thing messaging:fun
+        12:03:10  · user.banned zoe
+        ");
+    }
+
+    #[test]
+    fn the_stream_in_words() {
+        let user: User = serde_json::from_str(
+            r#"{"id":"john","name":"John","online":true,"invisible":false,"status":"Eating a veggie burger...","last_active":"2026-03-01T11:57:00Z"}"#,
+        )
+        .unwrap();
+        let ids: Vec<String> = (1..=7).map(|n| format!("u{n}")).collect();
+        let said = [
+            local(Body::Snapshot(&user)),
+            local(Body::Coverage(Coverage {
+                requested: 3,
+                subscribed: 3,
+                missing: vec![],
+            })),
+            local(Body::Coverage(Coverage {
+                requested: 8,
+                subscribed: 1,
+                missing: ids.clone(),
+            })),
+            local(Body::ConnectionChanged(ConnectionChanged {
+                online: false,
+                reason: "closed with code 1006".into(),
+                attempt: 2,
+            })),
+            local(Body::ConnectionRecovered),
+            local(Body::Gap(Gap {
+                from: "2026-03-01T11:57:00Z".into(),
+                to: "2026-03-01T11:58:00Z".into(),
+                repaired: vec!["john".into()],
+                note: "reconnected".into(),
+            })),
+            local(Body::End(End {
+                reason: "count",
+                events: 1,
+                gaps: 2,
+                reconnects: 2,
+                exit_code: 0,
+            })),
+        ]
+        .join("\n");
+        insta::assert_snapshot!(said, @"
+        12:00:00  ● John (john) is online, active 3m ago — Eating a veggie burger...
+        12:00:00  ✓ following 3 of 3 users
+        12:00:00  ! following 1 of 8 users, not u1, u2, u3, u4, u5, and 2 more
+        12:00:00  ! connection lost: closed with code 1006 (attempt 2)
+        12:00:00  ✓ all subscriptions stand again
+        12:00:00  ! gap from 11:57:00 to 11:58:00: reconnected; changed meanwhile: john
+        12:00:00  · end: count, 1 event, 2 gaps
+        ");
+    }
+
+    #[test]
+    fn a_line_fits_its_terminal_and_cannot_harm_it() {
+        let status = format!("\\u001b[31m\\n\\u202e{}", "x".repeat(4096));
+        let raw = format!(r#"{{"type":"user.updated","user":{{"id":"eve","status":"{status}"}}}}"#);
+        let record = |change| Record {
+            received_at: noon(),
+            source: Source::Resync,
+            body: Body::Event {
+                event: Event::parse(&raw).unwrap(),
+                change,
+            },
+        };
+        for width in [None, Some(80), Some(10)] {
+            let line = Narrator::default().line(
+                &record(moved(&[Field::Status], None)),
+                Look { width, ..PLAIN },
+            );
+            assert!(
+                text::width(&line) <= width.unwrap_or(WIDEST).max(13),
+                "{line}"
+            );
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'));
+        }
+    }
+
+    #[test]
+    fn colour_marks_the_mark() {
+        let mut lines = Narrator::default();
+        let raw = r#"{"type":"user.presence.changed","user":{"id":"a","online":true}}"#;
+        let record = Record {
+            received_at: noon(),
+            source: Source::Ws,
+            body: Body::Event {
+                event: Event::parse(raw).unwrap(),
+                change: None,
+            },
+        };
+        let look = Look {
+            colour: true,
+            ..PLAIN
+        };
+        assert_eq!(
+            lines.line(&record, look),
+            "\u{1b}[2m12:00:00\u{1b}[0m  \u{1b}[32m●\u{1b}[0m a is online"
+        );
+    }
+}

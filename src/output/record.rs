@@ -1,0 +1,539 @@
+//! A record as one line of JSON.
+//!
+//! An event of the service is not taken apart and put together again: its text is copied, and what records promise
+//! besides is spliced in. So numbers, unknown fields and key order survive, and the cost of an event is that of copying
+//! it. What this program says itself is serialised like anything else.
+//!
+//! A name must not appear twice. Where an event has a field of a name that records add (custom events may), the
+//! record's own value stands there, since readers rely on it, and the event's goes into an object `shadowed`.
+
+use chrono::{DateTime, Timelike, Utc};
+use memchr::memchr2;
+use serde::Serialize;
+
+use super::pick;
+use crate::domain::event::{Event, EventUser, Missing};
+use crate::domain::presence::{Change, Field, Presence};
+use crate::domain::record::{Body, Record};
+use crate::domain::user::User;
+
+/// The names that records add to an event.
+const ADDED: [&str; 6] = [
+    "seq",
+    "received_at",
+    "source",
+    "changed",
+    "previous",
+    "shadowed",
+];
+
+/// Turns records into JSON. Keeps what is worth keeping between two of them.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    stamp: Stamp,
+}
+
+impl Renderer {
+    /// Appends a record's JSON object to `out`, on one line and without a line feed.
+    pub fn render(&mut self, record: &Record<'_>, seq: u64, out: &mut Vec<u8>) {
+        let change = match &record.body {
+            Body::Event { event, change } => {
+                let shadowed = open_event(event, out);
+                let change = match change {
+                    Some(change) => Some(change),
+                    None if is_user_event(event) => Some(const { &NOTHING }),
+                    None => None,
+                };
+                if let Some(shadowed) = shadowed {
+                    out.extend_from_slice(b",\"shadowed\":");
+                    out.extend_from_slice(shadowed.as_bytes());
+                }
+                change
+            }
+            Body::Snapshot(user) => {
+                open(record.body.kind(), out);
+                out.extend_from_slice(b",\"user\":");
+                user_object(user, out);
+                None
+            }
+            Body::ConnectionChanged(body) => own(record.body.kind(), body, out),
+            Body::ConnectionRecovered => {
+                open(record.body.kind(), out);
+                None
+            }
+            Body::Gap(body) => own(record.body.kind(), body, out),
+            Body::Coverage(body) => own(record.body.kind(), body, out),
+            Body::End(body) => own(record.body.kind(), body, out),
+        };
+        out.extend_from_slice(b",\"seq\":");
+        json(&seq, out);
+        out.extend_from_slice(b",\"received_at\":\"");
+        self.stamp.write(record.received_at, out);
+        out.extend_from_slice(b"\",\"source\":\"");
+        out.extend_from_slice(record.source.name().as_bytes());
+        out.push(b'"');
+        if let Some(change) = change {
+            changed_and_previous(change, out);
+        }
+        out.push(b'}');
+    }
+}
+
+/// What is said of a user whose earlier state is not known.
+const NOTHING: Change = Change {
+    changed: Vec::new(),
+    previous: Presence {
+        online: None,
+        invisible: None,
+        status: None,
+        last_active: None,
+    },
+};
+
+/// Appends what the service sent, on one line. `false` for records that the service did not send.
+pub fn verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
+    let Body::Event { event, .. } = &record.body else {
+        return false;
+    };
+    copy(event.raw, out);
+    true
+}
+
+/// Appends a user object with all that records promise about a user.
+pub fn user_object(user: &User, out: &mut Vec<u8>) {
+    json(user.fields(), out);
+    let has = |field: Field| user.get(field.name()).is_some();
+    let missing = Missing {
+        online: !has(Field::Online),
+        status: !has(Field::Status),
+        last_active: !has(Field::LastActive),
+        invisible: !has(Field::Invisible),
+    };
+    out.pop();
+    add_missing(missing, out);
+    out.push(b'}');
+}
+
+fn is_user_event(event: &Event<'_>) -> bool {
+    event.user.is_some() && event.kind.starts_with("user.")
+}
+
+/// Appends an event without its closing brace. Returns what had to give way, as JSON text.
+fn open_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
+    if event.clashes {
+        return open_clashing_event(event, out);
+    }
+    let raw = event.raw.trim_ascii();
+    let body = raw.strip_suffix('}').unwrap_or(raw);
+    match event
+        .user
+        .as_ref()
+        .filter(|user| user.missing != Missing::default())
+        .and_then(|user| Some((closing_brace(raw, user)?, user.missing)))
+    {
+        None => copy(body, out),
+        Some((brace, missing)) => {
+            copy(&body[..brace], out);
+            add_missing(missing, out);
+            copy(&body[brace..], out);
+        }
+    }
+    None
+}
+
+/// Where in the event's text its user object ends. `None` when the user is not a part of that text.
+fn closing_brace(raw: &str, user: &EventUser<'_>) -> Option<usize> {
+    let start = (user.raw.as_ptr() as usize).checked_sub(raw.as_ptr() as usize)?;
+    let brace = start.checked_add(user.raw.len())?.checked_sub(1)?;
+    (raw.as_bytes().get(brace) == Some(&b'}')).then_some(brace)
+}
+
+#[cold]
+fn open_clashing_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
+    let fields = pick::fields(event.raw)?;
+    let (shadowed, kept): (Vec<_>, Vec<_>) = fields
+        .into_iter()
+        .partition(|(name, _)| ADDED.contains(&&**name));
+    write_fields(&kept, event.user.as_ref(), out);
+    out.pop();
+    let mut text = Vec::new();
+    write_fields(&shadowed, None, &mut text);
+    String::from_utf8(text).ok()
+}
+
+fn write_fields(
+    fields: &[(std::borrow::Cow<'_, str>, &str)],
+    user: Option<&EventUser<'_>>,
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    for (index, (name, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json(name, out);
+        out.push(b':');
+        copy(value, out);
+        if let Some(user) = user.filter(|_| name == "user") {
+            out.pop();
+            add_missing(user.missing, out);
+            out.push(b'}');
+        }
+    }
+    out.push(b'}');
+}
+
+/// Copies JSON text. A line feed between its tokens would end the record's line; a blank means the same.
+fn copy(text: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    if memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+}
+
+fn open(kind: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":");
+    json(kind, out);
+}
+
+/// Appends a record of our own without its closing brace; it has no changes.
+fn own<'c>(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> Option<&'c Change> {
+    open(kind, out);
+    out.push(b',');
+    let brace = out.len();
+    json(body, out);
+    out.remove(brace);
+    out.pop();
+    None
+}
+
+fn add_missing(missing: Missing, out: &mut Vec<u8>) {
+    for (is_missing, text) in [
+        (missing.online, &b",\"online\":null"[..]),
+        (missing.status, b",\"status\":null"),
+        (missing.last_active, b",\"last_active\":null"),
+        (missing.invisible, b",\"invisible\":null"),
+    ] {
+        if is_missing {
+            // An object without any field takes no comma before its first.
+            let is_empty = out.trim_ascii_end().ends_with(b"{");
+            out.extend_from_slice(&text[usize::from(is_empty)..]);
+        }
+    }
+}
+
+fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"changed\":[");
+    for (index, field) in change.changed.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(field.name().as_bytes());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"],\"previous\":{");
+    for (index, field) in change.changed.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(field.name().as_bytes());
+        out.extend_from_slice(b"\":");
+        match field {
+            Field::Online => json(&change.previous.online, out),
+            Field::Invisible => json(&change.previous.invisible, out),
+            Field::Status => json(&change.previous.status, out),
+            Field::LastActive => json(&change.previous.last_active, out),
+        }
+    }
+    out.push(b'}');
+}
+
+fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("plain values always serialise to memory");
+}
+
+/// Writes times as RFC 3339 in UTC with milliseconds, and the calendar only once a second.
+#[derive(Debug)]
+struct Stamp {
+    second: i64,
+    up_to_second: String,
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self {
+            second: i64::MIN,
+            up_to_second: String::new(),
+        }
+    }
+}
+
+impl Stamp {
+    fn write(&mut self, time: DateTime<Utc>, out: &mut Vec<u8>) {
+        let second = time.timestamp();
+        if second != self.second {
+            self.second = second;
+            self.up_to_second = time.format("%Y-%m-%dT%H:%M:%S.").to_string();
+        }
+        out.extend_from_slice(self.up_to_second.as_bytes());
+        // A leap second counts its nanoseconds beyond a thousand million.
+        let millis = (time.nanosecond() / 1_000_000).min(999);
+        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
+            out.push(b'0' + u8::try_from(digit).expect("a digit is below ten"));
+        }
+        out.push(b'Z');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::{ConnectionChanged, Coverage, End, Gap, Source};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+    use std::collections::BTreeSet;
+
+    fn at() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2026-01-05T10:00:00.0079Z")
+            .unwrap()
+            .to_utc()
+    }
+
+    fn line(body: Body<'_>, source: Source) -> String {
+        let record = Record {
+            received_at: at(),
+            source,
+            body,
+        };
+        let mut out = Vec::new();
+        Renderer::default().render(&record, 7, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn event(raw: &str, change: Option<Change>) -> String {
+        let event = Event::parse(raw).unwrap();
+        line(Body::Event { event, change }, Source::Ws)
+    }
+
+    fn online_changed() -> Change {
+        Change {
+            changed: vec![Field::Online, Field::Status],
+            previous: Presence {
+                online: Some(false),
+                status: Some("a \"b\"\n".into()),
+                ..Presence::default()
+            },
+        }
+    }
+
+    #[test]
+    fn an_event_is_copied_and_completed() {
+        insta::assert_snapshot!(
+            event(
+                r#"{"type":"user.presence.changed","n":1.10,"user":{"id":"john","online":true},"created_at":"x"}"#,
+                Some(online_changed())
+            ),
+            @r#"{"type":"user.presence.changed","n":1.10,"user":{"id":"john","online":true,"status":null,"last_active":null,"invisible":null},"created_at":"x","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"ws","changed":["online","status"],"previous":{"online":false,"status":"a \"b\"\n"}}"#
+        );
+    }
+
+    #[test]
+    fn a_user_event_without_a_known_past_changed_nothing() {
+        insta::assert_snapshot!(
+            event(r#"{"type":"user.updated","user":{"id":"a","online":true,"status":"","last_active":null,"invisible":false}}"#, None),
+            @r#"{"type":"user.updated","user":{"id":"a","online":true,"status":"","last_active":null,"invisible":false},"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"ws","changed":[],"previous":{}}"#
+        );
+        insta::assert_snapshot!(
+            event(r#"{"type":"channel.updated","cid":"messaging:fun"}"#, None),
+            @r#"{"type":"channel.updated","cid":"messaging:fun","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"ws"}"#
+        );
+    }
+
+    #[test]
+    fn odd_spacing_stays_json_on_one_line() {
+        let raw = " \n{ \"type\" : \"user.updated\" ,\r\n \"user\" : { \"id\" : \"a\" \n } \n }\n ";
+        let line = event(raw, None);
+        assert!(!line.contains('\n') && !line.contains('\r'));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["user"]["invisible"], Value::Null);
+        assert_eq!(value["user"].as_object().unwrap().len(), 5);
+        assert_eq!(value["seq"], 7);
+    }
+
+    #[test]
+    fn names_of_the_service_give_way_to_ours_and_are_kept() {
+        insta::assert_snapshot!(
+            event(r#"{"type":"deploy","source":"ci","user":{"id":"a"},"seq":null,"x":1}"#, None),
+            @r#"{"type":"deploy","user":{"id":"a","online":null,"status":null,"last_active":null,"invisible":null},"x":1,"shadowed":{"source":"ci","seq":null},"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"ws"}"#
+        );
+    }
+
+    #[test]
+    fn a_snapshot_keeps_the_order_of_the_user() {
+        let user: User =
+            serde_json::from_str(r#"{"online":true,"id":"john","color":"green"}"#).unwrap();
+        insta::assert_snapshot!(
+            line(Body::Snapshot(&user), Source::Query),
+            @r#"{"type":"presence.snapshot","user":{"online":true,"id":"john","color":"green","status":null,"last_active":null,"invisible":null},"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"query"}"#
+        );
+        let nobody = User::new(Map::new());
+        assert!(
+            line(Body::Snapshot(&nobody), Source::Query).contains(r#""user":{"online":null,"#),
+            "no comma in front of the first field"
+        );
+    }
+
+    #[test]
+    fn records_of_our_own() {
+        let all = [
+            Body::ConnectionChanged(ConnectionChanged {
+                online: false,
+                reason: "closed \"1006\"".into(),
+                attempt: 0,
+            }),
+            Body::ConnectionRecovered,
+            Body::Gap(Gap {
+                from: "a".into(),
+                to: "b".into(),
+                repaired: vec!["john".into()],
+                note: "reconnected".into(),
+            }),
+            Body::Coverage(Coverage::default()),
+            Body::End(End {
+                reason: "count",
+                events: 5,
+                gaps: 0,
+                reconnects: 0,
+                exit_code: 0,
+            }),
+        ]
+        .map(|body| line(body, Source::Local))
+        .join("\n");
+        insta::assert_snapshot!(all, @r#"
+        {"type":"connection.changed","online":false,"reason":"closed \"1006\"","attempt":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        {"type":"connection.recovered","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        {"type":"presence.gap","from":"a","to":"b","repaired":["john"],"note":"reconnected","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        {"type":"presence.coverage","requested":0,"subscribed":0,"missing":[],"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        {"type":"stream.end","reason":"count","events":5,"gaps":0,"reconnects":0,"exit_code":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        "#);
+    }
+
+    #[test]
+    fn verbatim_is_what_the_service_sent() {
+        let raw = r#"{"type":"x", "source":1.0 }"#;
+        let record = |body| Record {
+            received_at: at(),
+            source: Source::Ws,
+            body,
+        };
+        let mut out = Vec::new();
+        let event = Event::parse(raw).unwrap();
+        assert!(verbatim(
+            &record(Body::Event {
+                event,
+                change: None
+            }),
+            &mut out
+        ));
+        assert_eq!(out, raw.as_bytes());
+        assert!(!verbatim(&record(Body::ConnectionRecovered), &mut out));
+    }
+
+    #[test]
+    fn the_time_is_written_anew_each_second() {
+        let mut stamp = Stamp::default();
+        let mut out = Vec::new();
+        for text in [
+            "2026-01-05T10:00:00.999Z",
+            "2026-01-05T10:00:01.000Z",
+            "2026-01-05T09:59:59.010Z",
+            "1969-12-31T23:59:59.500Z",
+        ] {
+            out.clear();
+            let time = DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+            stamp.write(time, &mut out);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), text);
+        }
+    }
+
+    /// A JSON value as a stranger might send it.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((".{0,6}", inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the service sends, the line is one line of JSON, holds each name once, all that was sent, and all
+        /// that records promise.
+        #[test]
+        fn any_event_becomes_a_record(
+            fields in prop::collection::vec((prop_oneof![
+                Just("seq"), Just("received_at"), Just("source"), Just("shadowed"), Just("cid2"), Just("x\"}{"), Just(""),
+            ], any_json()), 0..5),
+            user_fields in prop::collection::vec((prop_oneof![
+                Just("online"), Just("status"), Just("last_active"), Just("invisible"), Just("custom"),
+            ], any_json()), 0..5),
+            user_first in any::<bool>(),
+            pretty in any::<bool>(),
+        ) {
+            let mut user = Map::from_iter([("id".to_owned(), Value::from("a"))]);
+            user.extend(user_fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            let mut sent = Map::new();
+            if user_first {
+                sent.insert("user".into(), Value::Object(user.clone()));
+            }
+            sent.insert("type".into(), "user.updated".into());
+            sent.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            sent.insert("user".into(), Value::Object(user.clone()));
+            let raw = if pretty {
+                serde_json::to_string_pretty(&sent).unwrap()
+            } else {
+                serde_json::to_string(&sent).unwrap()
+            };
+
+            let line = event(&raw, None);
+
+            prop_assert!(!line.contains(['\n', '\r']));
+            let fields = pick::fields(&line).unwrap();
+            let names: BTreeSet<_> = fields.iter().map(|(name, _)| name.clone()).collect();
+            prop_assert_eq!(names.len(), fields.len(), "a name twice in {}", line);
+            let got: Map<String, Value> = serde_json::from_str(&line).unwrap();
+            for (name, value) in &sent {
+                match name.as_str() {
+                    "user" => {}
+                    name if ADDED.contains(&name) => prop_assert_eq!(&got["shadowed"][name], value),
+                    name => prop_assert_eq!(&got[name], value),
+                }
+            }
+            let got_user = pick::fields(pick::at(&line, &["user".to_owned()]).unwrap()).unwrap();
+            let names: BTreeSet<_> = got_user.iter().map(|(name, _)| name.to_string()).collect();
+            prop_assert_eq!(names.len(), got_user.len());
+            for promised in ["id", "online", "status", "last_active", "invisible"] {
+                prop_assert!(names.contains(promised));
+            }
+            for (name, value) in &user {
+                prop_assert_eq!(&got["user"][name], value);
+            }
+            prop_assert_eq!(&got["seq"], 7);
+            prop_assert_eq!(&got["source"], "ws");
+        }
+    }
+}

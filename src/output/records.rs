@@ -1,0 +1,533 @@
+//! The lines of a stream, numbered and written in whatever format was asked for.
+//!
+//! A record is numbered when it is written and not before, so a reader who sees 1, 2, 3 … has lost nothing, whatever
+//! filters stand in front. [`Records::prepare`] renders a record for those filters to look at; the same text is then
+//! written or forgotten.
+
+use std::fmt;
+use std::io;
+
+use super::columns::{Kind, Selection};
+use super::line::{Look, Narrator};
+use super::record::{self, Renderer};
+use super::sheet::Sheet;
+use super::{Format, Lines, Output, pick, table, text, when};
+use crate::domain::record::Record;
+
+/// Writes records. [`Records::finish`] ends them.
+pub struct Records<'a> {
+    lines: Lines<'a>,
+    selection: Selection,
+    renderer: Renderer,
+    narrator: Narrator,
+    raw: bool,
+    written: u64,
+    row: Vec<u8>,
+    widths: Vec<usize>,
+    failed: u64,
+}
+
+impl fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records")
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It was written, under this number.
+    Line(u64),
+    /// There was nothing to write: one of our own records in a raw stream, or `--jq` made nothing of it.
+    Nothing,
+}
+
+/// A record rendered and not yet written.
+#[derive(Debug)]
+pub struct Prepared<'p, 'a, 'r> {
+    records: &'p mut Records<'a>,
+    record: &'p Record<'r>,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(output: &'a Output, selection: Selection) -> Self {
+        Self {
+            lines: Lines::new(output),
+            selection,
+            renderer: Renderer::default(),
+            narrator: Narrator::default(),
+            raw: false,
+            written: 0,
+            row: Vec::new(),
+            widths: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// Writes what the service sent and nothing of our own, whatever the format.
+    #[must_use]
+    pub const fn raw(mut self, raw: bool) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// How many records were written.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Renders a record as the JSON that it would be written as, under the number that it would get.
+    pub fn prepare<'p, 'r>(&'p mut self, record: &'p Record<'r>) -> Prepared<'p, 'a, 'r> {
+        self.row.clear();
+        self.renderer
+            .render(record, self.written + 1, &mut self.row);
+        Prepared {
+            records: self,
+            record,
+        }
+    }
+
+    /// Writes a record at once.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn write(&mut self, record: &Record<'_>) -> io::Result<Written> {
+        let written = self.push(record)?;
+        self.flush()?;
+        Ok(written)
+    }
+
+    /// Writes a record at the next [`Records::flush`], or when many have gathered: for a record behind which more are
+    /// already waiting.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn push(&mut self, record: &Record<'_>) -> io::Result<Written> {
+        if self.is_plain() {
+            self.renderer
+                .render(record, self.written + 1, &mut self.lines.pending);
+            return self.count();
+        }
+        self.prepare(record).push()
+    }
+
+    /// Writes out what has gathered.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.lines.flush()
+    }
+
+    /// Ends the stream: with `-o json`, closes the array.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn finish(mut self) -> io::Result<()> {
+        let settings = self.lines.output.settings();
+        if settings.format == Format::Json && settings.jq.is_none() && !self.raw {
+            let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
+            self.lines.pending.extend_from_slice(end);
+        }
+        if self.failed > 1 {
+            let failed = self.failed;
+            self.lines.output.warn(&format!(
+                "--jq failed on {failed} records, which are not shown"
+            ));
+        }
+        self.flush()
+    }
+
+    /// Whether a record is written exactly as it is rendered.
+    fn is_plain(&self) -> bool {
+        let settings = self.lines.output.settings();
+        settings.format == Format::Ndjson
+            && settings.jq.is_none()
+            && !self.selection.chosen
+            && !self.raw
+    }
+
+    /// Ends a line and counts its record.
+    fn count(&mut self) -> io::Result<Written> {
+        self.lines.pending.push(b'\n');
+        self.count_without_end()
+    }
+
+    fn count_without_end(&mut self) -> io::Result<Written> {
+        self.written += 1;
+        self.lines.flush_if_enough()?;
+        Ok(Written::Line(self.written))
+    }
+
+    fn push_row(&mut self, record: &Record<'_>) -> io::Result<Written> {
+        let settings = self.lines.output.settings();
+        if self.raw && settings.jq.is_none() {
+            return if record::verbatim(record, &mut self.lines.pending) {
+                self.count()
+            } else {
+                Ok(Written::Nothing)
+            };
+        }
+        if settings.jq.is_some() {
+            if self.raw {
+                self.row.clear();
+                if !record::verbatim(record, &mut self.row) {
+                    return Ok(Written::Nothing);
+                }
+            }
+            return self.push_results();
+        }
+        // What the renderer writes is made of text, and the parts that are copied are text too.
+        let row = std::mem::take(&mut self.row);
+        let json = str::from_utf8(&row).map_err(io::Error::other)?;
+        let first = self.written == 0;
+        let out = &mut self.lines.pending;
+        let written = match settings.format {
+            Format::Ndjson | Format::Json => {
+                if settings.format == Format::Json {
+                    out.extend_from_slice(if first { b"[\n" } else { b",\n" });
+                }
+                if self.selection.chosen {
+                    self.selection.project(json, out);
+                } else {
+                    out.extend_from_slice(&row);
+                }
+                if settings.format == Format::Json {
+                    self.count_without_end()
+                } else {
+                    self.count()
+                }
+            }
+            Format::Tsv | Format::Csv => {
+                if let Some(sheet) = Sheet::of(settings.format) {
+                    if first && settings.headers {
+                        sheet.header(&self.selection, out)?;
+                    }
+                    sheet.row(&self.selection, json, out)?;
+                }
+                self.count_without_end()
+            }
+            Format::Table if self.selection.chosen => {
+                self.push_cells(json, first);
+                self.count()
+            }
+            Format::Table => {
+                let look = Look {
+                    colour: settings.colour,
+                    width: settings.width,
+                    utc: settings.utc,
+                };
+                let line = self.narrator.line(record, look);
+                self.lines.pending.extend_from_slice(line.as_bytes());
+                self.count()
+            }
+        };
+        self.row = row;
+        written
+    }
+
+    fn push_results(&mut self) -> io::Result<Written> {
+        let output = self.lines.output;
+        let Some(jq) = &output.settings().jq else {
+            return Ok(Written::Nothing);
+        };
+        let before = self.lines.pending.len();
+        for line in jq.results(&self.row) {
+            match line {
+                Ok(line) => {
+                    self.lines.pending.extend_from_slice(&line);
+                    self.lines.pending.push(b'\n');
+                }
+                Err(error) => {
+                    // One odd record must not end a stream that ran for weeks; the rest is counted.
+                    if self.failed == 0 {
+                        output.warn(&format!("--jq: {error}"));
+                    }
+                    self.failed += 1;
+                    break;
+                }
+            }
+        }
+        if self.lines.pending.len() == before {
+            return Ok(Written::Nothing);
+        }
+        self.count_without_end()
+    }
+
+    /// Writes chosen columns for people, each as wide as the widest cell so far.
+    fn push_cells(&mut self, json: &str, first: bool) {
+        let settings = self.lines.output.settings();
+        let columns = &self.selection.columns;
+        if first {
+            self.widths = columns
+                .iter()
+                .map(|column| match column.kind {
+                    Kind::Online => text::width("○ offline"),
+                    Kind::Time => 8,
+                    Kind::Id | Kind::Text | Kind::Flag => 0,
+                })
+                .collect();
+        }
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let value = pick::plain(column.value(json));
+                if column.kind == Kind::Time && !value.is_empty() {
+                    let clock = when::clock_of(&value, settings.utc);
+                    return text::cut(&text::visible(&clock), 40).into_owned();
+                }
+                table::cell(column, json, None).text
+            })
+            .collect();
+        let titles = (first && settings.headers)
+            .then(|| self.selection.names().map(table::title).collect::<Vec<_>>());
+        for (index, cells) in titles.iter().chain([&cells]).enumerate() {
+            if index > 0 {
+                self.lines.pending.push(b'\n');
+            }
+            let mut line = String::new();
+            for (cell, width) in cells.iter().zip(&mut self.widths) {
+                let cells = text::width(cell);
+                *width = (*width).max(cells.min(40));
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cells) + 2));
+            }
+            let line = text::cut(line.trim_end(), settings.width.unwrap_or(usize::MAX));
+            self.lines.pending.extend_from_slice(line.as_bytes());
+        }
+    }
+}
+
+impl Prepared<'_, '_, '_> {
+    /// The record as JSON, for conditions and for other readers.
+    pub fn json(&self) -> &[u8] {
+        &self.records.row
+    }
+
+    /// Writes the record at once.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn write(self) -> io::Result<Written> {
+        let written = self.records.push_row(self.record)?;
+        self.records.flush()?;
+        Ok(written)
+    }
+
+    /// Writes the record at the next flush.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn push(self) -> io::Result<Written> {
+        self.records.push_row(self.record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::expr::Expr;
+    use super::super::testing::{Capture, output, settings};
+    use super::*;
+    use crate::domain::event::Event;
+    use crate::domain::record::{Body, End, Source};
+    use chrono::{DateTime, Utc};
+    use serde_json::Value;
+
+    const ONLINE: &str = r#"{"type":"user.presence.changed","user":{"id":"john","online":true}}"#;
+    const OFFLINE: &str =
+        r#"{"type":"user.presence.changed","user":{"id":"jack","online":false,"status":"a\tb"}}"#;
+
+    fn at() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_770_000_000, 5_000_000).unwrap()
+    }
+
+    fn event(raw: &str) -> Record<'_> {
+        Record {
+            received_at: at(),
+            source: Source::Ws,
+            body: Body::Event {
+                event: Event::parse(raw).unwrap(),
+                change: None,
+            },
+        }
+    }
+
+    fn end() -> Record<'static> {
+        Record {
+            received_at: at(),
+            source: Source::Local,
+            body: Body::End(End {
+                reason: "count",
+                events: 2,
+                gaps: 0,
+                reconnects: 0,
+                exit_code: 0,
+            }),
+        }
+    }
+
+    fn stream(settings: Settings, raw: bool) -> (String, String) {
+        let (output, out, err) = output(settings);
+        let mut records = output.records().unwrap().raw(raw);
+        for record in [event(ONLINE), event(OFFLINE), end()] {
+            records.write(&record).unwrap();
+        }
+        records.finish().unwrap();
+        (out.text(), err.text())
+    }
+
+    #[test]
+    fn each_format() {
+        insta::assert_snapshot!(stream(settings(Format::Ndjson), false).0, @r#"
+        {"type":"user.presence.changed","user":{"id":"john","online":true,"status":null,"last_active":null,"invisible":null},"seq":1,"received_at":"2026-02-02T02:40:00.005Z","source":"ws","changed":[],"previous":{}}
+        {"type":"user.presence.changed","user":{"id":"jack","online":false,"status":"a\tb","last_active":null,"invisible":null},"seq":2,"received_at":"2026-02-02T02:40:00.005Z","source":"ws","changed":[],"previous":{}}
+        {"type":"stream.end","reason":"count","events":2,"gaps":0,"reconnects":0,"exit_code":0,"seq":3,"received_at":"2026-02-02T02:40:00.005Z","source":"local"}
+        "#);
+        insta::assert_snapshot!(stream(settings(Format::Json), false).0, @r#"
+        [
+        {"type":"user.presence.changed","user":{"id":"john","online":true,"status":null,"last_active":null,"invisible":null},"seq":1,"received_at":"2026-02-02T02:40:00.005Z","source":"ws","changed":[],"previous":{}},
+        {"type":"user.presence.changed","user":{"id":"jack","online":false,"status":"a\tb","last_active":null,"invisible":null},"seq":2,"received_at":"2026-02-02T02:40:00.005Z","source":"ws","changed":[],"previous":{}},
+        {"type":"stream.end","reason":"count","events":2,"gaps":0,"reconnects":0,"exit_code":0,"seq":3,"received_at":"2026-02-02T02:40:00.005Z","source":"local"}
+        ]
+        "#);
+        insta::assert_snapshot!(stream(settings(Format::Tsv), false).0, @r"
+        seq	received_at	type	user.id	user.online	user.status	user.last_active	user.invisible	changed	cid	source
+        1	2026-02-02T02:40:00.005Z	user.presence.changed	john	true				[]		ws
+        2	2026-02-02T02:40:00.005Z	user.presence.changed	jack	false	a\tb			[]		ws
+        3	2026-02-02T02:40:00.005Z	stream.end								local
+        ");
+        insta::assert_snapshot!(stream(settings(Format::Table), false).0, @"
+        02:40:00  ● john is online
+        02:40:00  ○ jack went offline
+        02:40:00  · end: count, 2 events, 0 gaps
+        ");
+        let json: Value = serde_json::from_str(&stream(settings(Format::Json), false).0).unwrap();
+        assert_eq!(json.as_array().unwrap().len(), 3);
+        let csv = stream(settings(Format::Csv), false).0;
+        assert_eq!(csv.matches("\r\n").count(), 4);
+    }
+
+    #[test]
+    fn an_empty_json_stream_is_an_empty_array() {
+        let (output, out, _) = output(settings(Format::Json));
+        output.records().unwrap().finish().unwrap();
+        assert_eq!(out.text(), "[]\n");
+    }
+
+    #[test]
+    fn chosen_columns() {
+        let chosen = |format| Settings {
+            columns: vec![
+                "received_at".into(),
+                "user.id".into(),
+                "user.online".into(),
+                "color".into(),
+            ],
+            ..settings(format)
+        };
+        insta::assert_snapshot!(stream(chosen(Format::Ndjson), false).0, @r#"
+        {"received_at":"2026-02-02T02:40:00.005Z","user":{"id":"john","online":true},"color":null}
+        {"received_at":"2026-02-02T02:40:00.005Z","user":{"id":"jack","online":false},"color":null}
+        {"received_at":"2026-02-02T02:40:00.005Z","user":{"id":null,"online":null},"color":null}
+        "#);
+        insta::assert_snapshot!(stream(chosen(Format::Table), false).0, @"
+        RECEIVED AT  USER ID  USER ONLINE  COLOR
+        02:40:00     john     ● online     -
+        02:40:00     jack     ○ offline    -
+        02:40:00     -        ?            -
+        ");
+    }
+
+    #[test]
+    fn raw_is_untouched_and_alone() {
+        for format in [Format::Table, Format::Json, Format::Ndjson] {
+            assert_eq!(
+                stream(settings(format), true).0,
+                format!("{ONLINE}\n{OFFLINE}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_count_what_is_written() {
+        let jq = |raw, expr: &str| {
+            let settings = Settings {
+                jq: Some(Expr::compile(expr).unwrap()),
+                ..settings(Format::Table)
+            };
+            stream(settings, raw)
+        };
+        assert_eq!(
+            jq(false, "select(.user.id != \"john\") | [.seq, .type]").0,
+            "[1,\"user.presence.changed\"]\n[2,\"stream.end\"]\n"
+        );
+        assert_eq!(
+            jq(true, ".seq, .user.id").0,
+            "null\n\"john\"\nnull\n\"jack\"\n"
+        );
+        let (out, err) = jq(false, ".user.status | length, startswith(\"a\")");
+        assert_eq!(out, "0\n3\ntrue\n0\n");
+        assert_eq!(
+            err.lines().count(),
+            2,
+            "the first failure and how many: {err}"
+        );
+    }
+
+    #[test]
+    fn what_a_filter_refuses_takes_no_number() {
+        let (output, out, _) = output(settings(Format::Ndjson));
+        let mut records = output.records().unwrap();
+        let filter = Expr::compile(".user.online == false").unwrap();
+        for raw in [ONLINE, OFFLINE] {
+            let record = event(raw);
+            let prepared = records.prepare(&record);
+            if filter.is_true(prepared.json()).unwrap() {
+                assert_eq!(prepared.write().unwrap(), Written::Line(1));
+            }
+        }
+        assert_eq!(records.written(), 1);
+        assert_eq!(out.text().lines().count(), 1);
+    }
+
+    #[test]
+    fn what_is_pushed_waits_and_what_is_written_does_not() {
+        let (output, out, _) = output(settings(Format::Ndjson));
+        let mut records = output.records().unwrap();
+        records.push(&event(ONLINE)).unwrap();
+        assert_eq!(out.text(), "");
+        records.write(&event(OFFLINE)).unwrap();
+        assert_eq!(out.text().lines().count(), 2);
+        for _ in 0..2000 {
+            records.push(&event(ONLINE)).unwrap();
+        }
+        assert!(out.text().lines().count() > 500, "and not for ever");
+    }
+
+    #[test]
+    fn a_reader_who_left_is_a_broken_pipe() {
+        #[derive(Debug)]
+        struct Closed;
+        impl io::Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let output = Output::with_writers(settings(Format::Ndjson), Closed, Capture::default());
+        let error = output.records().unwrap().write(&event(ONLINE)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(crate::exit::code_of(&error.into()), crate::exit::Code::Ok);
+    }
+}

@@ -1,0 +1,466 @@
+//! The results of a one-shot command, in whatever format was asked for.
+//!
+//! Rows are written as they come, so that a hundred thousand of them need no more memory than a page; only a table
+//! waits, because its columns align, and even it is written a thousand rows at a time.
+
+use std::fmt;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::columns::Selection;
+use super::record::user_object;
+use super::sheet::Sheet;
+use super::table::{self, Shown};
+use super::{Format, Lines, Output};
+use crate::domain::User;
+use crate::exit::Failure;
+
+/// How many rows a table waits for.
+const TABLE_ROWS: usize = 1000;
+
+/// Writes rows. [`Rows::finish`] ends them; without it, a JSON array stays open, so that half a result cannot be
+/// taken for a whole one.
+pub struct Rows<'a> {
+    lines: Lines<'a>,
+    selection: Selection,
+    now: Option<DateTime<Utc>>,
+    many: bool,
+    written: u64,
+    row: Vec<u8>,
+    table: Vec<Vec<Shown>>,
+}
+
+impl fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows")
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Rows<'a> {
+    pub(super) const fn new(
+        output: &'a Output,
+        selection: Selection,
+        now: Option<DateTime<Utc>>,
+        many: bool,
+    ) -> Self {
+        Self {
+            lines: Lines::new(output),
+            selection,
+            now,
+            many,
+            written: 0,
+            row: Vec::new(),
+            table: Vec::new(),
+        }
+    }
+
+    /// For a command that has one result: with `-o json` an object, not an array.
+    #[must_use]
+    pub fn one(mut self) -> Self {
+        self.many = false;
+        self
+    }
+
+    /// How many rows there were.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes a row, anything that serialises to a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed, or `--jq` failed on the row.
+    pub fn push<T: Serialize + ?Sized>(&mut self, row: &T) -> anyhow::Result<()> {
+        self.row.clear();
+        serde_json::to_writer(&mut self.row, row).context("cannot write a row as JSON")?;
+        self.write_row()
+    }
+
+    /// Writes a user, with the presence fields as `null` where they are unknown.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::push`].
+    pub fn push_user(&mut self, user: &User) -> anyhow::Result<()> {
+        self.row.clear();
+        user_object(user, &mut self.row);
+        self.write_row()
+    }
+
+    /// Writes out what has gathered; at the end of a page, so that a reader sees it while the next one is fetched.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.lines.flush()?)
+    }
+
+    /// Ends the rows.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        let settings = self.lines.output.settings();
+        if settings.jq.is_none() {
+            if settings.format == Format::Json && self.many {
+                let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
+                self.lines.pending.extend_from_slice(end);
+            }
+            if self.written == 0
+                && settings.headers
+                && let Some(sheet) = Sheet::of(settings.format)
+            {
+                sheet.header(&self.selection, &mut self.lines.pending)?;
+            }
+        }
+        self.write_table();
+        self.flush()
+    }
+
+    fn write_row(&mut self) -> anyhow::Result<()> {
+        let settings = self.lines.output.settings();
+        let first = self.written == 0;
+        let out = &mut self.lines.pending;
+        if let Some(jq) = &settings.jq {
+            for line in jq.results(&self.row) {
+                out.extend_from_slice(&line.map_err(Failure::from)?);
+                out.push(b'\n');
+            }
+        } else {
+            let json = std::str::from_utf8(&self.row).context("a row is not text")?;
+            match settings.format {
+                Format::Ndjson => {
+                    if self.selection.chosen {
+                        self.selection.project(json, out);
+                    } else {
+                        out.extend_from_slice(&self.row);
+                    }
+                    out.push(b'\n');
+                }
+                Format::Json => {
+                    let mut projected = Vec::new();
+                    let json = if self.selection.chosen {
+                        self.selection.project(json, &mut projected);
+                        &projected
+                    } else {
+                        &self.row
+                    };
+                    if self.many {
+                        out.extend_from_slice(if first { b"[\n  " } else { b",\n  " });
+                        indent(json, 1, out);
+                    } else {
+                        indent(json, 0, out);
+                        out.push(b'\n');
+                    }
+                }
+                Format::Tsv | Format::Csv => {
+                    if let Some(sheet) = Sheet::of(settings.format) {
+                        if first && settings.headers {
+                            sheet.header(&self.selection, out)?;
+                        }
+                        sheet.row(&self.selection, json, out)?;
+                    }
+                }
+                Format::Table => {
+                    let cells = self.selection.columns.iter();
+                    self.table.push(
+                        cells
+                            .map(|column| table::cell(column, json, self.now))
+                            .collect(),
+                    );
+                    if self.table.len() >= TABLE_ROWS {
+                        self.write_table();
+                    }
+                }
+            }
+        }
+        self.written += 1;
+        self.lines.flush_if_enough()?;
+        Ok(())
+    }
+
+    fn write_table(&mut self) {
+        if self.table.is_empty() {
+            return;
+        }
+        let settings = self.lines.output.settings();
+        let text = table::render(
+            &self.selection,
+            &self.table,
+            settings.headers,
+            settings.colour,
+            settings.width,
+        );
+        self.lines.pending.extend_from_slice(text.as_bytes());
+        self.table.clear();
+    }
+}
+
+impl Drop for Rows<'_> {
+    /// A run that fails half-way still shows what it had.
+    fn drop(&mut self) {
+        self.write_table();
+    }
+}
+
+/// Appends compact JSON text spread over lines, values untouched.
+fn indent(json: &[u8], level: usize, out: &mut Vec<u8>) {
+    let mut depth = level;
+    let (mut in_string, mut escaped) = (false, false);
+    let new_line = |depth: usize, out: &mut Vec<u8>| {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', 2 * depth));
+    };
+    for (index, byte) in json.iter().copied().enumerate() {
+        if in_string {
+            out.push(byte);
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => {
+                in_string = true;
+                out.push(byte);
+            }
+            b'{' | b'[' => {
+                out.push(byte);
+                depth += 1;
+                if !matches!(json.get(index + 1), Some(b'}' | b']')) {
+                    new_line(depth, out);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(
+                    index.checked_sub(1).and_then(|before| json.get(before)),
+                    Some(b'{' | b'[')
+                ) {
+                    new_line(depth, out);
+                }
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                new_line(depth, out);
+            }
+            b':' => out.extend_from_slice(b": "),
+            other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expr::Expr;
+    use super::super::testing::{output, settings};
+    use super::super::{Column, Settings};
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_770_000_000, 0).unwrap()
+    }
+
+    fn users() -> Vec<User> {
+        [
+            json!({"id": "john", "online": true, "status": "a,\"b\"\n", "tags": [], "deep": {"n": 1.5}}),
+            json!({"id": "jack"}),
+        ]
+        .map(|user| serde_json::from_value(user).unwrap())
+        .to_vec()
+    }
+
+    fn written(settings: Settings, users: &[User]) -> String {
+        let (output, out, _) = output(settings);
+        let mut rows = output.users(now()).unwrap();
+        for user in users {
+            rows.push_user(user).unwrap();
+        }
+        rows.finish().unwrap();
+        out.text()
+    }
+
+    #[test]
+    fn each_format() {
+        insta::assert_snapshot!(written(settings(Format::Ndjson), &users()), @r#"
+        {"id":"john","online":true,"status":"a,\"b\"\n","tags":[],"deep":{"n":1.5},"last_active":null,"invisible":null}
+        {"id":"jack","online":null,"status":null,"last_active":null,"invisible":null}
+        "#);
+        insta::assert_snapshot!(written(settings(Format::Json), &users()), @r#"
+        [
+          {
+            "id": "john",
+            "online": true,
+            "status": "a,\"b\"\n",
+            "tags": [],
+            "deep": {
+              "n": 1.5
+            },
+            "last_active": null,
+            "invisible": null
+          },
+          {
+            "id": "jack",
+            "online": null,
+            "status": null,
+            "last_active": null,
+            "invisible": null
+          }
+        ]
+        "#);
+        insta::assert_snapshot!(written(settings(Format::Tsv), &users()), @r#"
+        id	name	online	status	last_active	invisible
+        john		true	a,"b"\n		
+        jack
+        "#);
+        insta::assert_snapshot!(written(settings(Format::Csv), &users()).escape_debug(), @r#"id,name,online,status,last_active,invisible\r\njohn,,true,\"a,\"\"b\"\"\n\",,\r\njack,,,,,\r\n"#);
+        insta::assert_snapshot!(written(settings(Format::Table), &users()), @r#"
+        ID    NAME  ONLINE    STATUS   LAST ACTIVE
+        john  -     ● online  a,"b"\n  -
+        jack  -     ?         -        -
+        "#);
+    }
+
+    #[test]
+    fn each_format_without_a_row() {
+        assert_eq!(written(settings(Format::Ndjson), &[]), "");
+        assert_eq!(written(settings(Format::Json), &[]), "[]\n");
+        assert_eq!(
+            written(settings(Format::Tsv), &[]),
+            "id\tname\tonline\tstatus\tlast_active\tinvisible\n"
+        );
+        assert_eq!(written(settings(Format::Table), &[]), "");
+    }
+
+    #[test]
+    fn chosen_columns_rule_every_format() {
+        let chosen = |format| Settings {
+            columns: vec!["id".into(), "deep.n".into()],
+            ..settings(format)
+        };
+        insta::assert_snapshot!(written(chosen(Format::Ndjson), &users()), @r#"
+        {"id":"john","deep":{"n":1.5}}
+        {"id":"jack","deep":{"n":null}}
+        "#);
+        insta::assert_snapshot!(written(chosen(Format::Json), &users()), @r#"
+        [
+          {
+            "id": "john",
+            "deep": {
+              "n": 1.5
+            }
+          },
+          {
+            "id": "jack",
+            "deep": {
+              "n": null
+            }
+          }
+        ]
+        "#);
+        insta::assert_snapshot!(written(chosen(Format::Tsv), &users()), @"
+        id	deep.n
+        john	1.5
+        jack
+        ");
+        insta::assert_snapshot!(written(chosen(Format::Table), &users()), @"
+        ID    DEEP N
+        john  1.5
+        jack  -
+        ");
+        let bare = Settings {
+            headers: false,
+            ..chosen(Format::Table)
+        };
+        insta::assert_snapshot!(written(bare, &users()), @"
+        john  1.5
+        jack  -
+        ");
+    }
+
+    #[test]
+    fn jq_rules_every_format() {
+        for format in [
+            Format::Table,
+            Format::Json,
+            Format::Ndjson,
+            Format::Tsv,
+            Format::Csv,
+        ] {
+            let jq = Settings {
+                jq: Some(Expr::compile(".id, (.tags // empty)").unwrap()),
+                ..settings(format)
+            };
+            assert_eq!(written(jq, &users()), "\"john\"\n[]\n\"jack\"\n");
+        }
+    }
+
+    #[test]
+    fn a_failing_expression_is_an_error_and_what_came_before_is_shown() {
+        let (output, out, _) = output(Settings {
+            jq: Some(Expr::compile(".status | startswith(\"a\")").unwrap()),
+            ..settings(Format::Ndjson)
+        });
+        let mut rows = output.users(now()).unwrap();
+        let users = users();
+        rows.push_user(&users[0]).unwrap();
+        assert!(rows.push_user(&users[1]).is_err());
+        drop(rows);
+        assert_eq!(out.text(), "true\n");
+    }
+
+    #[test]
+    fn one_result_is_an_object() {
+        let (output, out, _) = output(settings(Format::Json));
+        let mut rows = output.row(&[Column::plain("url")]).unwrap();
+        rows.push(&json!({"url": "http://x/{[\\\"]}", "none": {}, "list": [1, [], "a"]}))
+            .unwrap();
+        rows.finish().unwrap();
+        insta::assert_snapshot!(out.text(), @r#"
+        {
+          "url": "http://x/{[\\\"]}",
+          "none": {},
+          "list": [
+            1,
+            [],
+            "a"
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn half_an_array_is_no_array() {
+        let (output, out, _) = output(settings(Format::Json));
+        let mut rows = output.users(now()).unwrap();
+        rows.push_user(&users()[1]).unwrap();
+        drop(rows);
+        assert!(serde_json::from_str::<Value>(&out.text()).is_err());
+    }
+
+    #[test]
+    fn many_rows_do_not_gather() {
+        for format in [Format::Table, Format::Ndjson, Format::Csv, Format::Json] {
+            let (output, out, _) = output(settings(format));
+            let mut rows = output.users(now()).unwrap();
+            for _ in 0..5000 {
+                rows.push_user(&users()[0]).unwrap();
+                assert!(rows.lines.pending.len() < 2 * super::super::ENOUGH);
+                assert!(rows.table.len() < TABLE_ROWS);
+            }
+            assert!(!out.text().is_empty());
+        }
+    }
+}
