@@ -1,1 +1,353 @@
-//! Settings resolved from flags, environment and profile.
+//! Settings resolved: what the flags mean in this environment, with this profile, on this terminal.
+//!
+//! Resolved once per run and lazily: a command that needs no credentials asks for none, a command that needs no
+//! configuration file reads none. Nothing deeper looks at flags, environment or terminal. Precedence everywhere is
+//! flag, environment, profile, default; a profile counts as one unit, so that a key from the environment is never
+//! paired with a secret or an address from a file.
+
+use std::cell::OnceCell;
+use std::env;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tokio::sync::OnceCell as AsyncOnceCell;
+use url::Url;
+
+use crate::api::retry::RetryObserver;
+use crate::api::{Auth, Client, Settings};
+use crate::cli::{Colour, Format, GlobalArgs};
+use crate::config::{Config, Profile};
+use crate::domain::{SecretString, UserId, token};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Output, expr::Expr};
+
+/// Where the service lives unless told otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";
+/// The user that watchers connect as unless told otherwise.
+pub const DEFAULT_OBSERVER: &str = "presencectl-observer";
+/// The bound on one call with its retries unless told otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bound on making a connection unless told otherwise.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a safe call is repeated unless told otherwise.
+pub const DEFAULT_RETRIES: u32 = 3;
+
+/// Everything a command may ask for.
+#[derive(Debug)]
+pub struct App {
+    global: GlobalArgs,
+    output: Arc<Output>,
+    profile: OnceCell<Option<Profile>>,
+    access: AsyncOnceCell<Access>,
+}
+
+/// How to reach the service, resolved.
+#[derive(Debug)]
+struct Access {
+    base_url: Url,
+    api_key: String,
+    credentials: Credentials,
+}
+
+#[derive(Debug, Clone)]
+enum Credentials {
+    Secret(SecretString),
+    Token { user: UserId, token: SecretString },
+}
+
+impl App {
+    /// Takes the global flags and decides what they mean for output.
+    ///
+    /// # Errors
+    ///
+    /// A `--jq` expression that does not compile.
+    pub fn resolve(global: GlobalArgs) -> anyhow::Result<Self> {
+        let terminal = std::io::stdout().is_terminal();
+        let (format, explicit_machine) = match global.output {
+            Format::Auto if terminal => (output::Format::Table, false),
+            Format::Auto => (output::Format::Ndjson, false),
+            Format::Table => (output::Format::Table, false),
+            Format::Json => (output::Format::Json, true),
+            Format::Ndjson => (output::Format::Ndjson, true),
+            Format::Tsv => (output::Format::Tsv, false),
+            Format::Csv => (output::Format::Csv, false),
+        };
+        let colour = match global.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        };
+        let jq = global
+            .jq
+            .as_deref()
+            .map(Expr::compile)
+            .transpose()
+            .context("in --jq")?;
+        let output = Output::new(output::Settings {
+            format,
+            explicit_machine,
+            columns: global.columns.clone(),
+            headers: !global.no_headers,
+            jq,
+            colour,
+            width: (format == output::Format::Table)
+                .then(terminal_width)
+                .flatten(),
+            quiet: global.quiet,
+            verbose: global.verbose,
+            utc: false,
+        });
+        Ok(Self {
+            global,
+            output: Arc::new(output),
+            profile: OnceCell::new(),
+            access: AsyncOnceCell::new(),
+        })
+    }
+
+    /// The flags as typed.
+    pub const fn global(&self) -> &GlobalArgs {
+        &self.global
+    }
+
+    /// Where results and messages go.
+    pub fn output(&self) -> &Arc<Output> {
+        &self.output
+    }
+
+    /// The time. Commands pass it on to rules and renderers, which read no clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    /// A client with whatever credentials there are: a server's, or a user's with `--as` or a user token.
+    ///
+    /// # Errors
+    ///
+    /// No credentials, an unusable address, a broken profile, or a fixture of `--mock` that does not load.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let access = self.access().await?;
+        let auth = match (&access.credentials, &self.global.acting_as) {
+            (Credentials::Secret(secret), None) => Auth::Server {
+                secret: secret.clone(),
+            },
+            (Credentials::Secret(secret), Some(user)) => Auth::Minted {
+                user: user.clone(),
+                secret: secret.clone(),
+            },
+            (Credentials::Token { user, token }, _) => Auth::Token {
+                user: user.clone(),
+                token: token.clone(),
+            },
+        };
+        self.client_with(auth).await
+    }
+
+    /// A client with server credentials whatever `--as` says: streams act as their observer, yet set him up as the
+    /// server. `None` when only a user token is at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::client`].
+    pub async fn server_client(&self) -> anyhow::Result<Option<Client>> {
+        match &self.access().await?.credentials {
+            Credentials::Secret(secret) => {
+                let auth = Auth::Server {
+                    secret: secret.clone(),
+                };
+                self.client_with(auth).await.map(Some)
+            }
+            Credentials::Token { .. } => Ok(None),
+        }
+    }
+
+    /// The user that streams connect as: `--as`, else the token's user, else the profile's observer, else the default.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::client`].
+    pub async fn observer(&self) -> anyhow::Result<UserId> {
+        if let Some(user) = &self.global.acting_as {
+            return Ok(user.clone());
+        }
+        if let Credentials::Token { user, .. } = &self.access().await?.credentials {
+            return Ok(user.clone());
+        }
+        let observer = match self.profile.get() {
+            Some(Some(profile)) => profile.observer.clone(),
+            Some(None) | None => None,
+        };
+        Ok(observer.unwrap_or_else(|| {
+            DEFAULT_OBSERVER
+                .parse()
+                .expect("the default observer is a user id")
+        }))
+    }
+
+    /// The API secret, for signing and verifying tokens on this machine.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub async fn secret(&self) -> anyhow::Result<SecretString> {
+        if self.global.mock.is_none() {
+            if let Some(secret) = first_env(&["STREAM_API_SECRET", "STREAM_SECRET"]) {
+                return Ok(SecretString::new(secret));
+            }
+            if let Some(profile) = self.profile()?
+                && let Some(secret) = profile.secret()?
+            {
+                return Ok(secret);
+            }
+        } else if let Credentials::Secret(secret) = &self.access().await?.credentials {
+            return Ok(secret.clone());
+        }
+        Err(Failure::new(
+            Code::NotAuthenticated,
+            "there is no API secret to sign with",
+        )
+        .hinted("set STREAM_API_SECRET, or add a profile: presencectl profile add")
+        .into())
+    }
+
+    async fn client_with(&self, auth: Auth) -> anyhow::Result<Client> {
+        let access = self.access().await?;
+        let output = Arc::clone(&self.output);
+        let client = Client::new(Settings {
+            base_url: access.base_url.clone(),
+            api_key: access.api_key.clone(),
+            auth,
+            timeout: self.global.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            connect_timeout: self
+                .global
+                .connect_timeout
+                .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            retries: self.global.retry.unwrap_or(DEFAULT_RETRIES),
+            on_retry: RetryObserver::new(move |retry| {
+                output.warn(&format!(
+                    "{}; {} again in {:.1} s ({} of {})",
+                    retry.why,
+                    retry.request,
+                    retry.wait.as_secs_f64(),
+                    retry.attempt,
+                    retry.of
+                ));
+            }),
+        })?;
+        Ok(client)
+    }
+
+    async fn access(&self) -> anyhow::Result<&Access> {
+        self.access
+            .get_or_try_init(|| std::future::ready(self.resolve_access()))
+            .await
+    }
+
+    fn resolve_access(&self) -> anyhow::Result<Access> {
+        let profile = self.profile()?;
+        let base_url = match (&self.global.base_url, profile) {
+            (Some(url), _) => url.clone(),
+            (None, Some(profile)) if profile.base_url.is_some() => {
+                profile.base_url.clone().unwrap_or_default()
+            }
+            (None, _) => first_env(&["STREAM_CHAT_URL"]).unwrap_or_else(|| DEFAULT_BASE_URL.into()),
+        };
+        let base_url = parse_base_url(&base_url)?;
+        let api_key = match profile {
+            Some(profile) => Some(profile.api_key.clone()),
+            None => first_env(&["STREAM_API_KEY", "STREAM_KEY"]),
+        }
+        .ok_or_else(no_credentials)?;
+        if let Some(token) = first_env(&["PRESENCECTL_USER_TOKEN"]) {
+            let user = token::inspect(&token)
+                .ok()
+                .and_then(|claims| claims.user_id)
+                .and_then(|id| id.parse().ok())
+                .ok_or_else(|| {
+                    Failure::new(
+                        Code::NotAuthenticated,
+                        "PRESENCECTL_USER_TOKEN is not a user token",
+                    )
+                    .hinted("make one where the secret is: presencectl token create ID --ttl 1h")
+                })?;
+            return Ok(Access {
+                base_url,
+                api_key,
+                credentials: Credentials::Token {
+                    user,
+                    token: SecretString::new(token),
+                },
+            });
+        }
+        let secret = match profile {
+            Some(profile) => profile.secret()?,
+            None => first_env(&["STREAM_API_SECRET", "STREAM_SECRET"]).map(SecretString::new),
+        }
+        .ok_or_else(no_credentials)?;
+        Ok(Access {
+            base_url,
+            api_key,
+            credentials: Credentials::Secret(secret),
+        })
+    }
+
+    /// The profile in force. `None` when the environment brings its own key and no profile was named.
+    fn profile(&self) -> anyhow::Result<Option<&Profile>> {
+        if let Some(profile) = self.profile.get() {
+            return Ok(profile.as_ref());
+        }
+        let named = self.global.profile.as_deref();
+        let found = if named.is_none() && first_env(&["STREAM_API_KEY", "STREAM_KEY"]).is_some() {
+            None
+        } else {
+            Config::load(self.global.config.as_deref())?.profile(named)?
+        };
+        Ok(self.profile.get_or_init(|| found).as_ref())
+    }
+}
+
+/// The first of these variables that is set and not empty.
+fn first_env(names: &[&str]) -> Option<String> {
+    names
+        .iter()
+        .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+fn terminal_width() -> Option<usize> {
+    if let Some(columns) = first_env(&["COLUMNS"]).and_then(|columns| columns.parse().ok()) {
+        return Some(columns);
+    }
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}
+
+fn parse_base_url(text: &str) -> anyhow::Result<Url> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none()
+    });
+    url.ok_or_else(|| {
+        Failure::new(
+            Code::Usage,
+            format!("`{}` is not a base URL", text.escape_debug()),
+        )
+        .hinted(format!(
+            "write --base-url {DEFAULT_BASE_URL}, or http://127.0.0.1:PORT for a mock"
+        ))
+        .into()
+    })
+}
+
+fn no_credentials() -> Failure {
+    Failure::new(
+        Code::NotAuthenticated,
+        "there are no credentials for Stream Chat",
+    )
+    .hinted(
+        "try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET \
+         (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN",
+    )
+}

@@ -1,1 +1,301 @@
-//! The command line as typed.
+//! The command line as typed: global flags, the command tree, and the way from `main` to an exit code.
+//!
+//! What the flags *mean* — terminal or not, environment, profile — is decided once, in [`App`](crate::app::App); no
+//! command looks at the environment.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, ValueEnum};
+
+use crate::app::App;
+use crate::commands;
+use crate::domain::UserId;
+use crate::domain::time::parse_duration;
+use crate::exit::{Code, Report};
+
+/// See, set, follow and test user presence on Stream Chat
+///
+/// Try it without an account:  presencectl --mock watch channel my-conversation-123
+#[derive(Debug, Parser)]
+#[command(
+    name = "presencectl",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "Exit codes are listed by `presencectl help exit-codes`.")]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: commands::Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Use this profile of the configuration file
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "PRESENCECTL_PROFILE",
+        value_name = "NAME"
+    )]
+    pub profile: Option<String>,
+
+    /// Read this configuration file instead of the default one
+    #[arg(long, global = true, env = "PRESENCECTL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Talk to this address instead of https://chat.stream-io-api.com
+    #[arg(long, global = true, env = "PRESENCECTL_BASE_URL", value_name = "URL")]
+    pub base_url: Option<String>,
+
+    /// Run against a mock server inside this process, with a small demonstration world or a fixture file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FIXTURE",
+        num_args = 0..=1,
+        require_equals = true,
+        env = "PRESENCECTL_MOCK",
+        default_missing_value = ""
+    )]
+    pub mock: Option<String>,
+
+    /// Act as this user; for streams: connect as this user instead of the invisible observer
+    #[arg(
+        long = "as",
+        global = true,
+        env = "PRESENCECTL_AS",
+        value_name = "USER"
+    )]
+    pub acting_as: Option<UserId>,
+
+    /// Write results in this format; auto is a table on a terminal and NDJSON otherwise
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "PRESENCECTL_OUTPUT",
+        value_enum,
+        default_value_t = Format::Auto,
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "auto|table|json|ndjson|tsv|csv"
+    )]
+    pub output: Format,
+
+    /// Show these columns in tables, TSV and CSV, and keep only these fields in JSON (`list` shows what there is)
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENCECTL_COLUMNS",
+        value_delimiter = ',',
+        value_name = "A,B"
+    )]
+    pub columns: Vec<String>,
+
+    /// Leave the header out of tables, TSV and CSV
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+
+    /// Pass every record through this jq expression
+    #[arg(long, global = true, value_name = "EXPR")]
+    pub jq: Option<String>,
+
+    /// Give up after this long: a call, with its retries; or a stream, as a whole
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENCECTL_TIMEOUT",
+        value_parser = parse_duration,
+        value_name = "DUR"
+    )]
+    pub timeout: Option<Duration>,
+
+    /// Give up making a connection after this long (default 10s)
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENCECTL_CONNECT_TIMEOUT",
+        value_parser = parse_duration,
+        value_name = "DUR"
+    )]
+    pub connect_timeout: Option<Duration>,
+
+    /// Repeat a safe call at most this often (default 3)
+    #[arg(long, global = true, env = "PRESENCECTL_RETRY", value_name = "N")]
+    pub retry: Option<u32>,
+
+    /// Print what would be sent, and send nothing that changes anything
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+
+    /// Answer confirmations with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+
+    /// Say less: no status and hints; -qq leaves out warnings too
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
+    pub quiet: u8,
+
+    /// Say more: requests and connection changes; -vv adds their details, never a secret
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Colour tables: auto is on a terminal without NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENCECTL_COLOR",
+        value_enum,
+        default_value_t = Colour::Auto,
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "auto|always|never"
+    )]
+    pub color: Colour,
+}
+
+/// Output formats as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table on a terminal, NDJSON otherwise.
+    Auto,
+    /// A table for people; for streams one line per event.
+    Table,
+    /// One JSON document: an object, or an array.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Tab-separated values.
+    Tsv,
+    /// Comma-separated values by RFC 4180.
+    Csv,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Runs the command line of this process and says how it ended.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, &arguments),
+    };
+    let json = matches!(cli.global.output, Format::Json | Format::Ndjson);
+    let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command));
+    match outcome {
+        Ok(code) => ExitCode::from(code.number()),
+        Err(error) => report(&Report::of(&error), json),
+    }
+}
+
+/// Ends with clap's own text for help, version and bad usage.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if error.use_stderr() && asks_for_json(arguments) {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        return report(
+            &Report {
+                kind: Code::Usage.kind(),
+                message: message.trim_start_matches("error: ").to_owned(),
+                exit_code: Code::Usage.number(),
+                api_code: None,
+                hint: None,
+            },
+            true,
+        );
+    }
+    // A reader that closed the pipe has seen enough of the help.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.number()))
+}
+
+/// Whether `-o json` or `-o ndjson` was typed, on a line that clap could not make sense of.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let value = |text: &str| matches!(text, "json" | "ndjson");
+    words.iter().any(|word| {
+        word.strip_prefix("--output=")
+            .or_else(|| word.strip_prefix("-o"))
+            .is_some_and(value)
+    }) || words
+        .windows(2)
+        .any(|pair| matches!(pair[0], "-o" | "--output") && value(pair[1]))
+}
+
+/// Says what went wrong, as prose or as one JSON object, unless it is only a reader that has seen enough.
+fn report(report: &Report, json: bool) -> ExitCode {
+    if report.exit_code != Code::Ok.number() {
+        let mut stderr = io::stderr().lock();
+        // There is nowhere left to say that stderr is gone.
+        let _ = match (json, serde_json::to_string(report)) {
+            (true, Ok(text)) => writeln!(stderr, "{{\"error\":{text}}}"),
+            (true, Err(_)) | (false, _) => write!(stderr, "{report}"),
+        };
+    }
+    ExitCode::from(report.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        fn walk(command: &clap::Command) {
+            for sub in command.get_subcommands() {
+                assert!(sub.get_about().is_some(), "{} has no help", sub.get_name());
+                for argument in sub.get_arguments() {
+                    assert!(
+                        argument.get_help().is_some(),
+                        "{} {} has no help",
+                        sub.get_name(),
+                        argument.get_id()
+                    );
+                }
+                walk(sub);
+            }
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn json_is_noticed_on_a_broken_line() {
+        let line = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(asks_for_json(&line(&[
+            "presencectl",
+            "-o",
+            "json",
+            "--nope"
+        ])));
+        assert!(asks_for_json(&line(&["presencectl", "-ondjson"])));
+        assert!(!asks_for_json(&line(&["presencectl", "-o", "table"])));
+    }
+}

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use serde::Serialize;
+
 use crate::api::{ApiError, TransportKind};
 
 /// An exit code with its meaning.
@@ -73,6 +75,29 @@ impl Code {
     /// The number that the process ends with.
     pub const fn number(self) -> u8 {
         self as u8
+    }
+
+    /// The meaning as one word, for the JSON form of an error.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
+            Self::NothingMatched => "nothing_matched",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::CannotConnect => "cannot_connect",
+            Self::ConditionFalse => "condition_false",
+            Self::StreamLost => "stream_lost",
+            Self::Gap => "gap",
+            Self::Coverage => "coverage",
+            Self::Hook => "hook",
+            Self::MockCannotStart => "mock_cannot_start",
+            Self::TimedOut => "timed_out",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
     }
 
     /// The meaning in a sentence.
@@ -145,6 +170,48 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// An error as it is told: the JSON form's fields; `Display` is the prose form, lines included.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The code's meaning as one word.
+    pub kind: &'static str,
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// The number that the process ends with.
+    pub exit_code: u8,
+    /// The service's own error code, where it gave one.
+    pub api_code: Option<i32>,
+    /// What to type.
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// Collects what is to be told about an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let code = code_of(error);
+        Self {
+            kind: code.kind(),
+            message: format!("{error:#}"),
+            exit_code: code.number(),
+            api_code: error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<ApiError>())
+                .and_then(ApiError::api_code),
+            hint: hint_of(error),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "presencectl: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            writeln!(f, "hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
 
 /// The exit code of an error.
 ///

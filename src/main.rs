@@ -1,3 +1,7 @@
-//! The `presencectl` program.
+//! The `presencectl` binary: hands the command line to the library and turns the outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    presencectl::cli::main()
+}

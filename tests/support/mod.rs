@@ -1,3 +1,6 @@
-//! What tests share.
+//! What the tests of whole processes share: a private environment, a mock server, runs and streams with a deadline.
 
+mod command;
 pub(crate) mod literal;
+
+pub(crate) use command::{Presencectl, Run, private_file};

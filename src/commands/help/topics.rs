@@ -1,0 +1,165 @@
+//! The pages of `help`.
+
+use std::fmt::Write;
+
+use clap::ValueEnum;
+
+use crate::exit::Code;
+
+/// What there is a page about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// The exit codes.
+    ExitCodes,
+    /// The environment variables.
+    Environment,
+    /// Formats, columns, colours.
+    Output,
+    /// The records of a stream.
+    Records,
+    /// Expressions in `--jq`, `--where`, `--until` and `--for`.
+    Expressions,
+    /// The mock server.
+    Mock,
+}
+
+impl Topic {
+    /// The word to type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ExitCodes => "exit-codes",
+            Self::Environment => "environment",
+            Self::Output => "output",
+            Self::Records => "records",
+            Self::Expressions => "expressions",
+            Self::Mock => "mock",
+        }
+    }
+
+    /// The page.
+    pub fn text(self) -> String {
+        match self {
+            Self::ExitCodes => exit_codes(),
+            Self::Environment => ENVIRONMENT.to_owned(),
+            Self::Output => OUTPUT.to_owned(),
+            Self::Records => RECORDS.to_owned(),
+            Self::Expressions => EXPRESSIONS.to_owned(),
+            Self::Mock => MOCK.to_owned(),
+        }
+    }
+}
+
+fn exit_codes() -> String {
+    let mut page = String::from("Exit codes (never reused):\n\n");
+    for code in Code::ALL {
+        writeln!(page, "  {:>3}  {}", code.number(), code.meaning())
+            .expect("a String takes every write");
+    }
+    page.push_str(
+        "\n--timeout with nothing to achieve (no -n, no --until, no wait) ends with 0.\n",
+    );
+    page
+}
+
+const ENVIRONMENT: &str = "\
+Environment variables. A flag wins over the environment, the environment over the profile.
+
+Credentials:
+  STREAM_API_KEY, STREAM_API_SECRET   the application's key and secret (STREAM_KEY and STREAM_SECRET do as well)
+  PRESENCECTL_USER_TOKEN              a user's token; with the key, enough for what that user may do
+  STREAM_CHAT_URL                     the service's address, as the vendor's SDKs read it
+
+Flags by another name:
+  PRESENCECTL_PROFILE  PRESENCECTL_CONFIG  PRESENCECTL_BASE_URL  PRESENCECTL_MOCK  PRESENCECTL_AS
+  PRESENCECTL_OUTPUT  PRESENCECTL_COLUMNS  PRESENCECTL_TIMEOUT  PRESENCECTL_CONNECT_TIMEOUT
+  PRESENCECTL_RETRY  PRESENCECTL_COLOR
+
+Mock server:
+  PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
+
+Also obeyed: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, XDG_CONFIG_HOME.
+
+A key in the environment switches the default profile off, so that a key and a secret of two applications never
+meet; -p NAME switches it on again.
+";
+
+const OUTPUT: &str = "\
+Output. stdout carries results and nothing else; what is said beside them goes to stderr.
+
+  -o auto     a table on a terminal, NDJSON otherwise (the default)
+  -o table    a table; for streams one line per event
+  -o json     one JSON document: an object, or an array
+  -o ndjson   one JSON object a line, flushed at once
+  -o tsv      tab-separated; tabs, newlines and backslashes in values as \\t, \\n, \\\\
+  -o csv      comma-separated, RFC 4180
+
+  --columns a,b.c   choose columns, dots reach inside; in JSON formats the fields kept; --columns list shows them
+  --no-headers      no header line in table, tsv and csv
+  --jq EXPR         pass each record through a jq expression; its results are printed a line each
+
+Machine formats are exact: never truncated, coloured or localised. Tables show control characters escaped.
+With -o json or -o ndjson, an error is one JSON object on stderr:
+  {\"error\":{\"kind\",\"message\",\"exit_code\",\"api_code\",\"hint\"}}
+";
+
+const RECORDS: &str = "\
+Records of a stream: one JSON object a line, each with a `type`.
+
+  presence.snapshot       the state of each subscribed user at the start: user
+  user.presence.changed, user.updated, user.watching.start, …
+                          as the service sent them
+  connection.changed      our link: online, reason, attempt
+  connection.recovered    all subscriptions stand again
+  presence.gap            events may have been lost: from, to, repaired (ids), note
+  presence.coverage       requested, subscribed, missing (ids)
+  stream.end              the last line: reason, events, gaps, reconnects, exit_code
+
+Every record has `seq` (1, 2, 3 … without a hole), `received_at` (RFC 3339, UTC, milliseconds) and `source`
+(ws, query, resync, local). Events about a user add `changed` (which of online, invisible, status, last_active moved)
+and `previous` (their old values). `user` always has id, online, status, last_active and invisible, null where unknown.
+After a gap, users who differ follow as ordinary events with \"source\":\"resync\".
+
+--raw prints what the service sent, untouched, and none of our own records.
+";
+
+const EXPRESSIONS: &str = "\
+Expressions are jq, run inside the program on each record:
+
+  --jq EXPR      print the expression's results instead of the record
+  --where EXPR   keep the records for which it is true
+  --until EXPR   end with 0 at the first record for which it is true
+
+Examples:
+  presencectl --mock watch users --in john,jack --where '.user.online' --jq .user.id
+  presencectl --mock watch channel my-conversation-123 --until '.user.id == \"john\" and .user.online'
+
+False are `false`, `null` and no result at all, as in jq's `select`. There is no access to files or the environment.
+";
+
+const MOCK: &str = "\
+The bundled mock server is the presence half of the service. It needs no account and keeps nothing.
+
+  presencectl --mock COMMAND …          one command against a server in the same process, with a demonstration world
+  presencectl --mock=world.json …       the same with the users and channels of a fixture
+  presencectl mock start --port 0       a server of its own; prints {\"type\":\"mock.ready\",\"url\",…} when ready
+  presencectl mock start --print env    the same, printing shell assignments for the variables of every SDK
+
+A fixture is JSON:
+  {\"users\": [{\"id\": \"john\", \"name\": \"John\"}, {\"id\": \"jack\", \"status\": \"at lunch\"}],
+   \"channels\": [{\"type\": \"messaging\", \"id\": \"fun\", \"members\": [\"john\", \"jack\"], \"color\": \"green\"}]}
+
+The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; without either one is generated.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_is_found_by_its_name() {
+        for topic in Topic::value_variants() {
+            assert_eq!(Topic::from_str(topic.name(), false).as_ref(), Ok(topic));
+            assert!(topic.text().ends_with('\n'));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `profile import`: takes over what the vendor's CLI has stored.
+//!
+//! Its file is YAML: `default`, and `apps` with `name`, `access-key`, `access-secret-key` and `chat-url`, the secret in
+//! clear. It goes into our private file the same way; whoever wants better points the profile at a file or a command.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use etcetera::BaseStrategy;
+use serde::Deserialize;
+
+use super::{COLUMNS, row};
+use crate::app::{App, DEFAULT_BASE_URL};
+use crate::config::{self, Config, Profile};
+use crate::exit::{Code, Failure};
+
+/// Flags of `profile import`.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The vendor CLI's configuration (default: stream-cli/config.yml in the configuration folder)
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Replace profiles of the same name
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Deserialize)]
+struct Theirs {
+    #[serde(default)]
+    default: Option<String>,
+    #[serde(default)]
+    apps: Vec<TheirApp>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct TheirApp {
+    name: String,
+    access_key: String,
+    access_secret_key: String,
+    #[serde(default, alias = "chatURL", alias = "chaturl")]
+    chat_url: Option<String>,
+}
+
+/// Imports all applications, or none.
+///
+/// # Errors
+///
+/// The file cannot be read, is not what it should be, or names a profile that exists.
+pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
+    let file = match &args.file {
+        Some(file) => file.clone(),
+        None => etcetera::choose_base_strategy()
+            .context("there is no home folder; name the file to import")?
+            .config_dir()
+            .join("stream-cli/config.yml"),
+    };
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    // The library's message may quote the text around a mistake, which may be a secret.
+    let theirs: Theirs = serde_saphyr::from_str(&text).map_err(|_| {
+        Failure::new(
+            Code::Usage,
+            format!(
+                "{} is not a configuration of the vendor's CLI",
+                file.display()
+            ),
+        )
+        .hinted("it has `apps:` with name, access-key and access-secret-key each")
+    })?;
+    let path = config::path(app.global().config.as_deref())?;
+    let mut config = Config::load_or_empty(&path)?;
+    let names: Vec<String> = theirs.apps.iter().map(|app| app.name.clone()).collect();
+    if !args.force
+        && let Some(name) = names
+            .iter()
+            .find(|name| config.profiles.contains_key(*name))
+    {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("there is a profile `{}` already", name.escape_debug()),
+        )
+        .hinted("replace it with --force")
+        .into());
+    }
+    for app in theirs.apps {
+        let profile = Profile {
+            api_key: app.access_key,
+            api_secret: Some(app.access_secret_key),
+            api_secret_file: None,
+            api_secret_env: None,
+            api_secret_command: None,
+            base_url: app
+                .chat_url
+                .filter(|url| !url.is_empty() && url.trim_end_matches('/') != DEFAULT_BASE_URL),
+            observer: None,
+            protected: false,
+        };
+        config.profiles.insert(app.name, profile);
+    }
+    if config.default_profile.is_none() {
+        config.default_profile = theirs
+            .default
+            .filter(|name| config.profiles.contains_key(name));
+    }
+    config.save(&path)?;
+    let mut rows = app.output().rows(&COLUMNS)?;
+    for name in &names {
+        if let Some(profile) = config.profiles.get(name) {
+            rows.push(&row(name, profile, &config))?;
+        }
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,25 @@
+//! `profile list`: what there is.
+
+use super::{COLUMNS, row};
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::exit::Code;
+
+/// Prints one record per profile.
+///
+/// # Errors
+///
+/// The configuration cannot be read.
+pub(super) fn run(app: &App) -> anyhow::Result<Code> {
+    let config = Config::load_or_empty(&config::path(app.global().config.as_deref())?)?;
+    let mut rows = app.output().rows(&COLUMNS)?;
+    for (name, profile) in &config.profiles {
+        rows.push(&row(name, profile, &config))?;
+    }
+    rows.finish()?;
+    if config.profiles.is_empty() {
+        app.output()
+            .hint("add one: presencectl profile add NAME --api-key KEY --secret-file FILE");
+    }
+    Ok(Code::Ok)
+}

@@ -1,0 +1,107 @@
+//! `profile`: applications by name, kept in the configuration file. Everything by flags; nothing here ever prompts.
+
+mod add;
+mod import;
+mod list;
+mod remove;
+mod show;
+mod switch;
+
+use clap::Subcommand;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::config::{Config, Profile};
+use crate::exit::{Code, Failure};
+use crate::output::Column;
+
+/// The commands of `profile`.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Add a profile, or replace one with --force
+    Add(add::AddArgs),
+    /// List the profiles
+    List,
+    /// Show a profile; never its secret
+    Show(show::ShowArgs),
+    /// Make a profile the default
+    Use(switch::UseArgs),
+    /// Remove a profile
+    Remove(remove::RemoveArgs),
+    /// Take over the applications of the vendor's CLI
+    Import(import::ImportArgs),
+}
+
+/// Runs a command of `profile`.
+///
+/// # Errors
+///
+/// Whatever the command could not do.
+pub fn run(app: &App, command: ProfileCommand) -> anyhow::Result<Code> {
+    match command {
+        ProfileCommand::Add(args) => add::run(app, args),
+        ProfileCommand::List => list::run(app),
+        ProfileCommand::Show(args) => show::run(app, &args),
+        ProfileCommand::Use(args) => switch::run(app, &args),
+        ProfileCommand::Remove(args) => remove::run(app, &args),
+        ProfileCommand::Import(args) => import::run(app, &args),
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::plain("name"),
+    Column::plain("default"),
+    Column::plain("api_key"),
+    Column::plain("secret"),
+    Column::plain("base_url"),
+    Column::plain("protected"),
+];
+
+/// A profile as a record. The secret's place is told, the secret never.
+fn row(name: &str, profile: &Profile, config: &Config) -> Map<String, Value> {
+    let is_default = config.default_profile.as_deref() == Some(name);
+    Map::from_iter([
+        ("name".to_owned(), Value::from(name)),
+        ("default".to_owned(), Value::from(is_default)),
+        ("api_key".to_owned(), Value::from(profile.api_key.as_str())),
+        ("secret".to_owned(), Value::from(profile.secret_origin())),
+        (
+            "base_url".to_owned(),
+            Value::from(
+                profile
+                    .base_url
+                    .as_deref()
+                    .unwrap_or(crate::app::DEFAULT_BASE_URL),
+            ),
+        ),
+        (
+            "observer".to_owned(),
+            Value::from(profile.observer.as_ref().map(ToString::to_string)),
+        ),
+        ("protected".to_owned(), Value::from(profile.protected)),
+    ])
+}
+
+fn print(app: &App, name: &str, config: &Config) -> anyhow::Result<()> {
+    let profile = find(name, config)?;
+    let mut rows = app.output().row(&COLUMNS)?;
+    rows.push(&row(name, profile, config))?;
+    rows.finish()?;
+    Ok(())
+}
+
+fn find<'a>(name: &str, config: &'a Config) -> anyhow::Result<&'a Profile> {
+    config.profiles.get(name).ok_or_else(|| {
+        let known: Vec<_> = config.profiles.keys().map(String::as_str).collect();
+        let failure = Failure::new(
+            Code::Usage,
+            format!("there is no profile `{}`", name.escape_debug()),
+        );
+        if known.is_empty() {
+            failure.hinted("add one: presencectl profile add NAME --api-key KEY --secret-file FILE")
+        } else {
+            failure.hinted(format!("there are: {}", known.join(", ")))
+        }
+        .into()
+    })
+}

@@ -1,0 +1,32 @@
+//! `profile remove`: forgets a profile, and the secret in it where there is one.
+
+use super::find;
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::exit::Code;
+
+/// Flags of `profile remove`.
+#[derive(Debug, clap::Args)]
+pub struct RemoveArgs {
+    /// The profile
+    pub name: String,
+}
+
+/// Removes it from the file.
+///
+/// # Errors
+///
+/// There is none by that name, or the file cannot be written.
+pub(super) fn run(app: &App, args: &RemoveArgs) -> anyhow::Result<Code> {
+    let path = config::path(app.global().config.as_deref())?;
+    let mut config = Config::load_or_empty(&path)?;
+    find(&args.name, &config)?;
+    config.profiles.remove(&args.name);
+    if config.default_profile.as_deref() == Some(&args.name) {
+        config.default_profile = None;
+    }
+    config.save(&path)?;
+    app.output()
+        .status(&format!("profile `{}` removed", args.name));
+    Ok(Code::Ok)
+}

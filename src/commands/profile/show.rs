@@ -1,0 +1,33 @@
+//! `profile show`: one profile, without its secret.
+
+use super::print;
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::exit::{Code, Failure};
+
+/// Flags of `profile show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The profile (default: -p, else the default profile)
+    pub name: Option<String>,
+}
+
+/// Prints the profile.
+///
+/// # Errors
+///
+/// There is none by that name.
+pub(super) fn run(app: &App, args: &ShowArgs) -> anyhow::Result<Code> {
+    let config = Config::load_or_empty(&config::path(app.global().config.as_deref())?)?;
+    let name = args
+        .name
+        .as_deref()
+        .or(app.global().profile.as_deref())
+        .or(config.default_profile.as_deref())
+        .ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no default profile")
+                .hinted("name one: presencectl profile show NAME")
+        })?;
+    print(app, name, &config)?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,28 @@
+//! `profile use`: chooses the default profile.
+
+use super::{find, print};
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::exit::Code;
+
+/// Flags of `profile use`.
+#[derive(Debug, clap::Args)]
+pub struct UseArgs {
+    /// The profile
+    pub name: String,
+}
+
+/// Writes the choice and prints the profile.
+///
+/// # Errors
+///
+/// There is none by that name, or the file cannot be written.
+pub(super) fn run(app: &App, args: &UseArgs) -> anyhow::Result<Code> {
+    let path = config::path(app.global().config.as_deref())?;
+    let mut config = Config::load_or_empty(&path)?;
+    find(&args.name, &config)?;
+    config.default_profile = Some(args.name.clone());
+    config.save(&path)?;
+    print(app, &args.name, &config)?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,64 @@
+//! `token create`: signs a user token with the API secret, here and now.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{is_bare, show};
+use crate::app::App;
+use crate::domain::UserId;
+use crate::domain::time::parse_duration;
+use crate::domain::token::{self, Claims};
+use crate::exit::{Code, Failure};
+
+/// Flags of `token create`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Prints the bare token, ready for $(…); any explicit -o gives a record instead.
+
+Examples:
+  PRESENCECTL_USER_TOKEN=$(presencectl token create john --ttl 1h)
+  presencectl token create john --ttl 1h -o json"
+)]
+pub struct CreateArgs {
+    /// The user that the token is for
+    pub id: UserId,
+
+    /// How long the token is valid (default: for ever)
+    #[arg(long, value_parser = parse_duration, value_name = "DUR")]
+    pub ttl: Option<Duration>,
+}
+
+/// Signs and prints.
+///
+/// # Errors
+///
+/// There is no secret.
+pub(super) async fn run(app: &App, args: &CreateArgs) -> anyhow::Result<Code> {
+    let secret = app.secret().await?;
+    let mut claims = Claims::user(args.id.as_str());
+    if let Some(ttl) = args.ttl {
+        let now = app.now().timestamp();
+        let end = i64::try_from(ttl.as_secs())
+            .ok()
+            .filter(|seconds| *seconds > 0)
+            .and_then(|seconds| now.checked_add(seconds))
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::Usage,
+                    "--ttl takes between a second and the end of time",
+                )
+            })?;
+        claims.iat = Some(now);
+        claims.exp = Some(end);
+    }
+    let token = token::sign(secret.reveal(), &claims);
+    if is_bare(app) {
+        writeln!(io::stdout().lock(), "{token}")?;
+    } else {
+        let extra = Map::from_iter([("token".to_owned(), Value::from(token))]);
+        show(app, &claims, extra)?;
+    }
+    Ok(Code::Ok)
+}

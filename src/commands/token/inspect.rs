@@ -1,0 +1,29 @@
+//! `token inspect`: what a token says of itself, trusted or not.
+
+use serde_json::Map;
+
+use super::{read_token, show};
+use crate::app::App;
+use crate::domain::token;
+use crate::exit::{Code, Failure};
+
+/// Flags of `token inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The token, or - for stdin
+    #[arg(env = "PRESENCECTL_USER_TOKEN", hide_env_values = true)]
+    pub token: String,
+}
+
+/// Reads and prints.
+///
+/// # Errors
+///
+/// There is no token, or it is no token.
+pub(super) fn run(app: &App, args: &InspectArgs) -> anyhow::Result<Code> {
+    let token = read_token(&args.token)?;
+    let claims = token::inspect(&token)
+        .map_err(|error| Failure::new(Code::NotAuthenticated, error.to_string()))?;
+    show(app, &claims, Map::new())?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,87 @@
+//! `token`: make, read and check tokens on this machine. No call is made to the service.
+
+mod create;
+mod inspect;
+mod verify;
+
+use std::io::Read;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::cli::Format;
+use crate::domain::time::millis;
+use crate::domain::token::Claims;
+use crate::exit::Code;
+use crate::output::Column;
+
+/// The commands of `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Sign a token for a user
+    Create(create::CreateArgs),
+    /// Show what a token says, without checking its signature
+    Inspect(inspect::InspectArgs),
+    /// Check a token's signature and times against the secret
+    Verify(verify::VerifyArgs),
+}
+
+/// Runs a command of `token`.
+///
+/// # Errors
+///
+/// Whatever the command could not do.
+pub async fn run(app: &App, command: &TokenCommand) -> anyhow::Result<Code> {
+    match command {
+        TokenCommand::Create(args) => create::run(app, args).await,
+        TokenCommand::Inspect(args) => inspect::run(app, args),
+        TokenCommand::Verify(args) => verify::run(app, args).await,
+    }
+}
+
+/// A token as given, or from the first line of stdin where it is `-`.
+fn read_token(argument: &str) -> anyhow::Result<String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(1 << 20)
+        .read_to_string(&mut text)
+        .context("cannot read the token from stdin")?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Prints claims as a record, with the times in words that people and scripts read.
+fn show(app: &App, claims: &Claims, extra: Map<String, Value>) -> anyhow::Result<()> {
+    let mut row = Map::new();
+    row.insert("user_id".into(), Value::from(claims.user_id.clone()));
+    row.insert("server".into(), Value::from(claims.server.unwrap_or(false)));
+    for (name, seconds) in [
+        ("issued_at", claims.iat),
+        ("not_before", claims.nbf),
+        ("expires_at", claims.exp),
+    ] {
+        let time = seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+        row.insert(name.into(), Value::from(time.map(millis)));
+    }
+    for (name, value) in &claims.other {
+        row.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    row.extend(extra);
+    let columns = ["user_id", "server", "issued_at", "expires_at", "valid"].map(Column::plain);
+    let mut rows = app.output().row(&columns)?;
+    rows.push(&row)?;
+    rows.finish()?;
+    Ok(())
+}
+
+/// Whether results are wanted as records although nobody said so: then a bare value serves better.
+fn is_bare(app: &App) -> bool {
+    app.global().output == Format::Auto
+        && app.global().jq.is_none()
+        && app.global().columns.is_empty()
+}

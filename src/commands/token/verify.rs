@@ -1,0 +1,34 @@
+//! `token verify`: whether the service would accept a token, as far as the secret and the clock can tell.
+
+use serde_json::{Map, Value};
+
+use super::{read_token, show};
+use crate::app::App;
+use crate::domain::token;
+use crate::exit::{Code, Failure};
+
+/// Flags of `token verify`.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// The token, or - for stdin
+    #[arg(env = "PRESENCECTL_USER_TOKEN", hide_env_values = true)]
+    pub token: String,
+}
+
+/// Checks, and prints the claims of a good token.
+///
+/// # Errors
+///
+/// There is no token or no secret, or the token would be refused (exit code 4).
+pub(super) async fn run(app: &App, args: &VerifyArgs) -> anyhow::Result<Code> {
+    let token = read_token(&args.token)?;
+    let secret = app.secret().await?;
+    let claims = token::verify(secret.reveal(), &token, app.now())
+        .map_err(|error| Failure::new(Code::NotAuthenticated, error.to_string()))?;
+    show(
+        app,
+        &claims,
+        Map::from_iter([("valid".to_owned(), Value::Bool(true))]),
+    )?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,176 @@
+//! The real binary in an environment of its own: nothing of the developer's reaches it.
+
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+use tempfile::TempDir;
+
+/// A command line about to be run.
+#[must_use = "call run() or stream()"]
+pub(crate) struct Presencectl {
+    /// Kept for as long as the run may look at it.
+    _home: TempDir,
+    command: Command,
+}
+
+impl Presencectl {
+    /// `presencectl` with these arguments, without credentials.
+    pub(crate) fn new<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("HOME", home.path())
+            .env("XDG_CONFIG_HOME", home.path().join(".config"))
+            .env("TZ", "UTC")
+            .env("COLUMNS", "100")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir(home.path())
+            .stdin(Stdio::null());
+        for argument in arguments {
+            command.arg(argument.as_ref());
+        }
+        Self {
+            _home: home,
+            command,
+        }
+    }
+
+    /// The arguments as one line, split at spaces; single quotes keep words together.
+    pub(crate) fn line(line: &str) -> Self {
+        Self::new(split(line))
+    }
+
+    /// Sets a variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs to the end with nothing on stdin.
+    pub(crate) fn run(mut self) -> Run {
+        let output = self.command.output().expect("the binary runs");
+        Run::of(&output)
+    }
+
+    /// Runs to the end with this on stdin.
+    pub(crate) fn run_with(mut self, stdin: &str) -> Run {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        // A command that does not read its stdin is free to close it.
+        let _ = pipe.write_all(stdin.as_bytes());
+        drop(pipe);
+        Run::of(&child.wait_with_output().expect("the binary ends"))
+    }
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    cargo_bin!("presencectl").to_path_buf()
+}
+
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let (mut quoted, mut any) = (false, false);
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                any = true;
+            }
+            ' ' if !quoted => {
+                if any || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => word.push(c),
+        }
+    }
+    if any || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// How a run ended and what it printed.
+#[must_use = "look at the code, stdout or stderr"]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The exit code; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    /// stdout.
+    pub(crate) stdout: String,
+    /// stderr.
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    fn of(output: &std::process::Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts that it went well and said nothing on stderr, and gives stdout.
+    #[track_caller]
+    pub(crate) fn stdout_of_success(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self}");
+        self.stdout
+    }
+
+    /// stdout as NDJSON.
+    #[track_caller]
+    pub(crate) fn records(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{self}"))
+            })
+            .collect()
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stdout)?;
+        writeln!(f, "--- stderr")?;
+        write!(f, "{}", self.stderr)?;
+        write!(f, "--- exit {:?}", self.code)
+    }
+}
+
+/// Writes a file that only its owner can read.
+pub(crate) fn private_file(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .expect("a file");
+}
