@@ -2,3 +2,98 @@
 //!
 //! The rules are a plain, synchronous state machine that takes the time as an argument; the transport around it only
 //! carries. Nothing here knows of the client, the commands or the output.
+//!
+//! How a request travels: [`routes`] finds the operation and authenticates, [`hub`] applies it to [`engine::State`] under
+//! one short lock and queues the events in [`outbox`]es, [`ws`] carries them to the sockets.
+
+mod auth;
+mod clock;
+mod demo;
+mod engine;
+mod error;
+mod hub;
+mod options;
+mod outbox;
+mod routes;
+mod world;
+mod ws;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use self::hub::Hub;
+pub use self::options::{
+    InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
+};
+pub use self::world::{Demo, FixtureError, World, demo_world, fixture};
+
+/// How long sessions and requests have to end once the server stops.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// Serves until `shutdown` ends, and then closes every socket with a code that asks clients to come back.
+///
+/// # Errors
+///
+/// The options' world breaks a rule of the service, or the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let seed = rand::random();
+    let demo = options.world.demo.clone();
+    let hub = Hub::new(options, seed)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let hub = Arc::new(hub);
+    let (alive, mut gone) = mpsc::channel::<()>(1);
+    let app = routes::app(routes::App {
+        hub: hub.clone(),
+        alive,
+    });
+    let listener = listener.tap_io(|stream| {
+        // Events are small and must not wait for each other; without the option they still arrive.
+        let _ = stream.set_nodelay(true);
+    });
+
+    let (stopped, stop) = oneshot::channel();
+    let server = axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown({
+        let hub = hub.clone();
+        async move {
+            shutdown.await;
+            hub.shut_down();
+            // Nobody listens any more only if the server has ended by itself.
+            let _ = stopped.send(());
+        }
+    });
+    let overtime = async {
+        if stop.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LINGER).await;
+    };
+    let life = async {
+        match demo {
+            Some(demo) => demo::live(hub.clone(), demo).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = server.into_future() => result?,
+        () = overtime => return Ok(()),
+        () = hub.tick() => {}
+        () = life => {}
+    }
+    // Every session holds a sender; the last one to go ends the wait.
+    let _ = tokio::time::timeout(LINGER, gone.recv()).await;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! From credentials to a caller: the API key, the way of authenticating, the token, in the service's order.
+
+use chrono::{DateTime, Utc};
+
+use super::engine::Caller;
+use super::error::{Reject, code};
+use super::options::Options;
+use crate::domain::token::{self, Claims, TokenError};
+
+/// What a request shows of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials<'a> {
+    /// `api_key`.
+    pub(crate) api_key: Option<&'a str>,
+    /// `stream-auth-type`.
+    pub(crate) auth_type: Option<&'a str>,
+    /// `Authorization`, bare.
+    pub(crate) token: Option<&'a str>,
+    /// `user_id` of the query, which names an anonymous caller.
+    pub(crate) user_id: Option<&'a str>,
+}
+
+/// A caller, and when his token ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Who.
+    pub(crate) caller: Caller,
+    /// When the token expires, if it does.
+    pub(crate) expires: Option<DateTime<Utc>>,
+}
+
+/// Refuses a missing or unknown API key.
+pub(crate) fn check_key(options: &Options, credentials: &Credentials<'_>) -> Result<(), Reject> {
+    match credentials.api_key {
+        Some(key) if key == options.api_key => Ok(()),
+        None | Some("") => Err(Reject::unauthorized(code::ACCESS_KEY, "api_key is missing")),
+        Some(_) => Err(Reject::unauthorized(
+            code::ACCESS_KEY,
+            "api_key not found, or the app was deleted",
+        )),
+    }
+}
+
+/// Finds out who calls.
+pub(crate) fn authenticate(
+    options: &Options,
+    credentials: &Credentials<'_>,
+    now: DateTime<Utc>,
+) -> Result<Identity, Reject> {
+    check_key(options, credentials)?;
+    let anonymous = match credentials.auth_type {
+        Some(kind) if kind.eq_ignore_ascii_case("jwt") => false,
+        Some(kind) if kind.eq_ignore_ascii_case("anonymous") => true,
+        _ => {
+            return Err(Reject::unauthorized(
+                code::AUTHENTICATION,
+                "stream-auth-type missing or invalid",
+            ));
+        }
+    };
+    if anonymous {
+        return Ok(Identity {
+            caller: Caller::Anonymous {
+                id: credentials
+                    .user_id
+                    .filter(|id| !id.is_empty())
+                    .map(str::to_owned),
+            },
+            expires: None,
+        });
+    }
+    let token = credentials
+        .token
+        .filter(|token| !token.is_empty() && *token != "undefined")
+        .ok_or_else(|| Reject::unauthorized(code::AUTHENTICATION, "the token is missing"))?;
+    let claims = if token.ends_with(".devtoken") {
+        development(options, token)?
+    } else {
+        token::verify(options.secret.reveal(), token, now).map_err(|error| {
+            let code = match error {
+                TokenError::Malformed(_) => code::AUTHENTICATION,
+                TokenError::BadSignature => options.rules.bad_signature_code,
+                TokenError::Expired { .. } => code::TOKEN_EXPIRED,
+                TokenError::NotYetValid => code::TOKEN_NOT_YET,
+                TokenError::IssuedInFuture => code::TOKEN_IN_FUTURE,
+            };
+            Reject::unauthorized(code, error.to_string())
+        })?
+    };
+    let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
+    let caller = match claims {
+        Claims {
+            server: Some(true), ..
+        } => Caller::Server,
+        Claims {
+            user_id: Some(id),
+            iat,
+            ..
+        } if !id.is_empty() => Caller::User { id, issued_at: iat },
+        _ => {
+            return Err(Reject::unauthorized(
+                code::AUTHENTICATION,
+                "the token names no user",
+            ));
+        }
+    };
+    Ok(Identity { caller, expires })
+}
+
+/// Reads an unsigned token, which is good for development only. Clients pad its middle part.
+fn development(options: &Options, token: &str) -> Result<Claims, Reject> {
+    use base64::Engine;
+    use base64::alphabet::{STANDARD, URL_SAFE};
+    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+    if !options.rules.development_tokens {
+        return Err(Reject::unauthorized(
+            code::AUTHENTICATION,
+            "development tokens are not allowed for this application",
+        ));
+    }
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    [STANDARD, URL_SAFE]
+        .iter()
+        .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(payload).ok())
+        .and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
+        .map(|claims| Claims {
+            server: None,
+            ..claims
+        })
+        .ok_or_else(|| Reject::unauthorized(code::AUTHENTICATION, "the token is malformed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SecretString;
+
+    fn options(development: bool) -> Options {
+        let mut options = Options {
+            api_key: "key".into(),
+            secret: SecretString::new("secret"),
+            ..Options::default()
+        };
+        options.rules.development_tokens = development;
+        options
+    }
+
+    fn ask(options: &Options, kind: &str, token: &str) -> Result<Caller, (u16, i32)> {
+        let credentials = Credentials {
+            api_key: Some("key"),
+            auth_type: Some(kind),
+            token: Some(token),
+            user_id: None,
+        };
+        authenticate(
+            options,
+            &credentials,
+            DateTime::from_timestamp(1000, 0).unwrap(),
+        )
+        .map(|identity| identity.caller)
+        .map_err(|reject| (reject.status, reject.code))
+    }
+
+    #[test]
+    fn the_services_codes() {
+        let options = options(false);
+        let user = |id: &str| {
+            Ok(Caller::User {
+                id: id.into(),
+                issued_at: None,
+            })
+        };
+        let sign = |claims: &Claims| token::sign("secret", claims);
+        let claims = Claims::user("amy");
+        assert_eq!(ask(&options, "jwt", &sign(&claims)), user("amy"));
+        assert_eq!(
+            ask(&options, "JWT", &sign(&Claims::server())),
+            Ok(Caller::Server)
+        );
+        assert_eq!(ask(&options, "", &sign(&claims)), Err((401, 5)));
+        assert_eq!(ask(&options, "basic", &sign(&claims)), Err((401, 5)));
+        assert_eq!(ask(&options, "jwt", ""), Err((401, 5)));
+        assert_eq!(ask(&options, "jwt", "nonsense"), Err((401, 5)));
+        assert_eq!(
+            ask(&options, "jwt", &token::sign("other", &claims)),
+            Err((401, 43))
+        );
+        let with = |change: fn(&mut Claims)| {
+            let mut claims = Claims::user("amy");
+            change(&mut claims);
+            sign(&claims)
+        };
+        assert_eq!(
+            ask(&options, "jwt", &with(|c| c.exp = Some(1000))),
+            Err((401, 40))
+        );
+        assert_eq!(
+            ask(&options, "jwt", &with(|c| c.nbf = Some(1001))),
+            Err((401, 41))
+        );
+        assert_eq!(
+            ask(&options, "jwt", &with(|c| c.iat = Some(1001))),
+            Err((401, 42))
+        );
+        assert_eq!(
+            ask(&options, "jwt", &with(|c| c.user_id = None)),
+            Err((401, 5))
+        );
+    }
+
+    #[test]
+    fn the_key_comes_first() {
+        for (key, code) in [(None, 2), (Some("other"), 2), (Some("key"), 5)] {
+            let credentials = Credentials {
+                api_key: key,
+                ..Credentials::default()
+            };
+            let reject = authenticate(&options(false), &credentials, DateTime::UNIX_EPOCH);
+            assert_eq!(reject.unwrap_err().code, code);
+        }
+    }
+
+    #[test]
+    fn development_tokens_only_where_allowed() {
+        let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoiYW15In0=.devtoken";
+        assert_eq!(ask(&options(false), "jwt", token), Err((401, 5)));
+        assert_eq!(
+            ask(&options(true), "jwt", token),
+            Ok(Caller::User {
+                id: "amy".into(),
+                issued_at: None
+            })
+        );
+    }
+}

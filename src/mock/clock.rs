@@ -1,0 +1,150 @@
+//! The time that the rules are told: the system's, or one that a test drives by hand.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+/// A clock that can be stopped, moved, and run at any speed.
+#[derive(Debug)]
+pub(crate) struct Clock(Mutex<Face>);
+
+#[derive(Debug, Clone, Copy)]
+enum Face {
+    /// The system's time, moved by a constant.
+    System { offset: TimeDelta },
+    /// Stopped.
+    Frozen { at: DateTime<Utc> },
+    /// Running at another speed since an instant.
+    Scaled {
+        at: DateTime<Utc>,
+        since: Instant,
+        rate: f64,
+    },
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Mutex::new(Face::System {
+            offset: TimeDelta::zero(),
+        }))
+    }
+}
+
+impl Face {
+    fn now(self) -> DateTime<Utc> {
+        match self {
+            Self::System { offset } => later(Utc::now(), offset),
+            Self::Frozen { at } => at,
+            Self::Scaled { at, since, rate } => {
+                Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * rate)
+                    .ok()
+                    .and_then(|passed| TimeDelta::from_std(passed).ok())
+                    .map_or(DateTime::<Utc>::MAX_UTC, |passed| later(at, passed))
+            }
+        }
+    }
+
+    /// The same way of running, from another time on.
+    fn moved(self, to: DateTime<Utc>) -> Self {
+        match self {
+            Self::System { .. } => Self::System {
+                offset: to - Utc::now(),
+            },
+            Self::Frozen { .. } => Self::Frozen { at: to },
+            Self::Scaled { rate, .. } => Self::Scaled {
+                at: to,
+                since: Instant::now(),
+                rate,
+            },
+        }
+    }
+}
+
+fn later(time: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
+    time.checked_add_signed(by)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+impl Clock {
+    fn change(&self, change: impl FnOnce(Face) -> Face) {
+        let mut face = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *face = change(*face);
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).now()
+    }
+
+    /// Stops the clock.
+    pub(crate) fn freeze(&self) {
+        self.change(|face| Face::Frozen { at: face.now() });
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn advance(&self, by: TimeDelta) {
+        self.change(|face| face.moved(later(face.now(), by)));
+    }
+
+    /// Sets the clock.
+    pub(crate) fn set(&self, to: DateTime<Utc>) {
+        self.change(|face| face.moved(to));
+    }
+
+    /// Lets the clock run, so many times as fast as the system's.
+    pub(crate) fn run(&self, rate: f64) {
+        self.change(|face| Face::Scaled {
+            at: face.now(),
+            since: Instant::now(),
+            rate,
+        });
+    }
+
+    /// Shows the system's time again.
+    pub(crate) fn reset(&self) {
+        self.change(|_| Face::System {
+            offset: TimeDelta::zero(),
+        });
+    }
+
+    /// How long to wait, in real time, until the clock shows a time; `None` for ever, as a stopped clock does.
+    pub(crate) fn until(&self, time: DateTime<Utc>) -> Option<Duration> {
+        let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = (time - face.now()).to_std().unwrap_or_default();
+        match face {
+            Face::System { .. } => Some(left),
+            Face::Frozen { .. } => left.is_zero().then_some(left),
+            Face::Scaled { rate, .. } => {
+                Duration::try_from_secs_f64(left.as_secs_f64() / rate).ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_by_hand() {
+        let clock = Clock::default();
+        let noon = DateTime::from_timestamp(1_767_614_400, 0).unwrap();
+        clock.freeze();
+        clock.set(noon);
+        assert_eq!(clock.now(), noon);
+        clock.advance(TimeDelta::minutes(15));
+        let later = noon + TimeDelta::minutes(15);
+        assert_eq!(clock.now(), later);
+        assert_eq!(clock.until(later), Some(Duration::ZERO));
+        assert_eq!(clock.until(later + TimeDelta::seconds(1)), None);
+        clock.run(60.0);
+        assert_eq!(
+            clock.until(later + TimeDelta::minutes(1)),
+            Some(Duration::from_secs(1))
+        );
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(clock.now(), later + TimeDelta::minutes(2));
+    }
+}

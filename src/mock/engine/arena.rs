@@ -1,0 +1,98 @@
+//! Things by small keys that are never used twice, so that a stale key finds nothing instead of something else.
+
+use std::marker::PhantomData;
+
+/// A key into an [`Arena`]: the thing's place in the order of creation.
+pub(crate) trait Key: Copy {
+    /// The key of a place.
+    fn from_index(index: u32) -> Self;
+    /// The place of a key.
+    fn index(self) -> u32;
+}
+
+/// Defines a key type.
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(u32);
+
+        impl Key for $name {
+            fn from_index(index: u32) -> Self {
+                Self(index)
+            }
+
+            fn index(self) -> u32 {
+                self.0
+            }
+        }
+    };
+}
+
+key!(
+    /// A user of the state.
+    UserKey
+);
+key!(
+    /// A channel of the state.
+    ChannelKey
+);
+
+impl ChannelKey {
+    /// The last key there can be.
+    pub(crate) const LAST: Self = Self(u32::MAX);
+}
+
+/// Things in order of creation. A removed one leaves a hole of one word.
+#[derive(Debug, Clone)]
+pub(crate) struct Arena<K, T> {
+    slots: Vec<Option<Box<T>>>,
+    live: usize,
+    key: PhantomData<K>,
+}
+
+impl<K, T> Default for Arena<K, T> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            live: 0,
+            key: PhantomData,
+        }
+    }
+}
+
+impl<K: Key, T> Arena<K, T> {
+    pub(crate) fn insert(&mut self, thing: T) -> K {
+        let index =
+            u32::try_from(self.slots.len()).expect("four thousand million things do not fit");
+        self.slots.push(Some(Box::new(thing)));
+        self.live += 1;
+        K::from_index(index)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        self.slots.get(key.index() as usize)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        self.slots.get_mut(key.index() as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<T> {
+        let thing = self.slots.get_mut(key.index() as usize)?.take()?;
+        self.live -= 1;
+        Some(*thing)
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// All of them, oldest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let index = u32::try_from(index).expect("insert has checked it");
+            slot.as_deref().map(|thing| (K::from_index(index), thing))
+        })
+    }
+}

@@ -1,0 +1,313 @@
+//! A channel of the state, its type's configuration, and how each viewer sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+use super::State;
+use super::arena::{ChannelKey, UserKey};
+use super::connection::ConnKey;
+use super::filter::{Field, Kind, Row, custom};
+use super::members::{MemberView, Members};
+use super::stamp::Stamp;
+use super::user::{Shape, UserView, Viewer};
+use crate::mock::error::Reject;
+
+/// The built-in types.
+const TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
+
+/// Whether a channel type exists.
+pub(crate) fn is_type(name: &str) -> bool {
+    TYPES.contains(&name)
+}
+
+/// One channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Channel {
+    pub(crate) cid: Arc<str>,
+    pub(crate) channel_type: String,
+    pub(crate) id: String,
+    pub(crate) created_by: Option<UserKey>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) last_message_at: Option<DateTime<Utc>>,
+    pub(crate) frozen: bool,
+    pub(crate) disabled: bool,
+    pub(crate) team: Option<String>,
+    pub(crate) custom: Map<String, Value>,
+    pub(crate) members: Members,
+    /// Connections that watch it.
+    pub(crate) watchers: BTreeSet<ConnKey>,
+    /// The users behind them, each with the number of his connections here.
+    pub(crate) watching: BTreeMap<UserKey, usize>,
+}
+
+impl Channel {
+    pub(crate) fn new(channel_type: &str, id: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            cid: format!("{channel_type}:{id}").into(),
+            channel_type: channel_type.to_owned(),
+            id: id.to_owned(),
+            created_by: None,
+            created_at: now,
+            updated_at: now,
+            last_message_at: None,
+            frozen: false,
+            disabled: false,
+            team: None,
+            custom: Map::new(),
+            members: Members::default(),
+            watchers: BTreeSet::new(),
+            watching: BTreeMap::new(),
+        }
+    }
+
+    /// Whether everybody may read it.
+    pub(crate) fn is_public(&self) -> bool {
+        self.channel_type == "livestream"
+    }
+
+    /// Whether watching is announced.
+    #[expect(clippy::unused_self, reason = "the type's configuration decides")]
+    pub(crate) const fn has_connect_events(&self) -> bool {
+        true
+    }
+}
+
+/// The configuration of a channel's type.
+#[derive(Debug, Clone, Copy)]
+struct Config<'a>(&'a Channel);
+
+impl Serialize for Config<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("created_at", &Stamp(self.0.created_at))?;
+        map.serialize_entry("updated_at", &Stamp(self.0.created_at))?;
+        map.serialize_entry("name", &self.0.channel_type)?;
+        map.serialize_entry("connect_events", &self.0.has_connect_events())?;
+        for on in [
+            "typing_events",
+            "read_events",
+            "search",
+            "reactions",
+            "replies",
+            "quotes",
+            "mutes",
+            "uploads",
+            "url_enrichment",
+            "custom_events",
+        ] {
+            map.serialize_entry(on, &true)?;
+        }
+        // Delivery events stay off: clients would report deliveries of messages, of which there are none.
+        for off in [
+            "delivery_events",
+            "push_notifications",
+            "reminders",
+            "mark_messages_pending",
+            "polls",
+            "user_message_reminders",
+            "shared_locations",
+            "count_messages",
+            "skip_last_msg_update_for_system_msgs",
+        ] {
+            map.serialize_entry(off, &false)?;
+        }
+        map.serialize_entry("message_retention", "infinite")?;
+        map.serialize_entry("max_message_length", &5000)?;
+        map.serialize_entry("automod", "disabled")?;
+        map.serialize_entry("automod_behavior", "flag")?;
+        map.serialize_entry("blocklist_behavior", "flag")?;
+        map.serialize_entry("commands", &[(); 0])?;
+        map.end()
+    }
+}
+
+/// A channel, as somebody sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChannelView<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) channel: &'a Channel,
+    pub(crate) viewer: Viewer,
+    /// What the caller may do here; not in events.
+    pub(crate) capabilities: Option<&'static [&'static str]>,
+    /// Whether the members ride along, as in events.
+    pub(crate) with_members: bool,
+}
+
+/// How many members ride along in an event.
+const EVENT_MEMBERS: usize = 100;
+
+impl Serialize for ChannelView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let channel = self.channel;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &channel.id)?;
+        map.serialize_entry("type", &channel.channel_type)?;
+        map.serialize_entry("cid", &*channel.cid)?;
+        for (field, value) in &channel.custom {
+            map.serialize_entry(field, value)?;
+        }
+        if let Some(at) = channel.last_message_at {
+            map.serialize_entry("last_message_at", &Stamp(at))?;
+        }
+        map.serialize_entry("created_at", &Stamp(channel.created_at))?;
+        map.serialize_entry("updated_at", &Stamp(channel.updated_at))?;
+        let creator = channel
+            .created_by
+            .map(|key| self.state.view(key, self.viewer, Shape::Common));
+        map.serialize_entry("created_by", &creator)?;
+        map.serialize_entry("frozen", &channel.frozen)?;
+        map.serialize_entry("disabled", &channel.disabled)?;
+        if let Some(team) = &channel.team {
+            map.serialize_entry("team", team)?;
+        }
+        if self.with_members {
+            let members: Vec<MemberView<'_>> = self
+                .state
+                .members_of(channel, self.viewer)
+                .take(EVENT_MEMBERS)
+                .collect();
+            map.serialize_entry("members", &members)?;
+        }
+        map.serialize_entry("member_count", &channel.members.len())?;
+        map.serialize_entry("config", &Config(channel))?;
+        if let Some(capabilities) = self.capabilities {
+            map.serialize_entry("own_capabilities", capabilities)?;
+        }
+        map.end()
+    }
+}
+
+/// A channel as a row of a query.
+pub(crate) struct ChannelRow<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) channel: &'a Channel,
+    /// The user whose membership `hidden` and the like are about.
+    pub(crate) user: Option<UserKey>,
+}
+
+impl Row for ChannelRow<'_> {
+    fn field(&self, name: &str) -> Field<'_> {
+        let channel = self.channel;
+        let membership = || self.user.and_then(|user| channel.members.get(user));
+        match name {
+            "cid" => Field::Text(&channel.cid),
+            "id" => Field::Text(&channel.id),
+            "type" => Field::Text(&channel.channel_type),
+            "members" => Field::Texts(
+                channel
+                    .members
+                    .keys()
+                    .filter_map(|key| self.state.users.get(key))
+                    .map(|user| &*user.id)
+                    .collect(),
+            ),
+            "member_count" => Field::Count(channel.members.len()),
+            "created_at" => Field::Time(channel.created_at),
+            "updated_at" => Field::Time(channel.updated_at),
+            "last_message_at" => channel.last_message_at.map_or(Field::Missing, Field::Time),
+            "last_updated" => Field::Time(channel.last_message_at.unwrap_or(channel.created_at)),
+            "created_by_id" => channel
+                .created_by
+                .and_then(|key| self.state.users.get(key))
+                .map_or(Field::Missing, |user| Field::Text(&user.id)),
+            "team" => channel.team.as_deref().map_or(Field::Missing, Field::Text),
+            "frozen" => Field::Flag(channel.frozen),
+            "disabled" => Field::Flag(channel.disabled),
+            "hidden" => Field::Flag(membership().is_some_and(|member| member.hidden)),
+            "distinct" => Field::Flag(channel.id.starts_with("!members-")),
+            "joined" => Field::Flag(membership().is_some()),
+            "muted" | "blocked" | "archived" | "pinned" | "has_unread" => Field::Flag(false),
+            "channel_role" => {
+                membership().map_or(Field::Missing, |member| Field::Text(&member.channel_role))
+            }
+            "invite" => membership()
+                .and_then(|member| member.invite)
+                .map_or(Field::Missing, |invite| Field::Text(invite.word())),
+            "member.user.name" => Field::Texts(
+                channel
+                    .members
+                    .keys()
+                    .filter_map(|key| self.state.users.get(key)?.profile.name.as_deref())
+                    .collect(),
+            ),
+            other => custom(&channel.custom, other),
+        }
+    }
+}
+
+/// The fields of channels that filters know.
+pub(crate) fn schema(field: &str) -> Result<Option<Kind>, Reject> {
+    Ok(match field {
+        "cid" | "id" | "type" | "created_by_id" | "team" | "channel_role" | "invite" => {
+            Some(Kind::Text)
+        }
+        "members" | "member.user.name" => Some(Kind::Texts),
+        "member_count" => Some(Kind::Count),
+        "created_at" | "updated_at" | "last_message_at" | "last_updated" => Some(Kind::Time),
+        "frozen" | "disabled" | "hidden" | "distinct" | "joined" | "muted" | "blocked"
+        | "archived" | "pinned" | "has_unread" => Some(Kind::Flag),
+        _ => None,
+    })
+}
+
+impl State {
+    /// A membership as somebody sees it.
+    pub(crate) fn member_view<'a>(
+        &'a self,
+        channel: &'a Channel,
+        user: UserKey,
+        viewer: Viewer,
+    ) -> Option<MemberView<'a>> {
+        Some(MemberView {
+            member: channel.members.get(user)?,
+            user: self.view(user, viewer, Shape::Common),
+            owner: channel.created_by == Some(user),
+            with_id: true,
+        })
+    }
+
+    /// The memberships of a channel as somebody sees them, oldest first.
+    pub(crate) fn members_of<'a>(
+        &'a self,
+        channel: &'a Channel,
+        viewer: Viewer,
+    ) -> impl Iterator<Item = MemberView<'a>> {
+        channel
+            .members
+            .iter()
+            .map(move |(user, member)| MemberView {
+                member,
+                user: self.view(user, viewer, Shape::Common),
+                owner: channel.created_by == Some(user),
+                with_id: true,
+            })
+    }
+
+    /// A channel as somebody sees it in an event: with its members.
+    pub(crate) fn event_channel<'a>(&'a self, key: ChannelKey, viewer: Viewer) -> ChannelView<'a> {
+        ChannelView {
+            state: self,
+            channel: self
+                .channels
+                .get(key)
+                .expect("the event is about a channel"),
+            viewer,
+            capabilities: None,
+            with_members: true,
+        }
+    }
+}
+
+/// When a member last read, and how much is left.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReadView<'a> {
+    pub(crate) user: UserView<'a>,
+    pub(crate) last_read: String,
+    pub(crate) unread_messages: u32,
+}

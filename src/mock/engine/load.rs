@@ -1,0 +1,155 @@
+//! Filling a state from a world: the fixture's users and channels, by the rules that calls obey.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::State;
+use super::channel::{self, Channel};
+use super::channels::{user_list, write_data};
+use super::connection::Carrier;
+use super::op::Caller;
+use super::presence::Connect;
+use super::profile::{Profile, Writer};
+use super::stamp::stored;
+use super::users::user_id;
+use crate::domain::{ChannelId, ChannelType, InvalidId};
+use crate::mock::error::Reject;
+use crate::mock::world::{FixtureError, World};
+
+impl State {
+    /// Adds everything that a world holds.
+    pub(crate) fn load(&mut self, world: &World, now: DateTime<Utc>) -> Result<(), FixtureError> {
+        for (place, user) in world.users.iter().enumerate() {
+            self.load_user(now, user.clone())
+                .map_err(|reject| FixtureError::new(format!("users[{place}]"), reject.detail))?;
+        }
+        for (place, channel) in world.channels.iter().enumerate() {
+            self.load_channel(now, channel.clone())
+                .map_err(|reject| FixtureError::new(format!("channels[{place}]"), reject.detail))?;
+        }
+        Ok(())
+    }
+
+    fn load_user(
+        &mut self,
+        now: DateTime<Utc>,
+        mut fields: Map<String, Value>,
+    ) -> Result<(), Reject> {
+        let id = match fields.get("id") {
+            Some(Value::String(id)) => user_id(id)?,
+            _ => return Err(Reject::input("id is a required field, a string")),
+        };
+        if self.user(id.as_str()).is_some() {
+            return Err(Reject::input(format!(
+                "user {:?} is there twice",
+                id.as_str()
+            )));
+        }
+        let created_at = time(&mut fields, "created_at")?;
+        let last_active = time(&mut fields, "last_active")?;
+        let online = match fields.shift_remove("online") {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(_) => return Err(Reject::input("online must be a boolean")),
+        };
+        let profile = Profile::new("user").replaced(
+            id.as_str(),
+            &fields,
+            Writer::Server,
+            false,
+            self.rules.custom_data_limit,
+        )?;
+        let key = self.insert_user(now, id.as_str(), profile);
+        if let Some(user) = self.users.get_mut(key) {
+            user.created_at = created_at.map_or(user.created_at, stored);
+            user.updated_at = user.created_at;
+            user.last_active = last_active;
+            user.shown_last_active = last_active;
+        }
+        if online {
+            self.connect_virtually(now, id.as_str())?;
+            if let Some(user) = self.users.get_mut(key) {
+                user.last_active = last_active.or(user.last_active);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pretends a connection of a user, as `online` in a fixture and the control API do.
+    pub(crate) fn connect_virtually(
+        &mut self,
+        now: DateTime<Utc>,
+        id: &str,
+    ) -> Result<super::ConnKey, Reject> {
+        self.connect(
+            now,
+            &Caller::Server,
+            &Connect {
+                user_id: Some(id.to_owned()),
+                details: Map::new(),
+                carrier: Carrier::Virtual,
+                token_expires: None,
+            },
+        )
+    }
+
+    fn load_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        mut data: Map<String, Value>,
+    ) -> Result<(), Reject> {
+        let mut text = |field: &str| match data.shift_remove(field) {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(Reject::input(format!(
+                "{field} is a required field, a string"
+            ))),
+        };
+        let input = |error: InvalidId| Reject::input(error.to_string());
+        let channel_type = text("type")?.parse::<ChannelType>().map_err(input)?;
+        let id = text("id")?.parse::<ChannelId>().map_err(input)?;
+        if !channel::is_type(channel_type.as_str()) {
+            return Err(Reject::input(format!(
+                "channel type {:?} does not exist",
+                channel_type.as_str()
+            )));
+        }
+        let mut channel = Channel::new(channel_type.as_str(), id.as_str(), stored(now));
+        if self.channel_ids.contains_key(&*channel.cid) {
+            return Err(Reject::input(format!(
+                "channel {} is there twice",
+                channel.cid
+            )));
+        }
+        let members = user_list(data.shift_remove("members"), "members")?;
+        let members = self.known_users(&members, "members")?;
+        channel.created_by = match data.shift_remove("created_by_id") {
+            None | Some(Value::Null) => members.first().map(|(user, _)| *user),
+            Some(Value::String(id)) => Some(
+                self.user(&id)
+                    .map(|(key, _)| key)
+                    .ok_or_else(|| Reject::input(format!("there is no user {id:?}")))?,
+            ),
+            Some(_) => return Err(Reject::input("created_by_id must be a string")),
+        };
+        if let Some(created_at) = time(&mut data, "created_at")? {
+            channel.created_at = stored(created_at);
+            channel.updated_at = channel.created_at;
+        }
+        write_data(&mut channel, data, self.rules.custom_data_limit)?;
+        let key = self.insert_channel(channel);
+        for (user, member) in members {
+            self.join(now, key, user, member);
+        }
+        Ok(())
+    }
+}
+
+fn time(fields: &mut Map<String, Value>, field: &str) -> Result<Option<DateTime<Utc>>, Reject> {
+    match fields.shift_remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => DateTime::parse_from_rfc3339(&text)
+            .map(|time| Some(time.to_utc()))
+            .map_err(|_| Reject::input(format!("{field} must be a time (RFC 3339)"))),
+        Some(_) => Err(Reject::input(format!("{field} must be a time (RFC 3339)"))),
+    }
+}

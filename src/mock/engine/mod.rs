@@ -1,0 +1,275 @@
+//! The rules of the service as a plain, synchronous state machine.
+//!
+//! [`State`] takes the time as an argument and returns what to send: it does no I/O, reads no clock, and knows neither
+//! HTTP nor sockets. That makes every rule testable with nothing but values, and every run replayable. Indexes follow
+//! subscriptions (a user knows the connections that hear him, a channel those that watch it), so a change costs what
+//! its subscribers cost, however many users there are.
+
+mod access;
+mod arena;
+mod channel;
+mod channels;
+mod connection;
+mod events;
+mod filter;
+mod load;
+mod members;
+mod op;
+mod presence;
+mod profile;
+mod puppet;
+mod sort;
+mod stamp;
+#[cfg(test)]
+mod testing;
+mod timers;
+mod user;
+mod users;
+mod watching;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use self::arena::{Arena, ChannelKey, UserKey};
+use self::channel::Channel;
+pub(crate) use self::channels::distinct_id;
+use self::connection::Connection;
+pub(crate) use self::connection::{Carrier, ConnKey};
+pub(crate) use self::op::{Body, Caller, ChannelName, Op, Reply, UserRef, read};
+pub(crate) use self::presence::Connect;
+pub(crate) use self::stamp::Stamp;
+use self::timers::Timers;
+use self::user::{Shape, User, UserView, Viewer};
+use super::error::{ErrorBody, Reject};
+use super::options::Rules;
+
+/// Something to hand to a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    /// To whom.
+    pub(crate) connection: ConnKey,
+    /// What.
+    pub(crate) signal: Signal,
+}
+
+/// What can be handed to a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Signal {
+    /// A text frame, shared by all who receive the same.
+    Frame(Bytes),
+    /// The end. The connection is gone from the state already.
+    Close {
+        /// A WebSocket close code.
+        code: u16,
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// Everything the service knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    rules: Rules,
+    users: Arena<UserKey, User>,
+    user_ids: HashMap<Arc<str>, UserKey>,
+    /// The same in the order of ids, for pages by id.
+    user_order: BTreeMap<Arc<str>, UserKey>,
+    channels: Arena<ChannelKey, Channel>,
+    channel_ids: HashMap<Arc<str>, ChannelKey>,
+    connections: HashMap<ConnKey, Connection>,
+    connection_ids: HashMap<Box<str>, ConnKey>,
+    next_connection: u64,
+    timers: Timers,
+    ids: Ids,
+    out: Vec<Delivery>,
+}
+
+impl State {
+    /// An empty state. The seed makes the ids that the service invents.
+    pub(crate) fn new(rules: Rules, seed: u64) -> Self {
+        Self {
+            rules,
+            users: Arena::default(),
+            user_ids: HashMap::new(),
+            user_order: BTreeMap::new(),
+            channels: Arena::default(),
+            channel_ids: HashMap::new(),
+            connections: HashMap::new(),
+            connection_ids: HashMap::new(),
+            next_connection: 1,
+            timers: Timers::default(),
+            ids: Ids { seed, count: 0 },
+            out: Vec::new(),
+        }
+    }
+
+    /// Forgets everything but the names already given, so that no old key or id leads to something new.
+    pub(crate) fn restart(&mut self) {
+        let fresh = Self::new(self.rules.clone(), self.ids.seed);
+        let old = std::mem::replace(self, fresh);
+        self.next_connection = old.next_connection;
+        self.ids = old.ids;
+    }
+
+    /// Does what is asked, or refuses and changes nothing.
+    pub(crate) fn apply(
+        &mut self,
+        now: DateTime<Utc>,
+        caller: &Caller,
+        op: Op,
+    ) -> Result<Reply, Reject> {
+        let actor = self.actor(caller)?;
+        match op {
+            Op::QueryUsers(query) => self.query_users(&actor, &query),
+            Op::UpsertUsers(batch) => self.upsert_users(now, &actor, batch),
+            Op::PatchUsers(batch) => self.patch_users(now, &actor, &batch),
+            Op::CreateGuest(request) => self.create_guest(now, &request),
+            Op::GetOrCreateChannel(name, request, acting) => {
+                let actor = self.acting(now, actor, &acting)?;
+                self.get_or_create_channel(now, &actor, &name, request)
+            }
+            Op::QueryChannels(query) => {
+                let actor = self.acting(now, actor, &query.acting)?;
+                self.query_channels(now, &actor, &query)
+            }
+            Op::GetChannel(name) => self.get_channel(&actor, &name),
+            Op::UpdateChannel(name, request) => {
+                let actor = self.acting(now, actor, &request.acting)?;
+                self.update_channel(now, &actor, &name, request)
+            }
+            Op::PatchChannel(name, request) => {
+                let actor = self.acting(now, actor, &request.acting)?;
+                self.patch_channel(now, &actor, &name, &request)
+            }
+            Op::DeleteChannel(name) => self.delete_channel(now, &actor, &name),
+            Op::StopWatching(name, connection) => {
+                self.stop_watching(now, &actor, &name, connection.as_deref())
+            }
+            Op::QueryMembers(query) => self.query_members(&actor, &query),
+            Op::GetApp => Ok(Self::app()),
+        }
+    }
+
+    /// Takes what is to be sent, in order.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Delivery> {
+        self.out.drain(..)
+    }
+
+    /// A user as somebody sees him.
+    ///
+    /// # Panics
+    ///
+    /// The user does not exist. Keys of users that can vanish are looked up first.
+    fn view(&self, key: UserKey, viewer: Viewer, shape: Shape) -> UserView<'_> {
+        UserView {
+            user: self.users.get(key).expect("a key in use leads to a user"),
+            key,
+            viewer,
+            shape,
+            rules: &self.rules,
+        }
+    }
+
+    /// A user by id.
+    fn user(&self, id: &str) -> Option<(UserKey, &User)> {
+        let key = *self.user_ids.get(id)?;
+        Some((key, self.users.get(key)?))
+    }
+
+    /// How many there are of users, channels, connections.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        (
+            self.users.len(),
+            self.channels.len(),
+            self.connections.len(),
+        )
+    }
+
+    /// The application, as clients see it.
+    fn app() -> Reply {
+        #[derive(Serialize)]
+        struct Uploads {
+            allowed_file_extensions: [(); 0],
+            blocked_file_extensions: [(); 0],
+            allowed_mime_types: [(); 0],
+            blocked_mime_types: [(); 0],
+            size_limit: u32,
+        }
+        #[derive(Serialize)]
+        struct App {
+            id: u32,
+            name: &'static str,
+            placement: &'static str,
+            async_url_enrich_enabled: bool,
+            auto_translation_enabled: bool,
+            file_upload_config: Uploads,
+            image_upload_config: Uploads,
+        }
+        #[derive(Serialize)]
+        struct Answer {
+            app: App,
+        }
+        let uploads = || Uploads {
+            allowed_file_extensions: [],
+            blocked_file_extensions: [],
+            allowed_mime_types: [],
+            blocked_mime_types: [],
+            size_limit: 0,
+        };
+        Reply::new(&Answer {
+            app: App {
+                id: 1,
+                name: "mock",
+                placement: "local",
+                async_url_enrich_enabled: false,
+                auto_translation_enabled: false,
+                file_upload_config: uploads(),
+                image_upload_config: uploads(),
+            },
+        })
+    }
+}
+
+/// The frame that refuses or ends a connection.
+pub(crate) fn connection_error(now: DateTime<Utc>, connection_id: &str, reject: &Reject) -> Bytes {
+    #[derive(Serialize)]
+    struct ConnectionError<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        connection_id: &'a str,
+        created_at: Stamp,
+        error: ErrorBody<'a>,
+    }
+    events::frame(&ConnectionError {
+        kind: "connection.error",
+        connection_id,
+        created_at: Stamp(now),
+        error: reject.body("Connect", ""),
+    })
+}
+
+/// Ids that the service invents: UUIDs from a seed and a counter, so that a run can be repeated.
+#[derive(Debug)]
+struct Ids {
+    seed: u64,
+    count: u64,
+}
+
+impl Ids {
+    fn next(&mut self, now: DateTime<Utc>) -> String {
+        self.count += 1;
+        let mut mixed = self.seed ^ self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let high = u128::from(now.timestamp().cast_unsigned() & 0xffff_ffff) << 96;
+        let middle = u128::from(mixed & 0xffff_ffff) << 64;
+        uuid::Builder::from_custom_bytes((high | middle | u128::from(self.count)).to_be_bytes())
+            .into_uuid()
+            .to_string()
+    }
+}

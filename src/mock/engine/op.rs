@@ -1,0 +1,342 @@
+//! What can be asked of the state, as values: who asks, and what, read from JSON bodies with the leniency that the
+//! official SDKs need (nulls, empty strings for `false`, both spellings of members).
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::sort::SortParam;
+use crate::mock::error::Reject;
+
+/// Who asks, as the token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The application's server: everything is allowed, and nobody is acting.
+    Server,
+    /// A user.
+    User {
+        /// Who.
+        id: String,
+        /// When the token was issued (unix seconds), if it says so.
+        issued_at: Option<i64>,
+    },
+    /// Nobody in particular.
+    Anonymous {
+        /// The id that the client made up.
+        id: Option<String>,
+    },
+}
+
+/// A body, or the payload of a query, as an object.
+pub(crate) type Body = Map<String, Value>;
+
+/// Reads a body. A `null` at top level is as good as nothing.
+pub(crate) fn read<T: DeserializeOwned>(mut body: Body) -> Result<T, Reject> {
+    body.retain(|_, value| !value.is_null());
+    serde_json::from_value(Value::Object(body)).map_err(|error| Reject::input(error.to_string()))
+}
+
+/// A boolean, also as text, also as the empty text.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lenient {
+        Flag(bool),
+        Text(String),
+    }
+    match Lenient::deserialize(deserializer) {
+        Ok(Lenient::Flag(flag)) => Ok(flag),
+        Ok(Lenient::Text(text)) => match text.as_str() {
+            "true" | "1" => Ok(true),
+            "" | "false" | "0" | "null" | "undefined" => Ok(false),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is not a boolean"
+            ))),
+        },
+        Err(_) => Err(serde::de::Error::custom("expected a boolean")),
+    }
+}
+
+/// A user named by id, or by an object with an `id`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum UserRef {
+    /// By id.
+    Id(String),
+    /// By object, whose fields are written if the user is new.
+    Object(Body),
+}
+
+impl UserRef {
+    /// The id.
+    pub(crate) fn id(&self) -> Result<&str, Reject> {
+        match self {
+            Self::Id(id) => Ok(id),
+            Self::Object(fields) => fields
+                .get("id")
+                .or_else(|| fields.get("user_id"))
+                .and_then(Value::as_str)
+                .ok_or_else(|| Reject::input("user.id is a required field")),
+        }
+    }
+}
+
+/// The user on whose behalf the server side acts.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Acting {
+    #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    user: Option<UserRef>,
+}
+
+impl Acting {
+    /// The user named, if one is.
+    pub(crate) fn named(&self) -> Option<UserRef> {
+        self.user_id
+            .as_ref()
+            .filter(|id| !id.is_empty())
+            .map(|id| UserRef::Id(id.clone()))
+            .or_else(|| self.user.clone())
+    }
+}
+
+/// `GET /users`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryUsers {
+    pub(crate) filter_conditions: Body,
+    pub(crate) sort: Vec<SortParam>,
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) include_deactivated_users: bool,
+    pub(crate) connection_id: Option<String>,
+}
+
+/// `POST /users`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UpsertUsers {
+    pub(crate) users: UserBatch,
+}
+
+/// The users of an upsert: a map by id, or a list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum UserBatch {
+    /// By id.
+    Map(Map<String, Value>),
+    /// One after the other.
+    List(Vec<Body>),
+}
+
+/// `PATCH /users`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PatchUsers {
+    pub(crate) users: Vec<UserPatch>,
+}
+
+/// One partial update.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UserPatch {
+    pub(crate) id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) set: Body,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) unset: Vec<String>,
+}
+
+/// The default for `null`.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A page by offset, of members or watchers.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Page {
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+}
+
+/// `POST /channels/{type}/{id}/query` and `POST /channels/{type}/query`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GetOrCreateChannel {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) data: Body,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) state: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) watch: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    pub(crate) members: Option<Page>,
+    pub(crate) watchers: Option<Page>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) hide_for_creator: bool,
+    pub(crate) connection_id: Option<String>,
+}
+
+/// `POST /channels`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryChannels {
+    pub(crate) filter_conditions: Body,
+    pub(crate) sort: Vec<SortParam>,
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+    pub(crate) member_limit: Option<i64>,
+    pub(crate) message_limit: Option<i64>,
+    #[serde(deserialize_with = "optional_flag")]
+    pub(crate) state: Option<bool>,
+    #[serde(deserialize_with = "optional_flag")]
+    pub(crate) watch: Option<bool>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    pub(crate) connection_id: Option<String>,
+    #[serde(flatten)]
+    pub(crate) acting: Acting,
+}
+
+fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    flag(deserializer).map(Some)
+}
+
+/// `GET /members`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct QueryMembers {
+    #[serde(rename = "type")]
+    pub(crate) channel_type: String,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) members: Vec<UserRef>,
+    #[serde(default)]
+    pub(crate) filter_conditions: Body,
+    #[serde(default)]
+    pub(crate) sort: Vec<SortParam>,
+    #[serde(default)]
+    pub(crate) limit: Option<i64>,
+    #[serde(default)]
+    pub(crate) offset: Option<i64>,
+}
+
+/// `POST /channels/{type}/{id}`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpdateChannel {
+    pub(crate) data: Option<Body>,
+    pub(crate) add_members: Vec<UserRef>,
+    pub(crate) remove_members: Vec<UserRef>,
+    pub(crate) add_moderators: Vec<UserRef>,
+    pub(crate) demote_moderators: Vec<UserRef>,
+    pub(crate) assign_roles: Vec<UserRef>,
+    pub(crate) invites: Vec<UserRef>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) accept_invite: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) reject_invite: bool,
+    pub(crate) message: Option<Body>,
+    #[serde(flatten)]
+    pub(crate) acting: Acting,
+}
+
+/// `PATCH /channels/{type}/{id}` and partial updates of members.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PatchFields {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) set: Body,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) unset: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) acting: Acting,
+}
+
+/// `POST /guest`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct CreateGuest {
+    pub(crate) user: Body,
+}
+
+/// A call that names a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChannelName {
+    /// The type.
+    pub(crate) channel_type: String,
+    /// The id.
+    pub(crate) id: String,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    QueryUsers(QueryUsers),
+    UpsertUsers(UpsertUsers),
+    PatchUsers(PatchUsers),
+    CreateGuest(CreateGuest),
+    GetOrCreateChannel(ChannelName, GetOrCreateChannel, Acting),
+    QueryChannels(QueryChannels),
+    GetChannel(ChannelName),
+    UpdateChannel(ChannelName, UpdateChannel),
+    PatchChannel(ChannelName, PatchFields),
+    DeleteChannel(ChannelName),
+    StopWatching(ChannelName, Option<String>),
+    QueryMembers(QueryMembers),
+    GetApp,
+}
+
+/// The answer to an operation: a JSON object, written, without its `duration`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply(pub(crate) String);
+
+impl Reply {
+    /// Writes the answer.
+    pub(crate) fn new(body: &impl Serialize) -> Self {
+        Self(serde_json::to_string(body).expect("answers have string keys and no fallible parts"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(value: Value) -> Body {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn bodies_are_read_as_leniently_as_sdks_need() {
+        let query: QueryUsers = read(body(
+            json!({"sort": null, "presence": "", "limit": null, "include_deactivated_users": "true"}),
+        ))
+        .unwrap();
+        assert!(!query.presence && query.include_deactivated_users);
+        let update: UpdateChannel = read(body(
+            json!({"add_members": ["a", {"user_id": "b"}], "user_id": "x", "accept_invite": null}),
+        ))
+        .unwrap();
+        let ids: Vec<&str> = update.add_members.iter().map(|m| m.id().unwrap()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(update.acting.named().unwrap().id().unwrap(), "x");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_code_4() {
+        for value in [
+            json!({"presence": "maybe"}),
+            json!({"limit": "ten"}),
+            json!({"filter_conditions": []}),
+            json!({"sort": {"field": "x"}}),
+        ] {
+            assert_eq!(read::<QueryUsers>(body(value)).unwrap_err().code, 4);
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! What can be set about a user, and by whom: the fields, their types, the reserved ones, and the three ways of
+//! writing (connect merges, upsert replaces, partial update reaches into nested objects).
+//!
+//! A profile is a value: every way of writing takes one and returns another, so that a batch can be checked whole
+//! before anything changes. Connections, events and storage are not known here.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::mock::error::Reject;
+
+/// The settable part of a user.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Profile {
+    pub(crate) role: String,
+    pub(crate) name: Option<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) invisible: bool,
+    /// Everything that the service has no name for, the status text among it.
+    pub(crate) custom: Option<Box<Map<String, Value>>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// Fields that few users have, kept apart so that a million users stay small.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rare {
+    language: String,
+    teams: Vec<String>,
+    teams_role: Option<Value>,
+    privacy_settings: Option<Value>,
+    revoke_tokens_issued_before: Option<DateTime<Utc>>,
+}
+
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The application's server.
+    Server,
+    /// The user himself, over HTTP.
+    Client,
+    /// The user himself, in the details of a connect: what he may not set has no effect and breaks nothing.
+    Connect,
+}
+
+/// Fields that the service sets itself, and nobody else.
+const RESERVED: &[&str] = &[
+    "online",
+    "last_active",
+    "created_at",
+    "updated_at",
+    "deactivated_at",
+    "deleted_at",
+    "last_engaged_at",
+    "avg_response_time",
+    "ban_expires",
+    "blocked_user_ids",
+    "channel_mutes",
+    "devices",
+    "latest_hidden_channels",
+    "mutes",
+    "shadow_banned",
+    "banned",
+    "total_unread_count",
+    "unread_channels",
+    "unread_count",
+    "unread_threads",
+];
+
+/// Fields that only the server side may change.
+const SERVER_ONLY: &[&str] = &["role", "teams", "teams_role", "revoke_tokens_issued_before"];
+
+/// Fields of which clients send copies back in good faith; an unchanged copy is no attempt to write.
+const ECHOED: &[&str] = &["banned", "shadow_banned", "role", "teams", "teams_role"];
+
+static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+impl Profile {
+    /// A user with nothing but a role.
+    pub(crate) fn new(role: &str) -> Self {
+        Self {
+            role: role.to_owned(),
+            name: None,
+            image: None,
+            invisible: false,
+            custom: None,
+            rare: None,
+        }
+    }
+
+    pub(crate) fn custom(&self) -> &Map<String, Value> {
+        self.custom.as_deref().unwrap_or(&EMPTY)
+    }
+
+    pub(crate) fn language(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.language)
+    }
+
+    pub(crate) fn teams(&self) -> &[String] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.teams)
+    }
+
+    pub(crate) fn teams_role(&self) -> Option<&Value> {
+        self.rare.as_ref()?.teams_role.as_ref()
+    }
+
+    pub(crate) fn privacy_settings(&self) -> Option<&Value> {
+        self.rare.as_ref()?.privacy_settings.as_ref()
+    }
+
+    pub(crate) fn revoke_tokens_issued_before(&self) -> Option<DateTime<Utc>> {
+        self.rare.as_ref()?.revoke_tokens_issued_before
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The settable fields as JSON, for dotted paths to reach into.
+    fn value(&self, field: &str) -> Option<Value> {
+        match field {
+            "name" => self.name.clone().map(Value::from),
+            "image" => self.image.clone().map(Value::from),
+            "role" => Some(self.role.clone().into()),
+            "invisible" => Some(self.invisible.into()),
+            "language" => Some(self.language().into()),
+            "teams" => Some(self.teams().into()),
+            "teams_role" => self.teams_role().cloned(),
+            "privacy_settings" => self.privacy_settings().cloned(),
+            "banned" | "shadow_banned" => Some(false.into()),
+            _ => self.custom().get(field).cloned(),
+        }
+    }
+
+    /// The profile after a connect with `details`: what they mention is written, the rest stays.
+    pub(crate) fn connected(
+        &self,
+        details: &Map<String, Value>,
+        limit: usize,
+    ) -> Result<Self, Reject> {
+        let mut next = self.clone();
+        for (field, value) in details {
+            if field == "id" || field == "anon" {
+                continue;
+            }
+            next.write(
+                field,
+                value.clone(),
+                Writer::Connect,
+                &format!("user_details.{field}"),
+            )?;
+        }
+        next.check_size(limit)?;
+        Ok(next)
+    }
+
+    /// The profile after an upsert of `data`: custom data, name and image are replaced.
+    pub(crate) fn replaced(
+        &self,
+        id: &str,
+        data: &Map<String, Value>,
+        writer: Writer,
+        merge: bool,
+        limit: usize,
+    ) -> Result<Self, Reject> {
+        let mut next = self.clone();
+        if !merge {
+            next.name = None;
+            next.image = None;
+            next.custom = None;
+        }
+        for (field, value) in data {
+            if field != "id" {
+                next.write(
+                    field,
+                    value.clone(),
+                    writer,
+                    &format!("users[{id}].{field}"),
+                )?;
+            }
+        }
+        next.check_size(limit)?;
+        Ok(next)
+    }
+
+    /// The profile after a partial update.
+    pub(crate) fn patched(
+        &self,
+        id: &str,
+        set: &Map<String, Value>,
+        unset: &[String],
+        writer: Writer,
+        limit: usize,
+    ) -> Result<Self, Reject> {
+        let mut next = self.clone();
+        for path in unset {
+            if set.contains_key(path) {
+                return Err(Reject::field(
+                    format!("users[{id}].{path}"),
+                    "cannot be set and unset in the same call",
+                ));
+            }
+        }
+        for (path, value) in set {
+            let (field, rest) = split(path, id)?;
+            let value = match (rest, field) {
+                (Some(rest), _) => placed(next.value(field), rest, value.clone(), id, path)?,
+                (None, "privacy_settings") => merged(next.value(field), value),
+                (None, _) => value.clone(),
+            };
+            next.write(field, value, writer, &format!("users[{id}].{path}"))?;
+        }
+        for path in unset {
+            let (field, rest) = split(path, id)?;
+            let value = match rest {
+                Some(rest) => {
+                    let Some(mut value) = next.value(field) else {
+                        continue;
+                    };
+                    remove(&mut value, rest);
+                    value
+                }
+                None => Value::Null,
+            };
+            let whole = rest.is_none();
+            if whole && !is_built_in(field) && !RESERVED.contains(&field) {
+                next.forget(field);
+            } else {
+                next.write(field, value, writer, &format!("users[{id}].{path}"))?;
+            }
+        }
+        next.check_size(limit)?;
+        Ok(next)
+    }
+
+    fn forget(&mut self, field: &str) {
+        if let Some(custom) = &mut self.custom {
+            custom.shift_remove(field);
+            if custom.is_empty() {
+                self.custom = None;
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        field: &str,
+        value: Value,
+        writer: Writer,
+        name: &str,
+    ) -> Result<(), Reject> {
+        let reserved = RESERVED.contains(&field);
+        let denied = writer != Writer::Server && SERVER_ONLY.contains(&field);
+        if reserved || denied {
+            let echo = ECHOED.contains(&field) && self.value(field).as_ref() == Some(&value);
+            return if writer == Writer::Connect || echo {
+                Ok(())
+            } else if reserved {
+                Err(Reject::field(name, "is a reserved field"))
+            } else {
+                Err(Reject::forbidden(format!(
+                    "{name} can only be set server side"
+                )))
+            };
+        }
+        let wrong = |what: &str| Reject::field(name, &format!("must be {what}"));
+        match field {
+            "name" => self.name = text(value).map_err(|()| wrong("a string"))?,
+            "image" => self.image = text(value).map_err(|()| wrong("a string"))?,
+            "invisible" => {
+                self.invisible = match value {
+                    Value::Bool(flag) => flag,
+                    Value::Null => false,
+                    _ => return Err(wrong("a boolean")),
+                }
+            }
+            "role" => match value {
+                Value::String(role) if !role.is_empty() => self.role = role,
+                Value::Null => "user".clone_into(&mut self.role),
+                _ => return Err(wrong("a non-empty string")),
+            },
+            "language" => {
+                self.rare().language = text(value)
+                    .map_err(|()| wrong("a string"))?
+                    .unwrap_or_default();
+            }
+            "teams" => {
+                self.rare().teams = match value {
+                    Value::Null => Vec::new(),
+                    other => {
+                        serde_json::from_value(other).map_err(|_| wrong("a list of strings"))?
+                    }
+                }
+            }
+            "teams_role" => {
+                self.rare().teams_role = object(value).map_err(|()| wrong("an object"))?;
+            }
+            "privacy_settings" => {
+                self.rare().privacy_settings = object(value).map_err(|()| wrong("an object"))?;
+            }
+            "revoke_tokens_issued_before" => {
+                self.rare().revoke_tokens_issued_before = match value {
+                    Value::Null => None,
+                    Value::String(time) => Some(
+                        DateTime::parse_from_rfc3339(&time)
+                            .map_err(|_| wrong("a time"))?
+                            .to_utc(),
+                    ),
+                    _ => return Err(wrong("a time")),
+                }
+            }
+            _ => {
+                self.custom
+                    .get_or_insert_default()
+                    .insert(field.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, limit: usize) -> Result<(), Reject> {
+        let Some(custom) = &self.custom else {
+            return Ok(());
+        };
+        let size = serde_json::to_string(custom).map_or(0, |text| text.len());
+        if size > limit {
+            return Err(Reject::input(format!(
+                "custom data of the user is {size} bytes, and at most {limit} are allowed"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn is_built_in(field: &str) -> bool {
+    matches!(
+        field,
+        "name" | "image" | "invisible" | "language" | "privacy_settings"
+    ) || SERVER_ONLY.contains(&field)
+}
+
+fn text(value: Value) -> Result<Option<String>, ()> {
+    match value {
+        Value::String(text) => Ok(Some(text)),
+        Value::Null => Ok(None),
+        _ => Err(()),
+    }
+}
+
+fn object(value: Value) -> Result<Option<Value>, ()> {
+    match value {
+        Value::Object(_) => Ok(Some(value)),
+        Value::Null => Ok(None),
+        _ => Err(()),
+    }
+}
+
+/// The field of a dotted path, and the rest of the path.
+fn split<'a>(path: &'a str, id: &str) -> Result<(&'a str, Option<&'a str>), Reject> {
+    let (field, rest) = match path.split_once('.') {
+        Some((field, rest)) => (field, Some(rest)),
+        None => (path, None),
+    };
+    if field.is_empty() || rest.is_some_and(|rest| rest.split('.').any(str::is_empty)) {
+        return Err(Reject::input(format!(
+            "users[{id}] has an invalid path {path:?}"
+        )));
+    }
+    if field == "id" {
+        return Err(Reject::field(
+            format!("users[{id}].id"),
+            "is a reserved field",
+        ));
+    }
+    Ok((field, rest))
+}
+
+/// `base` with `value` at `path`; objects on the way are made, other values on the way are an error.
+fn placed(
+    base: Option<Value>,
+    path: &str,
+    value: Value,
+    id: &str,
+    whole: &str,
+) -> Result<Value, Reject> {
+    let mut base = base.unwrap_or_else(|| Value::Object(Map::new()));
+    let mut place = &mut base;
+    for step in path.split('.') {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let Value::Object(fields) = place else {
+            return Err(Reject::field(
+                format!("users[{id}].{whole}"),
+                "leads through a value that is no object",
+            ));
+        };
+        place = fields.entry(step).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(base)
+}
+
+fn remove(base: &mut Value, path: &str) {
+    let mut place = base;
+    let mut steps = path.split('.').peekable();
+    while let Some(step) = steps.next() {
+        let Value::Object(fields) = place else {
+            return;
+        };
+        if steps.peek().is_none() {
+            fields.shift_remove(step);
+            return;
+        }
+        let Some(next) = fields.get_mut(step) else {
+            return;
+        };
+        place = next;
+    }
+}
+
+/// Objects merged key by key, all the way down.
+fn merged(base: Option<Value>, change: &Value) -> Value {
+    match (base, change) {
+        (Some(Value::Object(mut base)), Value::Object(change)) => {
+            for (key, value) in change {
+                let value = merged(base.get(key).cloned(), value);
+                base.insert(key.clone(), value);
+            }
+            Value::Object(base)
+        }
+        (_, change) => change.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Map<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn profile(value: Value) -> Profile {
+        Profile::new("user")
+            .replaced("u", &fields(value), Writer::Server, false, 5000)
+            .unwrap()
+    }
+
+    #[test]
+    fn upsert_replaces_custom_data_and_keeps_the_rest() {
+        let before =
+            profile(json!({"name": "A", "color": "red", "invisible": true, "role": "admin"}));
+        let after = before
+            .replaced(
+                "u",
+                &fields(json!({"id": "u", "size": 1})),
+                Writer::Server,
+                false,
+                5000,
+            )
+            .unwrap();
+        assert_eq!(after.name, None);
+        assert_eq!(Value::from(after.custom().clone()), json!({"size": 1}));
+        assert!(after.invisible);
+        assert_eq!(after.role, "admin");
+    }
+
+    #[test]
+    fn partial_update_reaches_into_objects_and_leaves_siblings() {
+        let before = profile(json!({"a": {"b": 1, "c": {"d": 2, "e": 3}}, "gone": 1}));
+        let after = before
+            .patched(
+                "u",
+                &fields(json!({"a.c.d": 9, "new.deep": true})),
+                &["a.b".into(), "gone".into(), "never.there".into()],
+                Writer::Client,
+                5000,
+            )
+            .unwrap();
+        assert_eq!(
+            Value::from(after.custom().clone()),
+            json!({"a": {"c": {"d": 9, "e": 3}}, "new": {"deep": true}})
+        );
+    }
+
+    #[test]
+    fn privacy_settings_are_stored_as_sent_and_merged_by_patch() {
+        let sent = json!({"read_receipts": {"enabled": false}});
+        let before = Profile::new("user")
+            .connected(&fields(json!({"id": "u", "privacy_settings": sent})), 5000)
+            .unwrap();
+        assert_eq!(before.privacy_settings(), Some(&sent));
+        let set = fields(json!({"privacy_settings": {"typing_indicators": {"enabled": true}}}));
+        let after = before
+            .patched("u", &set, &[], Writer::Client, 5000)
+            .unwrap();
+        assert_eq!(
+            after.privacy_settings(),
+            Some(
+                &json!({"read_receipts": {"enabled": false}, "typing_indicators": {"enabled": true}})
+            )
+        );
+    }
+
+    #[test]
+    fn what_a_connect_may_not_set_has_no_effect() {
+        let details = json!({"id": "u", "role": "admin", "banned": true, "teams": ["x"], "online": false, "name": "N"});
+        let after = Profile::new("user")
+            .connected(&fields(details), 5000)
+            .unwrap();
+        assert_eq!(after.role, "user");
+        assert!(after.teams().is_empty());
+        assert_eq!(after.name.as_deref(), Some("N"));
+    }
+
+    #[test]
+    fn reserved_and_server_only_fields() {
+        let user = Profile::new("user");
+        let write = |data: Value, writer| user.replaced("u", &fields(data), writer, false, 5000);
+        let reject = write(json!({"online": true}), Writer::Server).unwrap_err();
+        assert_eq!((reject.status, reject.code), (400, 4));
+        assert_eq!(reject.detail, "users[u].online is a reserved field");
+        assert_eq!(
+            reject.exception_fields.keys().next().unwrap(),
+            "users[u].online"
+        );
+        let reject = write(json!({"role": "admin"}), Writer::Client).unwrap_err();
+        assert_eq!((reject.status, reject.code), (403, 17));
+        assert!(
+            write(
+                json!({"role": "user", "banned": false, "teams": []}),
+                Writer::Client
+            )
+            .is_ok()
+        );
+        assert!(write(json!({"role": "admin"}), Writer::Server).is_ok());
+    }
+
+    #[test]
+    fn wrong_types_and_too_much_are_refused() {
+        let user = Profile::new("user");
+        for data in [
+            json!({"invisible": "yes"}),
+            json!({"name": 1}),
+            json!({"teams": [1]}),
+            json!({"privacy_settings": []}),
+            json!({"big": "x".repeat(6000)}),
+        ] {
+            let reject = user
+                .replaced("u", &fields(data), Writer::Server, false, 5 * 1024)
+                .unwrap_err();
+            assert_eq!(reject.code, 4);
+        }
+        let both = user.patched(
+            "u",
+            &fields(json!({"a": 1})),
+            &["a".into()],
+            Writer::Server,
+            5000,
+        );
+        assert_eq!(both.unwrap_err().code, 4);
+    }
+}

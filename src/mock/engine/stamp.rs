@@ -1,0 +1,63 @@
+//! Times as the service writes them: RFC 3339, UTC, up to nine fractional digits without trailing zeros.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+use serde::{Serialize, Serializer};
+
+/// A time on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stamp(pub(crate) DateTime<Utc>);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.0;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )?;
+        let mut nanos = t.nanosecond() % 1_000_000_000;
+        if nanos != 0 {
+            let mut digits = 9;
+            while nanos.is_multiple_of(10) {
+                nanos /= 10;
+                digits -= 1;
+            }
+            write!(f, ".{nanos:0digits$}")?;
+        }
+        f.write_str("Z")
+    }
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A time as the database keeps it: microseconds.
+pub(crate) fn stored(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.with_nanosecond(now.nanosecond() / 1000 * 1000)
+        .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_zeros_are_trimmed() {
+        let text =
+            |seconds, nanos| Stamp(DateTime::from_timestamp(seconds, nanos).unwrap()).to_string();
+        assert_eq!(text(0, 0), "1970-01-01T00:00:00Z");
+        assert_eq!(text(1, 683_350_000), "1970-01-01T00:00:01.68335Z");
+        assert_eq!(text(1, 5), "1970-01-01T00:00:01.000000005Z");
+        assert_eq!(text(1_767_610_800, 20_000_000), "2026-01-05T11:00:00.02Z");
+    }
+}

@@ -1,0 +1,203 @@
+//! A small stage for the rules' own tests: a state, a time that only the test moves, and what each connection received.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use super::op::{Caller, Op};
+use super::presence::Connect;
+use super::{Carrier, ConnKey, Signal, State};
+use crate::mock::error::Reject;
+use crate::mock::options::Rules;
+
+/// The stage.
+pub(crate) struct Stage {
+    pub(crate) state: State,
+    pub(crate) now: DateTime<Utc>,
+    frames: HashMap<ConnKey, Vec<Value>>,
+    closed: HashMap<ConnKey, u16>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self::with(Rules::default())
+    }
+
+    pub(crate) fn with(rules: Rules) -> Self {
+        Self {
+            state: State::new(rules, 7),
+            now: DateTime::from_timestamp(1_767_610_800, 123_456_789).unwrap(),
+            frames: HashMap::new(),
+            closed: HashMap::new(),
+        }
+    }
+
+    /// Lets time pass, and the rules that depend on it happen.
+    pub(crate) fn pass(&mut self, seconds: i64) {
+        self.now += TimeDelta::seconds(seconds);
+        self.state.tick(self.now);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        for delivery in self.state.drain() {
+            match delivery.signal {
+                Signal::Frame(frame) => self
+                    .frames
+                    .entry(delivery.connection)
+                    .or_default()
+                    .push(serde_json::from_slice(&frame).unwrap()),
+                Signal::Close { code, .. } => {
+                    self.closed.insert(delivery.connection, code);
+                }
+            }
+        }
+    }
+
+    /// Connects a user; his heartbeat is already taken.
+    pub(crate) fn connect(&mut self, id: &str) -> ConnKey {
+        self.connect_as(id, serde_json::json!({})).unwrap()
+    }
+
+    pub(crate) fn connect_as(&mut self, id: &str, details: Value) -> Result<ConnKey, Reject> {
+        let (key, first) = self.try_connect(&user(id), details)?;
+        assert_eq!(first["type"], "health.check");
+        Ok(key)
+    }
+
+    /// Connects, and returns the first frame.
+    pub(crate) fn try_connect(
+        &mut self,
+        caller: &Caller,
+        details: Value,
+    ) -> Result<(ConnKey, Value), Reject> {
+        let request = Connect {
+            user_id: None,
+            details: fields(details),
+            carrier: Carrier::Socket,
+            token_expires: None,
+        };
+        let key = self.state.connect(self.now, caller, &request)?;
+        self.collect();
+        Ok((key, self.frames.get_mut(&key).unwrap().remove(0)))
+    }
+
+    pub(crate) fn disconnect(&mut self, key: ConnKey) {
+        self.state.disconnect(self.now, key);
+        self.collect();
+    }
+
+    /// Applies an operation.
+    pub(crate) fn apply(&mut self, caller: &Caller, op: Op) -> Result<Value, Reject> {
+        let reply = self.state.apply(self.now, caller, op);
+        self.collect();
+        reply.map(|reply| serde_json::from_str(&reply.0).unwrap())
+    }
+
+    /// The id of a connection.
+    pub(crate) fn id(&self, key: ConnKey) -> String {
+        self.state.connection_id(key).unwrap().to_owned()
+    }
+
+    /// Takes what a connection has received.
+    pub(crate) fn take(&mut self, key: ConnKey) -> Vec<Value> {
+        self.frames.remove(&key).unwrap_or_default()
+    }
+
+    /// Takes what a connection has received, as words: the type, the user, and where it matters his `online`.
+    pub(crate) fn heard(&mut self, key: ConnKey) -> Vec<String> {
+        self.take(key)
+            .iter()
+            .map(|event| {
+                let kind = event["type"].as_str().unwrap();
+                let user = event["user"]["id"].as_str().unwrap_or("-");
+                match kind {
+                    "user.presence.changed" => format!("{kind} {user} {}", event["user"]["online"]),
+                    _ => format!("{kind} {user}"),
+                }
+            })
+            .collect()
+    }
+
+    /// The code that a connection was closed with.
+    pub(crate) fn closed(&self, key: ConnKey) -> Option<u16> {
+        self.closed.get(&key).copied()
+    }
+
+    /// Makes users, by the server side.
+    pub(crate) fn users(&mut self, ids: &[&str]) {
+        for batch in ids.chunks(100) {
+            let users: Map<String, Value> = batch
+                .iter()
+                .map(|id| ((*id).to_owned(), serde_json::json!({"id": id})))
+                .collect();
+            self.apply(
+                &Caller::Server,
+                op("users", serde_json::json!({"users": users})),
+            )
+            .unwrap();
+        }
+    }
+
+    /// Subscribes a connection to users by a users query.
+    pub(crate) fn subscribe(&mut self, caller: &str, key: ConnKey, ids: &[&str]) -> Value {
+        let query = serde_json::json!({
+            "filter_conditions": {"id": {"$in": ids}},
+            "presence": true,
+            "limit": 100,
+            "connection_id": self.id(key),
+        });
+        self.apply(&user(caller), op("query", query)).unwrap()
+    }
+
+    /// A channel call; `body` is its body.
+    pub(crate) fn channel(
+        &mut self,
+        caller: &Caller,
+        cid: &str,
+        body: Value,
+    ) -> Result<Value, Reject> {
+        let body = fields(body);
+        let name = name(cid);
+        let op = Op::GetOrCreateChannel(
+            name,
+            super::read(body.clone()).unwrap(),
+            super::read(body).unwrap(),
+        );
+        self.apply(caller, op)
+    }
+}
+
+pub(crate) fn name(cid: &str) -> super::ChannelName {
+    let (channel_type, id) = cid.split_once(':').unwrap();
+    super::ChannelName {
+        channel_type: channel_type.to_owned(),
+        id: id.to_owned(),
+    }
+}
+
+/// A caller with a user token.
+pub(crate) fn user(id: &str) -> Caller {
+    Caller::User {
+        id: id.to_owned(),
+        issued_at: None,
+    }
+}
+
+pub(crate) fn fields(value: Value) -> Map<String, Value> {
+    serde_json::from_value(value).unwrap()
+}
+
+/// An operation that is nothing but its body.
+pub(crate) fn op(kind: &str, body: Value) -> Op {
+    let body = fields(body);
+    match kind {
+        "users" => Op::UpsertUsers(super::read(body).unwrap()),
+        "patch" => Op::PatchUsers(super::read(body).unwrap()),
+        "query" => Op::QueryUsers(super::read(body).unwrap()),
+        "channels" => Op::QueryChannels(super::read(body).unwrap()),
+        "members" => Op::QueryMembers(super::read(body).unwrap()),
+        other => panic!("{other} is no operation"),
+    }
+}

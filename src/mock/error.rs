@@ -1,0 +1,157 @@
+//! Refusals, and the one envelope in which every failure leaves the server.
+//!
+//! A rule knows why it refuses, not which operation was asked: the operation's name is added here, where the body is
+//! written, in the service's form `<Operation> failed with error: "<detail>"`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// The service's error codes, as far as the mock gives them.
+pub(crate) mod code {
+    /// The API key is missing or unknown.
+    pub(crate) const ACCESS_KEY: i32 = 2;
+    /// A parameter is wrong.
+    pub(crate) const INPUT: i32 = 4;
+    /// Not authenticated.
+    pub(crate) const AUTHENTICATION: i32 = 5;
+    /// There is no such thing.
+    pub(crate) const DOES_NOT_EXIST: i32 = 16;
+    /// The caller may not.
+    pub(crate) const NOT_ALLOWED: i32 = 17;
+    /// The body is too big.
+    pub(crate) const PAYLOAD_TOO_BIG: i32 = 22;
+    /// The token has expired.
+    pub(crate) const TOKEN_EXPIRED: i32 = 40;
+    /// The token is not valid yet.
+    pub(crate) const TOKEN_NOT_YET: i32 = 41;
+    /// The token is used before it was issued.
+    pub(crate) const TOKEN_IN_FUTURE: i32 = 42;
+    /// The user has too many connections.
+    pub(crate) const TOO_MANY_CONNECTIONS: i32 = 71;
+}
+
+/// Why a call is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reject {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The service's error code.
+    pub(crate) code: i32,
+    /// The reason, in the service's words where they are known.
+    pub(crate) detail: String,
+    /// Reasons per field.
+    pub(crate) exception_fields: BTreeMap<String, String>,
+    /// Seconds to wait, for a spent budget.
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Reject {
+    fn new(status: u16, code: i32, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            exception_fields: BTreeMap::new(),
+            retry_after: None,
+        }
+    }
+
+    /// A parameter is wrong.
+    pub(crate) fn input(detail: impl Into<String>) -> Self {
+        Self::new(400, code::INPUT, detail)
+    }
+
+    /// A field is wrong: the reason is repeated under the field's name.
+    pub(crate) fn field(field: impl Into<String>, reason: &str) -> Self {
+        let field = field.into();
+        let detail = format!("{field} {reason}");
+        let mut reject = Self::input(detail.clone());
+        reject.exception_fields.insert(field, detail);
+        reject
+    }
+
+    /// There is no such thing.
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, code::DOES_NOT_EXIST, detail)
+    }
+
+    /// The caller may not.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(403, code::NOT_ALLOWED, detail)
+    }
+
+    /// Not authenticated, with one of the codes for that.
+    pub(crate) fn unauthorized(code: i32, detail: impl Into<String>) -> Self {
+        Self::new(401, code, detail)
+    }
+
+    /// A refusal whose code is an option.
+    pub(crate) fn with_code(status: u16, code: i32, detail: impl Into<String>) -> Self {
+        Self::new(status, code, detail)
+    }
+
+    /// The body is too big.
+    pub(crate) fn too_big(limit: usize) -> Self {
+        Self::new(
+            413,
+            code::PAYLOAD_TOO_BIG,
+            format!("the request body is larger than {limit} bytes"),
+        )
+    }
+
+    /// The body of the answer to `operation`.
+    pub(crate) fn body<'a>(&'a self, operation: &str, duration: &'a str) -> ErrorBody<'a> {
+        ErrorBody {
+            code: self.code,
+            message: format!("{operation} failed with error: \"{}\"", self.detail),
+            exception_fields: &self.exception_fields,
+            status: self.status,
+            duration,
+            more_info: "https://getstream.io/chat/docs/api_errors_response",
+            details: [],
+        }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (code {})", self.detail, self.code)
+    }
+}
+
+impl std::error::Error for Reject {}
+
+/// The service's error object, in bodies and in `connection.error` frames.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody<'a> {
+    code: i32,
+    message: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    exception_fields: &'a BTreeMap<String, String>,
+    #[serde(rename = "StatusCode")]
+    status: u16,
+    duration: &'a str,
+    more_info: &'static str,
+    details: [i32; 0],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_envelope_is_the_services() {
+        let reject = Reject::field("users[john].online", "is a reserved field");
+        assert_eq!(
+            serde_json::to_string(&reject.body("UpdateUsers", "0.10ms")).unwrap(),
+            concat!(
+                r#"{"code":4,"message":"UpdateUsers failed with error: \"users[john].online is a reserved field\"","#,
+                r#""exception_fields":{"users[john].online":"users[john].online is a reserved field"},"#,
+                r#""StatusCode":400,"duration":"0.10ms","#,
+                r#""more_info":"https://getstream.io/chat/docs/api_errors_response","details":[]}"#
+            )
+        );
+    }
+}

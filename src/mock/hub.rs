@@ -1,0 +1,238 @@
+//! The one place that locks the state and publishes what it says.
+//!
+//! A change and the queueing of its events happen under one short lock, so that every connection receives events in the
+//! order of the state. Nothing awaits under the lock, and readers are woken after it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use super::clock::Clock;
+use super::engine::{Caller, ConnKey, Connect, Delivery, Op, Reply, Signal, State};
+use super::error::Reject;
+use super::options::Options;
+use super::outbox::{Bounds, Farewell, Outbox, Pushed};
+use super::world::FixtureError;
+
+/// The running service.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    inner: Mutex<Inner>,
+    /// The time that everything here goes by.
+    pub(crate) clock: Clock,
+    /// How the mock is set up.
+    pub(crate) options: Options,
+    /// Tells the ticker of an earlier deadline.
+    rearm: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    outboxes: HashMap<ConnKey, Arc<Outbox>>,
+    /// The deadline that the ticker waits for.
+    armed: Option<DateTime<Utc>>,
+    closing: bool,
+}
+
+impl Hub {
+    /// A service with the options' world.
+    pub(crate) fn new(options: Options, seed: u64) -> Result<Self, FixtureError> {
+        let clock = Clock::default();
+        let mut state = State::new(options.rules.clone(), seed);
+        state.load(&options.world, clock.now())?;
+        state.drain();
+        Ok(Self {
+            inner: Mutex::new(Inner {
+                state,
+                outboxes: HashMap::new(),
+                armed: None,
+                closing: false,
+            }),
+            clock,
+            options,
+            rearm: Notify::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs something on the state, and publishes what it sends.
+    pub(crate) fn with<R>(&self, run: impl FnOnce(&mut State, DateTime<Utc>) -> R) -> R {
+        self.within(|inner, now| run(&mut inner.state, now))
+    }
+
+    fn within<R>(&self, run: impl FnOnce(&mut Inner, DateTime<Utc>) -> R) -> R {
+        let mut woken = Vec::new();
+        let mut inner = self.lock();
+        // Read under the lock, so that the order of times is the order of changes.
+        let now = self.clock.now();
+        let result = run(&mut inner, now);
+        inner.publish(now, &mut woken);
+        let next = inner.state.next_deadline();
+        let earlier = next.is_some() && inner.armed.is_none_or(|armed| next < Some(armed));
+        if earlier {
+            inner.armed = next;
+        }
+        drop(inner);
+        for outbox in woken {
+            outbox.wake();
+        }
+        if earlier {
+            self.rearm.notify_one();
+        }
+        result
+    }
+
+    /// Does what a caller asks.
+    pub(crate) fn apply(&self, caller: &Caller, op: Op) -> Result<Reply, Reject> {
+        self.with(|state, now| state.apply(now, caller, op))
+    }
+
+    /// Opens a connection and its queue, in which the first heartbeat waits.
+    pub(crate) fn connect(
+        &self,
+        caller: &Caller,
+        request: &Connect,
+    ) -> Result<(ConnKey, Arc<Outbox>), Reject> {
+        let rules = &self.options.rules;
+        let outbox = Arc::new(Outbox::new(Bounds {
+            frames: rules.queue_frames,
+            bytes: rules.queue_bytes,
+        }));
+        self.within(|inner, now| {
+            let key = inner.state.connect(now, caller, request)?;
+            inner.outboxes.insert(key, outbox.clone());
+            if inner.closing {
+                inner.state.close(now, key, GOING_AWAY, CLOSING);
+            }
+            Ok((key, outbox))
+        })
+    }
+
+    /// Forgets a connection whose carrier is gone.
+    pub(crate) fn disconnect(&self, key: ConnKey) {
+        self.within(|inner, now| {
+            inner.outboxes.remove(&key);
+            inner.state.disconnect(now, key);
+        });
+    }
+
+    /// Puts the world back to how it was at the start; every connection is closed.
+    pub(crate) fn reset(&self) {
+        self.within(|inner, now| {
+            inner.close_all(now, "the world was reset");
+            let mut woken = Vec::new();
+            inner.publish(now, &mut woken);
+            inner.state.restart();
+            inner
+                .state
+                .load(&self.options.world, now)
+                .expect("the same world was loaded at the start");
+            inner.state.drain();
+            for outbox in woken {
+                outbox.wake();
+            }
+        });
+    }
+
+    /// Closes every connection, and every one that is still to come, with a code that asks clients to come back.
+    pub(crate) fn shut_down(&self) {
+        self.within(|inner, now| {
+            inner.closing = true;
+            inner.close_all(now, CLOSING);
+        });
+    }
+
+    /// Touches the clock, and does at once what has become due.
+    pub(crate) fn set_clock(&self, change: impl FnOnce(&Clock)) {
+        change(&self.clock);
+        self.with(State::tick);
+        self.rearm.notify_one();
+    }
+
+    /// Runs the rules that depend on time, for ever.
+    pub(crate) async fn tick(&self) {
+        loop {
+            let next = {
+                let mut inner = self.lock();
+                inner.armed = inner.state.next_deadline();
+                inner.armed
+            };
+            let wait = next.and_then(|next| self.clock.until(next));
+            tokio::select! {
+                () = self.rearm.notified() => continue,
+                () = sleep(wait) => {}
+            }
+            self.with(State::tick);
+        }
+    }
+}
+
+/// The close code that says "come back later".
+const GOING_AWAY: u16 = 1001;
+/// The close code for a connection that cannot keep up.
+const TRY_AGAIN: u16 = 1013;
+const CLOSING: &str = "the server is shutting down";
+
+async fn sleep(wait: Option<std::time::Duration>) {
+    match wait {
+        // Never wait for longer than an hour at a time: the system's clock may be set meanwhile.
+        Some(wait) => tokio::time::sleep(wait.min(std::time::Duration::from_secs(3600))).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Inner {
+    /// Hands out what the state sends. A connection that cannot take it is closed, of which others may hear, and so on.
+    fn publish(&mut self, now: DateTime<Utc>, woken: &mut Vec<Arc<Outbox>>) {
+        loop {
+            let mut slow = Vec::new();
+            for Delivery { connection, signal } in self.state.drain() {
+                match signal {
+                    Signal::Frame(frame) => {
+                        let Some(outbox) = self.outboxes.get(&connection) else {
+                            continue;
+                        };
+                        match outbox.push(frame) {
+                            Pushed::Wake => woken.push(outbox.clone()),
+                            Pushed::Queued | Pushed::Ended => {}
+                            Pushed::Full => {
+                                let reason = "the client reads too slowly".into();
+                                let code = TRY_AGAIN;
+                                outbox.end(Farewell { code, reason }, true);
+                                woken.push(outbox.clone());
+                                slow.push(connection);
+                            }
+                        }
+                    }
+                    Signal::Close { code, reason } => {
+                        if let Some(outbox) = self.outboxes.remove(&connection) {
+                            outbox.end(Farewell { code, reason }, false);
+                            woken.push(outbox);
+                        }
+                    }
+                }
+            }
+            if slow.is_empty() {
+                return;
+            }
+            for connection in slow {
+                self.outboxes.remove(&connection);
+                self.state.disconnect(now, connection);
+            }
+        }
+    }
+
+    fn close_all(&mut self, now: DateTime<Utc>, reason: &str) {
+        let mut keys: Vec<ConnKey> = self.outboxes.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.state.close(now, key, GOING_AWAY, reason);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the operator of the mock may choose.
+//!
+//! Whatever the real service leaves undetermined, or limits by contract, is a field here with a documented default, so
+//! that a test can pin the other answer. How a choice arrives, as a flag or from a fixture, is not known here.
+
+use std::time::Duration;
+
+use crate::domain::SecretString;
+
+use super::world::World;
+
+/// How the mock is set up. Every field has a default; see [`Options::describe`] for the table.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The application's public key, which every request must name.
+    pub api_key: String,
+    /// The secret that tokens are signed with.
+    pub secret: SecretString,
+    /// The users and channels that exist at the start, and after a reset.
+    pub world: World,
+    /// The rules that have more than one answer.
+    pub rules: Rules,
+}
+
+/// Who receives a user's own presence events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnPresence {
+    /// Connections of the user that subscribed to that very user.
+    Subscribed,
+    /// All connections of the user.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What client-side viewers read as `invisible` of somebody else. The server side always reads the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvisibleField {
+    /// The field is missing.
+    Omit,
+    /// The field is there and says `false`.
+    AlwaysFalse,
+    /// The field tells the truth.
+    Truth,
+}
+
+/// When a budget of requests is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateLimit {
+    /// Never; the headers are sent all the same.
+    Off,
+    /// After the service's default number of requests a minute, per endpoint and platform.
+    Service,
+    /// After this many requests a minute, for every endpoint alike.
+    PerMinute(u32),
+}
+
+/// The rules that the sources leave open, or that the service fixes and a test may want to move.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each an option of its own"
+)]
+pub struct Rules {
+    /// Users that one channel (in a channel call, or per channel of a query) is covered for with `presence`.
+    pub presence_cap_channel: usize,
+    /// Users that one users query is covered for with `presence`.
+    pub presence_cap_users: usize,
+    /// The page size of a users query that names none.
+    pub query_users_default_limit: usize,
+    /// The silence after which a connection is dropped.
+    pub idle_timeout: Duration,
+    /// How long a user stays online after the last connection is gone.
+    pub offline_grace: Duration,
+    /// How often `last_active` of a connected user moves.
+    pub last_active_refresh: Duration,
+    /// An unasked `health.check` to every connection, this often; `None` sends only answers to pings.
+    pub health_check_every: Option<Duration>,
+    /// Whether health checks after the first one carry `me`.
+    pub health_check_me: bool,
+    /// Who receives a user's own presence events.
+    pub own_presence: OwnPresence,
+    /// Whether a change that several subscriptions of one connection match arrives once.
+    pub dedupe: bool,
+    /// Whether `online` in one's own view is true while one is connected and invisible.
+    pub me_online_while_invisible: bool,
+    /// Whether others keep seeing the `last_active` from before a user turned invisible.
+    pub freeze_last_active_while_invisible: bool,
+    /// What others read as `invisible`.
+    pub others_see_invisible: InvisibleField,
+    /// Whether an invisible watcher is counted and announced (with `online:false`).
+    pub count_invisible_watchers: bool,
+    /// Whether `presence` of a channel call covers watchers, too, after the members.
+    pub presence_covers_watchers: bool,
+    /// Whether presence subscriptions made by a channel call end with stop-watching.
+    pub stop_watching_unsubscribes: bool,
+    /// Whether a change of `status` is also announced by `user.presence.changed`.
+    pub status_sends_presence: bool,
+    /// Whether `POST /users` keeps the custom fields that it does not mention.
+    pub upsert_merges: bool,
+    /// Whether tokens of the form `….devtoken` are taken.
+    pub development_tokens: bool,
+    /// Whether a live socket ends with code 40 when its token expires.
+    pub close_on_token_expiry: bool,
+    /// The code of a bad signature; the service has answered 43 and 5.
+    pub bad_signature_code: i32,
+    /// The code of a deactivated user's connect or call.
+    pub deactivated_code: i32,
+    /// The code of a revoked token.
+    pub revoked_code: i32,
+    /// The code of a connect whose token and `user_details` name different users.
+    pub id_mismatch_code: i32,
+    /// The code of an HTTP call that names a connection which does not exist, where it matters.
+    pub unknown_connection_code: i32,
+    /// Connections that one user may have at once; 0 for any number.
+    pub max_connections_per_user: usize,
+    /// Bytes of custom data that a user or a channel may have.
+    pub custom_data_limit: usize,
+    /// Bytes that a request body may have.
+    pub body_limit: usize,
+    /// Bytes that a frame from a client may have.
+    pub frame_limit: usize,
+    /// Frames that may wait for a slow connection before it is closed.
+    pub queue_frames: usize,
+    /// Bytes that may wait for a slow connection before it is closed.
+    pub queue_bytes: usize,
+    /// Request budgets.
+    pub rate_limit: RateLimit,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            presence_cap_channel: 10,
+            presence_cap_users: 30,
+            query_users_default_limit: 30,
+            idle_timeout: Duration::from_secs(60),
+            offline_grace: Duration::ZERO,
+            last_active_refresh: Duration::from_secs(15 * 60),
+            health_check_every: None,
+            health_check_me: false,
+            own_presence: OwnPresence::Subscribed,
+            dedupe: true,
+            me_online_while_invisible: true,
+            freeze_last_active_while_invisible: true,
+            others_see_invisible: InvisibleField::Omit,
+            count_invisible_watchers: true,
+            presence_covers_watchers: true,
+            stop_watching_unsubscribes: false,
+            status_sends_presence: false,
+            upsert_merges: false,
+            development_tokens: false,
+            close_on_token_expiry: false,
+            bad_signature_code: 43,
+            deactivated_code: 5,
+            revoked_code: 40,
+            id_mismatch_code: 5,
+            unknown_connection_code: 46,
+            max_connections_per_user: 50,
+            custom_data_limit: 5 * 1024,
+            body_limit: 2 * 1024 * 1024,
+            frame_limit: 64 * 1024,
+            queue_frames: 16 * 1024,
+            queue_bytes: 16 * 1024 * 1024,
+            rate_limit: RateLimit::Off,
+        }
+    }
+}
+
+impl Default for Options {
+    /// An empty world, a random key and a random secret.
+    fn default() -> Self {
+        Self {
+            api_key: random_key(),
+            secret: random_secret(),
+            world: World::default(),
+            rules: Rules::default(),
+        }
+    }
+}
+
+/// A random API key, in the service's length and alphabet.
+pub fn random_key() -> String {
+    let mut key = uuid::Uuid::new_v4().simple().to_string();
+    key.truncate(12);
+    key
+}
+
+/// A random secret with 244 bits of chance in it.
+pub fn random_secret() -> SecretString {
+    let (a, b) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    SecretString::new(format!("{}{}", a.simple(), b.simple()))
+}

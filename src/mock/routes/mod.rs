@@ -1,0 +1,241 @@
+//! The HTTP edge: which request is which operation, and one pipeline for all of them.
+//!
+//! Authenticate, read, ask the hub, answer. Every failure on the way, an unknown route or a broken body included, leaves
+//! in the same envelope. No rule of the service is decided here.
+
+mod control;
+mod endpoint;
+mod params;
+mod respond;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{Method, Request, Response};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use self::endpoint::Endpoint;
+use self::params::Params;
+use super::auth::{self, Credentials, Identity};
+use super::engine::{Body as Fields, Caller, Carrier, Connect};
+use super::error::Reject;
+use super::hub::Hub;
+use super::ws;
+use crate::domain::token::{self, Claims};
+
+/// What a request handler shares with the server.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// The service.
+    pub(crate) hub: Arc<Hub>,
+    /// Held by every session, so that the server can wait for the last one.
+    pub(crate) alive: mpsc::Sender<()>,
+}
+
+/// All routes. There is one handler, because there is one way to fail.
+pub(crate) fn app(app: App) -> Router {
+    Router::new().fallback(handle).with_state(app)
+}
+
+async fn handle(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let started = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    if parts.method == Method::OPTIONS {
+        return respond::preflight();
+    }
+    if let Some(path) = parts.uri.path().strip_prefix("/_mock/") {
+        let path = path.to_owned();
+        return control::handle(&app.hub, peer, &parts, &path, body).await;
+    }
+    let endpoint = Endpoint::find(&parts.method, parts.uri.path());
+    let name = endpoint.as_ref().map_or("Request", Endpoint::name);
+    let params = Params::of(&parts);
+    let answer = match endpoint {
+        None => Err(Reject::not_found(format!(
+            "there is no {} {}",
+            parts.method,
+            parts.uri.path().chars().take(200).collect::<String>()
+        ))),
+        Some(Endpoint::Connect) => match connect(&app, &mut parts, &params).await {
+            Ok(upgrade) => return upgrade,
+            Err(reject) => Err(reject),
+        },
+        Some(endpoint) => call(&app, &parts, &params, body, endpoint).await,
+    };
+    let budget = respond::Budget::unlimited(name, app.hub.clock.now());
+    respond::answer(name, answer, &budget, started.elapsed())
+}
+
+/// One call, from credentials to the answer.
+async fn call(
+    app: &App,
+    parts: &Parts,
+    params: &Params,
+    body: Body,
+    endpoint: Endpoint,
+) -> Result<respond::Success, Reject> {
+    let hub = &app.hub;
+    let created = matches!(parts.method, Method::POST | Method::PUT);
+    if endpoint == Endpoint::Hi {
+        return Ok(respond::Success {
+            created: false,
+            body: "{}".to_owned(),
+        });
+    }
+    let credentials = params.credentials();
+    // A guest has no token yet: this call is how he gets one.
+    let identity = if endpoint == Endpoint::CreateGuest {
+        auth::check_key(&hub.options, &credentials)?;
+        Identity {
+            caller: Caller::Anonymous { id: None },
+            expires: None,
+        }
+    } else {
+        auth::authenticate(&hub.options, &credentials, hub.clock.now())?
+    };
+    let fields = read_body(parts, params, body, hub.options.rules.body_limit).await?;
+    let is_guest = endpoint == Endpoint::CreateGuest;
+    let op = endpoint.op(params, fields)?;
+    let mut body = hub.apply(&identity.caller, op)?.0;
+    if is_guest {
+        add_token(&mut body, hub);
+    }
+    Ok(respond::Success { created, body })
+}
+
+/// Adds the guest's token to the answer that names him.
+fn add_token(body: &mut String, hub: &Hub) {
+    let id = serde_json::from_str::<Value>(body)
+        .ok()
+        .and_then(|answer| Some(answer.get("user")?.get("id")?.as_str()?.to_owned()))
+        .expect("the answer to a guest names the guest");
+    let token = token::sign(hub.options.secret.reveal(), &Claims::user(&id));
+    body.pop();
+    body.push_str(",\"access_token\":\"");
+    body.push_str(&token);
+    body.push_str("\"}");
+}
+
+/// The body of a request as an object: JSON of any content type, or the `payload` of a query; nothing is `{}`.
+async fn read_body(
+    parts: &Parts,
+    params: &Params,
+    body: Body,
+    limit: usize,
+) -> Result<Fields, Reject> {
+    let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if error.to_string().contains("length limit exceeded") {
+                return Reject::too_big(limit);
+            }
+            cause = error.source();
+        }
+        Reject::input("the request body was cut short")
+    })?;
+    let text = if bytes.iter().all(u8::is_ascii_whitespace) {
+        params.get("payload").unwrap_or_default().as_bytes()
+    } else if parts.method == Method::GET && params.get("payload").is_some() {
+        // SDKs send a content type and an empty object along with a GET; the payload is what they mean.
+        params.get("payload").unwrap_or_default().as_bytes()
+    } else {
+        &bytes
+    };
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(_) => Err(Reject::input("the request must be a JSON object")),
+        Err(error) => Err(Reject::input(format!("the request is not JSON: {error}"))),
+    }
+}
+
+/// Accepts a socket, whatever the credentials; what is wrong with them is said on it.
+async fn connect(app: &App, parts: &mut Parts, params: &Params) -> Result<Response<Body>, Reject> {
+    let wish = wish(&app.hub, params);
+    let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
+        .await
+        .map_err(|error| {
+            Reject::input(format!("this endpoint takes WebSocket upgrades: {error}"))
+        })?;
+    let hub = app.hub.clone();
+    let alive = app.alive.clone();
+    let limit = hub.options.rules.frame_limit;
+    Ok(upgrade
+        // Clients send pings and little else; the default buffers would cost a quarter of a megabyte each.
+        .read_buffer_size(1024)
+        .write_buffer_size(4096)
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(move |socket| async move {
+            ws::run(socket, hub, wish).await;
+            drop(alive);
+        }))
+}
+
+fn wish(hub: &Hub, params: &Params) -> Result<(Caller, Connect), Reject> {
+    let identity = auth::authenticate(&hub.options, &params.credentials(), hub.clock.now())?;
+    let json = match params.get("json") {
+        None | Some("") => Map::new(),
+        Some(json) => match serde_json::from_str(json) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(Reject::input("json must be an object")),
+            Err(error) => return Err(Reject::input(format!("json is not JSON: {error}"))),
+        },
+    };
+    connect_request(identity, json, Carrier::Socket)
+}
+
+fn connect_request(
+    identity: Identity,
+    mut json: Fields,
+    carrier: Carrier,
+) -> Result<(Caller, Connect), Reject> {
+    let details = match json.shift_remove("user_details") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(details)) => details,
+        Some(_) => return Err(Reject::field("user_details", "must be an object")),
+    };
+    let user_id = match json.shift_remove("user_id") {
+        Some(Value::String(id)) if !id.is_empty() => Some(id),
+        _ => None,
+    };
+    Ok((
+        identity.caller,
+        Connect {
+            user_id,
+            details,
+            carrier,
+            token_expires: identity.expires,
+        },
+    ))
+}
+
+impl Params {
+    /// What the request shows of itself, in the query or in headers.
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            api_key: self.get("api_key").or_else(|| self.header("x-api-key")),
+            auth_type: self
+                .header("stream-auth-type")
+                .or_else(|| self.get("stream-auth-type")),
+            token: self
+                .header("authorization")
+                .or_else(|| self.get("authorization")),
+            user_id: self.get("user_id"),
+        }
+    }
+}

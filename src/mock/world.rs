@@ -1,0 +1,220 @@
+//! The users and channels that a mock starts with, as data: read from a fixture, or made up for a demonstration.
+//!
+//! A world is checked when it is read, by the rules that the running server has, so that a fixture with a mistake is
+//! refused at the start, with the place of the mistake.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::engine::State;
+use super::options::Rules;
+
+/// What exists at the start.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct World {
+    /// User objects: `id`, and any fields that an upsert takes. Besides, `created_at`, `last_active`, and `online`,
+    /// which connects the user from the start.
+    pub users: Vec<Map<String, Value>>,
+    /// Channel objects: `type`, `id`, `members`, `created_by_id`, and custom fields.
+    pub channels: Vec<Map<String, Value>>,
+    /// A life of its own.
+    pub demo: Option<Demo>,
+}
+
+/// A schedule by which users come and go by themselves.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Demo {
+    /// The same seed gives the same schedule.
+    pub seed: u64,
+    /// The shortest time between two changes, in milliseconds.
+    pub min_ms: u64,
+    /// The longest time between two changes, in milliseconds.
+    pub max_ms: u64,
+    /// The users who take part, in the order of how often they do; none means all.
+    pub users: Vec<String>,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            min_ms: 700,
+            max_ms: 1700,
+            users: Vec::new(),
+        }
+    }
+}
+
+impl Demo {
+    /// The bounds of the time between two changes, in order.
+    pub fn pace(&self) -> (Duration, Duration) {
+        let (min, max) = (self.min_ms.max(1), self.max_ms.max(1));
+        (
+            Duration::from_millis(min.min(max)),
+            Duration::from_millis(max.max(min)),
+        )
+    }
+}
+
+/// Why a fixture cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixtureError {
+    place: String,
+    reason: String,
+}
+
+impl FixtureError {
+    pub(crate) fn new(place: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            place: place.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for FixtureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() {
+            f.write_str(&self.reason)
+        } else {
+            write!(f, "{}: {}", self.place, self.reason)
+        }
+    }
+}
+
+impl std::error::Error for FixtureError {}
+
+/// Reads a fixture: a JSON object with `users`, `channels` and `demo`, each optional.
+///
+/// # Errors
+///
+/// The text is not such an object, or something in it breaks a rule of the service; the message says where.
+pub fn fixture(text: &str) -> Result<World, FixtureError> {
+    let world: World = serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
+    State::new(Rules::default(), 0).load(&world, DateTime::UNIX_EPOCH)?;
+    if let Some(demo) = &world.demo {
+        for id in &demo.users {
+            if !world
+                .users
+                .iter()
+                .any(|user| user.get("id") == Some(&json!(id)))
+            {
+                return Err(FixtureError::new(
+                    "demo.users",
+                    format!("there is no user {id:?} in the fixture"),
+                ));
+            }
+        }
+    }
+    Ok(world)
+}
+
+/// The world that shows what presence is: a dozen users, two channels, and people who come and go.
+pub fn demo_world(now: DateTime<Utc>) -> World {
+    let people = [
+        ("john", "John", Some("Eating a veggie burger...")),
+        ("jack", "Jack", None),
+        ("amy", "Amy", Some("In a meeting until noon")),
+        ("bob", "Bob", None),
+        ("carla", "Carla", Some("On call")),
+        ("dmitri", "Dmitri", None),
+        ("elena", "Elena", Some("Working from home")),
+        ("farid", "Farid", None),
+        ("grace", "Grace", Some("Out for a run")),
+        ("hiro", "Hiro", None),
+        ("ines", "Inês", Some("Deep work, back at 3")),
+        ("support-bot", "Support Bot", None),
+    ];
+    let users = (0_i64..)
+        .zip(people)
+        .map(|(place, (id, name, status))| {
+            let joined = now - TimeDelta::days(30) + TimeDelta::minutes(place);
+            let mut user = Map::new();
+            user.insert("id".into(), json!(id));
+            user.insert("name".into(), json!(name));
+            user.insert("created_at".into(), json!(joined));
+            if let Some(status) = status {
+                user.insert("status".into(), json!(status));
+            }
+            // The bot has never been here; of everybody else one knows when.
+            if id != "support-bot" {
+                let seen = now - TimeDelta::minutes(3 + 17 * place);
+                user.insert("last_active".into(), json!(seen));
+                user.insert("online".into(), json!(place % 3 == 1));
+            }
+            user
+        })
+        .collect();
+    let channel = |value: Value| match value {
+        Value::Object(channel) => channel,
+        _ => Map::new(),
+    };
+    World {
+        users,
+        channels: vec![
+            channel(json!({
+                "type": "messaging",
+                "id": "my-conversation-123",
+                "members": ["john", "jack"],
+                "created_by_id": "john",
+                "color": "green"
+            })),
+            channel(json!({
+                "type": "messaging",
+                "id": "team-lounge",
+                "members": ["amy", "bob", "carla", "dmitri", "elena", "farid", "grace", "hiro"],
+                "created_by_id": "amy",
+                "name": "Team lounge",
+                "color": "blue"
+            })),
+        ],
+        demo: Some(Demo {
+            users: [
+                "john", "jack", "amy", "bob", "carla", "dmitri", "elena", "grace",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..Demo::default()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demonstration_obeys_the_rules() {
+        let world = demo_world(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
+        let mut state = State::new(Rules::default(), 0);
+        state.load(&world, DateTime::UNIX_EPOCH).unwrap();
+        let (users, channels, connections) = state.counts();
+        assert_eq!((users, channels), (12, 2));
+        assert!(connections > 0);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let error = |text: &str| fixture(text).unwrap_err().to_string();
+        assert!(error("{").contains("line 1"));
+        assert!(error(r#"{"user": []}"#).contains("unknown field `user`"));
+        assert_eq!(
+            error(r#"{"users": [{"id": "a"}, {"id": "b c"}]}"#),
+            "users[1]: `b c` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them"
+        );
+        assert!(error(r#"{"users": [{"name": "x"}]}"#).starts_with("users[0]: "));
+        assert!(error(r#"{"users": [{"id": "a"}, {"id": "a"}]}"#).starts_with("users[1]: "));
+        assert!(
+            error(r#"{"channels": [{"type": "messaging", "id": "x", "members": ["ghost"]}]}"#)
+                .starts_with("channels[0]: ")
+        );
+        assert!(error(r#"{"demo": {"users": ["ghost"]}}"#).starts_with("demo.users: "));
+        assert!(fixture("{}").is_ok());
+    }
+}
