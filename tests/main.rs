@@ -6,3 +6,4 @@ mod connect_literal;
 mod profiles;
 mod support;
 mod tokens;
+mod wire_raw;

@@ -2,5 +2,6 @@
 
 mod command;
 pub(crate) mod literal;
+pub(crate) mod mock;
 
 pub(crate) use command::{Presencectl, Run, private_file};

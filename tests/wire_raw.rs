@@ -1,0 +1,467 @@
+//! The mock, spoken to in literal HTTP and WebSocket, with none of our client code: what it answers is what is written
+//! here.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::http::Request;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
+
+/// Reading gives up after this; a reason to fail, never one to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer, taken apart.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Value,
+}
+
+impl Mock {
+    fn stream(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends bytes and reads until the server closes.
+    fn raw(&self, request: &str) -> Answer {
+        let mut stream = self.stream();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.to_ascii_lowercase(),
+            body: serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {text}")),
+        }
+    }
+
+    /// A call with a token and a body of known length.
+    fn call(&self, method: &str, target: &str, token: &str, body: &Value) -> Answer {
+        let body = body.to_string();
+        let joint = if target.contains('?') { '&' } else { '?' };
+        self.raw(&format!(
+            "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\n\
+             Stream-Auth-Type: jwt\r\nAuthorization: {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    fn get(&self, target: &str, token: &str, payload: &Value) -> Answer {
+        let payload = encode(&payload.to_string());
+        let joint = if target.contains('?') { '&' } else { '?' };
+        self.raw(&format!(
+            "GET {target}{joint}api_key={API_KEY}&payload={payload} HTTP/1.1\r\nHost: mock\r\n\
+             Connection: close\r\nstream-auth-type: jwt\r\nauthorization: {token}\r\n\r\n"
+        ))
+    }
+
+    fn make_users(&self, ids: &[&str]) {
+        let users: serde_json::Map<String, Value> = ids
+            .iter()
+            .map(|id| ((*id).to_owned(), json!({"id": id})))
+            .collect();
+        let answer = self.call("POST", "/users", &server_token(), &json!({"users": users}));
+        assert_eq!(answer.status, 201);
+    }
+
+    /// Upgrades; the query is everything that the URL says.
+    fn upgrade(&self, query: &str, headers: &[(&str, &str)]) -> Socket {
+        let mut request = Request::builder()
+            .uri(format!("ws://{}/connect?{query}", self.address))
+            .header("Host", "mock")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (socket, response) = client(request.body(()).unwrap(), self.stream()).unwrap();
+        assert_eq!(response.status(), 101);
+        Socket(socket)
+    }
+
+    /// Connects a user as the JavaScript client does, and returns the connection id.
+    fn connect(&self, id: &str) -> (Socket, String) {
+        let json = encode(&json!({"user_id": id, "user_details": {"id": id}}).to_string());
+        let query = format!(
+            "json={json}&api_key={API_KEY}&authorization={}&stream-auth-type=jwt&X-Stream-Client=stream-chat-js-v9-node",
+            user_token(id)
+        );
+        let mut socket = self.upgrade(&query, &[]);
+        let hello = socket.event();
+        assert_eq!(hello["type"], "health.check");
+        assert_eq!(hello["cid"], "*");
+        assert_eq!(hello["me"]["id"], id);
+        assert_eq!(hello["me"]["online"], true);
+        for list in ["mutes", "channel_mutes", "devices"] {
+            assert!(hello["me"][list].is_array(), "{list}");
+        }
+        let connection = hello["connection_id"].as_str().unwrap().to_owned();
+        assert_eq!(connection.len(), 36);
+        (socket, connection)
+    }
+}
+
+struct Socket(WebSocket<TcpStream>);
+
+impl Socket {
+    fn event(&mut self) -> Value {
+        loop {
+            match self.0.read().unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?} is no event"),
+            }
+        }
+    }
+
+    fn close_code(&mut self) -> CloseCode {
+        loop {
+            match self.0.read().unwrap() {
+                Message::Close(Some(frame)) => return frame.code,
+                Message::Close(None) => panic!("a close without a code"),
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).unwrap();
+    }
+
+    /// Proves that nothing is waiting: the answer to a ping is the next thing to arrive.
+    fn hears_nothing(&mut self) {
+        self.send(r#"[{"type":"health.check","client_id":"x--y"}]"#);
+        let event = self.event();
+        assert_eq!(event["type"], "health.check", "{event}");
+    }
+
+    fn close(mut self) {
+        self.0.close(None).unwrap();
+        while self.0.read().is_ok() {}
+    }
+}
+
+fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// A watches B: the whole story.
+#[test]
+fn one_user_watches_another() {
+    let mock = Mock::start();
+    mock.make_users(&["B"]);
+    let (mut a, connection) = mock.connect("A");
+    let payload =
+        json!({"filter_conditions": {"id": {"$in": ["B"]}}, "sort": [], "presence": true});
+    let target = format!("/users?user_id=A&connection_id={connection}");
+    let answer = mock.get(&target, &user_token("A"), &payload);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["users"][0]["online"], false);
+    assert!(answer.body["users"][0].get("last_active").is_none());
+    assert!(answer.body["duration"].as_str().unwrap().ends_with("ms"));
+    for header in ["limit", "remaining", "reset"] {
+        assert!(answer.head.contains(&format!("x-ratelimit-{header}: ")));
+    }
+
+    let (first, _) = mock.connect("B");
+    let event = a.event();
+    assert_eq!(event["type"], "user.presence.changed");
+    assert_eq!(event["user"]["id"], "B");
+    assert_eq!(event["user"]["online"], true);
+    for field in ["role", "created_at", "updated_at", "last_active"] {
+        assert!(event["user"][field].is_string(), "{field}");
+    }
+    assert!(event.get("cid").is_none());
+    let (second, _) = mock.connect("B");
+    a.hears_nothing();
+
+    let invisible = |value: bool| {
+        let body = json!({"users": [{"id": "B", "set": {"invisible": value}}]});
+        let answer = mock.call("PATCH", "/users?user_id=B", &user_token("B"), &body);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body["users"]["B"]["invisible"], value);
+    };
+    invisible(true);
+    assert_eq!(a.event()["user"]["online"], false);
+    assert_eq!(a.event()["type"], "user.updated");
+    first.close();
+    second.close();
+    let (back, _) = mock.connect("B");
+    a.hears_nothing();
+    invisible(false);
+    let event = a.event();
+    assert_eq!(event["type"], "user.presence.changed");
+    assert_eq!(event["user"]["online"], true);
+    assert_eq!(a.event()["type"], "user.updated");
+
+    a.close();
+    let (mut again, _) = mock.connect("A");
+    back.close();
+    again.hears_nothing();
+}
+
+#[test]
+fn credentials_may_come_in_the_upgrades_headers() {
+    let mock = Mock::start();
+    let json = encode(
+        r#"{"user_details":{"id":"amy","name":"Amy"},"server_determines_connection_id":true}"#,
+    );
+    let mut socket = mock.upgrade(
+        &format!("api_key={API_KEY}&json={json}"),
+        &[
+            ("Authorization", &user_token("amy")),
+            ("Stream-Auth-Type", "jwt"),
+        ],
+    );
+    let hello = socket.event();
+    assert_eq!(hello["me"]["name"], "Amy");
+    socket.send(r#"[{"type":"health.check","client_id":"amy--1"}]"#);
+    let answer = socket.event();
+    assert_eq!(answer["type"], "health.check");
+    assert_eq!(answer["connection_id"], hello["connection_id"]);
+    assert!(answer.get("me").is_none());
+}
+
+#[test]
+fn a_refused_connection_is_accepted_first() {
+    let mock = Mock::start();
+    let cases = [
+        ("stream-auth-type=jwt".to_owned(), 2),
+        (format!("api_key={API_KEY}"), 5),
+        (
+            format!("api_key={API_KEY}&stream-auth-type=jwt&authorization=nonsense"),
+            5,
+        ),
+    ];
+    for (query, code) in cases {
+        let mut socket = mock.upgrade(&query, &[]);
+        let event = socket.event();
+        assert_eq!(event["type"], "connection.error");
+        assert_eq!(event["error"]["code"], code);
+        assert_eq!(event["error"]["StatusCode"], 401);
+        assert_eq!(event["error"]["details"], json!([]));
+        assert_eq!(socket.close_code(), CloseCode::Normal);
+    }
+}
+
+#[test]
+fn errors_have_the_services_body() {
+    let mock = Mock::start();
+    let expired = presencectl::domain::token::sign(
+        SECRET,
+        &presencectl::domain::token::Claims {
+            exp: Some(1),
+            ..presencectl::domain::token::Claims::user("a")
+        },
+    );
+    let forged =
+        presencectl::domain::token::sign("x", &presencectl::domain::token::Claims::user("a"));
+    let query = json!({"filter_conditions": {}});
+    let check = |answer: Answer, status: u16, code: i32, detail: &str| {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert_eq!(answer.body["code"], code);
+        assert_eq!(answer.body["StatusCode"], status);
+        assert!(
+            answer.body["message"].as_str().unwrap().contains(detail),
+            "{}",
+            answer.body
+        );
+        assert!(answer.body["more_info"].is_string());
+        assert!(answer.head.contains("x-ratelimit-limit"));
+    };
+    let failed = r#"QueryUsers failed with error: "#;
+    check(mock.get("/users", &expired, &query), 401, 40, failed);
+    check(mock.get("/users", &forged, &query), 401, 43, failed);
+    check(
+        mock.get(
+            "/users",
+            &user_token("a"),
+            &json!({"filter_conditions": {"id": {"$in": 1}}}),
+        ),
+        400,
+        4,
+        failed,
+    );
+    check(
+        mock.get(
+            "/users",
+            &user_token("a"),
+            &json!({"filter_conditions": {}, "presence": true}),
+        ),
+        400,
+        4,
+        r#"QueryUsers failed with error: "Watch or Presence requires an active websocket connection, please make sure to include your websocket connection_id""#,
+    );
+    check(
+        mock.get("/channels/messaging/none", &user_token("a"), &json!({})),
+        404,
+        16,
+        "Can't find channel",
+    );
+    check(
+        mock.call("PUT", "/nowhere", &user_token("a"), &json!({})),
+        404,
+        16,
+        "there is no PUT /nowhere",
+    );
+    check(
+        mock.raw(&format!(
+            "GET /users?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"
+        )),
+        401,
+        5,
+        "stream-auth-type missing or invalid",
+    );
+    check(
+        mock.raw("GET /users HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"),
+        401,
+        2,
+        failed,
+    );
+    check(
+        mock.raw(&format!(
+            "GET /connect?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"
+        )),
+        400,
+        4,
+        "WebSocket",
+    );
+}
+
+#[test]
+fn bodies_may_be_chunked_or_empty() {
+    let mock = Mock::start();
+    let body = r#"{"users":{"a":{"id":"a","name":"A"}}}"#;
+    let head = |method: &str, target: &str| {
+        format!(
+            "{method} {target}?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: jwt\r\n\
+             authorization: {}\r\n",
+            server_token()
+        )
+    };
+    let answer = mock.raw(&format!(
+        "{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        head("POST", "/users"),
+        body.len()
+    ));
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.body["users"]["a"]["name"], "A");
+    assert_eq!(answer.body["membership_deletion_task_id"], "");
+    let answer = mock.raw(&format!("{}\r\n", head("POST", "/channels")));
+    assert_eq!(answer.body["channels"], json!([]));
+    let answer = mock.raw(&format!(
+        "{}Content-Length: 1\r\n\r\n{{",
+        head("POST", "/users")
+    ));
+    assert_eq!((answer.status, &answer.body["code"]), (400, &json!(4)));
+}
+
+#[test]
+fn a_body_over_the_limit_is_too_big() {
+    let mock = Mock::with(|options| options.rules.body_limit = 1000);
+    let body = json!({"users": {"a": {"id": "a", "x": "y".repeat(2000)}}});
+    let answer = mock.call("POST", "/users", &server_token(), &body);
+    assert_eq!((answer.status, &answer.body["code"]), (413, &json!(22)));
+}
+
+#[test]
+fn a_guest_gets_a_token_that_connects_him() {
+    let mock = Mock::start();
+    let body = r#"{"user":{"id":"guest-7","name":"G"}}"#;
+    let answer = mock.raw(&format!(
+        "POST /guest?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: anonymous\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.body["user"]["role"], "guest");
+    let token = answer.body["access_token"].as_str().unwrap();
+    let json = encode(r#"{"user_details":{"id":"guest-7"}}"#);
+    let mut socket = mock.upgrade(
+        &format!("json={json}&api_key={API_KEY}&authorization={token}&stream-auth-type=jwt"),
+        &[],
+    );
+    assert_eq!(socket.event()["me"]["role"], "guest");
+}
+
+#[test]
+fn frames_that_make_no_sense_end_their_own_connection_only() {
+    let mock = Mock::start();
+    mock.make_users(&["b"]);
+    let (mut witness, _) = mock.connect("w");
+    for (frame, code) in [
+        ("not json".to_owned(), CloseCode::Invalid),
+        ("7".to_owned(), CloseCode::Unsupported),
+        (
+            format!("{}1{}", "[".repeat(5000), "]".repeat(5000)),
+            CloseCode::Invalid,
+        ),
+        ("x".repeat(1 << 20), CloseCode::Size),
+    ] {
+        let (mut socket, _) = mock.connect("b");
+        // The server may close before it has taken everything in.
+        let _ = socket.0.send(Message::text(frame));
+        assert_eq!(socket.close_code(), code);
+    }
+    witness.hears_nothing();
+}
+
+#[test]
+fn a_stopping_server_asks_its_clients_to_come_back() {
+    let mut mock = Mock::start();
+    let (mut socket, _) = mock.connect("a");
+    mock.stop();
+    assert_eq!(socket.close_code(), CloseCode::Away);
+}
+
+#[test]
+fn the_control_api_pulls_the_strings() {
+    let mock = Mock::start();
+    mock.make_users(&["B"]);
+    let (mut a, connection) = mock.connect("A");
+    let payload = json!({"filter_conditions": {"id": "B"}, "presence": true});
+    mock.get(
+        &format!("/users?connection_id={connection}"),
+        &user_token("A"),
+        &payload,
+    );
+    let control = |method: &str, path: &str, body: &str| {
+        mock.raw(&format!(
+            "{method} /_mock/{path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    assert_eq!(control("POST", "users/B/connect", "").status, 200);
+    assert_eq!(a.event()["user"]["online"], true);
+    let status = control("GET", "status", "").body;
+    assert_eq!(
+        (&status["users"], &status["connections"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(control("POST", "users/B/disconnect", "").body["closed"], 1);
+    assert_eq!(a.event()["user"]["online"], false);
+
+    // A minute of silence, by hand: the server hangs up on A, and asks him to come back.
+    assert_eq!(control("POST", "clock/freeze", "").status, 200);
+    control("POST", "clock/advance", r#"{"by":"59s"}"#);
+    a.hears_nothing();
+    control("POST", "clock/advance", r#"{"by":"60s"}"#);
+    assert_eq!(a.close_code(), CloseCode::Away);
+
+    let (mut a, _) = mock.connect("A");
+    assert_eq!(control("POST", "reset", "").status, 200);
+    assert_eq!(a.close_code(), CloseCode::Away);
+    assert_eq!(control("GET", "status", "").body["users"], 0);
+    assert_eq!(control("GET", "nonsense", "").status, 404);
+}
