@@ -36,6 +36,9 @@ pub struct QueryUsers {
     pub offset: Option<u32>,
     /// Whether to subscribe `connection_id` to the users found (the service covers at most 30 a call).
     pub presence: bool,
+    /// Whether deactivated users are found too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub include_deactivated_users: bool,
     /// The connection to subscribe; a query parameter, not part of the payload.
     #[serde(skip)]
     pub connection_id: Option<String>,

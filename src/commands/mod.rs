@@ -1,9 +1,16 @@
 //! The command tree: one file per command, each with its flags and one function. This module only dispatches.
 
+pub mod channels;
 pub mod completions;
+pub mod confirm;
+pub mod fields;
 pub mod help;
+pub mod ids;
+pub mod plan;
 pub mod profile;
+pub mod sort;
 pub mod token;
+pub mod users;
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -15,6 +22,33 @@ use crate::exit::Code;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Change users, keeping what is not named; create those that do not exist
+    SetUser(users::set_user::SetUserArgs),
+
+    /// Show users by id
+    GetUser(users::get_user::GetUserArgs),
+
+    /// Find users, and see who is online
+    QueryUsers(users::query_users::QueryUsersArgs),
+
+    /// Keep users from connecting, without deleting them
+    DeactivateUser(users::deactivate_user::DeactivateUserArgs),
+
+    /// Let deactivated users connect again
+    ReactivateUser(users::reactivate_user::ReactivateUserArgs),
+
+    /// Delete users
+    DeleteUser(users::delete_user::DeleteUserArgs),
+
+    /// Create a channel, or change its members and fields
+    SetChannel(channels::set_channel::SetChannelArgs),
+
+    /// Show a channel, its members and its watchers
+    GetChannel(channels::get_channel::GetChannelArgs),
+
+    /// Find channels
+    QueryChannels(channels::query_channels::QueryChannelsArgs),
+
     /// Make, read and check user tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -37,6 +71,15 @@ pub enum Command {
 /// Whatever the command could not do; [`exit`](crate::exit) knows the code.
 pub fn run(app: &App, command: Command) -> anyhow::Result<Code> {
     match command {
+        Command::SetUser(args) => block_on(users::set_user::run(app, &args)),
+        Command::GetUser(args) => block_on(users::get_user::run(app, &args)),
+        Command::QueryUsers(args) => block_on(users::query_users::run(app, &args)),
+        Command::DeactivateUser(args) => block_on(users::deactivate_user::run(app, &args)),
+        Command::ReactivateUser(args) => block_on(users::reactivate_user::run(app, &args)),
+        Command::DeleteUser(args) => block_on(users::delete_user::run(app, &args)),
+        Command::SetChannel(args) => block_on(channels::set_channel::run(app, &args)),
+        Command::GetChannel(args) => block_on(channels::get_channel::run(app, &args)),
+        Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Completions(args) => completions::run(&args),

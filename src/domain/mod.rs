@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod id;
+pub mod list;
 pub mod presence;
 pub mod record;
 pub mod secret;
@@ -14,6 +15,7 @@ pub mod user;
 
 pub use event::Event;
 pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
+pub use list::IdList;
 pub use presence::{Change, Field, Presence};
 pub use secret::SecretString;
 pub use user::User;

@@ -23,6 +23,8 @@ pub enum Kind {
     Flag,
     /// As the time that has passed.
     Time,
+    /// A list of users or members, as their ids and whether they are online.
+    People,
 }
 
 /// When a column is shown without being asked for.
@@ -111,8 +113,8 @@ pub(super) const CHANNEL: &[Column] = &[
     Column::new("frozen", Kind::Flag).on_request(),
     Column::new("disabled", Kind::Flag).on_request(),
     Column::new("updated_at", Kind::Time).on_request(),
-    Column::plain("members").on_request(),
-    Column::plain("watchers").on_request(),
+    Column::new("members", Kind::People).on_request(),
+    Column::new("watchers", Kind::People).on_request(),
 ];
 
 /// What a stream's records offer.

@@ -42,6 +42,13 @@ pub(super) fn fields(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
         .ok()
 }
 
+/// The items of an array, as text. Empty when it is no array.
+pub(super) fn items(json: &str) -> Vec<&str> {
+    serde_json::from_str::<Vec<&RawValue>>(json)
+        .map(|items| items.into_iter().map(RawValue::get).collect())
+        .unwrap_or_default()
+}
+
 /// One step of a path into an object or array.
 struct Step<'p>(&'p str);
 

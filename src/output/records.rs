@@ -270,7 +270,7 @@ impl<'a> Records<'a> {
                 .map(|column| match column.kind {
                     Kind::Online => text::width("○ offline"),
                     Kind::Time => 8,
-                    Kind::Id | Kind::Text | Kind::Flag => 0,
+                    Kind::Id | Kind::Text | Kind::Flag | Kind::People => 0,
                 })
                 .collect();
         }

@@ -65,6 +65,13 @@ impl<'a> Rows<'a> {
         self
     }
 
+    /// With a blank line in front, for a table below another one.
+    #[must_use]
+    pub fn after_blank_line(mut self) -> Self {
+        self.lines.pending.push(b'\n');
+        self
+    }
+
     /// How many rows there were.
     pub const fn written(&self) -> u64 {
         self.written

@@ -68,6 +68,7 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
             };
             Shown::plain(text::cut(&text::visible(&time), WIDEST))
         }
+        (Kind::People, value) => Shown::plain(text::cut(&people(value), WIDEST)),
         (Kind::Text | Kind::Online | Kind::Flag, value) => {
             // An escape takes up to ten cells, so a cut before escaping saves work on a hostile megabyte.
             let value = pick::plain(value);
@@ -75,6 +76,30 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
             Shown::plain(text::cut(&text::visible(&start), WIDEST))
         }
     }
+}
+
+/// `john ●, jack ○`: users, or members with their users.
+fn people(json: &str) -> String {
+    let step = |name: &str| [name.to_owned()];
+    let people: Vec<String> = pick::items(json)
+        .into_iter()
+        // No cell has room for more.
+        .take(WIDEST / 4)
+        .map(|item| {
+            let user = pick::at(item, &step("user")).unwrap_or(item);
+            let id = pick::at(user, &step("id"))
+                .or_else(|| pick::at(item, &step("user_id")))
+                .map(pick::plain)
+                .unwrap_or_default();
+            let id = text::visible(&id).into_owned();
+            match pick::at(user, &step("online")) {
+                Some("true") => format!("{id} ●"),
+                Some("false") => format!("{id} ○"),
+                _ => id,
+            }
+        })
+        .collect();
+    people.join(", ")
 }
 
 /// Lays rows out as lines of text.
@@ -200,6 +225,18 @@ mod tests {
         jack  日本語 👩‍👧  ○ offline  -                  2026-01-01
         ");
         assert!(text.lines().all(|line| text::width(line) <= 60), "{text}");
+    }
+
+    #[test]
+    fn people_in_a_cell() {
+        assert_eq!(
+            people(
+                r#"[{"user":{"id":"john","online":true}},{"user_id":"ghost"},{"id":"ja\u0007ck","online":false}]"#
+            ),
+            r"john ●, ghost, ja\u{7}ck ○"
+        );
+        assert_eq!(people("[]"), "");
+        assert_eq!(people("{}"), "");
     }
 
     #[test]

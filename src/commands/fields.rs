@@ -1,0 +1,273 @@
+//! Changes of an object's fields as the command line writes them, for users and channels alike.
+//!
+//! A change keeps what it does not name. Dots in a name reach into nested objects, as they do in the service's partial
+//! updates. Which names exist, or may be changed, is the service's business.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::exit::{Code, Failure};
+
+/// Flags that change fields.
+#[derive(Debug, Default, clap::Args)]
+pub struct FieldArgs {
+    /// Set a field to a text (can be repeated)
+    #[arg(long, value_name = "K=TEXT")]
+    pub set: Vec<TextField>,
+
+    /// Set a field to a JSON value (can be repeated)
+    #[arg(long, value_name = "K=JSON")]
+    pub set_json: Vec<JsonField>,
+
+    /// Remove a field (can be repeated)
+    #[arg(long, value_name = "K", value_parser = parse_name)]
+    pub unset: Vec<String>,
+}
+
+/// A field with a text, `name=text`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextField(String, String);
+
+/// A field with a JSON value, `name=JSON`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JsonField(String, Value);
+
+impl FromStr for TextField {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = split(text)?;
+        Ok(Self(name, value.to_owned()))
+    }
+}
+
+impl FromStr for JsonField {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = split(text)?;
+        let value = serde_json::from_str(value).map_err(|error| {
+            format!("the value of {name} is not JSON ({error}); for a text use --set {name}=TEXT")
+        })?;
+        Ok(Self(name, value))
+    }
+}
+
+fn split(text: &str) -> Result<(String, &str), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "write NAME=VALUE".to_owned())?;
+    Ok((parse_name(name)?, value))
+}
+
+fn parse_name(name: &str) -> Result<String, String> {
+    let well_formed = name
+        .split('.')
+        .all(|step| !step.is_empty() && !step.contains(char::is_whitespace));
+    if well_formed {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is not the name of a field; dots reach into objects, and blanks are not allowed",
+            name.escape_debug()
+        ))
+    }
+}
+
+/// Fields to set and to remove. A field is in one of the two, once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Names with their new values.
+    pub set: Map<String, Value>,
+    /// Names to remove.
+    pub unset: Vec<String>,
+}
+
+impl Changes {
+    /// Sets a field.
+    ///
+    /// # Errors
+    ///
+    /// The field is named already.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) -> Result<(), Failure> {
+        self.refuse_if_named(name)?;
+        self.set.insert(name.to_owned(), value.into());
+        Ok(())
+    }
+
+    /// Removes a field.
+    ///
+    /// # Errors
+    ///
+    /// The field is named already.
+    pub fn unset(&mut self, name: &str) -> Result<(), Failure> {
+        self.refuse_if_named(name)?;
+        self.unset.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Adds what the general flags say.
+    ///
+    /// # Errors
+    ///
+    /// A field is named twice.
+    pub fn add(&mut self, args: &FieldArgs) -> Result<(), Failure> {
+        for TextField(name, value) in &args.set {
+            self.set(name, value.as_str())?;
+        }
+        for JsonField(name, value) in &args.set_json {
+            self.set(name, value.clone())?;
+        }
+        for name in &args.unset {
+            self.unset(name)?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.unset.is_empty()
+    }
+
+    /// The fields to set as a new object has them, dotted names unfolded into nested objects.
+    pub fn as_new(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        for (name, value) in &self.set {
+            insert(&mut object, name, value.clone());
+        }
+        object
+    }
+
+    /// The first field in which an object differs from what the changes make of it, in words.
+    pub fn difference(&self, object: &Map<String, Value>) -> Option<String> {
+        for (name, wanted) in &self.set {
+            match get(object, name) {
+                Some(found) if found == wanted => {}
+                Some(found) => return Some(format!("`{name}` is {found} and not {wanted}")),
+                None => return Some(format!("`{name}` is missing and not {wanted}")),
+            }
+        }
+        self.unset.iter().find_map(|name| {
+            get(object, name)
+                .filter(|found| !found.is_null())
+                .map(|found| format!("`{name}` is still {found}"))
+        })
+    }
+
+    fn refuse_if_named(&self, name: &str) -> Result<(), Failure> {
+        let overlaps = |other: &str| {
+            let below = |a: &str, b: &str| {
+                a.strip_prefix(b)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            below(name, other) || below(other, name)
+        };
+        let named = self.set.keys().chain(&self.unset);
+        match named.into_iter().find(|other| overlaps(other)) {
+            None => Ok(()),
+            Some(other) if other == name => Err(Failure::new(
+                Code::Usage,
+                format!("the field `{name}` is given twice"),
+            )),
+            Some(other) => Err(Failure::new(
+                Code::Usage,
+                format!("the fields `{other}` and `{name}` contain one another"),
+            )),
+        }
+    }
+}
+
+fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
+    match name.split_once('.') {
+        None => {
+            object.insert(name.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = object
+                .entry(first)
+                .or_insert_with(|| Value::Object(Map::new()));
+            // No two names overlap, so what stands there is an object that was made here.
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn get<'o>(object: &'o Map<String, Value>, name: &str) -> Option<&'o Value> {
+    match name.split_once('.') {
+        None => object.get(name),
+        Some((first, rest)) => get(object.get(first)?.as_object()?, rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn changes(set: &[&str], set_json: &[&str], unset: &[&str]) -> Result<Changes, Failure> {
+        let args = FieldArgs {
+            set: set.iter().map(|text| text.parse().unwrap()).collect(),
+            set_json: set_json.iter().map(|text| text.parse().unwrap()).collect(),
+            unset: unset.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let mut changes = Changes::default();
+        changes.add(&args)?;
+        Ok(changes)
+    }
+
+    #[test]
+    fn names_and_values() {
+        let changes = changes(
+            &["color=green", "note=a=b", "empty="],
+            &["level=3", "a.b={\"c\":[1]}"],
+            &["old"],
+        )
+        .unwrap();
+        assert_eq!(
+            Value::Object(changes.as_new()),
+            json!({"color": "green", "note": "a=b", "empty": "", "level": 3, "a": {"b": {"c": [1]}}})
+        );
+        assert_eq!(changes.unset, ["old"]);
+        assert!("color".parse::<TextField>().is_err());
+        assert!("a b=c".parse::<TextField>().is_err());
+        assert!("=c".parse::<TextField>().is_err());
+        assert!("a..b=1".parse::<JsonField>().is_err());
+        assert!(
+            "n=green"
+                .parse::<JsonField>()
+                .unwrap_err()
+                .contains("--set n=TEXT")
+        );
+    }
+
+    #[test]
+    fn a_field_is_named_once() {
+        assert!(changes(&["a=1", "a=2"], &[], &[]).is_err());
+        assert!(changes(&["a=1"], &[], &["a"]).is_err());
+        assert!(changes(&["a.b=1"], &["a={}"], &[]).is_err());
+        assert!(changes(&["ab=1", "a=2", "a_b.c=3"], &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn differences_are_told() {
+        let changes = changes(&["status=x", "a.b=y"], &["n=1"], &["gone"]).unwrap();
+        let difference = |object: Value| changes.difference(object.as_object().unwrap());
+        let good = json!({"status": "x", "a": {"b": "y", "c": 1}, "n": 1, "gone": null});
+        assert_eq!(difference(good), None);
+        assert_eq!(
+            difference(json!({"status": "z"})).unwrap(),
+            r#"`status` is "z" and not "x""#
+        );
+        assert_eq!(
+            difference(json!({"status": "x", "a": {}})).unwrap(),
+            r#"`a.b` is missing and not "y""#
+        );
+        assert_eq!(
+            difference(json!({"status": "x", "a": {"b": "y"}, "n": 1, "gone": 0})).unwrap(),
+            "`gone` is still 0"
+        );
+    }
+}

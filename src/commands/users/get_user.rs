@@ -1,0 +1,63 @@
+//! `get-user`: users by id, complete.
+
+use crate::app::App;
+use crate::commands::ids::{IdArgs, in_words, next_batch};
+use crate::exit::{Code, Failure};
+
+/// Flags of `get-user`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Deactivated users are shown too. Users that do not exist are named on stderr, and the exit code is 5.
+
+Examples:
+  presencectl get-user john
+  presencectl get-user john jack -o json
+  presencectl get-user john --jq .online")]
+pub struct GetUserArgs {
+    /// Which users
+    #[command(flatten)]
+    pub users: IdArgs,
+}
+
+/// Reads the users and prints those that exist, in the order in which they were named.
+///
+/// # Errors
+///
+/// The service refuses, or some of the users do not exist.
+pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
+    let mut rows = app.output().users(app.now())?;
+    if args.users.list.is_none() && args.users.ids.len() == 1 {
+        rows = rows.one();
+    }
+    let client = app.client().await?;
+    let mut ids = args.users.read()?;
+    let mut missing = Vec::new();
+    loop {
+        let batch = next_batch(&mut ids)?;
+        if batch.is_empty() {
+            break;
+        }
+        let found = super::by_id(&client, &batch).await?;
+        for id in batch {
+            match found.get(id.as_str()) {
+                Some(user) => rows.push_user(user)?,
+                None => missing.push(id),
+            }
+        }
+        rows.flush()?;
+    }
+    rows.finish()?;
+    if missing.is_empty() {
+        return Ok(Code::Ok);
+    }
+    let message = match missing.as_slice() {
+        [one] => format!("there is no user {one}"),
+        many => format!("there are no users {}", in_words(many)),
+    };
+    Err(Failure::new(Code::Refused, message)
+        .hinted(format!(
+            "see who there is: presencectl query-users; create with: presencectl set-user {}",
+            missing[0]
+        ))
+        .into())
+}

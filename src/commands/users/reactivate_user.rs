@@ -1,0 +1,56 @@
+//! `reactivate-user`: lets deactivated users connect again.
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::app::App;
+use crate::commands::plan::{self, Planned};
+use crate::domain::UserId;
+use crate::exit::Code;
+
+/// Flags of `reactivate-user`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  presencectl reactivate-user john")]
+pub struct ReactivateUserArgs {
+    /// The users
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<UserId>,
+}
+
+/// Reactivates the users, one after the other, and prints each.
+///
+/// # Errors
+///
+/// The service refuses; users before that one are reactivated and printed.
+pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
+    let dry_run = app.global().dry_run;
+    let mut rows = if dry_run {
+        plan::rows(app)?
+    } else {
+        app.output().users(app.now())?
+    };
+    if args.ids.len() == 1 {
+        rows = rows.one();
+    }
+    let client = app.client().await?;
+    for id in &args.ids {
+        if dry_run {
+            rows.push(&Planned {
+                method: "POST",
+                path: format!("/users/{id}/reactivate"),
+                body: json!({}),
+            })?;
+            continue;
+        }
+        let user = client
+            .reactivate_user(id)
+            .await
+            .with_context(|| format!("cannot reactivate {id}"))?;
+        rows.push_user(&user.unwrap_or_else(|| super::bare(id)))?;
+        rows.flush()?;
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,310 @@
+//! `set-user`: changes users, keeping what is not named, and creates those that do not exist.
+//!
+//! The service has two calls. One replaces a user whole and creates those who do not exist; the other changes what it
+//! is told and refuses users who do not exist. Only the second is used on users who exist, so that nothing is lost; a
+//! batch is sent to it at once, and only when it is refused is the service asked who is missing.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use crate::api::{ApiError, Client, UserPatch};
+use crate::app::App;
+use crate::commands::fields::{Changes, FieldArgs};
+use crate::commands::ids::{IdArgs, in_words, next_batch};
+use crate::commands::plan::{self, Planned};
+use crate::domain::{User, UserId};
+use crate::exit::{Code, Failure};
+
+/// Flags of `set-user`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What is not named stays as it is. Without anything to set, the users are only created where they do not exist.
+Prints each user as changed.
+
+Examples:
+  presencectl set-user unique_user_id --invisible --status 'Eating a veggie burger...'
+  presencectl set-user john --visible --clear-status
+  presencectl set-user --in @team.txt --set color=green --set-json level=3 --verify
+  presencectl set-user john --set privacy_settings.x=y --unset old_field --must-exist")]
+pub struct SetUserArgs {
+    /// Which users
+    #[command(flatten)]
+    pub users: IdArgs,
+
+    /// Hide the users: everybody else sees them as offline
+    #[arg(long, conflicts_with = "visible")]
+    pub invisible: bool,
+
+    /// Stop hiding the users
+    #[arg(long)]
+    pub visible: bool,
+
+    /// Set the status text
+    #[arg(long, value_name = "TEXT", conflicts_with = "clear_status")]
+    pub status: Option<String>,
+
+    /// Remove the status text
+    #[arg(long)]
+    pub clear_status: bool,
+
+    /// Set the display name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Set the address of the image
+    #[arg(long, value_name = "URL")]
+    pub image: Option<String>,
+
+    /// Set the role, such as user or admin
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+
+    /// Fields of any other name
+    #[command(flatten)]
+    pub fields: FieldArgs,
+
+    /// Refuse users that do not exist instead of creating them
+    #[arg(long)]
+    pub must_exist: bool,
+
+    /// Read the users back and fail unless they are as they should be
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Changes the users and prints them.
+///
+/// # Errors
+///
+/// The flags contradict one another, the service refuses, a user who must exist does not, or a user read back differs.
+pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
+    let changes = changes(args)?;
+    let mut rows = if app.global().dry_run {
+        plan::rows(app)?
+    } else {
+        let rows = app.output().users(app.now())?;
+        if args.users.list.is_none() && args.users.ids.len() == 1 {
+            rows.one()
+        } else {
+            rows
+        }
+    };
+    let client = app.client().await?;
+    let mut ids = args.users.read()?;
+    loop {
+        let batch = next_batch(&mut ids)?;
+        if batch.is_empty() {
+            break;
+        }
+        if app.global().dry_run {
+            for request in planned(&client, &batch, &changes, args.must_exist).await? {
+                rows.push(&request)?;
+            }
+        } else {
+            let mut users = apply(&client, &batch, &changes, args.must_exist).await?;
+            if args.verify {
+                users = verified(&client, &batch, &changes).await?;
+            }
+            for id in &batch {
+                match users.remove(id.as_str()) {
+                    Some(user) => rows.push_user(&user)?,
+                    None => rows.push_user(&super::bare(id))?,
+                }
+            }
+        }
+        rows.flush()?;
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
+}
+
+fn changes(args: &SetUserArgs) -> Result<Changes, Failure> {
+    let mut changes = Changes::default();
+    if args.invisible || args.visible {
+        changes.set("invisible", args.invisible)?;
+    }
+    if args.clear_status {
+        changes.unset("status")?;
+    }
+    for (name, value) in [
+        ("status", &args.status),
+        ("name", &args.name),
+        ("image", &args.image),
+        ("role", &args.role),
+    ] {
+        if let Some(value) = value {
+            changes.set(name, value.as_str())?;
+        }
+    }
+    changes.add(&args.fields)?;
+    Ok(changes)
+}
+
+/// Changes a batch, creating who is missing, and returns the users as the service shows them afterwards.
+async fn apply(
+    client: &Client,
+    batch: &[UserId],
+    changes: &Changes,
+    must_exist: bool,
+) -> anyhow::Result<HashMap<String, User>> {
+    let refusal = if changes.is_empty() {
+        None
+    } else {
+        match client.patch_users(&patches(batch, changes)).await {
+            Ok(users) => return Ok(keyed(users)),
+            // Unknown users are refused like any other bad input, so who is missing has to be asked.
+            Err(error @ ApiError::Refused(_)) => Some(error),
+            Err(error) => return Err(named(error, batch)),
+        }
+    };
+    let (mut known, missing) = split(client, batch).await?;
+    if missing.is_empty() {
+        return match refusal {
+            None => Ok(known),
+            Some(error) => Err(named(error, batch)),
+        };
+    }
+    if must_exist {
+        return Err(not_there(&missing).into());
+    }
+    let created = client
+        .upsert_users(&new_users(&missing, changes))
+        .await
+        .with_context(|| format!("cannot create {}", in_words(&missing)))?;
+    let there: Vec<UserId> = batch
+        .iter()
+        .filter(|id| known.contains_key(id.as_str()))
+        .cloned()
+        .collect();
+    if !changes.is_empty() && !there.is_empty() {
+        let changed = client
+            .patch_users(&patches(&there, changes))
+            .await
+            .map_err(|error| named(error, &there))?;
+        known.extend(keyed(changed));
+    }
+    known.extend(keyed(created));
+    Ok(known)
+}
+
+/// What [`apply`] would send.
+async fn planned(
+    client: &Client,
+    batch: &[UserId],
+    changes: &Changes,
+    must_exist: bool,
+) -> anyhow::Result<Vec<Planned>> {
+    let (known, missing) = split(client, batch).await?;
+    if must_exist && !missing.is_empty() {
+        return Err(not_there(&missing).into());
+    }
+    let mut requests = Vec::new();
+    if !missing.is_empty() {
+        let users: Map<String, Value> = missing
+            .iter()
+            .zip(new_users(&missing, changes))
+            .map(|(id, user)| (id.to_string(), Value::Object(user)))
+            .collect();
+        requests.push(Planned {
+            method: "POST",
+            path: "/users".to_owned(),
+            body: json!({ "users": users }),
+        });
+    }
+    let there: Vec<UserId> = batch
+        .iter()
+        .filter(|id| known.contains_key(id.as_str()))
+        .cloned()
+        .collect();
+    if !changes.is_empty() && !there.is_empty() {
+        requests.push(Planned {
+            method: "PATCH",
+            path: "/users".to_owned(),
+            body: json!({ "users": patches(&there, changes) }),
+        });
+    }
+    Ok(requests)
+}
+
+/// Reads a batch back and compares.
+async fn verified(
+    client: &Client,
+    batch: &[UserId],
+    changes: &Changes,
+) -> anyhow::Result<HashMap<String, User>> {
+    let users = super::by_id(client, batch).await?;
+    for id in batch {
+        let difference = match users.get(id.as_str()) {
+            Some(user) => changes.difference(user.fields()),
+            None => Some("the user is not there".to_owned()),
+        };
+        if let Some(difference) = difference {
+            return Err(Failure::new(
+                Code::Unexpected,
+                format!("the service accepted the change of {id}, yet read back {difference}"),
+            )
+            .hinted(format!(
+                "look at it again in a moment: presencectl get-user {id}"
+            ))
+            .into());
+        }
+    }
+    Ok(users)
+}
+
+async fn split(
+    client: &Client,
+    batch: &[UserId],
+) -> anyhow::Result<(HashMap<String, User>, Vec<UserId>)> {
+    let known = super::by_id(client, batch).await?;
+    let missing = batch
+        .iter()
+        .filter(|id| !known.contains_key(id.as_str()))
+        .cloned()
+        .collect();
+    Ok((known, missing))
+}
+
+fn patches(ids: &[UserId], changes: &Changes) -> Vec<UserPatch> {
+    ids.iter()
+        .map(|id| UserPatch {
+            id: id.clone(),
+            set: changes.set.clone(),
+            unset: changes.unset.clone(),
+        })
+        .collect()
+}
+
+fn new_users(ids: &[UserId], changes: &Changes) -> Vec<Map<String, Value>> {
+    ids.iter()
+        .map(|id| {
+            let mut user = Map::from_iter([("id".to_owned(), json!(id))]);
+            user.extend(changes.as_new());
+            user
+        })
+        .collect()
+}
+
+fn keyed(users: Vec<User>) -> HashMap<String, User> {
+    users
+        .into_iter()
+        .map(|user| (user.id().to_owned(), user))
+        .collect()
+}
+
+fn named(error: ApiError, ids: &[UserId]) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("cannot change {}", in_words(ids)))
+}
+
+fn not_there(missing: &[UserId]) -> Failure {
+    let message = match missing {
+        [one] => format!("there is no user {one}, and --must-exist forbids creating one"),
+        many => format!(
+            "there are no users {}, and --must-exist forbids creating them",
+            in_words(many)
+        ),
+    };
+    Failure::new(Code::Refused, message).hinted("leave out --must-exist to create them")
+}
