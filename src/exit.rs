@@ -9,6 +9,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::api::{ApiError, TransportKind};
+use crate::events::WatchError;
 
 /// An exit code with its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +224,9 @@ pub fn code_of(error: &anyhow::Error) -> Code {
         }
         if let Some(error) = cause.downcast_ref::<ApiError>() {
             return code_of_api(error);
+        }
+        if let Some(WatchError::Lost(_)) = cause.downcast_ref::<WatchError>() {
+            return Code::StreamLost;
         }
         if let Some(error) = cause.downcast_ref::<io::Error>()
             && error.kind() == io::ErrorKind::BrokenPipe

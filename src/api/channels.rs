@@ -40,6 +40,23 @@ pub struct ChannelState {
     pub watcher_count: Option<u64>,
 }
 
+impl Member {
+    /// The member's id, which some answers carry only in the user object.
+    pub fn id(&self) -> Option<&str> {
+        self.user_id
+            .as_deref()
+            .or_else(|| self.user.as_ref().map(User::id))
+            .filter(|id| !id.is_empty())
+    }
+}
+
+impl ChannelState {
+    /// The channel's full name, `type:id`.
+    pub fn cid(&self) -> Option<&str> {
+        self.channel.get("cid").and_then(Value::as_str)
+    }
+}
+
 /// The body of `POST /channels/{type}/{id}/query`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GetOrCreate {

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{
-    ApiError, ChannelState, Client, GetOrCreate, Member, Page, QueryChannels, QueryUsers, Sort,
+    ApiError, ChannelState, Client, GetOrCreate, Member, Page, QueryChannels, QueryMembers,
+    QueryUsers, Sort,
 };
 use crate::domain::{Cid, User};
 
@@ -16,6 +17,10 @@ pub const USERS_A_PAGE: u32 = 100;
 pub const CHANNELS_A_PAGE: u32 = 30;
 /// The largest offset into channels.
 const CHANNEL_OFFSETS: u32 = 1000;
+/// The most members a page of the members query may hold.
+const MEMBERS_A_QUERY: u32 = 100;
+/// The largest offset of the members query.
+const MEMBER_QUERY_OFFSETS: u32 = 1000;
 /// The most members a page of a channel's state may hold.
 const MEMBERS_A_PAGE: u32 = 300;
 /// The largest offset into the members of a channel's state.
@@ -135,24 +140,26 @@ impl ChannelPages {
 
 /// The members of a channel that exists.
 ///
-/// They are read as pages of the channel's state rather than by the members query, which is bounded to a tenth of
-/// them and has a thirtieth of the budget.
+/// The members query ends after eleven pages of a hundred. A larger channel is read as pages of its state instead, which
+/// reach ten times as far.
 #[derive(Debug)]
 pub struct MemberPages {
     client: Client,
     cid: Cid,
     offset: u32,
+    large: bool,
     done: bool,
     truncated: bool,
 }
 
 impl MemberPages {
-    /// Prepares the pages of a channel's members after the first `offset` of them.
-    pub const fn new(client: Client, cid: Cid, offset: u32) -> Self {
+    /// Prepares the pages of a channel that is said to have `total` members.
+    pub const fn new(client: Client, cid: Cid, total: u64) -> Self {
         Self {
             client,
             cid,
-            offset,
+            offset: 0,
+            large: total > (MEMBER_QUERY_OFFSETS + MEMBERS_A_QUERY) as u64,
             done: false,
             truncated: false,
         }
@@ -167,6 +174,39 @@ impl MemberPages {
         if self.done {
             return Ok(None);
         }
+        let (members, limit, last_offset) = if self.large {
+            (self.state_page().await?, MEMBERS_A_PAGE, MEMBER_OFFSETS)
+        } else {
+            (
+                self.query_page().await?,
+                MEMBERS_A_QUERY,
+                MEMBER_QUERY_OFFSETS,
+            )
+        };
+        let full = members.len() >= limit as usize;
+        self.offset += limit;
+        self.truncated = full && self.offset > last_offset;
+        self.done = !full || self.truncated;
+        Ok((!members.is_empty()).then_some(members))
+    }
+
+    async fn query_page(&self) -> Result<Vec<Member>, ApiError> {
+        let query = QueryMembers {
+            channel_type: self.cid.channel_type.as_str().to_owned(),
+            id: self.cid.id.as_str().to_owned(),
+            filter_conditions: Map::new(),
+            // Newcomers at the end, so that they shift no page.
+            sort: vec![Sort {
+                field: "created_at".to_owned(),
+                direction: 1,
+            }],
+            limit: MEMBERS_A_QUERY,
+            offset: self.offset,
+        };
+        self.client.query_members(&query).await
+    }
+
+    async fn state_page(&self) -> Result<Vec<Member>, ApiError> {
         let request = GetOrCreate {
             state: true,
             messages: Some(Page {
@@ -183,11 +223,7 @@ impl MemberPages {
             .client
             .get_or_create_channel(&self.cid, &request)
             .await?;
-        let full = state.members.len() >= MEMBERS_A_PAGE as usize;
-        self.offset += MEMBERS_A_PAGE;
-        self.truncated = full && self.offset > MEMBER_OFFSETS;
-        self.done = !full || self.truncated;
-        Ok((!state.members.is_empty()).then_some(state.members))
+        Ok(state.members)
     }
 
     /// Whether the end was the service's bound on offsets, with more members beyond it.

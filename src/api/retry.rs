@@ -143,8 +143,8 @@ impl fmt::Debug for RetryObserver {
     }
 }
 
-/// An error with its causes in one line, for [`Retry::why`].
-pub(super) fn in_a_line(error: &(dyn std::error::Error + 'static)) -> String {
+/// An error with its causes in one line.
+pub(crate) fn in_a_line(error: &(dyn std::error::Error + 'static)) -> String {
     iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()

@@ -1,10 +1,22 @@
-//! The live side of the service: one socket, and a stream of presence records that survives losing it.
+//! The live side of the service: one socket as a session, sessions joined into a stream that repairs itself.
 //!
-//! Everything here ends in [`domain`](crate::domain) records; how they look is the output's business, and when to stop
-//! is the commands'.
+//! What comes out are [`Record`](crate::domain::record::Record)s. Loss is visible here or nowhere: a reconnect, a gap,
+//! an uncovered user are records of the same stream. Nothing in this layer prints.
 
+mod backoff;
 pub mod connect;
+mod moment;
+pub mod observer;
+mod pace;
+mod reconcile;
 pub mod session;
+pub mod shard;
+mod subscribe;
+mod tracker;
+pub mod watch;
 
 pub use connect::{Identity, Socket, connect};
+pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
+pub use shard::Shard;
+pub use watch::{Create, Options, Resume, Step, Target, WatchError, Watcher};

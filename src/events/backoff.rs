@@ -1,0 +1,80 @@
+//! How long to wait before connecting again: a sequence of durations, slept elsewhere.
+//!
+//! Full jitter: each wait is anywhere between nothing and a bound that doubles, so that a thousand watchers that lost
+//! one server do not come back as one. Chance is an argument.
+
+use std::time::Duration;
+
+/// The bound of the first wait.
+const FIRST: Duration = Duration::from_millis(250);
+/// The largest bound.
+const LARGEST: Duration = Duration::from_secs(25);
+/// How long a link must hold for its loss to count as the first.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// The state of a series of attempts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The wait before the next attempt, for a `chance` between 0 and 1.
+    pub(super) fn next(&mut self, chance: f64) -> Duration {
+        let bound = FIRST
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(LARGEST);
+        self.attempts += 1;
+        bound.mul_f64(chance.clamp(0.0, 1.0))
+    }
+
+    /// How many waits there were since the link was last healthy.
+    pub(super) const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Takes note of a link that ended after `held`: a healthy one starts the series again, a flapping one does not.
+    pub(super) fn lost_after(&mut self, held: Duration) {
+        if held >= HEALTHY_AFTER {
+            self.attempts = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_double_up_to_the_largest() {
+        let mut backoff = Backoff::default();
+        let bounds: Vec<u128> = (0..9).map(|_| backoff.next(1.0).as_millis()).collect();
+        assert_eq!(
+            bounds,
+            [250, 500, 1000, 2000, 4000, 8000, 16_000, 25_000, 25_000]
+        );
+        for _ in 0..100 {
+            assert_eq!(backoff.next(1.0), LARGEST);
+        }
+    }
+
+    #[test]
+    fn jitter_is_full() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(0.0), Duration::ZERO);
+        assert_eq!(backoff.next(0.5), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn only_a_healthy_link_starts_again() {
+        let mut backoff = Backoff::default();
+        backoff.next(1.0);
+        backoff.next(1.0);
+        backoff.lost_after(Duration::from_secs(59));
+        assert_eq!(backoff.attempts(), 2);
+        assert_eq!(backoff.next(1.0), Duration::from_secs(1));
+        backoff.lost_after(Duration::from_secs(60));
+        assert_eq!(backoff.attempts(), 0);
+        assert_eq!(backoff.next(1.0), FIRST);
+    }
+}

@@ -1,0 +1,564 @@
+//! Answers and events brought together: what a watcher may say, in an order that leaves its reader with the truth.
+//!
+//! Two streams describe the same users: events on the socket, in order, and answers to queries, from some moment
+//! between their question and their arrival. The service subscribes first and reads then, so everything that an answer
+//! does not show yet arrives as an event. Hence the one rule: *first the answer, then every event that was received
+//! since the question was put*. Applying again an event that the answer already shows does no harm, because each carries
+//! the user's whole state and the last one is the newest.
+//!
+//! While the stream is whole this needs no waiting: an event about a user whose answer is still to come is held until
+//! it is there. After a loss the reader must hear of the gap and of everybody who changed in it before the next event,
+//! so then all events wait until the last answer.
+//!
+//! No I/O and no clock: frames, answers and the time come in; what to say and whom to ask for goes out.
+
+use std::collections::{HashSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::api::ChannelState;
+use crate::domain::event::{
+    Event, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED,
+    USER_WATCHING_START, USER_WATCHING_STOP,
+};
+use crate::domain::record::{ConnectionChanged, Coverage, Gap};
+use crate::domain::time::millis;
+use crate::domain::{Change, Cid, Field, User};
+use crate::events::shard::Shard;
+use crate::events::subscribe::{Found, Question, covers_all, member_count};
+use crate::events::tracker::{Standing, Tracker, Why};
+
+/// How much text may wait for answers before it is folded.
+const WAITING_BYTES: usize = 32 << 20;
+
+/// A frame with the time of its arrival.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Received {
+    pub(super) at: DateTime<Utc>,
+    pub(super) text: Utf8Bytes,
+}
+
+/// Something to say that is no frame.
+#[derive(Debug)]
+pub(super) enum Said {
+    Snapshot(Box<User>),
+    /// An event in the service's shape, made from the answer to a query.
+    Resync {
+        text: String,
+        change: Change,
+    },
+    Gap(Gap),
+    Coverage(Coverage),
+    Link(ConnectionChanged),
+    Recovered,
+    Notice(String),
+}
+
+/// What is to become of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is told, with how the user's presence moved.
+    Tell(Option<Change>),
+    /// It is not told now, or concerns nobody who was asked for.
+    Keep,
+}
+
+/// A loss that is being made good.
+#[derive(Debug)]
+struct Repair {
+    from: DateTime<Utc>,
+    note: String,
+    reconnected: bool,
+    said: Vec<Said>,
+    repaired: Vec<String>,
+}
+
+/// The state of a watcher's knowledge.
+#[derive(Debug)]
+pub(super) struct Reconciler {
+    pub(super) tracker: Tracker,
+    /// Channels by number, as [`Why::Member`] refers to them.
+    channels: Vec<String>,
+    observer: String,
+    shard: Shard,
+    raw: bool,
+    said: VecDeque<(DateTime<Utc>, Said)>,
+    /// Frames in order, waiting for a repair or for memberships.
+    waiting: VecDeque<Received>,
+    waiting_bytes: usize,
+    waiting_bound: usize,
+    /// Frames about users whose own answer is still to come.
+    held: Vec<(Box<str>, Received)>,
+    repair: Option<Repair>,
+    awaits_members: bool,
+    last: Option<Received>,
+    coverage: Option<Coverage>,
+    /// Whether something happened that [`Self::settle`] has not looked at.
+    unsettled: bool,
+}
+
+impl Reconciler {
+    pub(super) fn new(observer: &str, shard: Shard, raw: bool) -> Self {
+        Self {
+            tracker: Tracker::default(),
+            channels: Vec::new(),
+            observer: observer.to_owned(),
+            shard,
+            raw,
+            said: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_bound: WAITING_BYTES,
+            held: Vec::new(),
+            repair: None,
+            awaits_members: false,
+            last: None,
+            coverage: None,
+            unsettled: true,
+        }
+    }
+
+    /// Asks for a user by name.
+    pub(super) fn want(&mut self, id: &str) {
+        if self.shard.takes(id) {
+            self.tracker.want(id, Why::Named);
+        }
+    }
+
+    /// Queues something to say.
+    pub(super) fn say(&mut self, now: DateTime<Utc>, said: Said) {
+        self.said.push_back((now, said));
+    }
+
+    /// The next thing to say, before any further frame.
+    pub(super) fn next_said(&mut self) -> Option<(DateTime<Utc>, Said)> {
+        self.said.pop_front()
+    }
+
+    /// Whether it is open who is a member where, so that nobody can tell yet whom an event concerns.
+    pub(super) const fn set_awaits_members(&mut self, awaits: bool) {
+        self.awaits_members = awaits;
+    }
+
+    /// How many frames wait to be told.
+    #[cfg(test)]
+    fn untold(&self) -> usize {
+        self.waiting.len() + self.held.len()
+    }
+
+    /// Takes a frame in. It comes back if it can be judged at once.
+    pub(super) fn receive(&mut self, frame: Received) -> Option<Received> {
+        self.last = Some(frame.clone());
+        if self.raw || !self.is_waiting() {
+            return Some(frame);
+        }
+        self.waiting_bytes += frame.text.len();
+        self.waiting.push_back(frame);
+        if self.waiting_bytes > self.waiting_bound {
+            self.fold();
+        }
+        None
+    }
+
+    /// The next frame that waited and can be judged now.
+    pub(super) fn next_waiting(&mut self) -> Option<Received> {
+        if self.is_waiting() {
+            return None;
+        }
+        let frame = self.waiting.pop_front()?;
+        self.waiting_bytes -= frame.text.len();
+        Some(frame)
+    }
+
+    const fn is_waiting(&self) -> bool {
+        self.repair.is_some() || self.awaits_members
+    }
+
+    /// Decides about an event, and applies it.
+    pub(super) fn judge(&mut self, event: &Event<'_>, frame: &Received) -> Verdict {
+        let Some(user) = &event.user else {
+            return Verdict::Tell(None);
+        };
+        match &*event.kind {
+            MEMBER_ADDED => {
+                if let Some(channel) = self.channel(event.cid.as_deref())
+                    && self.shard.takes(&user.id)
+                {
+                    self.tracker.want(&user.id, Why::Member(channel));
+                    self.unsettled = true;
+                }
+            }
+            MEMBER_REMOVED => {
+                if let Some(channel) = self.channel(event.cid.as_deref()) {
+                    self.unsettled |= self.tracker.leave(&user.id, channel);
+                }
+            }
+            USER_DELETED => {
+                self.tracker.gone(&user.id);
+                self.unsettled = true;
+            }
+            USER_PRESENCE_CHANGED | USER_UPDATED | USER_WATCHING_START | USER_WATCHING_STOP
+                if !self.raw =>
+            {
+                return self.judge_state(event, frame);
+            }
+            _ => {}
+        }
+        if self.raw || self.shard.takes(&user.id) {
+            Verdict::Tell(None)
+        } else {
+            Verdict::Keep
+        }
+    }
+
+    /// Decides about an event that carries a user's current state.
+    fn judge_state(&mut self, event: &Event<'_>, frame: &Received) -> Verdict {
+        let Some(user) = &event.user else {
+            return Verdict::Tell(None);
+        };
+        match self.tracker.standing(&user.id) {
+            Standing::Live => {
+                let news = self.tracker.heard(user, event.created_at.as_deref());
+                if news.out_of_order {
+                    // The newer event came first, so what was applied last is not the newest.
+                    self.tracker.doubt(&user.id);
+                    self.unsettled = true;
+                }
+                Verdict::Tell(news.change)
+            }
+            Standing::Awaited => {
+                self.held.push((user.id.as_ref().into(), frame.clone()));
+                Verdict::Keep
+            }
+            Standing::Missing => {
+                // Whoever is spoken of may exist by now.
+                self.tracker.doubt(&user.id);
+                self.unsettled = true;
+                Verdict::Tell(None)
+            }
+            Standing::Left | Standing::Stranger if user.id == self.observer => Verdict::Keep,
+            Standing::Left if event.cid.is_none() => Verdict::Keep,
+            Standing::Left | Standing::Stranger if !self.shard.takes(&user.id) => Verdict::Keep,
+            Standing::Left | Standing::Stranger => Verdict::Tell(None),
+        }
+    }
+
+    /// Applies an answer. Returns the questions that it raises.
+    pub(super) fn answered(
+        &mut self,
+        now: DateTime<Utc>,
+        question: Question,
+        found: Found,
+    ) -> Vec<Question> {
+        self.unsettled = true;
+        let mut further = Vec::new();
+        match found {
+            Found::Channels {
+                states,
+                refused,
+                more,
+            } => {
+                for (cid, error) in refused {
+                    self.say(now, Said::Notice(format!("{cid} is not watched: {error}")));
+                }
+                if let Question::Matching(filter, offset) = question
+                    && more
+                {
+                    let offset = offset.saturating_add(states.len().try_into().unwrap_or(u32::MAX));
+                    further.push(Question::Matching(filter, offset));
+                }
+                let covered = covers_all(&states);
+                for state in states {
+                    further.extend(self.take_members_of(now, state, covered));
+                }
+            }
+            Found::Members { ids, complete } => {
+                if let Question::Members(cid, _) = question {
+                    let channel = self.number(&cid.to_string());
+                    self.take_members(channel, &ids, complete);
+                    if !complete {
+                        self.say(
+                            now,
+                            Said::Notice(format!(
+                                "{cid} has more members than the service tells; those beyond {} are not watched",
+                                ids.len()
+                            )),
+                        );
+                    }
+                }
+            }
+            Found::Users(users) => {
+                self.take_users(now, users);
+                if let Question::Users(ids) = question {
+                    for id in &ids {
+                        self.tracker.unanswered(id);
+                    }
+                }
+                self.release_held();
+            }
+        }
+        further
+    }
+
+    fn take_members_of(
+        &mut self,
+        now: DateTime<Utc>,
+        state: ChannelState,
+        covered: bool,
+    ) -> Option<Question> {
+        let cid: Cid = state.cid()?.parse().ok()?;
+        let channel = self.number(&cid.to_string());
+        let total = member_count(&state);
+        let ids: Vec<String> = state
+            .members
+            .iter()
+            .filter_map(|member| member.id().map(str::to_owned))
+            .collect();
+        let complete = total == state.members.len() as u64;
+        self.take_members(channel, &ids, complete);
+        if covered {
+            let users = state.members.into_iter().filter_map(|member| member.user);
+            self.take_users(now, users.collect());
+        }
+        (!complete).then_some(Question::Members(cid, total))
+    }
+
+    fn take_members(&mut self, channel: u16, ids: &[String], complete: bool) {
+        let ids: HashSet<&str> = ids
+            .iter()
+            .map(String::as_str)
+            .filter(|id| self.shard.takes(id))
+            .collect();
+        if complete {
+            self.tracker.set_members(channel, &ids);
+        }
+        for id in ids {
+            self.tracker.want(id, Why::Member(channel));
+        }
+    }
+
+    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>) {
+        for user in users {
+            // Subscribed twice, by a channel and by name: what events have told since the first answer is newer.
+            if self.tracker.standing(user.id()) == Standing::Live {
+                continue;
+            }
+            let Some(news) = self.tracker.answered(&user) else {
+                continue;
+            };
+            let said = match news.change {
+                None => Said::Snapshot(Box::new(user)),
+                Some(change) if change.is_empty() => continue,
+                Some(change) => {
+                    if let Some(repair) = &mut self.repair {
+                        repair.repaired.push(user.id().to_owned());
+                    }
+                    resync(now, &user, change)
+                }
+            };
+            match &mut self.repair {
+                Some(repair) => repair.said.push(said),
+                None => self.say(now, said),
+            }
+        }
+    }
+
+    /// Gives back the frames of users whose answer is there: before whatever waits, since they came before it.
+    fn release_held(&mut self) {
+        for (id, frame) in std::mem::take(&mut self.held).into_iter().rev() {
+            if self.tracker.standing(&id) == Standing::Awaited {
+                self.held.push((id, frame));
+            } else {
+                self.waiting_bytes += frame.text.len();
+                self.waiting.push_front(frame);
+            }
+        }
+        self.held.reverse();
+    }
+
+    /// Draws the conclusions once no question is open: the end of a repair, and how many users are covered now.
+    pub(super) fn settle(&mut self, now: DateTime<Utc>) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let repair = self.repair.take();
+        let recovered = repair.as_ref().is_some_and(|repair| repair.reconnected);
+        if let Some(repair) = repair {
+            let gap = Gap {
+                from: millis(repair.from.min(now)),
+                to: millis(now),
+                repaired: repair.repaired,
+                note: repair.note,
+            };
+            self.say(now, Said::Gap(gap));
+            for said in repair.said {
+                self.say(now, said);
+            }
+        }
+        let coverage = self.tracker.coverage();
+        if self.coverage.as_ref() != Some(&coverage) {
+            self.coverage = Some(coverage.clone());
+            self.say(now, Said::Coverage(coverage));
+        }
+        if recovered {
+            self.say(now, Said::Recovered);
+        }
+    }
+
+    /// Asks again for the users whom the service did not know.
+    pub(super) fn look_again(&mut self) {
+        self.tracker.hope();
+        self.unsettled = true;
+    }
+
+    /// Whether there is anything to conclude once no question is open.
+    pub(super) const fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Starts from what an earlier run knew at its end: everything since then is a gap.
+    pub(super) fn resume(&mut self, from: DateTime<Utc>, note: &str) {
+        self.begin_repair(from, note, false);
+    }
+
+    /// Everything known is void, because the link is gone.
+    pub(super) fn lost(&mut self, now: DateTime<Utc>, note: &str) {
+        let mut from = self.complete_until(now);
+        // Frames that never were told belong to the gap; the answers after it will show what they said.
+        let untold = self
+            .waiting
+            .iter()
+            .chain(self.held.iter().map(|(_, frame)| frame));
+        for frame in untold {
+            from = from.min(happened(frame));
+        }
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.held.clear();
+        self.awaits_members = false;
+        self.begin_repair(from, note, true);
+    }
+
+    /// A frame could not be read, so an event may be lost although the link stands.
+    pub(super) fn garbled(&mut self, now: DateTime<Utc>, before: &Received, note: &str) {
+        let from = if before.text.is_empty() {
+            now
+        } else {
+            happened(before)
+        };
+        self.begin_repair(from, note, false);
+    }
+
+    fn begin_repair(&mut self, from: DateTime<Utc>, note: &str, reconnected: bool) {
+        self.tracker.void();
+        self.unsettled = true;
+        match &mut self.repair {
+            // Lost again before it was made good: one gap, from its first beginning.
+            Some(repair) => {
+                repair.from = repair.from.min(from);
+                repair.reconnected |= reconnected;
+            }
+            None => {
+                self.repair = Some(Repair {
+                    from,
+                    note: note.to_owned(),
+                    reconnected,
+                    said: Vec::new(),
+                    repaired: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// The last moment up to which nothing can be missing.
+    fn complete_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.last.as_ref().map_or(now, happened)
+    }
+
+    /// Keeps of the waiting frames only the last state of each user, so that waiting for answers takes bounded memory.
+    fn fold(&mut self) {
+        let mut newer = HashSet::new();
+        let mut kept = VecDeque::new();
+        let oldest = self.waiting.front().map(happened);
+        let before = self.waiting.len();
+        for frame in std::mem::take(&mut self.waiting).into_iter().rev() {
+            let id = Event::parse(&frame.text).ok().and_then(|event| {
+                let is_state = event.is(USER_PRESENCE_CHANGED) || event.is(USER_UPDATED);
+                event
+                    .user
+                    .filter(|_| is_state)
+                    .map(|user| user.id.into_owned())
+            });
+            if id.is_none_or(|id| newer.insert(id)) {
+                kept.push_front(frame);
+            }
+        }
+        let folded = before - kept.len();
+        self.waiting_bytes = kept.iter().map(|frame| frame.text.len()).sum();
+        // What cannot be folded is one state for each user; it grows with the users and not with time.
+        self.waiting_bound = WAITING_BYTES.max(self.waiting_bytes * 2);
+        self.waiting = kept;
+        if folded > 0
+            && self.repair.is_none()
+            && let Some(from) = oldest
+        {
+            let now = self.last.as_ref().map_or(from, |frame| frame.at);
+            let gap = Gap {
+                from: millis(from),
+                to: millis(now),
+                repaired: Vec::new(),
+                note: format!(
+                    "{folded} events were folded into later ones of the same users while subscribing"
+                ),
+            };
+            self.say(now, Said::Gap(gap));
+        }
+    }
+
+    fn channel(&self, cid: Option<&str>) -> Option<u16> {
+        let cid = cid?;
+        let at = self.channels.iter().position(|own| own == cid)?;
+        u16::try_from(at).ok()
+    }
+
+    /// The number of a channel, given on first sight.
+    fn number(&mut self, cid: &str) -> u16 {
+        self.channel(Some(cid)).unwrap_or_else(|| {
+            self.channels.push(cid.to_owned());
+            u16::try_from(self.channels.len() - 1).unwrap_or(u16::MAX)
+        })
+    }
+}
+
+/// When what a frame tells happened: by the server's clock or ours, whichever is earlier, since a frame may have been
+/// long on its way and the clocks need not agree.
+fn happened(frame: &Received) -> DateTime<Utc> {
+    Event::parse(&frame.text)
+        .ok()
+        .and_then(|event| DateTime::parse_from_rfc3339(event.created_at.as_deref()?).ok())
+        .map_or(frame.at, |created| frame.at.min(created.to_utc()))
+}
+
+/// The event that the service would have sent, had the link stood.
+fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Said {
+    let only_status = change.changed == [Field::Status];
+    let kind = if only_status {
+        USER_UPDATED
+    } else {
+        USER_PRESENCE_CHANGED
+    };
+    let event = Map::from_iter([
+        ("type".to_owned(), Value::from(kind)),
+        ("created_at".to_owned(), Value::from(millis(now))),
+        ("user".to_owned(), Value::Object(user.fields().clone())),
+    ]);
+    Said::Resync {
+        text: Value::Object(event).to_string(),
+        change,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,543 @@
+//! Who is asked for, who is subscribed, and how everybody was last seen: the memory of a watcher, without I/O.
+//!
+//! A subscription belongs to a connection: a new one makes everybody awaited again. What was known before stays, since
+//! that is what a repair compares with. Kept small: a watcher may follow a hundred thousand users.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use crate::domain::event::EventUser;
+use crate::domain::record::Coverage;
+use crate::domain::{Change, Field, Presence, User};
+use crate::events::moment::{self, Moment};
+
+/// Why a user is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// By name.
+    Named,
+    /// As a member of the channel with this number.
+    Member(u16),
+}
+
+/// Where a user stands on the current connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Never asked for.
+    Stranger,
+    /// Asked for once, and no longer.
+    Left,
+    /// Asked for; the answer is still to come.
+    Awaited,
+    /// Asked for, and the service does not know him.
+    Missing,
+    /// Answered for: subscribed, and known.
+    Live,
+}
+
+/// What an event or an answer said about a user that was not known before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// How the presence moved; `None` when there is nothing earlier to compare with.
+    pub(super) change: Option<Change>,
+    /// Whether the event is older than one that came before it.
+    pub(super) out_of_order: bool,
+}
+
+/// How far a user's subscription on the current connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Awaited,
+    Asked,
+    Missing,
+    Live,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    online: Option<bool>,
+    invisible: Option<bool>,
+    status: Option<Box<str>>,
+    last_active: Option<Moment>,
+    /// Whether the four fields above were ever told.
+    known: bool,
+    named: bool,
+    stage: Stage,
+    /// When the last event about the user happened, by the server's clock.
+    last_event: Option<i64>,
+    channels: Box<[u16]>,
+}
+
+impl Entry {
+    const fn wanted(&self) -> bool {
+        self.named || !self.channels.is_empty()
+    }
+
+    fn presence(&self) -> Presence {
+        Presence {
+            online: self.online,
+            invisible: self.invisible,
+            status: self.status.as_deref().map(str::to_owned),
+            last_active: self.last_active.as_ref().map(Moment::text),
+        }
+    }
+
+    /// Takes over what is said, and tells what moved. Silence on `status` means that there is none, for objects of the
+    /// service are complete; silence on the others means nothing.
+    fn update(&mut self, seen: &Seen<'_>) -> Option<Change> {
+        let mut change = Change::default();
+        if seen.online.is_some() && seen.online != self.online {
+            change.changed.push(Field::Online);
+            change.previous.online = self.online;
+            self.online = seen.online;
+        }
+        if seen.invisible.is_some() && seen.invisible != self.invisible {
+            change.changed.push(Field::Invisible);
+            change.previous.invisible = self.invisible;
+            self.invisible = seen.invisible;
+        }
+        if seen.status != self.status.as_deref() {
+            change.changed.push(Field::Status);
+            change.previous.status = self.status.take().map(String::from);
+            self.status = seen.status.map(Box::from);
+        }
+        if let Some(text) = seen.last_active
+            && !self.last_active.as_ref().is_some_and(|own| own.is(text))
+        {
+            change.changed.push(Field::LastActive);
+            change.previous.last_active = self.last_active.as_ref().map(Moment::text);
+            self.last_active = Some(Moment::read(text));
+        }
+        std::mem::replace(&mut self.known, true).then_some(change)
+    }
+}
+
+/// The presence fields of an event or an answer.
+struct Seen<'a> {
+    online: Option<bool>,
+    invisible: Option<bool>,
+    status: Option<&'a str>,
+    last_active: Option<&'a str>,
+}
+
+/// The memory of a watcher.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    users: HashMap<Box<str>, Entry>,
+    left: HashSet<Box<str>>,
+    /// Whether anybody may be at [`Stage::Awaited`].
+    open: bool,
+}
+
+impl Tracker {
+    /// Asks for a user. Whether that is news: he was not asked for, for any reason.
+    pub(super) fn want(&mut self, id: &str, why: Why) -> bool {
+        self.left.remove(id);
+        if !self.users.contains_key(id) {
+            self.users.insert(id.into(), Entry::default());
+            self.open = true;
+        }
+        let entry = self.users.get_mut(id).expect("it was just put there");
+        let news = !entry.wanted();
+        match why {
+            Why::Named => entry.named = true,
+            Why::Member(channel) if !entry.channels.contains(&channel) => {
+                let mut channels = std::mem::take(&mut entry.channels).into_vec();
+                channels.push(channel);
+                entry.channels = channels.into();
+            }
+            Why::Member(_) => {}
+        }
+        news
+    }
+
+    /// Takes note that a user is no longer a member of a channel. Whether nobody asks for him any more.
+    pub(super) fn leave(&mut self, id: &str, channel: u16) -> bool {
+        let Some(entry) = self.users.get_mut(id) else {
+            return false;
+        };
+        let mut channels = std::mem::take(&mut entry.channels).into_vec();
+        channels.retain(|own| *own != channel);
+        entry.channels = channels.into();
+        let gone = !entry.wanted();
+        if gone {
+            self.users.remove(id);
+            self.left.insert(id.into());
+        }
+        gone
+    }
+
+    /// Makes the members of a channel exactly these.
+    pub(super) fn set_members(&mut self, channel: u16, members: &HashSet<&str>) {
+        let gone: Vec<Box<str>> = self
+            .users
+            .iter()
+            .filter(|(id, entry)| entry.channels.contains(&channel) && !members.contains(&***id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.leave(&id, channel);
+        }
+    }
+
+    pub(super) fn standing(&self, id: &str) -> Standing {
+        match self.users.get(id) {
+            Some(entry) => match entry.stage {
+                Stage::Awaited | Stage::Asked => Standing::Awaited,
+                Stage::Missing => Standing::Missing,
+                Stage::Live => Standing::Live,
+            },
+            None if self.left.contains(id) => Standing::Left,
+            None => Standing::Stranger,
+        }
+    }
+
+    /// All subscriptions are void: the connection they belong to is gone, or not to be trusted.
+    pub(super) fn void(&mut self) {
+        for entry in self.users.values_mut() {
+            entry.stage = Stage::Awaited;
+        }
+        self.open = true;
+    }
+
+    /// Those whom the service did not know are to be asked for again.
+    pub(super) fn hope(&mut self) {
+        for entry in self.users.values_mut() {
+            if entry.stage == Stage::Missing {
+                entry.stage = Stage::Awaited;
+            }
+        }
+        self.open = true;
+    }
+
+    /// One user's state is to be confirmed by another answer.
+    pub(super) fn doubt(&mut self, id: &str) {
+        if let Some(entry) = self.users.get_mut(id) {
+            entry.stage = Stage::Awaited;
+            self.open = true;
+        }
+    }
+
+    /// Takes note that an answer was to hold a user and did not.
+    pub(super) fn unanswered(&mut self, id: &str) {
+        if let Some(entry) = self.users.get_mut(id)
+            && entry.stage == Stage::Asked
+        {
+            entry.stage = Stage::Missing;
+        }
+    }
+
+    /// Applies an event that carries the user's current state.
+    pub(super) fn heard(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> News {
+        let Some(entry) = self.users.get_mut(&*user.id) else {
+            return News::default();
+        };
+        let at = created_at.and_then(moment::nanos);
+        let out_of_order = at < entry.last_event && at.is_some();
+        if !out_of_order {
+            entry.last_event = at.or(entry.last_event);
+        }
+        let change = entry.update(&Seen {
+            online: user.online,
+            invisible: user.invisible,
+            status: user.status.as_deref(),
+            last_active: user.last_active.as_deref(),
+        });
+        News {
+            change,
+            out_of_order,
+        }
+    }
+
+    /// Applies an answer that subscribed the user. `None` when nobody asked for him.
+    ///
+    /// Copies in answers may lag behind events in `last_active`, which never moves backwards; an older one is not news.
+    pub(super) fn answered(&mut self, user: &User) -> Option<News> {
+        let entry = self.users.get_mut(user.id())?;
+        entry.stage = Stage::Live;
+        let presence = user.presence();
+        let last_active = presence.last_active.as_deref().filter(|fresh| {
+            entry
+                .last_active
+                .as_ref()
+                .is_none_or(|own| own.order(&Moment::read(fresh)) != Some(Ordering::Greater))
+        });
+        let change = entry.update(&Seen {
+            online: presence.online,
+            invisible: presence.invisible,
+            status: presence.status.as_deref(),
+            last_active,
+        });
+        Some(News {
+            change,
+            out_of_order: false,
+        })
+    }
+
+    /// Takes note that a user was deleted: he stays asked for, without a state.
+    pub(super) fn gone(&mut self, id: &str) {
+        if let Some(entry) = self.users.get_mut(id) {
+            *entry = Entry {
+                named: entry.named,
+                channels: std::mem::take(&mut entry.channels),
+                stage: Stage::Missing,
+                ..Entry::default()
+            };
+        }
+    }
+
+    /// Puts in what was known about a user in an earlier run.
+    pub(super) fn remember(&mut self, id: &str, presence: &Presence) {
+        if let Some(entry) = self.users.get_mut(id) {
+            entry.update(&Seen {
+                online: presence.online,
+                invisible: presence.invisible,
+                status: presence.status.as_deref(),
+                last_active: presence.last_active.as_deref(),
+            });
+        }
+    }
+
+    /// How a user was last seen.
+    pub(super) fn presence(&self, id: &str) -> Option<Presence> {
+        self.users
+            .get(id)
+            .filter(|entry| entry.known)
+            .map(Entry::presence)
+    }
+
+    /// Everybody who was ever seen, and how.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&str, Presence)> {
+        self.users
+            .iter()
+            .filter(|(_, entry)| entry.known)
+            .map(|(id, entry)| (&**id, entry.presence()))
+    }
+
+    /// Whether there may be somebody to ask for.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Those who are to be asked for, sorted. Their answers are awaited from here on.
+    pub(super) fn take_open(&mut self) -> Vec<Box<str>> {
+        if !std::mem::take(&mut self.open) {
+            return Vec::new();
+        }
+        let ids = self.at(|stage| stage == Stage::Awaited);
+        for id in &ids {
+            if let Some(entry) = self.users.get_mut(id) {
+                entry.stage = Stage::Asked;
+            }
+        }
+        ids
+    }
+
+    /// How many the service does not know.
+    pub(super) fn missing_count(&self) -> usize {
+        let missing = |entry: &&Entry| entry.stage == Stage::Missing;
+        self.users.values().filter(missing).count()
+    }
+
+    fn at(&self, stage: impl Fn(Stage) -> bool) -> Vec<Box<str>> {
+        let mut ids: Vec<Box<str>> = self
+            .users
+            .iter()
+            .filter(|(_, entry)| stage(entry.stage))
+            .map(|(id, _)| id.clone())
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn coverage(&self) -> Coverage {
+        let missing = self.at(|stage| stage != Stage::Live);
+        Coverage {
+            requested: self.users.len(),
+            subscribed: self.users.len() - missing.len(),
+            missing: missing.into_iter().map(String::from).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(json: &str) -> User {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn heard(tracker: &mut Tracker, json: &str, at: &str) -> News {
+        tracker.heard(&EventUser::parse(json).unwrap(), Some(at))
+    }
+
+    fn changed(news: News) -> Vec<Field> {
+        news.change.unwrap().changed
+    }
+
+    #[test]
+    fn the_first_sight_is_no_change_and_the_second_is_compared() {
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        assert_eq!(tracker.standing("amy"), Standing::Awaited);
+        let first = tracker.answered(&user(r#"{"id":"amy","online":false,"status":"a"}"#));
+        assert_eq!(first, Some(News::default()));
+        assert_eq!(tracker.standing("amy"), Standing::Live);
+        let news = heard(
+            &mut tracker,
+            r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
+            "2026-01-01T00:00:00Z",
+        );
+        let change = news.change.unwrap();
+        assert_eq!(change.changed, [Field::Online, Field::LastActive]);
+        assert_eq!(change.previous.online, Some(false));
+        assert_eq!(change.previous.last_active, None);
+        assert_eq!(
+            changed(heard(
+                &mut tracker,
+                r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
+                "2026-01-01T00:00:00Z"
+            )),
+            [],
+            "the same again is an event and no change"
+        );
+    }
+
+    #[test]
+    fn agrees_with_the_rule_of_the_domain() {
+        let states = [
+            r#"{"id":"a","online":true,"status":"x","last_active":"2026-01-01T00:00:00Z","invisible":true}"#,
+            r#"{"id":"a","online":false,"last_active":"2026-01-01T00:00:01Z"}"#,
+            r#"{"id":"a","online":false,"status":"y"}"#,
+            r#"{"id":"a","invisible":false,"last_active":"odd"}"#,
+        ];
+        for before in states {
+            for after in states {
+                let mut tracker = Tracker::default();
+                tracker.want("a", Why::Named);
+                heard(&mut tracker, before, "x");
+                let ours = heard(&mut tracker, after, "x").change.unwrap();
+                let theirs = Change::between(&user(before).presence(), &user(after).presence());
+                assert_eq!(ours.changed, theirs.changed, "{before} {after}");
+                assert_eq!(
+                    tracker.presence("a").unwrap(),
+                    user(after).presence().merged(&user(before).presence())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_connection_voids_subscriptions_and_keeps_knowledge() {
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        tracker.want("bob", Why::Named);
+        tracker.answered(&user(r#"{"id":"amy","online":true}"#));
+        assert_eq!(tracker.coverage().missing, ["bob"]);
+        tracker.void();
+        assert_eq!(tracker.take_open(), ["amy".into(), "bob".into()]);
+        assert!(tracker.take_open().is_empty(), "once is enough");
+        let news = tracker.answered(&user(r#"{"id":"amy","online":false}"#));
+        assert_eq!(changed(news.unwrap()), [Field::Online]);
+        tracker.unanswered("amy");
+        tracker.unanswered("bob");
+        assert_eq!(tracker.standing("amy"), Standing::Live);
+        assert_eq!(tracker.standing("bob"), Standing::Missing);
+        tracker.hope();
+        assert_eq!(tracker.take_open(), ["bob".into()]);
+        assert_eq!(
+            tracker.coverage(),
+            Coverage {
+                requested: 2,
+                subscribed: 1,
+                missing: vec!["bob".to_owned()]
+            }
+        );
+    }
+
+    #[test]
+    fn membership_is_counted_by_channel() {
+        let mut tracker = Tracker::default();
+        assert!(tracker.want("amy", Why::Member(0)));
+        assert!(!tracker.want("amy", Why::Member(1)));
+        assert!(!tracker.want("amy", Why::Member(1)), "told twice");
+        assert!(!tracker.leave("amy", 0));
+        assert!(tracker.leave("amy", 1));
+        assert_eq!(tracker.standing("amy"), Standing::Left);
+        assert!(!tracker.leave("amy", 1), "told twice");
+        assert_eq!(tracker.standing("bob"), Standing::Stranger);
+        tracker.want("amy", Why::Named);
+        assert!(!tracker.leave("amy", 1), "a named user stays");
+        tracker.want("cem", Why::Member(1));
+        tracker.set_members(1, &HashSet::from(["dan"]));
+        assert_eq!(tracker.standing("cem"), Standing::Left);
+    }
+
+    #[test]
+    fn an_older_event_is_applied_and_noticed() {
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        heard(
+            &mut tracker,
+            r#"{"id":"amy","online":false}"#,
+            "2026-01-01T00:00:02Z",
+        );
+        let news = heard(
+            &mut tracker,
+            r#"{"id":"amy","online":true}"#,
+            "2026-01-01T00:00:01Z",
+        );
+        assert!(news.out_of_order);
+        assert_eq!(changed(news), [Field::Online]);
+        let again = heard(
+            &mut tracker,
+            r#"{"id":"amy","online":true}"#,
+            "2026-01-01T00:00:02Z",
+        );
+        assert!(!again.out_of_order, "the newest seen still counts");
+    }
+
+    #[test]
+    fn an_answer_does_not_turn_last_active_back() {
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        heard(
+            &mut tracker,
+            r#"{"id":"amy","last_active":"2026-01-01T00:00:05.5Z"}"#,
+            "x",
+        );
+        let news = tracker.answered(&user(
+            r#"{"id":"amy","last_active":"2026-01-01T00:00:05Z"}"#,
+        ));
+        assert_eq!(changed(news.unwrap()), []);
+        let news = tracker.answered(&user(
+            r#"{"id":"amy","last_active":"2026-01-01T00:00:06Z"}"#,
+        ));
+        assert_eq!(changed(news.unwrap()), [Field::LastActive]);
+    }
+
+    #[test]
+    fn a_deleted_user_is_missing_and_starts_afresh() {
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        tracker.answered(&user(r#"{"id":"amy","online":true}"#));
+        tracker.gone("amy");
+        assert_eq!(tracker.coverage().missing, ["amy"]);
+        assert_eq!(tracker.presence("amy"), None);
+        assert_eq!(
+            tracker.answered(&user(r#"{"id":"amy","online":false}"#)),
+            Some(News::default())
+        );
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(
+            size_of::<(Box<str>, Entry)>() <= 104,
+            "{}",
+            size_of::<(Box<str>, Entry)>()
+        );
+    }
+}

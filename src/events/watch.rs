@@ -1,0 +1,670 @@
+//! A stream of presence records that survives losing its link.
+//!
+//! The watcher keeps one socket open as the observer, puts the subscribing questions, and hands every frame and answer to
+//! the reconciler, which decides what is told. When the link is lost it waits, connects again with a fresh token, asks
+//! everything again and tells what it could not see. It does not decide when to stop, which records are of interest, or
+//! how they look.
+//!
+//! A record borrows from the watcher: an event is looked at once and never copied.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::api::retry::in_a_line;
+use crate::api::{ApiError, Auth, Client, GetOrCreate};
+use crate::domain::record::{Body, ConnectionChanged, Record, Source};
+use crate::domain::{Cid, Event, Presence, UserId};
+use crate::events::backoff::Backoff;
+use crate::events::connect::{BUSY, Socket, connect};
+use crate::events::observer::Observer;
+use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
+use crate::events::session::{Frame, SessionEnd};
+use crate::events::shard::Shard;
+use crate::events::subscribe::{Found, Question, Subscriber, USERS_A_CALL};
+
+/// How long after an answer that lacked users they are asked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// Unreadable frames on one connection after which it is given up.
+const NONSENSE: u32 = 8;
+
+/// Whom to watch.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Channels by name, with all their members, also those who join later.
+    pub channels: Vec<Cid>,
+    /// The channels that match this filter at the time of connecting, in the same way.
+    pub matching: Option<Map<String, Value>>,
+    /// Users by name.
+    pub users: Vec<UserId>,
+    /// What to create the first of `channels` with, where it does not exist.
+    pub create: Option<Create>,
+}
+
+/// A channel that may have to be created.
+#[derive(Debug, Clone, Default)]
+pub struct Create {
+    /// Its members.
+    pub members: Vec<UserId>,
+    /// Its custom fields.
+    pub data: Map<String, Value>,
+}
+
+/// What an earlier run knew at its end.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// Up to when it knew everything.
+    pub at: DateTime<Utc>,
+    /// The last known state of each user.
+    pub users: Vec<(String, Presence)>,
+}
+
+/// How to watch.
+pub struct Options {
+    /// Who looks.
+    pub observer: Observer,
+    /// Whether a lost link is made anew. Without it, losing the link is the end.
+    pub reconnect: bool,
+    /// Which part of the users is watched.
+    pub shard: Shard,
+    /// Whether every frame is told as it comes, with no state kept.
+    pub raw: bool,
+    /// What to compare the first answers with.
+    pub resume: Option<Resume>,
+    /// A number between 0 and 1 for each wait before connecting again.
+    pub chance: Box<dyn FnMut() -> f64 + Send>,
+}
+
+impl Options {
+    /// The usual way of watching, as `observer`.
+    pub fn new(observer: Observer) -> Self {
+        Self {
+            observer,
+            reconnect: true,
+            shard: Shard::ALL,
+            raw: false,
+            resume: None,
+            chance: Box::new(rand::random::<f64>),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("observer", &self.observer)
+            .field("reconnect", &self.reconnect)
+            .field("shard", &self.shard)
+            .field("raw", &self.raw)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a watcher cannot go on.
+#[derive(Debug)]
+pub enum WatchError {
+    /// The service refused, or could not be reached at the start.
+    Api(ApiError),
+    /// The link was lost, and connecting again is not wanted.
+    Lost(SessionEnd),
+}
+
+impl fmt::Display for WatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(_) => f.write_str("cannot watch"),
+            Self::Lost(_) => f.write_str("the stream was lost"),
+        }
+    }
+}
+
+impl std::error::Error for WatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Api(error) => Some(error),
+            Self::Lost(end) => Some(end),
+        }
+    }
+}
+
+impl From<ApiError> for WatchError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+/// What one step of a watcher brought.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is what nearly every step brings; a box would be an allocation for each event"
+)]
+pub enum Step<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// Something that a person should know and a record has no type for.
+    Notice(&'a str),
+    /// Nothing to tell; there is more to come.
+    Quiet,
+}
+
+/// A running watch.
+pub struct Watcher {
+    server: Client,
+    target: Target,
+    options: Options,
+    link: Link,
+    backoff: Backoff,
+    reconciler: Reconciler,
+    /// The frame that the record of this step borrows from.
+    frame: Received,
+    /// What this step's record borrows from when it is no frame.
+    said: Option<(DateTime<Utc>, Said)>,
+    /// The frame before the last one, where the last one could not be read.
+    unread: Option<Received>,
+    /// Whether everything was asked and answered once: from then on a refusal is a loss and not an error.
+    begun: bool,
+    look_again: Option<Pin<Box<Sleep>>>,
+}
+
+enum Link {
+    Up(Box<Up>),
+    Waiting(Pin<Box<Sleep>>),
+    Opening(BoxFuture<'static, Result<Socket, ApiError>>),
+    Over(Option<WatchError>),
+}
+
+struct Up {
+    session: Socket,
+    subscriber: Subscriber,
+    since: Instant,
+    nonsense: u32,
+}
+
+/// What happened on a link that is up.
+enum Happened {
+    Frame(Result<Frame, SessionEnd>),
+    Answer(Result<(Question, Found), ApiError>),
+    LookAgain,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("target", &self.target)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    /// Connects. Subscribing, and everything after it, happens in [`Self::step`].
+    ///
+    /// `server` carries the application's secret, or only a user's token.
+    ///
+    /// # Errors
+    ///
+    /// The service cannot be reached or refuses; there is no second attempt here.
+    pub async fn start(
+        server: Client,
+        mut target: Target,
+        options: Options,
+    ) -> Result<Self, WatchError> {
+        let mut reconciler =
+            Reconciler::new(options.observer.user().as_str(), options.shard, options.raw);
+        for user in std::mem::take(&mut target.users) {
+            reconciler.want(user.as_str());
+        }
+        if let Some(resume) = &options.resume {
+            for (id, presence) in &resume.users {
+                reconciler.tracker.remember(id, presence);
+            }
+            reconciler.resume(resume.at, "this program was not running");
+        }
+        let mut watcher = Self {
+            server,
+            target,
+            options,
+            link: Link::Over(None),
+            backoff: Backoff::default(),
+            reconciler,
+            frame: Received::default(),
+            said: None,
+            unread: None,
+            begun: false,
+            look_again: None,
+        };
+        watcher.options.observer.prepare(&watcher.server).await?;
+        watcher.create_channel().await?;
+        let session = watcher.open().await?;
+        watcher.subscribe(session);
+        Ok(watcher)
+    }
+
+    /// The next thing that happens. Safe to drop and call again: nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// The watch is over, after the last record was told.
+    pub async fn step(&mut self) -> Result<Step<'_>, WatchError> {
+        if let Some(before) = self.unread.take() {
+            self.garbled(&before);
+        }
+        if let Some(said) = self.reconciler.next_said() {
+            return Ok(tell(self.said.insert(said)));
+        }
+        if let Some(frame) = self.reconciler.next_waiting() {
+            return Ok(self.judge(frame));
+        }
+        self.proceed();
+        match &mut self.link {
+            Link::Over(error) => {
+                Err(error.take().unwrap_or(WatchError::Lost(SessionEnd::Closed {
+                    code: None,
+                    reason: String::new(),
+                })))
+            }
+            Link::Waiting(sleep) => {
+                sleep.await;
+                self.link = Link::Opening(self.open());
+                Ok(Step::Quiet)
+            }
+            Link::Opening(opening) => {
+                let opened = opening.await;
+                self.opened(opened);
+                Ok(Step::Quiet)
+            }
+            Link::Up(up) => {
+                let happened = up.happens(&mut self.look_again).await;
+                self.take(happened)
+            }
+        }
+    }
+
+    /// How a watched user was last seen.
+    pub fn presence(&self, id: &str) -> Option<Presence> {
+        self.reconciler.tracker.presence(id)
+    }
+
+    /// How every watched user was last seen.
+    pub fn known(&self) -> impl Iterator<Item = (&str, Presence)> {
+        self.reconciler.tracker.known()
+    }
+
+    /// How many of the subscribing calls are done, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        match &self.link {
+            Link::Up(up) => up.subscriber.progress(),
+            Link::Waiting(_) | Link::Opening(_) | Link::Over(_) => (0, 0),
+        }
+    }
+
+    /// Leaves politely.
+    pub async fn close(self) {
+        if let Link::Up(up) = self.link {
+            up.session.close().await;
+        }
+    }
+
+    /// Connects as the observer, whose right to look is renewed first: a server that was restarted may not know him.
+    fn open(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
+        let server = self.server.clone();
+        let observer = self.options.observer.clone();
+        Box::pin(async move {
+            observer.prepare(&server).await?;
+            connect(&server, &observer.identity(), BUSY).await
+        })
+    }
+
+    async fn create_channel(&mut self) -> Result<(), ApiError> {
+        let Some(create) = self.target.create.take() else {
+            return Ok(());
+        };
+        let Some(cid) = self.target.channels.first() else {
+            return Ok(());
+        };
+        let found = match self.server.get_channel(cid).await {
+            Ok(state) => state,
+            Err(ApiError::Refused(refusal)) if refusal.code == 16 => {
+                let mut data = create.data;
+                let members: Vec<&str> = create.members.iter().map(UserId::as_str).collect();
+                data.insert("members".to_owned(), members.into());
+                if self.server.settings().auth.user().is_none() {
+                    let creator = self.options.observer.user().as_str();
+                    data.insert("created_by_id".to_owned(), creator.into());
+                }
+                let request = GetOrCreate {
+                    data,
+                    ..GetOrCreate::default()
+                };
+                self.server.get_or_create_channel(cid, &request).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let members: HashSet<&str> = found.members.iter().filter_map(|m| m.id()).collect();
+        let absent: Vec<&str> = create
+            .members
+            .iter()
+            .map(UserId::as_str)
+            .filter(|id| !members.contains(id))
+            .collect();
+        if !absent.is_empty() || !create.data.is_empty() {
+            self.reconciler.say(
+                Utc::now(),
+                Said::Notice(format!(
+                    "{cid} exists already and stays as it is; `set-channel` changes members and fields"
+                )),
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts all questions to a new connection.
+    fn subscribe(&mut self, session: Socket) {
+        let client = self.server.acting_as(self.options.observer.user());
+        let mut subscriber = Subscriber::new(client, session.connection_id());
+        subscriber.ask_for_channels(&self.target.channels);
+        if let Some(filter) = &self.target.matching {
+            subscriber.ask(Question::Matching(filter.clone(), 0));
+        }
+        self.look_again = None;
+        self.link = Link::Up(Box::new(Up {
+            session,
+            subscriber,
+            since: Instant::now(),
+            nonsense: 0,
+        }));
+    }
+
+    /// Puts what questions there are, and draws the conclusions when there are none.
+    fn proceed(&mut self) {
+        let Link::Up(up) = &mut self.link else {
+            return;
+        };
+        let awaits_members = up.subscriber.awaits_members();
+        self.reconciler.set_awaits_members(awaits_members);
+        if !awaits_members && self.reconciler.tracker.is_open() && up.subscriber.takes_more() {
+            let ids = self.reconciler.tracker.take_open();
+            up.subscriber.ask_for_users(&ids);
+        }
+        if up.subscriber.is_idle() && self.reconciler.is_unsettled() {
+            self.begun = true;
+            self.reconciler.settle(Utc::now());
+            let missing = self.reconciler.tracker.missing_count();
+            self.look_again = (missing > 0).then(|| {
+                // A call a second at most, however many there are to look for.
+                let calls = missing.div_ceil(USERS_A_CALL);
+                Box::pin(sleep(LOOK_AGAIN.max(Duration::from_secs(calls as u64))))
+            });
+        }
+    }
+
+    fn take(&mut self, happened: Happened) -> Result<Step<'_>, WatchError> {
+        match happened {
+            Happened::Frame(Ok(frame)) => {
+                let text = match frame {
+                    Frame::Text(text) => text,
+                    // The service sends none; whatever it is, it takes its place in the order of the others.
+                    Frame::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+                };
+                let at = Utc::now();
+                if let Some(frame) = self.reconciler.receive(Received { at, text }) {
+                    return Ok(self.judge(frame));
+                }
+            }
+            Happened::Frame(Err(end)) => {
+                let reason = in_a_line(&end);
+                let error = match end {
+                    SessionEnd::Refused(refusal) => WatchError::Api(ApiError::Refused(refusal)),
+                    end @ (SessionEnd::Closed { .. }
+                    | SessionEnd::Silent
+                    | SessionEnd::NoHealthCheck(_)
+                    | SessionEnd::Broken(_)) => WatchError::Lost(end),
+                };
+                self.lost(&reason, error);
+            }
+            Happened::Answer(Ok((question, found))) => self.answered(question, found)?,
+            Happened::Answer(Err(error)) if !self.begun => {
+                self.link = Link::Over(None);
+                return Err(WatchError::Api(error));
+            }
+            Happened::Answer(Err(error)) => {
+                let reason = format!("cannot subscribe: {}", in_a_line(&error));
+                self.lost(&reason, WatchError::Api(error));
+            }
+            Happened::LookAgain => {
+                self.look_again = None;
+                self.reconciler.look_again();
+            }
+        }
+        Ok(Step::Quiet)
+    }
+
+    fn answered(&mut self, question: Question, mut found: Found) -> Result<(), WatchError> {
+        // Nothing of what was asked for may be looked at: a mistake at the start, and a notice later on.
+        if let Found::Channels { refused, .. } = &mut found
+            && !self.begun
+            && !refused.is_empty()
+            && refused.len() == self.target.channels.len()
+        {
+            let (_, error) = refused.swap_remove(0);
+            self.link = Link::Over(None);
+            return Err(WatchError::Api(error));
+        }
+        let further = self.reconciler.answered(Utc::now(), question, found);
+        if let Link::Up(up) = &mut self.link {
+            for question in further {
+                up.subscriber.ask(question);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a frame, the only time.
+    fn judge(&mut self, frame: Received) -> Step<'_> {
+        let before = std::mem::replace(&mut self.frame, frame);
+        let Ok(event) = Event::parse(&self.frame.text) else {
+            self.unread = Some(before);
+            return Step::Quiet;
+        };
+        match self.reconciler.judge(&event, &self.frame) {
+            Verdict::Tell(change) => Step::Record(Record {
+                received_at: self.frame.at,
+                source: Source::Ws,
+                body: Body::Event { event, change },
+            }),
+            Verdict::Keep => Step::Quiet,
+        }
+    }
+
+    /// The frame of the last step, which nobody can read, may have been an event, so everything is asked again on the
+    /// same link.
+    fn garbled(&mut self, before: &Received) {
+        let now = Utc::now();
+        let start: String = self.frame.text.chars().take(60).collect();
+        let note = format!("a frame could not be read: `{}`", start.escape_debug());
+        if self.options.raw {
+            self.reconciler.say(now, Said::Notice(note));
+            return;
+        }
+        self.reconciler.garbled(now, before, &note);
+        let Link::Up(up) = &mut self.link else {
+            return;
+        };
+        up.nonsense += 1;
+        if up.nonsense > NONSENSE {
+            let end = SessionEnd::Broken(note.into());
+            self.lost("the server sends nonsense", WatchError::Lost(end));
+            return;
+        }
+        // Answers under way may be older than the frame.
+        up.subscriber.forget();
+        up.subscriber.ask_for_channels(&self.target.channels);
+        if let Some(filter) = &self.target.matching {
+            up.subscriber.ask(Question::Matching(filter.clone(), 0));
+        }
+    }
+
+    /// The link is gone; `error` is what that means if it stays so.
+    fn lost(&mut self, reason: &str, error: WatchError) {
+        if let Link::Up(up) = &self.link {
+            self.backoff.lost_after(up.since.elapsed());
+        }
+        self.look_again = None;
+        self.reconciler.lost(Utc::now(), reason);
+        self.down(reason, error);
+    }
+
+    /// Says that there is no link, and waits for the next attempt or ends.
+    fn down(&mut self, reason: &str, error: WatchError) {
+        let changed = ConnectionChanged {
+            online: false,
+            reason: reason.to_owned(),
+            attempt: self.backoff.attempts(),
+        };
+        self.reconciler.say(Utc::now(), Said::Link(changed));
+        let minted = !matches!(self.server.settings().auth, Auth::Token { .. });
+        self.link = if is_final(&error, minted) {
+            Link::Over(Some(error))
+        } else if self.options.reconnect {
+            let asked = match &error {
+                WatchError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
+                WatchError::Api(_) | WatchError::Lost(_) => None,
+            };
+            let wait = self.backoff.next((self.options.chance)());
+            Link::Waiting(Box::pin(sleep(wait.max(asked.unwrap_or_default()))))
+        } else {
+            Link::Over(Some(WatchError::Lost(match error {
+                WatchError::Lost(end) => end,
+                WatchError::Api(error) => SessionEnd::Broken(Box::new(error)),
+            })))
+        };
+    }
+
+    fn opened(&mut self, opened: Result<Socket, ApiError>) {
+        match opened {
+            Ok(session) => {
+                let changed = ConnectionChanged {
+                    online: true,
+                    reason: "connected again".to_owned(),
+                    attempt: self.backoff.attempts(),
+                };
+                self.reconciler.say(Utc::now(), Said::Link(changed));
+                self.subscribe(session);
+            }
+            Err(error) => {
+                let reason = in_a_line(&error);
+                self.down(&reason, WatchError::Api(error));
+            }
+        }
+    }
+}
+
+impl Up {
+    async fn happens(&mut self, look_again: &mut Option<Pin<Box<Sleep>>>) -> Happened {
+        let Self {
+            session,
+            subscriber,
+            ..
+        } = self;
+        let idle = subscriber.is_idle();
+        tokio::select! {
+            // Answers are few, and while one is awaited frames pile up behind it.
+            biased;
+            answer = subscriber.next(), if !idle => Happened::Answer(answer),
+            frame = session.next() => Happened::Frame(frame),
+            () = due(look_again), if look_again.is_some() => Happened::LookAgain,
+        }
+    }
+}
+
+async fn due(sleep: &mut Option<Pin<Box<Sleep>>>) {
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether trying again is useless. A token that ran out is replaced where the secret is at hand.
+fn is_final(error: &WatchError, minted: bool) -> bool {
+    match error {
+        WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
+            // The service's own trouble: internal, rate, time-out, cool-down, too many connections; and a connection id
+            // that was forgotten.
+            -1 | 9 | 23 | 45 | 46 | 60 | 71 => false,
+            // Asking with a connection that is gone reads as invalid input.
+            4 => false,
+            40 => !minted,
+            _ => refusal.status < 500,
+        },
+        WatchError::Api(ApiError::Insecure { .. }) => true,
+        WatchError::Api(
+            ApiError::RateLimited { .. } | ApiError::Unreadable { .. } | ApiError::Transport { .. },
+        )
+        | WatchError::Lost(_) => false,
+    }
+}
+
+/// The record of something that is no frame.
+fn tell((received_at, said): &(DateTime<Utc>, Said)) -> Step<'_> {
+    let (source, body) = match said {
+        Said::Notice(text) => return Step::Notice(text),
+        Said::Snapshot(user) => (Source::Query, Body::Snapshot(user)),
+        Said::Resync { text, change } => {
+            let event = Event::parse(text).expect("the reconciler makes events that can be read");
+            let change = Some(change.clone());
+            (Source::Resync, Body::Event { event, change })
+        }
+        Said::Gap(gap) => (Source::Local, Body::Gap(gap.clone())),
+        Said::Coverage(coverage) => (Source::Local, Body::Coverage(coverage.clone())),
+        Said::Link(changed) => (Source::Local, Body::ConnectionChanged(changed.clone())),
+        Said::Recovered => (Source::Local, Body::ConnectionRecovered),
+    };
+    Step::Record(Record {
+        received_at: *received_at,
+        source,
+        body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Refusal;
+
+    fn refused(code: i32, status: u16) -> WatchError {
+        WatchError::Api(ApiError::Refused(Refusal {
+            code,
+            status,
+            ..Refusal::default()
+        }))
+    }
+
+    #[test]
+    fn an_expired_token_is_final_only_where_it_cannot_be_replaced() {
+        assert!(!is_final(&refused(40, 401), true));
+        assert!(is_final(&refused(40, 401), false));
+        assert!(is_final(&refused(43, 401), true));
+        assert!(is_final(&refused(2, 401), true));
+        assert!(is_final(&refused(17, 403), true));
+    }
+
+    #[test]
+    fn the_services_own_trouble_passes() {
+        for error in [
+            refused(-1, 500),
+            refused(23, 408),
+            refused(71, 403),
+            refused(5, 503),
+        ] {
+            assert!(!is_final(&error, false), "{error:?}");
+        }
+    }
+}
