@@ -143,7 +143,7 @@ impl Changes {
     pub fn difference(&self, object: &Map<String, Value>) -> Option<String> {
         for (name, wanted) in &self.set {
             match get(object, name) {
-                Some(found) if found == wanted => {}
+                Some(found) if is_same(found, wanted) => {}
                 Some(found) => return Some(format!("`{name}` is {found} and not {wanted}")),
                 None => return Some(format!("`{name}` is missing and not {wanted}")),
             }
@@ -175,6 +175,22 @@ impl Changes {
                 format!("the fields `{other}` and `{name}` contain one another"),
             )),
         }
+    }
+}
+
+/// Whether two values are the same to JSON, where `1` and `1.0` are one number.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
+        }
+        (a, b) => a == b,
     }
 }
 
@@ -255,7 +271,7 @@ mod tests {
     fn differences_are_told() {
         let changes = changes(&["status=x", "a.b=y"], &["n=1"], &["gone"]).unwrap();
         let difference = |object: Value| changes.difference(object.as_object().unwrap());
-        let good = json!({"status": "x", "a": {"b": "y", "c": 1}, "n": 1, "gone": null});
+        let good = json!({"status": "x", "a": {"b": "y", "c": 1}, "n": 1.0, "gone": null});
         assert_eq!(difference(good), None);
         assert_eq!(
             difference(json!({"status": "z"})).unwrap(),

@@ -261,6 +261,8 @@ fn undefined(name: &str, kind: &compile::Undefined) -> String {
         return format!("`{name}` is not there: an expression sees the record and nothing else");
     }
     match kind {
+        compile::Undefined::Filter(0) => format!("there is no filter `{name}`"),
+        compile::Undefined::Filter(1) => format!("there is no filter `{name}` with an argument"),
         compile::Undefined::Filter(arity) => {
             format!("there is no filter `{name}` with {arity} arguments")
         }
@@ -366,7 +368,7 @@ mod tests {
         insta::assert_snapshot!(refused(".user |"), @"`.user |` does not compile: expected term at the end (column 8)");
         insta::assert_snapshot!(refused(".user.id == \"john"), @r#"`.user.id == "john` does not compile: expected closing quote at the end (column 18)"#);
         insta::assert_snapshot!(refused(".a ] b"), @"`.a ] b` does not compile: expected token at column 4, `] b`");
-        insta::assert_snapshot!(refused(".a | frobnicate(1)"), @"`.a | frobnicate(1)` does not compile: there is no filter `frobnicate` with 1 arguments at column 6, `frobnicate`");
+        insta::assert_snapshot!(refused(".a | frobnicate(1)"), @"`.a | frobnicate(1)` does not compile: there is no filter `frobnicate` with an argument at column 6, `frobnicate`");
         insta::assert_snapshot!(refused("$x"), @"`$x` does not compile: there is no variable `$x` at column 1, `$x`");
         insta::assert_snapshot!(refused("é\u{1b}"), @r"`é\u{1b}` does not compile: expected token at column 1, `é\u{1b}`");
     }
