@@ -1,9 +1,13 @@
 //! The one test binary: each file is a module, so that what several need compiles once and nothing is forgotten.
 
 mod api_literal;
+mod channels;
 mod cli;
 mod connect_literal;
+mod json_contract;
+mod output;
 mod profiles;
 mod support;
 mod tokens;
+mod users;
 mod wire_raw;

@@ -3,5 +3,6 @@
 mod command;
 pub(crate) mod literal;
 pub(crate) mod mock;
+pub(crate) mod world;
 
 pub(crate) use command::{Presencectl, Run, private_file};

@@ -1,0 +1,224 @@
+//! Commands about channels, as processes against the mock.
+
+use serde_json::{Value, json};
+
+use crate::support::world::{presencectl, small_world, world};
+
+fn members(record: &Value) -> Vec<&str> {
+    record["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| member["user_id"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn set_channel_creates_with_members_and_fields() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "set-channel my-conversation-123 --member john,zoe --set color=blue --set-json n=1",
+    )
+    .run()
+    .ended_with(0);
+    let [channel] = run.records().try_into().unwrap();
+    assert_eq!(channel["cid"], "messaging:my-conversation-123");
+    assert_eq!(channel["color"], "blue");
+    assert_eq!(channel["member_count"], 2);
+    assert_eq!(channel["created_by"]["id"], "presencectl-observer");
+    assert_eq!(
+        channel["created_by"]["invisible"], true,
+        "the creator is the invisible observer"
+    );
+    let run = presencectl(&mock, "get-channel my-conversation-123 --members").run();
+    assert_eq!(members(&run.records()[0]), ["john", "zoe"]);
+}
+
+#[test]
+fn set_channel_changes_what_is_named() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "set-channel fun --add-member zoe --remove-member john --set-json n=1 --unset color",
+    )
+    .run()
+    .ended_with(0);
+    let channel = &run.records()[0];
+    assert_eq!(channel["n"], 1);
+    assert_eq!(channel.get("color"), None);
+    assert_eq!(channel["created_by"]["id"], "zoe", "the creator stays");
+    let run = presencectl(&mock, "get-channel messaging:fun --members").run();
+    assert_eq!(members(&run.records()[0]), ["jack", "zoe"]);
+
+    let run = presencectl(&mock, "set-channel fun --member jack,john").run();
+    assert_eq!(
+        run.records()[0]["member_count"],
+        3,
+        "--member takes nobody away"
+    );
+}
+
+#[test]
+fn members_are_added_in_batches() {
+    let users: Vec<Value> = (0..250).map(|n| json!({"id": format!("u{n}")})).collect();
+    let mock = world(&users, &[]);
+    let list: String = (0..250).map(|n| format!("u{n}\n")).collect();
+    let run = presencectl(&mock, "set-channel big --member -")
+        .run_with(&list)
+        .ended_with(0);
+    assert_eq!(run.records()[0]["member_count"], 250);
+    let run = presencectl(&mock, "get-channel big --members").run();
+    assert_eq!(members(&run.records()[0]).len(), 250);
+    let run = presencectl(&mock, "set-channel big --remove-member -")
+        .run_with(&list)
+        .ended_with(0);
+    assert_eq!(run.records()[0]["member_count"], 0);
+}
+
+#[test]
+fn contradictions_are_usage_errors() {
+    let mock = small_world();
+    for line in [
+        "set-channel fun --member john --remove-member john",
+        "set-channel fun --member - --remove-member -",
+        "set-channel a:b:c",
+        "set-channel fun --set a=1 --set a=2",
+        "query-channels --all -n 3",
+        "query-channels --filter {",
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(2);
+        assert_eq!(run.stdout, "", "{line}");
+    }
+}
+
+#[test]
+fn an_unknown_member_is_refused_by_name() {
+    let mock = small_world();
+    let run = presencectl(&mock, "set-channel fun --add-member nobody")
+        .run()
+        .ended_with(5);
+    assert!(run.stderr.contains("messaging:fun"), "{run}");
+    assert!(run.stderr.contains("nobody"), "{run}");
+}
+
+#[test]
+fn get_channel_shows_the_people_on_request() {
+    let mock = small_world();
+    let run = presencectl(&mock, "get-channel fun").run().ended_with(0);
+    let [channel] = run.records().try_into().unwrap();
+    assert_eq!(channel["cid"], "messaging:fun");
+    assert!(channel.get("members").is_none());
+
+    let run = presencectl(&mock, "get-channel fun --members --watchers -o json").run();
+    let channel: Value = serde_json::from_str(&run.stdout_of_success()).unwrap();
+    assert_eq!(members(&channel), ["john", "jack"]);
+    assert_eq!(channel["members"][0]["user"]["online"], true);
+    assert_eq!(channel["members"][1]["user"]["status"], Value::Null);
+    assert_eq!(channel["watchers"], json!([]));
+
+    let run = presencectl(&mock, "get-channel nope").run().ended_with(5);
+    assert!(run.stderr.contains("messaging:nope"), "{run}");
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn get_channel_in_tables() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "get-channel fun --members -o table --no-headers --color never",
+    )
+    .run();
+    let text = run.stdout_of_success();
+    let mut tables = text.split("\n\n");
+    assert!(tables.next().unwrap().starts_with("messaging:fun"));
+    let people = tables.next().unwrap();
+    assert!(
+        people.contains("● online") && people.contains("○ offline"),
+        "{text}"
+    );
+}
+
+#[test]
+fn query_channels_filters_and_pages() {
+    let channels: Vec<Value> = (0..70)
+        .map(|n| json!({"type": if n % 2 == 0 { "messaging" } else { "livestream" }, "id": format!("c{n:02}"), "members": ["john"], "created_by_id": "john", "n": n}))
+        .collect();
+    let mock = world(
+        &[json!({"id": "john", "online": true}), json!({"id": "jack"})],
+        &channels,
+    );
+    for (line, count) in [
+        ("query-channels", 30),
+        ("query-channels -n 45", 45),
+        ("query-channels -n 5", 5),
+        ("query-channels --all", 70),
+        ("query-channels --all --type livestream", 35),
+        ("query-channels --all --member john", 70),
+        ("query-channels --member jack", 0),
+        (
+            "query-channels --filter '{\"n\":{\"$gte\":60}}' --type messaging",
+            5,
+        ),
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        assert_eq!(run.records().len(), count, "{line}");
+        assert_eq!(
+            run.stderr.contains("hint: this is one page"),
+            count == 30,
+            "{run}"
+        );
+    }
+    let run = presencectl(&mock, "query-channels --sort -n -n 2 --presence").run();
+    let [first, second] = run.records().try_into().unwrap();
+    assert_eq!([&first["n"], &second["n"]], [69, 68]);
+    assert_eq!(first["members"][0]["user"]["online"], true);
+}
+
+#[test]
+fn dry_run_shows_requests_and_sends_none() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "set-channel other --member john --set color=red --dry-run",
+    )
+    .run()
+    .ended_with(0);
+    let requests = run.records();
+    assert_eq!(requests.len(), 2, "{run}");
+    assert_eq!(requests[0]["path"], "/users");
+    assert_eq!(requests[1]["path"], "/channels/messaging/other/query");
+    assert_eq!(
+        requests[1]["body"]["data"],
+        json!({"color": "red", "members": ["john"], "created_by_id": "presencectl-observer"})
+    );
+    let _ = presencectl(&mock, "get-channel other").run().ended_with(5);
+    let _ = presencectl(&mock, "get-user presencectl-observer")
+        .run()
+        .ended_with(5);
+
+    let run = presencectl(
+        &mock,
+        "set-channel fun --remove-member john --set color=red --dry-run",
+    )
+    .run();
+    let methods: Vec<_> = run
+        .records()
+        .iter()
+        .map(|r| {
+            format!(
+                "{} {}",
+                r["method"].as_str().unwrap(),
+                r["path"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(
+        methods,
+        [
+            "POST /channels/messaging/fun",
+            "PATCH /channels/messaging/fun"
+        ]
+    );
+}

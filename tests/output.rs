@@ -1,0 +1,276 @@
+//! Formats, columns and expressions, as processes: what the unit tests of the output cannot see.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::mock::{API_KEY, Mock, SECRET};
+use crate::support::world::{presencectl, presencectl_of, small_world, world};
+
+const HOSTILE: &str = "\u{1b}[2J\u{1b}[31mred\u{7}\u{202e}evil\u{2066}\nline\ttab\r\u{0}\u{9b}5m";
+
+fn hostile_world() -> (Mock, String) {
+    let status = format!("{HOSTILE}{}", "x".repeat(4000));
+    let mock = world(
+        &[json!({"id": "eve", "name": "\u{1b}]0;owned\u{7}", "status": status, "online": true})],
+        &[],
+    );
+    (mock, status)
+}
+
+#[test]
+fn a_hostile_status_is_exact_for_programs() {
+    let (mock, status) = hostile_world();
+    let run = presencectl(&mock, "get-user eve").run();
+    assert_eq!(run.records()[0]["status"], status);
+    assert_eq!(run.stdout.lines().count(), 1);
+
+    let run = presencectl(&mock, "query-users -o csv --columns id,status").run();
+    let text = run.stdout_of_success();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let row = reader.records().next().unwrap().unwrap();
+    assert_eq!(&row[1], status);
+
+    let run = presencectl(&mock, "query-users -o tsv --columns status --no-headers").run();
+    let text = run.stdout_of_success();
+    let back = text
+        .strip_suffix('\n')
+        .unwrap()
+        .replace("\\n", "\n")
+        .replace("\\t", "\t")
+        .replace("\\r", "\r");
+    assert_eq!(back, status);
+
+    let run = presencectl(&mock, "get-user eve --jq .status").run();
+    let text: String = serde_json::from_str(&run.stdout_of_success()).unwrap();
+    assert_eq!(text, status);
+}
+
+#[test]
+fn a_hostile_status_is_harmless_for_people() {
+    let (mock, _) = hostile_world();
+    for line in [
+        "query-users -o table",
+        "get-user eve -o table --columns id,status,name",
+        "query-users -o table --color always",
+    ] {
+        let text = presencectl(&mock, line).run().stdout_of_success();
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        // Our own colours are set and reset; nothing else may be left of the escapes.
+        let plain = text
+            .split('\u{1b}')
+            .enumerate()
+            .map(|(index, part)| match part.split_once('m') {
+                Some((code, rest))
+                    if index > 0
+                        && code.starts_with('[')
+                        && code[1..].chars().all(|c| c.is_ascii_digit() || c == ';') =>
+                {
+                    rest
+                }
+                _ if index == 0 => part,
+                _ => panic!("an escape that is no colour in {text:?}"),
+            })
+            .collect::<String>();
+        assert!(
+            plain.chars().all(|c| c == '\n' || !c.is_control()),
+            "{plain:?}"
+        );
+        assert!(!plain.contains(['\u{202e}', '\u{2066}']), "{plain:?}");
+        assert!(plain.contains(r"\u{1b}[2J"), "and it can be seen: {plain}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_insist() {
+    let mock = small_world();
+    let coloured = |line: &str| presencectl(&mock, line).run().stdout.contains('\u{1b}');
+    assert!(!coloured("query-users -o table"));
+    assert!(coloured("query-users -o table --color always"));
+    assert!(!coloured("query-users -o json --color always"));
+    let run = presencectl(&mock, "query-users -o table --color always")
+        .env("NO_COLOR", "1")
+        .run();
+    assert!(
+        run.stdout.contains('\u{1b}'),
+        "a flag wins over the environment"
+    );
+}
+
+#[test]
+fn without_a_terminal_records_are_ndjson() {
+    let mock = small_world();
+    for line in [
+        "query-users",
+        "get-user john",
+        "get-channel fun",
+        "query-channels",
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        assert!(run.records().iter().all(Value::is_object), "{line}");
+    }
+}
+
+#[test]
+fn json_is_one_document_also_for_all() {
+    let users: Vec<Value> = (0..250)
+        .map(|n| json!({"id": format!("u{n:03}")}))
+        .collect();
+    let mock = world(&users, &[]);
+    let text = presencectl(&mock, "query-users --all -o json")
+        .run()
+        .stdout_of_success();
+    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(all.len(), 250);
+    let text = presencectl(&mock, "query-channels -o json -q")
+        .run()
+        .stdout_of_success();
+    assert_eq!(text, "[]\n");
+}
+
+#[test]
+fn columns_in_every_format() {
+    let mock = small_world();
+    let show = |format: &str| {
+        let words = [
+            "query-users",
+            "--sort",
+            "id",
+            "--columns",
+            "id,color,online",
+            "-o",
+            format,
+        ];
+        presencectl_of(&mock, words).run().stdout_of_success()
+    };
+    insta::assert_snapshot!(show("table"), @"
+    ID    COLOR  ONLINE
+    jack  -      ○ offline
+    john  green  ● online
+    zoe   -      ○ offline
+    ");
+    insta::assert_snapshot!(show("tsv"), @"
+    id	color	online
+    jack		false
+    john	green	true
+    zoe		false
+    ");
+    insta::assert_snapshot!(show("ndjson"), @r#"
+    {"id":"jack","color":null,"online":false}
+    {"id":"john","color":"green","online":true}
+    {"id":"zoe","color":null,"online":false}
+    "#);
+    assert_eq!(
+        show("csv"),
+        "id,color,online\r\njack,,false\r\njohn,green,true\r\nzoe,,false\r\n"
+    );
+    let json: Value = serde_json::from_str(&show("json")).unwrap();
+    assert_eq!(
+        json[1],
+        json!({"id": "john", "color": "green", "online": true})
+    );
+}
+
+#[test]
+fn columns_are_listed_without_credentials() {
+    for line in [
+        "query-users --columns list",
+        "get-channel fun --columns list -o json",
+        "set-user x --columns list",
+    ] {
+        let run = crate::support::Presencectl::line(line).run().ended_with(0);
+        assert!(run.stdout.lines().count() > 5, "{run}");
+        assert!(run.stderr.starts_with("hint: "), "{run}");
+    }
+}
+
+#[test]
+fn a_slip_in_a_column_is_2_and_names_the_nearest() {
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users --columns id,last_activ")
+        .run()
+        .ended_with(2);
+    insta::assert_snapshot!(run.stderr, @"
+    presencectl: there is no column `last_activ`; the nearest is `last_active`
+    hint: see what there is: --columns list; for a custom field of that name: --columns .last_activ
+    ");
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn expressions_on_every_command() {
+    let mock = small_world();
+    for (line, printed) in [
+        ("get-user john --jq .id", "\"john\"\n"),
+        (
+            "get-user john -o table --jq '.id, .online'",
+            "\"john\"\ntrue\n",
+        ),
+        (
+            "query-users --sort id --jq '[.id, .invisible]' -o json",
+            "[\"jack\",false]\n[\"john\",false]\n[\"zoe\",true]\n",
+        ),
+        ("query-users --count-only --jq .count -o csv", "3\n"),
+        ("query-channels --jq .cid", "\"messaging:fun\"\n"),
+        (
+            "get-channel fun --members --jq '.members | length' -o table",
+            "2\n",
+        ),
+        ("set-user john --status x --jq .status", "\"x\"\n"),
+        ("delete-user john --dry-run --jq .method", "\"DELETE\"\n"),
+    ] {
+        assert_eq!(
+            presencectl(&mock, line).run().stdout_of_success(),
+            printed,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_expression_is_2_and_shows_the_place() {
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users --jq '.id | frob'")
+        .run()
+        .ended_with(2);
+    insta::assert_snapshot!(run.stderr, @"
+    presencectl: in --jq: `.id | frob` does not compile: there is no filter `frob` at column 7, `frob`
+    hint: the language is jq's: presencectl help expressions
+    ");
+    let run = presencectl(&mock, "query-users --jq 'env'")
+        .run()
+        .ended_with(2);
+    assert!(
+        run.stderr.contains("sees the record and nothing else"),
+        "{run}"
+    );
+    let run = presencectl(&mock, "query-users --jq '.id + 1'")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("fails on a record"), "{run}");
+}
+
+#[test]
+fn a_reader_who_leaves_early_ends_us_quietly() {
+    let users: Vec<Value> = (0..1000)
+        .map(|n| json!({"id": format!("u{n:04}"), "filler": "x".repeat(500)}))
+        .collect();
+    let mock = world(&users, &[]);
+    for format in ["ndjson", "json", "table", "csv"] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("presencectl"))
+            .args(["query-users", "--all", "-o", format])
+            .env_clear()
+            .env("STREAM_CHAT_URL", format!("http://{}", mock.address))
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{format}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{format}");
+    }
+}

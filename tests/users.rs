@@ -1,0 +1,447 @@
+//! Commands about users, as processes against the mock.
+
+use serde_json::{Value, json};
+
+use crate::support::literal::{self, json as answer};
+use crate::support::mock::{API_KEY, SECRET};
+use crate::support::world::{presencectl, presencectl_of, small_world, world};
+use crate::support::{Presencectl, Run};
+
+/// The ids of the records on stdout.
+fn ids(run: &Run) -> Vec<String> {
+    run.records()
+        .iter()
+        .map(|user| user["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A world of so many users, `u000` and on; every tenth is online.
+fn crowd(size: usize) -> crate::support::mock::Mock {
+    let users: Vec<Value> = (0..size)
+        .map(|n| json!({"id": format!("u{n:03}"), "online": n % 10 == 0, "n": n}))
+        .collect();
+    world(&users, &[])
+}
+
+#[test]
+fn set_user_changes_what_is_named_and_creates_who_is_missing() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "set-user amy john --status hi --invisible --set a.b=c --set-json n=1 --verify",
+    )
+    .run()
+    .ended_with(0);
+    assert_eq!(
+        ids(&run),
+        ["amy", "john"],
+        "in the order of the command line"
+    );
+    let [amy, john] = run.records().try_into().unwrap();
+    for user in [&amy, &john] {
+        assert_eq!(user["status"], "hi");
+        assert_eq!(user["invisible"], true);
+        assert_eq!(user["a"], json!({"b": "c"}));
+        assert_eq!(user["n"], 1);
+    }
+    assert_eq!(john["color"], "green", "what is not named stays");
+    assert_eq!(john["name"], "John");
+    assert_eq!(amy["last_active"], Value::Null);
+
+    let run = presencectl(
+        &mock,
+        "set-user john --visible --clear-status --unset a.b --verify",
+    )
+    .run()
+    .ended_with(0);
+    let john = &run.records()[0];
+    assert_eq!(john["status"], Value::Null);
+    assert_eq!(john["online"], true);
+    assert_eq!(john["a"], json!({}));
+}
+
+#[test]
+fn set_user_without_changes_creates_and_changes_nobody() {
+    let mock = small_world();
+    let before = presencectl(&mock, "get-user john").run();
+    let run = presencectl(&mock, "set-user john bob").run().ended_with(0);
+    assert_eq!(ids(&run), ["john", "bob"]);
+    assert_eq!(run.records()[0], before.records()[0]);
+}
+
+#[test]
+fn must_exist_changes_nobody_when_one_is_missing() {
+    let mock = small_world();
+    let run = presencectl(&mock, "set-user john nobody --status x --must-exist")
+        .run()
+        .ended_with(5);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("no user nobody"), "{run}");
+    let run = presencectl(&mock, "get-user john nobody")
+        .run()
+        .ended_with(5);
+    assert_eq!(run.records()[0]["status"], "Eating a veggie burger...");
+}
+
+#[test]
+fn a_refused_field_creates_nobody() {
+    let mock = small_world();
+    let run = presencectl(&mock, "set-user carl --set online=true")
+        .run()
+        .ended_with(5);
+    assert!(run.stderr.contains("carl"), "{run}");
+    assert!(run.stderr.contains("reserved field"), "{run}");
+    let _ = presencectl(&mock, "get-user carl").run().ended_with(5);
+}
+
+#[test]
+fn contradictions_are_usage_errors() {
+    let mock = small_world();
+    for line in [
+        "set-user",
+        "set-user john --invisible --visible",
+        "set-user john --status x --clear-status",
+        "set-user john --status x --set status=y",
+        "set-user john --set a=1 --unset a",
+        "set-user john --set-json a={",
+        "set-user john --set a",
+        "set-user 'john doe'",
+        "set-user --in @nowhere.txt",
+        "query-users --online --offline",
+        "query-users --in john --offset 1",
+        "query-users -n 1101",
+        "query-users --active-since yesterday",
+        "query-users --filter [1]",
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(2);
+        assert_eq!(run.stdout, "", "{line}");
+    }
+}
+
+#[test]
+fn a_list_is_sent_in_batches() {
+    let mock = crowd(120);
+    let list: String = (0..250).map(|n| format!("u{n:03}\n")).collect();
+    let run = presencectl(&mock, "set-user first --in - --status x --verify")
+        .run_with(&format!("# the team\n\n{list}u001\n"))
+        .ended_with(0);
+    let users = run.records();
+    assert_eq!(users.len(), 251, "each once");
+    assert_eq!(users[0]["id"], "first");
+    assert!(users.iter().all(|user| user["status"] == "x"));
+    assert_eq!(users[6]["n"], 5, "existing users keep their fields");
+
+    let run = presencectl(&mock, "get-user --in -")
+        .run_with(&list)
+        .ended_with(0);
+    assert_eq!(run.records().len(), 250);
+}
+
+#[test]
+fn a_bad_line_of_a_list_is_named() {
+    let mock = small_world();
+    let run = presencectl(&mock, "set-user --in - --status x")
+        .run_with("john\n\nja ck\n")
+        .ended_with(2);
+    assert!(
+        run.stderr.contains("standard input, line 3: `ja ck`"),
+        "{run}"
+    );
+    let john = presencectl(&mock, "get-user john --jq .status").run();
+    assert_eq!(john.stdout, "\"Eating a veggie burger...\"\n");
+}
+
+#[test]
+fn dry_run_shows_requests_and_sends_none() {
+    let mock = small_world();
+    let run = presencectl(&mock, "set-user dora john --status x --dry-run")
+        .run()
+        .ended_with(0);
+    assert_eq!(
+        run.records(),
+        [
+            json!({"method": "POST", "path": "/users", "body": {"users": {"dora": {"id": "dora", "status": "x"}}}}),
+            json!({"method": "PATCH", "path": "/users", "body": {"users": [{"id": "john", "set": {"status": "x"}}]}}),
+        ]
+    );
+    for line in [
+        "delete-user john --dry-run",
+        "deactivate-user john --dry-run",
+        "reactivate-user john --dry-run",
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        assert_eq!(run.records().len(), 1, "{run}");
+        assert!(!run.stdout.contains(SECRET) && !run.stderr.contains(SECRET));
+    }
+    let run = presencectl(&mock, "get-user john dora").run().ended_with(5);
+    assert_eq!(run.records()[0]["status"], "Eating a veggie burger...");
+}
+
+#[tokio::test]
+async fn verify_fails_loudly_when_the_change_did_not_take() {
+    let john = |status: &str| format!(r#"{{"id":"john","status":"{status}"}}"#);
+    let (url, requests) = literal::serve(vec![
+        answer(
+            "200 OK",
+            "",
+            &format!(r#"{{"users":{{"john":{}}}}}"#, john("new")),
+        ),
+        answer("200 OK", "", &format!(r#"{{"users":[{}]}}"#, john("old"))),
+    ])
+    .await;
+    let run = tokio::task::spawn_blocking(move || {
+        Presencectl::line("set-user john --status new --verify")
+            .env("STREAM_CHAT_URL", url.as_str())
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .run()
+    })
+    .await
+    .unwrap()
+    .ended_with(1);
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.contains(r#"`status` is "old" and not "new""#),
+        "{run}"
+    );
+    assert!(requests.await.unwrap()[0].starts_with("PATCH /users?"));
+}
+
+#[test]
+fn get_user_prints_who_is_there_and_names_who_is_not() {
+    let mock = small_world();
+    let run = presencectl(&mock, "get-user zoe nobody john zoe nowhere")
+        .run()
+        .ended_with(5);
+    assert_eq!(ids(&run), ["zoe", "john"]);
+    assert!(run.stderr.contains("no users nobody, nowhere"), "{run}");
+    assert!(run.stderr.contains("\nhint: "), "{run}");
+
+    let run = presencectl(&mock, "get-user nobody -o json")
+        .run()
+        .ended_with(5);
+    let error: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(error["error"]["kind"], "refused");
+    assert_eq!(error["error"]["exit_code"], 5);
+}
+
+#[test]
+fn one_user_is_an_object_and_several_are_an_array() {
+    let mock = small_world();
+    let json = |line: &str| -> Value {
+        let text = presencectl(&mock, line).run().stdout_of_success();
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(json("get-user john -o json")["id"], "john");
+    assert_eq!(
+        json("get-user john jack -o json").as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(
+        json("get-user --in john -o json").as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(json("set-user john -o json")["id"], "john");
+}
+
+#[test]
+fn a_query_is_one_page_and_says_so() {
+    let mock = crowd(35);
+    let run = presencectl(&mock, "query-users").run().ended_with(0);
+    assert_eq!(run.records().len(), 30);
+    assert!(
+        run.stderr.starts_with("hint: this is one page of 30"),
+        "{run}"
+    );
+    let run = presencectl(&mock, "query-users -q").run();
+    assert_eq!(run.stderr, "");
+    for (line, count) in [
+        ("query-users -n 35", 35),
+        ("query-users -n 7", 7),
+        ("query-users --offset 30", 5),
+        ("query-users -n 10 --offset 30", 5),
+        ("query-users --all", 35),
+    ] {
+        let run = presencectl(&mock, line).run();
+        assert_eq!(run.records().len(), count, "{line}");
+        assert_eq!(run.stderr, "", "{line}");
+    }
+}
+
+#[test]
+fn all_reaches_everybody_in_order() {
+    let mock = crowd(230);
+    let run = presencectl(&mock, "query-users --all").run().ended_with(0);
+    let ids = ids(&run);
+    assert_eq!(ids.len(), 230);
+    assert!(ids.is_sorted());
+    let run = presencectl(&mock, "query-users --all --sort -n --jq .n").run();
+    let sorted = run.stdout_of_success();
+    assert!(sorted.starts_with("229\n228\n"), "{sorted}");
+    assert!(sorted.ends_with("\n1\n0\n"));
+    let run = presencectl(&mock, "query-users -n 150 --sort n --jq .n").run();
+    assert!(run.stdout_of_success().ends_with("\n148\n149\n"));
+}
+
+#[test]
+fn state_is_filtered_over_pages() {
+    let mock = crowd(230);
+    let run = presencectl(&mock, "query-users --online -n 15 --sort n").run();
+    let online = ids(&run);
+    assert_eq!(online.len(), 15);
+    assert_eq!(online[14], "u140");
+    assert_eq!(run.stderr, "");
+    for (line, count) in [
+        ("query-users --online --count-only", 23),
+        ("query-users --offline --count-only", 207),
+        ("query-users --invisible-only --count-only", 0),
+        (
+            "query-users --filter '{\"n\":{\"$lt\":15}}' --online --count-only",
+            2,
+        ),
+        ("query-users --count-only -n 120", 120),
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        assert_eq!(run.records(), [json!({ "count": count })], "{line}");
+    }
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users --invisible-only --presence").run();
+    assert_eq!(ids(&run), ["zoe"]);
+    assert_eq!(run.records()[0]["online"], false);
+}
+
+#[test]
+fn named_users_are_found_however_many() {
+    let mock = crowd(230);
+    let list: String = (0..230).rev().map(|n| format!("u{n:03}\n")).collect();
+    let run = presencectl(&mock, "query-users --in -").run_with(&list);
+    assert_eq!(run.records().len(), 230);
+    assert_eq!(run.stderr, "");
+    let run = presencectl(&mock, "query-users --in - --sort -n -n 3 --jq .n").run_with(&list);
+    assert_eq!(run.stdout, "229\n228\n227\n");
+    let run = presencectl(&mock, "query-users --in u001,u000,nobody --sort -id").run();
+    assert_eq!(ids(&run), ["u001", "u000"]);
+}
+
+#[test]
+fn the_services_own_filters() {
+    let mock = small_world();
+    for (line, found) in [
+        ("query-users --role admin", vec!["zoe"]),
+        ("query-users --name-prefix jo", vec!["john"]),
+        ("query-users --filter '{\"color\":\"green\"}'", vec!["john"]),
+        (
+            "query-users --active-since 1h --sort id",
+            vec!["john", "zoe"],
+        ),
+        (
+            "query-users --active-since 2026-01-05T10:00:00Z --role user --sort id",
+            vec!["jack", "john"],
+        ),
+    ] {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        assert_eq!(ids(&run), found, "{line}");
+    }
+}
+
+#[test]
+fn nobody_found_is_3_in_every_format_and_only_when_asked() {
+    let mock = small_world();
+    for format in ["table", "json", "ndjson", "tsv", "csv"] {
+        let words = |more: &[&'static str]| {
+            let mut words = vec!["query-users", "--role", "ghost", "-o", format];
+            words.extend(more);
+            presencectl_of(&mock, words)
+        };
+        let run = words(&["--fail-empty"]).run().ended_with(3);
+        if format == "json" {
+            assert_eq!(run.stdout, "[]\n");
+        }
+        let _ = words(&[]).run().ended_with(0);
+        let run = words(&["--count-only", "--fail-empty"]).run().ended_with(3);
+        assert!(run.stdout.contains('0'), "{run}");
+    }
+}
+
+#[test]
+fn a_filter_that_the_service_refuses_is_5_and_says_why() {
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users --filter '{\"x\":{\"$bad\":1}}'")
+        .run()
+        .ended_with(5);
+    assert!(run.stderr.contains("$bad"), "{run}");
+}
+
+#[test]
+fn deleting_wants_a_yes() {
+    let mock = small_world();
+    for line in ["delete-user john", "deactivate-user john jack"] {
+        let run = presencectl(&mock, line).run().ended_with(2);
+        assert!(
+            run.stderr.contains("\nhint: say yes in advance: -y\n"),
+            "{run}"
+        );
+        // A pipe is no terminal, whatever it says.
+        let _ = presencectl(&mock, line).run_with("y\n").ended_with(2);
+    }
+    let _ = presencectl(&mock, "get-user john jack").run().ended_with(0);
+}
+
+#[tokio::test]
+async fn each_user_deleted_or_deactivated_is_printed() {
+    for (line, requests, second) in [
+        (
+            "deactivate-user john jack -y",
+            [
+                "POST /users/john/deactivate?",
+                "POST /users/jack/deactivate?",
+            ],
+            r#"{"user":{"id":"jack","deactivated_at":"2026-01-05T10:00:00Z"}}"#,
+        ),
+        (
+            "reactivate-user john jack",
+            [
+                "POST /users/john/reactivate?",
+                "POST /users/jack/reactivate?",
+            ],
+            r#"{"duration":"1ms"}"#,
+        ),
+        (
+            "delete-user john jack --hard -y",
+            ["DELETE /users/john?", "DELETE /users/jack?"],
+            r#"{"user":{"id":"jack"},"task_id":""}"#,
+        ),
+    ] {
+        let first = r#"{"user":{"id":"john","online":false}}"#;
+        let refused = answer(
+            "404 Not Found",
+            "",
+            r#"{"code":16,"message":"there is no jack","StatusCode":404}"#,
+        );
+        for (second, code, printed) in [
+            (answer("200 OK", "", second), 0, vec!["john", "jack"]),
+            (refused, 5, vec!["john"]),
+        ] {
+            let (url, sent) = literal::serve(vec![answer("200 OK", "", first), second]).await;
+            let run = tokio::task::spawn_blocking(move || {
+                Presencectl::line(line)
+                    .env("STREAM_CHAT_URL", url.as_str())
+                    .env("STREAM_API_KEY", API_KEY)
+                    .env("STREAM_API_SECRET", SECRET)
+                    .run()
+            })
+            .await
+            .unwrap()
+            .ended_with(code);
+            assert_eq!(ids(&run), printed, "{line}");
+            assert_eq!(run.stderr.contains("jack"), code != 0, "{run}");
+            let sent = sent.await.unwrap();
+            assert!(sent[0].starts_with(requests[0]), "{}", sent[0]);
+            assert!(sent[1].starts_with(requests[1]), "{}", sent[1]);
+            assert_eq!(
+                sent[0].contains("hard_delete=true"),
+                line.contains("--hard")
+            );
+        }
+    }
+}
