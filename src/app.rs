@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use tokio::sync::OnceCell as AsyncOnceCell;
+use tokio::net::TcpListener;
+use tokio::sync::{OnceCell as AsyncOnceCell, oneshot};
 use url::Url;
 
 use crate::api::retry::RetryObserver;
@@ -22,6 +23,7 @@ use crate::cli::{Colour, Format, GlobalArgs};
 use crate::config::{Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::exit::{Code, Failure};
+use crate::mock;
 use crate::output::{self, Output, expr::Expr};
 
 /// Where the service lives unless told otherwise.
@@ -50,6 +52,8 @@ struct Access {
     base_url: Url,
     api_key: String,
     credentials: Credentials,
+    /// Ends the server of `--mock` when the run ends.
+    _mock: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -243,12 +247,13 @@ impl App {
     }
 
     async fn access(&self) -> anyhow::Result<&Access> {
-        self.access
-            .get_or_try_init(|| std::future::ready(self.resolve_access()))
-            .await
+        self.access.get_or_try_init(|| self.resolve_access()).await
     }
 
-    fn resolve_access(&self) -> anyhow::Result<Access> {
+    async fn resolve_access(&self) -> anyhow::Result<Access> {
+        if let Some(fixture) = &self.global.mock {
+            return self.start_mock(fixture).await;
+        }
         let profile = self.profile()?;
         let base_url = match (&self.global.base_url, profile) {
             (Some(url), _) => url.clone(),
@@ -282,6 +287,7 @@ impl App {
                     user,
                     token: SecretString::new(token),
                 },
+                _mock: None,
             });
         }
         let secret = match profile {
@@ -293,6 +299,7 @@ impl App {
             base_url,
             api_key,
             credentials: Credentials::Secret(secret),
+            _mock: None,
         })
     }
 
@@ -308,6 +315,48 @@ impl App {
             Config::load(self.global.config.as_deref())?.profile(named)?
         };
         Ok(self.profile.get_or_init(|| found).as_ref())
+    }
+
+    async fn start_mock(&self, fixture: &str) -> anyhow::Result<Access> {
+        let mut options = mock::Options::default();
+        if fixture.is_empty() {
+            options.world = mock::demo_world(self.now());
+        } else {
+            let text = std::fs::read_to_string(fixture).map_err(|error| {
+                Failure::new(
+                    Code::MockCannotStart,
+                    format!("cannot read the fixture {fixture}: {error}"),
+                )
+            })?;
+            options.world = mock::fixture(&text).map_err(|error| {
+                Failure::new(
+                    Code::MockCannotStart,
+                    format!("the fixture {fixture} does not load: {error}"),
+                )
+            })?;
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| {
+            Failure::new(
+                Code::MockCannotStart,
+                format!("the mock cannot listen on 127.0.0.1: {error}"),
+            )
+        })?;
+        let address = listener.local_addr()?;
+        let access = Access {
+            base_url: parse_base_url(&format!("http://{address}"))?,
+            api_key: options.api_key.clone(),
+            credentials: Credentials::Secret(options.secret.clone()),
+            _mock: None,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(mock::serve(listener, options, async {
+            // An error means that the app is gone, which is the signal just as well.
+            let _ = stopped.await;
+        }));
+        Ok(Access {
+            _mock: Some(stop),
+            ..access
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! The one test binary: each file is a module, so that what several need compiles once and nothing is forgotten.
 
 mod api_literal;
+mod bad_input;
 mod channels;
 mod cli;
 mod connect_literal;
 mod json_contract;
+mod mock_start;
 mod output;
 mod profiles;
 mod support;

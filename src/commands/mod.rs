@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod fields;
 pub mod help;
 pub mod ids;
+pub mod mock;
 pub mod plan;
 pub mod profile;
 pub mod sort;
@@ -57,6 +58,10 @@ pub enum Command {
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
 
+    /// Run the bundled mock server
+    #[command(subcommand)]
+    Mock(mock::MockCommand),
+
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
 
@@ -82,6 +87,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Code> {
         Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
+        Command::Mock(command) => mock::run(app, command),
         Command::Completions(args) => completions::run(&args),
         Command::Help(args) => help::run(&args),
     }

@@ -8,11 +8,14 @@ use std::process::{Command, Stdio};
 use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
 
+use super::Stream;
+use super::mock::{API_KEY, Mock, SECRET};
+
 /// A command line about to be run.
 #[must_use = "call run() or stream()"]
 pub(crate) struct Presencectl {
     /// Kept for as long as the run may look at it.
-    _home: TempDir,
+    home: TempDir,
     command: Command,
 }
 
@@ -33,10 +36,7 @@ impl Presencectl {
         for argument in arguments {
             command.arg(argument.as_ref());
         }
-        Self {
-            _home: home,
-            command,
-        }
+        Self { home, command }
     }
 
     /// The arguments as one line, split at spaces; single quotes keep words together.
@@ -70,6 +70,20 @@ impl Presencectl {
         let _ = pipe.write_all(stdin.as_bytes());
         drop(pipe);
         Run::of(&child.wait_with_output().expect("the binary ends"))
+    }
+
+    /// Points the command at a mock, with its key and secret.
+    pub(crate) fn at(mut self, mock: &Mock) -> Self {
+        self.command
+            .env("PRESENCECTL_BASE_URL", mock.url())
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET);
+        self
+    }
+
+    /// Starts it, to be read line by line.
+    pub(crate) fn stream(self) -> Stream {
+        Stream::start(self.command, self.home)
     }
 }
 

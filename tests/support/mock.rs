@@ -62,6 +62,11 @@ impl Mock {
         }
     }
 
+    /// The base URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Tells the server to stop, without waiting for it.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {

@@ -3,6 +3,8 @@
 mod command;
 pub(crate) mod literal;
 pub(crate) mod mock;
+mod stream;
 pub(crate) mod world;
 
 pub(crate) use command::{Presencectl, Run, private_file};
+pub(crate) use stream::Stream;

@@ -1,0 +1,92 @@
+//! `mock start` as a process: its one record, its secret, its end.
+
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+
+use crate::support::{Presencectl, Stream};
+
+fn start(line: &str) -> (Stream, serde_json::Value) {
+    let mut server = Presencectl::line(line)
+        .env("PRESENCECTL_MOCK_SECRET", "hush")
+        .stream();
+    let ready = server.record();
+    (server, ready)
+}
+
+#[test]
+fn the_ready_record_is_enough_to_use_it() {
+    let (server, ready) = start("mock start --port 0 --api-key K");
+    assert_eq!(ready["type"], "mock.ready");
+    assert_eq!(ready["api_key"], "K");
+    assert_eq!(ready["pid"], server.pid());
+    assert!(!ready.to_string().contains("hush"), "{ready}");
+    let url = ready["url"].as_str().unwrap();
+    let client = |line: &str, secret: &str| {
+        Presencectl::line(line)
+            .env("PRESENCECTL_BASE_URL", url)
+            .env("STREAM_API_KEY", "K")
+            .env("STREAM_API_SECRET", secret)
+            .run()
+    };
+    let set = client("set-user john --status 'at lunch'", "hush").ended_with(0);
+    assert_eq!(set.records()[0]["status"], "at lunch", "{set}");
+    let wrong = client("query-users", "wrong").ended_with(4);
+    assert!(wrong.stderr.contains("STREAM_API_SECRET"), "{wrong}");
+    server.signal("TERM");
+    let (rest, status) = server.end();
+    assert_eq!(rest, Vec::<String>::new());
+    assert_eq!((status.code(), status.signal()), (Some(143), None));
+}
+
+#[test]
+fn an_interrupt_is_130() {
+    let (server, _) = start("mock start");
+    server.signal("INT");
+    assert_eq!(server.end().1.code(), Some(130));
+}
+
+#[test]
+fn shell_assignments_name_every_sdks_variables_and_the_secret() {
+    let mut server = Presencectl::line("mock start --print env --api-key K'1")
+        .env("PRESENCECTL_MOCK_SECRET", "hush")
+        .stream();
+    let lines: Vec<String> = (0..7).map(|_| server.line()).collect();
+    assert!(
+        lines.contains(&r"export STREAM_API_SECRET='hush'".to_owned()),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("export STREAM_BASE_URL='http://127.0.0.1:"))
+    );
+    server.signal("INT");
+    let _ = server.end();
+}
+
+#[test]
+fn a_taken_port_is_13() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let run = Presencectl::line(&format!("mock start --port {port}"))
+        .run()
+        .ended_with(13);
+    assert!(run.stderr.contains(&format!("127.0.0.1:{port}")), "{run}");
+    assert!(run.stderr.contains("--port 0"), "{run}");
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn a_broken_fixture_is_13_and_says_where() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("world.json");
+    std::fs::write(&file, r#"{"users":[{"id":"a b"}]}"#).unwrap();
+    let run = Presencectl::line(&format!("mock start --fixture {}", file.display()))
+        .run()
+        .ended_with(13);
+    assert!(run.stderr.contains("a b"), "{run}");
+    let run = Presencectl::line(&format!("query-users --mock={}", file.display()))
+        .run()
+        .ended_with(13);
+    assert!(run.stderr.contains("world.json"), "{run}");
+}

@@ -1,0 +1,131 @@
+//! A running process, read line by line under one deadline. The deadline only turns a hang into a failure; nothing is
+//! asserted about durations.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A started process. It is killed when dropped.
+pub(crate) struct Stream {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    errors: Receiver<String>,
+    seen: Vec<String>,
+    deadline: Instant,
+    _home: TempDir,
+}
+
+impl Stream {
+    pub(super) fn start(mut command: Command, home: TempDir) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        Self {
+            stdin: child.stdin.take(),
+            lines: read_lines(child.stdout.take().expect("a pipe")),
+            errors: read_lines(child.stderr.take().expect("a pipe")),
+            child,
+            seen: Vec::new(),
+            deadline: Instant::now() + DEADLINE,
+            _home: home,
+        }
+    }
+
+    /// The next line of stdout.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        match self.next_line() {
+            Some(line) => line,
+            None => panic!("stdout ended\n{}", self.story()),
+        }
+    }
+
+    /// The next record of stdout.
+    #[track_caller]
+    pub(crate) fn record(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.story()))
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success(), "kill -{name} failed");
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The rest of stdout and how it ended.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (Vec<String>, ExitStatus) {
+        drop(self.stdin.take());
+        let mut rest = Vec::new();
+        while let Some(line) = self.next_line() {
+            rest.push(line);
+        }
+        let status = self.child.wait().expect("the process ends");
+        (rest, status)
+    }
+
+    #[track_caller]
+    fn next_line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(self.left()) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line came\n{}", self.story()),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn story(&self) -> String {
+        let errors: Vec<_> = self.errors.try_iter().collect();
+        format!(
+            "stdout so far:\n{}\nstderr:\n{}",
+            self.seen.join("\n"),
+            errors.join("\n")
+        )
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
