@@ -24,6 +24,11 @@ fn a_hostile_status_is_exact_for_programs() {
     let run = presencectl(&mock, "get-user eve").run();
     assert_eq!(run.records()[0]["status"], status);
     assert_eq!(run.stdout.lines().count(), 1);
+    assert!(
+        run.stdout.chars().all(|c| c == '\n' || !c.is_control()),
+        "control characters are JSON escapes: {:?}",
+        run.stdout
+    );
 
     let run = presencectl(&mock, "query-users -o csv --columns id,status").run();
     let text = run.stdout_of_success();

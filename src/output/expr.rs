@@ -11,6 +11,7 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
+use super::record::escape_controls;
 use super::text;
 use crate::exit::{Code, Failure};
 
@@ -120,6 +121,7 @@ impl Expr {
             let value = representable(value?);
             write::write(&mut line, &write::Pp::default(), 0, &value)
                 .expect("writing to memory does not fail");
+            escape_controls(&mut line, 0);
             Ok(line)
         })
     }
@@ -322,7 +324,10 @@ mod tests {
             [r#"{"id":"john","x":null}"#]
         );
         assert_eq!(results("empty", json), [""; 0]);
-        assert_eq!(results(r#""a\nb\u0000""#, json), [r#""a\nb\u0000""#]);
+        assert_eq!(
+            results(r#""a\nb\u0000\u009b""#, json),
+            [r#""a\nb\u0000\u009b""#]
+        );
         assert_eq!(
             results(
                 r#".user | has("id"), (.tags | map(ascii_upcase) | join("-"))"#,

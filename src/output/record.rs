@@ -8,7 +8,7 @@
 //! record's own value stands there, since readers rely on it, and the event's goes into an object `shadowed`.
 
 use chrono::{DateTime, Timelike, Utc};
-use memchr::memchr2;
+use memchr::{memchr2, memchr2_iter};
 use serde::Serialize;
 
 use super::pick;
@@ -36,6 +36,7 @@ pub struct Renderer {
 impl Renderer {
     /// Appends a record's JSON object to `out`, on one line and without a line feed.
     pub fn render(&mut self, record: &Record<'_>, seq: u64, out: &mut Vec<u8>) {
+        let start = out.len();
         let change = match &record.body {
             Body::Event { event, change } => {
                 let shadowed = open_event(event, out);
@@ -76,7 +77,32 @@ impl Renderer {
             changed_and_previous(change, out);
         }
         out.push(b'}');
+        escape_controls(out, start);
     }
+}
+
+/// Writes the control characters that JSON allows to stand in strings as escapes, from `start` on: some terminals act
+/// on them as on those that it does not allow. Outside of strings they do not occur in JSON.
+pub(super) fn escape_controls(out: &mut Vec<u8>, start: usize) {
+    let is_control =
+        |text: &[u8], at: usize| text[at] == 0x7f || matches!(text.get(at + 1), Some(0x80..=0x9f));
+    let text = &out[start..];
+    let Some(first) = memchr2_iter(0x7f, 0xc2, text).find(|&at| is_control(text, at)) else {
+        return;
+    };
+    let rest = out.split_off(start + first);
+    let mut copied = 0;
+    for at in memchr2_iter(0x7f, 0xc2, &rest).filter(|&at| is_control(&rest, at)) {
+        out.extend_from_slice(&rest[copied..at]);
+        let (code, bytes) = match rest[at] {
+            0x7f => (0x7f, 1),
+            // In UTF-8 the second byte of these is their code.
+            _ => (rest[at + 1], 2),
+        };
+        out.extend_from_slice(format!("\\u00{code:02x}").as_bytes());
+        copied = at + bytes;
+    }
+    out.extend_from_slice(&rest[copied..]);
 }
 
 /// What is said of a user whose earlier state is not known.
@@ -423,6 +449,17 @@ mod tests {
         {"type":"presence.coverage","requested":0,"subscribed":0,"missing":[],"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         {"type":"stream.end","reason":"count","events":5,"gaps":0,"reconnects":0,"exit_code":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         "#);
+    }
+
+    #[test]
+    fn every_control_character_is_an_escape() {
+        let text = "a\u{7f}\u{80}\u{9b}2J\u{9f}\u{a0}©é°\u{c2}";
+        let line = event(&format!(r#"{{"type":"x","text":"{text}"}}"#), None);
+        assert!(line.contains(r"a\u007f\u0080\u009b2J\u009f"), "{line}");
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["text"], text);
+        let plain = event(r#"{"type":"x","text":"©é°"}"#, None);
+        assert!(plain.contains("©é°"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::columns::Selection;
-use super::record::user_object;
+use super::record::{escape_controls, user_object};
 use super::sheet::Sheet;
 use super::table::{self, Shown};
 use super::{Format, Lines, Output};
@@ -132,6 +132,7 @@ impl<'a> Rows<'a> {
     }
 
     fn write_row(&mut self) -> anyhow::Result<()> {
+        escape_controls(&mut self.row, 0);
         let settings = self.lines.output.settings();
         let first = self.written == 0;
         let out = &mut self.lines.pending;

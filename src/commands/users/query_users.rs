@@ -27,7 +27,7 @@ const LARGEST_OFFSET: u32 = 1000;
 /// Flags of `query-users`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without -n or --all this asks for one page of 30. --online, --offline and --invisible-only are filtered here, because
+Without --in, -n or --all this asks for one page of 30. --online, --offline and --invisible-only are filtered here, because
 the service cannot; with -n they look on until enough are found. --all comes in the order of ids, unless --sort says
 otherwise; then the users are gathered and sorted here.
 
