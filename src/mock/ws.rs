@@ -36,8 +36,10 @@ where
         Ok((key, outbox)) => {
             let farewell = converse(&mut socket, &hub, key, &outbox).await;
             hub.disconnect(key);
-            if let Some(farewell) = farewell {
-                part(&mut socket, farewell).await;
+            match farewell {
+                Some(farewell) => part(&mut socket, farewell).await,
+                // The answer to the peer's own close leaves while the socket is read on.
+                None => read_on(&mut socket).await,
             }
         }
         Err(reject) => {
@@ -180,4 +182,13 @@ where
     };
     // Nobody is told if the peer does not answer in time; it is gone then.
     let _ = tokio::time::timeout(LINGER, goodbye).await;
+}
+
+/// Reads until the connection ends, and not much longer than it should take.
+async fn read_on<S>(socket: &mut S)
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    let end = async { while let Some(Ok(_)) = socket.next().await {} };
+    let _ = tokio::time::timeout(LINGER, end).await;
 }
