@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod fields;
 pub mod help;
 pub mod ids;
+pub mod man;
 pub mod mock;
 pub mod plan;
 pub mod profile;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
 
+    /// Print a manual page, or write all of them
+    Man(man::ManArgs),
+
     /// Explain a command, or a topic such as exit-codes or records
     Help(help::HelpArgs),
 }
@@ -89,6 +93,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Code> {
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => mock::run(app, command),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Help(args) => help::run(&args),
     }
 }

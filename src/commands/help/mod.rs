@@ -36,22 +36,50 @@ pub fn run(args: &HelpArgs) -> anyhow::Result<Code> {
     }
     let mut root = Cli::command();
     root.build();
-    let mut command = &mut root;
-    for word in &args.words {
-        let Some(found) = command.find_subcommand_mut(word) else {
+    let mut command = command(&root, &args.words)?.clone();
+    write!(stdout, "{}", command.render_long_help())?;
+    Ok(Code::Ok)
+}
+
+/// The command that these words name; `root` must have been built.
+///
+/// # Errors
+///
+/// There is none.
+pub(super) fn command<'a>(
+    root: &'a clap::Command,
+    words: &[String],
+) -> Result<&'a clap::Command, Failure> {
+    words.iter().try_fold(root, |command, word| {
+        command.find_subcommand(word).ok_or_else(|| {
             let topics: Vec<_> = Topic::value_variants().iter().map(|t| t.name()).collect();
-            return Err(Failure::new(
+            let known = command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(clap::Command::get_name)
+                .chain(topics.iter().copied());
+            let hint = match nearest(word, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "presencectl --help lists the commands; topics are {}",
+                    topics.join(", ")
+                ),
+            };
+            Failure::new(
                 Code::Usage,
                 format!("there is no help about `{}`", word.escape_debug()),
             )
-            .hinted(format!(
-                "presencectl --help lists the commands; topics are {}",
-                topics.join(", ")
-            ))
-            .into());
-        };
-        command = found;
-    }
-    write!(stdout, "{}", command.render_long_help())?;
-    Ok(Code::Ok)
+            .hinted(hint)
+        })
+    })
+}
+
+/// The name that a slip of the finger may have meant.
+fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const ALIKE: f64 = 0.7;
+    names
+        .map(|name| (strsim::jaro_winkler(word, name), name))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
 }
