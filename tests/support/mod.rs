@@ -6,5 +6,5 @@ pub(crate) mod mock;
 mod stream;
 pub(crate) mod world;
 
-pub(crate) use command::{Presencectl, Run, private_file};
+pub(crate) use command::{Presencectl, Run, binary, private_file};
 pub(crate) use stream::Stream;

@@ -1,0 +1,1 @@
+complete --keep-order --exclusive --command presencectl --arguments "(PRESENCECTL_COMPLETE=fish presencectl -- (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token))"

@@ -1,0 +1,78 @@
+//! `completions SHELL`: the script that teaches a shell to ask this program what may follow, and the answers.
+//!
+//! A question is a run with `PRESENCECTL_COMPLETE` in the environment. The answers are made when they are asked for,
+//! so that no script goes stale, and profiles and the ids of the last query are among them. A run that is no question
+//! pays for one look at the environment.
+
+pub mod recent;
+mod shells;
+mod values;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use clap_complete::{CompleteEnv, Shell};
+
+use crate::cli::Cli;
+use crate::exit::Code;
+use shells::SHELLS;
+
+/// The variable that makes a run a question; it holds the shell's name.
+const VARIABLE: &str = "PRESENCECTL_COMPLETE";
+/// What the scripts call.
+const PROGRAM: &str = "presencectl";
+
+/// Flags of `completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  presencectl completions bash > ~/.local/share/bash-completion/completions/presencectl
+  presencectl completions zsh > ~/.zfunc/_presencectl
+  presencectl completions fish > ~/.config/fish/completions/presencectl.fish
+  eval \"$(presencectl completions bash)\"
+
+User ids and channels are completed from the last query that was run on a terminal.")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Prints the script.
+///
+/// # Errors
+///
+/// stdout cannot be written.
+pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
+    let name = args.shell.to_string();
+    let shell = SHELLS
+        .completer(&name)
+        .with_context(|| format!("there is no script for {name}"))?;
+    let mut script = Vec::new();
+    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+    let text = String::from_utf8_lossy(&script);
+    writeln!(io::stdout().lock(), "{}", text.trim())?;
+    Ok(Code::Ok)
+}
+
+/// Answers a shell's question, if this run is one.
+pub fn answer(arguments: &[OsString]) -> Option<ExitCode> {
+    env::var_os(VARIABLE)?;
+    let current = arguments.last().cloned().unwrap_or_default();
+    let answered = CompleteEnv::with_factory(|| values::teach(Cli::command(), &current))
+        .var(VARIABLE)
+        .shells(SHELLS)
+        .try_complete(arguments, env::current_dir().ok().as_deref());
+    match answered {
+        Ok(false) => None,
+        Ok(true) => Some(ExitCode::SUCCESS),
+        Err(error) => {
+            // There is nowhere left to say that stderr is gone.
+            let _ = error.print();
+            Some(ExitCode::from(Code::Unexpected.number()))
+        }
+    }
+}

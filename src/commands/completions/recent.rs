@@ -1,0 +1,99 @@
+//! What the last query showed, kept for completion: ids and nothing else, in the user's cache folder.
+//!
+//! Only query commands write it, only for somebody at a terminal, and no more of it than a shell can show. Whether it
+//! can be written is nobody's concern: a query whose ids cannot be remembered is a query all the same.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+
+/// The most ids that are kept.
+const MOST: usize = 1000;
+/// The most bytes that are read back; ids are at most 255 characters long.
+const MOST_BYTES: u64 = 1 << 18;
+
+/// What the ids name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Users.
+    Users,
+    /// Channels, as `type:id`.
+    Channels,
+}
+
+impl Kind {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Channels => "channels",
+        }
+    }
+}
+
+/// Collects what a query shows, and keeps it when the query is over.
+#[derive(Debug)]
+pub struct Recent {
+    kind: Kind,
+    /// `None` where nobody will ever press a key.
+    ids: Option<Vec<String>>,
+}
+
+impl Recent {
+    /// Starts a query.
+    pub fn new(kind: Kind) -> Self {
+        let watched = io::stderr().is_terminal() || io::stdout().is_terminal();
+        Self {
+            kind,
+            ids: watched.then(Vec::new),
+        }
+    }
+
+    /// Notes an id.
+    pub fn see(&mut self, id: &str) {
+        if let Some(ids) = &mut self.ids
+            && ids.len() < MOST
+        {
+            ids.push(id.to_owned());
+        }
+    }
+}
+
+impl Drop for Recent {
+    fn drop(&mut self) {
+        if let Some(ids) = self.ids.take().filter(|ids| !ids.is_empty())
+            && let Some(folder) = folder()
+        {
+            // See above: nobody's concern.
+            let _ = write(self.kind, &ids, &folder);
+        }
+    }
+}
+
+/// The ids that the last query of this kind showed.
+pub fn recall(kind: Kind) -> Vec<String> {
+    let mut text = String::new();
+    if let Some(folder) = folder()
+        && let Ok(file) = File::open(folder.join(kind.file()))
+    {
+        // What cannot be read is not offered.
+        let _ = file.take(MOST_BYTES).read_to_string(&mut text);
+    }
+    text.lines().take(MOST).map(str::to_owned).collect()
+}
+
+fn folder() -> Option<PathBuf> {
+    etcetera::choose_base_strategy()
+        .ok()
+        .map(|base| base.cache_dir().join("presencectl"))
+}
+
+fn write(kind: Kind, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    // Private from the start, and in place in one step: two queries at once leave one's ids or the other's.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(ids.join("\n").as_bytes())?;
+    file.persist(folder.join(kind.file()))?;
+    Ok(())
+}

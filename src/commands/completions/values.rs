@@ -1,0 +1,134 @@
+//! What may stand where: candidates for the values that only this machine knows.
+//!
+//! Flags say what they take by their type and their name on the help page, so no command has to know that it can be
+//! completed.
+
+use std::any::TypeId;
+use std::ffi::{OsStr, OsString};
+
+use clap::{Arg, Command, CommandFactory, ValueEnum};
+use clap_complete::CompletionCandidate;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter, ValueCompleter};
+
+use super::recent::{self, Kind};
+use crate::cli::Cli;
+use crate::commands::help::Topic;
+use crate::config::{self, Config};
+use crate::domain::{Cid, UserId};
+
+/// Attaches candidates to a command and all below it. `current` is the word in question.
+pub(super) fn teach(mut command: Command, current: &OsStr) -> Command {
+    // Built first, so that --help and the global flags of each command are there too.
+    command.build();
+    // Sixty flags in front of five users help nobody: flags are offered to a dash, or where there is nothing else.
+    let asks_for_flags = current.as_encoded_bytes().starts_with(b"-");
+    teach_tree(command, asks_for_flags)
+}
+
+fn teach_tree(command: Command, asks_for_flags: bool) -> Command {
+    let name = command.get_name().to_owned();
+    command
+        .mut_args(|argument| {
+            let argument = teach_argument(argument, &name);
+            let aside = !asks_for_flags && !argument.is_positional();
+            if aside { argument.hide(true) } else { argument }
+        })
+        .mut_subcommands(|sub| teach_tree(sub, asks_for_flags))
+}
+
+fn teach_argument(argument: Arg, command: &str) -> Arg {
+    let takes = argument.get_value_parser().type_id();
+    let shown = argument.get_value_names().and_then(|names| names.first());
+    let is_list = shown.is_some_and(|name| name == "LIST");
+    match (command, argument.get_id().as_str()) {
+        (_, "profile") | ("show" | "use" | "remove", "name") => {
+            argument.add(ArgValueCandidates::new(profiles))
+        }
+        ("help", "words") => argument.add(ArgValueCandidates::new(pages)),
+        ("man", "words") => argument.add(ArgValueCandidates::new(commands)),
+        _ if is_list => argument.add(ArgValueCompleter::new(complete_list)),
+        _ if takes == TypeId::of::<UserId>() => argument.add(ArgValueCandidates::new(users)),
+        _ if takes == TypeId::of::<Cid>() => argument.add(ArgValueCandidates::new(channels)),
+        _ => argument,
+    }
+}
+
+fn profiles() -> Vec<CompletionCandidate> {
+    let named = std::env::var_os("PRESENCECTL_CONFIG").map(Into::into);
+    let Ok(config) = named.or_else(config::default_path).map_or_else(
+        || Ok(Config::default()),
+        |path| Config::load_or_empty(&path),
+    ) else {
+        return Vec::new();
+    };
+    config
+        .profiles
+        .keys()
+        .map(|name| {
+            let default = config.default_profile.as_ref() == Some(name);
+            CompletionCandidate::new(name).help(default.then(|| "the default".into()))
+        })
+        .collect()
+}
+
+fn users() -> Vec<CompletionCandidate> {
+    known::<UserId>(Kind::Users)
+}
+
+fn channels() -> Vec<CompletionCandidate> {
+    known::<Cid>(Kind::Channels)
+}
+
+/// The remembered ids, as far as they are ids: what a shell puts on a command line is looked at twice.
+fn known<T: std::str::FromStr>(kind: Kind) -> Vec<CompletionCandidate> {
+    recent::recall(kind)
+        .iter()
+        .filter(|id| id.parse::<T>().is_ok())
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+/// Completes the last id of `a,b,c`, or the file of `@file`.
+fn complete_list(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(text) = current.to_str() else {
+        return Vec::new();
+    };
+    if let Some(path) = text.strip_prefix('@') {
+        return PathCompleter::file()
+            .complete(&OsString::from(path))
+            .into_iter()
+            .map(|candidate| candidate.add_prefix("@"))
+            .collect();
+    }
+    let (before, last) = match text.rfind(',') {
+        Some(comma) => text.split_at(comma + 1),
+        None => ("", text),
+    };
+    let taken: Vec<&str> = before.split(',').collect();
+    users()
+        .into_iter()
+        .filter(|candidate| {
+            let id = candidate.get_value().to_string_lossy();
+            id.starts_with(last) && !taken.contains(&&*id)
+        })
+        .map(|candidate| candidate.add_prefix(before))
+        .collect()
+}
+
+fn pages() -> Vec<CompletionCandidate> {
+    let topics = Topic::value_variants().iter().filter_map(|topic| {
+        let value = topic.to_possible_value()?;
+        Some(CompletionCandidate::new(value.get_name()).help(value.get_help().cloned()))
+    });
+    topics.chain(commands()).collect()
+}
+
+fn commands() -> Vec<CompletionCandidate> {
+    Cli::command()
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| {
+            CompletionCandidate::new(command.get_name()).help(command.get_about().cloned())
+        })
+        .collect()
+}

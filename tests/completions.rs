@@ -1,0 +1,150 @@
+//! Completion: the committed scripts are the program's own, and the program answers a shell's questions. Whether real
+//! shells load and use the scripts is tested beside this, in `shells`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Presencectl, private_file};
+
+/// The shells with the files that packages install.
+const FILES: [(&str, &str); 5] = [
+    ("bash", "presencectl.bash"),
+    ("zsh", "_presencectl"),
+    ("fish", "presencectl.fish"),
+    ("powershell", "_presencectl.ps1"),
+    ("elvish", "presencectl.elv"),
+];
+
+/// What is offered for the last of these words, the first of them left out.
+fn offered(home: &Path, words: &[&str]) -> Vec<String> {
+    let mut line = vec!["--", "presencectl"];
+    line.extend(words);
+    let out = Presencectl::new(line)
+        .env("HOME", home.to_str().unwrap())
+        .env("XDG_CONFIG_HOME", home.join("config").to_str().unwrap())
+        .env("XDG_CACHE_HOME", home.join("cache").to_str().unwrap())
+        .env("PRESENCECTL_COMPLETE", "fish")
+        .run()
+        .stdout_of_success();
+    out.lines()
+        .map(|line| line.split('\t').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    private_file(
+        &home.path().join("config/presencectl/config.toml"),
+        "default_profile = 'prod'\n[profiles.prod]\napi_key = 'k'\n[profiles.staging]\napi_key = 'k'\n",
+    );
+    private_file(
+        &home.path().join("cache/presencectl/users"),
+        "john\njack\nno id\x1b[2J\njane@x",
+    );
+    private_file(
+        &home.path().join("cache/presencectl/channels"),
+        "messaging:fun\nlivestream:a",
+    );
+    home
+}
+
+#[test]
+fn the_committed_scripts_are_current() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions");
+    let update = std::env::var_os("UPDATE_COMPLETIONS").is_some();
+    for (shell, file) in FILES {
+        let script = Presencectl::line(&format!("completions {shell}"))
+            .run()
+            .stdout_of_success();
+        let path = folder.join(file);
+        if update {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, &script).unwrap();
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == script,
+            "completions/{file} is stale; write it anew: UPDATE_COMPLETIONS=1 cargo test completions::"
+        );
+    }
+}
+
+#[test]
+fn flags_are_offered_to_a_dash_and_where_there_is_nothing_else() {
+    let home = home();
+    let commands = offered(home.path(), &[""]);
+    assert!(commands.contains(&"profile".to_owned()), "{commands:?}");
+    assert!(
+        commands.iter().all(|word| !word.starts_with('-')),
+        "{commands:?}"
+    );
+    assert_eq!(
+        offered(home.path(), &["profile", "add", "--sec"]),
+        [
+            "--secret-file",
+            "--secret-command",
+            "--secret-env",
+            "--secret-stdin"
+        ]
+    );
+    let leaf = offered(home.path(), &["profile", "list", ""]);
+    assert!(leaf.contains(&"--output".to_owned()), "{leaf:?}");
+}
+
+#[test]
+fn profiles_are_offered_wherever_one_is_named() {
+    let home = home();
+    for words in [
+        &["-p", ""][..],
+        &["--profile", ""],
+        &["token", "create", "x", "-p", ""],
+        &["profile", "show", ""],
+        &["profile", "use", ""],
+        &["profile", "remove", ""],
+    ] {
+        assert_eq!(
+            offered(home.path(), words),
+            ["prod", "staging"],
+            "{words:?}"
+        );
+    }
+    assert_eq!(
+        offered(home.path(), &["--profile=st"]),
+        ["--profile=staging"]
+    );
+}
+
+#[test]
+fn users_of_the_last_query_are_offered_if_they_are_users() {
+    let home = home();
+    assert_eq!(
+        offered(home.path(), &["token", "create", ""]),
+        ["john", "jack", "jane@x"]
+    );
+    assert_eq!(offered(home.path(), &["--as", "jac"]), ["jack"]);
+}
+
+#[test]
+fn values_of_a_closed_set_are_offered() {
+    let home = home();
+    assert_eq!(
+        offered(home.path(), &["help", "ex"]),
+        ["exit-codes", "expressions"]
+    );
+    assert_eq!(
+        offered(home.path(), &["profile", "list", "--output=t"]),
+        ["--output=table", "--output=tsv"]
+    );
+}
+
+#[test]
+fn a_question_that_cannot_be_answered_is_no_run() {
+    let home = home();
+    let run = Presencectl::line("-- presencectl token create john")
+        .env("HOME", home.path().to_str().unwrap())
+        .env("PRESENCECTL_COMPLETE", "tcsh")
+        .run()
+        .ended_with(1);
+    assert_eq!(run.stdout, "", "{run}");
+    assert!(run.stderr.contains("tcsh"), "{run}");
+}
