@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::world::{presencectl, small_world};
 use crate::support::{Presencectl, private_file};
 
 /// The shells with the files that packages install.
@@ -51,7 +52,7 @@ fn home() -> tempfile::TempDir {
 #[test]
 fn the_committed_scripts_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions");
-    let update = std::env::var_os("UPDATE_COMPLETIONS").is_some();
+    let update = std::env::var("UPDATE_COMPLETIONS").is_ok_and(|value| value == "1");
     for (shell, file) in FILES {
         let script = Presencectl::line(&format!("completions {shell}"))
             .run()
@@ -122,6 +123,52 @@ fn users_of_the_last_query_are_offered_if_they_are_users() {
         ["john", "jack", "jane@x"]
     );
     assert_eq!(offered(home.path(), &["--as", "jac"]), ["jack"]);
+    assert_eq!(
+        offered(home.path(), &["query-users", "--in", "john,j"]),
+        ["john,jack", "john,jane@x"],
+        "in a list, and nobody twice"
+    );
+    assert_eq!(
+        offered(home.path(), &["get-channel", "l"]),
+        ["livestream:a"]
+    );
+    private_file(&home.path().join("ids.txt"), "john\n");
+    let listed = format!("@{}/id", home.path().display());
+    assert_eq!(
+        offered(home.path(), &["set-user", "--in", &listed]),
+        [format!("@{}/ids.txt", home.path().display())]
+    );
+}
+
+#[test]
+fn a_query_at_a_terminal_is_remembered_and_no_other() {
+    let mock = small_world();
+    let home = tempfile::tempdir().unwrap();
+    let at = |line: &str| {
+        presencectl(&mock, line)
+            .env("HOME", home.path().to_str().unwrap())
+            .env(
+                "XDG_CACHE_HOME",
+                home.path().join("cache").to_str().unwrap(),
+            )
+    };
+    let _ = at("query-users").run().ended_with(0);
+    assert!(!home.path().join("cache").exists(), "in a script");
+    for line in ["query-users --sort id", "query-channels", "get-user john"] {
+        let run = at(line).run_on_terminal().ended_with(0);
+        assert!(
+            run.stdout.contains("john") || run.stdout.contains("fun"),
+            "{run}"
+        );
+    }
+    assert_eq!(
+        offered(home.path(), &["get-user", ""]),
+        ["jack", "john", "zoe"]
+    );
+    assert_eq!(
+        offered(home.path(), &["get-channel", ""]),
+        ["messaging:fun"]
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ zstyle ':completion:all:*' insert true; bindkey '\e*' all; print 'rea''dy'
 "#;
 
 /// What a shell is expected to make of a line. Every shell gets the same lines.
-const LINES: [(&str, &str, &str); 11] = [
+const LINES: [(&str, &str, &str); 16] = [
     ("presencectl prof", TAB, "presencectl profile "),
     (
         "presencectl profile rem",
@@ -70,6 +70,31 @@ const LINES: [(&str, &str, &str); 11] = [
         "presencectl --as john token create ja",
         ALL,
         "presencectl --as john token create jack jane@x ",
+    ),
+    (
+        "presencectl get-channel messaging:f",
+        TAB,
+        "presencectl get-channel messaging:fun ",
+    ),
+    (
+        "presencectl get-channel messaging:w",
+        TAB,
+        "presencectl get-channel messaging:work ",
+    ),
+    (
+        "presencectl get-channel l",
+        TAB,
+        "presencectl get-channel livestream:a ",
+    ),
+    (
+        "presencectl query-users --in john,jac",
+        TAB,
+        "presencectl query-users --in john,jack ",
+    ),
+    (
+        "presencectl set-user john --inv",
+        TAB,
+        "presencectl set-user john --invisible ",
     ),
     (
         "presencectl completions po",

@@ -56,6 +56,24 @@ impl Presencectl {
         Run::of(&output)
     }
 
+    /// Runs to the end on a terminal, which puts stdout and stderr together.
+    pub(crate) fn run_on_terminal(self) -> Run {
+        let line: Vec<String> = std::iter::once(self.command.get_program())
+            .chain(self.command.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+            .collect();
+        let mut command = Command::new("script");
+        command.env_clear().stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let output = command
+            .args(["-qfec", &line.join(" "), "/dev/null"])
+            .output()
+            .expect("script, of util-linux, runs");
+        Run::of(&output)
+    }
+
     /// Runs to the end with this on stdin.
     pub(crate) fn run_with(mut self, stdin: &str) -> Run {
         let mut child = self

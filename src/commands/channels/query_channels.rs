@@ -7,6 +7,7 @@ use super::with_people;
 use crate::api::QueryChannels;
 use crate::api::page::{CHANNELS_A_PAGE, ChannelPages};
 use crate::app::App;
+use crate::commands::completions::recent::{self, Recent};
 use crate::commands::sort::SortKeys;
 use crate::domain::{ChannelType, UserId};
 use crate::exit::Code;
@@ -86,9 +87,11 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         (false, Some(count)) => u64::from(count),
         (false, None) => u64::from(CHANNELS_A_PAGE),
     };
+    let mut recent = Recent::new(recent::Kind::Channels);
     let mut pages = ChannelPages::new(client, query);
     'pages: while let Some(page) = pages.next_page().await.context("cannot query channels")? {
         for state in page {
+            recent.see(state.channel.get("cid").and_then(Value::as_str));
             let members = args.presence.then_some(state.members);
             rows.push(&with_people(
                 state.channel,

@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// Collects what a query shows, and keeps it when the query is over.
+/// Collects what a query shows, and keeps it when the query is over. A query that shows nothing leaves what there is.
 #[derive(Debug)]
 pub struct Recent {
     kind: Kind,
@@ -51,9 +51,10 @@ impl Recent {
     }
 
     /// Notes an id.
-    pub fn see(&mut self, id: &str) {
+    pub fn see<'a>(&mut self, id: impl Into<Option<&'a str>>) {
         if let Some(ids) = &mut self.ids
             && ids.len() < MOST
+            && let Some(id) = id.into()
         {
             ids.push(id.to_owned());
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::api::page::UserPages;
 use crate::api::{Client, QueryUsers};
 use crate::app::App;
+use crate::commands::completions::recent::{self, Recent};
 use crate::commands::ids::{self, BATCH};
 use crate::commands::sort::SortKeys;
 use crate::domain::time::parse_time;
@@ -171,6 +172,7 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &Source, seen: usize, found:
 /// Where users that are found go.
 struct Sink<'a> {
     rows: Rows<'a>,
+    recent: Recent,
     count_only: bool,
     found: u64,
 }
@@ -186,6 +188,7 @@ impl<'a> Sink<'a> {
         };
         Ok(Self {
             rows,
+            recent: Recent::new(recent::Kind::Users),
             count_only: args.count_only,
             found: 0,
         })
@@ -196,6 +199,7 @@ impl<'a> Sink<'a> {
         if self.count_only {
             return Ok(());
         }
+        self.recent.see(user.id());
         self.rows.push_user(user)
     }
 
