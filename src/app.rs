@@ -219,12 +219,35 @@ impl App {
         .into())
     }
 
+    /// A client for the strings of a mock server, which need no credentials.
+    ///
+    /// # Errors
+    ///
+    /// No address was given: the vendor's is never meant here.
+    pub fn mock_client(&self) -> anyhow::Result<Client> {
+        let url = match &self.global.base_url {
+            Some(url) => url.clone(),
+            None => first_env(&["STREAM_CHAT_URL"]).ok_or_else(|| {
+                Failure::new(Code::Usage, "there is no mock server to talk to")
+                    .hinted("name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it")
+            })?,
+        };
+        let auth = Auth::Server {
+            secret: SecretString::new(""),
+        };
+        self.build_client(parse_base_url(&url)?, "", auth)
+    }
+
     async fn client_with(&self, auth: Auth) -> anyhow::Result<Client> {
         let access = self.access().await?;
+        self.build_client(access.base_url.clone(), &access.api_key, auth)
+    }
+
+    fn build_client(&self, base_url: Url, api_key: &str, auth: Auth) -> anyhow::Result<Client> {
         let output = Arc::clone(&self.output);
         let client = Client::new(Settings {
-            base_url: access.base_url.clone(),
-            api_key: access.api_key.clone(),
+            base_url,
+            api_key: api_key.to_owned(),
             auth,
             timeout: self.global.timeout.unwrap_or(DEFAULT_TIMEOUT),
             connect_timeout: self

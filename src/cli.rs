@@ -208,7 +208,7 @@ pub fn main() -> ExitCode {
     let json = matches!(cli.global.output, Format::Json | Format::Ndjson);
     let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command));
     match outcome {
-        Ok(code) => ExitCode::from(code.number()),
+        Ok(ended) => ExitCode::from(ended.number()),
         Err(error) => report(&Report::of(&error), json),
     }
 }

@@ -133,6 +133,25 @@ impl Code {
     }
 }
 
+/// How a run ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With a code of ours.
+    With(Code),
+    /// As a command that was run ended, with its code.
+    Like(u8),
+}
+
+impl Ended {
+    /// The number that the process ends with.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::With(code) => code.number(),
+            Self::Like(number) => number,
+        }
+    }
+}
+
 /// An error that knows its exit code and what the user can type about it.
 ///
 /// Commands raise it where no typed error of a lower layer says enough.

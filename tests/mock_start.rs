@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 
+use crate::support::mock::Mock;
 use crate::support::{Presencectl, Stream};
 
 fn start(line: &str) -> (Stream, serde_json::Value) {
@@ -89,4 +90,44 @@ fn a_broken_fixture_is_13_and_says_where() {
         .run()
         .ended_with(13);
     assert!(run.stderr.contains("world.json"), "{run}");
+}
+
+#[test]
+fn exec_gives_a_command_a_server_and_ends_as_it_does() {
+    let script = "presencectl() { \"$0\" \"$@\"; }; presencectl set-user john >/dev/null && presencectl query-users --jq .id; exit 7";
+    let binary = crate::support::binary();
+    let run = Presencectl::new([
+        "mock",
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        script,
+        binary.to_str().unwrap(),
+    ])
+    .run()
+    .ended_with(7);
+    assert_eq!(run.stdout, "\"john\"\n", "{run}");
+    let run = Presencectl::line("mock exec -- no-such-program")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("no-such-program"), "{run}");
+}
+
+#[test]
+fn a_running_mock_is_driven_from_the_command_line() {
+    let mock = Mock::start();
+    let at = |line: &str| Presencectl::line(line).at(&mock).run();
+    let _ = at("set-user john").ended_with(0);
+    let _ = at("mock user john connect").ended_with(0);
+    assert_eq!(at("query-users").records()[0]["online"], true);
+    assert_eq!(at("mock status").records()[0]["connections"], 1);
+    let frozen = at("mock clock freeze 2026-01-31T08:00:00Z").ended_with(0);
+    assert_eq!(frozen.records()[0]["now"], "2026-01-31T08:00:00Z");
+    let moved = at("mock clock advance 1h30m").ended_with(0);
+    assert_eq!(moved.records()[0]["now"], "2026-01-31T09:30:00Z");
+    let _ = at("mock reset").ended_with(0);
+    assert_eq!(at("mock status").records()[0]["users"], 0);
+    let nobody = Presencectl::line("mock status").run().ended_with(2);
+    assert!(nobody.stderr.contains("--base-url"), "{nobody}");
 }

@@ -19,7 +19,7 @@ use clap::Subcommand;
 use tokio::runtime;
 
 use crate::app::App;
-use crate::exit::Code;
+use crate::exit::{Code, Ended};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -78,8 +78,8 @@ pub enum Command {
 /// # Errors
 ///
 /// Whatever the command could not do; [`exit`](crate::exit) knows the code.
-pub fn run(app: &App, command: Command) -> anyhow::Result<Code> {
-    match command {
+pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
+    let code = match command {
         Command::SetUser(args) => block_on(users::set_user::run(app, &args)),
         Command::GetUser(args) => block_on(users::get_user::run(app, &args)),
         Command::QueryUsers(args) => block_on(users::query_users::run(app, &args)),
@@ -91,11 +91,12 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Code> {
         Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
-        Command::Mock(command) => mock::run(app, command),
+        Command::Mock(command) => return mock::run(app, command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Help(args) => help::run(&args),
-    }
+    }?;
+    Ok(Ended::With(code))
 }
 
 /// Runs one command's future on this thread: one connection needs no pool of threads, and starting one costs more

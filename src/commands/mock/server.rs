@@ -1,0 +1,135 @@
+//! What `mock start` and `mock exec` share: the flags of a server, its socket, its secret, its variables.
+
+use std::io;
+use std::path::PathBuf;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::app::App;
+use crate::config::read_secret_file;
+use crate::domain::SecretString;
+use crate::exit::{Code, Failure};
+use crate::mock::{self, Options};
+
+/// Connections that may wait to be accepted: a thousand clients that start at once must not be turned away.
+const BACKLOG: u32 = 4096;
+
+/// Flags of a server.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Listen on this loopback port; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+
+    /// Accept this API key
+    #[arg(long, value_name = "KEY", default_value = "mock-key")]
+    pub api_key: String,
+
+    /// Read the API secret from this file; else from PRESENCECTL_MOCK_SECRET; else one is generated
+    #[arg(long, value_name = "FILE")]
+    pub api_secret_file: Option<PathBuf>,
+
+    /// Start with the users and channels of this JSON file
+    #[arg(long, value_name = "FILE", conflicts_with = "demo")]
+    pub fixture: Option<PathBuf>,
+
+    /// Start with a small demonstration world whose users come and go
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// A server about to be run.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) options: Options,
+    /// Where the secret is from, in words that do not contain it.
+    pub(super) secret_from: String,
+    port: u16,
+}
+
+impl Server {
+    /// Decides on options and world.
+    ///
+    /// # Errors
+    ///
+    /// The fixture or the secret cannot be had (exit code 13).
+    pub(super) fn prepare(app: &App, args: &ServerArgs) -> anyhow::Result<Self> {
+        let mut options = Options {
+            api_key: args.api_key.clone(),
+            ..Options::default()
+        };
+        let secret_from = choose_secret(args, &mut options)?;
+        if args.demo {
+            options.world = mock::demo_world(app.now());
+        } else if let Some(path) = &args.fixture {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                cannot_start(format!("cannot read {}: {error}", path.display()))
+            })?;
+            options.world = mock::fixture(&text).map_err(|error| {
+                cannot_start(format!(
+                    "the fixture {} does not load: {error}",
+                    path.display()
+                ))
+            })?;
+        }
+        Ok(Self {
+            options,
+            secret_from,
+            port: args.port,
+        })
+    }
+
+    /// Takes the port.
+    ///
+    /// # Errors
+    ///
+    /// It is taken (exit code 13).
+    pub(super) fn listen(&self) -> Result<TcpListener, Failure> {
+        listen(self.port).map_err(|error| {
+            cannot_start(format!("cannot listen on 127.0.0.1:{}: {error}", self.port))
+                .hinted("--port 0 takes a free port")
+        })
+    }
+
+    /// The variables by which every SDK, and this program, finds the server.
+    pub(super) fn variables(&self, url: &str) -> [(&'static str, String); 7] {
+        let secret = self.options.secret.reveal();
+        let key = &self.options.api_key;
+        [
+            ("STREAM_API_KEY", key.clone()),
+            ("STREAM_API_SECRET", secret.to_owned()),
+            ("STREAM_KEY", key.clone()),
+            ("STREAM_SECRET", secret.to_owned()),
+            ("STREAM_CHAT_URL", url.to_owned()),
+            ("STREAM_BASE_URL", url.to_owned()),
+            ("PRESENCECTL_BASE_URL", url.to_owned()),
+        ]
+    }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // A restart on the same port must not wait for the kernel to forget the old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(([127, 0, 0, 1], port).into())?;
+    socket.listen(BACKLOG)
+}
+
+fn choose_secret(args: &ServerArgs, options: &mut Options) -> anyhow::Result<String> {
+    if let Some(path) = &args.api_secret_file {
+        options.secret =
+            read_secret_file(path).map_err(|error| cannot_start(format!("{error:#}")))?;
+        return Ok(format!("the file {}", path.display()));
+    }
+    match std::env::var("PRESENCECTL_MOCK_SECRET") {
+        Ok(secret) if !secret.is_empty() => {
+            options.secret = SecretString::new(secret);
+            Ok("the variable PRESENCECTL_MOCK_SECRET".to_owned())
+        }
+        Ok(_) | Err(_) => Ok("generated; --print env shows it".to_owned()),
+    }
+}
+
+fn cannot_start(message: String) -> Failure {
+    Failure::new(Code::MockCannotStart, message)
+}
