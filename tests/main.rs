@@ -6,6 +6,7 @@ mod channels;
 mod cli;
 mod completions;
 mod connect_literal;
+mod crowd;
 mod json_contract;
 mod mock_start;
 mod output;
