@@ -13,6 +13,7 @@ mod output;
 mod profiles;
 mod raw_wire;
 mod shells;
+mod sdk_suites;
 mod support;
 mod tokens;
 mod users;

@@ -1,0 +1,167 @@
+// The server-side client: users in batches, their ends and returns, settings, limits, and what only a server may do.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { logOf, onlineHistory, presence, told } from './support/log.mjs';
+import { startMock } from './support/mock.mjs';
+import { connectRefused, refused } from './support/refusal.mjs';
+import { Stage } from './support/stage.mjs';
+
+/** Waits for a task by asking until it has an end. */
+async function finished(stage, taskId) {
+  assert.match(taskId, /^[0-9a-f-]{36}$/);
+  for (;;) {
+    const task = await stage.server.getTask(taskId);
+    if (task.status === 'completed') return task;
+    assert.notEqual(task.status, 'failed');
+  }
+}
+
+test('users are made in a batch and answered by id', async (t) => {
+  const stage = new Stage(t);
+  const answer = await stage.server.upsertUsers([
+    { id: stage.id('ann'), name: 'Ann' },
+    { id: stage.id('bob'), role: 'admin', status: 'busy' },
+  ]);
+  assert.deepEqual(Object.keys(answer.users).sort(), stage.ids('ann', 'bob'));
+  const ann = answer.users[stage.id('ann')];
+  assert.deepEqual([ann.name, ann.role, ann.online, ann.banned], ['Ann', 'user', false, false]);
+  assert.equal(answer.users[stage.id('bob')].role, 'admin');
+  assert.equal(answer.users[stage.id('bob')].status, 'busy');
+  assert.equal(typeof answer.duration, 'string');
+  assert.equal(typeof answer.membership_deletion_task_id, 'string');
+});
+
+test('an upsert replaces what it does not mention, but not who the user is', async (t) => {
+  const stage = new Stage(t);
+  const first = await stage.server.upsertUser({ id: stage.id('ann'), name: 'Ann', colour: 'green' });
+  const second = await stage.server.upsertUser({ id: stage.id('ann'), mood: 'fine' });
+  const before = first.users[stage.id('ann')];
+  const after = second.users[stage.id('ann')];
+  assert.equal(after.created_at, before.created_at);
+  assert.equal(after.mood, 'fine');
+  assert.ok(!('colour' in after));
+});
+
+test('an upsert of a connected user leaves the connection alone', async (t) => {
+  const stage = new Stage(t);
+  const john = await stage.connect('john');
+  await stage.server.upsertUser({ id: stage.id('john'), name: 'Johnny' });
+  await told(john, 'user.updated', stage.id('john'));
+  assert.equal((await stage.truth('john')).online, true);
+  assert.equal((await stage.truth('john')).last_active, john.user.last_active);
+});
+
+test('a partial update changes what it names', async (t) => {
+  const stage = new Stage(t);
+  await stage.users({ id: stage.id('ann'), name: 'Ann', colour: 'green', deep: { a: 1, b: 2 } });
+  const { users } = await stage.server.partialUpdateUsers([
+    { id: stage.id('ann'), set: { mood: 'fine', 'deep.c': 3 }, unset: ['colour', 'deep.a'] },
+  ]);
+  const ann = users[stage.id('ann')];
+  assert.deepEqual([ann.name, ann.mood, ann.deep], ['Ann', 'fine', { b: 2, c: 3 }]);
+  assert.ok(!('colour' in ann));
+});
+
+test('one bad entry fails the whole batch', async (t) => {
+  const stage = new Stage(t);
+  await refused(
+    stage.server.upsertUsers([
+      { id: stage.id('ann'), name: 'Ann' },
+      { id: 'not:allowed' },
+    ]),
+    { code: 4, status: 400 },
+  );
+  assert.equal(await stage.truth('ann'), undefined);
+});
+
+test('a partial update of an unknown user is refused', async (t) => {
+  const stage = new Stage(t);
+  await refused(stage.server.partialUpdateUser({ id: stage.id('nobody'), set: { a: 1 } }), {
+    code: [4, 16],
+    status: [400, 404],
+  });
+});
+
+test('a reserved field is refused, and named', async (t) => {
+  const stage = new Stage(t);
+  const id = stage.id('ann');
+  const body = await refused(stage.server.upsertUser({ id, online: true }), { code: 4, status: 400 });
+  const detail = `users[${id}].online is a reserved field`;
+  assert.ok(body.message.includes(detail), body.message);
+  assert.ok(JSON.stringify(body.exception_fields).includes('is a reserved field'), JSON.stringify(body));
+});
+
+test('a batch of more than a hundred is refused', async (t) => {
+  const stage = new Stage(t);
+  const users = Array.from({ length: 101 }, (_, number) => ({ id: stage.id(`user${number}`) }));
+  await refused(stage.server.upsertUsers(users), { code: 4, status: 400 });
+  await stage.server.upsertUsers(users.slice(0, 100));
+  const changes = users.map(({ id }) => ({ id, set: { a: 1 } }));
+  await refused(stage.server.partialUpdateUsers(changes), { code: 4, status: 400 });
+});
+
+test('a user with more than five kilobytes of data is refused', async (t) => {
+  const stage = new Stage(t);
+  await refused(stage.server.upsertUser({ id: stage.id('ann'), story: 'x'.repeat(6000) }), { code: 4, status: 400 });
+  assert.equal(await stage.truth('ann'), undefined);
+});
+
+test('a user id of more than 255 characters, or a strange one, is refused', async (t) => {
+  const stage = new Stage(t);
+  for (const id of ['x'.repeat(256), 'a b', 'a/b', 'a:b', 'ünlaut']) {
+    await refused(stage.server.upsertUser({ id }), { code: 4, status: 400 });
+  }
+});
+
+test('an unknown user cannot be deleted', async (t) => {
+  const stage = new Stage(t);
+  await refused(stage.server.deleteUser(stage.id('nobody')), { code: 16, status: 404 });
+});
+
+test('a client reads the application settings it needs', async (t) => {
+  const stage = new Stage(t);
+  const amy = await stage.connect('amy');
+  const { app } = await amy.getAppSettings();
+  assert.equal(typeof app.name, 'string');
+  assert.ok(Array.isArray(app.file_upload_config.allowed_file_extensions));
+  assert.ok(Array.isArray(app.image_upload_config.blocked_mime_types));
+  assert.ok(!('disable_auth_checks' in app));
+});
+
+test('every answer says how much is left', async (t) => {
+  const stage = new Stage(t);
+  const headers = [];
+  const logger = (level, message, { response, error }) => {
+    const answer = response ?? error?.response;
+    if (answer) headers.push(answer.headers);
+  };
+  const admin = stage.admin({ logger });
+  await admin.queryUsers({});
+  await admin.queryChannels({});
+  await refused(admin.get(`${admin.baseURL}/no/such/route`), { code: 16, status: 404 });
+  assert.equal(headers.length, 3);
+  for (const answer of headers) {
+    for (const name of ['x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset']) {
+      assert.match(answer[name], /^\d+$/, name);
+    }
+  }
+});
+
+test('the server reads every channel, and members by name', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('ann');
+  const channel = await stage.channel('room', ['ann']);
+  const [found] = await stage.server.queryChannels({ cid: channel.cid });
+  assert.equal(found.state.members[stage.id('ann')].user_id, stage.id('ann'));
+  const { members } = await channel.queryMembers({});
+  assert.deepEqual(members.map(({ user_id }) => user_id), [stage.id('ann')]);
+});
+
+test('a refused connection leaves no user behind', async (t) => {
+  const stage = new Stage(t);
+  await connectRefused(stage.client().connectUser({ id: stage.id('ann') }, stage.token('ann', 1_000_000_000)), {
+    code: 40,
+  });
+  assert.equal(await stage.truth('ann'), undefined);
+});

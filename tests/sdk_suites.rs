@@ -1,0 +1,299 @@
+//! The vendor's own clients against the real binary: `tests/sdk/js` by Node, `tests/sdk/python` by Python, each in
+//! processes of their own, against one `presencectl mock start`.
+//!
+//! What a suite needs is installed on the first run, from its lock file: Node modules beside the suite, where every
+//! tool looks for them, a Python environment under the target folder. A machine without Node, Python or a package
+//! registry skips the suite with a line that nobody captures; in CI (`CI=true`) that is a failure.
+
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// How many cases each suite has at least: a suite that silently lost some fails.
+const JS_CASES: usize = 142;
+const STREAM_CHAT_CASES: usize = 33;
+
+const API_KEY: &str = "sdk-suites";
+const SECRET: &str = "a secret that only the suites of the SDKs and their mock know";
+
+#[test]
+fn the_javascript_client() {
+    let folder = suite("js");
+    run_or_skip("the JavaScript client's suite", || {
+        install_node_modules(&folder)?;
+        let mock = MockProcess::start();
+        let mut node = Command::new("node");
+        node.current_dir(&folder).args([
+            "--test",
+            "--test-concurrency=4",
+            "--test-timeout=120000",
+            "--test-reporter=tap",
+        ]);
+        let output = mock.run(&mut node);
+        let count = |what: &str| {
+            output
+                .lines()
+                .rev()
+                .find_map(|line| {
+                    line.strip_prefix("# ")?
+                        .strip_prefix(what)?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or_else(|| panic!("no count of {what}in\n{output}"))
+        };
+        Ok(Outcome {
+            passed: count("pass "),
+            other: count("tests ") - count("pass "),
+            expected: JS_CASES,
+            output: output.clone(),
+        })
+    });
+}
+
+#[test]
+fn the_python_client() {
+    python_suite("test_stream_chat.py", STREAM_CHAT_CASES);
+}
+
+fn python_suite(file: &str, expected: usize) {
+    let folder = suite("python");
+    run_or_skip(&format!("the Python suite {file}"), || {
+        let python = python_environment(&folder)?;
+        let mock = MockProcess::start();
+        let mut pytest = Command::new(python);
+        pytest
+            .current_dir(&folder)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args([
+                "-m",
+                "pytest",
+                "-p",
+                "no:cacheprovider",
+                "-q",
+                "-rA",
+                "--tb=short",
+            ])
+            .arg(file);
+        let output = mock.run(&mut pytest);
+        let lines = |word: &str| output.lines().filter(|line| line.starts_with(word)).count();
+        Ok(Outcome {
+            passed: lines("PASSED "),
+            other: lines("FAILED ") + lines("ERROR ") + lines("SKIPPED "),
+            expected,
+            output: output.clone(),
+        })
+    });
+}
+
+fn suite(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/sdk")
+        .join(name)
+}
+
+/// What a suite did.
+struct Outcome {
+    passed: usize,
+    other: usize,
+    expected: usize,
+    output: String,
+}
+
+/// Says something past the test harness's capture.
+fn say(line: &str) {
+    // Without a stderr there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Why a suite cannot run on this machine.
+struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn run_or_skip(what: &str, run: impl FnOnce() -> Result<Outcome, Missing>) {
+    match run() {
+        Ok(outcome) => {
+            assert!(
+                outcome.other == 0 && outcome.passed >= outcome.expected,
+                "{what}: {} cases passed, {} did not, {} were expected to pass\n{}",
+                outcome.passed,
+                outcome.other,
+                outcome.expected,
+                outcome.output
+            );
+            say(&format!("{what}: {} cases passed", outcome.passed));
+        }
+        Err(missing) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
+            panic!("{what} must run in CI: {missing}")
+        }
+        Err(missing) => say(&format!("SKIPPED {what}: {missing}")),
+    }
+}
+
+/// Runs a preparation to its end.
+fn prepare(command: &mut Command) -> Result<String, Missing> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| Missing(format!("{:?} does not start: {e}", command.get_program())))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Missing(format!(
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
+}
+
+fn install_node_modules(folder: &Path) -> Result<(), Missing> {
+    prepare(Command::new("node").arg("--version"))?;
+    if node_modules_match(folder) {
+        return Ok(());
+    }
+    prepare(Command::new("npm").current_dir(folder).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]))?;
+    Ok(())
+}
+
+/// Whether every package of the lock file is there, in its version.
+fn node_modules_match(folder: &Path) -> bool {
+    let read = |path: &Path| -> Option<Value> {
+        serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+    };
+    let lock =
+        read(&folder.join("package-lock.json")).expect("the lock file is part of the project");
+    let packages = lock["packages"]
+        .as_object()
+        .expect("a lock file of version 3");
+    packages
+        .iter()
+        .filter(|(path, _)| !path.is_empty())
+        .all(|(path, locked)| {
+            read(&folder.join(path).join("package.json"))
+                .is_some_and(|installed| installed["version"] == locked["version"])
+        })
+}
+
+/// The interpreter of an environment that holds exactly what `requirements.txt` names.
+fn python_environment(folder: &Path) -> Result<PathBuf, Missing> {
+    // Two suites share it, and tests run side by side.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-python");
+    let python = environment.join("bin/python");
+    let stamp = environment.join("requirements.txt");
+    let wanted = fs::read_to_string(folder.join("requirements.txt")).expect("part of the project");
+    let current = fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted);
+    if current && prepare(Command::new(&python).arg("--version")).is_ok() {
+        return Ok(python);
+    }
+    prepare(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment),
+    )?;
+    prepare(
+        Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(folder.join("requirements.txt")),
+    )?;
+    fs::write(&stamp, wanted).expect("the environment is ours");
+    Ok(python)
+}
+
+/// `presencectl mock start` as users start it.
+struct MockProcess {
+    child: Child,
+    url: String,
+}
+
+impl MockProcess {
+    fn start() -> Self {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("presencectl"))
+            .args(["mock", "start", "--port", "0", "--api-key", API_KEY])
+            .env("PRESENCECTL_MOCK_SECRET", SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the mock says that it is ready");
+        let ready: Value = serde_json::from_str(&line).expect("one record");
+        assert_eq!(ready["type"], "mock.ready", "{line}");
+        assert_eq!(ready["api_key"], API_KEY);
+        assert_eq!(ready["pid"], child.id());
+        let url = ready["url"].as_str().expect("an address").to_owned();
+        Self { child, url }
+    }
+
+    /// Runs a suite against this server, and gives all that it printed.
+    fn run(&self, suite: &mut Command) -> String {
+        // Settings of the developer's shell that would send the clients elsewhere.
+        for variable in [
+            "STREAM_LOCAL_TEST_RUN",
+            "STREAM_LOCAL_TEST_HOST",
+            "STREAM_CHAT_URL",
+            "STREAM_CHAT_TIMEOUT",
+            "STREAM_BASE_URL",
+            "STREAM_TIMEOUT",
+            "STREAM_REQUEST_TIMEOUT",
+            "STREAM_API_KEY",
+            "STREAM_API_SECRET",
+            "NODE_OPTIONS",
+            "NODE_TEST_CONTEXT",
+            "PYTEST_ADDOPTS",
+        ] {
+            suite.env_remove(variable);
+        }
+        let output = suite
+            .env("PRESENCECTL_MOCK_URL", &self.url)
+            .env("PRESENCECTL_MOCK_API_KEY", API_KEY)
+            .env("PRESENCECTL_MOCK_SECRET", SECRET)
+            .env(
+                "PRESENCECTL_BIN",
+                assert_cmd::cargo::cargo_bin!("presencectl"),
+            )
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the suite starts");
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    }
+}
+
+impl Drop for MockProcess {
+    fn drop(&mut self) {
+        // A server that a case brought down is a failure already; there is nothing more to say here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
