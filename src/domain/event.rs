@@ -5,12 +5,10 @@
 //! knows: nothing is dropped for being new, and numbers, unknown fields and key order survive byte for byte.
 
 use std::borrow::Cow;
-
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use std::fmt;
 
 use super::presence::Presence;
+use super::scan::{Json, Malformed, Text};
 use super::user::User;
 
 /// `user.presence.changed`: a user came online or went offline, as the viewer may see it.
@@ -90,87 +88,86 @@ pub struct Missing {
     pub invisible: bool,
 }
 
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    cid: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    connection_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    created_at: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    user: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-    #[serde(default)]
-    seq: Present,
-    #[serde(default)]
-    received_at: Present,
-    #[serde(default)]
-    source: Present,
-    #[serde(default)]
-    changed: Present,
-    #[serde(default)]
-    previous: Present,
-    #[serde(default)]
-    shadowed: Present,
+/// Why a text is no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAnEvent {
+    /// It is not JSON.
+    Malformed(Malformed),
+    /// It is not an object.
+    NotAnObject,
+    /// It has no `type`, or one that is no text.
+    NoType,
 }
 
-/// Whether a field is there, whatever its value.
-#[derive(Default)]
-struct Present(bool);
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+impl fmt::Display for NotAnEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::NotAnObject => f.write_str("it is not a JSON object"),
+            Self::NoType => f.write_str("it has no `type`"),
+        }
     }
 }
 
-#[derive(Deserialize)]
-struct UserHead<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    online: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    invisible: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    last_active: Option<&'a RawValue>,
-}
+impl std::error::Error for NotAnEvent {}
 
-/// A field that is there, `null` included, which an `Option` alone would take for absent.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+impl From<Malformed> for NotAnEvent {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 impl<'a> Event<'a> {
-    /// Looks into the text of a frame.
+    /// Looks into the text of a frame, once and from front to back. Of a field that comes twice the last one counts, as
+    /// it does for those who read the text after us.
     ///
     /// # Errors
     ///
     /// The text is not a JSON object, or has no string `type`.
-    pub fn parse(raw: &'a str) -> Result<Self, serde_json::Error> {
-        let head: Head<'a> = serde_json::from_str(raw)?;
+    pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
+        let json = Json::new(raw);
+        let start = json.blanks(0);
+        if json.peek(start) != Some(b'{') {
+            return Err(NotAnEvent::NotAnObject);
+        }
+        let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
+        let (mut user, mut error, mut clashes) = (None, None, false);
+        let end = json.object(start, |name, at| {
+            let field = match name {
+                b"type" => &mut kind,
+                b"cid" => &mut cid,
+                b"connection_id" => &mut connection_id,
+                b"created_at" => &mut created_at,
+                b"user" => {
+                    let end;
+                    (end, user) = EventUser::scan(json, at)?;
+                    return Ok(end);
+                }
+                b"error" => {
+                    let end = json.value(at)?;
+                    error = Some(json.slice(at, end)).filter(|error| *error != "null");
+                    return Ok(end);
+                }
+                b"seq" | b"received_at" | b"source" | b"changed" | b"previous" | b"shadowed" => {
+                    clashes = true;
+                    return json.value(at);
+                }
+                _ => return json.value(at),
+            };
+            let end;
+            (end, *field) = json.text(at)?;
+            Ok(end)
+        })?;
+        json.end(end)?;
         Ok(Self {
             raw,
-            kind: head.kind,
-            cid: head.cid,
-            connection_id: head.connection_id,
-            created_at: head.created_at,
-            user: head.user.and_then(|user| EventUser::parse(user.get())),
-            error: head.error.map(RawValue::get),
-            clashes: head.seq.0
-                || head.received_at.0
-                || head.source.0
-                || head.changed.0
-                || head.previous.0
-                || head.shadowed.0,
+            kind: kind.and_then(Text::read).ok_or(NotAnEvent::NoType)?,
+            cid: cid.and_then(Text::read),
+            connection_id: connection_id.and_then(Text::read),
+            created_at: created_at.and_then(Text::read),
+            user,
+            error,
+            clashes,
         })
     }
 
@@ -183,23 +180,65 @@ impl<'a> Event<'a> {
 impl<'a> EventUser<'a> {
     /// Looks into the text of a user object; `None` when it is not an object with an `id`.
     pub fn parse(raw: &'a str) -> Option<Self> {
-        let head: UserHead<'a> = serde_json::from_str(raw).ok()?;
-        Some(Self {
-            raw,
-            id: head.id,
-            online: head.online.and_then(|v| serde_json::from_str(v.get()).ok()),
-            invisible: head
-                .invisible
-                .and_then(|v| serde_json::from_str(v.get()).ok()),
-            status: head.status.and_then(borrowed_text),
-            last_active: head.last_active.and_then(borrowed_text),
-            missing: Missing {
-                online: head.online.is_none(),
-                status: head.status.is_none(),
-                last_active: head.last_active.is_none(),
-                invisible: head.invisible.is_none(),
-            },
-        })
+        let json = Json::new(raw);
+        let (end, user) = Self::scan(json, json.blanks(0)).ok()?;
+        json.end(end).ok()?;
+        user
+    }
+
+    /// Passes a value that should be a user object.
+    #[inline(never)]
+    fn scan(json: Json<'a>, start: usize) -> Result<(usize, Option<Self>), Malformed> {
+        if json.peek(start) != Some(b'{') {
+            return Ok((json.value(start)?, None));
+        }
+        let (mut id, mut status, mut last_active) = (None, None, None);
+        let (mut online, mut invisible) = (None, None);
+        let mut missing = Missing {
+            online: true,
+            status: true,
+            last_active: true,
+            invisible: true,
+        };
+        let end = json.object(start, |name, at| {
+            let field = match name {
+                b"id" => &mut id,
+                b"status" => {
+                    missing.status = false;
+                    &mut status
+                }
+                b"last_active" => {
+                    missing.last_active = false;
+                    &mut last_active
+                }
+                b"online" => {
+                    let end = json.value(at)?;
+                    missing.online = false;
+                    online = flag(json.slice(at, end));
+                    return Ok(end);
+                }
+                b"invisible" => {
+                    let end = json.value(at)?;
+                    missing.invisible = false;
+                    invisible = flag(json.slice(at, end));
+                    return Ok(end);
+                }
+                _ => return json.value(at),
+            };
+            let end;
+            (end, *field) = json.text(at)?;
+            Ok(end)
+        })?;
+        let user = id.and_then(Text::read).map(|id| Self {
+            raw: json.slice(start, end),
+            id,
+            online,
+            invisible,
+            status: status.and_then(Text::read),
+            last_active: last_active.and_then(Text::read),
+            missing,
+        });
+        Ok((end, user))
     }
 
     /// The presence fields, owned.
@@ -222,19 +261,20 @@ impl<'a> EventUser<'a> {
     }
 }
 
-/// A JSON string's text, without a copy unless it holds escapes. `None` for any other value.
-fn borrowed_text(value: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(value.get())
-        .ok()
-        .map(|text| text.0)
+fn flag(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
 
     #[test]
     fn an_unknown_type_survives_verbatim() {
@@ -284,8 +324,75 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        for text in ["", "1", "[]", "{}", r#"{"type":1}"#, "not json"] {
+        for text in [
+            "",
+            "1",
+            "[]",
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"type":"\ud800"}"#,
+            r#"{"type":"x"}{}"#,
+            r#"{"type":"x","user":{"id":"a",}}"#,
+            "not json",
+        ] {
             assert!(Event::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_of_another_kind_than_expected_are_no_reason_to_drop_an_event() {
+        let raw = r#"{"type":"x","cid":7,"created_at":null,"connection_id":[],"user":"amy","error":null}"#;
+        let event = Event::parse(raw).unwrap();
+        assert_eq!((&event.cid, &event.created_at), (&None, &None));
+        assert!(event.connection_id.is_none() && event.user.is_none() && event.error.is_none());
+    }
+
+    #[test]
+    fn the_last_of_two_counts_and_names_may_be_escaped() {
+        let raw = r#"{"type":"a","\u0074ype":"b","user":{"id":"x"},"user":{"id":"y","online":1,"online":true}}"#;
+        let event = Event::parse(raw).unwrap();
+        let user = event.user.unwrap();
+        assert_eq!((&*event.kind, &*user.id), ("b", "y"));
+        assert_eq!(user.online, Some(true));
+        assert_eq!(user.raw, r#"{"id":"y","online":1,"online":true}"#);
+    }
+
+    proptest! {
+        /// Whatever a general parser makes of a text, looking into it comes to the same.
+        #[test]
+        fn looking_into_a_text_agrees_with_reading_it_whole(raw in testing::event()) {
+            let Value::Object(fields) = serde_json::from_str(&raw).unwrap() else {
+                unreachable!("an event is an object");
+            };
+            let text = |fields: &Map<String, Value>, name: &str| {
+                fields.get(name).and_then(Value::as_str).map(str::to_owned)
+            };
+            let Some(kind) = text(&fields, "type") else {
+                prop_assert!(Event::parse(&raw).is_err());
+                return Ok(());
+            };
+            let event = Event::parse(&raw).unwrap();
+            prop_assert_eq!(&*event.kind, kind);
+            prop_assert_eq!(event.cid.as_deref().map(str::to_owned), text(&fields, "cid"));
+            let error = event.error.map(|error| serde_json::from_str::<Value>(error).unwrap());
+            prop_assert_eq!(error.as_ref(), fields.get("error").filter(|error| !error.is_null()));
+            let clash = ["seq", "received_at", "source", "changed", "previous", "shadowed"]
+                .iter()
+                .any(|name| fields.contains_key(*name));
+            prop_assert_eq!(event.clashes, clash);
+            let user = fields
+                .get("user")
+                .and_then(Value::as_object)
+                .filter(|user| text(user, "id").is_some());
+            prop_assert_eq!(event.user.is_some(), user.is_some());
+            if let (Some(ours), Some(theirs)) = (event.user, user) {
+                prop_assert_eq!(&ours.id, theirs["id"].as_str().unwrap());
+                let whole = ours.to_user().unwrap();
+                prop_assert_eq!(ours.presence(), whole.presence());
+                prop_assert_eq!(whole.fields(), theirs);
+                prop_assert_eq!(ours.missing.status, !theirs.contains_key("status"));
+                prop_assert_eq!(ours.missing.invisible, !theirs.contains_key("invisible"));
+            }
         }
     }
 }

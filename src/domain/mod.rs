@@ -8,6 +8,7 @@ pub mod id;
 pub mod list;
 pub mod presence;
 pub mod record;
+pub(crate) mod scan;
 pub mod secret;
 pub mod time;
 pub mod token;
@@ -19,3 +20,6 @@ pub use list::IdList;
 pub use presence::{Change, Field, Presence};
 pub use secret::SecretString;
 pub use user::User;
+
+#[cfg(test)]
+pub(crate) mod testing;

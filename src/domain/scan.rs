@@ -1,0 +1,580 @@
+//! JSON text walked over once, checked strictly, and not built.
+//!
+//! A stream lives from looking into frames, and nearly all of a frame is copied through unread. So nothing is made of a
+//! value but the knowledge where it begins and ends; what is not JSON is refused as any parser refuses it, because a
+//! line that is written must be JSON if the frame was. What the values mean is not known here.
+//!
+//! Every step takes the place it starts from and returns the place behind what it passed, rather than moving a cursor:
+//! places stay in registers, which is where the time goes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use wide::u8x16;
+
+/// The text is not JSON, and where that shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// How many bytes are fine.
+    pub at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is not JSON from byte {} on", self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A string as it stands in the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text<'a> {
+    quoted: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// What the string says, without a copy unless it holds escapes. `None` for half a surrogate pair, which is JSON
+    /// and no text.
+    #[inline]
+    pub(crate) fn read(self) -> Option<Cow<'a, str>> {
+        if self.escaped {
+            return decode(self.quoted).map(Cow::Owned);
+        }
+        Some(Cow::Borrowed(&self.quoted[1..self.quoted.len() - 1]))
+    }
+}
+
+#[cold]
+fn decode(quoted: &str) -> Option<String> {
+    serde_json::from_str(quoted).ok()
+}
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+#[cold]
+#[inline(never)]
+const fn malformed<T>(at: usize) -> Result<T> {
+    Err(Malformed { at })
+}
+
+/// A text that should be JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Json<'a> {
+    text: &'a str,
+    /// Whether there is no control character anywhere, so that no string has to be searched for one.
+    clean: bool,
+}
+
+impl<'a> Json<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        // A loop without a way out, which becomes a handful of wide instructions.
+        let least = text.as_bytes().iter().fold(u8::MAX, |a, b| a.min(*b));
+        Self {
+            text,
+            clean: least >= b' ',
+        }
+    }
+
+    /// What is written between two places.
+    pub(crate) fn slice(self, start: usize, end: usize) -> &'a str {
+        &self.text[start..end]
+    }
+
+    /// The byte at a place.
+    #[inline]
+    pub(crate) fn peek(self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    /// Passes blanks, of which there usually are none.
+    #[inline]
+    pub(crate) fn blanks(self, at: usize) -> usize {
+        match self.peek(at) {
+            Some(byte) if byte > b' ' => at,
+            _ => self.all_blanks(at),
+        }
+    }
+
+    /// Passes any value.
+    #[inline]
+    pub(crate) fn value(self, at: usize) -> Result<usize> {
+        match self.peek(at) {
+            Some(b'"') => Ok(self.string(at)?.0),
+            Some(b'{' | b'[') => self.nested(at),
+            _ => self.scalar(at),
+        }
+    }
+
+    /// Passes any value, and returns it when it is a string.
+    #[inline]
+    pub(crate) fn text(self, at: usize) -> Result<(usize, Option<Text<'a>>)> {
+        if self.peek(at) != Some(b'"') {
+            return Ok((self.value(at)?, None));
+        }
+        let (end, escaped) = self.string(at)?;
+        let quoted = self.slice(at, end);
+        Ok((end, Some(Text { quoted, escaped })))
+    }
+
+    /// Passes an object. `field` gets each name, and the place of its value, which it has to pass. A name that is no
+    /// text, for half a surrogate pair in it, is told as the empty one.
+    #[inline]
+    pub(crate) fn object(
+        self,
+        at: usize,
+        mut field: impl FnMut(&[u8], usize) -> Result<usize>,
+    ) -> Result<usize> {
+        if self.peek(at) != Some(b'{') {
+            return malformed(at);
+        }
+        let mut at = self.blanks(at + 1);
+        if self.peek(at) == Some(b'}') {
+            return Ok(at + 1);
+        }
+        let mut decoded;
+        loop {
+            let key = self.key(at)?;
+            let mut name = &self.text.as_bytes()[at + 1..key.end - 1];
+            if key.escaped {
+                decoded = decode(self.slice(at, key.end)).unwrap_or_default();
+                name = decoded.as_bytes();
+            }
+            at = self.blanks(field(name, key.value)?);
+            match self.peek(at) {
+                Some(b',') => at = self.blanks(at + 1),
+                Some(b'}') => return Ok(at + 1),
+                _ => return malformed(at),
+            }
+        }
+    }
+
+    /// After the last value: nothing may follow.
+    #[inline]
+    pub(crate) fn end(self, at: usize) -> Result<()> {
+        let at = self.blanks(at);
+        if at == self.text.len() {
+            return Ok(());
+        }
+        malformed(at)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn all_blanks(self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek(at) {
+            at += 1;
+        }
+        at
+    }
+
+    /// Passes a name and its colon.
+    #[inline]
+    fn key(self, at: usize) -> Result<Key> {
+        if self.peek(at) != Some(b'"') {
+            return malformed(at);
+        }
+        let (end, escaped) = self.string(at)?;
+        let colon = self.blanks(end);
+        if self.peek(colon) != Some(b':') {
+            return malformed(colon);
+        }
+        Ok(Key {
+            end,
+            escaped,
+            value: self.blanks(colon + 1),
+        })
+    }
+
+    /// Passes a string, on whose opening quote it starts. Says also whether there are escapes in it.
+    #[inline]
+    fn string(self, start: usize) -> Result<(usize, bool)> {
+        let at = special(self.text.as_bytes(), start + 1);
+        if self.clean && self.peek(at) == Some(b'"') {
+            return Ok((at + 1, false));
+        }
+        self.odd_string(start, at)
+    }
+
+    /// The rest of a string that has escapes or may have control characters.
+    #[cold]
+    #[inline(never)]
+    fn odd_string(self, start: usize, mut at: usize) -> Result<(usize, bool)> {
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        loop {
+            match self.peek(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    at = special(bytes, self.escape(at)?);
+                }
+                _ => return malformed(at),
+            }
+        }
+        let inner = &bytes[start..at];
+        match inner.iter().position(|byte| *byte < b' ') {
+            Some(control) if !self.clean => malformed(start + control),
+            _ => Ok((at + 1, escaped)),
+        }
+    }
+
+    fn escape(self, at: usize) -> Result<usize> {
+        match &self.text.as_bytes()[at + 1..] {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Ok(at + 2),
+            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) => {
+                Ok(at + 6)
+            }
+            _ => malformed(at),
+        }
+    }
+
+    #[inline(never)]
+    fn scalar(self, at: usize) -> Result<usize> {
+        match self.text.as_bytes().get(at..).unwrap_or_default() {
+            [b't', b'r', b'u', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => Ok(at + 4),
+            [b'f', b'a', b'l', b's', b'e', ..] => Ok(at + 5),
+            rest @ [b'-' | b'0'..=b'9', ..] => match number(rest) {
+                Some(length) => Ok(at + length),
+                None => malformed(at),
+            },
+            _ => malformed(at),
+        }
+    }
+
+    /// Passes an object or array with all that is in it, however deep, without a stack frame a level.
+    #[inline(never)]
+    fn nested(self, mut at: usize) -> Result<usize> {
+        let mut levels = Levels::default();
+        'value: loop {
+            let mut fresh = false;
+            match self.peek(at) {
+                Some(bracket @ (b'{' | b'[')) => {
+                    at += 1;
+                    levels.push(bracket == b'{');
+                    fresh = true;
+                }
+                Some(b'"') => at = self.string(at)?.0,
+                _ => at = self.scalar(at)?,
+            }
+            loop {
+                let Some(in_object) = levels.top() else {
+                    return Ok(at);
+                };
+                at = self.blanks(at);
+                let end = if in_object { b'}' } else { b']' };
+                match self.peek(at) {
+                    Some(byte) if byte == end => {
+                        at += 1;
+                        levels.pop();
+                        fresh = false;
+                        continue;
+                    }
+                    Some(_) if fresh => {}
+                    Some(b',') => at = self.blanks(at + 1),
+                    _ => return malformed(at),
+                }
+                if in_object {
+                    at = self.key(at)?.value;
+                }
+                continue 'value;
+            }
+        }
+    }
+}
+
+/// What is known of a name once it is passed.
+struct Key {
+    /// Behind its closing quote.
+    end: usize,
+    escaped: bool,
+    /// Where its value starts.
+    value: usize,
+}
+
+/// The place of the next quote or backslash, or the end of the text. Sixteen bytes at a time: names and most values are
+/// shorter than that, and the set-up of anything wider would cost more than it saves.
+#[inline]
+fn special(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let chunk = u8x16::new(*chunk);
+        let found = chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\'));
+        let mask = found.to_bitmask();
+        if mask != 0 {
+            return at + mask.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    while bytes
+        .get(at)
+        .is_some_and(|byte| !matches!(byte, b'"' | b'\\'))
+    {
+        at += 1;
+    }
+    at
+}
+
+/// How long the number is that a text begins with.
+fn number(text: &[u8]) -> Option<usize> {
+    let digits = |from: usize| {
+        let count = text[from..].iter().take_while(|byte| byte.is_ascii_digit());
+        match count.count() {
+            0 => None,
+            count => Some(from + count),
+        }
+    };
+    let mut at = usize::from(text[0] == b'-');
+    at = match text.get(at) {
+        Some(b'0') => at + 1,
+        _ => digits(at)?,
+    };
+    if text.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = text.get(at) {
+        let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        at = digits(at + 1 + sign)?;
+    }
+    Some(at)
+}
+
+/// Which of the open brackets are objects', a bit each. A hostile text may open any number of them.
+#[derive(Default)]
+struct Levels {
+    near: u64,
+    count: usize,
+    far: Vec<u64>,
+}
+
+impl Levels {
+    fn push(&mut self, object: bool) {
+        if self.count > 0 && self.count.is_multiple_of(64) {
+            self.far.push(self.near);
+        }
+        self.near = self.near << 1 | u64::from(object);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) {
+        self.near >>= 1;
+        self.count -= 1;
+        if self.count > 0 && self.count.is_multiple_of(64) {
+            self.near = self.far.pop().unwrap_or_default();
+        }
+    }
+
+    const fn top(&self) -> Option<bool> {
+        match self.count {
+            0 => None,
+            _ => Some(self.near & 1 == 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    fn scan(text: &str) -> Result<&str> {
+        let json = Json::new(text);
+        let start = json.blanks(0);
+        let end = json.value(start)?;
+        json.end(end)?;
+        Ok(json.slice(start, end))
+    }
+
+    fn agrees(text: &str) {
+        let theirs = serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let ours = scan(text);
+        assert_eq!(ours.is_ok(), theirs, "{text:?}: {ours:?}");
+        if let Ok(value) = ours {
+            let blanks = [' ', '\t', '\n', '\r'];
+            assert_eq!(value, text.trim_matches(blanks), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_json() {
+        for text in [
+            "0", "-0", "10", "-1.5", "1e5", "1E+5", "0.10e-07", "1e999", "00", "01", "-", "+1",
+            ".5", "1.", "1.e5", "1e", "1e+", "--1", "0x1", "1_0", "Infinity", "NaN", "-a", "1 2",
+        ] {
+            agrees(text);
+            agrees(&format!("[{text}]"));
+            agrees(&format!("{{\"a\":{text} }}"));
+        }
+    }
+
+    #[test]
+    fn strings_are_those_of_json() {
+        for inner in [
+            "",
+            "a",
+            "é😀",
+            r"\n",
+            r"\/",
+            r#"\""#,
+            r"\\",
+            r"\u00e9",
+            r"\ud800",
+            r"\u12",
+            r"\u12g4",
+            r"\x",
+            r"\",
+            "\u{1f}",
+            "\u{7f}",
+            "\n",
+            "1234567",
+            "12345678",
+            "12345678\u{0}",
+            "\u{80}",
+        ] {
+            for before in [0, 1, 7, 8, 13, 14, 15, 16, 17, 31, 32] {
+                agrees(&format!("\"{}{inner}\"", "x".repeat(before)));
+                agrees(&format!("[\"{}{inner}\", 1234567]", "x".repeat(before)));
+            }
+        }
+    }
+
+    #[test]
+    fn structure_is_that_of_json() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "{}",
+            "[]",
+            " { } ",
+            "[ ]",
+            "{]",
+            "[}",
+            "[,]",
+            "[1,]",
+            "[,1]",
+            "{,}",
+            r#"{"a":1,}"#,
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a" : 1 , "b":[ ]}"#,
+            r#"{1:2}"#,
+            "{} {}",
+            "[1 2]",
+            r#"[{"a":[{}]},[[]]]"#,
+            "nul",
+            "nulll",
+            "truefalse",
+            "\u{feff}{}",
+            "[1]\u{a0}",
+            "\u{b}[]",
+            r#"{"a":1"b":2}"#,
+            r#"[["a"]"#,
+        ] {
+            agrees(text);
+        }
+    }
+
+    #[test]
+    fn depth_has_no_limit() {
+        for depth in [1, 63, 64, 65, 127, 128, 129, 200, 100_000] {
+            let mixed = (0..depth).map(|level| level % 3 == 0);
+            let open: String = mixed
+                .clone()
+                .map(|object| if object { "{\"a\":" } else { "[" })
+                .collect();
+            let close: String = mixed
+                .rev()
+                .map(|object| if object { '}' } else { ']' })
+                .collect();
+            assert!(scan(&format!("{open}1{close}")).is_ok(), "{depth}");
+            assert!(scan(&format!("{open}1{}", &close[1..])).is_err(), "{depth}");
+        }
+    }
+
+    #[test]
+    fn fields_are_met_in_order_with_their_texts() {
+        let text = r#" {"a":"x\n", "\u0062" : [1, 2 ] ,"\ud800":{"c":null},"a":false} "#;
+        let json = Json::new(text);
+        let mut met = Vec::new();
+        let end = json
+            .object(1, |name, at| {
+                let end = json.value(at)?;
+                met.push((
+                    String::from_utf8_lossy(name).into_owned(),
+                    json.slice(at, end),
+                ));
+                Ok(end)
+            })
+            .unwrap();
+        json.end(end).unwrap();
+        assert_eq!(
+            met,
+            [
+                ("a".to_owned(), r#""x\n""#),
+                ("b".to_owned(), "[1, 2 ]"),
+                (String::new(), r#"{"c":null}"#),
+                ("a".to_owned(), "false"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_place_of_a_mistake_is_told() {
+        assert_eq!(scan(r#"{"a":nope}"#), Err(Malformed { at: 5 }));
+    }
+
+    /// Text made of pieces of JSON, most of it nearly right.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            8 => prop::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", "\"", "\\", "\"a\"", "\"b\":", "{\"a\":", "[1", "null",
+                "true", "false", "0", "-1", "1.5", "e", "E+", ".", "\\u00", "e9", "\\n", " ", "\n",
+                "\"long enough for two words\"", "{}", "[]", "},{", "],[", "\"a\":1,",
+            ])
+            .prop_map(str::to_owned),
+            1 => any::<char>().prop_map(String::from),
+        ];
+        vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    /// A document, and the same with one byte's worth of damage.
+    fn damaged() -> impl Strategy<Value = String> {
+        (
+            super::super::testing::json(),
+            any::<prop::sample::Index>(),
+            any::<char>(),
+            0..4,
+        )
+            .prop_map(|(text, index, with, how)| {
+                let mut chars: Vec<char> = text.chars().collect();
+                let at = index.index(chars.len());
+                match how {
+                    0 => chars[at] = with,
+                    1 => {
+                        chars.remove(at);
+                    }
+                    2 => chars.insert(at, with),
+                    _ => {}
+                }
+                chars.into_iter().collect()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_json_is_what_a_parser_takes(text in pieces()) {
+            agrees(&text);
+        }
+
+        #[test]
+        fn damage_is_seen_where_a_parser_sees_it(text in damaged()) {
+            agrees(&text);
+        }
+    }
+}
