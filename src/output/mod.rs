@@ -25,6 +25,7 @@ use chrono::{DateTime, Utc};
 use crate::exit::{Code, Failure};
 use columns::Selection;
 use expr::Expr;
+use sheet::Sheet;
 
 pub use columns::{Column, Kind};
 pub use records::{Prepared, Records, Written};
@@ -185,6 +186,28 @@ impl Output {
     pub fn row(&self, columns: &[Column]) -> Result<Rows<'_>, Failure> {
         let selection = self.selection(columns, false, &[])?;
         Ok(Rows::new(self, selection, None, false))
+    }
+
+    /// Objects of a shape that is not known here: their fields are columns when they are named, and without names people
+    /// see them as JSON too. With `-o json` they are an array if there may be `many`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::users`]; or TSV or CSV was asked for, and no columns were named.
+    pub fn documents(&self, many: bool) -> Result<Rows<'_>, Failure> {
+        let selection = self.selection(&[], true, &[])?;
+        let settings = &self.settings;
+        if selection.columns.is_empty()
+            && settings.jq.is_none()
+            && Sheet::of(settings.format).is_some()
+        {
+            return Err(Failure::new(
+                Code::Usage,
+                "this result has no columns of its own, which TSV and CSV need",
+            )
+            .hinted("name them, dots reach inside: --columns id,user.name; or use -o json"));
+        }
+        Ok(Rows::new(self, selection, None, many))
     }
 
     /// The lines of a stream.
@@ -396,6 +419,30 @@ mod tests {
         ");
         insta::assert_snapshot!(said(1, 0), @r"presencectl: warning: odd \u{1b}[2J");
         insta::assert_snapshot!(said(2, 0), @"");
+    }
+
+    #[test]
+    fn documents_are_json_for_people_too_unless_columns_are_named() {
+        let shown = |format, columns: &[&str]| {
+            let (output, out, _) = output(Settings {
+                columns: columns.iter().map(|&name| name.to_owned()).collect(),
+                ..settings(format)
+            });
+            let mut rows = output.documents(false)?;
+            rows.push(&serde_json::json!({"a": {"b": 1}, "c": []}))
+                .unwrap();
+            rows.finish().unwrap();
+            Ok::<_, Failure>(out.text())
+        };
+        let json = "{\n  \"a\": {\n    \"b\": 1\n  },\n  \"c\": []\n}\n";
+        assert_eq!(shown(Format::Table, &[]).unwrap(), json);
+        assert_eq!(shown(Format::Json, &[]).unwrap(), json);
+        assert_eq!(
+            shown(Format::Ndjson, &[]).unwrap(),
+            "{\"a\":{\"b\":1},\"c\":[]}\n"
+        );
+        assert_eq!(shown(Format::Tsv, &["a.b"]).unwrap(), "a.b\n1\n");
+        assert_eq!(shown(Format::Csv, &[]).unwrap_err().code, Code::Usage);
     }
 
     #[test]

@@ -176,6 +176,10 @@ impl<'a> Rows<'a> {
                         sheet.row(&self.selection, json, out)?;
                     }
                 }
+                Format::Table if self.selection.columns.is_empty() => {
+                    indent(&self.row, 0, out);
+                    out.push(b'\n');
+                }
                 Format::Table => {
                     let cells = self.selection.columns.iter();
                     self.table.push(
