@@ -12,6 +12,7 @@ mod mock_start;
 mod output;
 mod profiles;
 mod raw_wire;
+mod schema;
 mod shells;
 mod sdk_suites;
 mod support;

@@ -10,6 +10,7 @@ pub mod man;
 pub mod mock;
 pub mod plan;
 pub mod profile;
+pub mod schema;
 pub mod sort;
 pub mod token;
 pub mod users;
@@ -63,6 +64,9 @@ pub enum Command {
     #[command(subcommand)]
     Mock(mock::MockCommand),
 
+    /// Print the JSON Schema of records
+    Schema(schema::SchemaArgs),
+
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
 
@@ -92,6 +96,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),
+        Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Help(args) => help::run(&args),

@@ -9,6 +9,7 @@ use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
 
 use super::Stream;
+use super::contract::Contract;
 use super::mock::{API_KEY, Mock, SECRET};
 
 /// A command line about to be run.
@@ -53,7 +54,7 @@ impl Presencectl {
     /// Runs to the end with nothing on stdin.
     pub(crate) fn run(mut self) -> Run {
         let output = self.command.output().expect("the binary runs");
-        Run::of(&output)
+        Run::of(&output).held_to(&contract(&self.command))
     }
 
     /// Runs to the end on a terminal, which puts stdout and stderr together.
@@ -88,6 +89,7 @@ impl Presencectl {
         let _ = pipe.write_all(stdin.as_bytes());
         drop(pipe);
         Run::of(&child.wait_with_output().expect("the binary ends"))
+            .held_to(&contract(&self.command))
     }
 
     /// Points the command at a mock, with its key and secret.
@@ -101,8 +103,18 @@ impl Presencectl {
 
     /// Starts it, to be read line by line.
     pub(crate) fn stream(self) -> Stream {
-        Stream::start(self.command, self.home)
+        let contract = contract(&self.command);
+        Stream::start(self.command, self.home, contract)
     }
+}
+
+/// What the lines of a command are held to.
+fn contract(command: &Command) -> Contract {
+    let words: Vec<String> = command
+        .get_args()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    Contract::of(&words)
 }
 
 /// The binary under test.
@@ -154,6 +166,17 @@ impl Run {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    #[track_caller]
+    fn held_to(self, contract: &Contract) -> Self {
+        for line in self.stdout.lines() {
+            contract.check(line);
+        }
+        for line in self.stderr.lines() {
+            contract.check_error(line);
+        }
+        self
     }
 
     /// Asserts that it went well and said nothing on stderr, and gives stdout.

@@ -1,6 +1,7 @@
 //! What the tests of whole processes share: a private environment, a mock server, runs and streams with a deadline.
 
 mod command;
+pub(crate) mod contract;
 pub(crate) mod literal;
 pub(crate) mod mock;
 mod stream;

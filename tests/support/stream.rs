@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::contract::Contract;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A started process. It is killed when dropped.
@@ -19,11 +21,12 @@ pub(crate) struct Stream {
     errors: Receiver<String>,
     seen: Vec<String>,
     deadline: Instant,
+    contract: Contract,
     _home: TempDir,
 }
 
 impl Stream {
-    pub(super) fn start(mut command: Command, home: TempDir) -> Self {
+    pub(super) fn start(mut command: Command, home: TempDir, contract: Contract) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -37,6 +40,7 @@ impl Stream {
             child,
             seen: Vec::new(),
             deadline: Instant::now() + DEADLINE,
+            contract,
             _home: home,
         }
     }
@@ -87,6 +91,7 @@ impl Stream {
     fn next_line(&mut self) -> Option<String> {
         match self.lines.recv_timeout(self.left()) {
             Ok(line) => {
+                self.contract.check(&line);
                 self.seen.push(line.clone());
                 Some(line)
             }

@@ -1,0 +1,198 @@
+//! `schema [RECORD]`: the shape of every record as JSON Schema, for programs that read them and for the tests, which
+//! hold every line they see against it.
+//!
+//! A schema promises what is there and allows more: fields may be added to any record, and objects of the service are
+//! open anyway.
+
+mod shapes;
+
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::exit::{Code, Failure};
+
+/// The dialect that the schemas are written in.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Flags of `schema`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without a name: one schema of every line that a stream can print, with the others in its `$defs`.
+
+Examples:
+  presencectl schema presence.gap
+  presencectl schema user -o json > user.schema.json
+  presencectl schema --jq '.[\"$defs\"] | keys'")]
+pub struct SchemaArgs {
+    /// A record, by its `type`; `event` for what the service sends; or what a one-shot command prints
+    #[arg(value_name = "RECORD", value_parser = PossibleValuesParser::new(names()))]
+    pub record: Option<String>,
+}
+
+/// Prints the schema.
+///
+/// # Errors
+///
+/// Writing failed.
+pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
+    let schema = match &args.record {
+        Some(name) => record(name)
+            .map(Record::schema)
+            .ok_or_else(|| Failure::new(Code::Usage, "there is no such record"))?,
+        None => any_line(),
+    };
+    let mut rows = app.output().documents(false)?;
+    rows.push(&schema)?;
+    rows.finish()?;
+    Ok(Code::Ok)
+}
+
+/// A record whose shape is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// Its name: the value of its `type`, or what a one-shot command prints.
+    pub name: &'static str,
+    /// The commands that print it, where it has no `type` to be known by.
+    pub commands: &'static [&'static str],
+    /// Whether a stream can print it.
+    pub in_streams: bool,
+    /// Whether all its fields are named in its schema, which is so for records of our own.
+    pub closed: bool,
+    shape: fn() -> Value,
+}
+
+impl Record {
+    const fn line(name: &'static str, shape: fn() -> Value) -> Self {
+        Self {
+            name,
+            commands: &[],
+            in_streams: true,
+            closed: true,
+            shape,
+        }
+    }
+
+    const fn result(
+        name: &'static str,
+        commands: &'static [&'static str],
+        shape: fn() -> Value,
+    ) -> Self {
+        Self {
+            name,
+            commands,
+            in_streams: false,
+            closed: true,
+            shape,
+        }
+    }
+
+    /// The same, with fields that only the service or the application knows.
+    const fn open(mut self) -> Self {
+        self.closed = false;
+        self
+    }
+
+    /// Its JSON Schema.
+    pub fn schema(&self) -> Value {
+        document(self.name, (self.shape)())
+    }
+}
+
+/// All records.
+pub const RECORDS: &[Record] = &[
+    Record::line("presence.snapshot", shapes::snapshot),
+    Record::line("event", shapes::event).open(),
+    Record::line("connection.changed", shapes::connection_changed),
+    Record::line("connection.recovered", shapes::connection_recovered),
+    Record::line("presence.gap", shapes::gap),
+    Record::line("presence.coverage", shapes::coverage),
+    Record::line("stream.end", shapes::end),
+    Record::result(
+        "user",
+        &[
+            "set-user",
+            "get-user",
+            "query-users",
+            "deactivate-user",
+            "reactivate-user",
+            "delete-user",
+        ],
+        shapes::user,
+    )
+    .open(),
+    Record::result(
+        "channel",
+        &["set-channel", "get-channel", "query-channels"],
+        shapes::channel,
+    )
+    .open(),
+    Record::result("count", &[], shapes::count),
+    Record::result("request", &[], shapes::request),
+    Record::result(
+        "profile",
+        &[
+            "profile add",
+            "profile list",
+            "profile show",
+            "profile use",
+            "profile remove",
+            "profile import",
+        ],
+        shapes::profile,
+    ),
+    Record::result(
+        "token",
+        &["token create", "token inspect", "token verify"],
+        shapes::token,
+    )
+    .open(),
+    Record::result("mock.ready", &["mock start"], shapes::mock_ready),
+    Record::result("mock.status", &["mock status"], shapes::mock_status),
+    Record::result(
+        "mock.clock",
+        &[
+            "mock clock freeze",
+            "mock clock advance",
+            "mock clock set",
+            "mock clock run",
+            "mock clock reset",
+        ],
+        shapes::mock_clock,
+    ),
+    Record::result("mock.user", &["mock user"], shapes::mock_user),
+    Record::result("error", &[], shapes::error),
+];
+
+/// The record of a name.
+pub fn record(name: &str) -> Option<&'static Record> {
+    RECORDS.iter().find(|record| record.name == name)
+}
+
+fn names() -> Vec<&'static str> {
+    RECORDS.iter().map(|record| record.name).collect()
+}
+
+fn document(title: &str, shape: Value) -> Value {
+    let mut schema = Map::from_iter([
+        ("$schema".to_owned(), Value::from(DIALECT)),
+        ("title".to_owned(), Value::from(title)),
+    ]);
+    if let Value::Object(shape) = shape {
+        schema.extend(shape);
+    }
+    Value::Object(schema)
+}
+
+/// Any line of a stream: one of our records by its `type`, or else an event of the service.
+fn any_line() -> Value {
+    let lines = RECORDS.iter().filter(|record| record.in_streams);
+    let of: Vec<Value> = lines
+        .map(|record| json!({ "$ref": format!("#/$defs/{}", record.name) }))
+        .collect();
+    let all: Map<String, Value> = RECORDS
+        .iter()
+        .map(|record| (record.name.to_owned(), (record.shape)()))
+        .collect();
+    document("a line of a stream", json!({ "oneOf": of, "$defs": all }))
+}

@@ -1,0 +1,351 @@
+//! The shapes: what each record's fields are called, hold and mean.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::presence::Field;
+use crate::exit::Code;
+
+/// An object with these properties, of which those are required. Others may be there.
+fn object(description: &str, required: &[&str], properties: &Value) -> Value {
+    json!({
+        "type": "object",
+        "description": description,
+        "required": required,
+        "properties": properties,
+    })
+}
+
+/// The fields that every line of a stream has, and the fields of its own.
+fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -> Value {
+    let kind = match kind {
+        Some(kind) => json!({ "const": kind }),
+        // What the service sends may have any type but those that are ours.
+        None => json!({ "type": "string", "not": { "enum": OWN } }),
+    };
+    let mut properties = Map::from_iter([
+        ("type".to_owned(), kind),
+        (
+            "seq".to_owned(),
+            json!({ "type": "integer", "minimum": 1, "description": "1, 2, 3 … without a hole" }),
+        ),
+        (
+            "received_at".to_owned(),
+            json!({ "type": "string", "format": "date-time", "description": "when this program received or made it" }),
+        ),
+        (
+            "source".to_owned(),
+            json!({ "enum": ["ws", "query", "resync", "local"] }),
+        ),
+    ]);
+    if let Value::Object(own) = own {
+        properties.extend(own.clone());
+    }
+    let required: Vec<&str> = ["type", "seq", "received_at", "source"]
+        .iter()
+        .chain(required)
+        .copied()
+        .collect();
+    object(description, &required, &Value::Object(properties))
+}
+
+/// The types of our own records, which no event of the service may have.
+const OWN: [&str; 6] = [
+    "presence.snapshot",
+    "connection.changed",
+    "connection.recovered",
+    "presence.gap",
+    "presence.coverage",
+    "stream.end",
+];
+
+fn time() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn count_of(what: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "description": what })
+}
+
+fn ids(what: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": what })
+}
+
+/// A user object, whole, with what every record promises about a user.
+pub(super) fn user() -> Value {
+    object(
+        "a user, as the service sent him; custom fields stand beside these",
+        &["id", "online", "status", "last_active", "invisible"],
+        &json!({
+            "id": { "type": "string" },
+            "online": { "type": ["boolean", "null"] },
+            "status": { "description": "a custom field by convention: a text, or whatever else the application keeps there" },
+            "last_active": { "type": ["string", "null"], "format": "date-time" },
+            "invisible": { "type": ["boolean", "null"] },
+            "name": { "type": ["string", "null"] },
+            "role": { "type": ["string", "null"] },
+        }),
+    )
+}
+
+fn member() -> Value {
+    object(
+        "a member of a channel",
+        &["user_id"],
+        &json!({ "user_id": { "type": "string" }, "user": user() }),
+    )
+}
+
+pub(super) fn channel() -> Value {
+    object(
+        "a channel, as the service sent it; custom fields stand beside these",
+        &["cid", "type", "id"],
+        &json!({
+            "cid": { "type": "string", "pattern": "^[^:]+:[^:]+$" },
+            "type": { "type": "string" },
+            "id": { "type": "string" },
+            "member_count": count_of("how many members it has"),
+            "watcher_count": count_of("how many users watch it now"),
+            "members": { "type": "array", "items": member() },
+            "watchers": { "type": "array", "items": user() },
+        }),
+    )
+}
+
+pub(super) fn snapshot() -> Value {
+    line(
+        Some("presence.snapshot"),
+        "the state of one subscribed user at the start, or after a gap if asked",
+        &["user"],
+        &json!({ "user": user() }),
+    )
+}
+
+pub(super) fn event() -> Value {
+    let fields = Field::ALL.map(Field::name);
+    let mut event = line(
+        None,
+        "an event of the service, its own fields untouched",
+        &[],
+        &json!({
+            "user": user(),
+            "changed": {
+                "type": "array",
+                "items": { "enum": fields },
+                "uniqueItems": true,
+                "description": "which presence fields moved; in events about a user",
+            },
+            "previous": {
+                "type": "object",
+                "propertyNames": { "enum": fields },
+                "description": "the old values of those that moved",
+            },
+            "shadowed": {
+                "type": "object",
+                "description": "fields of the event whose names records need for themselves",
+            },
+        }),
+    );
+    // Only events about a user have what a change of presence is told with.
+    event["if"] = json!({
+        "properties": { "type": { "pattern": "^user\\." } },
+        "required": ["user"],
+    });
+    event["then"] = json!({ "required": ["changed", "previous"] });
+    event
+}
+
+pub(super) fn connection_changed() -> Value {
+    line(
+        Some("connection.changed"),
+        "the link went down, or came up",
+        &["online", "reason", "attempt"],
+        &json!({
+            "online": { "type": "boolean" },
+            "reason": { "type": "string" },
+            "attempt": count_of("which attempt since the link was last healthy; 0 for the loss itself"),
+        }),
+    )
+}
+
+pub(super) fn connection_recovered() -> Value {
+    line(
+        Some("connection.recovered"),
+        "all subscriptions stand again",
+        &[],
+        &json!({}),
+    )
+}
+
+pub(super) fn gap() -> Value {
+    line(
+        Some("presence.gap"),
+        "an interval in which events may have been lost",
+        &["from", "to", "repaired", "note"],
+        &json!({
+            "from": time(),
+            "to": time(),
+            "repaired": ids("users whose state differed; each follows as an event with source resync"),
+            "note": { "type": "string" },
+        }),
+    )
+}
+
+pub(super) fn coverage() -> Value {
+    line(
+        Some("presence.coverage"),
+        "how many of the requested users are subscribed",
+        &["requested", "subscribed", "missing"],
+        &json!({
+            "requested": count_of("how many users were asked for"),
+            "subscribed": count_of("how many of them are subscribed"),
+            "missing": ids("the others"),
+        }),
+    )
+}
+
+pub(super) fn end() -> Value {
+    line(
+        Some("stream.end"),
+        "the last line",
+        &["reason", "events", "gaps", "reconnects", "exit_code"],
+        &json!({
+            "reason": { "type": "string" },
+            "events": count_of("how many events were written"),
+            "gaps": count_of("how many gaps there were"),
+            "reconnects": count_of("how often the link was made anew"),
+            "exit_code": exit_code(),
+        }),
+    )
+}
+
+fn exit_code() -> Value {
+    json!({ "enum": Code::ALL.map(Code::number) })
+}
+
+pub(super) fn count() -> Value {
+    object(
+        "how many there are: query-users --count-only",
+        &["count"],
+        &json!({ "count": count_of("how many") }),
+    )
+}
+
+pub(super) fn request() -> Value {
+    object(
+        "a request that --dry-run did not send",
+        &["method", "path", "body"],
+        &json!({
+            "method": { "enum": ["POST", "PUT", "PATCH", "DELETE", "GET"] },
+            "path": { "type": "string", "pattern": "^/" },
+            "body": {},
+        }),
+    )
+}
+
+pub(super) fn profile() -> Value {
+    object(
+        "a profile; its secret is never part of it",
+        &[
+            "name",
+            "default",
+            "api_key",
+            "secret",
+            "base_url",
+            "observer",
+            "protected",
+        ],
+        &json!({
+            "name": { "type": "string" },
+            "default": { "type": "boolean" },
+            "api_key": { "type": "string" },
+            "secret": { "type": "string", "description": "where the secret is kept, in words" },
+            "base_url": { "type": "string" },
+            "observer": { "type": ["string", "null"] },
+            "protected": { "type": "boolean" },
+        }),
+    )
+}
+
+pub(super) fn token() -> Value {
+    let time = || json!({ "type": ["string", "null"], "format": "date-time" });
+    object(
+        "what a token says; further claims stand beside these",
+        &["user_id", "server", "issued_at", "not_before", "expires_at"],
+        &json!({
+            "user_id": { "type": ["string", "null"] },
+            "server": { "type": "boolean" },
+            "issued_at": time(),
+            "not_before": time(),
+            "expires_at": time(),
+            "valid": { "const": true, "description": "token verify" },
+            "token": { "type": "string", "description": "token create" },
+        }),
+    )
+}
+
+pub(super) fn mock_ready() -> Value {
+    object(
+        "the mock server can be used",
+        &["type", "url", "api_key", "secret_from", "pid"],
+        &json!({
+            "type": { "const": "mock.ready" },
+            "url": { "type": "string", "pattern": "^http://" },
+            "api_key": { "type": "string" },
+            "secret_from": { "type": "string", "description": "where the secret is, in words" },
+            "pid": { "type": "integer", "minimum": 1 },
+        }),
+    )
+}
+
+pub(super) fn mock_status() -> Value {
+    object(
+        "what a running mock holds",
+        &["now", "users", "channels", "connections"],
+        &json!({
+            "now": time(),
+            "users": count_of("how many users there are"),
+            "channels": count_of("how many channels there are"),
+            "connections": count_of("how many connections are open"),
+        }),
+    )
+}
+
+pub(super) fn mock_clock() -> Value {
+    object(
+        "the time on a running mock's clock, after what was done to it",
+        &["now"],
+        &json!({ "now": time() }),
+    )
+}
+
+pub(super) fn mock_user() -> Value {
+    object(
+        "what became of a user of a running mock",
+        &[],
+        &json!({
+            "connection_id": { "type": "string", "description": "mock user ID connect" },
+            "closed": count_of("how many connections were closed: mock user ID disconnect"),
+        }),
+    )
+}
+
+pub(super) fn error() -> Value {
+    let kinds = Code::ALL.map(Code::kind);
+    object(
+        "what went wrong, on stderr, where -o json or -o ndjson was typed",
+        &["error"],
+        &json!({
+            "error": {
+                "type": "object",
+                "required": ["kind", "message", "exit_code", "api_code", "hint"],
+                "properties": {
+                    "kind": { "enum": kinds },
+                    "message": { "type": "string", "minLength": 1 },
+                    "exit_code": exit_code(),
+                    "api_code": { "type": ["integer", "null"] },
+                    "hint": { "type": ["string", "null"] },
+                },
+            },
+        }),
+    )
+}
