@@ -8,6 +8,7 @@ mod completions;
 mod connect_literal;
 mod crowd;
 mod json_contract;
+mod mock_edges;
 mod mock_start;
 mod output;
 mod profiles;

@@ -46,6 +46,7 @@ pub(crate) fn authenticate(
     options: &Options,
     credentials: &Credentials<'_>,
     now: DateTime<Utc>,
+    takes_development_tokens: impl FnOnce() -> bool,
 ) -> Result<Identity, Reject> {
     check_key(options, credentials)?;
     let anonymous = match credentials.auth_type {
@@ -74,7 +75,7 @@ pub(crate) fn authenticate(
         .filter(|token| !token.is_empty() && *token != "undefined")
         .ok_or_else(|| Reject::unauthorized(code::AUTHENTICATION, "the token is missing"))?;
     let claims = if token.ends_with(".devtoken") {
-        development(options, token)?
+        development(takes_development_tokens(), token)?
     } else {
         token::verify(options.secret.reveal(), token, now).map_err(|error| {
             let code = match error {
@@ -89,8 +90,14 @@ pub(crate) fn authenticate(
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
     let caller = match claims {
+        // The newer server SDKs sign a token that says nothing at all; whoever can sign has the secret.
         Claims {
             server: Some(true), ..
+        }
+        | Claims {
+            server: None,
+            user_id: None,
+            ..
         } => Caller::Server,
         Claims {
             user_id: Some(id),
@@ -108,12 +115,12 @@ pub(crate) fn authenticate(
 }
 
 /// Reads an unsigned token, which is good for development only. Clients pad its middle part.
-fn development(options: &Options, token: &str) -> Result<Claims, Reject> {
+fn development(allowed: bool, token: &str) -> Result<Claims, Reject> {
     use base64::Engine;
     use base64::alphabet::{STANDARD, URL_SAFE};
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-    if !options.rules.development_tokens {
+    if !allowed {
         return Err(Reject::unauthorized(
             code::AUTHENTICATION,
             "development tokens are not allowed for this application",
@@ -127,6 +134,8 @@ fn development(options: &Options, token: &str) -> Result<Claims, Reject> {
         .iter()
         .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(payload).ok())
         .and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
+        // Nothing vouches for it, so it can name a user and not be a server.
+        .filter(|claims| claims.user_id.is_some())
         .map(|claims| Claims {
             server: None,
             ..claims
@@ -139,17 +148,15 @@ mod tests {
     use super::*;
     use crate::domain::SecretString;
 
-    fn options(development: bool) -> Options {
-        let mut options = Options {
+    fn options() -> Options {
+        Options {
             api_key: "key".into(),
             secret: SecretString::new("secret"),
             ..Options::default()
-        };
-        options.rules.development_tokens = development;
-        options
+        }
     }
 
-    fn ask(options: &Options, kind: &str, token: &str) -> Result<Caller, (u16, i32)> {
+    fn ask(development: bool, kind: &str, token: &str) -> Result<Caller, (u16, i32)> {
         let credentials = Credentials {
             api_key: Some("key"),
             auth_type: Some(kind),
@@ -157,9 +164,10 @@ mod tests {
             user_id: None,
         };
         authenticate(
-            options,
+            &options(),
             &credentials,
             DateTime::from_timestamp(1000, 0).unwrap(),
+            || development,
         )
         .map(|identity| identity.caller)
         .map_err(|reject| (reject.status, reject.code))
@@ -167,7 +175,6 @@ mod tests {
 
     #[test]
     fn the_services_codes() {
-        let options = options(false);
         let user = |id: &str| {
             Ok(Caller::User {
                 id: id.into(),
@@ -176,17 +183,17 @@ mod tests {
         };
         let sign = |claims: &Claims| token::sign("secret", claims);
         let claims = Claims::user("amy");
-        assert_eq!(ask(&options, "jwt", &sign(&claims)), user("amy"));
+        assert_eq!(ask(false, "jwt", &sign(&claims)), user("amy"));
         assert_eq!(
-            ask(&options, "JWT", &sign(&Claims::server())),
+            ask(false, "JWT", &sign(&Claims::server())),
             Ok(Caller::Server)
         );
-        assert_eq!(ask(&options, "", &sign(&claims)), Err((401, 5)));
-        assert_eq!(ask(&options, "basic", &sign(&claims)), Err((401, 5)));
-        assert_eq!(ask(&options, "jwt", ""), Err((401, 5)));
-        assert_eq!(ask(&options, "jwt", "nonsense"), Err((401, 5)));
+        assert_eq!(ask(false, "", &sign(&claims)), Err((401, 5)));
+        assert_eq!(ask(false, "basic", &sign(&claims)), Err((401, 5)));
+        assert_eq!(ask(false, "jwt", ""), Err((401, 5)));
+        assert_eq!(ask(false, "jwt", "nonsense"), Err((401, 5)));
         assert_eq!(
-            ask(&options, "jwt", &token::sign("other", &claims)),
+            ask(false, "jwt", &token::sign("other", &claims)),
             Err((401, 43))
         );
         let with = |change: fn(&mut Claims)| {
@@ -195,19 +202,23 @@ mod tests {
             sign(&claims)
         };
         assert_eq!(
-            ask(&options, "jwt", &with(|c| c.exp = Some(1000))),
+            ask(false, "jwt", &with(|c| c.exp = Some(1000))),
             Err((401, 40))
         );
         assert_eq!(
-            ask(&options, "jwt", &with(|c| c.nbf = Some(1001))),
+            ask(false, "jwt", &with(|c| c.nbf = Some(1001))),
             Err((401, 41))
         );
         assert_eq!(
-            ask(&options, "jwt", &with(|c| c.iat = Some(1001))),
+            ask(false, "jwt", &with(|c| c.iat = Some(1001))),
             Err((401, 42))
         );
         assert_eq!(
-            ask(&options, "jwt", &with(|c| c.user_id = None)),
+            ask(false, "jwt", &with(|c| c.user_id = None)),
+            Ok(Caller::Server)
+        );
+        assert_eq!(
+            ask(false, "jwt", &with(|c| c.user_id = Some(String::new()))),
             Err((401, 5))
         );
     }
@@ -219,17 +230,31 @@ mod tests {
                 api_key: key,
                 ..Credentials::default()
             };
-            let reject = authenticate(&options(false), &credentials, DateTime::UNIX_EPOCH);
+            let reject = authenticate(&options(), &credentials, DateTime::UNIX_EPOCH, || false);
             assert_eq!(reject.unwrap_err().code, code);
+        }
+    }
+
+    #[test]
+    fn nobody_becomes_the_server_without_a_signature() {
+        for claims in [
+            "{}",
+            r#"{"server":true}"#,
+            r#"{"server":true,"user_id":"amy"}"#,
+        ] {
+            use base64::Engine;
+            let claims = base64::engine::general_purpose::STANDARD.encode(claims);
+            let token = format!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.{claims}.devtoken");
+            assert_ne!(ask(true, "jwt", &token), Ok(Caller::Server));
         }
     }
 
     #[test]
     fn development_tokens_only_where_allowed() {
         let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoiYW15In0=.devtoken";
-        assert_eq!(ask(&options(false), "jwt", token), Err((401, 5)));
+        assert_eq!(ask(false, "jwt", token), Err((401, 5)));
         assert_eq!(
-            ask(&options(true), "jwt", token),
+            ask(true, "jwt", token),
             Ok(Caller::User {
                 id: "amy".into(),
                 issued_at: None

@@ -16,6 +16,8 @@ pub(crate) mod code {
     pub(crate) const INPUT: i32 = 4;
     /// Not authenticated.
     pub(crate) const AUTHENTICATION: i32 = 5;
+    /// A budget is spent.
+    pub(crate) const RATE_LIMIT: i32 = 9;
     /// There is no such thing.
     pub(crate) const DOES_NOT_EXIST: i32 = 16;
     /// The caller may not.
@@ -43,8 +45,6 @@ pub(crate) struct Reject {
     pub(crate) detail: String,
     /// Reasons per field.
     pub(crate) exception_fields: BTreeMap<String, String>,
-    /// Seconds to wait, for a spent budget.
-    pub(crate) retry_after: Option<u64>,
 }
 
 impl Reject {
@@ -54,7 +54,6 @@ impl Reject {
             code,
             detail: detail.into(),
             exception_fields: BTreeMap::new(),
-            retry_after: None,
         }
     }
 
@@ -99,6 +98,11 @@ impl Reject {
             code::PAYLOAD_TOO_BIG,
             format!("the request body is larger than {limit} bytes"),
         )
+    }
+
+    /// The budget is spent. How long to wait is said where the clock is.
+    pub(crate) fn rate_limited(detail: impl Into<String>) -> Self {
+        Self::new(429, code::RATE_LIMIT, detail)
     }
 
     /// The body of the answer to `operation`.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
+use super::budget::{Budget, Budgets, Platform};
 use super::clock::Clock;
 use super::engine::{Caller, ConnKey, Connect, Delivery, Op, Reply, Signal, State};
 use super::error::Reject;
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     /// How the mock is set up.
     pub(crate) options: Options,
+    /// What callers have spent of what they may ask.
+    pub(crate) budgets: Mutex<Budgets>,
     /// Tells the ticker of an earlier deadline.
     rearm: Notify,
 }
@@ -53,6 +56,7 @@ impl Hub {
             }),
             clock,
             options,
+            budgets: Mutex::default(),
             rearm: Notify::new(),
         })
     }
@@ -91,6 +95,47 @@ impl Hub {
     /// Does what a caller asks.
     pub(crate) fn apply(&self, caller: &Caller, op: Op) -> Result<Reply, Reject> {
         self.with(|state, now| state.apply(now, caller, op))
+    }
+
+    /// Counts a request against its budget.
+    pub(crate) fn spend(
+        &self,
+        platform: Platform,
+        endpoint: &'static str,
+        user: Option<&str>,
+    ) -> (Budget, Result<(), Reject>) {
+        let now = self.clock.now();
+        self.budgets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spend(now, self.options.rules.rate_limit, platform, endpoint, user)
+    }
+
+    /// The state of a budget.
+    pub(crate) fn budget(&self, platform: Platform, endpoint: &'static str) -> Budget {
+        let now = self.clock.now();
+        self.budgets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look(now, self.options.rules.rate_limit, platform, endpoint)
+    }
+
+    /// Whether unsigned tokens are taken.
+    pub(crate) fn takes_development_tokens(&self) -> bool {
+        self.lock().state.app().disable_auth_checks
+    }
+
+    /// The queue of a connection, for a caller to whom it belongs.
+    pub(crate) fn outbox(
+        &self,
+        caller: &Caller,
+        connection_id: &str,
+    ) -> Option<(ConnKey, Arc<Outbox>)> {
+        self.within(|inner, now| {
+            let key = inner.state.own_connection(caller, connection_id)?;
+            inner.state.heard(now, key);
+            Some((key, inner.outboxes.get(&key)?.clone()))
+        })
     }
 
     /// Opens a connection and its queue, in which the first heartbeat waits.

@@ -7,11 +7,13 @@
 //! one short lock and queues the events in [`outbox`]es, [`ws`] carries them to the sockets.
 
 mod auth;
+mod budget;
 mod clock;
 mod demo;
 mod engine;
 mod error;
 mod hub;
+mod knobs;
 mod options;
 mod outbox;
 mod routes;
@@ -28,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use self::hub::Hub;
+pub use self::knobs::{KNOBS, Knob};
 pub use self::options::{
     InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
 };

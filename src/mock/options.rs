@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::domain::SecretString;
 
+use super::knobs::{KNOBS, Knob};
 use super::world::World;
 
 /// How the mock is set up. Every field has a default; see [`Options::describe`] for the table.
@@ -80,8 +81,6 @@ pub struct Rules {
     pub health_check_me: bool,
     /// Who receives a user's own presence events.
     pub own_presence: OwnPresence,
-    /// Whether a change that several subscriptions of one connection match arrives once.
-    pub dedupe: bool,
     /// Whether `online` in one's own view is true while one is connected and invisible.
     pub me_online_while_invisible: bool,
     /// Whether others keep seeing the `last_active` from before a user turned invisible.
@@ -140,7 +139,6 @@ impl Default for Rules {
             health_check_every: None,
             health_check_me: false,
             own_presence: OwnPresence::Subscribed,
-            dedupe: true,
             me_online_while_invisible: true,
             freeze_last_active_while_invisible: true,
             others_see_invisible: InvisibleField::Omit,
@@ -164,6 +162,13 @@ impl Default for Rules {
             queue_bytes: 16 * 1024 * 1024,
             rate_limit: RateLimit::Off,
         }
+    }
+}
+
+impl Options {
+    /// The table of everything that can be chosen: the point, its default, the option's name.
+    pub const fn describe() -> &'static [Knob] {
+        KNOBS
     }
 }
 

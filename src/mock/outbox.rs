@@ -124,6 +124,16 @@ impl Outbox {
         }
     }
 
+    /// Takes the first frame, if there is one.
+    pub(crate) fn take_first(&self, frames: &mut Vec<Bytes>) {
+        let mut queue = self.queue();
+        if !queue.frames.is_empty() {
+            let first = queue.frames.remove(0);
+            queue.bytes -= first.len();
+            frames.push(first);
+        }
+    }
+
     /// Waits for the end, for a writer that is stuck with what it has taken.
     pub(crate) async fn ended(&self) {
         loop {

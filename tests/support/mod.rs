@@ -5,6 +5,7 @@ pub(crate) mod contract;
 pub(crate) mod literal;
 pub(crate) mod mock;
 mod stream;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 pub(crate) use command::{Presencectl, Run, binary, private_file};

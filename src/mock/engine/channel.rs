@@ -10,20 +10,13 @@ use serde_json::{Map, Value};
 
 use super::State;
 use super::arena::{ChannelKey, UserKey};
+use super::channel_types::ChannelType;
 use super::connection::ConnKey;
 use super::filter::{Field, Kind, Row, custom};
 use super::members::{MemberView, Members};
 use super::stamp::Stamp;
 use super::user::{Shape, UserView, Viewer};
 use crate::mock::error::Reject;
-
-/// The built-in types.
-const TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
-
-/// Whether a channel type exists.
-pub(crate) fn is_type(name: &str) -> bool {
-    TYPES.contains(&name)
-}
 
 /// One channel.
 #[derive(Debug, Clone)]
@@ -40,6 +33,8 @@ pub(crate) struct Channel {
     pub(crate) team: Option<String>,
     pub(crate) custom: Map<String, Value>,
     pub(crate) members: Members,
+    /// Users who do not want to see it in their lists.
+    pub(crate) hidden_for: BTreeSet<UserKey>,
     /// Connections that watch it.
     pub(crate) watchers: BTreeSet<ConnKey>,
     /// The users behind them, each with the number of his connections here.
@@ -61,6 +56,7 @@ impl Channel {
             team: None,
             custom: Map::new(),
             members: Members::default(),
+            hidden_for: BTreeSet::new(),
             watchers: BTreeSet::new(),
             watching: BTreeMap::new(),
         }
@@ -71,59 +67,9 @@ impl Channel {
         self.channel_type == "livestream"
     }
 
-    /// Whether watching is announced.
-    #[expect(clippy::unused_self, reason = "the type's configuration decides")]
-    pub(crate) const fn has_connect_events(&self) -> bool {
-        true
-    }
-}
-
-/// The configuration of a channel's type.
-#[derive(Debug, Clone, Copy)]
-struct Config<'a>(&'a Channel);
-
-impl Serialize for Config<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("created_at", &Stamp(self.0.created_at))?;
-        map.serialize_entry("updated_at", &Stamp(self.0.created_at))?;
-        map.serialize_entry("name", &self.0.channel_type)?;
-        map.serialize_entry("connect_events", &self.0.has_connect_events())?;
-        for on in [
-            "typing_events",
-            "read_events",
-            "search",
-            "reactions",
-            "replies",
-            "quotes",
-            "mutes",
-            "uploads",
-            "url_enrichment",
-            "custom_events",
-        ] {
-            map.serialize_entry(on, &true)?;
-        }
-        // Delivery events stay off: clients would report deliveries of messages, of which there are none.
-        for off in [
-            "delivery_events",
-            "push_notifications",
-            "reminders",
-            "mark_messages_pending",
-            "polls",
-            "user_message_reminders",
-            "shared_locations",
-            "count_messages",
-            "skip_last_msg_update_for_system_msgs",
-        ] {
-            map.serialize_entry(off, &false)?;
-        }
-        map.serialize_entry("message_retention", "infinite")?;
-        map.serialize_entry("max_message_length", &5000)?;
-        map.serialize_entry("automod", "disabled")?;
-        map.serialize_entry("automod_behavior", "flag")?;
-        map.serialize_entry("blocklist_behavior", "flag")?;
-        map.serialize_entry("commands", &[(); 0])?;
-        map.end()
+    /// Whether it belongs to a set of people.
+    pub(crate) fn is_distinct(&self) -> bool {
+        self.id.starts_with("!members-")
     }
 }
 
@@ -137,6 +83,8 @@ pub(crate) struct ChannelView<'a> {
     pub(crate) capabilities: Option<&'static [&'static str]>,
     /// Whether the members ride along, as in events.
     pub(crate) with_members: bool,
+    /// When it was deleted, in the answer to that.
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
 }
 
 /// How many members ride along in an event.
@@ -159,10 +107,14 @@ impl Serialize for ChannelView<'_> {
         map.serialize_entry("updated_at", &Stamp(channel.updated_at))?;
         let creator = channel
             .created_by
+            .filter(|key| self.state.users.get(*key).is_some())
             .map(|key| self.state.view(key, self.viewer, Shape::Common));
         map.serialize_entry("created_by", &creator)?;
         map.serialize_entry("frozen", &channel.frozen)?;
         map.serialize_entry("disabled", &channel.disabled)?;
+        if let Some(at) = self.deleted_at {
+            map.serialize_entry("deleted_at", &Stamp(at))?;
+        }
         if let Some(team) = &channel.team {
             map.serialize_entry("team", team)?;
         }
@@ -175,7 +127,15 @@ impl Serialize for ChannelView<'_> {
             map.serialize_entry("members", &members)?;
         }
         map.serialize_entry("member_count", &channel.members.len())?;
-        map.serialize_entry("config", &Config(channel))?;
+        map.serialize_entry(
+            "config",
+            &self
+                .state
+                .types
+                .get(&channel.channel_type)
+                .map(ChannelType::config)
+                .ok(),
+        )?;
         if let Some(capabilities) = self.capabilities {
             map.serialize_entry("own_capabilities", capabilities)?;
         }
@@ -219,10 +179,15 @@ impl Row for ChannelRow<'_> {
             "team" => channel.team.as_deref().map_or(Field::Missing, Field::Text),
             "frozen" => Field::Flag(channel.frozen),
             "disabled" => Field::Flag(channel.disabled),
-            "hidden" => Field::Flag(membership().is_some_and(|member| member.hidden)),
-            "distinct" => Field::Flag(channel.id.starts_with("!members-")),
+            "hidden" => Field::Flag(
+                self.user
+                    .is_some_and(|user| channel.hidden_for.contains(&user)),
+            ),
+            "archived" => Field::Flag(membership().is_some_and(|m| m.archived_at.is_some())),
+            "pinned" => Field::Flag(membership().is_some_and(|m| m.pinned_at.is_some())),
+            "distinct" => Field::Flag(channel.is_distinct()),
             "joined" => Field::Flag(membership().is_some()),
-            "muted" | "blocked" | "archived" | "pinned" | "has_unread" => Field::Flag(false),
+            "muted" | "blocked" | "has_unread" => Field::Flag(false),
             "channel_role" => {
                 membership().map_or(Field::Missing, |member| Field::Text(&member.channel_role))
             }
@@ -300,6 +265,7 @@ impl State {
             viewer,
             capabilities: None,
             with_members: true,
+            deleted_at: None,
         }
     }
 }

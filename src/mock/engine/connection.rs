@@ -16,6 +16,8 @@ pub(crate) struct ConnKey(pub(crate) u64);
 pub(crate) enum Carrier {
     /// A WebSocket.
     Socket,
+    /// A long poll.
+    LongPoll,
     /// Nothing: the connection is pretended, and never silent.
     Virtual,
 }

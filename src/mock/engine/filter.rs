@@ -181,6 +181,16 @@ impl Filter {
         }
     }
 
+    /// The fields that the condition is about.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::All(all) | Self::Any(all) | Self::None(all) => {
+                all.iter().flat_map(Self::names).collect()
+            }
+            Self::Field(FieldTest { name, .. }) => vec![name],
+        }
+    }
+
     /// The range that `id` must be in, as far as the condition says so.
     pub(crate) fn id_range(&self) -> (Bound<&str>, Bound<&str>) {
         let mut range = (Bound::Unbounded, Bound::Unbounded);

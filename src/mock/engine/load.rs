@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::State;
-use super::channel::{self, Channel};
-use super::channels::{user_list, write_data};
+use super::channel::Channel;
+use super::channel_data::{user_list, write_data};
 use super::connection::Carrier;
 use super::op::Caller;
 use super::presence::Connect;
@@ -107,12 +107,7 @@ impl State {
         let input = |error: InvalidId| Reject::input(error.to_string());
         let channel_type = text("type")?.parse::<ChannelType>().map_err(input)?;
         let id = text("id")?.parse::<ChannelId>().map_err(input)?;
-        if !channel::is_type(channel_type.as_str()) {
-            return Err(Reject::input(format!(
-                "channel type {:?} does not exist",
-                channel_type.as_str()
-            )));
-        }
+        self.types.get(channel_type.as_str())?;
         let mut channel = Channel::new(channel_type.as_str(), id.as_str(), stored(now));
         if self.channel_ids.contains_key(&*channel.cid) {
             return Err(Reject::input(format!(

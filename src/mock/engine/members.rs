@@ -46,8 +46,8 @@ pub(crate) struct Member {
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) invite: Option<Invite>,
     pub(crate) last_read: Option<DateTime<Utc>>,
-    /// Hidden from his own channel lists.
-    pub(crate) hidden: bool,
+    pub(crate) pinned_at: Option<DateTime<Utc>>,
+    pub(crate) archived_at: Option<DateTime<Utc>>,
     pub(crate) custom: Map<String, Value>,
 }
 
@@ -60,7 +60,8 @@ impl Member {
             updated_at: now,
             invite: None,
             last_read: None,
-            hidden: false,
+            pinned_at: None,
+            archived_at: None,
             custom: Map::new(),
         }
     }
@@ -177,6 +178,12 @@ impl Serialize for MemberView<'_> {
         map.serialize_entry("banned", &false)?;
         map.serialize_entry("shadow_banned", &false)?;
         map.serialize_entry("notifications_muted", &false)?;
+        if let Some(at) = member.pinned_at {
+            map.serialize_entry("pinned_at", &Stamp(at))?;
+        }
+        if let Some(at) = member.archived_at {
+            map.serialize_entry("archived_at", &Stamp(at))?;
+        }
         map.serialize_entry("created_at", &Stamp(member.created_at))?;
         map.serialize_entry("updated_at", &Stamp(member.updated_at))?;
         map.end()

@@ -6,20 +6,33 @@
 //! its subscribers cost, however many users there are.
 
 mod access;
+mod app;
 mod arena;
 mod channel;
+mod channel_changes;
+mod channel_data;
+mod channel_events;
+#[cfg(test)]
+mod channel_rules;
+mod channel_types;
 mod channels;
 mod connection;
+mod custom_events;
 mod events;
 mod filter;
+mod history;
+mod lifecycle;
+mod lists;
 mod load;
 mod members;
+mod membership;
 mod op;
 mod presence;
 mod profile;
 mod puppet;
 mod sort;
 mod stamp;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod timers;
@@ -34,14 +47,20 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use self::app::App;
 use self::arena::{Arena, ChannelKey, UserKey};
 use self::channel::Channel;
-pub(crate) use self::channels::distinct_id;
+pub(crate) use self::channel_data::distinct_id;
+use self::channel_types::ChannelTypes;
 use self::connection::Connection;
 pub(crate) use self::connection::{Carrier, ConnKey};
-pub(crate) use self::op::{Body, Caller, ChannelName, Op, Reply, UserRef, read};
+use self::history::History;
+pub(crate) use self::op::{
+    Body, Caller, ChannelName, DeleteChannels, HideChannel, Op, Reply, UserRef, read,
+};
 pub(crate) use self::presence::Connect;
 pub(crate) use self::stamp::Stamp;
+use self::tasks::Tasks;
 use self::timers::Timers;
 use self::user::{Shape, User, UserView, Viewer};
 use super::error::{ErrorBody, Reject};
@@ -85,12 +104,17 @@ pub(crate) struct State {
     next_connection: u64,
     timers: Timers,
     ids: Ids,
+    history: History,
+    tasks: Tasks,
+    app: App,
+    types: ChannelTypes,
     out: Vec<Delivery>,
 }
 
 impl State {
     /// An empty state. The seed makes the ids that the service invents.
     pub(crate) fn new(rules: Rules, seed: u64) -> Self {
+        let app = App::new(rules.development_tokens);
         Self {
             rules,
             users: Arena::default(),
@@ -103,6 +127,10 @@ impl State {
             next_connection: 1,
             timers: Timers::default(),
             ids: Ids { seed, count: 0 },
+            history: History::default(),
+            tasks: Tasks::default(),
+            app,
+            types: ChannelTypes::default(),
             out: Vec::new(),
         }
     }
@@ -150,7 +178,51 @@ impl State {
                 self.stop_watching(now, &actor, &name, connection.as_deref())
             }
             Op::QueryMembers(query) => self.query_members(&actor, &query),
-            Op::GetApp => Ok(Self::app()),
+            Op::Sync(request) => {
+                let actor = self.acting(now, actor, &request.acting)?;
+                self.sync(now, &actor, &request)
+            }
+            Op::GetApp => Ok(self.get_app(&actor)),
+            Op::PatchApp(settings) => self.patch_app(&actor, settings),
+            Op::DeleteUser(id, request) => self.delete_user(now, &actor, &id, &request),
+            Op::DeleteUsers(request) => self.delete_users(now, &actor, &request),
+            Op::DeactivateUser(id) => self.deactivate_user(now, &actor, &id),
+            Op::DeactivateUsers(request) => self.deactivate_users(now, &actor, &request),
+            Op::ReactivateUser(id, request) => self.reactivate_user(now, &actor, &id, &request),
+            Op::ReactivateUsers(request) => self.reactivate_users(now, &actor, &request),
+            Op::RestoreUsers(request) => self.restore_users(&actor, &request),
+            Op::SendUserEvent(id, request) => self.send_user_event(now, &actor, &id, request),
+            Op::GetTask(id) => self.get_task(&actor, &id),
+            Op::DeleteChannels(request) => self.delete_channels(now, &actor, &request),
+            Op::SendChannelEvent(name, request) => {
+                self.send_channel_event(now, &actor, &name, request)
+            }
+            Op::HideChannel(name, acting, clear_history) => {
+                let actor = self.acting(now, actor, &acting)?;
+                self.set_hidden(now, &actor, &name, true, clear_history)
+            }
+            Op::ShowChannel(name, acting) => {
+                let actor = self.acting(now, actor, &acting)?;
+                self.set_hidden(now, &actor, &name, false, false)
+            }
+            Op::MarkRead(name, acting) => {
+                let actor = self.acting(now, actor, &acting)?;
+                self.mark_read(now, &actor, &name)
+            }
+            Op::MarkAllRead(acting) => {
+                let actor = self.acting(now, actor, &acting)?;
+                self.mark_all_read(now, &actor)
+            }
+            Op::MarkDelivered => Ok(Reply::new(&serde_json::Map::new())),
+            Op::PatchMember(name, id, request) => {
+                let actor = self.acting(now, actor, &request.acting)?;
+                self.patch_member(now, &actor, &name, &id, &request)
+            }
+            Op::ListChannelTypes => self.list_channel_types(&actor),
+            Op::GetChannelType(name) => self.get_channel_type(&actor, &name),
+            Op::CreateChannelType(body) => self.create_channel_type(now, &actor, body),
+            Op::UpdateChannelType(name, body) => self.update_channel_type(now, &actor, &name, body),
+            Op::DeleteChannelType(name) => self.delete_channel_type(&actor, &name),
         }
     }
 
@@ -187,50 +259,6 @@ impl State {
             self.channels.len(),
             self.connections.len(),
         )
-    }
-
-    /// The application, as clients see it.
-    fn app() -> Reply {
-        #[derive(Serialize)]
-        struct Uploads {
-            allowed_file_extensions: [(); 0],
-            blocked_file_extensions: [(); 0],
-            allowed_mime_types: [(); 0],
-            blocked_mime_types: [(); 0],
-            size_limit: u32,
-        }
-        #[derive(Serialize)]
-        struct App {
-            id: u32,
-            name: &'static str,
-            placement: &'static str,
-            async_url_enrich_enabled: bool,
-            auto_translation_enabled: bool,
-            file_upload_config: Uploads,
-            image_upload_config: Uploads,
-        }
-        #[derive(Serialize)]
-        struct Answer {
-            app: App,
-        }
-        let uploads = || Uploads {
-            allowed_file_extensions: [],
-            blocked_file_extensions: [],
-            allowed_mime_types: [],
-            blocked_mime_types: [],
-            size_limit: 0,
-        };
-        Reply::new(&Answer {
-            app: App {
-                id: 1,
-                name: "mock",
-                placement: "local",
-                async_url_enrich_enabled: false,
-                auto_translation_enabled: false,
-                file_upload_config: uploads(),
-                image_upload_config: uploads(),
-            },
-        })
     }
 }
 

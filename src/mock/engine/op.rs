@@ -1,6 +1,7 @@
 //! What can be asked of the state, as values: who asks, and what, read from JSON bodies with the leniency that the
 //! official SDKs need (nulls, empty strings for `false`, both spellings of members).
 
+use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -264,6 +265,78 @@ pub(crate) struct CreateGuest {
     pub(crate) user: Body,
 }
 
+/// `POST /sync`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Sync {
+    pub(crate) channel_cids: Vec<String>,
+    pub(crate) last_sync_at: DateTime<Utc>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) with_inaccessible_cids: bool,
+    #[serde(flatten)]
+    pub(crate) acting: Acting,
+}
+
+/// `DELETE /users/{id}`, in the query.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeleteUser {
+    #[serde(deserialize_with = "flag")]
+    pub(crate) hard_delete: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) mark_messages_deleted: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) delete_conversation_channels: bool,
+}
+
+/// `POST /users/delete`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeleteUsers {
+    pub(crate) user_ids: Vec<String>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    #[serde(default)]
+    pub(crate) messages: Option<String>,
+    #[serde(default)]
+    pub(crate) conversations: Option<String>,
+}
+
+/// Calls about several users that say no more than which.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UserIds {
+    pub(crate) user_ids: Vec<String>,
+}
+
+/// `POST /users/{id}/reactivate`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReactivateUser {
+    pub(crate) name: Option<String>,
+}
+
+/// A custom event.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct SendEvent {
+    pub(crate) event: Body,
+}
+
+/// `POST /channels/delete`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeleteChannels {
+    pub(crate) cids: Vec<String>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) hard_delete: bool,
+}
+
+/// What hiding a channel takes besides the user.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HideChannel {
+    #[serde(deserialize_with = "flag")]
+    pub(crate) clear_history: bool,
+    #[serde(flatten)]
+    pub(crate) acting: Acting,
+}
+
 /// A call that names a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChannelName {
@@ -288,7 +361,31 @@ pub(crate) enum Op {
     DeleteChannel(ChannelName),
     StopWatching(ChannelName, Option<String>),
     QueryMembers(QueryMembers),
+    Sync(Sync),
     GetApp,
+    PatchApp(Body),
+    DeleteUser(String, DeleteUser),
+    DeleteUsers(DeleteUsers),
+    DeactivateUser(String),
+    DeactivateUsers(UserIds),
+    ReactivateUser(String, ReactivateUser),
+    ReactivateUsers(UserIds),
+    RestoreUsers(UserIds),
+    SendUserEvent(String, SendEvent),
+    GetTask(String),
+    DeleteChannels(DeleteChannels),
+    SendChannelEvent(ChannelName, SendEvent),
+    HideChannel(ChannelName, Acting, bool),
+    ShowChannel(ChannelName, Acting),
+    MarkRead(ChannelName, Acting),
+    MarkAllRead(Acting),
+    MarkDelivered,
+    PatchMember(ChannelName, String, PatchFields),
+    ListChannelTypes,
+    GetChannelType(String),
+    CreateChannelType(Body),
+    UpdateChannelType(String, Body),
+    DeleteChannelType(String),
 }
 
 /// The answer to an operation: a JSON object, written, without its `duration`.

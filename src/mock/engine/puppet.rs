@@ -4,12 +4,25 @@ use chrono::{DateTime, Utc};
 
 use super::State;
 use super::connection::{Carrier, ConnKey};
+use super::op::Caller;
 use crate::mock::error::Reject;
 
 impl State {
     /// The id that a client knows a connection by.
     pub(crate) fn connection_id(&self, key: ConnKey) -> Option<&str> {
         self.connections.get(&key).map(|connection| &*connection.id)
+    }
+
+    /// A connection by id, if it belongs to the caller.
+    pub(crate) fn own_connection(&self, caller: &Caller, id: &str) -> Option<ConnKey> {
+        let key = *self.connection_ids.get(id)?;
+        let user = self.users.get(self.connections.get(&key)?.user)?;
+        let theirs = match caller {
+            Caller::Server => true,
+            Caller::User { id, .. } => **id == *user.id,
+            Caller::Anonymous { .. } => user.is_anonymous(),
+        };
+        theirs.then_some(key)
     }
 
     /// Ends a user's pretended connections, and says how many there were.

@@ -232,6 +232,14 @@ impl State {
                 .ok_or_else(|| Reject::field("users.id", "is a required field"))?;
             let id = user_id(id)?;
             self.check_own(actor, id.as_str())?;
+            if let Some((_, user)) = self.user(id.as_str())
+                && user.deleted_at.is_some()
+            {
+                return Err(Reject::input(format!(
+                    "users[{}] was deleted and has to be restored first",
+                    id.as_str()
+                )));
+            }
             let before = changes
                 .current(self, id.as_str())
                 .unwrap_or_else(|| Profile::new("user"));
@@ -273,6 +281,9 @@ impl State {
         #[derive(Serialize)]
         struct Guest<'a> {
             user: UserView<'a>,
+        }
+        if self.app.guest_user_creation_disabled {
+            return Err(Reject::forbidden("this application does not allow guests"));
         }
         let id = request
             .user
@@ -411,10 +422,10 @@ struct Changes {
 
 impl Changes {
     fn current(&self, state: &State, id: &str) -> Option<Profile> {
-        self.profiles
-            .get(id)
-            .cloned()
-            .or_else(|| state.user(id).map(|(_, user)| user.profile.clone()))
+        self.profiles.get(id).cloned().or_else(|| {
+            let (_, user) = state.user(id)?;
+            user.deleted_at.is_none().then(|| user.profile.clone())
+        })
     }
 
     fn put(&mut self, id: UserId, profile: Profile) {

@@ -91,7 +91,11 @@ impl State {
                 .users
                 .get(user)
                 .is_some_and(|user| user.profile.invisible);
-        if hidden || !channel.has_connect_events() {
+        let silent = self
+            .types
+            .get(&channel.channel_type)
+            .is_ok_and(|channel_type| !channel_type.has_connect_events());
+        if hidden || silent {
             return;
         }
         let receivers: Vec<ConnKey> = channel.watchers.iter().copied().collect();

@@ -1,111 +1,199 @@
 //! The table of endpoints: from method and path to an operation, by the names that the service's errors use.
+//!
+//! Both path families lead here: `/users` and `/api/v2/users`, `/channels` and `/api/v2/chat/channels`. They differ in
+//! how bodies are written, which is [`super::dialect`]'s business, and in nothing else.
 
 use axum::http::Method;
+use serde_json::Value;
 use url::form_urlencoded;
 
-use super::super::engine::{Body, UserRef};
-use super::super::engine::{ChannelName, Op, distinct_id, read};
+use super::super::engine::{
+    Body, ChannelName, DeleteChannels, HideChannel, Op, UserRef, distinct_id, read,
+};
 use super::super::error::Reject;
+use super::dialect::Dialect;
 use super::params::Params;
 
-/// An endpoint, with what its path names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Hi,
-    Connect,
-    GetApp,
-    CreateGuest,
-    QueryUsers,
-    UpdateUsers,
-    UpdateUsersPartial,
-    QueryChannels,
-    QueryMembers,
-    GetOrCreateChannel(ChannelName),
-    GetOrCreateDistinctChannel(String),
-    GetChannel(ChannelName),
-    UpdateChannel(ChannelName),
-    UpdateChannelPartial(ChannelName),
-    DeleteChannel(ChannelName),
-    StopWatchingChannel(ChannelName),
+/// Defines the endpoints that are named after their operation.
+macro_rules! endpoints {
+    ($($(#[$doc:meta])* $name:ident $(($what:ty))? => $operation:literal,)*) => {
+        /// An endpoint, with what its path names.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(super) enum Endpoint {
+            $($(#[$doc])* $name $(($what))?,)*
+        }
+
+        impl Endpoint {
+            /// The operation's name in errors and rate limits.
+            pub(super) const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $operation,)*
+                }
+            }
+        }
+
+        /// The names of all operations, some of them more than once.
+        pub(super) const OPERATIONS: &[&str] = &[$($operation),*];
+    };
+}
+
+endpoints! {
+    Hi => "Hi",
+    Connect => "Connect",
+    LongPoll => "LongPoll",
+    GetApp => "GetApp",
+    UpdateApp => "UpdateApp",
+    GetRateLimits => "GetRateLimits",
+    CreateGuest => "CreateGuest",
+    QueryUsers => "QueryUsers",
+    UpdateUsers => "UpdateUsers",
+    UpdateUsersPartial => "UpdateUsersPartial",
+    DeleteUser(String) => "DeleteUser",
+    DeleteUsers => "DeleteUsers",
+    DeactivateUser(String) => "DeactivateUser",
+    DeactivateUsers => "DeactivateUsers",
+    ReactivateUser(String) => "ReactivateUser",
+    ReactivateUsers => "ReactivateUsers",
+    RestoreUsers => "RestoreUsers",
+    SendUserCustomEvent(String) => "SendUserCustomEvent",
+    GetTask(String) => "GetTask",
+    QueryChannels => "QueryChannels",
+    QueryMembers => "QueryMembers",
+    Sync => "Sync",
+    GetOrCreateChannel(ChannelName) => "GetOrCreateChannel",
+    GetOrCreateDistinctChannel(String) => "GetOrCreateChannel",
+    GetChannel(ChannelName) => "GetChannel",
+    UpdateChannel(ChannelName) => "UpdateChannel",
+    UpdateChannelPartial(ChannelName) => "UpdateChannelPartial",
+    DeleteChannel(ChannelName) => "DeleteChannel",
+    DeleteChannels => "DeleteChannels",
+    StopWatchingChannel(ChannelName) => "StopWatchingChannel",
+    HideChannel(ChannelName) => "HideChannel",
+    ShowChannel(ChannelName) => "ShowChannel",
+    MarkRead(ChannelName) => "MarkRead",
+    MarkChannelsRead => "MarkChannelsRead",
+    MarkDelivered => "MarkDelivered",
+    SendEvent(ChannelName) => "SendEvent",
+    UpdateMemberPartial((ChannelName, Option<String>)) => "UpdateMemberPartial",
+    ListChannelTypes => "ListChannelTypes",
+    GetChannelType(String) => "GetChannelType",
+    CreateChannelType => "CreateChannelType",
+    UpdateChannelType(String) => "UpdateChannelType",
+    DeleteChannelType(String) => "DeleteChannelType",
 }
 
 impl Endpoint {
-    /// The endpoint of a request.
-    pub(super) fn find(method: &Method, path: &str) -> Option<Self> {
+    /// The endpoint of a request, and the way in which its bodies are written.
+    pub(super) fn find(method: &Method, path: &str) -> Option<(Self, Dialect)> {
         let path = path.strip_prefix('/')?;
         let segments: Vec<String> = path.trim_end_matches('/').split('/').map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (segments, dialect) = match segments.as_slice() {
+            ["api", "v2", "chat", rest @ ..] | ["api", "v2", rest @ ..] => (rest, Dialect::V2),
+            all => (all, Dialect::Flat),
+        };
+        let owned = |text: &str| text.to_owned();
         let channel = |channel_type: &str, id: &str| ChannelName {
             channel_type: channel_type.to_owned(),
             id: id.to_owned(),
         };
-        Some(match (method.as_str(), segments.as_slice()) {
+        let endpoint = match (method.as_str(), segments) {
             ("GET", ["hi"]) => Self::Hi,
             ("GET", ["connect"]) => Self::Connect,
+            ("GET" | "POST", ["longpoll"]) => Self::LongPoll,
             ("GET", ["app"]) => Self::GetApp,
+            ("PATCH", ["app"]) => Self::UpdateApp,
+            ("GET", ["rate_limits"]) => Self::GetRateLimits,
+            ("GET", ["tasks", id]) => Self::GetTask(owned(id)),
             ("POST", ["guest"]) => Self::CreateGuest,
             ("GET", ["users"]) => Self::QueryUsers,
             ("POST", ["users"]) => Self::UpdateUsers,
             ("PATCH", ["users"]) => Self::UpdateUsersPartial,
+            ("POST", ["users", "delete"]) => Self::DeleteUsers,
+            ("POST", ["users", "deactivate"]) => Self::DeactivateUsers,
+            ("POST", ["users", "reactivate"]) => Self::ReactivateUsers,
+            ("POST", ["users", "restore"]) => Self::RestoreUsers,
+            ("DELETE", ["users", id]) => Self::DeleteUser(owned(id)),
+            ("POST", ["users", id, "deactivate"]) => Self::DeactivateUser(owned(id)),
+            ("POST", ["users", id, "reactivate"]) => Self::ReactivateUser(owned(id)),
+            ("POST", ["users", id, "event"]) => Self::SendUserCustomEvent(owned(id)),
             ("POST" | "GET", ["channels"]) => Self::QueryChannels,
+            ("POST", ["channels", "delete"]) => Self::DeleteChannels,
+            ("POST", ["channels", "read"]) => Self::MarkChannelsRead,
+            ("POST", ["channels", "delivered"]) => Self::MarkDelivered,
             ("GET", ["members"]) => Self::QueryMembers,
-            ("POST", ["channels", kind, "query"]) => {
-                Self::GetOrCreateDistinctChannel((*kind).to_owned())
-            }
+            ("POST", ["sync"]) => Self::Sync,
+            ("POST", ["channels", kind, "query"]) => Self::GetOrCreateDistinctChannel(owned(kind)),
             ("POST", ["channels", kind, id, "query"]) => {
                 Self::GetOrCreateChannel(channel(kind, id))
             }
             ("POST", ["channels", kind, id, "stop-watching"]) => {
                 Self::StopWatchingChannel(channel(kind, id))
             }
+            ("POST", ["channels", kind, id, "hide"]) => Self::HideChannel(channel(kind, id)),
+            ("POST", ["channels", kind, id, "show"]) => Self::ShowChannel(channel(kind, id)),
+            ("POST", ["channels", kind, id, "read"]) => Self::MarkRead(channel(kind, id)),
+            ("POST", ["channels", kind, id, "event"]) => Self::SendEvent(channel(kind, id)),
+            ("PATCH", ["channels", kind, id, "member"]) => {
+                Self::UpdateMemberPartial((channel(kind, id), None))
+            }
+            ("PATCH", ["channels", kind, id, "member", user]) => {
+                Self::UpdateMemberPartial((channel(kind, id), Some(owned(user))))
+            }
             ("GET", ["channels", kind, id]) => Self::GetChannel(channel(kind, id)),
             ("POST", ["channels", kind, id]) => Self::UpdateChannel(channel(kind, id)),
             ("PATCH", ["channels", kind, id]) => Self::UpdateChannelPartial(channel(kind, id)),
             ("DELETE", ["channels", kind, id]) => Self::DeleteChannel(channel(kind, id)),
+            ("GET", ["channeltypes"]) => Self::ListChannelTypes,
+            ("POST", ["channeltypes"]) => Self::CreateChannelType,
+            ("GET", ["channeltypes", name]) => Self::GetChannelType(owned(name)),
+            ("PUT", ["channeltypes", name]) => Self::UpdateChannelType(owned(name)),
+            ("DELETE", ["channeltypes", name]) => Self::DeleteChannelType(owned(name)),
             _ => return None,
-        })
-    }
-
-    /// The operation's name in errors.
-    pub(super) const fn name(&self) -> &'static str {
-        match self {
-            Self::Hi => "Hi",
-            Self::Connect => "Connect",
-            Self::GetApp => "GetApp",
-            Self::CreateGuest => "CreateGuest",
-            Self::QueryUsers => "QueryUsers",
-            Self::UpdateUsers => "UpdateUsers",
-            Self::UpdateUsersPartial => "UpdateUsersPartial",
-            Self::QueryChannels => "QueryChannels",
-            Self::QueryMembers => "QueryMembers",
-            Self::GetOrCreateChannel(_) | Self::GetOrCreateDistinctChannel(_) => {
-                "GetOrCreateChannel"
-            }
-            Self::GetChannel(_) => "GetChannel",
-            Self::UpdateChannel(_) => "UpdateChannel",
-            Self::UpdateChannelPartial(_) => "UpdateChannelPartial",
-            Self::DeleteChannel(_) => "DeleteChannel",
-            Self::StopWatchingChannel(_) => "StopWatchingChannel",
-        }
+        };
+        Some((endpoint, dialect))
     }
 
     /// The operation that a request to this endpoint asks for.
     pub(super) fn op(self, params: &Params, mut body: Body) -> Result<Op, Reject> {
-        // The connection may be named in the query or in the body.
-        if let Some(id) = params.get("connection_id") {
-            body.insert("connection_id".to_owned(), id.into());
+        // These may be named in the query or in the body.
+        for name in [
+            "connection_id",
+            "hard_delete",
+            "mark_messages_deleted",
+            "delete_conversation_channels",
+            "with_inaccessible_cids",
+        ] {
+            if let Some(value) = params.get(name) {
+                body.insert(name.to_owned(), value.into());
+            }
         }
+        let id_of = |body: &mut Body, name: &str| match body.shift_remove(name) {
+            Some(Value::String(id)) => Some(id),
+            _ => None,
+        };
         Ok(match self {
-            Self::Hi | Self::Connect => {
+            Self::Hi | Self::Connect | Self::LongPoll | Self::GetRateLimits => {
                 return Err(Reject::input("this endpoint is not an operation"));
             }
             Self::GetApp => Op::GetApp,
+            Self::UpdateApp => Op::PatchApp(body),
+            Self::GetTask(id) => Op::GetTask(id),
             Self::CreateGuest => Op::CreateGuest(read(body)?),
             Self::QueryUsers => Op::QueryUsers(read(body)?),
             Self::UpdateUsers => Op::UpsertUsers(read(body)?),
             Self::UpdateUsersPartial => Op::PatchUsers(read(body)?),
+            Self::DeleteUser(id) => Op::DeleteUser(id, read(body)?),
+            Self::DeleteUsers => Op::DeleteUsers(read(body)?),
+            Self::DeactivateUser(id) => Op::DeactivateUser(id),
+            Self::DeactivateUsers => Op::DeactivateUsers(read(body)?),
+            Self::ReactivateUser(id) => Op::ReactivateUser(id, read(body)?),
+            Self::ReactivateUsers => Op::ReactivateUsers(read(body)?),
+            Self::RestoreUsers => Op::RestoreUsers(read(body)?),
+            Self::SendUserCustomEvent(id) => Op::SendUserEvent(id, read(body)?),
             Self::QueryChannels => Op::QueryChannels(read(body)?),
             Self::QueryMembers => Op::QueryMembers(read(body)?),
+            Self::Sync => Op::Sync(read(body)?),
             Self::GetOrCreateChannel(name) => {
                 let acting = read(body.clone())?;
                 Op::GetOrCreateChannel(name, read(body)?, acting)
@@ -127,13 +215,32 @@ impl Endpoint {
             Self::UpdateChannel(name) => Op::UpdateChannel(name, read(body)?),
             Self::UpdateChannelPartial(name) => Op::PatchChannel(name, read(body)?),
             Self::DeleteChannel(name) => Op::DeleteChannel(name),
+            Self::DeleteChannels => Op::DeleteChannels(read::<DeleteChannels>(body)?),
             Self::StopWatchingChannel(name) => {
-                let connection = match body.shift_remove("connection_id") {
-                    Some(serde_json::Value::String(id)) => Some(id),
-                    _ => None,
-                };
+                let connection = id_of(&mut body, "connection_id");
                 Op::StopWatching(name, connection)
             }
+            Self::HideChannel(name) => {
+                let request: HideChannel = read(body)?;
+                Op::HideChannel(name, request.acting, request.clear_history)
+            }
+            Self::ShowChannel(name) => Op::ShowChannel(name, read(body)?),
+            Self::MarkRead(name) => Op::MarkRead(name, read(body)?),
+            Self::MarkChannelsRead => Op::MarkAllRead(read(body)?),
+            Self::MarkDelivered => Op::MarkDelivered,
+            Self::SendEvent(name) => Op::SendChannelEvent(name, read(body)?),
+            Self::UpdateMemberPartial((name, user)) => {
+                let user = user
+                    .or_else(|| id_of(&mut body, "user_id"))
+                    .or_else(|| params.get("user_id").map(str::to_owned))
+                    .ok_or_else(|| Reject::input("user_id is a required field"))?;
+                Op::PatchMember(name, user, read(body)?)
+            }
+            Self::ListChannelTypes => Op::ListChannelTypes,
+            Self::GetChannelType(name) => Op::GetChannelType(name),
+            Self::CreateChannelType => Op::CreateChannelType(body),
+            Self::UpdateChannelType(name) => Op::UpdateChannelType(name, body),
+            Self::DeleteChannelType(name) => Op::DeleteChannelType(name),
         })
     }
 }
@@ -158,26 +265,43 @@ fn decode(segment: &str) -> String {
 mod tests {
     use super::*;
 
+    fn find(method: &str, path: &str) -> Option<(Endpoint, Dialect)> {
+        Endpoint::find(&method.parse().unwrap(), path)
+    }
+
     #[test]
     fn paths_lead_to_operations() {
-        let find = |method: &str, path: &str| {
-            Endpoint::find(&method.parse().unwrap(), path).map(|endpoint| endpoint.name())
-        };
-        assert_eq!(find("GET", "/users"), Some("QueryUsers"));
-        assert_eq!(find("PATCH", "/users/"), Some("UpdateUsersPartial"));
-        assert_eq!(find("GET", "/channels"), Some("QueryChannels"));
+        let name = |method: &str, path: &str| find(method, path).map(|(found, _)| found.name());
+        assert_eq!(name("GET", "/users"), Some("QueryUsers"));
+        assert_eq!(name("PATCH", "/users/"), Some("UpdateUsersPartial"));
+        assert_eq!(name("GET", "/channels"), Some("QueryChannels"));
+        assert_eq!(name("POST", "/users/delete"), Some("DeleteUsers"));
+        assert_eq!(name("DELETE", "/users/delete"), Some("DeleteUser"));
         assert_eq!(
-            find("POST", "/channels/messaging/a/query"),
+            name("POST", "/channels/messaging/a/query"),
             Some("GetOrCreateChannel")
         );
-        assert_eq!(find("PUT", "/users"), None);
-        assert_eq!(find("GET", "/nowhere"), None);
+        assert_eq!(name("PUT", "/users"), None);
+        assert_eq!(name("GET", "/nowhere"), None);
         assert_eq!(
-            Endpoint::find(&Method::GET, "/channels/messaging/a%2Bb%20c+d"),
-            Some(Endpoint::GetChannel(ChannelName {
+            find("GET", "/channels/messaging/a%2Bb%20c+d").unwrap().0,
+            Endpoint::GetChannel(ChannelName {
                 channel_type: "messaging".into(),
                 id: "a+b c+d".into()
-            }))
+            })
         );
+    }
+
+    #[test]
+    fn both_families_lead_to_the_same_place() {
+        for (flat, v2) in [
+            ("/users", "/api/v2/users"),
+            ("/channels/messaging/x", "/api/v2/chat/channels/messaging/x"),
+            ("/members", "/api/v2/chat/members"),
+        ] {
+            let (flat, dialect) = find("GET", flat).unwrap();
+            assert_eq!(dialect, Dialect::Flat);
+            assert_eq!(find("GET", v2), Some((flat, Dialect::V2)));
+        }
     }
 }

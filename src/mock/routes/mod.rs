@@ -4,7 +4,9 @@
 //! in the same envelope. No rule of the service is decided here.
 
 mod control;
+mod dialect;
 mod endpoint;
+mod longpoll;
 mod params;
 mod respond;
 
@@ -21,9 +23,11 @@ use axum::http::{Method, Request, Response};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use self::dialect::Dialect;
 use self::endpoint::Endpoint;
 use self::params::Params;
 use super::auth::{self, Credentials, Identity};
+use super::budget::Platform;
 use super::engine::{Body as Fields, Caller, Carrier, Connect};
 use super::error::Reject;
 use super::hub::Hub;
@@ -58,60 +62,132 @@ async fn handle(
         let path = path.to_owned();
         return control::handle(&app.hub, peer, &parts, &path, body).await;
     }
-    let endpoint = Endpoint::find(&parts.method, parts.uri.path());
-    let name = endpoint.as_ref().map_or("Request", Endpoint::name);
     let params = Params::of(&parts);
-    let answer = match endpoint {
-        None => Err(Reject::not_found(format!(
+    let Some((endpoint, dialect)) = Endpoint::find(&parts.method, parts.uri.path()) else {
+        let unknown = Reject::not_found(format!(
             "there is no {} {}",
             parts.method,
             parts.uri.path().chars().take(200).collect::<String>()
-        ))),
-        Some(Endpoint::Connect) => match connect(&app, &mut parts, &params).await {
-            Ok(upgrade) => return upgrade,
-            Err(reject) => Err(reject),
-        },
-        Some(endpoint) => call(&app, &parts, &params, body, endpoint).await,
+        ));
+        let limits = respond::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
+        return respond::answer("Request", Err(unknown), &limits, started.elapsed());
     };
-    let budget = respond::Budget::unlimited(name, app.hub.clock.now());
-    respond::answer(name, answer, &budget, started.elapsed())
+    let name = endpoint.name();
+    let identity = identify(&app.hub, &params, &endpoint);
+    let platform = platform(&params, identity.as_ref().ok());
+    let user = match identity.as_ref().map(|identity| &identity.caller) {
+        Ok(Caller::User { id, .. }) => Some(id.as_str()),
+        _ => None,
+    };
+    let (budget, allowed) = app.hub.spend(platform, name, user);
+    if endpoint == Endpoint::Connect {
+        // Whatever speaks against a connection is said on it.
+        let wish = allowed
+            .and(identity)
+            .and_then(|identity| wish(&params, identity));
+        match connect(&app, &mut parts, wish).await {
+            Ok(upgrade) => return upgrade,
+            Err(reject) => {
+                let limits = respond::Limits::of(budget, &app.hub.clock);
+                return respond::answer(name, Err(reject), &limits, started.elapsed());
+            }
+        }
+    }
+    let answer = match allowed.and(identity) {
+        Ok(identity) => call(&app, &parts, &params, body, endpoint, dialect, identity).await,
+        Err(reject) => Err(reject),
+    };
+    let limits = respond::Limits::of(budget, &app.hub.clock);
+    respond::answer(name, answer, &limits, started.elapsed())
 }
 
-/// One call, from credentials to the answer.
+/// Who calls. A guest has no token yet: his call is how he gets one. A greeting needs no name.
+fn identify(hub: &Hub, params: &Params, endpoint: &Endpoint) -> Result<Identity, Reject> {
+    let credentials = params.credentials();
+    let nobody = Identity {
+        caller: Caller::Anonymous { id: None },
+        expires: None,
+    };
+    match endpoint {
+        Endpoint::Hi => Ok(nobody),
+        Endpoint::CreateGuest => auth::check_key(&hub.options, &credentials).map(|()| nobody),
+        _ => auth::authenticate(&hub.options, &credentials, hub.clock.now(), || {
+            hub.takes_development_tokens()
+        }),
+    }
+}
+
+fn platform(params: &Params, identity: Option<&Identity>) -> Platform {
+    if identity.is_some_and(|identity| identity.caller == Caller::Server) {
+        return Platform::Server;
+    }
+    params
+        .header("x-stream-client")
+        .or_else(|| params.get("X-Stream-Client"))
+        .map_or(Platform::Web, Platform::of_client)
+}
+
+/// One call, from its body to the answer.
 async fn call(
     app: &App,
     parts: &Parts,
     params: &Params,
     body: Body,
     endpoint: Endpoint,
+    dialect: Dialect,
+    identity: Identity,
 ) -> Result<respond::Success, Reject> {
     let hub = &app.hub;
     let created = matches!(parts.method, Method::POST | Method::PUT);
-    if endpoint == Endpoint::Hi {
-        return Ok(respond::Success {
-            created: false,
-            body: "{}".to_owned(),
-        });
-    }
-    let credentials = params.credentials();
-    // A guest has no token yet: this call is how he gets one.
-    let identity = if endpoint == Endpoint::CreateGuest {
-        auth::check_key(&hub.options, &credentials)?;
-        Identity {
-            caller: Caller::Anonymous { id: None },
-            expires: None,
-        }
-    } else {
-        auth::authenticate(&hub.options, &credentials, hub.clock.now())?
-    };
     let fields = read_body(parts, params, body, hub.options.rules.body_limit).await?;
-    let is_guest = endpoint == Endpoint::CreateGuest;
-    let op = endpoint.op(params, fields)?;
-    let mut body = hub.apply(&identity.caller, op)?.0;
-    if is_guest {
-        add_token(&mut body, hub);
+    let fields = dialect.request(fields);
+    let body = match endpoint {
+        Endpoint::Hi => "{}".to_owned(),
+        Endpoint::GetRateLimits => rate_limits(hub, params, &identity.caller)?,
+        Endpoint::LongPoll => longpoll::answer(hub, params, fields, identity).await?,
+        Endpoint::CreateGuest => {
+            let mut body = hub.apply(&identity.caller, endpoint.op(params, fields)?)?.0;
+            add_token(&mut body, hub);
+            body
+        }
+        endpoint => hub.apply(&identity.caller, endpoint.op(params, fields)?)?.0,
+    };
+    Ok(respond::Success {
+        created,
+        body: dialect.answer(body),
+    })
+}
+
+/// `GET /rate_limits`.
+fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Reject> {
+    if *caller != Caller::Server {
+        return Err(Reject::forbidden(
+            "this endpoint can only be called server side",
+        ));
     }
-    Ok(respond::Success { created, body })
+    let asked = |name: &str| matches!(params.get(name), Some("true" | "1"));
+    let any = Platform::ALL.iter().any(|(name, _)| asked(name));
+    let named: Vec<&str> = params
+        .get("endpoints")
+        .unwrap_or_default()
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .collect();
+    let mut answer = Map::new();
+    for (name, platform) in Platform::ALL {
+        if any && !asked(name) {
+            continue;
+        }
+        let mut endpoints = Map::new();
+        for operation in endpoint::OPERATIONS {
+            if named.is_empty() || named.contains(operation) {
+                let limits = respond::Limits::of(hub.budget(platform, operation), &hub.clock);
+                endpoints.insert((*operation).to_owned(), limits.to_json());
+            }
+        }
+        answer.insert(name.to_owned(), endpoints.into());
+    }
+    Ok(Value::from(answer).to_string())
 }
 
 /// Adds the guest's token to the answer that names him.
@@ -164,8 +240,11 @@ async fn read_body(
 }
 
 /// Accepts a socket, whatever the credentials; what is wrong with them is said on it.
-async fn connect(app: &App, parts: &mut Parts, params: &Params) -> Result<Response<Body>, Reject> {
-    let wish = wish(&app.hub, params);
+async fn connect(
+    app: &App,
+    parts: &mut Parts,
+    wish: Result<(Caller, Connect), Reject>,
+) -> Result<Response<Body>, Reject> {
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|error| {
@@ -186,8 +265,8 @@ async fn connect(app: &App, parts: &mut Parts, params: &Params) -> Result<Respon
         }))
 }
 
-fn wish(hub: &Hub, params: &Params) -> Result<(Caller, Connect), Reject> {
-    let identity = auth::authenticate(&hub.options, &params.credentials(), hub.clock.now())?;
+/// What the query of a connect asks for.
+fn wish(params: &Params, identity: Identity) -> Result<(Caller, Connect), Reject> {
     let json = match params.get("json") {
         None | Some("") => Map::new(),
         Some(json) => match serde_json::from_str(json) {

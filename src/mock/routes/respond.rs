@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
+use serde_json::{Value, json};
 
+use super::super::budget::Budget;
+use super::super::clock::Clock;
 use super::super::error::Reject;
 
 /// A successful answer.
@@ -17,34 +20,38 @@ pub(super) struct Success {
     pub(super) body: String,
 }
 
-/// What the headers say about the budget of an endpoint.
+/// What the headers say about a budget, in the caller's own time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct Limits {
     limit: u32,
     remaining: u32,
+    /// Unix seconds.
     reset: i64,
+    /// Seconds from now.
+    left: u64,
 }
 
-impl Budget {
-    /// A budget that nobody spends: the service's default limit, and all but this request left of it.
-    pub(super) fn unlimited(endpoint: &str, now: DateTime<Utc>) -> Self {
-        let limit = default_limit(endpoint);
+impl Limits {
+    /// A budget as told to a caller, whose minute may be longer than the mock's.
+    pub(super) fn of(budget: Budget, clock: &Clock) -> Self {
+        // The clock may stand still; then nothing is ever reset, and the caller is told the mock's own time.
+        let wait = clock.until(budget.ends);
+        let reset = wait.map_or(budget.ends.timestamp(), |wait| {
+            let at = Utc::now() + wait;
+            at.timestamp() + i64::from(at.timestamp_subsec_nanos() > 0)
+        });
+        let wait = wait.unwrap_or(Duration::from_secs(60));
         Self {
-            limit,
-            remaining: limit - 1,
-            reset: (now.timestamp() / 60 + 1) * 60,
+            limit: budget.limit,
+            remaining: budget.remaining,
+            reset,
+            left: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
         }
     }
-}
 
-/// Requests a minute that the service allows by default.
-const fn default_limit(endpoint: &str) -> u32 {
-    match endpoint.as_bytes() {
-        b"Connect" | b"GetOrCreateChannel" | b"QueryChannels" | b"GetApp" => 10_000,
-        b"UpdateUsers" | b"UpdateUsersPartial" | b"UpdateChannel" | b"QueryMembers" => 300,
-        b"DeleteUser" | b"DeactivateUser" => 60,
-        b"DeleteUsers" => 6,
-        _ => 1000,
+    /// The same as JSON, for those who ask.
+    pub(super) fn to_json(self) -> Value {
+        json!({"limit": self.limit, "remaining": self.remaining, "reset": self.reset})
     }
 }
 
@@ -52,7 +59,7 @@ const fn default_limit(endpoint: &str) -> u32 {
 pub(super) fn answer(
     operation: &str,
     result: Result<Success, Reject>,
-    budget: &Budget,
+    limits: &Limits,
     took: Duration,
 ) -> Response<Body> {
     let duration = format!("{:.2}ms", took.as_secs_f64() * 1000.0);
@@ -76,7 +83,7 @@ pub(super) fn answer(
             StatusCode::from_u16(reject.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             serde_json::to_string(&reject.body(operation, &duration))
                 .expect("an error body has string keys and no fallible parts"),
-            reject.retry_after,
+            (reject.status == 429).then_some(limits.left.max(1)),
         ),
     };
     let mut response = Response::new(Body::from(body));
@@ -90,9 +97,9 @@ pub(super) fn answer(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
-    headers.insert("x-ratelimit-limit", budget.limit.into());
-    headers.insert("x-ratelimit-remaining", budget.remaining.into());
-    headers.insert("x-ratelimit-reset", budget.reset.into());
+    headers.insert("x-ratelimit-limit", limits.limit.into());
+    headers.insert("x-ratelimit-remaining", limits.remaining.into());
+    headers.insert("x-ratelimit-reset", limits.reset.into());
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

@@ -1,0 +1,169 @@
+//! The application's settings, as far as presence and tokens need them; whatever else is set is kept and given back.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::State;
+use super::access::Actor;
+use super::op::{Body, Reply};
+use super::stamp::Stamp;
+use crate::mock::error::Reject;
+
+/// The settings.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Whether development tokens are taken.
+    pub(crate) disable_auth_checks: bool,
+    /// Whether permissions of clients go unchecked.
+    pub(crate) disable_permissions_checks: bool,
+    /// Whether nobody can become a guest.
+    pub(crate) guest_user_creation_disabled: bool,
+    /// All user tokens are refused while this is set.
+    pub(crate) revoke_tokens_issued_before: Option<DateTime<Utc>>,
+    others: Map<String, Value>,
+}
+
+impl App {
+    pub(crate) fn new(development_tokens: bool) -> Self {
+        Self {
+            disable_auth_checks: development_tokens,
+            disable_permissions_checks: false,
+            guest_user_creation_disabled: false,
+            revoke_tokens_issued_before: None,
+            others: Map::new(),
+        }
+    }
+}
+
+/// Settings that are read and never written.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "name",
+    "placement",
+    "created_at",
+    "updated_at",
+    "duration",
+];
+
+/// The settings, as somebody sees them.
+struct AppView<'a> {
+    app: &'a App,
+    server: bool,
+}
+
+impl Serialize for AppView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let app = self.app;
+        let uploads = json!({
+            "allowed_file_extensions": [],
+            "blocked_file_extensions": [],
+            "allowed_mime_types": [],
+            "blocked_mime_types": [],
+            "size_limit": 0,
+        });
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &1)?;
+        map.serialize_entry("name", "mock")?;
+        map.serialize_entry("placement", "local")?;
+        for off in ["async_url_enrich_enabled", "auto_translation_enabled"] {
+            if !app.others.contains_key(off) {
+                map.serialize_entry(off, &false)?;
+            }
+        }
+        for config in ["file_upload_config", "image_upload_config"] {
+            if !app.others.contains_key(config) {
+                map.serialize_entry(config, &uploads)?;
+            }
+        }
+        if self.server {
+            map.serialize_entry("disable_auth_checks", &app.disable_auth_checks)?;
+            map.serialize_entry(
+                "disable_permissions_checks",
+                &app.disable_permissions_checks,
+            )?;
+            map.serialize_entry(
+                "guest_user_creation_disabled",
+                &app.guest_user_creation_disabled,
+            )?;
+            map.serialize_entry(
+                "revoke_tokens_issued_before",
+                &app.revoke_tokens_issued_before.map(Stamp),
+            )?;
+            for (name, value) in &app.others {
+                map.serialize_entry(name, value)?;
+            }
+        } else {
+            for shown in [
+                "async_url_enrich_enabled",
+                "auto_translation_enabled",
+                "file_upload_config",
+                "image_upload_config",
+            ] {
+                if let Some(value) = app.others.get(shown) {
+                    map.serialize_entry(shown, value)?;
+                }
+            }
+        }
+        map.end()
+    }
+}
+
+impl State {
+    /// The settings.
+    pub(crate) const fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// `GET /app`.
+    pub(crate) fn get_app(&self, actor: &Actor) -> Reply {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            app: AppView<'a>,
+        }
+        Reply::new(&Answer {
+            app: AppView {
+                app: &self.app,
+                server: actor.server,
+            },
+        })
+    }
+
+    /// `PATCH /app`.
+    pub(crate) fn patch_app(&mut self, actor: &Actor, settings: Body) -> Result<Reply, Reject> {
+        actor.server_only()?;
+        let mut next = self.app.clone();
+        for (name, value) in settings {
+            let flag = |value: &Value| {
+                value
+                    .as_bool()
+                    .ok_or_else(|| Reject::field(name.clone(), "must be a boolean"))
+            };
+            match name.as_str() {
+                "disable_auth_checks" => next.disable_auth_checks = flag(&value)?,
+                "disable_permissions_checks" => next.disable_permissions_checks = flag(&value)?,
+                "guest_user_creation_disabled" => next.guest_user_creation_disabled = flag(&value)?,
+                "revoke_tokens_issued_before" => {
+                    next.revoke_tokens_issued_before = match &value {
+                        Value::Null => None,
+                        Value::String(time) => Some(
+                            DateTime::parse_from_rfc3339(time)
+                                .map_err(|_| Reject::field(name.clone(), "must be a time"))?
+                                .to_utc(),
+                        ),
+                        _ => return Err(Reject::field(name, "must be a time")),
+                    }
+                }
+                reserved if READ_ONLY.contains(&reserved) => {
+                    return Err(Reject::field(name, "is a reserved field"));
+                }
+                _ => {
+                    next.others.insert(name, value);
+                }
+            }
+        }
+        self.app = next;
+        Ok(Reply::new(&Map::new()))
+    }
+}

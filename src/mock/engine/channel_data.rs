@@ -1,0 +1,117 @@
+//! Channel data as calls carry it: built-in fields by name, everything else custom, members in both spellings.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use serde_json::{Map, Value};
+
+use super::channel::Channel;
+use super::members::Member;
+use super::op::UserRef;
+use crate::mock::error::Reject;
+
+/// Members or invites that one call may name.
+pub(crate) const MAX_MEMBERS: usize = 100;
+
+/// Fields that the service sets itself.
+pub(crate) const RESERVED: &[&str] = &[
+    "id",
+    "type",
+    "cid",
+    "config",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "last_message_at",
+    "member_count",
+    "own_capabilities",
+    "truncated_at",
+];
+
+/// The id of the channel that a set of members shares; their order does not matter.
+pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Reject> {
+    let mut ids = members
+        .iter()
+        .map(UserRef::id)
+        .collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Err(Reject::input(
+            "data.members must name users when the channel has no id",
+        ));
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, ids.join(",").as_bytes());
+    Ok(format!("!members-{}", URL_SAFE_NO_PAD.encode(digest)))
+}
+
+/// The membership that a member object asks for.
+pub(crate) fn wish(user: &UserRef) -> Result<Member, Reject> {
+    let mut member = Member::new(DateTime::UNIX_EPOCH);
+    if let UserRef::Object(fields) = user {
+        for (field, value) in fields {
+            match (field.as_str(), value) {
+                ("user_id" | "id" | "user", _) => {}
+                ("channel_role", Value::String(role)) if !role.is_empty() => {
+                    member.channel_role.clone_from(role);
+                }
+                ("channel_role", Value::Null) => {}
+                ("channel_role", _) => {
+                    return Err(Reject::field("channel_role", "must be a non-empty string"));
+                }
+                _ => {
+                    member.custom.insert(field.clone(), value.clone());
+                }
+            }
+        }
+    }
+    Ok(member)
+}
+
+/// Reads a list of users from channel data.
+pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Reject> {
+    let list: Vec<UserRef> = match value {
+        None | Some(Value::Null) => Vec::new(),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|_| Reject::field(format!("data.{what}"), "must be a list of users"))?,
+    };
+    if list.len() > MAX_MEMBERS {
+        return Err(Reject::field(
+            format!("data.{what}"),
+            &format!("must hold at most {MAX_MEMBERS} users"),
+        ));
+    }
+    Ok(list)
+}
+
+/// Writes channel data, built-in fields by name and everything else as custom data.
+pub(crate) fn write_data(
+    channel: &mut Channel,
+    data: Map<String, Value>,
+    limit: usize,
+) -> Result<(), Reject> {
+    for (field, value) in data {
+        let name = || format!("data.{field}");
+        if RESERVED.contains(&field.as_str()) {
+            return Err(Reject::field(name(), "is a reserved field"));
+        }
+        match (field.as_str(), value) {
+            ("frozen", Value::Bool(flag)) => channel.frozen = flag,
+            ("disabled", Value::Bool(flag)) => channel.disabled = flag,
+            ("frozen" | "disabled", _) => return Err(Reject::field(name(), "must be a boolean")),
+            ("team", Value::String(team)) => channel.team = (!team.is_empty()).then_some(team),
+            ("team", Value::Null) => channel.team = None,
+            ("team", _) => return Err(Reject::field(name(), "must be a string")),
+            (_, value) => {
+                channel.custom.insert(field, value);
+            }
+        }
+    }
+    let size = serde_json::to_string(&channel.custom).map_or(0, |text| text.len());
+    if size > limit {
+        return Err(Reject::input(format!(
+            "custom data of the channel is {size} bytes, and at most {limit} are allowed"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Events about channels and their members, and who receives them: those who watch hear the channel, those who belong
+//! and do not watch are notified.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::State;
+use super::access::Actor;
+use super::arena::{ChannelKey, UserKey};
+use super::channel::ChannelView;
+use super::connection::ConnKey;
+use super::events::frame;
+use super::members::{Member, MemberView};
+use super::stamp::{Stamp, stored};
+use super::user::{Shape, UserView, Viewer};
+
+/// An event about a channel, as it is written.
+#[derive(Serialize)]
+struct ChannelEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    cid: &'a str,
+    channel_type: &'a str,
+    channel_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<ChannelView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_member_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<MemberView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserView<'a>>,
+    #[serde(flatten)]
+    extra: Option<&'a Map<String, Value>>,
+    created_at: Stamp,
+}
+
+/// What an event about a channel is to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News<'a> {
+    /// The type.
+    pub(crate) kind: &'a str,
+    /// The channel.
+    pub(crate) channel: ChannelKey,
+    /// The user concerned, who reads his own view of it.
+    pub(crate) user: Option<UserKey>,
+    /// Whose membership rides along.
+    pub(crate) member: Membership<'a>,
+    /// Whether the channel itself rides along, with its members.
+    pub(crate) whole: bool,
+    /// Whether the number of members rides along.
+    pub(crate) count: bool,
+    /// Custom fields.
+    pub(crate) extra: Option<&'a Map<String, Value>>,
+}
+
+/// The membership in an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Membership<'a> {
+    /// None.
+    None,
+    /// The user's, as it is.
+    Current,
+    /// The user's, as it was.
+    Past(&'a Member),
+}
+
+impl News<'_> {
+    /// News of a kind about a channel, and nothing more.
+    pub(crate) const fn new<'a>(kind: &'a str, channel: ChannelKey) -> News<'a> {
+        News {
+            kind,
+            channel,
+            user: None,
+            member: Membership::None,
+            whole: false,
+            count: false,
+            extra: None,
+        }
+    }
+}
+
+impl State {
+    /// Sends news to connections.
+    pub(crate) fn tell(&mut self, now: DateTime<Utc>, receivers: &[ConnKey], news: &News<'_>) {
+        self.publish(receivers, news.user, |state, viewer| {
+            state.write_news(now, viewer, news)
+        });
+    }
+
+    /// Writes news as somebody reads them.
+    pub(crate) fn write_news(
+        &self,
+        now: DateTime<Utc>,
+        viewer: Viewer,
+        news: &News<'_>,
+    ) -> bytes::Bytes {
+        let channel = self
+            .channels
+            .get(news.channel)
+            .expect("news are about channels that exist");
+        frame(&ChannelEvent {
+            kind: news.kind,
+            cid: &channel.cid,
+            channel_type: &channel.channel_type,
+            channel_id: &channel.id,
+            channel: news.whole.then(|| self.event_channel(news.channel, viewer)),
+            channel_member_count: news.count.then(|| channel.members.len()),
+            member: match (news.member, news.user) {
+                (Membership::Current, Some(user)) => self.member_view(channel, user, viewer),
+                (Membership::Past(member), Some(user)) => Some(MemberView {
+                    member,
+                    user: self.view(user, viewer, Shape::Common),
+                    owner: channel.created_by == Some(user),
+                    with_id: true,
+                }),
+                (Membership::None, _) | (_, None) => None,
+            },
+            user: news.user.map(|user| self.view(user, viewer, Shape::Common)),
+            extra: news.extra,
+            created_at: Stamp(now),
+        })
+    }
+
+    /// The connections that watch a channel.
+    pub(crate) fn watchers_of(&self, key: ChannelKey) -> Vec<ConnKey> {
+        self.channels
+            .get(key)
+            .map(|channel| channel.watchers.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// A user's connections that do not watch a channel.
+    pub(crate) fn not_watching(&self, key: ChannelKey, user: UserKey) -> Vec<ConnKey> {
+        let (Some(channel), Some(user)) = (self.channels.get(key), self.users.get(user)) else {
+            return Vec::new();
+        };
+        user.connections
+            .iter()
+            .copied()
+            .filter(|connection| !channel.watchers.contains(connection))
+            .collect()
+    }
+
+    /// Tells those who watch about one member.
+    pub(crate) fn tell_of_member(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: &str,
+        key: ChannelKey,
+        user: UserKey,
+    ) {
+        let news = News {
+            user: Some(user),
+            member: Membership::Current,
+            count: true,
+            ..News::new(kind, key)
+        };
+        self.tell(now, &self.watchers_of(key), &news);
+    }
+
+    /// Notifies those connections of a member that do not watch the channel.
+    pub(crate) fn notify(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: &str,
+        key: ChannelKey,
+        user: UserKey,
+    ) {
+        let news = News {
+            user: Some(user),
+            member: Membership::Current,
+            whole: true,
+            ..News::new(kind, key)
+        };
+        self.tell(now, &self.not_watching(key, user), &news);
+        self.note(now, key, Some(user), &news);
+    }
+
+    /// Tells those who watch that the channel has changed.
+    pub(crate) fn tell_of_change(&mut self, now: DateTime<Utc>, actor: &Actor, key: ChannelKey) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.updated_at = stored(now);
+        }
+        let news = News {
+            user: actor.user.filter(|_| !actor.server),
+            whole: true,
+            count: true,
+            ..News::new("channel.updated", key)
+        };
+        self.tell(now, &self.watchers_of(key), &news);
+        self.note(now, key, None, &news);
+    }
+}

@@ -1,0 +1,213 @@
+//! Events that clients and servers make up: into a channel, or to one user.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::State;
+use super::access::Actor;
+use super::channel_events::News;
+use super::connection::ConnKey;
+use super::events::frame;
+use super::op::{Acting, ChannelName, Reply, SendEvent};
+use super::stamp::Stamp;
+use super::user::{Shape, UserView, Viewer};
+use crate::mock::error::Reject;
+
+/// Types with a dot that clients may send: everything else with one is the service's own.
+const SENDABLE: &[&str] = &[
+    "typing.start",
+    "typing.stop",
+    "message.read",
+    "ai_indicator.update",
+    "ai_indicator.clear",
+    "ai_indicator.stop",
+];
+/// Fields of an event that the service sets.
+const RESERVED: &[&str] = &[
+    "type",
+    "cid",
+    "channel_type",
+    "channel_id",
+    "user",
+    "user_id",
+    "created_at",
+    "channel",
+    "member",
+    "connection_id",
+];
+
+#[derive(Serialize)]
+struct Sent<'a> {
+    event: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct UserCustomEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    user: UserView<'a>,
+    #[serde(flatten)]
+    extra: &'a Map<String, Value>,
+    created_at: Stamp,
+}
+
+impl State {
+    /// `POST /channels/{type}/{id}/event`.
+    pub(crate) fn send_channel_event(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelName,
+        request: SendEvent,
+    ) -> Result<Reply, Reject> {
+        let mut event = request.event;
+        let kind = kind_of(&mut event)?;
+        let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
+        if !self.may_read(actor, channel) {
+            return Err(actor.denied("ReadChannel", &name.channel_type));
+        }
+        actor.not_anonymous("SendCustomEvent")?;
+        if kind.contains('.') && !SENDABLE.contains(&kind.as_str()) {
+            return Err(Reject::input(format!("event type {kind:?} is reserved")));
+        }
+        let acting: Acting = super::read(event.clone())?;
+        let actor = self.acting(now, actor.clone(), &acting)?;
+        let Some(user) = actor.user else {
+            return Err(Reject::input("event.user_id is a required field"));
+        };
+        event.retain(|field, _| !RESERVED.contains(&field.as_str()));
+        let news = News {
+            user: Some(user),
+            extra: Some(&event),
+            ..News::new(&kind, key)
+        };
+        self.tell(now, &self.watchers_of(key), &news);
+        let viewer = actor.viewer();
+        let text = self.write_news(now, viewer, &news);
+        Ok(Reply::new(&Sent {
+            event: serde_json::from_slice(&text).expect("it was written as JSON"),
+        }))
+    }
+
+    /// `POST /users/{id}/event`.
+    pub(crate) fn send_user_event(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        id: &str,
+        request: SendEvent,
+    ) -> Result<Reply, Reject> {
+        actor.server_only()?;
+        let mut event = request.event;
+        let kind = kind_of(&mut event)?;
+        if kind.contains('.') {
+            return Err(Reject::input(format!(
+                "event type {kind:?} must not contain a dot"
+            )));
+        }
+        let key = self.existing(id)?;
+        event.retain(|field, _| !RESERVED.contains(&field.as_str()));
+        let receivers: Vec<ConnKey> = self
+            .users
+            .get(key)
+            .map(|user| user.connections.clone())
+            .unwrap_or_default();
+        self.publish(&receivers, Some(key), |state, _| {
+            frame(&UserCustomEvent {
+                kind: &kind,
+                user: state.view(key, Viewer::User(key), Shape::Common),
+                extra: &event,
+                created_at: Stamp(now),
+            })
+        });
+        Ok(Reply::new(&Map::new()))
+    }
+}
+
+fn kind_of(event: &mut Map<String, Value>) -> Result<String, Reject> {
+    match event.shift_remove("type") {
+        Some(Value::String(kind)) if !kind.is_empty() && kind.len() <= 255 => Ok(kind),
+        _ => Err(Reject::field(
+            "event.type",
+            "is a required field, a text of at most 255 bytes",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mock::engine::op::{Caller, Op};
+    use crate::mock::engine::testing::{Stage, fields, name, user};
+
+    fn send(body: &Value) -> SendEvent {
+        super::super::read(fields(json!({"event": body}))).unwrap()
+    }
+
+    #[test]
+    fn a_channel_event_reaches_those_who_watch() {
+        let mut stage = Stage::new();
+        stage.users(&["a", "b"]);
+        let (a, b) = (stage.connect("a"), stage.connect("b"));
+        let body =
+            json!({"data": {"members": ["a", "b"]}, "watch": true, "connection_id": stage.id(a)});
+        stage.channel(&user("a"), "messaging:x", body).unwrap();
+        stage.take(a);
+        stage.take(b);
+        let event = Op::SendChannelEvent(
+            name("messaging:x"),
+            send(&json!({"type": "knock", "text": "hey", "cid": "lie", "user_id": "a"})),
+        );
+        let answer = stage.apply(&user("b"), event).unwrap();
+        assert_eq!(
+            answer["event"]["user"]["id"], "b",
+            "a client speaks for itself"
+        );
+        let heard = stage.take(a);
+        assert_eq!(heard[0]["type"], "knock");
+        assert_eq!(heard[0]["text"], "hey");
+        assert_eq!(heard[0]["cid"], "messaging:x");
+        assert_eq!(heard[0]["user"]["id"], "b");
+        assert!(stage.take(b).is_empty());
+        for kind in ["user.updated", "health.check", ""] {
+            let event = Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": kind})));
+            assert_eq!(
+                stage.apply(&user("b"), event).unwrap_err().code,
+                4,
+                "{kind}"
+            );
+        }
+        let nobody = Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": "knock"})));
+        assert_eq!(stage.apply(&Caller::Server, nobody).unwrap_err().code, 4);
+        let typing =
+            Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": "typing.start"})));
+        stage.apply(&user("b"), typing).unwrap();
+        assert_eq!(stage.heard(a), ["typing.start b"]);
+    }
+
+    #[test]
+    fn a_user_event_reaches_all_connections_of_one_user() {
+        let mut stage = Stage::new();
+        let (one, two, other) = (stage.connect("a"), stage.connect("a"), stage.connect("b"));
+        let event =
+            |kind: &str| Op::SendUserEvent("a".into(), send(&json!({"type": kind, "n": 1})));
+        stage.apply(&Caller::Server, event("hello")).unwrap();
+        assert_eq!(stage.heard(one), ["hello a"]);
+        assert_eq!(stage.heard(two), ["hello a"]);
+        assert!(stage.take(other).is_empty());
+        assert_eq!(
+            stage.apply(&Caller::Server, event("a.b")).unwrap_err().code,
+            4
+        );
+        assert_eq!(
+            stage.apply(&user("b"), event("hello")).unwrap_err().code,
+            17
+        );
+        let unknown = Op::SendUserEvent("ghost".into(), send(&json!({"type": "hello"})));
+        assert_eq!(stage.apply(&Caller::Server, unknown).unwrap_err().code, 16);
+    }
+}

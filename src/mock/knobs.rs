@@ -1,0 +1,327 @@
+//! The table of everything that can be chosen: one row per rule, with its name, what it decides, its values and its
+//! default. Help texts, the README and the parser of choices all come from this one table.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::options::{InvisibleField, OwnPresence, RateLimit, Rules};
+use crate::domain::time::parse_duration;
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Knob {
+    /// The option's name, in words joined by hyphens.
+    pub name: &'static str,
+    /// What it decides.
+    pub point: &'static str,
+    /// The values it takes.
+    pub values: &'static str,
+    /// Whether the real service leaves the point open; otherwise the default is the service's own rule.
+    pub open: bool,
+    get: fn(&Rules) -> String,
+    set: fn(&mut Rules, &str) -> Result<(), NoValue>,
+}
+
+/// The text is no value of the option.
+struct NoValue;
+
+impl Knob {
+    /// The default, as it would be typed.
+    pub fn default(&self) -> String {
+        (self.get)(&Rules::default())
+    }
+
+    /// The value in some rules, as it would be typed.
+    pub fn value(&self, rules: &Rules) -> String {
+        (self.get)(rules)
+    }
+
+    /// Chooses a value.
+    ///
+    /// # Errors
+    ///
+    /// The text is not one of [`Knob::values`]; the message says what is.
+    pub fn choose(&self, rules: &mut Rules, text: &str) -> Result<(), String> {
+        (self.set)(rules, text).map_err(|NoValue| {
+            format!(
+                "`{text}` is no value of {}: it takes {}",
+                self.name, self.values
+            )
+        })
+    }
+}
+
+impl fmt::Debug for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Knob")
+            .field("name", &self.name)
+            .field("default", &self.default())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A type of value.
+trait Setting: Sized {
+    const VALUES: &'static str;
+    fn read(text: &str) -> Option<Self>;
+    fn show(&self) -> String;
+}
+
+impl Setting for usize {
+    const VALUES: &'static str = "a whole number";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for i32 {
+    const VALUES: &'static str = "an API error code";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for bool {
+    const VALUES: &'static str = "true or false";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for Duration {
+    const VALUES: &'static str = "a duration";
+    fn read(text: &str) -> Option<Self> {
+        parse_duration(text).ok()
+    }
+    fn show(&self) -> String {
+        // Without the spaces that the library puts between units, so that it is one word.
+        humantime::format_duration(*self)
+            .to_string()
+            .replace(' ', "")
+    }
+}
+
+impl Setting for Option<Duration> {
+    const VALUES: &'static str = "a duration, or never";
+    fn read(text: &str) -> Option<Self> {
+        if text == "never" {
+            Some(None)
+        } else {
+            Duration::read(text)
+                .filter(|duration| !duration.is_zero())
+                .map(Some)
+        }
+    }
+    fn show(&self) -> String {
+        self.map_or_else(|| "never".to_owned(), |duration| duration.show())
+    }
+}
+
+impl Setting for RateLimit {
+    const VALUES: &'static str = "off, service (its documented limits), or requests a minute";
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "off" => Some(Self::Off),
+            "service" => Some(Self::Service),
+            number => number.parse().ok().map(Self::PerMinute),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Service => "service".to_owned(),
+            Self::PerMinute(number) => number.to_string(),
+        }
+    }
+}
+
+/// Values that are words.
+macro_rules! words {
+    ($type:ty, $values:literal, $($word:literal => $value:path),*) => {
+        impl Setting for $type {
+            const VALUES: &'static str = $values;
+            fn read(text: &str) -> Option<Self> {
+                match text {
+                    $($word => Some($value),)*
+                    _ => None,
+                }
+            }
+            fn show(&self) -> String {
+                match self {
+                    $($value => $word.to_owned(),)*
+                }
+            }
+        }
+    };
+}
+
+words!(
+    OwnPresence,
+    "subscribed, always or never",
+    "subscribed" => OwnPresence::Subscribed,
+    "always" => OwnPresence::Always,
+    "never" => OwnPresence::Never
+);
+words!(
+    InvisibleField,
+    "omit, false or truth",
+    "omit" => InvisibleField::Omit,
+    "false" => InvisibleField::AlwaysFalse,
+    "truth" => InvisibleField::Truth
+);
+
+/// Writes the table.
+macro_rules! knobs {
+    ($($open:ident $field:ident $name:literal: $type:ty, $point:literal;)*) => {
+        /// All of them, those that the service leaves open first.
+        pub const KNOBS: &[Knob] = &[$(Knob {
+            name: $name,
+            point: $point,
+            values: <$type as Setting>::VALUES,
+            open: knobs!(@open $open),
+            get: |rules| Setting::show(&rules.$field),
+            set: |rules, text| {
+                rules.$field = <$type as Setting>::read(text).ok_or(NoValue)?;
+                Ok(())
+            },
+        }),*];
+
+        #[cfg(test)]
+        const FIELDS: &[(&str, &str)] = &[$((stringify!($field), $name)),*];
+    };
+    (@open open) => { true };
+    (@open fixed) => { false };
+}
+
+knobs! {
+    open others_see_invisible "others-see-invisible": InvisibleField,
+        "what other clients read as `invisible` of a user";
+    open me_online_while_invisible "me-online-while-invisible": bool,
+        "whether `me.online` is true while the user is connected and invisible";
+    open freeze_last_active_while_invisible "freeze-last-active-while-invisible": bool,
+        "whether others keep seeing the `last_active` from before a user turned invisible";
+    open count_invisible_watchers "count-invisible-watchers": bool,
+        "whether an invisible watcher is counted and announced (with `online:false`)";
+    open own_presence "own-presence": OwnPresence,
+        "which connections of a user receive his own presence events";
+    open status_sends_presence "status-sends-presence": bool,
+        "whether a change of `status` also sends `user.presence.changed`";
+    open presence_covers_watchers "presence-covers-watchers": bool,
+        "whether `presence` of a channel call covers watchers too, after the members";
+    open stop_watching_unsubscribes "stop-watching-unsubscribes": bool,
+        "whether presence subscriptions made by a channel call end with stop-watching";
+    open offline_grace "offline-grace": Duration,
+        "how long a user stays online after the last connection is gone";
+    open idle_timeout "idle-timeout": Duration,
+        "the silence after which a connection is dropped";
+    open health_check_every "health-check-every": Option<Duration>,
+        "how often a `health.check` is sent unasked";
+    open health_check_me "health-check-me": bool,
+        "whether health checks after the first carry `me`";
+    open close_on_token_expiry "close-on-token-expiry": bool,
+        "whether a live socket ends (code 40) when its token expires";
+    open upsert_merges "upsert-merges": bool,
+        "whether `POST /users` keeps custom fields that it does not mention";
+    open bad_signature_code "bad-signature-code": i32,
+        "the code of a token signed with another secret (43 and 5 have been seen)";
+    open deactivated_code "deactivated-code": i32,
+        "the code with which a deactivated or deleted user is refused";
+    open revoked_code "revoked-code": i32,
+        "the code with which a revoked token is refused";
+    open id_mismatch_code "id-mismatch-code": i32,
+        "the code of a connect whose token and `user_details` name different users";
+    open unknown_connection_code "unknown-connection-code": i32,
+        "the code of a call for a connection that does not exist";
+    fixed presence_cap_channel "presence-cap-channel": usize,
+        "users that one channel is covered for with `presence`";
+    fixed presence_cap_users "presence-cap-users": usize,
+        "users that one users query is covered for with `presence`";
+    fixed query_users_default_limit "query-users-default-limit": usize,
+        "the page of a users query that names no limit";
+    fixed last_active_refresh "last-active-refresh": Duration,
+        "how often `last_active` of a connected user moves";
+    fixed development_tokens "development-tokens": bool,
+        "whether unsigned development tokens are taken";
+    fixed max_connections_per_user "max-connections-per-user": usize,
+        "connections that one user may have at once (0 for any number)";
+    fixed custom_data_limit "custom-data-limit": usize,
+        "bytes of custom data that a user or a channel may have";
+    fixed body_limit "body-limit": usize,
+        "bytes that a request body may have";
+    fixed frame_limit "frame-limit": usize,
+        "bytes that a client's frame may have";
+    fixed queue_frames "queue-frames": usize,
+        "frames that may wait for a slow client before it is dropped";
+    fixed queue_bytes "queue-bytes": usize,
+        "bytes that may wait for a slow client before it is dropped";
+    fixed rate_limit "rate-limit": RateLimit,
+        "requests a minute, per endpoint and platform, before code 9";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_in_the_table_under_its_own_name() {
+        for (field, name) in FIELDS {
+            assert_eq!(field.replace('_', "-"), *name);
+        }
+        // A rule that is added without a row is missing from one of the two.
+        let shown = format!("{:?}", Rules::default());
+        let fields = shown.matches(": ").count();
+        assert_eq!(fields, KNOBS.len(), "{shown}");
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_option() {
+        for knob in KNOBS {
+            let mut rules = Rules::default();
+            knob.choose(&mut rules, &knob.default()).unwrap();
+            assert_eq!(knob.value(&rules), knob.default());
+            let error = knob.choose(&mut rules, "nonsense").unwrap_err();
+            assert!(error.contains(knob.name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_choice_is_made() {
+        let choose = |name: &str, text: &str| {
+            let mut rules = Rules::default();
+            let knob = KNOBS.iter().find(|knob| knob.name == name).unwrap();
+            knob.choose(&mut rules, text).map(|()| rules)
+        };
+        assert_eq!(
+            choose("idle-timeout", "5m").unwrap().idle_timeout,
+            Duration::from_secs(300)
+        );
+        assert_eq!(
+            choose("rate-limit", "600").unwrap().rate_limit,
+            RateLimit::PerMinute(600)
+        );
+        assert_eq!(
+            choose("own-presence", "never").unwrap().own_presence,
+            OwnPresence::Never
+        );
+        assert_eq!(
+            choose("health-check-every", "never")
+                .unwrap()
+                .health_check_every,
+            None
+        );
+        assert!(choose("health-check-every", "0s").is_err());
+        assert_eq!(
+            choose("own-presence", "sometimes").unwrap_err(),
+            "`sometimes` is no value of own-presence: it takes subscribed, always or never"
+        );
+    }
+}

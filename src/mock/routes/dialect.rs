@@ -1,0 +1,345 @@
+//! The second way of writing the same things: under `/api/v2`, custom fields are nested under `custom` in both
+//! directions, and times in answers are integer nanoseconds. This is the only place that knows; the rules have one
+//! dialect, the flat one.
+
+use chrono::DateTime;
+use serde_json::{Map, Value};
+
+use super::super::engine::Body;
+
+/// How bodies are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Custom fields beside the built-in ones, times as text.
+    Flat,
+    /// Custom fields under `custom`, times as nanoseconds.
+    V2,
+}
+
+/// What a value is an instance of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    User,
+    Channel,
+    Member,
+    Event,
+    /// An object or a list that holds more of these, and no custom fields of its own.
+    Holder,
+}
+
+/// The fields of users that are not custom.
+const USER: &[&str] = &[
+    "id",
+    "role",
+    "name",
+    "image",
+    "language",
+    "teams",
+    "teams_role",
+    "created_at",
+    "updated_at",
+    "last_active",
+    "deactivated_at",
+    "deleted_at",
+    "banned",
+    "online",
+    "blocked_user_ids",
+    "invisible",
+    "privacy_settings",
+    "revoke_tokens_issued_before",
+    "shadow_banned",
+    "devices",
+    "mutes",
+    "channel_mutes",
+    "unread_count",
+    "total_unread_count",
+    "unread_channels",
+    "unread_threads",
+    "ban_expires",
+];
+
+/// The fields of channels that are not custom.
+const CHANNEL: &[&str] = &[
+    "id",
+    "type",
+    "cid",
+    "last_message_at",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "created_by",
+    "frozen",
+    "disabled",
+    "team",
+    "members",
+    "member_count",
+    "config",
+    "own_capabilities",
+    "hidden",
+];
+
+/// The fields of memberships that are not custom.
+const MEMBER: &[&str] = &[
+    "user_id",
+    "user",
+    "status",
+    "invited",
+    "invite_accepted_at",
+    "invite_rejected_at",
+    "role",
+    "channel_role",
+    "is_moderator",
+    "banned",
+    "shadow_banned",
+    "notifications_muted",
+    "pinned_at",
+    "archived_at",
+    "created_at",
+    "updated_at",
+];
+
+/// The fields of events that are not custom.
+const EVENT: &[&str] = &[
+    "type",
+    "cid",
+    "channel_type",
+    "channel_id",
+    "channel",
+    "channel_member_count",
+    "member",
+    "user",
+    "created_at",
+    "watcher_count",
+    "hard_delete",
+    "mark_messages_deleted",
+    "delete_conversation_channels",
+    "delete_user",
+    "delete_messages",
+    "delete_conversation",
+    "clear_history",
+    "unread_count",
+    "total_unread_count",
+    "unread_channels",
+];
+
+impl Kind {
+    fn of(field: &str) -> Option<Self> {
+        Some(match field {
+            "user" | "created_by" | "me" | "users" | "watchers" => Self::User,
+            "channel" => Self::Channel,
+            "member" | "members" | "membership" | "channel_member" => Self::Member,
+            "event" | "events" => Self::Event,
+            "channels" | "read" | "config" | "channel_types" | "result" => Self::Holder,
+            _ => return None,
+        })
+    }
+
+    const fn fields(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::User => Some(USER),
+            Self::Channel => Some(CHANNEL),
+            Self::Member => Some(MEMBER),
+            Self::Event => Some(EVENT),
+            Self::Holder => None,
+        }
+    }
+}
+
+impl Dialect {
+    /// A request's body as the rules read it.
+    pub(super) fn request(self, mut body: Body) -> Body {
+        if self == Self::V2 {
+            for (field, value) in &mut body {
+                // Conditions and changes name fields; they hold no objects of the service.
+                if !matches!(
+                    field.as_str(),
+                    "filter_conditions" | "set" | "sort" | "result"
+                ) {
+                    flatten(value);
+                }
+            }
+        }
+        body
+    }
+
+    /// An answer of the rules as the caller reads it.
+    pub(super) fn answer(self, text: String) -> String {
+        match self {
+            Self::Flat => text,
+            Self::V2 => {
+                let mut value: Value =
+                    serde_json::from_str(&text).expect("answers are written as JSON");
+                nest_within(&mut value);
+                value.to_string()
+            }
+        }
+    }
+}
+
+/// Lifts what is under `custom` beside the rest, here and in whatever is inside, but not inside custom data.
+fn flatten(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(flatten),
+        Value::Object(fields) => {
+            let custom = match fields.shift_remove("custom") {
+                Some(Value::Object(custom)) => Some(custom),
+                Some(other) => {
+                    fields.insert("custom".to_owned(), other);
+                    None
+                }
+                None => None,
+            };
+            for (field, value) in fields.iter_mut() {
+                if field != "set" {
+                    flatten(value);
+                }
+            }
+            for (field, value) in custom.into_iter().flatten() {
+                fields.entry(field).or_insert(value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Translates the fields of an object that has no custom data of its own.
+fn nest_within(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(nest_within),
+        Value::Object(fields) => {
+            for (field, value) in fields.iter_mut() {
+                translate(field, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Translates one field by its name.
+fn translate(field: &str, value: &mut Value) {
+    if let Some(kind) = Kind::of(field) {
+        each(value, kind, field == "users");
+    } else if is_time(field)
+        && let Value::String(text) = &*value
+    {
+        *value = nanoseconds(text);
+    }
+}
+
+/// Translates an instance, a list of them, or (for users by id) a map of them.
+fn each(value: &mut Value, kind: Kind, may_be_map: bool) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|item| each(item, kind, false)),
+        Value::Object(fields) if may_be_map => {
+            fields.values_mut().for_each(|item| each(item, kind, false));
+        }
+        Value::Object(fields) => match kind.fields() {
+            Some(known) => {
+                nest(fields, known);
+                if kind == Kind::User {
+                    // Required here, even of somebody about whom the caller may not know.
+                    for flag in ["shadow_banned", "invisible"] {
+                        fields.entry(flag).or_insert(Value::Bool(false));
+                    }
+                }
+            }
+            None => {
+                for (field, value) in fields.iter_mut() {
+                    match value {
+                        // A type by its name.
+                        Value::Object(_) if Kind::of(field).is_none() => nest_within(value),
+                        _ => translate(field, value),
+                    }
+                }
+            }
+        },
+        _ => {}
+    }
+}
+
+fn nest(fields: &mut Map<String, Value>, known: &[&str]) {
+    let mut custom = Map::new();
+    let mut rest = Map::with_capacity(fields.len());
+    for (field, mut value) in std::mem::take(fields) {
+        if known.contains(&field.as_str()) {
+            translate(&field, &mut value);
+            rest.insert(field, value);
+        } else {
+            custom.insert(field, value);
+        }
+    }
+    rest.insert("custom".to_owned(), custom.into());
+    *fields = rest;
+}
+
+fn is_time(field: &str) -> bool {
+    field.ends_with("_at")
+        || matches!(
+            field,
+            "last_active" | "last_read" | "revoke_tokens_issued_before" | "ban_expires"
+        )
+}
+
+/// A time as nanoseconds since the epoch; one from before that can be counted is none at all.
+fn nanoseconds(text: &str) -> Value {
+    DateTime::parse_from_rfc3339(text).ok().map_or_else(
+        || text.into(),
+        |time| time.timestamp_nanos_opt().unwrap_or(0).into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn custom_data_is_lifted_out_of_requests() {
+        let body: Body = serde_json::from_value(json!({
+            "users": {"a": {"id": "a", "custom": {"color": "green", "custom": {"deep": 1}}}},
+            "data": {"members": [{"user_id": "b", "custom": {"hat": 1}}], "custom": {"name": "N"}},
+            "filter_conditions": {"custom": {"x": 1}},
+            "set": {"custom": {"y": 1}}
+        }))
+        .unwrap();
+        assert_eq!(
+            Value::from(Dialect::V2.request(body.clone())),
+            json!({
+                "users": {"a": {"id": "a", "color": "green", "custom": {"deep": 1}}},
+                "data": {"members": [{"user_id": "b", "hat": 1}], "name": "N"},
+                "filter_conditions": {"custom": {"x": 1}},
+                "set": {"custom": {"y": 1}}
+            })
+        );
+        assert_eq!(Dialect::Flat.request(body.clone()), body);
+    }
+
+    #[test]
+    fn answers_nest_custom_data_and_count_time() {
+        let text = json!({
+            "users": {"a": {"id": "a", "color": "green", "created_at": "1970-01-01T00:00:01.5Z"}},
+            "channels": [{
+                "channel": {"cid": "x:y", "name": "N", "created_by": {"id": "a", "status": "s"}},
+                "members": [{"user_id": "a", "hat": 1, "user": {"id": "a"}}],
+                "read": [{"user": {"id": "a"}, "last_read": "0001-01-01T00:00:00Z"}]
+            }],
+            "duration": "1ms"
+        })
+        .to_string();
+        let answer: Value = serde_json::from_str(&Dialect::V2.answer(text.clone())).unwrap();
+        assert_eq!(
+            answer,
+            json!({
+                "users": {"a": {"id": "a", "created_at": 1_500_000_000, "custom": {"color": "green"}, "shadow_banned": false, "invisible": false}},
+                "channels": [{
+                    "channel": {"cid": "x:y", "created_by": {"id": "a", "custom": {"status": "s"}, "shadow_banned": false, "invisible": false}, "custom": {"name": "N"}},
+                    "members": [{"user_id": "a", "user": {"id": "a", "custom": {}, "shadow_banned": false, "invisible": false}, "custom": {"hat": 1}}],
+                    "read": [{"user": {"id": "a", "custom": {}, "shadow_banned": false, "invisible": false}, "last_read": 0}]
+                }],
+                "duration": "1ms"
+            })
+        );
+        assert_eq!(Dialect::Flat.answer(text.clone()), text);
+    }
+}

@@ -1,0 +1,79 @@
+//! The long poll, for clients through whose network no WebSocket gets: connect, poll, close. To the rules it is a
+//! connection like any other; its frames wait in the same kind of queue.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::super::auth::Identity;
+use super::super::engine::{Body, Carrier};
+use super::super::error::Reject;
+use super::super::hub::Hub;
+use super::connect_request;
+use super::params::Params;
+
+/// How long a poll is held when nothing happens. Clients give up after 30 seconds.
+const HELD: Duration = Duration::from_secs(20);
+
+/// Answers one request of a long poll.
+pub(super) async fn answer(
+    hub: &Hub,
+    params: &Params,
+    body: Body,
+    identity: Identity,
+) -> Result<String, Reject> {
+    let Some(id) = params.get("connection_id").filter(|id| !id.is_empty()) else {
+        return connect(hub, params, body, identity);
+    };
+    let unknown = || {
+        Reject::with_code(
+            400,
+            hub.options.rules.unknown_connection_code,
+            "the connection was not found",
+        )
+    };
+    let (key, outbox) = hub.outbox(&identity.caller, id).ok_or_else(unknown)?;
+    if matches!(params.get("close"), Some("true" | "1")) {
+        hub.disconnect(key);
+        return Ok(r#"{"events":[]}"#.to_owned());
+    }
+    let mut frames = Vec::new();
+    let polled = tokio::time::timeout(HELD, outbox.take(&mut frames)).await;
+    // The poll itself was a sign of life, for as long as it was held.
+    hub.with(|state, now| state.heard(now, key));
+    let ended = matches!(polled, Ok(Some(_)));
+    if ended && frames.is_empty() {
+        return Err(unknown());
+    }
+    let mut answer = String::from(r#"{"events":["#);
+    for (place, frame) in frames.iter().enumerate() {
+        if place > 0 {
+            answer.push(',');
+        }
+        answer.push_str(std::str::from_utf8(frame).expect("frames are written as text"));
+    }
+    answer.push_str("]}");
+    Ok(answer)
+}
+
+/// Opens a connection; its first frame is the answer.
+fn connect(hub: &Hub, params: &Params, body: Body, identity: Identity) -> Result<String, Reject> {
+    let json = match params.get("json").filter(|json| !json.is_empty()) {
+        None => body,
+        Some(json) => match serde_json::from_str(json) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(Reject::input("json must be an object")),
+            Err(error) => return Err(Reject::input(format!("json is not JSON: {error}"))),
+        },
+    };
+    let json: Map<String, Value> = json;
+    let (caller, request) = connect_request(identity, json, Carrier::LongPoll)?;
+    let (_, outbox) = hub.connect(&caller, &request)?;
+    let mut frames = Vec::new();
+    outbox.take_first(&mut frames);
+    let hello = frames
+        .first()
+        .and_then(|frame| std::str::from_utf8(frame).ok())
+        .ok_or_else(|| Reject::input("the server is shutting down"))?;
+    Ok(format!(r#"{{"event":{hello}}}"#))
+}
