@@ -20,5 +20,6 @@ mod support;
 mod tokens;
 mod users;
 mod wire_kotlin;
+mod watcher;
 mod wire_raw;
 mod wire_swift;

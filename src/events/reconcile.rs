@@ -172,6 +172,11 @@ impl Reconciler {
         Some(frame)
     }
 
+    /// Whether there is something to say, or a frame that waited and can be judged.
+    pub(super) fn has_more(&self) -> bool {
+        !self.said.is_empty() || (!self.is_waiting() && !self.waiting.is_empty())
+    }
+
     const fn is_waiting(&self) -> bool {
         self.repair.is_some() || self.awaits_members
     }

@@ -325,6 +325,10 @@ async fn put(client: &Client, connection_id: &str, question: &Question) -> Resul
         Question::Users(ids) => {
             let query = QueryUsers {
                 filter_conditions: Map::from_iter([("id".to_owned(), json!({ "$in": ids }))]),
+                sort: vec![Sort {
+                    field: "id".to_owned(),
+                    direction: 1,
+                }],
                 limit: u32::try_from(ids.len()).ok(),
                 presence: true,
                 connection_id: Some(connection_id.to_owned()),

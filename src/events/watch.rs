@@ -263,6 +263,9 @@ impl Watcher {
             return Ok(self.judge(frame));
         }
         self.proceed();
+        if self.reconciler.has_more() {
+            return Ok(Step::Quiet);
+        }
         match &mut self.link {
             Link::Over(error) => {
                 Err(error.take().unwrap_or(WatchError::Lost(SessionEnd::Closed {

@@ -1,0 +1,513 @@
+//! The watcher against the mock, both in this process: what a stream tells, before anybody decides how it looks.
+
+use std::time::Duration;
+
+use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, UpdateChannel, UserPatch};
+use presencectl::domain::record::{Body, Source};
+use presencectl::domain::token::{Claims, sign};
+use presencectl::domain::{Cid, SecretString, UserId};
+use presencectl::events::{Create, Observer, Options, Step, Target, WatchError, Watcher};
+use presencectl::mock;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a fact may take; a reason to fail, never one to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    port: u16,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(world: Value) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), &world)
+    }
+
+    fn on(listener: TcpListener, world: &Value) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = oneshot::channel();
+        let options = mock::Options {
+            api_key: "key".to_owned(),
+            secret: SecretString::new("secret"),
+            world: mock::fixture(&world.to_string()).unwrap(),
+            ..mock::Options::default()
+        };
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            mock::serve(listener, options, stopped).await.unwrap();
+        });
+        Self { port, stop, task }
+    }
+
+    /// Stops, and starts again on the same port with another world.
+    async fn restart(self, world: Value) -> Self {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        Self::on(listener, &world)
+    }
+
+    fn client(&self, auth: Auth) -> Client {
+        Client::new(Settings {
+            base_url: format!("http://127.0.0.1:{}", self.port).parse().unwrap(),
+            api_key: "key".to_owned(),
+            auth,
+            timeout: PATIENCE,
+            connect_timeout: PATIENCE,
+            retries: 3,
+            on_retry: RetryObserver::default(),
+        })
+        .unwrap()
+    }
+
+    fn server(&self) -> Client {
+        self.client(Auth::Server {
+            secret: SecretString::new("secret"),
+        })
+    }
+
+    /// Opens a connection of a user, or closes all of them.
+    async fn puppet(&self, id: &str, action: &str) {
+        let path = format!("/_mock/users/{id}/{action}");
+        let answer = self
+            .server()
+            .raw("POST", &path, &[], Some(&json!({})))
+            .await
+            .unwrap();
+        assert!(answer.status < 300, "{answer:?}");
+    }
+
+    async fn watch(&self, target: Target) -> Stream {
+        Stream::start(self.server(), target, options()).await
+    }
+}
+
+fn options() -> Options {
+    Options {
+        chance: Box::new(|| 0.0),
+        ..Options::new(Observer::Dedicated(user("eye")))
+    }
+}
+
+fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+fn cid(id: &str) -> Cid {
+    id.parse().unwrap()
+}
+
+fn users(ids: &[&str]) -> Target {
+    Target {
+        users: ids.iter().map(|id| user(id)).collect(),
+        ..Target::default()
+    }
+}
+
+fn channel(id: &str) -> Target {
+    Target {
+        channels: vec![cid(id)],
+        ..Target::default()
+    }
+}
+
+fn people(ids: &[&str]) -> Value {
+    ids.iter().map(|id| json!({"id": id})).collect()
+}
+
+/// Two people in a channel, and one outside of it.
+fn world() -> Value {
+    json!({
+        "users": people(&["john", "jack", "amy"]),
+        "channels": [{"type": "messaging", "id": "c", "members": ["john", "jack"], "created_by_id": "john"}],
+    })
+}
+
+/// A watcher whose records are written down in a few words each.
+struct Stream {
+    watcher: Watcher,
+}
+
+impl Stream {
+    async fn start(client: Client, target: Target, options: Options) -> Self {
+        Self {
+            watcher: Watcher::start(client, target, options).await.unwrap(),
+        }
+    }
+
+    /// Everything up to and with the first record that starts like this.
+    async fn until(&mut self, start: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let step = tokio::time::timeout(PATIENCE, self.watcher.step()).await;
+            let words = match step.unwrap_or_else(|_| panic!("no `{start}` after {told:#?}")) {
+                Ok(Step::Record(record)) => words(&record.body, record.source),
+                Ok(Step::Notice(text)) => Some(format!("notice {text}")),
+                Ok(Step::Quiet) => None,
+                Err(error) => panic!("{error:?} after {told:#?}"),
+            };
+            if let Some(words) = words {
+                let found = words.starts_with(start);
+                told.push(words);
+                if found {
+                    return told;
+                }
+            }
+        }
+    }
+
+    async fn end(&mut self) -> WatchError {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.watcher.step())
+                .await
+                .unwrap()
+            {
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+fn words(body: &Body<'_>, source: Source) -> Option<String> {
+    Some(match body {
+        Body::Event { event, .. } if event.is("health.check") => return None,
+        Body::Event { event, change } => {
+            let user = event.user.as_ref();
+            let resync = if source == Source::Resync {
+                "resync "
+            } else {
+                ""
+            };
+            let changed: Vec<&str> = change
+                .iter()
+                .flat_map(|change| change.changed.iter().map(|field| field.name()))
+                .collect();
+            format!(
+                "{resync}{} {} {} {}",
+                event.kind,
+                user.map_or("-", |user| &user.id),
+                user.and_then(|user| user.online)
+                    .map_or("-".to_owned(), |online| online.to_string()),
+                changed.join("+"),
+            )
+        }
+        Body::Snapshot(user) => format!("snapshot {} {}", user.id(), user.presence().online?),
+        Body::ConnectionChanged(changed) => format!("link {}", changed.online),
+        Body::ConnectionRecovered => "recovered".to_owned(),
+        Body::Gap(gap) => {
+            assert!(gap.from <= gap.to, "{gap:?}");
+            format!("gap {:?}", gap.repaired)
+        }
+        Body::Coverage(coverage) => format!(
+            "coverage {}/{} {:?}",
+            coverage.subscribed, coverage.requested, coverage.missing
+        ),
+        Body::End(_) => "end".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn members_come_and_go_and_nothing_is_told_twice() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(channel("c")).await;
+    assert_eq!(
+        stream.until("coverage").await,
+        [
+            "snapshot john false",
+            "snapshot jack false",
+            "coverage 2/2 []"
+        ]
+    );
+    server.puppet("john", "connect").await;
+    server.puppet("john", "connect").await;
+    server.puppet("amy", "connect").await;
+    server.puppet("john", "disconnect").await;
+    server.puppet("jack", "connect").await;
+    assert_eq!(
+        stream.until("user.presence.changed jack").await,
+        [
+            "user.presence.changed john true online+last_active",
+            // The second connection was no news, and yet it was activity.
+            "user.presence.changed john false online+last_active",
+            "user.presence.changed jack true online+last_active",
+        ]
+    );
+    stream.watcher.close().await;
+}
+
+#[tokio::test]
+async fn invisibility_and_status_are_told() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(users(&["john"])).await;
+    stream.until("coverage").await;
+    server.puppet("john", "connect").await;
+    let patch = |set: Value| {
+        let Value::Object(set) = set else {
+            panic!("no object")
+        };
+        [UserPatch {
+            id: user("john"),
+            set,
+            unset: Vec::new(),
+        }]
+    };
+    let client = server.server();
+    client
+        .patch_users(&patch(json!({"invisible": true})))
+        .await
+        .unwrap();
+    client
+        .patch_users(&patch(json!({"invisible": false})))
+        .await
+        .unwrap();
+    client
+        .patch_users(&patch(json!({"status": "lunch"})))
+        .await
+        .unwrap();
+    let told = stream.until("user.updated john true status").await;
+    let presence: Vec<&String> = told
+        .iter()
+        .filter(|words| words.contains("presence"))
+        .collect();
+    assert_eq!(
+        presence,
+        [
+            "user.presence.changed john true online+last_active",
+            "user.presence.changed john false online",
+            "user.presence.changed john true online",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_observer_is_an_invisible_admin_and_a_member_of_nothing() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(channel("c")).await;
+    stream.until("coverage").await;
+    let state = server.server().get_channel(&cid("c")).await.unwrap();
+    let members: Vec<_> = state
+        .members
+        .iter()
+        .filter_map(|member| member.id())
+        .collect();
+    assert_eq!(members, ["john", "jack"]);
+    let query = presencectl::api::QueryUsers {
+        filter_conditions: Map::from_iter([("id".to_owned(), json!("eye"))]),
+        ..Default::default()
+    };
+    let eye = server.server().query_users(&query).await.unwrap().remove(0);
+    assert_eq!(eye.role(), Some("admin"));
+    assert_eq!(eye.presence().invisible, Some(true));
+    assert_eq!(eye.presence().online, Some(false));
+}
+
+#[tokio::test]
+async fn every_member_of_a_large_channel_is_covered() {
+    let ids: Vec<String> = (0..145).map(|n| format!("u{n:03}")).collect();
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let server = Server::start(json!({
+        "users": people(&names),
+        "channels": [{"type": "livestream", "id": "big", "members": names[..100], "created_by_id": "u000"}],
+    }))
+    .await;
+    let rest = UpdateChannel {
+        add_members: ids[100..].to_vec(),
+        ..UpdateChannel::default()
+    };
+    server
+        .server()
+        .update_channel(&cid("livestream:big"), &rest)
+        .await
+        .unwrap();
+    let mut stream = server.watch(channel("livestream:big")).await;
+    let told = stream.until("coverage").await;
+    assert_eq!(told.last().unwrap(), "coverage 145/145 []");
+    assert_eq!(told.len(), 146, "one snapshot each");
+    for id in &ids {
+        server.puppet(id, "connect").await;
+    }
+    let told = stream.until("user.presence.changed u144").await;
+    assert_eq!(told.len(), 145, "{told:#?}");
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_a_gap_and_its_differences() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(channel("c")).await;
+    stream.until("coverage").await;
+    server.puppet("john", "connect").await;
+    stream.until("user.presence.changed john").await;
+    let server = server
+        .restart(json!({
+            "users": [{"id": "john"}, {"id": "jack", "status": "back"}, {"id": "amy", "online": true}],
+            "channels": [{"type": "messaging", "id": "c", "members": ["jack", "amy"], "created_by_id": "john"}],
+        }))
+        .await;
+    let told = stream.until("recovered").await;
+    // Going down, the server may still have told that john went with it.
+    let told: Vec<&String> = told
+        .iter()
+        .skip_while(|words| !words.starts_with("link"))
+        .filter(|words| *words != "link false")
+        .collect();
+    assert_eq!(told[0], "link true");
+    assert_eq!(
+        told[1..],
+        [
+            r#"gap ["jack"]"#,
+            "resync user.updated jack false status",
+            "snapshot amy true",
+            "recovered",
+        ]
+    );
+    server.puppet("jack", "connect").await;
+    assert_eq!(
+        stream.until("user.presence.changed").await,
+        ["user.presence.changed jack true online+last_active"]
+    );
+}
+
+#[tokio::test]
+async fn without_reconnecting_a_lost_link_is_the_end() {
+    let server = Server::start(world()).await;
+    let options = Options {
+        reconnect: false,
+        ..options()
+    };
+    let mut stream = Stream::start(server.server(), users(&["john"]), options).await;
+    stream.until("coverage").await;
+    server.stop.send(()).unwrap();
+    assert_eq!(stream.until("link").await, ["link false"]);
+    let error = stream.end().await;
+    assert!(matches!(error, WatchError::Lost(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn newcomers_are_subscribed_and_leavers_dropped() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(channel("c")).await;
+    stream.until("coverage").await;
+    let change = UpdateChannel {
+        add_members: vec!["amy".to_owned()],
+        remove_members: vec!["jack".to_owned()],
+    };
+    server
+        .server()
+        .update_channel(&cid("c"), &change)
+        .await
+        .unwrap();
+    stream.until("snapshot amy").await;
+    server.puppet("jack", "connect").await;
+    server.puppet("amy", "connect").await;
+    let told = stream.until("user.presence.changed").await;
+    assert_eq!(
+        told.last().unwrap(),
+        "user.presence.changed amy true online+last_active"
+    );
+}
+
+#[tokio::test]
+async fn a_channel_is_created_only_when_that_is_asked_for() {
+    let server = Server::start(world()).await;
+    let error = Watcher::start(server.server(), channel("new"), options()).await;
+    let error = match error {
+        Err(error) => error,
+        Ok(watcher) => Stream { watcher }.end().await,
+    };
+    assert!(
+        matches!(&error, WatchError::Api(error) if error.api_code() == Some(16)),
+        "{error:?}"
+    );
+    assert!(server.server().get_channel(&cid("new")).await.is_err());
+
+    let target = Target {
+        create: Some(Create {
+            members: vec![user("john"), user("amy")],
+            data: Map::from_iter([("color".to_owned(), json!("green"))]),
+        }),
+        ..channel("new")
+    };
+    let mut stream = server.watch(target.clone()).await;
+    let told = stream.until("coverage").await;
+    assert_eq!(told.last().unwrap(), "coverage 2/2 []");
+    let state = server.server().get_channel(&cid("new")).await.unwrap();
+    assert_eq!(state.channel["color"], "green");
+
+    let mut again = server.watch(target).await;
+    let told = again.until("coverage").await;
+    assert!(
+        told[0].starts_with("notice messaging:new exists already"),
+        "{told:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_plain_user_sees_what_he_may_and_is_told_what_not() {
+    let server = Server::start(world()).await;
+    let token = |id: &str| Auth::Token {
+        user: user(id),
+        token: SecretString::new(sign("secret", &Claims::user(id))),
+    };
+    let options = |id: &str| Options {
+        observer: Observer::Person(user(id)),
+        ..options()
+    };
+    let mut stream =
+        Stream::start(server.client(token("john")), channel("c"), options("john")).await;
+    let told = stream.until("coverage").await;
+    assert_eq!(told.last().unwrap(), "coverage 2/2 []");
+
+    let mut stream = Stream::start(server.client(token("amy")), channel("c"), options("amy")).await;
+    let error = stream.end().await;
+    let WatchError::Api(ApiError::Refused(refusal)) = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((refusal.code, refusal.status), (17, 403));
+}
+
+#[tokio::test]
+async fn users_who_do_not_exist_are_missing() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(users(&["john", "ghost"])).await;
+    assert_eq!(
+        stream.until("coverage").await,
+        ["snapshot john false", r#"coverage 1/2 ["ghost"]"#]
+    );
+}
+
+#[tokio::test]
+async fn channels_are_found_by_filter() {
+    let server = Server::start(world()).await;
+    let target = Target {
+        matching: Some(Map::from_iter([(
+            "members".to_owned(),
+            json!({"$in": ["jack"]}),
+        )])),
+        ..Target::default()
+    };
+    let mut stream = server.watch(target).await;
+    let told = stream.until("coverage").await;
+    assert_eq!(told.last().unwrap(), "coverage 2/2 []");
+}
+
+#[tokio::test]
+async fn bad_credentials_fail_at_once() {
+    let server = Server::start(world()).await;
+    let client = server.client(Auth::Server {
+        secret: SecretString::new("wrong"),
+    });
+    let error = Watcher::start(client, users(&["john"]), options())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, WatchError::Api(error) if error.api_code() == Some(43)),
+        "{error:?}"
+    );
+}
