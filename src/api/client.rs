@@ -234,6 +234,14 @@ impl Client {
         client
     }
 
+    /// The same connection pool and credentials, with another bound on each call.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let mut client = self.clone();
+        client.settings.timeout = timeout;
+        client
+    }
+
     /// What the client was made with.
     pub const fn settings(&self) -> &Settings {
         &self.settings

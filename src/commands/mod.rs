@@ -14,6 +14,7 @@ pub mod schema;
 pub mod sort;
 pub mod token;
 pub mod users;
+pub mod watch;
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -51,6 +52,10 @@ pub enum Command {
 
     /// Find channels
     QueryChannels(channels::query_channels::QueryChannelsArgs),
+
+    /// Follow presence as it happens
+    #[command(subcommand)]
+    Watch(watch::WatchCommand),
 
     /// Make, read and check user tokens
     #[command(subcommand)]
@@ -93,6 +98,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::SetChannel(args) => block_on(channels::set_channel::run(app, &args)),
         Command::GetChannel(args) => block_on(channels::get_channel::run(app, &args)),
         Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
+        Command::Watch(command) => block_on(watch::run(app, command)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),

@@ -90,6 +90,32 @@ impl Change {
         }
     }
 
+    /// This change and a later one as one: from the state before the first to the state `after` the second. A field that
+    /// came back to where it was has not moved.
+    #[must_use]
+    pub fn followed_by(&self, later: &Self, after: &Presence) -> Self {
+        let mut both = Self::default();
+        for field in Field::ALL {
+            let first = self.changed.contains(&field);
+            let second = later.changed.contains(&field);
+            if !first && !second {
+                continue;
+            }
+            let earliest = if first {
+                &self.previous
+            } else {
+                &later.previous
+            };
+            // Unless the later change touched it, the field is where the earlier one left it.
+            if second && earliest.agrees(after, field) {
+                continue;
+            }
+            both.changed.push(field);
+            both.previous.copy(earliest, field);
+        }
+        both
+    }
+
     /// Whether nothing moved.
     pub const fn is_empty(&self) -> bool {
         self.changed.is_empty()
@@ -97,6 +123,24 @@ impl Change {
 }
 
 impl Presence {
+    fn agrees(&self, other: &Self, field: Field) -> bool {
+        match field {
+            Field::Online => self.online == other.online,
+            Field::Invisible => self.invisible == other.invisible,
+            Field::Status => self.status == other.status,
+            Field::LastActive => self.last_active == other.last_active,
+        }
+    }
+
+    fn copy(&mut self, other: &Self, field: Field) {
+        match field {
+            Field::Online => self.online = other.online,
+            Field::Invisible => self.invisible = other.invisible,
+            Field::Status => self.status.clone_from(&other.status),
+            Field::LastActive => self.last_active.clone_from(&other.last_active),
+        }
+    }
+
     /// This observation, completed by an earlier one where it is silent on `online`, `invisible` or `last_active`.
     #[must_use]
     pub fn merged(mut self, earlier: &Self) -> Self {
@@ -112,6 +156,33 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_changes_are_one_from_the_first_to_the_last() {
+        let at = |online: bool, status: Option<&str>| Presence {
+            online: Some(online),
+            status: status.map(str::to_owned),
+            ..Presence::default()
+        };
+        let states = [
+            at(true, None),
+            at(false, None),
+            at(false, Some("x")),
+            at(true, Some("x")),
+        ];
+        for a in &states {
+            for b in &states {
+                for c in &states {
+                    let both = Change::between(a, b).followed_by(&Change::between(b, c), c);
+                    let direct = Change::between(a, c);
+                    assert_eq!(both.changed, direct.changed, "{a:?} {b:?} {c:?}");
+                    if both.changed.contains(&Field::Status) {
+                        assert_eq!(both.previous.status, a.status);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn silence_is_not_a_change_but_a_removed_status_is() {

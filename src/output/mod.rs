@@ -294,6 +294,8 @@ impl Sink {
 struct Lines<'a> {
     output: &'a Output,
     pending: Vec<u8>,
+    /// Where lines go instead of stdout.
+    elsewhere: Option<Box<dyn Write + Send>>,
 }
 
 /// How much is gathered before it is written whether or not anybody asks.
@@ -304,6 +306,7 @@ impl<'a> Lines<'a> {
         Self {
             output,
             pending: Vec::new(),
+            elsewhere: None,
         }
     }
 
@@ -318,7 +321,10 @@ impl<'a> Lines<'a> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let written = self.output.write(&self.pending);
+        let written = match &mut self.elsewhere {
+            Some(writer) => writer.write_all(&self.pending),
+            None => self.output.write(&self.pending),
+        };
         self.pending.clear();
         written
     }

@@ -73,6 +73,13 @@ impl<'a> Records<'a> {
         self
     }
 
+    /// Writes to `writer` instead of stdout: whole lines, all that has gathered at once.
+    #[must_use]
+    pub fn writing_to(mut self, writer: impl io::Write + Send + 'static) -> Self {
+        self.lines.elsewhere = Some(Box::new(writer));
+        self
+    }
+
     /// How many records were written.
     pub const fn written(&self) -> u64 {
         self.written

@@ -1,0 +1,70 @@
+//! `watch channel`: follow all members of channels.
+
+use crate::app::App;
+use crate::commands::fields::{Changes, FieldArgs, TextField};
+use crate::commands::ids;
+use crate::commands::watch::{StreamArgs, follow};
+use crate::domain::{Cid, IdList};
+use crate::events::{Create, Target};
+use crate::exit::Code;
+
+/// Flags of `watch channel`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every member is covered, however many, and so is who joins later. With --member or --set the first channel is created
+if it does not exist; an existing one stays as it is.
+
+Examples:
+  presencectl --mock watch channel my-conversation-123
+  presencectl watch channel livestream:talk -e user.presence.changed -o ndjson
+  presencectl watch channel greenroom --member john,jack --set color=green
+  presencectl watch channel support --until '.user.id == \"carla\" and .user.online' --timeout 10m")]
+pub struct WatchChannelArgs {
+    /// The channels, type:id; a bare id means messaging:id
+    #[arg(value_name = "CID", required = true)]
+    pub cids: Vec<Cid>,
+
+    /// Create the channel with these members if it does not exist: a,b,c or @FILE or -
+    #[arg(long = "member", value_name = "LIST")]
+    pub members: Option<IdList>,
+
+    /// Create the channel with this field if it does not exist (can be repeated)
+    #[arg(long, value_name = "K=V")]
+    pub set: Vec<TextField>,
+
+    /// The stream's own flags
+    #[command(flatten)]
+    pub stream: StreamArgs,
+}
+
+/// Follows the channels.
+///
+/// # Errors
+///
+/// The stream could not begin, or was lost.
+pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
+    let create = if args.members.is_some() || !args.set.is_empty() {
+        let mut changes = Changes::default();
+        changes.add(&FieldArgs {
+            set: args.set,
+            ..FieldArgs::default()
+        })?;
+        Some(Create {
+            members: args
+                .members
+                .as_ref()
+                .map(ids::read_all)
+                .transpose()?
+                .unwrap_or_default(),
+            data: changes.set,
+        })
+    } else {
+        None
+    };
+    let target = Target {
+        channels: args.cids,
+        create,
+        ..Target::default()
+    };
+    follow(app, &args.stream, target).await
+}

@@ -1,0 +1,211 @@
+//! stdout for a stream: writing never blocks, and a reader who leaves is noticed even when nothing is written.
+//!
+//! A socket must be read and pinged whether or not somebody reads our output, and a signal must end the program in the
+//! middle of a full pipe. So what cannot be written at once goes to a thread that may block.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tokio::sync::Notify;
+
+/// The most that a writable pipe is certain to take without blocking.
+const AT_ONCE: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Something was written out, or failed.
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: Vec<u8>,
+    /// Bytes that the thread is writing now.
+    writing: usize,
+    failed: Option<io::ErrorKind>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end that is written to.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    shared: Arc<Shared>,
+    /// Whether a write can be known not to block.
+    can_tell: bool,
+}
+
+/// The end that tells what becomes of it.
+#[derive(Debug, Clone)]
+pub(super) struct Gauge(Arc<Shared>);
+
+/// Opens stdout.
+pub(super) fn open() -> io::Result<(Outlet, Gauge)> {
+    let shared = Arc::new(Shared::default());
+    // The threads may be blocked by a reader when the program ends; nobody joins them.
+    let (writer, waiter) = (Arc::clone(&shared), Arc::clone(&shared));
+    thread::Builder::new()
+        .name("stdout".to_owned())
+        .spawn(move || drain(&writer))?;
+    thread::Builder::new()
+        .name("hang-up".to_owned())
+        .spawn(move || wait_for_hang_up(&waiter))?;
+    let outlet = Outlet {
+        shared: Arc::clone(&shared),
+        can_tell: cfg!(unix),
+    };
+    Ok((outlet, Gauge(shared)))
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.shared.lock();
+        if let Some(kind) = state.failed {
+            return Err(kind.into());
+        }
+        let idle = state.pending.is_empty() && state.writing == 0;
+        // A hop to the other thread costs more than a line: what is certain to fit is written here.
+        if idle && self.can_tell && bytes.len() <= AT_ONCE && takes_a_line() {
+            io::stdout().write_all(bytes)?;
+            io::stdout().flush()?;
+            return Ok(bytes.len());
+        }
+        state.pending.extend_from_slice(bytes);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
+    }
+}
+
+impl Gauge {
+    /// Waits until everything is written.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub(super) async fn drained(&self) -> io::Result<()> {
+        loop {
+            let moved = self.0.moved.notified();
+            {
+                let state = self.0.lock();
+                if let Some(kind) = state.failed {
+                    return Err(kind.into());
+                }
+                if state.pending.is_empty() && state.writing == 0 {
+                    return Ok(());
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Ends when nobody reads stdout any more. Never for a file. Safe to drop and call again.
+    pub(super) async fn hung_up(&self) {
+        loop {
+            let moved = self.0.moved.notified();
+            if self.0.lock().failed == Some(io::ErrorKind::BrokenPipe) {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+fn drain(shared: &Shared) {
+    let mut batch = Vec::new();
+    loop {
+        let mut state = shared.lock();
+        while state.pending.is_empty() && !state.closed && state.failed.is_none() {
+            state = shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.pending.is_empty() || state.failed.is_some() {
+            return;
+        }
+        batch.clear();
+        std::mem::swap(&mut batch, &mut state.pending);
+        state.writing = batch.len();
+        drop(state);
+        let written = write_out(&batch);
+        let mut state = shared.lock();
+        state.writing = 0;
+        if let Err(error) = written {
+            state.failed = Some(error.kind());
+            state.pending = Vec::new();
+        }
+        let failed = state.failed.is_some();
+        drop(state);
+        shared.moved.notify_waiters();
+        if failed {
+            return;
+        }
+    }
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Whether stdout takes a line now without blocking.
+#[cfg(unix)]
+fn takes_a_line() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(not(unix))]
+fn takes_a_line() -> bool {
+    false
+}
+
+/// Waits, for as long as it takes, until the other end of stdout is closed. A file has no such end.
+#[cfg(unix)]
+fn wait_for_hang_up(shared: &Shared) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stdout = io::stdout();
+    loop {
+        // Errors and hang-ups are told without being asked for, and nothing else is.
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().is_empty() => {}
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+    shared.lock().failed = Some(io::ErrorKind::BrokenPipe);
+    shared.moved.notify_waiters();
+    shared.work.notify_one();
+}
+
+#[cfg(not(unix))]
+fn wait_for_hang_up(_: &Shared) {}

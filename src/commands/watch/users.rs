@@ -1,0 +1,40 @@
+//! `watch users`: follow users by id.
+
+use crate::app::App;
+use crate::commands::ids::IdArgs;
+use crate::commands::watch::{StreamArgs, follow};
+use crate::events::Target;
+use crate::exit::{Code, Failure};
+
+/// Flags of `watch users`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Users who do not exist are named in presence.coverage, and are covered as soon as they do.
+
+Examples:
+  presencectl watch users john jack
+  presencectl watch users --in @team.txt --changed online -o ndjson
+  presencectl watch users john -n 1 --changed online --timeout 5m --snapshot none
+  presencectl watch users --in @everybody.txt --shard 2/4")]
+pub struct WatchUsersArgs {
+    /// Whom to watch
+    #[command(flatten)]
+    pub users: IdArgs,
+
+    /// The stream's own flags
+    #[command(flatten)]
+    pub stream: StreamArgs,
+}
+
+/// Follows the users.
+///
+/// # Errors
+///
+/// The stream could not begin, or was lost.
+pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
+    let target = Target {
+        users: args.users.read()?.collect::<Result<_, Failure>>()?,
+        ..Target::default()
+    };
+    follow(app, &args.stream, target).await
+}

@@ -1,0 +1,410 @@
+//! `watch` as a process: what it prints, when it ends, and with which code.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::mock::{API_KEY, Mock, user_token};
+use crate::support::world::{presencectl, small_world, world};
+use crate::support::{Presencectl, Stream};
+
+/// Opens a connection of a user, or closes all of them.
+fn puppet(mock: &Mock, id: &str, action: &str) {
+    let mut stream = TcpStream::connect(mock.address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = format!(
+        "POST /_mock/users/{id}/{action} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+}
+
+/// Reads up to and with the first record of this type.
+fn until(stream: &mut Stream, kind: &str) -> Vec<Value> {
+    let mut records = Vec::new();
+    loop {
+        let record = stream.record();
+        let found = record["type"] == kind;
+        records.push(record);
+        if found {
+            return records;
+        }
+    }
+}
+
+fn kinds(records: &[Value]) -> Vec<&str> {
+    records
+        .iter()
+        .map(|record| record["type"].as_str().unwrap())
+        .collect()
+}
+
+/// A watch that stands, with whatever it told until then read.
+fn standing(mock: &Mock, line: &str) -> Stream {
+    let mut stream = presencectl(mock, line).stream();
+    until(&mut stream, "presence.coverage");
+    stream
+}
+
+fn last(lines: &[String]) -> Value {
+    serde_json::from_str(lines.last().expect("a last line")).unwrap()
+}
+
+#[test]
+fn a_watched_channel_from_snapshot_to_count() {
+    let mock = small_world();
+    let mut stream = presencectl(&mock, "watch channel fun -n 2").stream();
+    let start = until(&mut stream, "presence.coverage");
+    assert_eq!(
+        kinds(&start),
+        [
+            "presence.snapshot",
+            "presence.snapshot",
+            "presence.coverage"
+        ]
+    );
+    assert_eq!(start[0]["user"]["status"], "Eating a veggie burger...");
+    puppet(&mock, "jack", "connect");
+    puppet(&mock, "jack", "disconnect");
+    let (lines, status) = stream.end();
+    let records: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        kinds(&records),
+        [
+            "user.presence.changed",
+            "user.presence.changed",
+            "stream.end"
+        ]
+    );
+    assert_eq!(records[0]["changed"], json!(["online", "last_active"]));
+    assert_eq!(records[0]["previous"]["online"], false);
+    assert_eq!(records[1]["changed"], json!(["online"]));
+    assert_eq!(
+        (&records[2]["reason"], &records[2]["events"]),
+        (&json!("count"), &json!(2))
+    );
+    assert_eq!(status.code(), Some(0));
+    let seqs: Vec<u64> = start
+        .iter()
+        .chain(&records)
+        .map(|record| record["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn every_bound_works_in_every_format() {
+    let mock = small_world();
+    let bounds = [
+        ("--snapshot only", 0, "snapshot"),
+        ("--until .user.online", 0, "until"),
+        ("--timeout 1ms", 0, "timeout"),
+        ("--timeout 1ms -n 1", 124, "timeout"),
+        ("--timeout 1ms --until false", 124, "timeout"),
+        ("--idle 1ms", 0, "idle"),
+        ("--idle 1ms -n 5", 124, "idle"),
+    ];
+    for format in ["ndjson", "json", "table", "tsv", "csv"] {
+        for (bound, code, reason) in bounds {
+            let line = format!("watch users john jack -o {format} {bound}");
+            let run = presencectl(&mock, &line).run();
+            assert_eq!(run.code, Some(code), "{line}: {run}");
+            match format {
+                "ndjson" => {
+                    let records = run.records();
+                    let end = records.last().unwrap();
+                    assert_eq!(end["type"], "stream.end", "{line}: {run}");
+                    assert_eq!(end["reason"], reason, "{line}: {run}");
+                    assert_eq!(end["exit_code"], code, "{line}: {run}");
+                }
+                "json" => {
+                    let records: Vec<Value> = serde_json::from_str(&run.stdout).unwrap();
+                    assert_eq!(records.last().unwrap()["reason"], reason, "{line}");
+                }
+                "table" => assert!(
+                    run.stdout
+                        .lines()
+                        .last()
+                        .unwrap()
+                        .contains(&format!("end: {reason}")),
+                    "{line}: {run}"
+                ),
+                _ => assert!(
+                    run.stdout.lines().last().unwrap().contains("stream.end"),
+                    "{line}: {run}"
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn signals_end_a_stream_in_every_format_with_its_last_line() {
+    let mock = small_world();
+    for (signal, code, reason) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+        for format in ["ndjson", "json", "table", "csv"] {
+            let mut stream = presencectl(&mock, &format!("watch users john -o {format}")).stream();
+            // The first state that is shown, whatever it looks like.
+            while !stream.line().contains("john") {}
+            stream.signal(signal);
+            let (lines, status) = stream.end();
+            assert_eq!(status.code(), Some(code), "{format}");
+            let rest = lines.join("\n");
+            assert!(
+                rest.contains(reason) || rest.contains("stream.end"),
+                "{format}: {rest}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_ends_a_silent_stream() {
+    let mock = small_world();
+    let mut child = std::process::Command::new("sh")
+        .arg("-c")
+        .arg("\"$0\" watch users john -o ndjson; echo \"code $?\" >&2")
+        .arg(crate::support::binary())
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut seen = String::new();
+    while !seen.contains("presence.coverage") {
+        let mut buffer = [0; 4096];
+        let n = stdout.read(&mut buffer).unwrap();
+        assert_ne!(n, 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    }
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
+}
+
+#[test]
+fn filters_choose_and_counts_count_what_they_chose() {
+    let mock = small_world();
+    let mut stream = standing(
+        &mock,
+        "watch channel fun --user jack --changed online --where '.user.online != false' -n 1 -o ndjson",
+    );
+    puppet(&mock, "john", "disconnect");
+    puppet(&mock, "jack", "connect");
+    puppet(&mock, "jack", "disconnect");
+    puppet(&mock, "jack", "connect");
+    let record = stream.record();
+    assert_eq!(record["user"]["id"], "jack");
+    assert_eq!(record["user"]["online"], true);
+    let (lines, status) = stream.end();
+    assert_eq!(last(&lines)["reason"], "count");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn types_are_chosen_by_glob() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "watch users john -e presence.snap* --timeout 1s -o ndjson",
+    )
+    .run();
+    assert_eq!(kinds(&run.records()), ["presence.snapshot", "stream.end"]);
+    let run = presencectl(&mock, "watch users john -e user.presense.* --snapshot only").run();
+    assert!(
+        run.stderr.contains("no type that this version knows fits"),
+        "{run}"
+    );
+}
+
+#[test]
+fn raw_is_what_the_service_sent() {
+    let mock = small_world();
+    let mut stream =
+        presencectl(&mock, "watch users jack --raw -n 1 -e user.*,health.check").stream();
+    // The heartbeat that opens a connection is the first thing that the service sends; it was read before the stream.
+    puppet_until_told(&mock, "jack");
+    let line = stream.line();
+    let event: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["type"], "user.presence.changed");
+    assert!(event.get("seq").is_none(), "{line}");
+    let (rest, status) = stream.end();
+    assert_eq!((rest.len(), status.code()), (0, Some(0)));
+}
+
+/// Connects a user who is watched as soon as the mock has two connections: the observer's and a puppet's.
+fn puppet_until_told(mock: &Mock, id: &str) {
+    // A raw stream has no line that says when it stands; coming and going until it ends needs none.
+    for _ in 0..200 {
+        puppet(mock, id, "connect");
+        puppet(mock, id, "disconnect");
+    }
+}
+
+#[test]
+fn who_is_not_covered_is_named_and_can_be_an_error() {
+    let mock = small_world();
+    let run = presencectl(&mock, "watch users john ghost --snapshot only -o ndjson").run();
+    let records = run.records();
+    assert_eq!(records[1]["missing"], json!(["ghost"]));
+    assert_eq!(run.code, Some(0));
+    assert!(
+        run.stderr
+            .contains("1 of 2 users are subscribed; not ghost"),
+        "{run}"
+    );
+    let run = presencectl(&mock, "watch users john ghost --strict-coverage -o ndjson")
+        .run()
+        .ended_with(11);
+    assert_eq!(run.records().last().unwrap()["reason"], "coverage");
+}
+
+#[test]
+fn a_lost_stream_is_9_when_it_must_not_reconnect() {
+    let mut mock = small_world();
+    let stream = standing(&mock, "watch users john --no-reconnect -o ndjson");
+    mock.stop();
+    let (lines, status) = stream.end();
+    assert_eq!(status.code(), Some(9));
+    let end = last(&lines);
+    assert_eq!(
+        (&end["reason"], &end["exit_code"]),
+        (&json!("lost"), &json!(9))
+    );
+}
+
+#[test]
+fn what_cannot_begin_fails_at_once_and_prints_nothing() {
+    let mock = small_world();
+    let run = presencectl(&mock, "watch channel nope").run().ended_with(5);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("code 16"), "{run}");
+
+    let run = Presencectl::line("watch users john").run().ended_with(4);
+    assert!(run.stderr.contains("--mock"), "{run}");
+
+    let run = presencectl(&mock, "watch users john")
+        .env("STREAM_API_SECRET", "wrong")
+        .run()
+        .ended_with(4);
+    assert_eq!(run.stdout, "");
+
+    let run = presencectl(&mock, "watch users john")
+        .env("STREAM_CHAT_URL", "http://127.0.0.1:1")
+        .env("PRESENCECTL_RETRY", "0")
+        .run()
+        .ended_with(7);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn a_user_token_is_enough_for_what_its_user_may_see() {
+    let mock = small_world();
+    let as_user = |id: &str| {
+        presencectl(&mock, "watch channel fun --snapshot only -o ndjson")
+            .env("STREAM_API_SECRET", "")
+            .env("PRESENCECTL_USER_TOKEN", &user_token(id))
+            .run()
+    };
+    let run = as_user("jack").ended_with(0);
+    assert_eq!(run.records().len(), 4, "{run}");
+    assert!(run.stderr.contains("watching as jack"), "{run}");
+    let run = as_user("stranger").ended_with(5);
+    assert!(run.stderr.contains("code 17"), "{run}");
+}
+
+#[test]
+fn a_channel_is_created_with_the_members_and_fields_that_are_given() {
+    let mock = small_world();
+    let line = "watch channel green --member john,jack --set color=green --snapshot only -o ndjson";
+    let run = presencectl(&mock, line).run().ended_with(0);
+    assert_eq!(run.records()[2]["subscribed"], 2, "{run}");
+    let run = presencectl(&mock, "get-channel green -o ndjson").run();
+    assert_eq!(run.records()[0]["color"], "green");
+    let run = presencectl(&mock, line).run().ended_with(0);
+    assert!(run.stderr.contains("exists already"), "{run}");
+}
+
+#[test]
+fn flicker_is_folded() {
+    let mock = small_world();
+    let mut stream = standing(&mock, "watch users john jack --settle 2h -o ndjson -n 1");
+    puppet(&mock, "jack", "connect");
+    puppet(&mock, "jack", "disconnect");
+    // Jack came and went, which is no news; john's status is, and it is the next thing to be told.
+    let run = presencectl(&mock, "set-user john --status back").run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let record = stream.record();
+    assert_eq!(
+        (&record["type"], &record["user"]["id"]),
+        (&json!("user.updated"), &json!("john"))
+    );
+    let mut stream = standing(&mock, "watch users jack --settle 1ms -o ndjson -n 1");
+    puppet(&mock, "jack", "connect");
+    let record = stream.record();
+    assert_eq!(record["changed"], json!(["online", "last_active"]));
+}
+
+#[test]
+fn channels_are_watched_by_filter() {
+    let mock = world(
+        &[json!({"id": "a"}), json!({"id": "b"}), json!({"id": "c"})],
+        &[
+            json!({"type": "messaging", "id": "x", "members": ["a"], "created_by_id": "a", "color": "green"}),
+            json!({"type": "team", "id": "y", "members": ["b"], "created_by_id": "a", "color": "green"}),
+            json!({"type": "messaging", "id": "z", "members": ["c"], "created_by_id": "a"}),
+        ],
+    );
+    let ids = |line: &str| -> Vec<String> {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        let mut ids: Vec<String> = run
+            .records()
+            .iter()
+            .filter_map(|record| Some(record["user"]["id"].as_str()?.to_owned()))
+            .collect();
+        ids.sort();
+        ids
+    };
+    let watch = |flags: &str| ids(&format!("watch channels --snapshot only -o ndjson {flags}"));
+    assert_eq!(watch(r#"--filter '{"color":"green"}'"#), ["a", "b"]);
+    assert_eq!(watch(r#"--filter '{"color":"green"}' --type team"#), ["b"]);
+    assert_eq!(watch("--member c"), ["c"]);
+    assert_eq!(watch(""), ["a", "b", "c"]);
+}
+
+#[test]
+fn shards_split_everybody() {
+    let users: Vec<Value> = (0..20).map(|n| json!({"id": format!("u{n}")})).collect();
+    let mock = world(&users, &[]);
+    let all: Vec<String> = (0..20).map(|n| format!("u{n}")).collect();
+    let mut seen = Vec::new();
+    for part in ["1/3", "2/3", "3/3"] {
+        let line = format!(
+            "watch users {} --shard {part} --snapshot only -o ndjson",
+            all.join(" ")
+        );
+        let run = presencectl(&mock, &line).run().ended_with(0);
+        seen.extend(
+            run.records()
+                .iter()
+                .filter_map(|record| Some(record["user"]["id"].as_str()?.to_owned())),
+        );
+    }
+    seen.sort();
+    let mut all = all;
+    all.sort();
+    assert_eq!(seen, all);
+}
