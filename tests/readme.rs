@@ -7,6 +7,7 @@
 //! code alone, which must be 0.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -83,7 +84,11 @@ fn run(home: &Path, steps: &[(String, String)]) -> Vec<(String, i32)> {
     let mut script = String::from("set -o pipefail\n");
     for (command, _) in steps {
         let command = command.replace("cargo run --release --", "presencectl");
-        script += &format!("{{ {command}\n}} </dev/null\nprintf '{MARK}%s\\n' $?\n");
+        writeln!(
+            script,
+            "{{ {command}\n}} </dev/null\nprintf '{MARK}%s\\n' $?"
+        )
+        .unwrap();
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("bash")
