@@ -1,6 +1,6 @@
 //! The command line as typed: global flags, the command tree, and the way from `main` to an exit code.
 //!
-//! What the flags *mean* — terminal or not, environment, profile — is decided once, in [`App`](crate::app::App); no
+//! What the flags *mean* — terminal or not, environment, profile — is decided once, in [`App`]; no
 //! command looks at the environment.
 
 use std::ffi::OsString;
@@ -56,7 +56,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "PRESENCECTL_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Talk to this address instead of https://chat.stream-io-api.com
+    /// Talk to this address instead of the vendor's (chat.stream-io-api.com)
     #[arg(long, global = true, env = "PRESENCECTL_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
 

@@ -3,8 +3,8 @@
 //! The rules are a plain, synchronous state machine that takes the time as an argument; the transport around it only
 //! carries. Nothing here knows of the client, the commands or the output.
 //!
-//! How a request travels: [`routes`] finds the operation and authenticates, [`hub`] applies it to [`engine::State`] under
-//! one short lock and queues the events in [`outbox`]es, [`ws`] carries them to the sockets.
+//! How a request travels: `routes` finds the operation and authenticates, `hub` applies it to `engine::State` under
+//! one short lock and queues the events in `outbox`es, `ws` carries them to the sockets.
 
 mod auth;
 mod budget;

@@ -1,7 +1,7 @@
 //! `watch`: follow presence as it happens.
 //!
 //! A leaf says whom to watch; how a stream is filtered, bounded and ended is the same for all of them and lies in
-//! [`stream`].
+//! `stream`.
 
 pub mod channel;
 pub mod channels;
