@@ -131,3 +131,17 @@ fn a_running_mock_is_driven_from_the_command_line() {
     let nobody = Presencectl::line("mock status").run().ended_with(2);
     assert!(nobody.stderr.contains("--base-url"), "{nobody}");
 }
+
+#[test]
+fn a_rule_is_chosen_by_a_flag_and_a_value_that_it_does_not_take_is_named() {
+    let (server, ready) = start("mock start --presence-cap-users 3");
+    assert_eq!(ready["type"], "mock.ready");
+    drop(server);
+    let run = Presencectl::line("mock start --presence-cap-users many")
+        .run()
+        .ended_with(2);
+    assert!(
+        run.stderr.contains("presence-cap-users") && run.stderr.contains("a whole number"),
+        "{run}"
+    );
+}

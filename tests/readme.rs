@@ -234,3 +234,24 @@ fn the_exit_codes_are_the_programs() {
         assert!(README.contains(&row), "the README lacks: {row}");
     }
 }
+
+#[test]
+fn every_option_of_the_mock_is_listed_with_its_default() {
+    let missing: Vec<String> = presencectl::mock::KNOBS
+        .iter()
+        .map(|knob| {
+            format!(
+                "| {} | `{}` | `--{}` |",
+                knob.point,
+                knob.default(),
+                knob.name
+            )
+        })
+        .filter(|row| !README.contains(row))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the README lacks:\n{}",
+        missing.join("\n")
+    );
+}

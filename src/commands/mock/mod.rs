@@ -2,6 +2,7 @@
 
 mod control;
 mod exec;
+mod rules;
 mod server;
 mod start;
 

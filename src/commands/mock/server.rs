@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::rules::RuleArgs;
 use crate::app::App;
 use crate::config::read_secret_file;
 use crate::domain::SecretString;
@@ -36,6 +37,10 @@ pub struct ServerArgs {
     /// Start with a small demonstration world whose users come and go
     #[arg(long)]
     pub demo: bool,
+
+    /// The rules
+    #[command(flatten)]
+    pub rules: RuleArgs,
 }
 
 /// A server about to be run.
@@ -56,6 +61,7 @@ impl Server {
     pub(super) fn prepare(app: &App, args: &ServerArgs) -> anyhow::Result<Self> {
         let mut options = Options {
             api_key: args.api_key.clone(),
+            rules: args.rules.rules.clone(),
             ..Options::default()
         };
         let secret_from = choose_secret(args, &mut options)?;
