@@ -219,6 +219,19 @@ impl App {
         .into())
     }
 
+    /// Whether changes want `--yes`, because the profile in force says so. Never with `--mock`, where there is nothing to
+    /// protect.
+    ///
+    /// # Errors
+    ///
+    /// A broken profile.
+    pub fn is_protected(&self) -> anyhow::Result<bool> {
+        if self.global.mock.is_some() {
+            return Ok(false);
+        }
+        Ok(self.profile()?.is_some_and(|profile| profile.protected))
+    }
+
     /// A client for the strings of a mock server, which need no credentials.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The one test binary: each file is a module, so that what several need compiles once and nothing is forgotten.
 
+mod api_command;
 mod api_literal;
 mod bad_input;
 mod channels;
@@ -7,6 +8,7 @@ mod cli;
 mod completions;
 mod connect_literal;
 mod crowd;
+mod doctor;
 mod json_contract;
 mod mock_edges;
 mod mock_start;

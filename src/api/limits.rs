@@ -3,10 +3,17 @@
 //! Proxies double the headers (`300, 300`); the first value counts. The reset is a moment on the server's clock, so it
 //! is read against the answer's own `Date` where there is one: the two clocks need not agree.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use reqwest::Method;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::client::Call;
+use crate::api::{ApiError, Client};
 
 /// The window of every limit. A longer wait than this is a misunderstanding between clocks.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -33,6 +40,54 @@ impl RateLimit {
                 .ok()?,
             reset_in: reset_in(headers, now).unwrap_or(WINDOW),
         })
+    }
+}
+
+/// The budget of an endpoint as the service's own list has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Budget {
+    /// Calls a minute.
+    pub limit: u64,
+    /// Calls left in this window.
+    pub remaining: u64,
+    /// The end of the window on the service's clock, in unix seconds.
+    pub reset: i64,
+}
+
+/// Budgets by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
+pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
+
+impl Client {
+    /// The application's budgets on these platforms; of these endpoints, or all where none is named. As the server only.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn rate_limits(
+        &self,
+        platforms: &[&str],
+        endpoints: &[String],
+    ) -> Result<Budgets, ApiError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(flatten)]
+            fields: BTreeMap<String, Value>,
+        }
+        let endpoints = endpoints.join(",");
+        let mut query: Vec<_> = platforms.iter().map(|name| (*name, "true")).collect();
+        if !endpoints.is_empty() {
+            query.push(("endpoints", &endpoints));
+        }
+        let call = Call {
+            query: &query,
+            ..Call::new("GetRateLimits", Method::GET, &["rate_limits"])
+        };
+        let answer: Answer = self.plain(&call).await?;
+        let budgets = answer.fields.into_iter().filter_map(|(platform, budgets)| {
+            // Platforms that nobody asked for are null or missing, and `duration` is no platform.
+            Some((platform, serde_json::from_value(budgets).ok()?))
+        });
+        Ok(budgets.collect())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod error;
 pub mod limits;
 pub mod page;
+mod reach;
 pub mod retry;
 mod tls;
 pub mod users;
@@ -18,7 +19,7 @@ pub use channels::{
 };
 pub use client::{Auth, Client, RawAnswer, Settings, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
-pub use limits::RateLimit;
+pub use limits::{Budget, Budgets, RateLimit};
 pub use page::{ChannelPages, MemberPages, UserPages};
 pub use retry::{Retry, RetryObserver};
 pub use users::{DeleteUser, QueryUsers, Sort, UserPatch};

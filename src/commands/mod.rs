@@ -1,11 +1,14 @@
 //! The command tree: one file per command, each with its flags and one function. This module only dispatches.
 
+pub mod api;
 pub mod channels;
 pub mod completions;
 pub mod confirm;
+pub mod doctor;
 pub mod fields;
 pub mod help;
 pub mod ids;
+pub mod limits;
 pub mod man;
 pub mod mock;
 pub mod plan;
@@ -69,6 +72,15 @@ pub enum Command {
     #[command(subcommand)]
     Mock(mock::MockCommand),
 
+    /// Make any call to the service
+    Api(api::ApiArgs),
+
+    /// Try the way from here to a presence event, step by step
+    Doctor(doctor::DoctorArgs),
+
+    /// Show how many calls the application may make, and how many are left
+    Limits(limits::LimitsArgs),
+
     /// Print the JSON Schema of records
     Schema(schema::SchemaArgs),
 
@@ -102,6 +114,9 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),
+        Command::Api(args) => block_on(api::run(app, &args)),
+        Command::Doctor(args) => block_on(doctor::run(app, &args)),
+        Command::Limits(args) => block_on(limits::run(app, &args)),
         Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -147,6 +147,8 @@ pub const RECORDS: &[Record] = &[
         shapes::token,
     )
     .open(),
+    Record::result("check", &["doctor"], shapes::check),
+    Record::result("limit", &["limits"], shapes::limit),
     Record::result("mock.ready", &["mock start"], shapes::mock_ready),
     Record::result("mock.status", &["mock status"], shapes::mock_status),
     Record::result(

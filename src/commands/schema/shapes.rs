@@ -283,6 +283,36 @@ pub(super) fn token() -> Value {
     )
 }
 
+pub(super) fn check() -> Value {
+    object(
+        "a step of doctor",
+        &["check", "result", "detail", "hint", "ms"],
+        &json!({
+            "check": { "enum": [
+                "configuration", "dns", "tcp", "tls", "http", "clock", "credentials", "token", "socket", "presence", "cleanup",
+            ] },
+            "result": { "enum": ["ok", "failed", "skipped"] },
+            "detail": { "type": "string" },
+            "hint": { "type": ["string", "null"], "description": "what to do about a failure" },
+            "ms": { "type": ["integer", "null"], "minimum": 0, "description": "how long the step took" },
+        }),
+    )
+}
+
+pub(super) fn limit() -> Value {
+    object(
+        "the budget of an endpoint on a platform",
+        &["platform", "endpoint", "limit", "remaining", "reset"],
+        &json!({
+            "platform": { "enum": ["server", "web", "ios", "android"] },
+            "endpoint": { "type": "string" },
+            "limit": count_of("calls a minute"),
+            "remaining": count_of("calls left in this window"),
+            "reset": { "type": ["string", "null"], "format": "date-time", "description": "when the window ends" },
+        }),
+    )
+}
+
 pub(super) fn mock_ready() -> Value {
     object(
         "the mock server can be used",

@@ -1,0 +1,129 @@
+//! The way to the service in single steps — name, connection, encryption, answer — for finding out which one fails.
+//!
+//! Calls do not come this way; they leave all of it to the HTTP library, which says only that it did not work.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::api::client::is_loopback;
+use crate::api::{ApiError, Client, TransportKind, tls};
+
+impl Client {
+    /// The proxy that calls go through, as `scheme://host:port`, if any.
+    pub fn proxy(&self) -> Option<String> {
+        let base = &self.settings().base_url;
+        if is_loopback(base) {
+            return None;
+        }
+        let destination = base.as_str().parse().ok()?;
+        let proxy = Matcher::from_system().intercept(&destination)?;
+        let uri = proxy.uri();
+        // The authority may hold a password; host and port do not.
+        let port = uri
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        Some(format!(
+            "{}://{}{port}",
+            uri.scheme_str().unwrap_or("http"),
+            uri.host().unwrap_or_default()
+        ))
+    }
+
+    /// The addresses of the service's name.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Transport`].
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, ApiError> {
+        let base = &self.settings().base_url;
+        // An IPv6 address stands in brackets in an address, and without them in a look-up.
+        let host = base.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = base.port_or_known_default().unwrap_or(443);
+        let found: Vec<_> = self.within(lookup_host((host, port))).await?.collect();
+        if found.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(self.transport(TransportKind::Connect, none));
+        }
+        Ok(found)
+    }
+
+    /// A connection to the first of these addresses that takes one.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Transport`].
+    pub async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ApiError> {
+        self.within(TcpStream::connect(addresses)).await
+    }
+
+    /// Agrees on encryption, with the system's certificate roots, and says which version of TLS it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Transport`]: above all a certificate that the roots do not vouch for.
+    pub async fn handshake(&self, stream: TcpStream) -> Result<&'static str, ApiError> {
+        let config = tls::system_roots(&self.peer())?;
+        let host = self
+            .settings()
+            .base_url
+            .host_str()
+            .unwrap_or_default()
+            .to_owned();
+        let patience = self.settings().connect_timeout;
+        let handshake = move || -> io::Result<&'static str> {
+            let name = ServerName::try_from(host).map_err(io::Error::other)?;
+            let mut stream = stream.into_std()?;
+            stream.set_nonblocking(false)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
+            let mut tls =
+                ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+            while tls.is_handshaking() {
+                tls.complete_io(&mut stream)?;
+            }
+            Ok(match tls.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+                _ => "TLS",
+            })
+        };
+        spawn_blocking(handshake)
+            .await
+            .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+            .map_err(|error| self.transport(TransportKind::Connect, error))
+    }
+
+    /// Calls for the least that the service answers, and gives what it says about the time, if it does.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn greet(&self) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let answer = self.raw("GET", "hi", &[], None).await?;
+        if let Some(error) = answer.error() {
+            return Err(error);
+        }
+        let date = answer.headers.iter().find(|(name, _)| name == "date");
+        Ok(date
+            .and_then(|(_, date)| DateTime::parse_from_rfc2822(date).ok())
+            .map(|date| date.to_utc()))
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = io::Result<T>>) -> Result<T, ApiError> {
+        match timeout(self.settings().connect_timeout, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(self.transport(TransportKind::Connect, error)),
+            Err(elapsed) => Err(self.transport(TransportKind::Connect, elapsed)),
+        }
+    }
+}

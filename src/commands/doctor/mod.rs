@@ -1,0 +1,104 @@
+//! `doctor`: what works on the way from this machine to a presence event, step by step.
+//!
+//! Each step is a record as soon as it is done. What cannot be tried because an earlier step failed is a record too, so
+//! that the list is always the same and always complete. The exit code is that of the first failure.
+
+mod network;
+mod report;
+mod throwaway;
+
+use tokio::signal;
+
+use crate::api::Client;
+use crate::app::App;
+use crate::exit::Code;
+use report::{Report, Step};
+use throwaway::Throwaway;
+
+/// Flags of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+To see whether presence arrives, two users are made, one of them comes online while the other watches, and both are
+deleted again. With --no-changes, --dry-run, or a protected profile without --yes that part is skipped.
+
+Examples:
+  presencectl doctor
+  presencectl doctor -o json --jq 'select(.result == \"failed\")'
+  presencectl doctor --no-changes -p prod")]
+pub struct DoctorArgs {
+    /// Change nothing: leave out what needs users of its own
+    #[arg(long)]
+    pub no_changes: bool,
+}
+
+/// Tries everything and prints a record per step.
+///
+/// # Errors
+///
+/// Writing failed. A step that fails is a record and an exit code, not an error.
+pub async fn run(app: &App, args: &DoctorArgs) -> anyhow::Result<Code> {
+    let mut report = Report::new(app)?;
+    match app.client().await {
+        Ok(client) => {
+            report.ok(Step::Configuration, describe(&client))?;
+            if network::check(&mut report, &client).await? {
+                check_presence(app, args, &mut report).await?;
+            }
+        }
+        Err(error) => report.failed(Step::Configuration, &error)?,
+    }
+    report.finish()
+}
+
+fn describe(client: &Client) -> String {
+    let settings = client.settings();
+    let who = match settings.auth.user() {
+        Some(user) => format!("as the user {user}"),
+        None => "as the server".to_owned(),
+    };
+    format!("key {} at {}, {who}", settings.api_key, settings.base_url)
+}
+
+/// Everything that needs users of its own. They go away whatever happens in between, Ctrl-C included.
+async fn check_presence(
+    app: &App,
+    args: &DoctorArgs,
+    report: &mut Report<'_>,
+) -> anyhow::Result<()> {
+    let Some(server) = app.server_client().await? else {
+        report.skip_rest("there is a user token and no API secret, which making users needs")?;
+        return Ok(());
+    };
+    if let Err(error) = throwaway::try_credentials(&server).await {
+        report.failed(Step::Credentials, &error)?;
+        return Ok(());
+    }
+    report.ok(Step::Credentials, "the secret fits the key")?;
+    if let Some(why) = why_not(app, args)? {
+        report.skip_rest(why)?;
+        return Ok(());
+    }
+    let mut users = Throwaway::new(server);
+    let interrupted = tokio::select! {
+        done = users.check(report) => done.map(|()| false)?,
+        pressed = signal::ctrl_c() => pressed.map(|()| true)?,
+    };
+    users.remove(report).await?;
+    if interrupted {
+        report.end_with(Code::Interrupted);
+    }
+    Ok(())
+}
+
+/// Why nothing may be changed, if so.
+fn why_not(app: &App, args: &DoctorArgs) -> anyhow::Result<Option<&'static str>> {
+    Ok(if args.no_changes {
+        Some("--no-changes was given")
+    } else if app.global().dry_run {
+        Some("--dry-run was given")
+    } else if app.is_protected()? && !app.global().yes {
+        Some("the profile is protected; --yes allows the changes")
+    } else {
+        None
+    })
+}

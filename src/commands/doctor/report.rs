@@ -1,0 +1,148 @@
+//! The list of steps, what became of each, and what that means for the exit code.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::exit::{Code, code_of, hint_of};
+use crate::output::{Column, Rows};
+
+/// What is tried, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Step {
+    Configuration,
+    Dns,
+    Tcp,
+    Tls,
+    Http,
+    Clock,
+    Credentials,
+    Token,
+    Socket,
+    Presence,
+    Cleanup,
+}
+
+impl Step {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Configuration,
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Http,
+        Self::Clock,
+        Self::Credentials,
+        Self::Token,
+        Self::Socket,
+        Self::Presence,
+        Self::Cleanup,
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Ok,
+    Failed,
+    Skipped,
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    check: Step,
+    result: Outcome,
+    detail: &'a str,
+    hint: Option<&'a str>,
+    ms: Option<u64>,
+}
+
+/// Collects and prints.
+pub(super) struct Report<'a> {
+    app: &'a App,
+    rows: Rows<'a>,
+    done: Vec<Step>,
+    failed: Vec<Step>,
+    code: Code,
+    since: Instant,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(app: &'a App) -> anyhow::Result<Self> {
+        let columns = ["check", "result", "ms", "detail", "hint"].map(Column::plain);
+        Ok(Self {
+            app,
+            rows: app.output().rows(&columns)?,
+            done: Vec::new(),
+            failed: Vec::new(),
+            code: Code::Ok,
+            since: Instant::now(),
+        })
+    }
+
+    pub(super) fn ok(&mut self, step: Step, detail: impl AsRef<str>) -> anyhow::Result<()> {
+        self.push(step, Outcome::Ok, detail.as_ref(), None)
+    }
+
+    pub(super) fn failed(&mut self, step: Step, error: &anyhow::Error) -> anyhow::Result<()> {
+        if self.code == Code::Ok {
+            self.code = code_of(error);
+        }
+        self.failed.push(step);
+        let detail = format!("{error:#}");
+        self.push(step, Outcome::Failed, &detail, hint_of(error).as_deref())
+    }
+
+    pub(super) fn skipped(&mut self, step: Step, why: &str) -> anyhow::Result<()> {
+        self.push(step, Outcome::Skipped, why, None)
+    }
+
+    /// Skips whatever has not been tried.
+    pub(super) fn skip_rest(&mut self, why: &str) -> anyhow::Result<()> {
+        for step in Step::ALL {
+            if !self.done.contains(&step) {
+                self.skipped(step, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) const fn end_with(&mut self, code: Code) {
+        self.code = code;
+    }
+
+    /// Ends the list and says in a sentence how it went.
+    pub(super) fn finish(mut self) -> anyhow::Result<Code> {
+        self.skip_rest("an earlier step failed")?;
+        self.rows.finish()?;
+        let of = self.done.len();
+        self.app.output().status(&match self.failed.len() {
+            0 => "everything that was tried works.".to_owned(),
+            1 => format!("one of {of} steps failed."),
+            many => format!("{many} of {of} steps failed."),
+        });
+        Ok(self.code)
+    }
+
+    fn push(
+        &mut self,
+        check: Step,
+        result: Outcome,
+        detail: &str,
+        hint: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let took = self.since.elapsed().as_millis();
+        self.done.push(check);
+        self.rows.push(&Row {
+            check,
+            result,
+            detail,
+            hint,
+            ms: (result != Outcome::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX)),
+        })?;
+        self.rows.flush()?;
+        self.since = Instant::now();
+        Ok(())
+    }
+}

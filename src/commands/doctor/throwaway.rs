@@ -1,0 +1,208 @@
+//! Two users made for the occasion: one comes online, the other one sees it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::report::{Report, Step};
+use crate::api::users::DeleteUser;
+use crate::api::{Client, QueryUsers};
+use crate::domain::{Event, UserId};
+use crate::events::connect::QUIET;
+use crate::events::{Frame, Identity, Socket, connect};
+use crate::exit::{Code, Failure};
+
+/// How long an event may take.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether the service takes the server's credentials for any call at all.
+pub(super) async fn try_credentials(server: &Client) -> anyhow::Result<()> {
+    let query = QueryUsers {
+        limit: Some(1),
+        ..QueryUsers::default()
+    };
+    server.query_users(&query).await?;
+    Ok(())
+}
+
+/// The two users.
+pub(super) struct Throwaway {
+    server: Client,
+    watcher: UserId,
+    subject: UserId,
+    /// Whether they may exist, so that they are to be deleted.
+    made: bool,
+}
+
+impl Throwaway {
+    pub(super) fn new(server: Client) -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let user = |part: &str| -> UserId {
+            format!("presencectl-doctor-{part}-{}", &id[..12])
+                .parse()
+                .expect("letters, digits and dashes are a user id")
+        };
+        Self {
+            server,
+            watcher: user("watcher"),
+            subject: user("subject"),
+            made: false,
+        }
+    }
+
+    /// Tries token, socket and presence.
+    pub(super) async fn check(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
+        if let Err(error) = self.try_token().await {
+            return report.failed(Step::Token, &error);
+        }
+        report.ok(Step::Token, "a token signed here is accepted")?;
+        let mut socket = match self.open_socket().await {
+            Ok(socket) => socket,
+            Err(error) => return report.failed(Step::Socket, &error),
+        };
+        report.ok(Step::Socket, "connected, and the first health check came")?;
+        match self.see_presence(&mut socket).await {
+            Ok(took) => report.ok(
+                Step::Presence,
+                format!(
+                    "user.presence.changed came {} ms after connecting",
+                    took.as_millis()
+                ),
+            )?,
+            Err(error) => report.failed(Step::Presence, &error)?,
+        }
+        socket.close().await;
+        Ok(())
+    }
+
+    /// Deletes the users, as far as they were made.
+    pub(super) async fn remove(&self, report: &mut Report<'_>) -> anyhow::Result<()> {
+        if !self.made {
+            return Ok(());
+        }
+        let mut left = Vec::new();
+        let mut error = None;
+        for user in [&self.subject, &self.watcher] {
+            let how = DeleteUser {
+                hard: true,
+                ..DeleteUser::default()
+            };
+            if let Err(failure) = self.server.delete_user(user, how).await {
+                left.push(user.as_str());
+                error = Some(failure);
+            }
+        }
+        match error {
+            None => report.ok(Step::Cleanup, "the two users are deleted"),
+            Some(error) => {
+                let hint = format!("presencectl delete-user {} --hard -y", left.join(" "));
+                let failure = Failure::new(
+                    Code::Unexpected,
+                    format!("cannot delete {}: {error}", left.join(" and ")),
+                );
+                report.failed(Step::Cleanup, &failure.hinted(hint).into())
+            }
+        }
+    }
+
+    async fn try_token(&mut self) -> anyhow::Result<()> {
+        let user = |id: &UserId, role: &str| -> Map<String, Value> {
+            Map::from_iter([
+                ("id".to_owned(), json!(id)),
+                ("role".to_owned(), json!(role)),
+                ("name".to_owned(), json!("presencectl doctor")),
+            ])
+        };
+        // The answer may be lost on the way although the users were made.
+        self.made = true;
+        self.server
+            .upsert_users(&[user(&self.watcher, "admin"), user(&self.subject, "user")])
+            .await
+            .context("cannot make users")?;
+        let query = self.query_subject(None);
+        let users = self
+            .server
+            .acting_as(&self.watcher)
+            .query_users(&query)
+            .await?;
+        if users.iter().any(|user| user.id() == self.subject.as_str()) {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                Code::Unexpected,
+                "a user that was just made is not found by another one",
+            )
+            .hinted("multi-tenancy or permissions may keep users apart; look at the application's settings")
+            .into())
+        }
+    }
+
+    async fn open_socket(&self) -> anyhow::Result<Socket> {
+        Ok(connect(&self.server, &identity(&self.watcher, Some(true)), QUIET).await?)
+    }
+
+    /// Lets the subject come online and waits for the watcher to hear of it.
+    async fn see_presence(&self, socket: &mut Socket) -> anyhow::Result<Duration> {
+        let query = self.query_subject(Some(socket.connection_id()));
+        self.server
+            .acting_as(&self.watcher)
+            .query_users(&query)
+            .await?;
+        let start = Instant::now();
+        let subject = connect(&self.server, &identity(&self.subject, None), QUIET).await?;
+        let heard = timeout(ARRIVES_WITHIN, hear(socket, &self.subject)).await;
+        subject.close().await;
+        match heard {
+            Ok(heard) => heard.map(|()| start.elapsed()),
+            Err(_) => Err(Failure::new(
+                Code::TimedOut,
+                format!("no user.presence.changed came within {} s", ARRIVES_WITHIN.as_secs()),
+            )
+            .hinted("try again; if it stays so, watchers of this application miss changes, which is for the service's support")
+            .into()),
+        }
+    }
+
+    fn query_subject(&self, connection_id: Option<&str>) -> QueryUsers {
+        QueryUsers {
+            filter_conditions: Map::from_iter([("id".to_owned(), json!(self.subject))]),
+            limit: Some(1),
+            presence: connection_id.is_some(),
+            connection_id: connection_id.map(str::to_owned),
+            ..QueryUsers::default()
+        }
+    }
+}
+
+fn identity(user: &UserId, invisible: Option<bool>) -> Identity {
+    Identity {
+        user: user.clone(),
+        invisible,
+        details: Map::new(),
+    }
+}
+
+/// Waits until a socket brings that a user is online.
+async fn hear(socket: &mut Socket, user: &UserId) -> anyhow::Result<()> {
+    loop {
+        let frame = socket.next().await.map_err(|end| {
+            Failure::new(
+                Code::StreamLost,
+                format!("the watcher's socket ended: {end}"),
+            )
+        })?;
+        let Frame::Text(text) = frame else {
+            continue;
+        };
+        if let Ok(event) = Event::parse(&text)
+            && event.is("user.presence.changed")
+            && let Some(about) = &event.user
+            && about.id == user.as_str()
+            && about.online == Some(true)
+        {
+            return Ok(());
+        }
+    }
+}

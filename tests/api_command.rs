@@ -1,0 +1,222 @@
+//! `api` and `limits`: calls that no command of its own exists for.
+
+use serde_json::{Value, json};
+
+use crate::support::Presencectl;
+use crate::support::literal::{self, json as answer};
+use crate::support::world::{presencectl, presencectl_of, small_world, world};
+
+/// A command line pointed at a server that answers with these bytes, and what it was sent.
+fn against(
+    words: &[&str],
+    stdin: &str,
+    answers: Vec<String>,
+) -> (crate::support::Run, Vec<String>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (url, requests) = runtime.block_on(literal::serve(answers));
+    let run = Presencectl::new(words)
+        .env("STREAM_CHAT_URL", url.as_str())
+        .env("STREAM_API_KEY", "k")
+        .env("STREAM_API_SECRET", "s")
+        .run_with(stdin);
+    (run, runtime.block_on(requests).unwrap())
+}
+
+/// The first line of a request, its address decoded.
+fn target(request: &str) -> (String, Vec<(String, String)>) {
+    let line = request.lines().next().unwrap();
+    let mut words = line.split(' ');
+    let (method, address) = (words.next().unwrap(), words.next().unwrap());
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    let query = url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .filter(|(name, _)| name != "api_key")
+        .collect();
+    (format!("{method} {path}"), query)
+}
+
+fn body(request: &str) -> &str {
+    request.split_once("\r\n\r\n").unwrap().1
+}
+
+#[test]
+fn a_query_goes_into_the_payload_and_the_answer_comes_out_to_the_digit() {
+    let text =
+        r#"{"users":[{"id":"john","n":1.10,"big":12345678901234567890123}],"duration":"1ms"}"#;
+    let (run, requests) = against(
+        &[
+            "api",
+            "get",
+            "/users",
+            "-f",
+            "filter_conditions[id][$in][]=john",
+            "-F",
+            "limit=5",
+        ],
+        "",
+        vec![answer("200 OK", "", text)],
+    );
+    assert_eq!(run.ended_with(0).stdout, format!("{text}\n"));
+    let (line, query) = target(&requests[0]);
+    assert_eq!(line, "GET /users");
+    let [(name, payload)] = query.as_slice() else {
+        panic!("{query:?}");
+    };
+    assert_eq!(name, "payload");
+    assert_eq!(
+        serde_json::from_str::<Value>(payload).unwrap(),
+        json!({"filter_conditions": {"id": {"$in": ["john"]}}, "limit": 5})
+    );
+}
+
+#[test]
+fn other_gets_have_parameters_and_other_methods_a_body() {
+    let ok = || answer("200 OK", "", "{}");
+    let (_, requests) = against(
+        &[
+            "api",
+            "GET",
+            "rate_limits?web=true",
+            "-F",
+            "server_side=true",
+            "-f",
+            "endpoints=A,B",
+        ],
+        "",
+        vec![ok()],
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        target(&requests[0]),
+        (
+            "GET /rate_limits".to_owned(),
+            vec![
+                pair("web", "true"),
+                pair("server_side", "true"),
+                pair("endpoints", "A,B")
+            ]
+        )
+    );
+    let (_, requests) = against(
+        &["api", "PATCH", "users", "--input", "-", "-F", "more=1"],
+        r#"{"users":[{"id":"john","set":{"a.b":1}}]}"#,
+        vec![ok()],
+    );
+    assert_eq!(target(&requests[0]).0, "PATCH /users");
+    assert_eq!(
+        serde_json::from_str::<Value>(body(&requests[0])).unwrap(),
+        json!({"users": [{"id": "john", "set": {"a.b": 1}}], "more": 1})
+    );
+    let (run, requests) = against(
+        &[
+            "api",
+            "POST",
+            "users/a%2Fb/deactivate",
+            "--as",
+            "john",
+            "-v",
+        ],
+        "",
+        vec![answer("201 Created", "", "")],
+    );
+    assert_eq!(
+        run.ended_with(0).stdout,
+        "{}\n",
+        "an empty answer is an empty object"
+    );
+    assert_eq!(body(&requests[0]), "{}", "the service wants a body");
+    assert!(requests[0].contains("user_id=john"), "{}", requests[0]);
+}
+
+#[test]
+fn pages_are_records_of_their_own() {
+    let users: Vec<Value> = (0..75).map(|n| json!({"id": format!("u{n:02}")})).collect();
+    let mock = world(&users, &[]);
+    let words = [
+        "api",
+        "GET",
+        "users",
+        "-F",
+        r#"sort=[{"field":"id","direction":1}]"#,
+        "--paginate",
+    ];
+    let run = presencectl_of(&mock, words).run().ended_with(0);
+    let sizes: Vec<usize> = run
+        .stdout
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["users"]
+                .as_array()
+                .unwrap()
+                .len()
+        })
+        .collect();
+    assert_eq!(sizes, [30, 30, 15]);
+    let words = words.iter().chain(&["--jq", ".users[].id"]);
+    let run = presencectl_of(&mock, words).run().ended_with(0);
+    assert_eq!(run.stdout.lines().count(), 75);
+    assert_eq!(run.stdout.lines().last(), Some("\"u74\""));
+}
+
+#[test]
+fn refusals_and_nonsense_end_with_their_codes() {
+    let mock = small_world();
+    let run = presencectl(
+        &mock,
+        "api GET users -F 'filter_conditions={\"id\":{\"$what\":1}}'",
+    )
+    .run()
+    .ended_with(5);
+    assert!(run.stderr.contains("code 4"), "{run}");
+    assert_eq!(run.stdout, "");
+    let _ = presencectl(&mock, "api BREW users").run().ended_with(2);
+    let _ = presencectl(&mock, "api GET users -F a=1 -f a=2")
+        .run()
+        .ended_with(2);
+    let _ = presencectl(&mock, "api GET app -o csv").run().ended_with(2);
+    let columns = presencectl(&mock, "api GET app -o csv --columns app.name,app.id").run();
+    assert_eq!(columns.stdout_of_success(), "app.name,app.id\r\nmock,1\r\n");
+    let (run, _) = against(
+        &["api", "GET", "app"],
+        "",
+        vec![answer("200 OK", "", "<html>")],
+    );
+    let _ = run.ended_with(5);
+}
+
+#[test]
+fn limits_are_a_table_by_platform_and_endpoint() {
+    let text = r#"{"server_side":{"QueryUsers":{"limit":1000,"remaining":990,"reset":1445412480},"UpdateUsers":{"limit":300,"remaining":300,"reset":1445412480}},
+        "web":{"QueryUsers":{"limit":1000,"remaining":1,"reset":1445412480}},"ios":null,"duration":"1ms"}"#;
+    let (run, requests) = against(
+        &[
+            "limits",
+            "--platform",
+            "server,web",
+            "--endpoint",
+            "QueryUsers,UpdateUsers",
+        ],
+        "",
+        vec![answer("200 OK", "", text)],
+    );
+    insta::assert_snapshot!(run.stdout_of_success(), @r#"
+    {"platform":"server","endpoint":"QueryUsers","limit":1000,"remaining":990,"reset":"2015-10-21T07:28:00.000Z"}
+    {"platform":"server","endpoint":"UpdateUsers","limit":300,"remaining":300,"reset":"2015-10-21T07:28:00.000Z"}
+    {"platform":"web","endpoint":"QueryUsers","limit":1000,"remaining":1,"reset":"2015-10-21T07:28:00.000Z"}
+    "#);
+    let (line, query) = target(&requests[0]);
+    assert_eq!(line, "GET /rate_limits");
+    let query: Vec<String> = query.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    assert_eq!(
+        query,
+        [
+            "server_side=true",
+            "web=true",
+            "endpoints=QueryUsers,UpdateUsers"
+        ]
+    );
+}
