@@ -14,6 +14,7 @@ mod mock_edges;
 mod mock_start;
 mod output;
 mod profiles;
+mod query_watch;
 mod raw_wire;
 mod readme;
 mod schema;

@@ -9,7 +9,9 @@ use crate::api::page::{CHANNELS_A_PAGE, ChannelPages};
 use crate::app::App;
 use crate::commands::completions::recent::{self, Recent};
 use crate::commands::sort::SortKeys;
+use crate::commands::watch::{StreamArgs, follow};
 use crate::domain::{ChannelType, UserId};
+use crate::events::Target;
 use crate::exit::Code;
 
 /// How many members of each channel are shown with `--presence`; the service sends no more.
@@ -53,6 +55,10 @@ pub struct QueryChannelsArgs {
     /// Show the members and whether they are online
     #[arg(long)]
     pub presence: bool,
+
+    /// Follow the members of the channels found from then on, as `watch channel` does
+    #[arg(long)]
+    pub watch: bool,
 }
 
 fn parse_filter(text: &str) -> Result<Map<String, Value>, String> {
@@ -89,24 +95,32 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     };
     let mut recent = Recent::new(recent::Kind::Channels);
     let mut pages = ChannelPages::new(client, query);
+    let (mut found, mut watched) = (0, Vec::new());
     'pages: while let Some(page) = pages.next_page().await.context("cannot query channels")? {
         for state in page {
             recent.see(state.channel.get("cid").and_then(Value::as_str));
-            let members = args.presence.then_some(state.members);
-            rows.push(&with_people(
-                state.channel,
-                members,
-                None,
-                state.watcher_count,
-            ))?;
-            if rows.written() == wanted {
+            found += 1;
+            if args.watch {
+                let cid = state.channel.get("cid").and_then(Value::as_str);
+                watched.push(cid.unwrap_or_default().parse()?);
+            } else {
+                let members = args.presence.then_some(state.members);
+                rows.push(&with_people(
+                    state.channel,
+                    members,
+                    None,
+                    state.watcher_count,
+                ))?;
+            }
+            if found == wanted {
                 break 'pages;
             }
         }
         rows.flush()?;
     }
-    let found = rows.written();
-    rows.finish()?;
+    if !args.watch {
+        rows.finish()?;
+    }
     if found == 0 {
         app.output().status("no channel matches.");
     } else if found == u64::from(CHANNELS_A_PAGE) && args.count.is_none() && !args.all {
@@ -116,6 +130,13 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         app.output().warn(&format!(
             "these are the first {found} channels, as far as the service's offset goes; narrow the filter to see others"
         ));
+    }
+    if args.watch && found > 0 {
+        let target = Target {
+            channels: watched,
+            ..Target::default()
+        };
+        return follow(app, &StreamArgs::default(), target).await;
     }
     Ok(Code::Ok)
 }

@@ -13,8 +13,10 @@ use crate::app::App;
 use crate::commands::completions::recent::{self, Recent};
 use crate::commands::ids::{self, BATCH};
 use crate::commands::sort::SortKeys;
+use crate::commands::watch::{StreamArgs, follow};
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, User, UserId};
+use crate::events::Target;
 use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
 
@@ -98,6 +100,10 @@ pub struct QueryUsersArgs {
     /// End with code 3 if nobody matches
     #[arg(long)]
     pub fail_empty: bool,
+
+    /// Follow the users found from then on, as `watch users` does
+    #[arg(long, conflicts_with = "count_only")]
+    pub watch: bool,
 }
 
 fn parse_filter(text: &str) -> Result<Map<String, Value>, String> {
@@ -140,10 +146,17 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
             sink.take(user)?;
         }
     }
-    let found = sink.finish()?;
+    let (found, watched) = sink.finish()?;
     advise(app, args, &source, seen, found);
     if found == 0 && args.fail_empty {
         return Err(Failure::new(Code::NothingMatched, "no user matches").into());
+    }
+    if args.watch && found > 0 {
+        let target = Target {
+            users: watched,
+            ..Target::default()
+        };
+        return follow(app, &StreamArgs::default(), target).await;
     }
     Ok(Code::Ok)
 }
@@ -174,6 +187,8 @@ struct Sink<'a> {
     rows: Rows<'a>,
     recent: Recent,
     count_only: bool,
+    /// Where the users are to be watched, the stream shows their state and this only remembers who they are.
+    watched: Option<Vec<UserId>>,
     found: u64,
 }
 
@@ -190,6 +205,7 @@ impl<'a> Sink<'a> {
             rows,
             recent: Recent::new(recent::Kind::Users),
             count_only: args.count_only,
+            watched: args.watch.then(Vec::new),
             found: 0,
         })
     }
@@ -200,6 +216,10 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         self.recent.see(user.id());
+        if let Some(watched) = &mut self.watched {
+            watched.push(user.id().parse()?);
+            return Ok(());
+        }
         self.rows.push_user(user)
     }
 
@@ -207,12 +227,15 @@ impl<'a> Sink<'a> {
         self.rows.flush()
     }
 
-    fn finish(mut self) -> anyhow::Result<u64> {
+    fn finish(mut self) -> anyhow::Result<(u64, Vec<UserId>)> {
+        if let Some(watched) = self.watched {
+            return Ok((self.found, watched));
+        }
         if self.count_only {
             self.rows.push(&json!({ "count": self.found }))?;
         }
         self.rows.finish()?;
-        Ok(self.found)
+        Ok((self.found, Vec::new()))
     }
 }
 

@@ -125,6 +125,18 @@ pub struct StreamArgs {
     pub shard: Shard,
 }
 
+impl Default for StreamArgs {
+    /// A stream as it is when none of these flags is written.
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            stream: StreamArgs,
+        }
+        <Line as clap::Parser>::parse_from(["watch"]).stream
+    }
+}
+
 /// What to do with the state at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Snapshot {
