@@ -49,7 +49,7 @@ pub struct ApiArgs {
     /// The path, such as users or channels/messaging/fun/query; it may end with ?name=value
     pub path: String,
 
-    /// Add a field: JSON where it is JSON, a file's content as @FILE, else a text; NAME[KEY] and NAME[] reach inside
+    /// Add a field: JSON where it is JSON, a file's content as @FILE, else a text; `NAME[KEY]` and `NAME[]` reach inside
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = fields::parse_typed)]
     typed: Vec<Field>,
 
