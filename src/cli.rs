@@ -17,13 +17,19 @@ use crate::domain::UserId;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Report};
 
+/// The version, with the commit that it was built from where the build could tell.
+pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// See, set, follow and test user presence on Stream Chat
 ///
 /// Try it without an account:  presencectl --mock watch channel my-conversation-123
 #[derive(Debug, Parser)]
 #[command(
     name = "presencectl",
-    version,
+    version = VERSION,
     propagate_version = true,
     max_term_width = 100,
     disable_help_subcommand = true
