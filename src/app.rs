@@ -232,6 +232,24 @@ impl App {
         Ok(self.profile()?.is_some_and(|profile| profile.protected))
     }
 
+    /// Returns when something may be changed: an infinitive with its object, such as `change users`. Every command that
+    /// changes anything asks here before it does.
+    ///
+    /// # Errors
+    ///
+    /// The profile is protected and `--yes` was not given; or the profile is broken.
+    pub fn confirm_change(&self, what: &str) -> anyhow::Result<()> {
+        if self.global.yes || self.global.dry_run || !self.is_protected()? {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::Usage,
+            format!("the profile is protected, and to {what} wants --yes"),
+        )
+        .hinted("add --yes, or see what would be sent: --dry-run")
+        .into())
+    }
+
     /// A client for the strings of a mock server, which need no credentials.
     ///
     /// # Errors

@@ -103,6 +103,9 @@ struct ErrorBody {
 struct Planned {
     method: String,
     path: String,
+    #[serde(deserialize_with = "nullable")]
+    endpoint: Option<String>,
+    calls: u64,
     body: Value,
 }
 
@@ -237,7 +240,14 @@ fn other_documents() {
     assert_eq!(count, 3);
 
     let run = presencectl(&mock, "delete-user john --dry-run").run();
-    let Planned { method, path, body } = read(&run.stdout_of_success());
+    let Planned {
+        method,
+        path,
+        endpoint,
+        calls,
+        body,
+    } = read(&run.stdout_of_success());
+    assert_eq!((endpoint.as_deref(), calls), (Some("DeleteUser"), 1));
     assert_eq!((method.as_str(), path.as_str()), ("DELETE", "/users/john"));
     assert_eq!(body, Value::Null);
 

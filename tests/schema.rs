@@ -126,7 +126,8 @@ fn the_tests_would_notice() {
     assert!(!refused(&users, &user()));
     assert!(refused(&users, &json!({"id": "john"})));
     assert!(refused(&["profile", "list"], &json!({"name": "prod"})));
-    let request = json!({"method": "PATCH", "path": "/users", "body": {}});
+    let request =
+        json!({"method": "PATCH", "path": "/users", "endpoint": null, "calls": 1, "body": {}});
     assert!(refused(&["set-user", "john"], &request));
     assert!(!refused(&["set-user", "john", "--dry-run"], &request));
     let mut unnamed = line("connection.recovered", json!({}));

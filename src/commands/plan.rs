@@ -1,9 +1,9 @@
 //! `--dry-run`: what would be sent, as records, instead of sending it.
 //!
-//! Reading is done for real, since what would be changed depends on what is there. A plan holds method, path and body;
-//! credentials are no part of it.
+//! Reading is done for real, since what would be changed depends on what is there. A plan holds method, path, body and
+//! the budget that the call counts against; credentials are no part of it.
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::Value;
 
 use crate::app::App;
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output::{Column, Rows};
 
 /// A request that is not sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Planned {
     /// The HTTP method.
     pub method: &'static str,
@@ -21,6 +21,40 @@ pub struct Planned {
     pub body: Value,
 }
 
+impl Planned {
+    /// The endpoint whose budget the call counts against, as `limits` calls it; `None` for a call that is not known here.
+    fn endpoint(&self) -> Option<&'static str> {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        Some(match (self.method, segments.as_slice()) {
+            ("POST", ["users"]) => "UpdateUsers",
+            ("PATCH", ["users"]) => "UpdateUsersPartial",
+            ("POST", ["users", _, "deactivate"]) => "DeactivateUser",
+            ("POST", ["users", _, "reactivate"]) => "ReactivateUser",
+            ("DELETE", ["users", _]) => "DeleteUser",
+            ("POST", ["users", "delete"]) => "DeleteUsers",
+            ("POST", ["channels"]) => "QueryChannels",
+            ("POST", ["channels", .., "query"]) => "GetOrCreateChannel",
+            ("POST", ["channels", _, _]) => "UpdateChannel",
+            ("PATCH", ["channels", _, _]) => "UpdateChannelPartial",
+            ("DELETE", ["channels", _, _]) => "DeleteChannel",
+            _ => return None,
+        })
+    }
+}
+
+impl Serialize for Planned {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Planned", 5)?;
+        fields.serialize_field("method", self.method)?;
+        fields.serialize_field("path", &self.path)?;
+        fields.serialize_field("endpoint", &self.endpoint())?;
+        fields.serialize_field("calls", &1)?;
+        fields.serialize_field("body", &self.body)?;
+        fields.end()
+    }
+}
+
 /// Where planned requests are written.
 ///
 /// # Errors
@@ -28,5 +62,5 @@ pub struct Planned {
 /// `--columns` names no column, or asked for the list of them.
 pub fn rows(app: &App) -> Result<Rows<'_>, Failure> {
     app.output()
-        .rows(&["method", "path", "body"].map(Column::plain))
+        .rows(&["method", "path", "endpoint", "calls", "body"].map(Column::plain))
 }

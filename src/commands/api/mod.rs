@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::api::{Client, RawAnswer};
 use crate::app::App;
+use crate::commands::plan::{self, Planned};
 use crate::exit::{Code, Failure};
 use fields::Field;
 use pages::Pages;
@@ -44,7 +45,7 @@ Examples:
 pub struct ApiArgs {
     /// GET, POST, PUT, PATCH or DELETE
     #[arg(value_parser = parse_method)]
-    pub method: String,
+    pub method: &'static str,
 
     /// The path, such as users or channels/messaging/fun/query; it may end with ?name=value
     pub path: String,
@@ -66,13 +67,11 @@ pub struct ApiArgs {
     pub paginate: bool,
 }
 
-fn parse_method(text: &str) -> Result<String, String> {
-    let method = text.to_ascii_uppercase();
-    if ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
-        Ok(method)
-    } else {
-        Err("the service knows GET, POST, PUT, PATCH and DELETE".to_owned())
-    }
+fn parse_method(text: &str) -> Result<&'static str, String> {
+    ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        .into_iter()
+        .find(|method| method.eq_ignore_ascii_case(text))
+        .ok_or_else(|| "the service knows GET, POST, PUT, PATCH and DELETE".to_owned())
 }
 
 /// Calls and prints the answer.
@@ -82,6 +81,15 @@ fn parse_method(text: &str) -> Result<String, String> {
 /// The input is no JSON object, or the service refuses.
 pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     let mut request = Request::new(args)?;
+    if request.method != "GET" {
+        app.confirm_change("make this call")?;
+        if app.global().dry_run {
+            let mut rows = plan::rows(app)?.one();
+            rows.push(&request.planned())?;
+            rows.finish()?;
+            return Ok(Code::Ok);
+        }
+    }
     let mut rows = app.output().documents(args.paginate)?;
     let client = app.client().await?;
     let mut pages = Pages::default();
@@ -100,7 +108,7 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
 
 /// A request as it will be sent, and sent again for the next page.
 struct Request {
-    method: String,
+    method: &'static str,
     path: String,
     query: Vec<(String, String)>,
     fields: Map<String, Value>,
@@ -120,7 +128,7 @@ impl Request {
         }
         let (path, query) = args.path.split_once('?').unwrap_or((&args.path, ""));
         Ok(Self {
-            method: args.method.clone(),
+            method: args.method,
             path: path.trim_matches('/').to_owned(),
             query: url::form_urlencoded::parse(query.as_bytes())
                 .into_owned()
@@ -129,8 +137,32 @@ impl Request {
         })
     }
 
+    /// Whether fields travel in the address rather than in a body.
+    fn is_in_address(&self) -> bool {
+        matches!(self.method, "GET" | "DELETE")
+    }
+
+    fn planned(&self) -> Planned {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.query);
+        if self.is_in_address() {
+            query.extend_pairs(self.parameters());
+        }
+        let query = query.finish();
+        let mark = if query.is_empty() { "" } else { "?" };
+        Planned {
+            method: self.method,
+            path: format!("/{}{mark}{query}", self.path),
+            body: if self.is_in_address() {
+                Value::Null
+            } else {
+                Value::Object(self.fields.clone())
+            },
+        }
+    }
+
     async fn send(&self, client: &Client) -> anyhow::Result<RawAnswer> {
-        let in_address = matches!(self.method.as_str(), "GET" | "DELETE");
+        let in_address = self.is_in_address();
         let mut query = self.query.clone();
         if in_address {
             query.extend(self.parameters());
@@ -142,7 +174,7 @@ impl Request {
         // Where there is nothing to say the service wants an empty object.
         let body = (!in_address).then(|| Value::Object(self.fields.clone()));
         let answer = client
-            .raw(&self.method, &self.path, &query, body.as_ref())
+            .raw(self.method, &self.path, &query, body.as_ref())
             .await?;
         match answer.error() {
             Some(error) => Err(error.into()),

@@ -69,6 +69,7 @@ pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
         app.output().channels(app.now(), &[])?.one()
     };
     let wanted = wanted(args)?;
+    app.confirm_change("change a channel")?;
     let client = app.client().await?;
     let existing = match client.get_channel(&args.cid).await {
         Ok(state) => Some(state),

@@ -65,6 +65,8 @@ pub(super) struct Report<'a> {
     done: Vec<Step>,
     failed: Vec<Step>,
     code: Code,
+    /// What to do about the first failure.
+    hint: Option<String>,
     since: Instant,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Report<'a> {
             done: Vec::new(),
             failed: Vec::new(),
             code: Code::Ok,
+            hint: None,
             since: Instant::now(),
         })
     }
@@ -86,8 +89,9 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn failed(&mut self, step: Step, error: &anyhow::Error) -> anyhow::Result<()> {
-        if self.code == Code::Ok {
+        if self.failed.is_empty() {
             self.code = code_of(error);
+            self.hint = hint_of(error);
         }
         self.failed.push(step);
         let detail = format!("{error:#}");
@@ -122,6 +126,9 @@ impl<'a> Report<'a> {
             1 => format!("one of {of} steps failed."),
             many => format!("{many} of {of} steps failed."),
         });
+        if let Some(hint) = &self.hint {
+            self.app.output().hint(hint);
+        }
         Ok(self.code)
     }
 

@@ -57,8 +57,13 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
             .config_dir()
             .join("stream-cli/config.yml"),
     };
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        Failure::new(
+            Code::Usage,
+            format!("cannot read {}: {error}", file.display()),
+        )
+        .hinted("name the file: presencectl profile import FILE")
+    })?;
     // The library's message may quote the text around a mistake, which may be a secret.
     let theirs: Theirs = serde_saphyr::from_str(&text).map_err(|_| {
         Failure::new(

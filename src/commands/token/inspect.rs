@@ -22,8 +22,11 @@ pub struct InspectArgs {
 /// There is no token, or it is no token.
 pub(super) fn run(app: &App, args: &InspectArgs) -> anyhow::Result<Code> {
     let token = read_token(&args.token)?;
-    let claims = token::inspect(&token)
-        .map_err(|error| Failure::new(Code::NotAuthenticated, error.to_string()))?;
+    let claims = token::inspect(&token).map_err(|error| {
+        Failure::new(Code::NotAuthenticated, error.to_string()).hinted(
+            "a token is what `presencectl token create ID` prints; - reads one from standard input",
+        )
+    })?;
     show(app, &claims, Map::new())?;
     Ok(Code::Ok)
 }

@@ -23,8 +23,10 @@ pub struct VerifyArgs {
 pub(super) async fn run(app: &App, args: &VerifyArgs) -> anyhow::Result<Code> {
     let token = read_token(&args.token)?;
     let secret = app.secret().await?;
-    let claims = token::verify(secret.reveal(), &token, app.now())
-        .map_err(|error| Failure::new(Code::NotAuthenticated, error.to_string()))?;
+    let claims = token::verify(secret.reveal(), &token, app.now()).map_err(|error| {
+        Failure::new(Code::NotAuthenticated, error.to_string())
+            .hinted("make a good one: presencectl token create ID --ttl 1h")
+    })?;
     show(
         app,
         &claims,

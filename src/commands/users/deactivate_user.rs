@@ -38,6 +38,7 @@ pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
     if args.ids.len() == 1 {
         rows = rows.one();
     }
+    app.confirm_change("deactivate users")?;
     confirm(app, &format!("deactivate {}", in_words(&args.ids)))?;
     let client = app.client().await?;
     for id in &args.ids {

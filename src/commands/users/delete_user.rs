@@ -50,6 +50,7 @@ pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
     } else {
         format!("delete {ids}")
     };
+    app.confirm_change("delete users")?;
     confirm(app, &what)?;
     let client = app.client().await?;
     for id in &args.ids {

@@ -34,6 +34,7 @@ pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
     if args.ids.len() == 1 {
         rows = rows.one();
     }
+    app.confirm_change("reactivate users")?;
     let client = app.client().await?;
     for id in &args.ids {
         if dry_run {

@@ -91,6 +91,7 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
             rows
         }
     };
+    app.confirm_change("change users")?;
     let client = app.client().await?;
     let mut ids = args.users.read()?;
     loop {

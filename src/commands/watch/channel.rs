@@ -44,6 +44,7 @@ pub struct WatchChannelArgs {
 /// The stream could not begin, or was lost.
 pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     let create = if args.members.is_some() || !args.set.is_empty() {
+        app.confirm_change("create a channel")?;
         let mut changes = Changes::default();
         changes.add(&FieldArgs {
             set: args.set,
