@@ -12,6 +12,7 @@ mod doctor;
 mod hygiene;
 mod json_contract;
 mod mock_edges;
+mod mock_hostile;
 mod mock_start;
 mod output;
 mod packaging;

@@ -281,3 +281,82 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::mock::engine::{Carrier, read};
+
+    fn connect(hub: &Hub, id: &str) -> (ConnKey, Arc<Outbox>) {
+        let caller = Caller::User {
+            id: id.to_owned(),
+            issued_at: None,
+        };
+        let request = Connect {
+            user_id: None,
+            details: Map::new(),
+            carrier: Carrier::Socket,
+            token_expires: None,
+        };
+        hub.connect(&caller, &request).unwrap()
+    }
+
+    fn subscribe(hub: &Hub, id: &str, key: ConnKey, to: &str) {
+        let connection = hub.with(|state, _| state.connection_id(key).unwrap().to_owned());
+        let body: Map<String, Value> = serde_json::from_value(json!({
+            "filter_conditions": {"id": to}, "presence": true, "connection_id": connection,
+        }))
+        .unwrap();
+        let caller = Caller::User {
+            id: id.to_owned(),
+            issued_at: None,
+        };
+        hub.apply(&caller, Op::QueryUsers(read(body).unwrap()))
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_is_too_slow_is_dropped_and_others_hear_of_it() {
+        let mut options = Options::default();
+        options.rules.queue_frames = 20;
+        let hub = Hub::new(options, 1).unwrap();
+        let (slow, unread) = connect(&hub, "slow");
+        let (watcher, outbox) = connect(&hub, "watcher");
+        connect(&hub, "busy");
+        subscribe(&hub, "slow", slow, "busy");
+        subscribe(&hub, "watcher", watcher, "slow");
+        let mut frames = Vec::new();
+        outbox.take(&mut frames).await;
+        frames.clear();
+        // Each change of status is one more frame that nobody reads.
+        for n in 0..30 {
+            let body: Map<String, Value> =
+                serde_json::from_value(json!({"users": [{"id": "busy", "set": {"status": n}}]}))
+                    .unwrap();
+            hub.apply(&Caller::Server, Op::PatchUsers(read(body).unwrap()))
+                .unwrap();
+        }
+        let farewell = unread.take(&mut frames).await.unwrap();
+        assert_eq!(farewell.code, TRY_AGAIN);
+        assert!(frames.is_empty(), "what nobody reads is not kept");
+        outbox.take(&mut frames).await;
+        let heard: Value = serde_json::from_slice(&frames[0]).unwrap();
+        assert_eq!(heard["type"], "user.presence.changed");
+        assert_eq!(heard["user"]["id"], "slow");
+        assert_eq!(heard["user"]["online"], false);
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_while_the_server_goes_is_sent_away() {
+        let hub = Hub::new(Options::default(), 1).unwrap();
+        let (_, early) = connect(&hub, "early");
+        hub.shut_down();
+        let (_, late) = connect(&hub, "late");
+        for outbox in [early, late] {
+            let farewell = outbox.take(&mut Vec::new()).await.unwrap();
+            assert_eq!(farewell.code, GOING_AWAY);
+        }
+    }
+}

@@ -196,11 +196,7 @@ impl State {
     ) -> Result<Reply, Reject> {
         actor.server_only()?;
         let key = self.existing(id)?;
-        if self
-            .users
-            .get(key)
-            .is_some_and(|user| user.deactivated_at.is_some())
-        {
+        if self.is_deactivated(key) {
             return Err(Reject::input(format!(
                 "user {:?} is deactivated already",
                 short(id)
@@ -232,7 +228,9 @@ impl State {
         actor.server_only()?;
         let keys = self.existing_many(&request.user_ids)?;
         for key in &keys {
-            self.deactivate(now, *key);
+            if !self.is_deactivated(*key) {
+                self.deactivate(now, *key);
+            }
         }
         Ok(self.users_task(now, &keys))
     }
@@ -246,6 +244,12 @@ impl State {
     ) -> Result<Reply, Reject> {
         actor.server_only()?;
         let key = self.existing(id)?;
+        if !self.is_deactivated(key) {
+            return Err(Reject::input(format!(
+                "user {:?} is not deactivated",
+                short(id)
+            )));
+        }
         if let Some(name) = &request.name
             && let Some(user) = self.users.get_mut(key)
         {
@@ -255,6 +259,12 @@ impl State {
         Ok(Reply::new(&OneUser {
             user: self.view(key, Viewer::Server, Shape::Full),
         }))
+    }
+
+    fn is_deactivated(&self, key: UserKey) -> bool {
+        self.users
+            .get(key)
+            .is_some_and(|user| user.deactivated_at.is_some())
     }
 
     fn reactivate(&mut self, now: DateTime<Utc>, key: UserKey) {
@@ -275,7 +285,9 @@ impl State {
         actor.server_only()?;
         let keys = self.existing_many(&request.user_ids)?;
         for key in &keys {
-            self.reactivate(now, *key);
+            if self.is_deactivated(*key) {
+                self.reactivate(now, *key);
+            }
         }
         Ok(self.users_task(now, &keys))
     }

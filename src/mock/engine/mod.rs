@@ -26,6 +26,8 @@ mod lists;
 mod load;
 mod members;
 mod membership;
+#[cfg(test)]
+mod model;
 mod op;
 mod presence;
 mod profile;

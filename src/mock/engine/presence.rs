@@ -353,7 +353,7 @@ impl State {
     pub(crate) fn tick(&mut self, now: DateTime<Utc>) {
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Silence(key) => self.check_silence(now, key),
+                Timer::Silence(key) => self.check_silence(now, at, key),
                 Timer::Token(key) => {
                     let expired =
                         Reject::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
@@ -390,12 +390,14 @@ impl State {
         }
     }
 
-    fn check_silence(&mut self, now: DateTime<Utc>, key: ConnKey) {
+    fn check_silence(&mut self, now: DateTime<Utc>, at: DateTime<Utc>, key: ConnKey) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
         let due = after(connection.last_seen, self.rules.idle_timeout);
-        if due > now {
+        // Heard since the alarm was set: its turn comes later, and after whatever else is due before, also when the
+        // clock has jumped past both.
+        if due > at {
             connection.silence_at = Some(due);
             self.timers.set(due, Timer::Silence(key));
             return;

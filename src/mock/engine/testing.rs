@@ -105,6 +105,17 @@ impl Stage {
         self.frames.remove(&key).unwrap_or_default()
     }
 
+    /// Takes what every connection has received.
+    pub(crate) fn take_all(&mut self) -> HashMap<ConnKey, Vec<Value>> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Sends a client's ping.
+    pub(crate) fn ping(&mut self, key: ConnKey) {
+        self.state.ping(self.now, key);
+        self.collect();
+    }
+
     /// Takes what a connection has received, as words: the type, the user, and where it matters his `online`.
     pub(crate) fn heard(&mut self, key: ConnKey) -> Vec<String> {
         self.take(key)
@@ -199,5 +210,57 @@ pub(crate) fn op(kind: &str, body: Value) -> Op {
         "channels" => Op::QueryChannels(super::read(body).unwrap()),
         "members" => Op::QueryMembers(super::read(body).unwrap()),
         other => panic!("{other} is no operation"),
+    }
+}
+
+impl super::State {
+    /// Every index says the same as what it indexes, and nothing points at what is gone.
+    pub(crate) fn check(&self) {
+        for (key, connection) in &self.connections {
+            assert_eq!(self.connection_ids.get(&connection.id), Some(key));
+            let user = self.users.get(connection.user).expect("whose it is");
+            assert!(user.connections.contains(key));
+            for (subscribed, _) in &connection.subscriptions {
+                let subscribed = self.users.get(*subscribed).expect("a user");
+                assert!(subscribed.subscribers.contains(key));
+            }
+            for channel in &connection.watching {
+                let channel = self.channels.get(*channel).expect("a channel");
+                assert!(channel.watchers.contains(key));
+            }
+        }
+        assert_eq!(self.connections.len(), self.connection_ids.len());
+        for (key, user) in self.users.iter() {
+            assert_eq!(self.user_ids.get(&user.id), Some(&key));
+            assert_eq!(self.user_order.get(&user.id), Some(&key));
+            for connection in &user.connections {
+                assert_eq!(self.connections[connection].user, key);
+            }
+            for connection in &user.subscribers {
+                let subscriptions = &self.connections[connection].subscriptions;
+                assert!(subscriptions.iter().any(|(user, _)| *user == key));
+            }
+            for channel in &user.memberships {
+                let channel = self.channels.get(*channel).expect("a channel");
+                assert!(channel.members.contains(key));
+            }
+            assert_eq!(user.refresh_at.is_some(), !user.connections.is_empty());
+        }
+        assert_eq!(self.users.len(), self.user_ids.len());
+        assert_eq!(self.users.len(), self.user_order.len());
+        for (key, channel) in self.channels.iter() {
+            let mut counted = std::collections::BTreeMap::new();
+            for connection in &channel.watchers {
+                let connection = &self.connections[connection];
+                assert!(connection.watching.contains(&key));
+                *counted.entry(connection.user).or_insert(0) += 1;
+            }
+            assert_eq!(counted, channel.watching);
+            for user in channel.members.keys() {
+                let user = self.users.get(user).expect("a user");
+                assert!(user.memberships.contains(&key));
+            }
+        }
+        assert_eq!(self.channels.len(), self.channel_ids.len());
     }
 }

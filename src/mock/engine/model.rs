@@ -1,0 +1,993 @@
+//! The rules against a model that knows no indexes: random stories of many users, connections and channels, told to both,
+//! with every frame that every connection receives, and every view of every user, compared after each step.
+//!
+//! The model is slow and simple on purpose: it keeps plain lists, derives who hears what by comparing the world before
+//! and after a step, and shares no code with the rules. `PROPTEST_CASES` says how many stories are told.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use serde_json::{Map, Value, json};
+
+use super::op::{Caller, Op};
+use super::testing::{Stage, fields, name, op, user};
+use super::{ConnKey, Stamp};
+use crate::mock::options::Rules;
+
+const USERS: usize = 5;
+const CHANNELS: usize = 2;
+/// Caps small enough to be met all the time.
+const CHANNEL_CAP: usize = 2;
+const USERS_CAP: usize = 3;
+const IDLE: i64 = 60;
+const REFRESH: i64 = 150;
+
+/// One step of a story. Numbers are places in lists that exist at that moment, wrapped around.
+#[derive(Debug, Clone)]
+enum Step {
+    Connect {
+        user: usize,
+        invisible: Option<bool>,
+        status: Option<u8>,
+    },
+    Disconnect(usize),
+    Ping(usize),
+    /// Time passes; whoever is not in the list is silent before.
+    Pass {
+        seconds: i64,
+        heard: Vec<usize>,
+    },
+    Invisible(usize, bool),
+    Status(usize, u8),
+    Upsert(usize),
+    QueryUsers {
+        connection: usize,
+        users: Vec<usize>,
+        presence: bool,
+    },
+    QueryChannel {
+        connection: usize,
+        channel: usize,
+        watch: bool,
+        presence: bool,
+    },
+    QueryChannels {
+        connection: usize,
+        watch: bool,
+        presence: bool,
+    },
+    StopWatching(usize, usize),
+    AddMember(usize, usize),
+    RemoveMember(usize, usize),
+    DeleteChannel(usize),
+    DeleteUser(usize, bool),
+    RestoreUser(usize),
+    Deactivate(usize),
+    Reactivate(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = || 0..USERS;
+    let channel = || 0..CHANNELS;
+    let connection = || 0..8_usize;
+    prop_oneof![
+        8 => (user(), prop::option::weighted(0.3, any::<bool>()), prop::option::weighted(0.2, 0..3_u8))
+            .prop_map(|(user, invisible, status)| Step::Connect { user, invisible, status }),
+        6 => connection().prop_map(Step::Disconnect),
+        1 => connection().prop_map(Step::Ping),
+        4 => (1..100_i64, prop::collection::vec(connection(), 0..8))
+            .prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
+        6 => (user(), any::<bool>()).prop_map(|(user, flag)| Step::Invisible(user, flag)),
+        2 => (user(), 0..3_u8).prop_map(|(user, status)| Step::Status(user, status)),
+        2 => user().prop_map(Step::Upsert),
+        6 => (connection(), prop::collection::vec(user(), 1..6), prop::bool::weighted(0.8))
+            .prop_map(|(connection, users, presence)| Step::QueryUsers { connection, users, presence }),
+        6 => (connection(), channel(), prop::bool::weighted(0.7), prop::bool::weighted(0.7))
+            .prop_map(|(connection, channel, watch, presence)| Step::QueryChannel { connection, channel, watch, presence }),
+        2 => (connection(), any::<bool>(), any::<bool>())
+            .prop_map(|(connection, watch, presence)| Step::QueryChannels { connection, watch, presence }),
+        3 => (connection(), channel()).prop_map(|(connection, channel)| Step::StopWatching(connection, channel)),
+        3 => (channel(), user()).prop_map(|(channel, user)| Step::AddMember(channel, user)),
+        3 => (channel(), user()).prop_map(|(channel, user)| Step::RemoveMember(channel, user)),
+        1 => channel().prop_map(Step::DeleteChannel),
+        1 => (user(), any::<bool>()).prop_map(|(user, hard)| Step::DeleteUser(user, hard)),
+        2 => user().prop_map(Step::RestoreUser),
+        1 => user().prop_map(Step::Deactivate),
+        2 => user().prop_map(Step::Reactivate),
+    ]
+}
+
+/// A user, as the model knows him.
+#[derive(Debug, Clone, PartialEq)]
+struct MUser {
+    /// The order of creation.
+    born: usize,
+    invisible: bool,
+    status: Option<u8>,
+    deleted: bool,
+    deactivated: bool,
+    last_active: Option<DateTime<Utc>>,
+    shown_last_active: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct MConnection {
+    key: ConnKey,
+    user: usize,
+    last_seen: DateTime<Utc>,
+    /// Presence of whom it hears.
+    hears: BTreeSet<usize>,
+    watches: BTreeSet<usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    users: BTreeMap<usize, MUser>,
+    connections: Vec<MConnection>,
+    /// Members in the order of joining.
+    channels: BTreeMap<usize, Vec<usize>>,
+    births: usize,
+    /// What each connection is to hear of the current step.
+    expected: BTreeMap<ConnKey, Vec<String>>,
+}
+
+impl Model {
+    fn connected(&self, user: usize) -> bool {
+        self.connections.iter().any(|c| c.user == user)
+    }
+
+    fn online(&self, user: usize) -> bool {
+        self.users.get(&user).is_some_and(|found| {
+            self.connected(user) && !found.invisible && !found.deleted && !found.deactivated
+        })
+    }
+
+    fn alive(&self, user: usize) -> bool {
+        self.users
+            .get(&user)
+            .is_some_and(|found| !found.deleted && !found.deactivated)
+    }
+
+    fn tell(&mut self, key: ConnKey, what: String) {
+        self.expected.entry(key).or_default().push(what);
+    }
+
+    /// Tells all connections that a condition picks.
+    fn tell_all(&mut self, pick: impl Fn(&MConnection) -> bool, what: &str) {
+        let keys: Vec<ConnKey> = self
+            .connections
+            .iter()
+            .filter(|c| pick(c))
+            .map(|c| c.key)
+            .collect();
+        for key in keys {
+            self.tell(key, what.to_owned());
+        }
+    }
+
+    /// Runs a change, and tells the subscribers of everybody who came or went by it.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        let before: Vec<bool> = (0..USERS).map(|user| self.online(user)).collect();
+        change(self);
+        for (user, was) in before.into_iter().enumerate() {
+            let is = self.online(user);
+            if was == is {
+                continue;
+            }
+            let own = self.connected(user);
+            let keys: Vec<(ConnKey, bool)> = self
+                .connections
+                .iter()
+                .filter(|c| c.hears.contains(&user))
+                .map(|c| (c.key, if c.user == user { own } else { is }))
+                .collect();
+            for (key, online) in keys {
+                self.tell(key, format!("user.presence.changed u{user} {online}"));
+            }
+        }
+    }
+
+    fn updated(&mut self, user: usize, except: Option<ConnKey>) {
+        self.tell_all(
+            |c| (c.user == user || c.hears.contains(&user)) && Some(c.key) != except,
+            &format!("user.updated u{user}"),
+        );
+    }
+
+    fn watchers(&self, channel: usize) -> BTreeSet<usize> {
+        self.connections
+            .iter()
+            .filter(|c| c.watches.contains(&channel))
+            .map(|c| c.user)
+            .collect()
+    }
+
+    fn watch(&mut self, at: usize, channel: usize) {
+        let user = self.connections[at].user;
+        let new = !self.watchers(channel).contains(&user);
+        self.connections[at].watches.insert(channel);
+        if new {
+            let count = self.watchers(channel).len();
+            self.tell_all(
+                |c| c.watches.contains(&channel),
+                &format!("user.watching.start u{user} c{channel} {count}"),
+            );
+        }
+    }
+
+    fn unwatch(&mut self, at: usize, channel: usize) {
+        let user = self.connections[at].user;
+        if !self.connections[at].watches.remove(&channel) {
+            return;
+        }
+        let watchers = self.watchers(channel);
+        if !watchers.contains(&user) {
+            self.tell_all(
+                |c| c.watches.contains(&channel),
+                &format!("user.watching.stop u{user} c{channel} {}", watchers.len()),
+            );
+        }
+    }
+
+    /// Ends a connection.
+    fn leave(&mut self, at: usize) {
+        for channel in self.connections[at].watches.clone() {
+            self.unwatch(at, channel);
+        }
+        self.change(|model| {
+            model.connections.remove(at);
+        });
+    }
+
+    fn by_key(&self, key: ConnKey) -> Option<usize> {
+        self.connections.iter().position(|c| c.key == key)
+    }
+
+    /// What time does by itself: silence ends connections, and whoever stays is seen again after a while.
+    fn pass(&mut self, now: DateTime<Utc>) {
+        loop {
+            let silent = self
+                .connections
+                .iter()
+                .map(|c| (c.last_seen + TimeDelta::seconds(IDLE), 0, c.key.0))
+                .min();
+            let refresh = self
+                .users
+                .iter()
+                .filter(|(user, _)| self.connected(**user))
+                .filter_map(|(user, found)| {
+                    Some((
+                        found.last_active? + TimeDelta::seconds(REFRESH),
+                        1,
+                        *user as u64,
+                    ))
+                })
+                .min();
+            match [silent, refresh].into_iter().flatten().min() {
+                Some((at, 0, key)) if at <= now => {
+                    let at = self.by_key(ConnKey(key)).unwrap();
+                    self.leave(at);
+                }
+                Some((at, _, user)) if at <= now => {
+                    let user = usize::try_from(user).unwrap();
+                    self.users.get_mut(&user).unwrap().last_active = Some(now);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Whom a channel call covers.
+    fn covered(&self, channel: usize) -> Vec<usize> {
+        let members = &self.channels[&channel];
+        let mut covered: Vec<usize> = members.iter().copied().take(CHANNEL_CAP).collect();
+        let mut watchers: Vec<usize> = self.watchers(channel).into_iter().collect();
+        watchers.sort_by_key(|user| self.users[user].born);
+        for user in watchers {
+            if covered.len() < CHANNEL_CAP && !members.contains(&user) {
+                covered.push(user);
+            }
+        }
+        covered
+    }
+
+    fn expel(&mut self, user: usize) {
+        let keys: Vec<ConnKey> = self
+            .connections
+            .iter()
+            .filter(|c| c.user == user)
+            .map(|c| c.key)
+            .collect();
+        for key in keys {
+            self.tell(key, "connection.error".to_owned());
+            let at = self.by_key(key).unwrap();
+            self.leave(at);
+        }
+    }
+
+    fn set_invisible(&mut self, user: usize, invisible: bool) -> bool {
+        let found = self.users.get_mut(&user).unwrap();
+        if invisible && !found.invisible {
+            found.shown_last_active = found.last_active;
+        }
+        std::mem::replace(&mut found.invisible, invisible) != invisible
+    }
+
+    fn create(&mut self, user: usize) {
+        self.births += 1;
+        self.users.insert(
+            user,
+            MUser {
+                born: self.births,
+                invisible: false,
+                status: None,
+                deleted: false,
+                deactivated: false,
+                last_active: None,
+                shown_last_active: None,
+            },
+        );
+    }
+
+    fn drop_channel(&mut self, channel: usize) {
+        self.tell_all(
+            |c| c.watches.contains(&channel),
+            &format!("channel.deleted c{channel}"),
+        );
+        let members = self.channels.remove(&channel).unwrap();
+        self.tell_all(
+            |c| members.contains(&c.user) && !c.watches.contains(&channel),
+            &format!("notification.channel_deleted c{channel}"),
+        );
+        for connection in &mut self.connections {
+            connection.watches.remove(&channel);
+        }
+    }
+}
+
+/// A story told to both.
+struct Story {
+    stage: Stage,
+    model: Model,
+}
+
+fn uid(user: usize) -> String {
+    format!("u{user}")
+}
+
+fn cid(channel: usize) -> String {
+    format!("messaging:c{channel}")
+}
+
+/// A frame in the model's words.
+fn words(event: &Value) -> String {
+    let kind = event["type"].as_str().unwrap();
+    let user = event["user"]["id"].as_str().unwrap_or_default();
+    let channel = event["channel_id"].as_str().unwrap_or_default();
+    match kind {
+        "user.presence.changed" => format!("{kind} {user} {}", event["user"]["online"]),
+        "user.watching.start" | "user.watching.stop" => {
+            format!("{kind} {user} {channel} {}", event["watcher_count"])
+        }
+        "member.added" | "member.removed" => format!("{kind} {user} {channel}"),
+        "notification.added_to_channel" | "notification.removed_from_channel" => {
+            format!("{kind} {user} {channel}")
+        }
+        "channel.updated" | "channel.deleted" | "notification.channel_deleted" => {
+            format!("{kind} {channel}")
+        }
+        "user.updated" | "user.deleted" | "user.deactivated" | "user.reactivated" => {
+            format!("{kind} {user}")
+        }
+        other => other.to_owned(),
+    }
+}
+
+impl Story {
+    fn new() -> Self {
+        let stage = Stage::with(Rules {
+            presence_cap_channel: CHANNEL_CAP,
+            presence_cap_users: USERS_CAP,
+            idle_timeout: std::time::Duration::from_secs(IDLE.unsigned_abs()),
+            last_active_refresh: std::time::Duration::from_secs(REFRESH.unsigned_abs()),
+            ..Rules::default()
+        });
+        let mut story = Self {
+            stage,
+            model: Model::default(),
+        };
+        // Somebody who is always there and takes no part, so that channels have a creator.
+        story.stage.users(&["root"]);
+        story
+    }
+
+    /// The connection of a place, if there is any.
+    fn connection(&self, place: usize) -> Option<usize> {
+        let count = self.model.connections.len();
+        (count > 0).then(|| place % count)
+    }
+
+    fn server(&mut self, op: Op) -> Result<Value, i32> {
+        self.stage
+            .apply(&Caller::Server, op)
+            .map_err(|reject| reject.code)
+    }
+
+    fn tell(&mut self, step: &Step) {
+        let now = self.stage.now;
+        match step {
+            Step::Connect {
+                user: who,
+                invisible,
+                status,
+            } => self.connect(*who, *invisible, *status),
+            Step::Disconnect(place) => {
+                if let Some(at) = self.connection(*place) {
+                    self.stage.disconnect(self.model.connections[at].key);
+                    self.model.leave(at);
+                }
+            }
+            Step::Ping(place) => {
+                if let Some(at) = self.connection(*place) {
+                    let key = self.model.connections[at].key;
+                    self.stage.ping(key);
+                    self.model.connections[at].last_seen = now;
+                    self.model.tell(key, "health.check".to_owned());
+                }
+            }
+            Step::Pass { seconds, heard } => {
+                for place in heard {
+                    if let Some(at) = self.connection(*place) {
+                        self.stage.state.heard(now, self.model.connections[at].key);
+                        self.model.connections[at].last_seen = now;
+                    }
+                }
+                self.stage.pass(*seconds);
+                self.model.pass(self.stage.now);
+            }
+            Step::Invisible(who, flag) => {
+                let patch = json!({"users": [{"id": uid(*who), "set": {"invisible": flag}}]});
+                let result = self.server(op("patch", patch));
+                let exists = self
+                    .model
+                    .users
+                    .get(who)
+                    .is_some_and(|found| !found.deleted);
+                assert_eq!(result.is_ok(), exists);
+                if exists {
+                    let mut changed = false;
+                    self.model
+                        .change(|model| changed = model.set_invisible(*who, *flag));
+                    if changed {
+                        self.model.updated(*who, None);
+                    }
+                }
+            }
+            Step::Status(who, status) => {
+                let patch = json!({"users": [{"id": uid(*who), "set": {"status": status}}]});
+                let result = self.server(op("patch", patch));
+                let exists = self
+                    .model
+                    .users
+                    .get(who)
+                    .is_some_and(|found| !found.deleted);
+                assert_eq!(result.is_ok(), exists);
+                if exists {
+                    let found = self.model.users.get_mut(who).unwrap();
+                    if found.status.replace(*status) != Some(*status) {
+                        self.model.updated(*who, None);
+                    }
+                }
+            }
+            Step::Upsert(who) => self.upsert(*who),
+            Step::QueryUsers {
+                connection,
+                users,
+                presence,
+            } => self.query_users(*connection, users, *presence),
+            Step::QueryChannel {
+                connection,
+                channel,
+                watch,
+                presence,
+            } => self.query_channel(*connection, *channel, *watch, *presence),
+            Step::QueryChannels {
+                connection,
+                watch,
+                presence,
+            } => self.query_channels(*connection, *watch, *presence),
+            Step::StopWatching(place, channel) => {
+                if let Some(at) = self.connection(*place) {
+                    let connection = self.model.connections[at].clone();
+                    let id = self.stage.id(connection.key);
+                    let stop = Op::StopWatching(name(&cid(*channel)), Some(id));
+                    let result = self.stage.apply(&user(&uid(connection.user)), stop);
+                    let exists = self.model.channels.contains_key(channel);
+                    assert_eq!(result.is_ok(), exists);
+                    if exists {
+                        self.model.unwatch(at, *channel);
+                    }
+                }
+            }
+            Step::AddMember(channel, who) => self.add_member(*channel, *who),
+            Step::RemoveMember(channel, who) => self.remove_member(*channel, *who),
+            Step::DeleteChannel(channel) => {
+                let result = self.server(Op::DeleteChannel(name(&cid(*channel))));
+                let exists = self.model.channels.contains_key(channel);
+                assert_eq!(result.is_ok(), exists);
+                if exists {
+                    self.model.drop_channel(*channel);
+                }
+            }
+            Step::DeleteUser(who, hard) => self.delete_user(*who, *hard),
+            Step::RestoreUser(who) => {
+                let ids = fields(json!({"user_ids": [uid(*who)]}));
+                let result = self.server(Op::RestoreUsers(super::read(ids).unwrap()));
+                assert_eq!(result.is_ok(), self.model.users.contains_key(who));
+                if let Some(found) = self.model.users.get_mut(who) {
+                    found.deleted = false;
+                }
+            }
+            Step::Deactivate(who) => {
+                let result = self.server(Op::DeactivateUser(uid(*who)));
+                let alive = self.model.alive(*who);
+                assert_eq!(result.is_ok(), alive);
+                if alive {
+                    self.model
+                        .change(|model| model.users.get_mut(who).unwrap().deactivated = true);
+                    self.model.tell_all(
+                        |c| c.user == *who || c.hears.contains(who),
+                        &format!("user.deactivated u{who}"),
+                    );
+                    self.model.expel(*who);
+                }
+            }
+            Step::Reactivate(who) => {
+                let empty = super::read(Map::new()).unwrap();
+                let result = self.server(Op::ReactivateUser(uid(*who), empty));
+                let exists = self
+                    .model
+                    .users
+                    .get(who)
+                    .is_some_and(|found| !found.deleted && found.deactivated);
+                assert_eq!(result.is_ok(), exists);
+                if exists {
+                    self.model.users.get_mut(who).unwrap().deactivated = false;
+                    self.model.tell_all(
+                        |c| c.hears.contains(who),
+                        &format!("user.reactivated u{who}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, who: usize, invisible: Option<bool>, status: Option<u8>) {
+        let mut details = Map::new();
+        details.insert("id".to_owned(), uid(who).into());
+        if let Some(flag) = invisible {
+            details.insert("invisible".to_owned(), flag.into());
+        }
+        if let Some(status) = status {
+            details.insert("status".to_owned(), status.into());
+        }
+        let opened = self.stage.try_connect(&user(&uid(who)), details.into());
+        let new = !self.model.users.contains_key(&who);
+        assert_eq!(opened.is_ok(), new || self.model.alive(who));
+        let Ok((key, hello)) = opened else {
+            return;
+        };
+        assert_eq!(hello["type"], "health.check");
+        let now = self.stage.now;
+        if new {
+            self.model.create(who);
+        }
+        let mut changed = false;
+        self.model.change(|model| {
+            if let Some(flag) = invisible {
+                changed |= model.set_invisible(who, flag);
+            }
+            let found = model.users.get_mut(&who).unwrap();
+            if status.is_some() && found.status != status {
+                found.status = status;
+                changed = true;
+            }
+            found.last_active = Some(now);
+            model.connections.push(MConnection {
+                key,
+                user: who,
+                last_seen: now,
+                hears: BTreeSet::new(),
+                watches: BTreeSet::new(),
+            });
+        });
+        let found = &self.model.users[&who];
+        assert_eq!(hello["me"]["invisible"], found.invisible);
+        assert_eq!(hello["me"]["online"], true);
+        assert_eq!(hello["me"]["last_active"], json!(Stamp(now)));
+        if changed && !new {
+            self.model.updated(who, Some(key));
+        }
+    }
+
+    fn upsert(&mut self, who: usize) {
+        let body = json!({"users": {uid(who): {"id": uid(who)}}});
+        let result = self.server(op("users", body));
+        match self.model.users.get_mut(&who) {
+            None => {
+                assert!(result.is_ok());
+                self.model.create(who);
+            }
+            Some(found) if found.deleted => assert!(result.is_err()),
+            Some(found) => {
+                assert!(result.is_ok());
+                // An upsert replaces custom data, of which the status text is all there is here.
+                if found.status.take().is_some() {
+                    self.model.updated(who, None);
+                }
+            }
+        }
+    }
+
+    fn query_users(&mut self, place: usize, users: &[usize], presence: bool) {
+        let Some(at) = self.connection(place) else {
+            return;
+        };
+        let connection = self.model.connections[at].clone();
+        let ids: Vec<String> = users.iter().map(|who| uid(*who)).collect();
+        let mut query = json!({"filter_conditions": {"id": {"$in": ids}}, "presence": presence});
+        query["connection_id"] = self.stage.id(connection.key).into();
+        let answer = self
+            .stage
+            .apply(&user(&uid(connection.user)), op("query", query))
+            .unwrap();
+        let mut found: Vec<usize> = users
+            .iter()
+            .copied()
+            .filter(|who| self.model.alive(*who))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        found.sort_by_key(|who| std::cmp::Reverse(self.model.users[who].born));
+        let answered: Vec<&str> = answer["users"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|found| found["id"].as_str().unwrap())
+            .collect();
+        let expected: Vec<String> = found.iter().map(|who| uid(*who)).collect();
+        assert_eq!(answered, expected);
+        if presence {
+            self.model.connections[at]
+                .hears
+                .extend(found.into_iter().take(USERS_CAP));
+        }
+    }
+
+    fn query_channel(&mut self, place: usize, channel: usize, watch: bool, presence: bool) {
+        let Some(at) = self.connection(place) else {
+            return;
+        };
+        let connection = self.model.connections[at].clone();
+        let body = json!({
+            "data": {"members": [uid(connection.user)]},
+            "watch": watch,
+            "presence": presence,
+            "connection_id": self.stage.id(connection.key),
+        });
+        let who = connection.user;
+        let caller = user(&uid(who));
+        let readable = self
+            .model
+            .channels
+            .get(&channel)
+            .is_none_or(|members| members.contains(&who) || self.creator(channel) == Some(who));
+        let result = self.stage.channel(&caller, &cid(channel), body);
+        assert_eq!(result.is_ok(), readable);
+        if !readable {
+            return;
+        }
+        if let Entry::Vacant(channel_entry) = self.model.channels.entry(channel) {
+            channel_entry.insert(vec![who]);
+            self.model.tell_all(
+                |c| c.user == who,
+                &format!("notification.added_to_channel u{who} c{channel}"),
+            );
+        }
+        if watch {
+            self.model.watch(at, channel);
+        }
+        if presence {
+            let covered = self.model.covered(channel);
+            self.model.connections[at].hears.extend(covered);
+        }
+    }
+
+    /// Who made a channel, as the rules know; the model does not care who may read, and asks.
+    fn creator(&self, channel: usize) -> Option<usize> {
+        let key = self.stage.state.channel_ids.get(cid(channel).as_str())?;
+        let by = self.stage.state.channels.get(*key)?.created_by?;
+        let id = &self.stage.state.users.get(by)?.id;
+        id.strip_prefix('u')?.parse().ok()
+    }
+
+    fn query_channels(&mut self, place: usize, watch: bool, presence: bool) {
+        let Some(at) = self.connection(place) else {
+            return;
+        };
+        let connection = self.model.connections[at].clone();
+        let query = json!({
+            "filter_conditions": {"members": {"$in": [uid(connection.user)]}},
+            "sort": [{"field": "cid"}],
+            "watch": watch,
+            "presence": presence,
+            "connection_id": self.stage.id(connection.key),
+        });
+        self.stage
+            .apply(&user(&uid(connection.user)), op("channels", query))
+            .unwrap();
+        let own: Vec<usize> = self
+            .model
+            .channels
+            .iter()
+            .filter(|(_, members)| members.contains(&connection.user))
+            .map(|(channel, _)| *channel)
+            .collect();
+        for channel in own {
+            if watch {
+                self.model.watch(at, channel);
+            }
+            if presence {
+                let covered = self.model.covered(channel);
+                self.model.connections[at].hears.extend(covered);
+            }
+        }
+    }
+
+    fn add_member(&mut self, channel: usize, who: usize) {
+        let body = fields(json!({"add_members": [uid(who)]}));
+        let update = Op::UpdateChannel(name(&cid(channel)), super::read(body).unwrap());
+        let result = self.server(update);
+        let possible =
+            self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
+        assert_eq!(result.is_ok(), possible);
+        if !possible {
+            return;
+        }
+        let members = self.model.channels.get_mut(&channel).unwrap();
+        if !members.contains(&who) {
+            members.push(who);
+            self.model.tell_all(
+                |c| c.watches.contains(&channel),
+                &format!("member.added u{who} c{channel}"),
+            );
+            self.model.tell_all(
+                |c| c.user == who && !c.watches.contains(&channel),
+                &format!("notification.added_to_channel u{who} c{channel}"),
+            );
+        }
+        self.model.tell_all(
+            |c| c.watches.contains(&channel),
+            &format!("channel.updated c{channel}"),
+        );
+    }
+
+    fn remove_member(&mut self, channel: usize, who: usize) {
+        let body = fields(json!({"remove_members": [uid(who)]}));
+        let update = Op::UpdateChannel(name(&cid(channel)), super::read(body).unwrap());
+        let result = self.server(update);
+        let possible =
+            self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
+        assert_eq!(result.is_ok(), possible);
+        if !possible {
+            return;
+        }
+        let members = self.model.channels.get_mut(&channel).unwrap();
+        if let Some(place) = members.iter().position(|member| *member == who) {
+            members.remove(place);
+            self.model.tell_all(
+                |c| c.watches.contains(&channel),
+                &format!("member.removed u{who} c{channel}"),
+            );
+            self.model.tell_all(
+                |c| c.user == who && !c.watches.contains(&channel),
+                &format!("notification.removed_from_channel u{who} c{channel}"),
+            );
+        }
+        self.model.tell_all(
+            |c| c.watches.contains(&channel),
+            &format!("channel.updated c{channel}"),
+        );
+    }
+
+    fn delete_user(&mut self, who: usize, hard: bool) {
+        let body = fields(json!({"hard_delete": hard}));
+        let result = self.server(Op::DeleteUser(uid(who), super::read(body).unwrap()));
+        let exists = self
+            .model
+            .users
+            .get(&who)
+            .is_some_and(|found| !found.deleted);
+        assert_eq!(result.is_ok(), exists);
+        if !exists {
+            return;
+        }
+        self.model
+            .change(|model| model.users.get_mut(&who).unwrap().deleted = true);
+        self.model.tell_all(
+            |c| c.user == who || c.hears.contains(&who),
+            &format!("user.deleted u{who}"),
+        );
+        self.model.expel(who);
+        if hard {
+            self.model.users.remove(&who);
+            for members in self.model.channels.values_mut() {
+                members.retain(|member| *member != who);
+            }
+            for connection in &mut self.model.connections {
+                connection.hears.remove(&who);
+            }
+        }
+    }
+
+    /// Every connection has heard exactly what the model says.
+    fn compare_frames(&mut self) {
+        let mut expected = std::mem::take(&mut self.model.expected);
+        for (key, frames) in self.stage.take_all() {
+            let mut heard: Vec<String> = frames.iter().map(words).collect();
+            let mut wanted = expected.remove(&key).unwrap_or_default();
+            // Within one step, the order among different things is the rules' business.
+            heard.sort();
+            wanted.sort();
+            assert_eq!(heard, wanted, "connection {key:?}");
+        }
+        let missed: Vec<_> = expected
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .collect();
+        assert!(missed.is_empty(), "never heard: {missed:?}");
+    }
+
+    /// A viewer sees every user as the model says, and a channel its people; which of them, the turn decides.
+    fn compare_views(&mut self, turn: usize) {
+        self.compare_users(turn);
+        let channel = turn % CHANNELS;
+        if let Some(members) = self.model.channels.get(&channel).cloned() {
+            self.compare_channel(channel, &members);
+        }
+    }
+
+    fn compare_users(&mut self, turn: usize) {
+        let ids: Vec<String> = (0..USERS).map(uid).collect();
+        let query = json!({"filter_conditions": {"id": {"$in": ids}}, "limit": 100});
+        let viewers: BTreeSet<Option<usize>> = self
+            .model
+            .connections
+            .iter()
+            .map(|c| Some(c.user))
+            .chain([None])
+            .collect();
+        let viewer = viewers.iter().copied().nth(turn % viewers.len()).flatten();
+        let caller = viewer.map_or(Caller::Server, |who| user(&uid(who)));
+        let answer = self.stage.apply(&caller, op("query", query)).unwrap();
+        let shown = answer["users"].as_array().unwrap();
+        for shown in shown {
+            let who: usize = shown["id"].as_str().unwrap()[1..].parse().unwrap();
+            self.compare_view(viewer, who, shown);
+        }
+        let alive = (0..USERS).filter(|who| self.model.alive(*who)).count();
+        assert_eq!(shown.len(), alive);
+    }
+
+    fn compare_channel(&mut self, channel: usize, members: &[usize]) {
+        let body = json!({"state": true, "watchers": {"limit": 100}});
+        let state = self
+            .stage
+            .channel(&Caller::Server, &cid(channel), body)
+            .unwrap();
+        let listed = state["members"].as_array().unwrap();
+        let ids: Vec<&str> = listed
+            .iter()
+            .map(|m| m["user_id"].as_str().unwrap())
+            .collect();
+        let wanted: Vec<String> = members.iter().map(|who| uid(*who)).collect();
+        assert_eq!(ids, wanted);
+        let watchers = self.model.watchers(channel);
+        assert_eq!(state["watcher_count"], watchers.len());
+        let people = listed
+            .iter()
+            .map(|member| &member["user"])
+            .chain(state["watchers"].as_array().unwrap());
+        for shown in people {
+            let who: usize = shown["id"].as_str().unwrap()[1..].parse().unwrap();
+            assert_eq!(
+                shown["online"],
+                self.model.online(who),
+                "u{who} in c{channel}"
+            );
+        }
+        // Members see each other as others do, too.
+        if let Some(viewer) = members.iter().copied().find(|who| self.model.alive(*who)) {
+            let state = self
+                .stage
+                .channel(&user(&uid(viewer)), &cid(channel), json!({"state": true}))
+                .unwrap();
+            for member in state["members"].as_array().unwrap() {
+                let who: usize = member["user_id"].as_str().unwrap()[1..].parse().unwrap();
+                let online = if who == viewer {
+                    self.model.connected(who)
+                } else {
+                    self.model.online(who)
+                };
+                assert_eq!(
+                    member["user"]["online"], online,
+                    "u{who} as u{viewer} sees him"
+                );
+            }
+        }
+    }
+
+    fn compare_view(&self, viewer: Option<usize>, who: usize, shown: &Value) {
+        let found = &self.model.users[&who];
+        let own = viewer == Some(who);
+        let online = if own {
+            self.model.connected(who)
+        } else {
+            self.model.online(who)
+        };
+        assert_eq!(shown["online"], online, "u{who} as {viewer:?} sees him");
+        let invisible = if own || viewer.is_none() {
+            json!(found.invisible)
+        } else {
+            Value::Null
+        };
+        assert_eq!(
+            shown["invisible"], invisible,
+            "u{who} as {viewer:?} sees him"
+        );
+        let last_active = if own || viewer.is_none() || !found.invisible {
+            found.last_active
+        } else {
+            found.shown_last_active
+        };
+        assert_eq!(
+            shown["last_active"],
+            json!(last_active.map(Stamp)),
+            "u{who} as {viewer:?} sees him"
+        );
+        assert_eq!(shown["status"], json!(found.status));
+    }
+}
+
+proptest! {
+    #![proptest_config(Config {
+        failure_persistence: None,
+        max_shrink_iters: 256,
+        ..Config::default()
+    })]
+
+    #[test]
+    fn every_story_is_told_alike(steps in prop::collection::vec(step(), 50..80)) {
+        let mut story = Story::new();
+        for (turn, step) in steps.iter().enumerate() {
+            story.tell(step);
+            story.compare_frames();
+            story.compare_views(turn);
+            story.stage.state.check();
+        }
+        for turn in 0..=USERS {
+            story.compare_views(turn);
+        }
+        // At the end of the story everybody leaves, and nothing of them stays behind.
+        while let Some(connection) = story.model.connections.first().cloned() {
+            story.stage.disconnect(connection.key);
+            story.model.leave(0);
+            story.compare_frames();
+        }
+        story.stage.state.check();
+        prop_assert_eq!(story.stage.state.next_deadline(), None);
+    }
+}
