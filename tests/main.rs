@@ -26,6 +26,7 @@ mod shells;
 mod support;
 mod tokens;
 mod users;
+mod wait;
 mod watch;
 mod watcher;
 mod wire_kotlin;

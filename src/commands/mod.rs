@@ -17,6 +17,7 @@ pub mod schema;
 pub mod sort;
 pub mod token;
 pub mod users;
+pub mod wait;
 pub mod watch;
 
 use anyhow::Context;
@@ -59,6 +60,10 @@ pub enum Command {
     /// Follow presence as it happens
     #[command(subcommand)]
     Watch(watch::WatchCommand),
+
+    /// Wait until users, or a channel, are in a state
+    #[command(subcommand)]
+    Wait(wait::WaitCommand),
 
     /// Make, read and check user tokens
     #[command(subcommand)]
@@ -111,6 +116,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::GetChannel(args) => block_on(channels::get_channel::run(app, &args)),
         Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
         Command::Watch(command) => block_on(watch::run(app, command)),
+        Command::Wait(command) => block_on(wait::run(app, command)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),

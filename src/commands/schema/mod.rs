@@ -117,13 +117,19 @@ pub const RECORDS: &[Record] = &[
             "deactivate-user",
             "reactivate-user",
             "delete-user",
+            "wait user",
         ],
         shapes::user,
     )
     .open(),
     Record::result(
         "channel",
-        &["set-channel", "get-channel", "query-channels"],
+        &[
+            "set-channel",
+            "get-channel",
+            "query-channels",
+            "wait channel",
+        ],
         shapes::channel,
     )
     .open(),

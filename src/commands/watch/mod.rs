@@ -24,7 +24,9 @@ use crate::exit::Code;
 use crate::output::expr::Expr;
 
 pub use filter::Glob;
+pub(crate) use signals::Signals;
 pub use stream::follow;
+pub(crate) use stream::observer;
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]

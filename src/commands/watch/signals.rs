@@ -6,7 +6,7 @@ use crate::exit::Code;
 
 /// Listens for SIGINT and SIGTERM from the moment it is made.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -15,7 +15,7 @@ pub(super) struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -28,13 +28,13 @@ impl Signals {
         clippy::unnecessary_wraps,
         reason = "the signature of the systems that can fail"
     )]
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {})
     }
 
     /// The code that the next signal ends the program with. Safe to drop and call again.
     #[cfg(unix)]
-    pub(super) async fn next(&mut self) -> Code {
+    pub(crate) async fn next(&mut self) -> Code {
         tokio::select! {
             _ = self.interrupt.recv() => Code::Interrupted,
             _ = self.terminate.recv() => Code::Terminated,
@@ -43,7 +43,7 @@ impl Signals {
 
     /// The code that the next signal ends the program with.
     #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) -> Code {
+    pub(crate) async fn next(&mut self) -> Code {
         match tokio::signal::ctrl_c().await {
             Ok(()) => Code::Interrupted,
             Err(_) => std::future::pending().await,

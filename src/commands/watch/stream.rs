@@ -112,6 +112,22 @@ pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Res
 
 /// Who looks, and how.
 async fn eye(app: &App, args: &StreamArgs) -> anyhow::Result<(Client, Options)> {
+    let (client, observer) = observer(app).await?;
+    let options = Options {
+        reconnect: !args.no_reconnect,
+        shard: args.shard,
+        raw: args.raw,
+        ..Options::new(observer)
+    };
+    Ok((client, options))
+}
+
+/// The user that a stream connects as, and the client to watch with.
+///
+/// # Errors
+///
+/// No credentials.
+pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     let user = app.observer().await?;
     let dedicated = app.global().acting_as.is_none();
     let (client, observer) = match app.server_client().await? {
@@ -124,14 +140,8 @@ async fn eye(app: &App, args: &StreamArgs) -> anyhow::Result<(Client, Options)> 
             "watching as {user}, who is online for as long as this runs."
         ));
     }
-    let options = Options {
-        reconnect: !args.no_reconnect,
-        shard: args.shard,
-        raw: args.raw,
-        ..Options::new(observer)
-    };
     // The time that a stream may take is not the time that a call may take.
-    Ok((client.with_timeout(DEFAULT_TIMEOUT), options))
+    Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
 }
 
 struct Stream<'a> {

@@ -1,0 +1,168 @@
+//! `wait channel`: until a jq expression is true of a channel, its members and its watchers.
+//!
+//! The channel is watched, and asked for anew after everything that happens in it: what is decided on is the service's
+//! own answer, not a reconstruction.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
+
+use super::user::at;
+use super::vigil::Vigil;
+use super::{PatienceArgs, not_reached};
+use crate::api::{ApiError, Client};
+use crate::app::App;
+use crate::commands::watch::{Signals, observer};
+use crate::domain::Cid;
+use crate::domain::record::Body;
+use crate::events::{Options, Step, Target, Watcher};
+use crate::exit::{Code, Failure};
+use crate::output::expr::Expr;
+
+/// How often a channel that does not exist yet is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The service's code for what does not exist.
+const DOES_NOT_EXIST: i32 = 16;
+
+/// Flags of `wait channel`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The expression sees {\"channel\": …, \"members\": […], \"watcher_count\": N}; a channel that does not exist is not yet in any
+state.
+
+Examples:
+  presencectl wait channel standup --for '[.members[].user.online] | all' --timeout 5m
+  presencectl wait channel support --for 'any(.members[]; .user.online)' --timeout 0")]
+pub struct WaitChannelArgs {
+    /// The channel, type:id; a bare id means messaging:id
+    pub cid: Cid,
+
+    /// What must be true of the channel, in jq
+    #[arg(long = "for", value_name = "EXPR", value_parser = parse_expression)]
+    pub condition: std::sync::Arc<Expr>,
+
+    /// How to wait
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+fn parse_expression(source: &str) -> Result<std::sync::Arc<Expr>, String> {
+    Expr::compile(source)
+        .map(std::sync::Arc::new)
+        .map_err(|failure| failure.message)
+}
+
+/// Waits, and prints the channel.
+///
+/// # Errors
+///
+/// It was not so in time, is not so now, or watching for it failed.
+pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
+    let what = format!("it was true of {}", args.cid);
+    let mut signals = Signals::listen()?;
+    let client = app
+        .client()
+        .await?
+        .with_timeout(crate::app::DEFAULT_TIMEOUT);
+    let once = app.global().timeout == Some(Duration::ZERO);
+    let deadline = app.global().timeout.map(|timeout| Instant::now() + timeout);
+    if once {
+        return match state(&client, &args.cid).await? {
+            Some(state) if is_true(&args.condition, &state)? => print(app, &state),
+            Some(_) | None => Err(not_reached(app, &what)),
+        };
+    }
+    let waiting = wait(app, &args, &client);
+    tokio::select! {
+        state = waiting => print(app, &state?),
+        code = signals.next() => Ok(code),
+        () = at(deadline) => Err(not_reached(app, &what)),
+    }
+}
+
+/// Watches until it is true for long enough.
+async fn wait(
+    app: &App,
+    args: &WaitChannelArgs,
+    client: &Client,
+) -> anyhow::Result<Map<String, Value>> {
+    while state(client, &args.cid).await?.is_none() {
+        sleep(LOOK_AGAIN).await;
+    }
+    let name = args.cid.to_string();
+    let stable_for = args.patience.stable_for.unwrap_or_default();
+    let mut vigil = Vigil::new([name.clone()], false, stable_for);
+    let (server, observer) = observer(app).await?;
+    let target = Target {
+        channels: vec![args.cid.clone()],
+        ..Target::default()
+    };
+    let mut watcher = Watcher::start(server, target, Options::new(observer)).await?;
+    let mut last = Map::new();
+    loop {
+        let changed = tokio::select! {
+            biased;
+            () = at(vigil.over_at()) => break,
+            step = watcher.step() => match step? {
+                Step::Record(record) => {
+                    if let Body::Gap(_) = &record.body {
+                        vigil.doubt(Instant::now());
+                    }
+                    // The first answers come one by one; they are complete with the coverage.
+                    !matches!(&record.body, Body::Snapshot(_) | Body::ConnectionChanged(_))
+                }
+                Step::Notice(text) => {
+                    app.output().warn(text);
+                    false
+                }
+                Step::Quiet => false,
+            },
+        };
+        if changed {
+            let state = state(client, &args.cid).await?;
+            let holds = match &state {
+                Some(state) => is_true(&args.condition, state)?,
+                None => false,
+            };
+            vigil.note(&name, holds, Instant::now());
+            last = state.unwrap_or_default();
+        }
+    }
+    watcher.close().await;
+    Ok(last)
+}
+
+/// The channel as the service tells it; `None` where it does not exist.
+async fn state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>, ApiError> {
+    let state = match client.get_channel(cid).await {
+        Ok(state) => state,
+        Err(ApiError::Refused(refusal)) if refusal.code == DOES_NOT_EXIST => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let members = serde_json::to_value(&state.members).unwrap_or_default();
+    Ok(Some(Map::from_iter([
+        ("channel".to_owned(), Value::Object(state.channel)),
+        ("members".to_owned(), members),
+        ("watcher_count".to_owned(), Value::from(state.watcher_count)),
+    ])))
+}
+
+fn is_true(condition: &Expr, state: &Map<String, Value>) -> Result<bool, Failure> {
+    let text = serde_json::to_vec(state).unwrap_or_default();
+    condition.is_true(&text).map_err(|error| {
+        Failure::new(
+            Code::Usage,
+            format!("the expression in --for fails: {error}"),
+        )
+    })
+}
+
+fn print(app: &App, state: &Map<String, Value>) -> anyhow::Result<Code> {
+    let mut rows = app.output().channels(app.now(), &[])?.one();
+    if let Some(Value::Object(channel)) = state.get("channel") {
+        rows.push(channel)?;
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
+}

@@ -1,0 +1,306 @@
+//! `wait user`: until users are online, offline, visible, invisible, there at all, or whatever an expression says.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::vigil::Vigil;
+use super::{PatienceArgs, not_reached};
+use crate::api::{Client, QueryUsers};
+use crate::app::{App, DEFAULT_TIMEOUT};
+use crate::commands::ids::{self, IdArgs};
+use crate::commands::watch::{Signals, observer};
+use crate::domain::User;
+use crate::domain::record::{Body, Record};
+use crate::events::{Options, Step, Target, Watcher};
+use crate::exit::{Code, Failure};
+use crate::output::expr::Expr;
+
+/// Flags of `wait user`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ends with 0 when the state is reached, 124 when --timeout is over before, 8 when --timeout 0 asked and it is not so now.
+A user who does not exist is not yet in any state. An expression sees {\"user\": …}.
+
+Examples:
+  presencectl wait user john --for online --timeout 1m && echo he is here
+  presencectl wait user bot-1 bot-2 --for online --stable-for 2s --timeout 30s
+  presencectl wait user amy bob --any --for online --timeout 10m
+  presencectl wait user john --for '.user.status == \"ready\"' --timeout 1m
+  presencectl wait user john --for online --timeout 0 || echo not now")]
+pub struct WaitUserArgs {
+    /// Whom to wait for
+    #[command(flatten)]
+    pub users: IdArgs,
+
+    /// The state: online, offline, visible, invisible, exists, or a jq expression over the user's record
+    #[arg(long = "for", value_name = "STATE", value_parser = parse_state)]
+    pub state: State,
+
+    /// Be content with one of them
+    #[arg(long)]
+    pub any: bool,
+
+    /// How to wait
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+/// What a user can be waited to be.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// Online, as others see it.
+    Online,
+    /// Offline, as others see it.
+    Offline,
+    /// Not hiding, whether online or not.
+    Visible,
+    /// Hiding.
+    Invisible,
+    /// Known to the service.
+    Exists,
+    /// What a jq expression says.
+    Expression(std::sync::Arc<Expr>),
+}
+
+fn parse_state(text: &str) -> Result<State, String> {
+    Ok(match text {
+        "online" => State::Online,
+        "offline" => State::Offline,
+        "visible" => State::Visible,
+        "invisible" => State::Invisible,
+        "exists" => State::Exists,
+        // A word alone is a slip: as jq it would call a function that does not exist.
+        word if word.chars().all(|c| c.is_ascii_alphabetic()) => {
+            return Err(format!(
+                "`{word}` is no state: write online, offline, visible, invisible, exists, or a jq expression such as \
+                 '.user.status == \"ready\"'"
+            ));
+        }
+        source => State::Expression(std::sync::Arc::new(
+            Expr::compile(source).map_err(|failure| failure.message)?,
+        )),
+    })
+}
+
+impl State {
+    /// Whether deciding needs `invisible`, which the service tells the application only.
+    const fn needs_the_server(&self) -> bool {
+        matches!(self, Self::Visible | Self::Invisible)
+    }
+
+    fn holds(&self, user: &User) -> Result<bool, Failure> {
+        let presence = user.presence();
+        Ok(match self {
+            Self::Online => presence.online == Some(true),
+            Self::Offline => presence.online == Some(false),
+            Self::Visible => presence.invisible == Some(false),
+            Self::Invisible => presence.invisible == Some(true),
+            Self::Exists => true,
+            Self::Expression(expr) => {
+                let record = json!({ "user": user.clone().normalized() }).to_string();
+                expr.is_true(record.as_bytes()).map_err(|error| {
+                    Failure::new(
+                        Code::Usage,
+                        format!("the expression in --for fails: {error}"),
+                    )
+                })?
+            }
+        })
+    }
+}
+
+/// Waits, and prints those who were waited for.
+///
+/// # Errors
+///
+/// The state was not reached in time, is false now, or watching for it failed.
+pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
+    let users: Vec<_> = args.users.read()?.collect::<Result<_, Failure>>()?;
+    let names: Vec<String> = users.iter().map(ToString::to_string).collect();
+    let stable_for = args.patience.stable_for.unwrap_or_default();
+    let mut wait = Wait {
+        state: args.state,
+        vigil: Vigil::new(names.clone(), args.any, stable_for),
+        seen: HashMap::new(),
+        // The time that a wait may take is not the time that a call may take.
+        server: app
+            .server_client()
+            .await?
+            .map(|server| server.with_timeout(DEFAULT_TIMEOUT)),
+    };
+    if wait.state.needs_the_server() && wait.server.is_none() {
+        return Err(Failure::new(
+            Code::Refused,
+            "with only a user's token nobody's visibility can be seen",
+        )
+        .hinted("use an API secret: STREAM_API_SECRET, or --profile")
+        .into());
+    }
+    let what = format!("{} reached the state", ids::in_words(&names));
+    let mut signals = Signals::listen()?;
+    let (server, observer) = observer(app).await?;
+    let target = Target {
+        users,
+        ..Target::default()
+    };
+    // Asking whether it is so now takes the time that one look takes.
+    let once = app.global().timeout == Some(Duration::ZERO);
+    let deadline = app
+        .global()
+        .timeout
+        .filter(|timeout| !timeout.is_zero())
+        .map(|timeout| Instant::now() + timeout);
+    let mut watcher = tokio::select! {
+        watcher = Watcher::start(server, target, Options::new(observer)) => watcher?,
+        code = signals.next() => return Ok(code),
+        () = at(deadline) => return Err(not_reached(app, &what)),
+    };
+    let code = loop {
+        let over = wait.vigil.over_at();
+        let look = tokio::select! {
+            biased;
+            code = signals.next() => break code,
+            () = at(over) => break Code::Ok,
+            () = at(deadline) => return Err(not_reached(app, &what)),
+            step = watcher.step() => match step? {
+                Step::Record(record) => Look::of(&record),
+                Step::Notice(text) => {
+                    app.output().warn(text);
+                    continue;
+                }
+                Step::Quiet => continue,
+            },
+        };
+        match look {
+            Some(Look::At(user)) => wait.see(*user).await?,
+            Some(Look::Doubt) => wait.vigil.doubt(Instant::now()),
+            // Everybody who is there has been looked at.
+            Some(Look::Covered) if once => {
+                if wait
+                    .vigil
+                    .over_at()
+                    .is_some_and(|over| over <= Instant::now())
+                {
+                    break Code::Ok;
+                }
+                return Err(not_reached(app, &what));
+            }
+            Some(Look::Covered) | None => {}
+        }
+    };
+    if code == Code::Ok {
+        wait.print(app)?;
+    }
+    watcher.close().await;
+    Ok(code)
+}
+
+/// What a record means to a wait.
+enum Look {
+    At(Box<User>),
+    Doubt,
+    Covered,
+}
+
+impl Look {
+    fn of(record: &Record<'_>) -> Option<Self> {
+        match &record.body {
+            Body::Snapshot(user) => Some(Self::At(Box::new((*user).clone()))),
+            Body::Event { event, .. } => {
+                let user = event.user.as_ref()?.to_user().ok()?;
+                Some(Self::At(Box::new(user)))
+            }
+            Body::Gap(_) => Some(Self::Doubt),
+            Body::Coverage(_) => Some(Self::Covered),
+            Body::ConnectionChanged(_) | Body::ConnectionRecovered | Body::End(_) => None,
+        }
+    }
+}
+
+struct Wait {
+    state: State,
+    vigil: Vigil,
+    /// How each was last seen, to be printed at the end.
+    seen: HashMap<String, User>,
+    server: Option<Client>,
+}
+
+impl Wait {
+    async fn see(&mut self, user: User) -> anyhow::Result<()> {
+        if !self.vigil.concerns(user.id()) {
+            return Ok(());
+        }
+        let user = match &self.server {
+            Some(server) if self.state.needs_the_server() => {
+                let query = QueryUsers {
+                    filter_conditions: Map::from_iter([("id".to_owned(), Value::from(user.id()))]),
+                    limit: Some(1),
+                    ..QueryUsers::default()
+                };
+                server.query_users(&query).await?.pop().unwrap_or(user)
+            }
+            Some(_) | None => user,
+        };
+        let holds = self.state.holds(&user)?;
+        self.vigil.note(user.id(), holds, Instant::now());
+        self.seen.insert(user.id().to_owned(), user);
+        Ok(())
+    }
+
+    fn print(&self, app: &App) -> anyhow::Result<()> {
+        let reached = self.vigil.reached(Instant::now());
+        let mut rows = app.output().users(app.now())?;
+        if self.vigil.ids().count() == 1 {
+            rows = rows.one();
+        }
+        for id in reached {
+            if let Some(user) = self.seen.get(id) {
+                rows.push_user(user)?;
+            }
+        }
+        rows.finish()
+    }
+}
+
+/// Ends at a time, or never.
+pub(super) async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> User {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn states_are_told_from_expressions() {
+        let holds =
+            |state: &str, text: &str| parse_state(state).unwrap().holds(&user(text)).unwrap();
+        assert!(holds("online", r#"{"id":"a","online":true}"#));
+        assert!(
+            !holds("offline", r#"{"id":"a"}"#),
+            "unknown is not yet offline"
+        );
+        assert!(holds("invisible", r#"{"id":"a","invisible":true}"#));
+        assert!(!holds("visible", r#"{"id":"a"}"#));
+        assert!(holds("exists", r#"{"id":"a"}"#));
+        assert!(holds(".user.status == \"x\"", r#"{"id":"a","status":"x"}"#));
+        assert!(!holds(".user.status", r#"{"id":"a"}"#));
+        let slip = parse_state("onlin").unwrap_err();
+        assert!(
+            slip.contains("`onlin`") && slip.contains("online, offline"),
+            "{slip}"
+        );
+        assert!(parse_state(".user |").is_err());
+    }
+}

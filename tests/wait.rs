@@ -1,0 +1,111 @@
+//! `wait`: what is true already ends at once, what comes true ends it, what does not has its own exit code.
+
+use crate::support::mock::Mock;
+use crate::support::{Presencectl, Run};
+
+fn at(mock: &Mock, line: &str) -> Run {
+    Presencectl::line(line).at(mock).run()
+}
+
+fn world() -> Mock {
+    let mock = Mock::start();
+    let _ = at(&mock, "set-user john jack").ended_with(0);
+    mock
+}
+
+#[test]
+fn what_is_true_already_ends_at_once_and_prints_who() {
+    let mock = world();
+    let _ = at(&mock, "mock user john connect").ended_with(0);
+    let run = at(&mock, "wait user john --for online --timeout 1m").ended_with(0);
+    assert_eq!(run.records()[0]["id"], "john", "{run}");
+    let _ = at(&mock, "wait user john --for online --timeout 0").ended_with(0);
+    let _ = at(&mock, "wait user jack john --any --for online --timeout 0").ended_with(0);
+}
+
+#[test]
+fn what_is_false_now_is_8_and_what_does_not_come_is_124() {
+    let mock = world();
+    let run = at(&mock, "wait user john --for online --timeout 0").ended_with(8);
+    assert!(
+        run.stderr.contains("john") && run.stdout.is_empty(),
+        "{run}"
+    );
+    let _ = at(&mock, "wait user nobody --for exists --timeout 0").ended_with(8);
+    let run = at(&mock, "wait user john --for online --timeout 300ms").ended_with(124);
+    assert!(run.stderr.contains("300ms"), "{run}");
+}
+
+#[test]
+fn what_comes_true_ends_it() {
+    let mock = world();
+    let waiting = Presencectl::line("wait user john --for online --timeout 1m")
+        .at(&mock)
+        .stream();
+    let _ = at(
+        &mock,
+        "wait user presencectl-observer --for exists --timeout 1m",
+    )
+    .ended_with(0);
+    let _ = at(&mock, "mock user john connect").ended_with(0);
+    let (lines, status) = waiting.end();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn invisibility_is_seen_with_the_secret() {
+    let mock = world();
+    let _ = at(&mock, "set-user john --invisible").ended_with(0);
+    let _ = at(&mock, "wait user john --for invisible --timeout 0").ended_with(0);
+    let _ = at(&mock, "wait user jack --for visible --timeout 0").ended_with(0);
+    let _ = at(&mock, "wait user john --for visible --timeout 0").ended_with(8);
+    let token = at(&mock, "token create jack").stdout_of_success();
+    let run = Presencectl::line("wait user john --for invisible --timeout 0")
+        .at(&mock)
+        .env("PRESENCECTL_USER_TOKEN", token.trim())
+        .run()
+        .ended_with(5);
+    assert!(run.stderr.contains("STREAM_API_SECRET"), "{run}");
+}
+
+#[test]
+fn an_expression_decides_for_users_and_channels() {
+    let mock = world();
+    let _ = at(&mock, "set-user john --status ready").ended_with(0);
+    let ready = r#"wait user john --for '.user.status == "ready"' --timeout 0"#;
+    let _ = at(&mock, ready).ended_with(0);
+    let _ = at(&mock, "set-channel standup --member john,jack").ended_with(0);
+    let all = "wait channel standup --for '[.members[].user.online] | all' --timeout";
+    let _ = at(&mock, &format!("{all} 0")).ended_with(8);
+    let waiting = Presencectl::line(&format!("{all} 1m")).at(&mock).stream();
+    let _ = at(&mock, "mock user john connect").ended_with(0);
+    let _ = at(&mock, "mock user jack connect").ended_with(0);
+    let (lines, status) = waiting.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(lines[0].contains("messaging:standup"), "{lines:?}");
+}
+
+#[test]
+fn a_stable_state_is_waited_for() {
+    let mock = world();
+    let _ = at(&mock, "mock user john connect").ended_with(0);
+    let _ = at(
+        &mock,
+        "wait user john --for online --stable-for 200ms --timeout 1m",
+    )
+    .ended_with(0);
+    let run = at(
+        &mock,
+        "wait user john --for online --stable-for 1m --timeout 500ms",
+    );
+    assert_eq!(run.code, Some(124), "{run}");
+}
+
+#[test]
+fn a_slip_in_the_state_is_bad_usage() {
+    let run = Presencectl::line("--mock wait user john --for onlin")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("online, offline"), "{run}");
+}
