@@ -160,8 +160,8 @@ fn dry_run_shows_requests_and_sends_none() {
     assert_eq!(
         run.records(),
         [
-            json!({"method": "POST", "path": "/users", "body": {"users": {"dora": {"id": "dora", "status": "x"}}}}),
-            json!({"method": "PATCH", "path": "/users", "body": {"users": [{"id": "john", "set": {"status": "x"}}]}}),
+            json!({"method": "POST", "path": "/users", "endpoint": "UpdateUsers", "calls": 1, "body": {"users": {"dora": {"id": "dora", "status": "x"}}}}),
+            json!({"method": "PATCH", "path": "/users", "endpoint": "UpdateUsersPartial", "calls": 1, "body": {"users": [{"id": "john", "set": {"status": "x"}}]}}),
         ]
     );
     for line in [
