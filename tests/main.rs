@@ -3,6 +3,7 @@
 mod api_command;
 mod api_literal;
 mod bad_input;
+mod bulk;
 mod channels;
 mod cli;
 mod completions;

@@ -155,6 +155,35 @@ impl Changes {
         })
     }
 
+    /// What puts back the fields that these changes touch, on an object that was like this before; on one that was not
+    /// there at all, what takes them away again.
+    #[must_use]
+    pub fn undo(&self, before: Option<&Map<String, Value>>) -> Self {
+        let mut undo = Self::default();
+        for name in self.set.keys().chain(&self.unset) {
+            let old = before
+                .and_then(|object| get(object, name))
+                .filter(|old| !old.is_null());
+            match (old, name.as_str()) {
+                (Some(old), _) => {
+                    undo.set.insert(name.clone(), old.clone());
+                }
+                // Flags of the service's own are never missing, and a role never unset.
+                (None, "invisible") => {
+                    undo.set.insert(name.clone(), Value::Bool(false));
+                }
+                (None, "role") => {}
+                (None, _) => {
+                    let made = first_missing(before, name).to_owned();
+                    if !undo.unset.contains(&made) {
+                        undo.unset.push(made);
+                    }
+                }
+            }
+        }
+        undo
+    }
+
     fn refuse_if_named(&self, name: &str) -> Result<(), Failure> {
         let overlaps = |other: &str| {
             let below = |a: &str, b: &str| {
@@ -211,6 +240,14 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
+/// The shortest part of a dotted name that leads to nothing: what setting the whole name makes.
+fn first_missing<'n>(object: Option<&Map<String, Value>>, name: &'n str) -> &'n str {
+    name.match_indices('.')
+        .map(|(at, _)| &name[..at])
+        .find(|part| object.is_none_or(|object| get(object, part).is_none()))
+        .unwrap_or(name)
+}
+
 fn get<'o>(object: &'o Map<String, Value>, name: &str) -> Option<&'o Value> {
     match name.split_once('.') {
         None => object.get(name),
@@ -265,6 +302,25 @@ mod tests {
         assert!(changes(&["a=1"], &[], &["a"]).is_err());
         assert!(changes(&["a.b=1"], &["a={}"], &[]).is_err());
         assert!(changes(&["ab=1", "a=2", "a_b.c=3"], &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn what_was_there_comes_back_and_what_was_not_goes() {
+        let changes = changes(
+            &["status=x", "a.b=y", "new=1"],
+            &["invisible=true"],
+            &["old"],
+        )
+        .unwrap();
+        let before = json!({"status": "was", "a": {"b": 1, "c": 2}, "old": [1]});
+        let undo = changes.undo(before.as_object());
+        assert_eq!(
+            Value::Object(undo.set),
+            json!({"status": "was", "a.b": 1, "invisible": false, "old": [1]})
+        );
+        assert_eq!(undo.unset, ["new"]);
+        let undo = changes.undo(None);
+        assert_eq!(undo.unset, ["status", "a", "new", "old"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The two signals that end a stream in an orderly way.
+//! The two signals that end a long run in an orderly way.
 
 use std::io;
 

@@ -1,8 +1,10 @@
 //! Commands about users, and what several of them need: users by id, whether or not they are there.
 
+mod bulk;
 pub mod deactivate_user;
 pub mod delete_user;
 pub mod get_user;
+mod journal;
 pub mod query_users;
 pub mod reactivate_user;
 pub mod set_user;

@@ -5,6 +5,8 @@
 //! batch is sent to it at once, and only when it is refused is the service asked who is missing.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
@@ -13,9 +15,19 @@ use crate::api::{ApiError, Client, UserPatch};
 use crate::app::App;
 use crate::commands::fields::{Changes, FieldArgs};
 use crate::commands::ids::{IdArgs, in_words, next_batch};
+use crate::commands::pace::Pacer;
 use crate::commands::plan::{self, Planned};
+use crate::commands::users::bulk::{Bulk, Undo};
+use crate::domain::time::parse_duration;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
+
+/// The budgets that the calls here count against, by the service's names.
+pub(super) const PATCH: &str = "UpdateUsersPartial";
+/// See [`PATCH`].
+pub(super) const UPSERT: &str = "UpdateUsers";
+/// See [`PATCH`].
+pub(super) const QUERY: &str = "QueryUsers";
 
 /// Flags of `set-user`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +39,9 @@ Examples:
   presencectl set-user unique_user_id --invisible --status 'Eating a veggie burger...'
   presencectl set-user john --visible --clear-status
   presencectl set-user --in @team.txt --set color=green --set-json level=3 --verify
-  presencectl set-user john --set privacy_settings.x=y --unset old_field --must-exist")]
+  presencectl set-user john --set privacy_settings.x=y --unset old_field --must-exist
+  presencectl set-user --in @support.txt --invisible --for 1h
+  presencectl set-user --in @100k.txt --status x --journal done.txt --continue-on-error --failed failed.txt")]
 pub struct SetUserArgs {
     /// Which users
     #[command(flatten)]
@@ -72,6 +86,26 @@ pub struct SetUserArgs {
     /// Read the users back and fail unless they are as they should be
     #[arg(long)]
     pub verify: bool,
+
+    /// Leave users alone that are as they should be already
+    #[arg(long)]
+    pub if_changed: bool,
+
+    /// Put the old values back after this long, and on Ctrl-C
+    #[arg(long = "for", value_name = "DUR", value_parser = parse_duration, conflicts_with_all = ["journal", "verify"])]
+    pub duration: Option<Duration>,
+
+    /// Go on when users are refused; the exit code tells it at the end
+    #[arg(long)]
+    pub continue_on_error: bool,
+
+    /// Write the users that were refused to this file, each under the reason, ready for --in @FILE
+    #[arg(long, value_name = "FILE", requires = "continue_on_error", value_hint = clap::ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
+
+    /// Note in this file who is done, and leave out who is noted there: a run that was interrupted goes on
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub journal: Option<PathBuf>,
 }
 
 /// Changes the users and prints them.
@@ -81,39 +115,53 @@ pub struct SetUserArgs {
 /// The flags contradict one another, the service refuses, a user who must exist does not, or a user read back differs.
 pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     let changes = changes(args)?;
-    let mut rows = if app.global().dry_run {
-        plan::rows(app)?
-    } else {
-        let rows = app.output().users(app.now())?;
-        if args.users.list.is_none() && args.users.ids.len() == 1 {
-            rows.one()
-        } else {
-            rows
+    app.confirm_change("change users")?;
+    if app.global().dry_run {
+        return plan(app, args, &changes).await;
+    }
+    let mut rows = app.output().users(app.now())?;
+    if args.users.list.is_none() && args.users.ids.len() == 1 {
+        rows = rows.one();
+    }
+    let client = app.client().await?;
+    let mut bulk = Bulk::new(app, args, &changes)?;
+    let mut before = args.duration.map(|duration| (duration, Undo::default()));
+    let mut ids = args.users.read()?;
+    // Whatever ends it, what was changed for a while is put back, and what is known is kept.
+    let ended = loop {
+        let batch = match bulk.next_batch(&mut ids) {
+            Ok(batch) if batch.is_empty() => break Ok(None),
+            Ok(batch) => batch,
+            Err(error) => break Err(error),
+        };
+        let undo = before.as_mut().map(|(_, undo)| undo);
+        match bulk.change(&client, &batch, undo, &mut rows).await {
+            Ok(None) => {}
+            ended => break ended,
         }
     };
-    app.confirm_change("change users")?;
+    rows.finish()?;
+    let ended = bulk.finish(ended)?;
+    match before {
+        Some((duration, undo)) => bulk.hold_and_restore(&client, duration, &undo, ended).await,
+        None => bulk.conclude(ended),
+    }
+}
+
+/// Prints what would be sent.
+async fn plan(app: &App, args: &SetUserArgs, changes: &Changes) -> anyhow::Result<Code> {
+    let mut rows = plan::rows(app)?;
     let client = app.client().await?;
+    let mut pacer = Pacer::default();
     let mut ids = args.users.read()?;
     loop {
         let batch = next_batch(&mut ids)?;
         if batch.is_empty() {
             break;
         }
-        if app.global().dry_run {
-            for request in planned(&client, &batch, &changes, args.must_exist).await? {
-                rows.push(&request)?;
-            }
-        } else {
-            let mut users = apply(&client, &batch, &changes, args.must_exist).await?;
-            if args.verify {
-                users = verified(&client, &batch, &changes).await?;
-            }
-            for id in &batch {
-                match users.remove(id.as_str()) {
-                    Some(user) => rows.push_user(&user)?,
-                    None => rows.push_user(&super::bare(id))?,
-                }
-            }
+        pacer.before(&client, QUERY).await;
+        for request in planned(&client, &batch, changes, args.must_exist).await? {
+            rows.push(&request)?;
         }
         rows.flush()?;
     }
@@ -143,9 +191,11 @@ fn changes(args: &SetUserArgs) -> Result<Changes, Failure> {
     Ok(changes)
 }
 
-/// Changes a batch, creating who is missing, and returns the users as the service shows them afterwards.
-async fn apply(
+/// Changes a batch, creating who is missing, and returns the users as the service shows them afterwards. The caller has
+/// waited for the first call's turn: [`PATCH`] where there is anything to change, else [`QUERY`].
+pub(super) async fn apply(
     client: &Client,
+    pacer: &mut Pacer,
     batch: &[UserId],
     changes: &Changes,
     must_exist: bool,
@@ -160,6 +210,9 @@ async fn apply(
             Err(error) => return Err(named(error, batch)),
         }
     };
+    if refusal.is_some() {
+        pacer.before(client, QUERY).await;
+    }
     let (mut known, missing) = split(client, batch).await?;
     if missing.is_empty() {
         return match refusal {
@@ -170,6 +223,7 @@ async fn apply(
     if must_exist {
         return Err(not_there(&missing).into());
     }
+    pacer.before(client, UPSERT).await;
     let created = client
         .upsert_users(&new_users(&missing, changes))
         .await
@@ -180,6 +234,7 @@ async fn apply(
         .cloned()
         .collect();
     if !changes.is_empty() && !there.is_empty() {
+        pacer.before(client, PATCH).await;
         let changed = client
             .patch_users(&patches(&there, changes))
             .await
@@ -230,7 +285,7 @@ async fn planned(
 }
 
 /// Reads a batch back and compares.
-async fn verified(
+pub(super) async fn verified(
     client: &Client,
     batch: &[UserId],
     changes: &Changes,

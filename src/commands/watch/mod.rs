@@ -8,7 +8,6 @@ pub mod channels;
 mod filter;
 mod outlet;
 mod settle;
-mod signals;
 mod stream;
 pub mod users;
 

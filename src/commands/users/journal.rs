@@ -1,0 +1,174 @@
+//! What of a long run is done and what could not be done, in files that the next run goes on from.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+
+use crate::domain::UserId;
+use crate::exit::{Code, Failure};
+
+/// The users that are done: one id a line, under a line that says what was done to them.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    done: HashSet<String>,
+}
+
+impl Journal {
+    /// Opens a journal of this work, or starts one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or written, or it is about other work.
+    pub(super) fn open(path: &Path, work: &str) -> anyhow::Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .with_context(|| format!("cannot open the journal {}", path.display()))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)
+            .with_context(|| format!("cannot read the journal {}", path.display()))?;
+        // A run that was killed may have left half a line, which could read as another id.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+        }
+        let header = format!("# {work}");
+        let mut lines = text[..whole].lines();
+        match lines.next() {
+            None => writeln!(file, "{header}")?,
+            Some(first) if first == header => {}
+            Some(_) => {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("the journal {} is about another change", path.display()),
+                )
+                .hinted("name another file, or remove this one")
+                .into());
+            }
+        }
+        let done = lines.map(str::to_owned).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            done,
+        })
+    }
+
+    /// Whether a user is done.
+    pub(super) fn has(&self, id: &UserId) -> bool {
+        self.done.contains(id.as_str())
+    }
+
+    /// How many users are done.
+    pub(super) fn len(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Notes users that are done, at once and in one piece.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub(super) fn note<'a>(&mut self, ids: impl Iterator<Item = &'a UserId>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for id in ids {
+            text.push_str(id.as_str());
+            text.push('\n');
+        }
+        self.file
+            .write_all(text.as_bytes())
+            .with_context(|| format!("cannot write the journal {}", self.path.display()))
+    }
+}
+
+/// The users that could not be changed, as a list for the next run, each under the reason.
+#[derive(Debug)]
+pub(super) struct FailureList {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl FailureList {
+    /// Prepares the list. The file appears when it is complete, so that it may be the one that is being read.
+    ///
+    /// # Errors
+    ///
+    /// Its folder cannot be written.
+    pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            Some(_) | None => Path::new("."),
+        };
+        let file = NamedTempFile::new_in(folder)
+            .with_context(|| format!("cannot write beside {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn add(&mut self, id: &UserId, reason: &str) -> anyhow::Result<()> {
+        let reason = reason.replace(char::is_control, " ");
+        writeln!(self.file, "# {reason}\n{id}")
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Puts the list in its place.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        self.file
+            .persist(&self.path)
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_journal_goes_on_where_it_ended_and_drops_half_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = Journal::open(&path, "set x").unwrap();
+        journal.note([id("a"), id("b")].iter()).unwrap();
+        drop(journal);
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"joh")
+            .unwrap();
+        let mut journal = Journal::open(&path, "set x").unwrap();
+        assert_eq!(journal.len(), 2);
+        assert!(journal.has(&id("b")) && !journal.has(&id("joh")));
+        journal.note([id("john")].iter()).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "# set x\na\nb\njohn\n"
+        );
+        assert!(Journal::open(&path, "set y").is_err());
+    }
+}

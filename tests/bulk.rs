@@ -1,0 +1,194 @@
+//! Changes of very many users: paced, interrupted and resumed, listed where refused, put back where asked.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use presencectl::mock::RateLimit;
+use serde_json::{Value, json};
+
+use crate::support::mock::Mock;
+use crate::support::world::{presencectl, small_world, world};
+
+fn users(count: usize) -> Vec<Value> {
+    (0..count)
+        .map(|n| json!({"id": format!("u{n:06}"), "status": "was", "n": n}))
+        .collect()
+}
+
+fn write_ids(path: &Path, count: usize) {
+    let ids: Vec<String> = (0..count).map(|n| format!("u{n:06}")).collect();
+    fs::write(path, ids.join("\n")).unwrap();
+}
+
+fn ids_in(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .map(|line| {
+            let user: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(user["status"], "x");
+            user["id"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_hundred_thousand_users_are_changed_once_each_across_an_interruption_and_never_refused() {
+    const COUNT: usize = 100_000;
+    let mock = Mock::with(|options| {
+        let as_object = |user: Value| user.as_object().unwrap().clone();
+        options.world.users = users(COUNT).into_iter().map(as_object).collect();
+        options.rules.rate_limit = RateLimit::PerMinute(300);
+    });
+    // A minute of the mock's is a second and a half of ours.
+    let _ = presencectl(&mock, "mock clock run 40").run().ended_with(0);
+    let folder = tempfile::tempdir().unwrap();
+    let (list, journal) = (
+        folder.path().join("100k.txt"),
+        folder.path().join("done.txt"),
+    );
+    write_ids(&list, COUNT);
+    let line = format!(
+        "set-user --in @{} --status x --journal {}",
+        list.display(),
+        journal.display()
+    );
+
+    let mut first = presencectl(&mock, &line).stream();
+    let mut printed: Vec<String> = (0..20_000).map(|_| first.line()).collect();
+    first.signal("INT");
+    let (rest, status) = first.end();
+    assert_eq!(status.code(), Some(130));
+    printed.extend(rest);
+    let before = ids_in(&printed);
+    assert!(before.len() < COUNT, "it was interrupted");
+    let noted = fs::read_to_string(&journal).unwrap();
+    assert_eq!(
+        noted.lines().count() - 1,
+        before.len(),
+        "what was printed is what is noted"
+    );
+
+    let run = presencectl(&mock, &line).run().ended_with(0);
+    assert!(
+        !run.stderr.contains("again in"),
+        "no call was refused: {}",
+        run.stderr
+    );
+    let after = ids_in(&run.stdout.lines().map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(before.len() + after.len(), COUNT, "nobody twice");
+    let all: HashSet<&String> = before.iter().chain(&after).collect();
+    assert_eq!(all.len(), COUNT, "and everybody");
+
+    let again = presencectl(&mock, &line).run().ended_with(0);
+    assert_eq!(again.stdout, "");
+    assert!(
+        again.stderr.contains("100000 users were done already"),
+        "{again}"
+    );
+    let other = presencectl(&mock, &line.replace("status x", "status y"))
+        .run()
+        .ended_with(2);
+    assert!(other.stderr.contains("another change"), "{other}");
+}
+
+#[test]
+fn who_is_refused_is_listed_and_the_others_are_changed() {
+    let mock = world(&users(250), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (list, failed) = (
+        folder.path().join("ids.txt"),
+        folder.path().join("failed.txt"),
+    );
+    write_ids(&list, 250);
+    let text = fs::read_to_string(&list)
+        .unwrap()
+        .replace("u000007\n", "u000007\nghost\n")
+        + "\nphantom\n";
+    fs::write(&list, text).unwrap();
+    let line = format!(
+        "set-user --in @{} --status x --must-exist --continue-on-error --failed {}",
+        list.display(),
+        failed.display()
+    );
+    let run = presencectl(&mock, &line).run().ended_with(5);
+    assert_eq!(run.records().len(), 250, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("2 users could not be changed"),
+        "{}",
+        run.stderr
+    );
+    let listed = fs::read_to_string(&failed).unwrap();
+    let ids: Vec<&str> = listed
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    assert_eq!(ids, ["ghost", "phantom"]);
+    // The list is read and written anew by one run.
+    let line = format!(
+        "set-user --in @{0} --status x --continue-on-error --failed {0}",
+        failed.display()
+    );
+    let run = presencectl(&mock, &line).run().ended_with(0);
+    assert_eq!(run.records().len(), 2);
+    assert_eq!(fs::read_to_string(&failed).unwrap(), "");
+}
+
+#[test]
+fn users_that_are_as_they_should_be_are_left_alone() {
+    let mock = small_world();
+    let _ = presencectl(&mock, "set-user john --status x")
+        .run()
+        .ended_with(0);
+    let run = presencectl(&mock, "set-user john jack --status x --if-changed")
+        .run()
+        .ended_with(0);
+    let ids: Vec<_> = run
+        .records()
+        .iter()
+        .map(|user| user["id"].clone())
+        .collect();
+    assert_eq!(ids, ["jack"], "{run}");
+    assert!(
+        run.stderr.contains("1 users are as they should be"),
+        "{run}"
+    );
+}
+
+#[test]
+fn old_values_come_back_after_a_while_and_on_ctrl_c() {
+    let mock = small_world();
+    let look = || {
+        presencectl(&mock, "get-user john jack")
+            .run()
+            .stdout_of_success()
+    };
+    let before = look();
+    let without_times = |text: &str| -> Vec<Value> {
+        text.lines()
+            .map(|line| {
+                let mut user: Value = serde_json::from_str(line).unwrap();
+                user.as_object_mut().unwrap().shift_remove("updated_at");
+                user
+            })
+            .collect()
+    };
+    let change = "set-user john jack new --status busy --invisible --unset color --set a.b=c";
+    let mut run = presencectl(&mock, &format!("{change} --for 1h")).stream();
+    for _ in 0..3 {
+        assert_eq!(run.record()["status"], "busy");
+    }
+    assert_ne!(without_times(&look()), without_times(&before));
+    run.signal("INT");
+    assert_eq!(run.end().1.code(), Some(130));
+    assert_eq!(without_times(&look()), without_times(&before));
+    let new = presencectl(&mock, "get-user new").run().ended_with(0);
+    assert_eq!(new.records()[0]["status"], Value::Null, "{new}");
+
+    let run = presencectl(&mock, "set-user john --status busy --for 10ms")
+        .run()
+        .ended_with(0);
+    assert_eq!(run.records()[0]["status"], "busy");
+    assert!(run.stderr.contains("are back"), "{run}");
+    assert_eq!(without_times(&look()), without_times(&before));
+}
