@@ -23,7 +23,7 @@ use crate::exit::Code;
 use crate::output::expr::Expr;
 
 pub use filter::Glob;
-pub(crate) use signals::Signals;
+pub(crate) use super::signals::Signals;
 pub use stream::follow;
 pub(crate) use stream::observer;
 
