@@ -14,8 +14,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 /// How many cases each suite has at least: a suite that silently lost some fails.
-const JS_CASES: usize = 142;
-const STREAM_CHAT_CASES: usize = 33;
+const JS_CASES: usize = 177;
+const STREAM_CHAT_CASES: usize = 48;
+const GETSTREAM_CASES: usize = 38;
 
 const API_KEY: &str = "sdk-suites";
 const SECRET: &str = "a secret that only the suites of the SDKs and their mock know";
@@ -59,6 +60,11 @@ fn the_javascript_client() {
 #[test]
 fn the_python_client() {
     python_suite("test_stream_chat.py", STREAM_CHAT_CASES);
+}
+
+#[test]
+fn the_newer_python_client() {
+    python_suite("test_getstream.py", GETSTREAM_CASES);
 }
 
 fn python_suite(file: &str, expected: usize) {

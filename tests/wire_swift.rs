@@ -547,6 +547,45 @@ fn stop_watching_names_the_connection() {
 }
 
 #[test]
+fn after_a_lost_link_it_lists_syncs_and_watches_again() {
+    let mock = Server::start();
+    create_users(&mock, &["leia"]);
+    let swift = Swift::new(&mock, "luke");
+    let (socket, hello) = swift.connect(&json!({}));
+    let old = connection_of(&hello).to_owned();
+    swift.open_channel("base", &old, &["luke", "leia"]);
+    let since = hello["created_at"].clone();
+    // No goodbye: the link is simply gone.
+    drop(socket);
+    as_server(
+        &mock,
+        "PATCH",
+        "/channels/messaging/base",
+        &json!({"set": {"name": "While you were out"}}),
+    )
+    .ok(200);
+
+    let (mut socket, hello) = swift.connect(&json!({}));
+    let new = connection_of(&hello);
+    assert_ne!(new, old);
+    let payload = json!({"filter_conditions": {"members": {"$in": ["luke"]}}, "watch": true, "state": true, "limit": 20});
+    let listed = swift.get("/channels", Some(new), Some(&payload)).ok(200);
+    assert_channel_state(&listed["channels"][0]);
+    let body = json!({"channel_cids": ["messaging:base"], "last_sync_at": since});
+    let synced = swift.call("POST", "/sync", None, &body).ok(201);
+    let events = synced["events"].as_array().expect("events are an array");
+    events.iter().for_each(assert_event);
+    let renamed = |event: &&Value| event["channel"]["name"] == "While you were out";
+    assert_eq!(events.iter().filter(renamed).count(), 1, "{synced}");
+    let state = swift.open_channel("base", new, &[]);
+    assert_eq!(state["watcher_count"], 1);
+
+    let (_leias, _) = Swift::new(&mock, "leia").connect(&json!({}));
+    let event = socket.event_of("user.presence.changed");
+    assert_eq!(event["user"]["id"], "leia");
+}
+
+#[test]
 fn a_refused_call_names_code_and_status() {
     let mock = Server::start();
     create_users(&mock, &["leia"]);
@@ -566,4 +605,23 @@ fn a_refused_call_names_code_and_status() {
     assert_eq!(error["code"], 17);
     assert_eq!(error["StatusCode"], 403);
     assert!(error["message"].as_str().is_some_and(|m| !m.is_empty()));
+}
+
+#[test]
+fn no_answer_is_empty() {
+    let mock = Server::start();
+    let swift = Swift::new(&mock, "luke");
+    let (_socket, hello) = swift.connect(&json!({}));
+    swift.open_channel("base", connection_of(&hello), &["luke"]);
+    // The client decodes every success, and fails on nothing at all.
+    for (method, path, body) in [
+        ("POST", "/channels/messaging/base/hide", json!({})),
+        ("POST", "/channels/messaging/base/show", json!({})),
+        ("POST", "/channels/messaging/base/read", json!({})),
+        ("DELETE", "/channels/messaging/base", json!({})),
+    ] {
+        let answer = swift.call(method, path, Some(connection_of(&hello)), &body);
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+        assert!(answer.json()["duration"].is_string(), "{answer:?}");
+    }
 }

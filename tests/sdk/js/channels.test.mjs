@@ -206,6 +206,73 @@ test('ten channels a page unless asked for more, thirty at most', async (t) => {
   await refused(amy.queryChannels({ set }, [], { limit: 31 }), { code: 4, status: 400 });
 });
 
+test('a custom event reaches the other watchers with its sender and channel', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy', 'john');
+  await stage.channel('room', ['amy', 'john']);
+  const [amy, john] = [await stage.connect('amy'), await stage.connect('john')];
+  await amy.channel('messaging', stage.id('room')).watch();
+  const room = john.channel('messaging', stage.id('room'));
+  await room.watch();
+  const answer = await room.sendEvent({ type: 'friendship-request', text: 'hey' });
+  assert.equal(answer.event.type, 'friendship-request');
+
+  const event = await told(amy, 'friendship-request');
+  assert.equal(event.user.id, stage.id('john'));
+  assert.equal(event.cid, room.cid);
+  assert.equal(event.text, 'hey');
+});
+
+test('a hidden channel is left out of queries until it is shown again', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy');
+  await stage.channel('room', ['amy']);
+  const amy = await stage.connect('amy');
+  const room = amy.channel('messaging', stage.id('room'));
+  await room.watch();
+  await room.hide();
+  await told(amy, 'channel.hidden');
+  assert.deepEqual(await amy.queryChannels({ cid: room.cid }), []);
+  assert.equal((await amy.queryChannels({ cid: room.cid, hidden: true })).length, 1);
+  await room.show();
+  await told(amy, 'channel.visible');
+  assert.equal((await amy.queryChannels({ cid: room.cid })).length, 1);
+});
+
+test('marking as read is answered with the event', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy');
+  await stage.channel('room', ['amy']);
+  const amy = await stage.connect('amy');
+  const room = amy.channel('messaging', stage.id('room'));
+  await room.watch();
+  const { event } = await room.markRead();
+  assert.equal(event.type, 'message.read');
+  assert.equal(event.user.id, stage.id('amy'));
+});
+
+test('sync answers with what happened to the named channels', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy');
+  const channel = await stage.channel('room', ['amy']);
+  const amy = await stage.connect('amy');
+  const since = new Date(Date.now() - 60_000).toISOString();
+  await channel.updatePartial({ set: { colour: 'red' } });
+  const { events } = await amy.sync([channel.cid], since);
+  const updates = events.filter(({ type }) => type === 'channel.updated');
+  assert.equal(updates.length, 1);
+  assert.equal(updates[0].cid, channel.cid);
+});
+
+test('a channel is deleted with others by a task', async (t) => {
+  const stage = new Stage(t);
+  const channel = await stage.channel('room');
+  const { task_id } = await stage.server.deleteChannels([channel.cid], { hard_delete: true });
+  const task = await stage.server.getTask(task_id);
+  assert.equal(task.status, 'completed');
+  assert.deepEqual(await stage.server.queryChannels({ cid: channel.cid }), []);
+});
+
 test('a bad channel id is refused', async (t) => {
   const stage = new Stage(t);
   const amy = await stage.connect('amy');

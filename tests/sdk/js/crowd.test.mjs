@@ -38,6 +38,27 @@ test('twenty observers at once hear of one user exactly what happened', async (t
   }
 });
 
+test('twenty clients in one channel are counted, and their events reach all', async (t) => {
+  const stage = new Stage(t);
+  await stage.users(...names);
+  await stage.channel('room', names);
+  const clients = await Promise.all(names.map((name) => stage.connect(name)));
+  const rooms = clients.map((client) => client.channel('messaging', stage.id('room')));
+  await Promise.all(rooms.map((room) => room.watch()));
+  const state = await rooms[0].query({ watch: true });
+  assert.equal(state.watcher_count, 20);
+
+  await Promise.all(rooms.map((room, number) => room.sendEvent({ type: `wave-${number}` })));
+  await Promise.all(
+    clients.flatMap((client) => names.map((_, number) => told(client, `wave-${number}`))),
+  );
+  for (const client of clients) {
+    for (let number = 0; number < names.length; number += 1) {
+      assert.equal(logOf(client).of(`wave-${number}`).length, 1);
+    }
+  }
+});
+
 test('twenty clients toggling at once end in the state that they were left in', async (t) => {
   const stage = new Stage(t);
   await stage.users(...names);

@@ -131,6 +131,16 @@ test('an invitation is accepted, another is declined', async (t) => {
   assert.equal(typeof of('jack').invite_rejected_at, 'string');
 });
 
+test("a member's own data is changed by itself and announced", async (t) => {
+  const stage = new Stage(t);
+  const { amy, room } = await amysRoom(stage);
+  const { channel_member } = await room.updateMemberPartial({ set: { hat: 'blue' } });
+  assert.equal(channel_member.hat, 'blue');
+  const event = await told(amy, 'member.updated');
+  assert.equal(event.member.hat, 'blue');
+  assert.equal(room.state.members[stage.id('amy')].hat, 'blue');
+});
+
 test('members given as objects are members too', async (t) => {
   const stage = new Stage(t);
   const { amy, channel } = await amysRoom(stage);

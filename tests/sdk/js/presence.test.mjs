@@ -297,3 +297,43 @@ test('every subscriber hears of the same changes in the same order', async (t) =
   assert.deepEqual(stories[1], stories[0]);
   assert.deepEqual(stories[2], stories[0]);
 });
+
+test('one channel call covers ten users, and a user query covers the others', async (t) => {
+  const stage = new Stage(t);
+  const names = Array.from({ length: 12 }, (_, number) => `user${number}`);
+  await stage.users('amy', ...names);
+  await stage.channel('room', names);
+  const amy = await stage.connect('amy', {}, { recoverStateOnReconnect: false });
+  await stage.server.partialUpdateUser({ id: stage.id('amy'), set: { role: 'admin' } });
+  const { members } = await amy.channel('messaging', stage.id('room')).watch({ presence: true });
+  assert.equal(members.length, 12, 'all are listed, whoever is covered');
+
+  const clients = await Promise.all(names.map((name) => stage.connect(name)));
+  await stage.settle(amy);
+  const covered = new Set(logOf(amy).of('user.presence.changed').map(({ user }) => user.id));
+  assert.equal(covered.size, 10);
+
+  await amy.queryUsers({ id: { $in: stage.ids(...names) } }, [], { presence: true });
+  await Promise.all(clients.map((client) => client.disconnectUser()));
+  for (const name of names) {
+    const offline = (event) => event.type === 'user.presence.changed' && event.user.id === stage.id(name) && !event.user.online;
+    await logOf(amy).until(`${name} to leave`, offline);
+  }
+});
+
+test('one user query covers thirty users', async (t) => {
+  const stage = new Stage(t);
+  const names = Array.from({ length: 33 }, (_, number) => `user${String(number).padStart(2, '0')}`);
+  await stage.users(...names);
+  const amy = await stage.connect('amy');
+  const { users } = await amy.queryUsers(
+    { id: { $in: stage.ids(...names) } },
+    { id: 1 },
+    { presence: true, limit: 100 },
+  );
+  assert.equal(users.length, 33, 'all are listed, whoever is covered');
+  await Promise.all(names.map((name) => stage.connect(name)));
+  await presence(amy, undefined, 30);
+  await stage.settle(amy);
+  assert.equal(onlineHistory(amy).length, 30);
+});

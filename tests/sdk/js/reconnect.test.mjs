@@ -25,6 +25,26 @@ test('a cut socket makes the user offline at once, and online again when the cli
   assert.deepEqual(onlineHistory(amy, stage.id('john')), [true, false, true]);
 });
 
+test('the client watches its channels again after a cut', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy', 'john');
+  await stage.channel('room', ['amy', 'john']);
+  const link = await openLink(t, shared.url);
+  const amy = await stage.connect('amy', {}, { baseURL: link.url });
+  const room = amy.channel('messaging', stage.id('room'));
+  await room.watch();
+
+  link.cut();
+  await told(amy, 'connection.recovered');
+  const john = await stage.connect('john');
+  const johns = john.channel('messaging', stage.id('room'));
+  await johns.watch();
+  await told(amy, 'user.watching.start', stage.id('john'));
+  await johns.sendEvent({ type: 'knock' });
+  await told(amy, 'knock');
+  assert.equal(room.state.watcher_count, 2);
+});
+
 test('presence is not restored by the client, only by asking again', async (t) => {
   const stage = new Stage(t);
   await stage.users('amy', 'john');

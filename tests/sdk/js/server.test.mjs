@@ -114,9 +114,109 @@ test('a user id of more than 255 characters, or a strange one, is refused', asyn
   }
 });
 
+test('a deleted user is gone from queries, and returns by being restored', async (t) => {
+  const stage = new Stage(t);
+  await stage.users({ id: stage.id('ann'), name: 'Ann' });
+  const answer = await stage.server.deleteUser(stage.id('ann'));
+  assert.equal(answer.user.id, stage.id('ann'));
+  assert.equal(await stage.truth('ann'), undefined);
+  await stage.server.restoreUsers([stage.id('ann')]);
+  assert.equal((await stage.truth('ann')).name, 'Ann');
+});
+
 test('an unknown user cannot be deleted', async (t) => {
   const stage = new Stage(t);
   await refused(stage.server.deleteUser(stage.id('nobody')), { code: 16, status: 404 });
+});
+
+test('many users are deleted by a task', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('ann', 'bob');
+  const { task_id } = await stage.server.deleteUsers(stage.ids('ann', 'bob'), {
+    user: 'hard',
+    messages: 'hard',
+    conversations: 'hard',
+  });
+  await finished(stage, task_id);
+  assert.equal(await stage.truth('ann'), undefined);
+  assert.equal(await stage.truth('bob'), undefined);
+});
+
+test('a deactivated user is left out of queries and cannot connect until reactivated', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('ann');
+  const { user } = await stage.server.deactivateUser(stage.id('ann'));
+  assert.equal(typeof user.deactivated_at, 'string');
+  assert.equal(await stage.truth('ann'), undefined);
+  assert.equal((await stage.truth('ann', { include_deactivated_users: true })).id, stage.id('ann'));
+  const refusal = stage.client().connectUser({ id: stage.id('ann') }, stage.token('ann'));
+  await assert.rejects(refusal, (error) => JSON.parse(error.message).isWSFailure === false);
+
+  const answer = await stage.server.reactivateUser(stage.id('ann'));
+  assert.equal(answer.user.id, stage.id('ann'));
+  assert.equal((await stage.connect('ann')).userID, stage.id('ann'));
+});
+
+test('many users are deactivated and reactivated by tasks', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('ann', 'bob');
+  const off = await stage.server.deactivateUsers(stage.ids('ann', 'bob'));
+  await finished(stage, off.task_id);
+  assert.equal(await stage.truth('bob'), undefined);
+  const on = await stage.server.reactivateUsers(stage.ids('ann', 'bob'));
+  await finished(stage, on.task_id);
+  assert.equal((await stage.truth('bob')).id, stage.id('bob'));
+});
+
+test('a connected user who is deactivated goes offline for the others', async (t) => {
+  const stage = new Stage(t);
+  await stage.connect('john');
+  const amy = await stage.connect('amy');
+  await amy.queryUsers({ id: stage.id('john') }, [], { presence: true });
+  await stage.server.deactivateUser(stage.id('john'));
+  await presence(amy, stage.id('john'));
+  assert.deepEqual(onlineHistory(amy, stage.id('john')), [false]);
+});
+
+test('only a server may do these things', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('ann');
+  const amy = await stage.connect('amy');
+  const refusal = { code: 17, status: 403 };
+  await refused(amy.deleteUser(stage.id('ann')), refusal);
+  await refused(amy.deleteUsers([stage.id('ann')]), refusal);
+  await refused(amy.deactivateUser(stage.id('ann')), refusal);
+  await refused(amy.reactivateUser(stage.id('ann')), refusal);
+  await refused(amy.restoreUsers([stage.id('ann')]), refusal);
+  await refused(amy.sendUserCustomEvent(stage.id('ann'), { type: 'hello' }), refusal);
+  await refused(amy.updateAppSettings({ disable_auth_checks: true }), refusal);
+  await refused(amy.getRateLimits(), refusal);
+  await refused(amy.revokeUserToken(stage.id('amy')), refusal);
+});
+
+test('a custom event reaches all connections of its user, and nobody else', async (t) => {
+  const stage = new Stage(t);
+  const [one, two, other] = [await stage.connect('amy'), await stage.connect('amy'), await stage.connect('john')];
+  await stage.server.sendUserCustomEvent(stage.id('amy'), { type: 'hello', text: 'there' });
+  for (const client of [one, two]) assert.equal((await told(client, 'hello')).text, 'there');
+  await stage.settle(other);
+  assert.deepEqual(logOf(other).of('hello'), []);
+});
+
+test('a custom event may not look like one of the service, and needs a user', async (t) => {
+  const stage = new Stage(t);
+  await stage.users('amy');
+  await refused(stage.server.sendUserCustomEvent(stage.id('amy'), { type: 'user.updated' }), { code: 4, status: 400 });
+  await refused(stage.server.sendUserCustomEvent(stage.id('nobody'), { type: 'hello' }), { code: 16, status: 404 });
+});
+
+test('the application settings are read and changed', async (t) => {
+  const stage = new Stage(t, await startMock(t));
+  const { app } = await stage.server.getAppSettings();
+  assert.equal(typeof app.name, 'string');
+  assert.equal(app.disable_auth_checks, false);
+  await stage.server.updateAppSettings({ disable_auth_checks: true });
+  assert.equal((await stage.server.getAppSettings()).app.disable_auth_checks, true);
 });
 
 test('a client reads the application settings it needs', async (t) => {
@@ -127,6 +227,13 @@ test('a client reads the application settings it needs', async (t) => {
   assert.ok(Array.isArray(app.file_upload_config.allowed_file_extensions));
   assert.ok(Array.isArray(app.image_upload_config.blocked_mime_types));
   assert.ok(!('disable_auth_checks' in app));
+});
+
+test('rate limits are listed by endpoint', async (t) => {
+  const stage = new Stage(t);
+  const { server_side } = await stage.server.getRateLimits({ serverSide: true });
+  const { QueryUsers } = server_side;
+  for (const key of ['limit', 'remaining', 'reset']) assert.equal(typeof QueryUsers[key], 'number', key);
 });
 
 test('every answer says how much is left', async (t) => {
@@ -148,6 +255,15 @@ test('every answer says how much is left', async (t) => {
   }
 });
 
+test('a body that is too large is refused with code 22', async (t) => {
+  const stage = new Stage(t);
+  const admin = stage.admin({ maxBodyLength: Infinity });
+  await refused(admin.upsertUser({ id: stage.id('ann'), story: 'x'.repeat(12 * 1024 * 1024) }), {
+    code: 22,
+    status: 413,
+  });
+});
+
 test('the server reads every channel, and members by name', async (t) => {
   const stage = new Stage(t);
   await stage.users('ann');
@@ -156,6 +272,11 @@ test('the server reads every channel, and members by name', async (t) => {
   assert.equal(found.state.members[stage.id('ann')].user_id, stage.id('ann'));
   const { members } = await channel.queryMembers({});
   assert.deepEqual(members.map(({ user_id }) => user_id), [stage.id('ann')]);
+});
+
+test("a per-user filter needs a user when the server asks", async (t) => {
+  const stage = new Stage(t);
+  await refused(stage.server.queryChannels({ muted: true }), { code: 4, status: 400 });
 });
 
 test('a refused connection leaves no user behind', async (t) => {

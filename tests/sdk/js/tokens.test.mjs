@@ -59,6 +59,14 @@ test('a developer token is refused unless the application allows it', async (t) 
   });
 });
 
+test('an application that allows developer tokens accepts them', async (t) => {
+  const stage = new Stage(t, await startMock(t));
+  await stage.server.updateAppSettings({ disable_auth_checks: true });
+  const client = stage.client();
+  const opened = await client.connectUser({ id: stage.id('amy') }, client.devToken(stage.id('amy')));
+  assert.equal(opened.me.id, stage.id('amy'));
+});
+
 test("somebody else's token is refused", async (t) => {
   const stage = new Stage(t);
   // The SDK looks only into tokens that are given as text.
@@ -112,6 +120,14 @@ test("revoking a user's tokens refuses the older ones and those without a time",
   await stage.connect('john');
 
   await stage.server.revokeUserToken(stage.id('amy'), null);
+  await stage.connect('amy');
+});
+
+test("revoking the application's tokens refuses all users", async (t) => {
+  const stage = new Stage(t, await startMock(t));
+  await stage.server.revokeTokens(new Date());
+  await connectRefused(stage.client().connectUser({ id: stage.id('amy') }, stage.token('amy')), { code: undefined });
+  await stage.server.revokeTokens(null);
   await stage.connect('amy');
 });
 

@@ -145,3 +145,13 @@ test("the SDK's own user follows a change made by the server", async (t) => {
   assert.equal(john.user.name, 'John');
   assert.ok(john.user.role && john.user.created_at, 'an event with half a user would have destroyed the rest');
 });
+
+test('a deleted user is announced to those who subscribed', async (t) => {
+  const stage = new Stage(t);
+  const amy = await amySubscribed(stage);
+  await stage.server.deleteUser(stage.id('john'), { mark_messages_deleted: true });
+  const event = await told(amy, 'user.deleted', stage.id('john'));
+  assert.equal(typeof event.user.deleted_at, 'string');
+  assert.equal(event.mark_messages_deleted, true);
+  assert.equal(event.hard_delete, false);
+});

@@ -94,6 +94,19 @@ test('users are counted, not connections', async (t) => {
   assert.equal(room.state.watcher_count, 2);
 });
 
+test('who stops watching hears no more of the channel', async (t) => {
+  const stage = new Stage(t);
+  const { amy, room } = await amyAtTheDoor(stage);
+  const john = await stage.connect('john');
+  await room.stopWatching();
+  const johns = await enter(stage, john);
+  await johns.sendEvent({ type: 'knock' });
+  await told(john, 'knock');
+  await stage.settle(amy);
+  assert.deepEqual(logOf(amy).of('knock'), []);
+  assert.deepEqual(logOf(amy).of('user.watching.start', stage.id('john')), []);
+});
+
 test('presence of users one also queried survives the end of watching', async (t) => {
   const stage = new Stage(t);
   const { amy, room } = await amyAtTheDoor(stage, { presence: true });
@@ -103,6 +116,23 @@ test('presence of users one also queried survives the end of watching', async (t
   await presence(amy, stage.id('john'));
   await stage.settle(amy);
   assert.deepEqual(onlineHistory(amy, stage.id('john')), [true]);
+});
+
+test('one connection that stops watching leaves the others of the user watching', async (t) => {
+  const stage = new Stage(t);
+  const { amy } = await amyAtTheDoor(stage);
+  const [one, two] = [await stage.connect('john'), await stage.connect('john')];
+  const room = await enter(stage, one);
+  await enter(stage, two);
+  await room.stopWatching();
+  await stage.settle(amy);
+  assert.deepEqual(logOf(amy).of('user.watching.stop', stage.id('john')), []);
+  const jack = await stage.connect('jack');
+  const jacks = await enter(stage, jack);
+  await jacks.sendEvent({ type: 'knock' });
+  await told(two, 'knock');
+  await stage.settle(one);
+  assert.deepEqual(logOf(one).of('knock'), []);
 });
 
 test('querying channels watches them', async (t) => {
@@ -115,4 +145,29 @@ test('querying channels watches them', async (t) => {
   await enter(stage, john);
   await told(amy, 'user.watching.start', stage.id('john'));
   assert.equal(room.state.watcher_count, 2);
+});
+
+test('members who do not watch are told nothing of the channel', async (t) => {
+  const stage = new Stage(t);
+  const { amy, room } = await amyAtTheDoor(stage);
+  const john = await stage.connect('john');
+  await room.sendEvent({ type: 'knock' });
+  await told(amy, 'knock');
+  await stage.settle(john);
+  assert.deepEqual(eventTypes(john), []);
+});
+
+test('a channel type without connect events counts silently', async (t) => {
+  const stage = new Stage(t, await startMock(t));
+  await stage.users('amy', 'john');
+  await stage.server.createChannelType({ name: 'quiet', connect_events: false });
+  await stage.channel('room', ['amy', 'john'], {}, 'quiet');
+  const amy = await stage.connect('amy');
+  await amy.channel('quiet', stage.id('room')).watch();
+  const john = await stage.connect('john');
+  const state = await john.channel('quiet', stage.id('room')).watch();
+  assert.equal(state.channel.config.connect_events, false);
+  assert.equal(state.watcher_count, 2);
+  await stage.settle(amy);
+  assert.deepEqual(logOf(amy).of('user.watching.start', stage.id('john')), []);
 });

@@ -134,11 +134,56 @@ def test_users_are_sorted_and_paged(client, users):
     assert found(client.query_users(own, {"id": 1}, limit=2, offset=1)) == ["bob", "cid"]
 
 
+def test_a_user_is_deleted_and_restored(client, users):
+    answer = client.delete_user(users.id("ann"))
+    assert answer["user"]["id"] == users.id("ann")
+    assert client.query_users({"id": users.id("ann")})["users"] == []
+    client.restore_users([users.id("ann")])
+    assert client.query_users({"id": users.id("ann")})["users"][0]["name"] == "Ann"
+
+
+def test_a_hard_deleted_user_does_not_return(client, users):
+    client.delete_user(users.id("ann"), mark_messages_deleted=True, hard_delete=True)
+    assert client.query_users({"id": users.id("ann")})["users"] == []
+
+
+def test_users_are_deleted_by_a_task(client, users):
+    answer = client.delete_users(users.ids("ann", "bob"), "soft", conversations="soft", messages="soft")
+    uuid.UUID(answer["task_id"])
+    while (task := client.get_task(answer["task_id"]))["status"] != "completed":
+        assert task["status"] != "failed"
+    assert found(client.query_users({"set": users.id("set")})) == ["cid"]
+
+
+def test_a_user_is_deactivated_and_reactivated(client, users):
+    answer = client.deactivate_user(users.id("ann"))
+    assert answer["user"]["id"] == users.id("ann")
+    assert answer["user"]["deactivated_at"]
+    assert client.query_users({"id": users.id("ann")})["users"] == []
+    kept = client.query_users({"id": users.id("ann")}, include_deactivated_users=True)
+    assert found(kept) == ["ann"]
+    assert client.reactivate_user(users.id("ann"))["user"]["id"] == users.id("ann")
+    assert found(client.query_users({"id": users.id("ann")})) == ["ann"]
+
+
+def test_users_are_deactivated_by_a_task(client, users):
+    answer = client.deactivate_users(users.ids("ann", "bob"))
+    while (task := client.get_task(answer["task_id"]))["status"] != "completed":
+        assert task["status"] != "failed"
+    assert found(client.query_users({"set": users.id("set")})) == ["cid"]
+
+
 def test_a_guest_is_made(client, stage):
     answer = client.set_guest_user({"id": stage.id("gus"), "name": "Gus"})
     assert answer["user"]["role"] == "guest"
     assert stage.id("gus") in answer["user"]["id"]
     assert answer["access_token"].count(".") == 2
+
+
+def test_a_custom_event_is_sent_to_a_user(client, users):
+    answer = client.send_user_custom_event(users.id("ann"), {"type": "hello", "text": "there"})
+    assert answer.is_ok()
+    refused(lambda: client.send_user_custom_event(users.id("nobody"), {"type": "hello"}), 404, 16)
 
 
 # Channels and members
@@ -233,10 +278,53 @@ def test_a_channel_is_partially_updated(client, channel):
     assert "colour" not in answer["channel"]
 
 
+def test_a_member_is_partially_updated(client, channel, users):
+    answer = channel.update_member_partial(users.id("bob"), {"hat": "blue"})
+    assert answer["channel_member"]["hat"] == "blue"
+    answer = channel.update_member_partial(users.id("bob"), None, ["hat"])
+    assert "hat" not in answer["channel_member"]
+
+
+def test_a_channel_is_hidden_and_shown(client, channel, users):
+    filters = {"cid": channel.cid}
+    channel.hide(users.id("ann"))
+    assert client.query_channels(filters, user_id=users.id("ann"))["channels"] == []
+    hidden = client.query_channels({**filters, "hidden": True}, user_id=users.id("ann"))
+    assert len(hidden["channels"]) == 1
+    channel.show(users.id("ann"))
+    assert len(client.query_channels(filters, user_id=users.id("ann"))["channels"]) == 1
+
+
 def test_channels_are_queried(client, channel, users):
     answer = client.query_channels({"members": {"$in": [users.id("ann")]}}, {"created_at": -1})
     assert [state["channel"]["cid"] for state in answer["channels"]] == [channel.cid]
     assert member_ids(answer["channels"][0]) == users.ids("ann", "bob")
+
+
+def test_a_custom_event_is_sent_to_a_channel(client, channel, users):
+    answer = channel.send_event({"type": "friendship-request"}, users.id("ann"))
+    assert answer["event"]["type"] == "friendship-request"
+    assert answer["event"]["user"]["id"] == users.id("ann")
+    assert answer["event"]["cid"] == channel.cid
+
+
+def test_a_channel_is_marked_as_read(client, channel, users):
+    answer = channel.mark_read(users.id("ann"))
+    assert answer["event"]["type"] == "message.read"
+
+
+def test_a_channel_is_deleted(client, channel):
+    answer = channel.delete()
+    assert answer["channel"]["cid"] == channel.cid
+    assert answer["channel"]["deleted_at"]
+    assert client.query_channels({"cid": channel.cid})["channels"] == []
+
+
+def test_channels_are_deleted_by_a_task(client, channel):
+    answer = client.delete_channels([channel.cid], hard_delete=True)
+    while (task := client.get_task(answer["task_id"]))["status"] != "completed":
+        assert task["status"] != "failed"
+    assert client.query_channels({"cid": channel.cid})["channels"] == []
 
 
 # Tokens, settings, refusals
@@ -283,6 +371,12 @@ def test_revoked_tokens_are_refused(server, client, users):
 def test_the_settings_are_read(client):
     app = client.get_app_settings()["app"]
     assert isinstance(app["name"], str)
+
+
+def test_rate_limits_are_listed(client):
+    answer = client.get_rate_limits(server_side=True, endpoints=["QueryUsers", "UpdateUsers"])
+    assert set(answer["server_side"]) == {"QueryUsers", "UpdateUsers"}
+    assert set(client.get_rate_limits(web=True)) >= {"web"}
 
 
 def test_every_answer_carries_the_rate_limit(client):
@@ -345,3 +439,41 @@ async def socket(server, user_id, token):
                     yield json.loads(message.data)
 
             yield frames()
+
+
+def test_the_asynchronous_client_does_the_same(server, stage):
+    async def story():
+        async with StreamChatAsync(server.api_key, server.secret, base_url=server.url) as client:
+            await client.upsert_user({"id": stage.id("ann"), "name": "Ann"})
+            answer = await client.query_users({"id": stage.id("ann")})
+            assert answer["users"][0]["name"] == "Ann"
+            channel = client.channel("messaging", stage.id("room"), {"members": [stage.id("ann")]})
+            await channel.create(stage.id("ann"))
+            assert [m["user_id"] for m in await channel.query_members({})] == [stage.id("ann")]
+            await channel.delete()
+            await client.delete_user(stage.id("ann"), hard_delete=True)
+
+    asyncio.run(story())
+
+
+def test_the_server_sees_who_is_connected(server, stage):
+    async def story():
+        async with StreamChatAsync(server.api_key, server.secret, base_url=server.url) as client:
+            ann = stage.id("ann")
+            async with socket(server, ann, client.create_token(ann)) as frames:
+                hello = await anext(frames)
+                user = (await client.query_users({"id": ann}))["users"][0]
+                assert user["online"] is True
+                assert user["last_active"] == hello["me"]["last_active"]
+
+                hidden = await client.update_user_partial({"id": ann, "set": {"invisible": True}})
+                assert hidden["users"][ann]["invisible"] is True
+                user = (await client.query_users({"id": ann}))["users"][0]
+                assert (user["online"], user["invisible"]) == (False, True)
+
+                await client.send_user_custom_event(ann, {"type": "hello"})
+                async for frame in frames:
+                    if frame["type"] == "hello":
+                        break
+
+    asyncio.run(story())

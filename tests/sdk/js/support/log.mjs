@@ -72,7 +72,7 @@ export function onlineHistory(client, userId) {
 export function eventTypes(client, userId) {
   const own = new Set(['health.check', 'connection.changed', 'channels.queried', 'capabilities.changed']);
   return logOf(client)
-    .events.filter((event) => !own.has(event.type) && !(event.type === 'user.updated' && event.user?.settled))
+    .events.filter((event) => !own.has(event.type) && !event.type.startsWith('settled-'))
     .filter((event) => !userId || event.user?.id === userId)
     .map((event) => event.type);
 }
