@@ -11,6 +11,7 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
+use super::path::Path;
 use super::record::escape_controls;
 use super::text;
 use crate::exit::{Code, Failure};
@@ -38,6 +39,8 @@ const WITHHELD: [&str; 10] = [
 pub struct Expr {
     source: String,
     filter: jaq_core::Filter<Data>,
+    /// The same as a path, if it is no more than one.
+    path: Option<Path>,
 }
 
 impl fmt::Debug for Expr {
@@ -105,6 +108,7 @@ impl Expr {
         Ok(Self {
             source: source.to_owned(),
             filter,
+            path: Path::of(source),
         })
     }
 
@@ -116,14 +120,17 @@ impl Expr {
     /// The results for a JSON text, each as one line of JSON, made as they are asked for. The first error is the last
     /// item of interest: what follows it is undefined.
     pub fn results(&self, json: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, EvalError>> {
-        self.values(json).map(|value| {
+        let short = self.look(json).map(|value| Ok(value.as_bytes().to_vec()));
+        let values = short.is_none().then(|| self.values(json));
+        let long = values.into_iter().flatten().map(|value| {
             let mut line = Vec::new();
             let value = representable(value?);
             write::write(&mut line, &write::Pp::default(), 0, &value)
                 .expect("writing to memory does not fail");
             escape_controls(&mut line, 0);
             Ok(line)
-        })
+        });
+        short.into_iter().chain(long)
     }
 
     /// Whether the first result for a JSON text is neither `false` nor `null`. No result is false.
@@ -132,10 +139,21 @@ impl Expr {
     ///
     /// The first result is an error, such as `startswith` on a field that is no text.
     pub fn is_true(&self, json: &[u8]) -> Result<bool, EvalError> {
+        if let Some(value) = self.look(json) {
+            return Ok(!matches!(value, "null" | "false"));
+        }
         match self.values(json).next() {
             None => Ok(false),
             Some(value) => Ok(!matches!(value?, Val::Null | Val::Bool(false))),
         }
+    }
+
+    /// The only result, where it can be read off the text.
+    fn look<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+        self.path
+            .as_ref()
+            .filter(|_| !is_deep(json))
+            .and_then(|path| path.look(json))
     }
 
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {

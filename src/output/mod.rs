@@ -7,6 +7,7 @@
 mod columns;
 pub mod expr;
 mod line;
+mod path;
 mod pick;
 pub mod record;
 mod records;

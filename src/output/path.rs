@@ -1,0 +1,156 @@
+//! Expressions that only name a field, such as `.user.id`, answered from the text.
+//!
+//! They are what most one-liners ask for, and an interpreter has to build the whole record before it can look at one
+//! field. The answer is the interpreter's to the byte; whatever could differ (an escape that would be rewritten, a
+//! number with a point, a field of something that has none) is left to it.
+
+use memchr::{memchr_iter, memchr2};
+
+use crate::domain::scan::{Json, Malformed};
+
+/// Names of fields, one inside the other.
+#[derive(Debug)]
+pub(super) struct Path(Vec<String>);
+
+/// What a path leads to.
+enum Found<'j> {
+    Value(&'j str),
+    /// An object without the field.
+    Nothing,
+    /// Something that has no fields.
+    Odd,
+}
+
+impl Path {
+    /// Reads an expression; `None` when it says more than a path does.
+    pub(super) fn of(expression: &str) -> Option<Self> {
+        let is_name = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        let names: Vec<String> = expression
+            .trim_ascii()
+            .strip_prefix('.')?
+            .split('.')
+            .map(str::to_owned)
+            .collect();
+        names
+            .iter()
+            .all(|name| is_name(name))
+            .then_some(Self(names))
+    }
+
+    /// The value at the path, as the interpreter would write it; `None` when it has to be asked.
+    pub(super) fn look<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+        let text = std::str::from_utf8(json).ok()?;
+        // Half a surrogate pair anywhere makes the whole record unreadable to the interpreter.
+        let surrogates = memchr_iter(b'\\', json)
+            .any(|at| matches!(json.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])));
+        if surrogates {
+            return None;
+        }
+        let json = Json::new(text);
+        let mut found = Found::Odd;
+        let end = walk(json, json.blanks(0), &self.0, &mut found).ok()?;
+        json.end(end).ok()?;
+        match found {
+            Found::Value(value) => is_written_as_it_is(value).then_some(value),
+            Found::Nothing => Some("null"),
+            Found::Odd => None,
+        }
+    }
+}
+
+fn walk<'j>(
+    json: Json<'j>,
+    at: usize,
+    path: &[String],
+    found: &mut Found<'j>,
+) -> Result<usize, Malformed> {
+    let Some((name, rest)) = path.split_first() else {
+        let end = json.value(at)?;
+        *found = Found::Value(json.slice(at, end));
+        return Ok(end);
+    };
+    if json.peek(at) != Some(b'{') {
+        *found = Found::Odd;
+        return json.value(at);
+    }
+    *found = Found::Nothing;
+    json.object(at, |own, at| {
+        if own == name.as_bytes() {
+            // The last field of a name counts, so it may overwrite what an earlier one led to.
+            walk(json, at, rest, found)
+        } else {
+            json.value(at)
+        }
+    })
+}
+
+/// Whether a value's text is what any writer would make of it.
+fn is_written_as_it_is(value: &str) -> bool {
+    match value.as_bytes() {
+        b"true" | b"false" | b"null" | b"0" => true,
+        [b'"', inner @ .., b'"'] => memchr2(b'\\', 0x7f, inner).is_none(),
+        [b'1'..=b'9', rest @ ..] => rest.len() < 15 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expr::Expr;
+    use super::*;
+    use crate::domain::testing;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_paths_are_paths() {
+        for path in [".a", ".user.id", " .last_active ", "._1", ".and.not"] {
+            assert!(Path::of(path).is_some(), "{path}");
+        }
+        for other in [
+            "", ".", ".a.", "..", ".a..b", "a", ".a[]", ".a | .b", ".\"a\"", ".1", ".a?", ".é",
+            ".a b", ".a.b,.c",
+        ] {
+            assert!(Path::of(other).is_none(), "{other}");
+        }
+    }
+
+    fn look<'j>(path: &str, json: &'j str) -> Option<&'j str> {
+        Path::of(path).unwrap().look(json.as_bytes())
+    }
+
+    #[test]
+    fn what_is_there_is_answered_and_what_may_be_rewritten_is_not() {
+        let json =
+            r#"{"user":{"id":"jöhn","n":1.10,"k":17,"s":"a\tb"},"user2":5,"user":{"id":"jack"}}"#;
+        assert_eq!(look(".user.id", json), Some("\"jack\""));
+        assert_eq!(look(".user.n", json), Some("null"));
+        assert_eq!(look(".user2", json), Some("5"));
+        assert_eq!(look(".user2.id", json), None);
+        assert_eq!(look(".s", r#"{"s":"a\tb"}"#), None);
+        assert_eq!(look(".s", "{\"s\":\"a\u{7f}\"}"), None);
+        assert_eq!(look(".n", r#"{"n":1.10}"#), None);
+        assert_eq!(look(".n", r#"{"n":1,"m":"\ud800"}"#), None);
+        assert_eq!(look(".n", r#"{"n":1,}"#), None);
+    }
+
+    proptest! {
+        /// With and without the short way, an expression comes to the same bytes or the same error.
+        #[test]
+        fn the_short_way_leads_where_the_long_one_does(
+            json in prop_oneof![testing::event(), testing::json()],
+            path in prop::sample::select(vec![".user.id", ".type", ".user", ".a", ".a.b", ".status.a.b"]),
+        ) {
+            if let Some(short) = look(path, &json) {
+                // In parentheses it is the interpreter's.
+                let long = Expr::compile(&format!("({path})")).unwrap();
+                let long: Vec<_> = long.results(json.as_bytes()).collect();
+                prop_assert_eq!(long, vec![Ok(short.as_bytes().to_vec())]);
+            }
+        }
+    }
+}
