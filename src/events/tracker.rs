@@ -102,12 +102,11 @@ impl Entry {
             change.previous.status = self.status.take().map(String::from);
             self.status = seen.status.map(Box::from);
         }
-        if let Some(text) = seen.last_active
-            && !self.last_active.as_ref().is_some_and(|own| own.is(text))
-        {
+        let last_active = seen.last_active.map(Moment::read);
+        if last_active.is_some() && last_active != self.last_active {
             change.changed.push(Field::LastActive);
             change.previous.last_active = self.last_active.as_ref().map(Moment::text);
-            self.last_active = Some(Moment::read(text));
+            self.last_active = last_active;
         }
         std::mem::replace(&mut self.known, true).then_some(change)
     }
