@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::mock::{API_KEY, Mock, user_token};
-use crate::support::world::{presencectl, small_world, world};
+use crate::support::mock::{API_KEY, Mock, server_token, user_token};
+use crate::support::world::{presencectl, presencectl_of, small_world, world};
 use crate::support::{Presencectl, Stream};
 
 /// Opens a connection of a user, or closes all of them.
@@ -356,6 +356,210 @@ fn flicker_is_folded() {
     puppet(&mock, "jack", "connect");
     let record = stream.record();
     assert_eq!(record["changed"], json!(["online", "last_active"]));
+}
+
+/// Sets the status of many users at once.
+fn set_status(mock: &Mock, ids: &[String], status: &str) {
+    let users: Vec<Value> = ids
+        .iter()
+        .map(|id| json!({"id": id, "set": {"status": status}}))
+        .collect();
+    let body = json!({ "users": users }).to_string();
+    let mut stream = TcpStream::connect(mock.address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let head = format!(
+        "PATCH /users?api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nStream-Auth-Type: jwt\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
+        server_token(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 2"));
+}
+
+#[test]
+fn a_reader_who_is_too_slow_is_told_so_and_ends_up_with_the_truth() {
+    let ids: Vec<String> = (0..100).map(|n| format!("u{n:02}")).collect();
+    let bell = ["bell".to_owned()];
+    let users: Vec<Value> = ids
+        .iter()
+        .chain(&bell)
+        .map(|id| json!({"id": id}))
+        .collect();
+    let mock = world(&users, &[]);
+    let mut child = std::process::Command::new(crate::support::binary())
+        .args([
+            "watch",
+            "users",
+            "-o",
+            "ndjson",
+            "--until",
+            ".user.status == \"the end\"",
+        ])
+        .args(&ids)
+        .args(&bell)
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        serde_json::from_str::<Value>(&line).ok()
+    };
+    let mut seq = 0;
+    let mut table: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+    let mut gaps = 0;
+    let mut take = |record: &Value| {
+        seq += 1;
+        assert_eq!(record["seq"], seq, "{record}");
+        if record["type"] == "presence.gap" {
+            gaps += 1;
+            assert!(record["note"].as_str().unwrap().contains("reader too slow"));
+        }
+        if let (Some(id), Some(status)) = (
+            record["user"]["id"].as_str(),
+            record["user"]["status"].as_str(),
+        ) {
+            table.insert(id.to_owned(), status.to_owned());
+        }
+        (gaps, table.clone())
+    };
+    loop {
+        let record = next().unwrap();
+        take(&record);
+        if record["type"] == "presence.coverage" {
+            break;
+        }
+    }
+    // Thirteen megabytes that nobody reads: far more than pipe, socket and the program's own patience hold.
+    for round in 0..32 {
+        set_status(&mock, &ids, &format!("{round:02}{}", "x".repeat(4000)));
+    }
+    set_status(&mock, &ids, "the last");
+    set_status(&mock, &bell, "the end");
+    let mut last = (0, std::collections::BTreeMap::new());
+    while let Some(record) = next() {
+        last = take(&record);
+    }
+    let (gaps, table) = last;
+    assert!(gaps > 0);
+    assert_eq!(table["bell"], "the end");
+    for id in &ids {
+        assert!(table[id] == "the last", "{id}: {:.20}", table[id]);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let words = |command: &str, flags: &[&str]| {
+        let mut words: Vec<String> = ["watch", "users", "jack", "-o", "ndjson", "--exec", command]
+            .map(str::to_owned)
+            .to_vec();
+        words.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        words
+    };
+    let hook = format!(
+        "cat >> {0}; echo \"$PRESENCECTL_TYPE $PRESENCECTL_USER_ID $PRESENCECTL_ONLINE\" >> {0}; echo chatter",
+        log.display()
+    );
+    let mut stream = presencectl_of(&mock, words(&hook, &["-n", "2"])).stream();
+    until(&mut stream, "presence.coverage");
+    puppet(&mock, "jack", "connect");
+    puppet(&mock, "jack", "disconnect");
+    let (lines, status) = stream.end();
+    assert_eq!(status.code(), Some(0));
+    let log = std::fs::read_to_string(log).unwrap();
+    let log: Vec<&str> = log.lines().collect();
+    assert_eq!(
+        [log[0], log[2]],
+        [lines[0].as_str(), lines[1].as_str()],
+        "the record is the input, one user's hooks in order"
+    );
+    assert_eq!(log[1], "user.presence.changed jack true");
+    assert_eq!(log[3], "user.presence.changed jack false");
+    assert!(lines.iter().all(|line| line.starts_with('{')), "{lines:?}");
+
+    let mut stream = presencectl_of(&mock, words("exit 3", &["--exec-fail"])).stream();
+    until(&mut stream, "presence.coverage");
+    puppet(&mock, "jack", "connect");
+    let (lines, status) = stream.end();
+    assert_eq!(last(&lines)["reason"], "hook");
+    assert_eq!(status.code(), Some(12));
+}
+
+#[test]
+fn a_file_gets_the_same_lines() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.ndjson");
+    let line = format!(
+        "watch users john jack -o table --snapshot only --tee {}",
+        path.display()
+    );
+    for _ in 0..2 {
+        let run = presencectl(&mock, &line).run();
+        assert_eq!(run.code, Some(0), "{run}");
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let once = [
+        "presence.snapshot",
+        "presence.snapshot",
+        "presence.coverage",
+        "stream.end",
+    ];
+    assert_eq!(kinds(&records), [once, once].concat());
+}
+
+#[test]
+fn a_second_run_begins_with_what_happened_in_between() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cursor.json");
+    let line = format!(
+        "watch channel fun -o ndjson --cursor-file {} --timeout 1s",
+        path.display()
+    );
+    let first = presencectl(&mock, &line).run();
+    assert!(
+        kinds(&first.records()).starts_with(&["presence.snapshot"]),
+        "{first}"
+    );
+    puppet(&mock, "jack", "connect");
+    let second = presencectl(&mock, &line).run();
+    let records = second.records();
+    assert_eq!(
+        kinds(&records),
+        [
+            "presence.gap",
+            "user.presence.changed",
+            "presence.coverage",
+            "stream.end"
+        ],
+        "{second}"
+    );
+    assert_eq!(records[0]["repaired"], json!(["jack"]));
+    assert_eq!(records[1]["source"], "resync");
+    assert_eq!(records[1]["changed"], json!(["online", "last_active"]));
+    let third = presencectl(&mock, &line).run();
+    assert_eq!(third.records()[0]["repaired"], json!([]), "{third}");
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct End {
     /// Why the stream ends: `count`, `timeout`, `idle`, `until`, `interrupted`, `terminated`, `lost`, `gap`,
-    /// `coverage`, `snapshot`.
+    /// `coverage`, `snapshot`, `hook`.
     pub reason: &'static str,
     /// How many events were written, snapshots and our own records excluded.
     pub events: u64,

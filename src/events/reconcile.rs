@@ -172,6 +172,14 @@ impl Reconciler {
         Some(frame)
     }
 
+    /// Whether nothing is being repaired and nothing waits to be told.
+    pub(super) fn is_whole(&self) -> bool {
+        self.repair.is_none()
+            && self.said.is_empty()
+            && self.waiting.is_empty()
+            && self.held.is_empty()
+    }
+
     /// Whether there is something to say, or a frame that waited and can be judged.
     pub(super) fn has_more(&self) -> bool {
         !self.said.is_empty() || (!self.is_waiting() && !self.waiting.is_empty())
@@ -478,7 +486,7 @@ impl Reconciler {
     }
 
     /// The last moment up to which nothing can be missing.
-    fn complete_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn complete_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.last.as_ref().map_or(now, happened)
     }
 

@@ -83,6 +83,15 @@ impl Entry {
         }
     }
 
+    fn recall(&mut self, presence: &Presence) {
+        self.update(&Seen {
+            online: presence.online,
+            invisible: presence.invisible,
+            status: presence.status.as_deref(),
+            last_active: presence.last_active.as_deref(),
+        });
+    }
+
     /// Takes over what is said, and tells what moved. Silence on `status` means that there is none, for objects of the
     /// service are complete; silence on the others means nothing.
     fn update(&mut self, seen: &Seen<'_>) -> Option<Change> {
@@ -127,6 +136,8 @@ pub(super) struct Tracker {
     left: HashSet<Box<str>>,
     /// Whether anybody may be at [`Stage::Awaited`].
     open: bool,
+    /// What an earlier run knew about users who are not asked for yet.
+    remembered: HashMap<Box<str>, Presence>,
 }
 
 impl Tracker {
@@ -134,7 +145,11 @@ impl Tracker {
     pub(super) fn want(&mut self, id: &str, why: Why) -> bool {
         self.left.remove(id);
         if !self.users.contains_key(id) {
-            self.users.insert(id.into(), Entry::default());
+            let mut entry = Entry::default();
+            if let Some(presence) = self.remembered.remove(id) {
+                entry.recall(&presence);
+            }
+            self.users.insert(id.into(), entry);
             self.open = true;
         }
         let entry = self.users.get_mut(id).expect("it was just put there");
@@ -287,15 +302,18 @@ impl Tracker {
     }
 
     /// Puts in what was known about a user in an earlier run.
-    pub(super) fn remember(&mut self, id: &str, presence: &Presence) {
+    pub(super) fn remember(&mut self, id: &str, presence: Presence) {
         if let Some(entry) = self.users.get_mut(id) {
-            entry.update(&Seen {
-                online: presence.online,
-                invisible: presence.invisible,
-                status: presence.status.as_deref(),
-                last_active: presence.last_active.as_deref(),
-            });
+            entry.recall(&presence);
+        } else {
+            // Who is a member of a channel is not known before the channel has answered.
+            self.remembered.insert(id.into(), presence);
         }
+    }
+
+    /// Forgets what an earlier run knew about users whom nobody has asked for.
+    pub(super) fn forget_remembered(&mut self) {
+        self.remembered = HashMap::new();
     }
 
     /// How a user was last seen.
@@ -529,6 +547,23 @@ mod tests {
             tracker.answered(&user(r#"{"id":"amy","online":false}"#)),
             Some(News::default())
         );
+    }
+
+    #[test]
+    fn an_earlier_run_is_remembered_until_somebody_asks() {
+        let mut tracker = Tracker::default();
+        let online = Presence {
+            online: Some(true),
+            ..Presence::default()
+        };
+        tracker.remember("amy", online.clone());
+        tracker.remember("bob", online);
+        assert_eq!(tracker.presence("amy"), None);
+        tracker.want("amy", Why::Member(0));
+        assert_eq!(tracker.presence("amy").unwrap().online, Some(true));
+        tracker.forget_remembered();
+        tracker.want("bob", Why::Named);
+        assert_eq!(tracker.presence("bob"), None);
     }
 
     #[test]

@@ -214,16 +214,16 @@ impl Watcher {
     pub async fn start(
         server: Client,
         mut target: Target,
-        options: Options,
+        mut options: Options,
     ) -> Result<Self, WatchError> {
         let mut reconciler =
             Reconciler::new(options.observer.user().as_str(), options.shard, options.raw);
         for user in std::mem::take(&mut target.users) {
             reconciler.want(user.as_str());
         }
-        if let Some(resume) = &options.resume {
-            for (id, presence) in &resume.users {
-                reconciler.tracker.remember(id, presence);
+        if let Some(resume) = options.resume.take() {
+            for (id, presence) in resume.users {
+                reconciler.tracker.remember(&id, presence);
             }
             reconciler.resume(resume.at, "this program was not running");
         }
@@ -298,6 +298,13 @@ impl Watcher {
     /// How every watched user was last seen.
     pub fn known(&self) -> impl Iterator<Item = (&str, Presence)> {
         self.reconciler.tracker.known()
+    }
+
+    /// Up to when everything was told. `None` while the link is down, or answers are awaited.
+    pub fn whole_until(&self) -> Option<DateTime<Utc>> {
+        let up = matches!(self.link, Link::Up(_));
+        (self.begun && up && self.reconciler.is_whole())
+            .then(|| self.reconciler.complete_until(Utc::now()))
     }
 
     /// How many of the subscribing calls are done, and how many there are.
@@ -398,7 +405,9 @@ impl Watcher {
             up.subscriber.ask_for_users(&ids);
         }
         if up.subscriber.is_idle() && self.reconciler.is_unsettled() {
-            self.begun = true;
+            if !std::mem::replace(&mut self.begun, true) {
+                self.reconciler.tracker.forget_remembered();
+            }
             self.reconciler.settle(Utc::now());
             let missing = self.reconciler.tracker.missing_count();
             self.look_again = (missing > 0).then(|| {

@@ -3,14 +3,22 @@
 //! A leaf says whom to watch; how a stream is filtered, bounded and ended is the same for all of them and lies in
 //! `stream`.
 
+mod behind;
 pub mod channel;
 pub mod channels;
+mod cursor;
 mod filter;
+mod hooks;
 mod outlet;
+mod remarks;
 mod settle;
 mod stream;
+mod tee;
+mod teller;
 pub mod users;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -67,7 +75,7 @@ pub struct StreamArgs {
 
     /// Show only records for which this jq expression is true
     #[arg(long = "where", value_name = "EXPR", value_parser = compile)]
-    pub condition: Option<std::sync::Arc<Expr>>,
+    pub condition: Option<Arc<Expr>>,
 
     /// Show only events in which this field moved: online, invisible, status or last_active (can be repeated)
     #[arg(
@@ -89,7 +97,7 @@ pub struct StreamArgs {
 
     /// End with the first record, snapshots included, for which this jq expression is true
     #[arg(long, value_name = "EXPR", value_parser = compile)]
-    pub until: Option<std::sync::Arc<Expr>>,
+    pub until: Option<Arc<Expr>>,
 
     /// Show the state of everybody at the start (first), nothing else and end (only), or not at all (none)
     #[arg(
@@ -121,6 +129,33 @@ pub struct StreamArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, conflicts_with = "raw")]
     pub settle: Option<Duration>,
 
+    /// Run this command for each event: the record on its input, PRESENCECTL_USER_ID, PRESENCECTL_TYPE and
+    /// PRESENCECTL_ONLINE in its environment, its output on stderr
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+
+    /// Run at most this many commands at once; one user's never overlap
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..),
+        requires = "exec"
+    )]
+    pub exec_jobs: u16,
+
+    /// End with code 12 when a command fails
+    #[arg(long, requires = "exec")]
+    pub exec_fail: bool,
+
+    /// Append the stream to this file as well, as NDJSON
+    #[arg(long, value_name = "FILE")]
+    pub tee: Option<PathBuf>,
+
+    /// Keep the last known state of everybody in this file; the next run begins with what changed in between
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    pub cursor_file: Option<PathBuf>,
+
     /// Watch only this part of the users: 1/3, 2/3 and 3/3 together are everybody
     #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
     pub shard: Shard,
@@ -149,9 +184,9 @@ pub enum Snapshot {
     None,
 }
 
-fn compile(source: &str) -> Result<std::sync::Arc<Expr>, String> {
+fn compile(source: &str) -> Result<Arc<Expr>, String> {
     Expr::compile(source)
-        .map(std::sync::Arc::new)
+        .map(Arc::new)
         .map_err(|failure| failure.message)
 }
 

@@ -1,9 +1,11 @@
 //! stdout for a stream: writing never blocks, and a reader who leaves is noticed even when nothing is written.
 //!
 //! A socket must be read and pinged whether or not somebody reads our output, and a signal must end the program in the
-//! middle of a full pipe. So what cannot be written at once goes to a thread that may block.
+//! middle of a full pipe. So what cannot be written at once goes to a thread that may block. Whoever writes looks at
+//! [`Gauge::waiting`] and holds back when it grows.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,7 +18,11 @@ const AT_ONCE: usize = 4096;
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
-    /// Something was written out, or failed.
+    /// Bytes that were handed over and are not written, to be looked at without the lock.
+    waiting: AtomicUsize,
+    /// Something was written out, or failed: wakes everybody who waits just then.
+    changed: Notify,
+    /// The same for the one who is behind: remembered until he looks.
     moved: Notify,
 }
 
@@ -79,6 +85,9 @@ impl Write for Outlet {
             return Ok(bytes.len());
         }
         state.pending.extend_from_slice(bytes);
+        self.shared
+            .waiting
+            .fetch_add(bytes.len(), Ordering::Relaxed);
         drop(state);
         self.shared.work.notify_one();
         Ok(bytes.len())
@@ -97,6 +106,16 @@ impl Drop for Outlet {
 }
 
 impl Gauge {
+    /// How many bytes wait for the reader.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the reader has taken something, or has left. Safe to drop and call again.
+    pub(super) async fn moved(&self) {
+        self.0.moved.notified().await;
+    }
+
     /// Waits until everything is written.
     ///
     /// # Errors
@@ -104,7 +123,7 @@ impl Gauge {
     /// Writing failed.
     pub(super) async fn drained(&self) -> io::Result<()> {
         loop {
-            let moved = self.0.moved.notified();
+            let changed = self.0.changed.notified();
             {
                 let state = self.0.lock();
                 if let Some(kind) = state.failed {
@@ -114,18 +133,18 @@ impl Gauge {
                     return Ok(());
                 }
             }
-            moved.await;
+            changed.await;
         }
     }
 
     /// Ends when nobody reads stdout any more. Never for a file. Safe to drop and call again.
     pub(super) async fn hung_up(&self) {
         loop {
-            let moved = self.0.moved.notified();
+            let changed = self.0.changed.notified();
             if self.0.lock().failed == Some(io::ErrorKind::BrokenPipe) {
                 return;
             }
-            moved.await;
+            changed.await;
         }
     }
 }
@@ -150,13 +169,15 @@ fn drain(shared: &Shared) {
         let written = write_out(&batch);
         let mut state = shared.lock();
         state.writing = 0;
+        shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         if let Err(error) = written {
             state.failed = Some(error.kind());
             state.pending = Vec::new();
         }
         let failed = state.failed.is_some();
         drop(state);
-        shared.moved.notify_waiters();
+        shared.changed.notify_waiters();
+        shared.moved.notify_one();
         if failed {
             return;
         }
@@ -203,7 +224,7 @@ fn wait_for_hang_up(shared: &Shared) {
         }
     }
     shared.lock().failed = Some(io::ErrorKind::BrokenPipe);
-    shared.moved.notify_waiters();
+    shared.changed.notify_waiters();
     shared.work.notify_one();
 }
 

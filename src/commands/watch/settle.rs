@@ -15,10 +15,10 @@ use crate::domain::{Change, Event, Field};
 /// An event that waited.
 #[derive(Debug)]
 pub(super) struct Settled {
-    received_at: DateTime<Utc>,
-    source: Source,
-    text: String,
-    change: Change,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) source: Source,
+    pub(super) text: String,
+    pub(super) change: Change,
 }
 
 impl Settled {

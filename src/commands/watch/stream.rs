@@ -1,9 +1,9 @@
 //! The life of a stream: from whom to watch to an exit code.
 //!
-//! Records come from the watcher, go through folding and filters, and out. Everything that can end a stream is here: a
-//! count, a time, silence, a condition, a gap, a signal, a reader who has left. Whatever ends it, the last line says so.
+//! Everything that can end a stream is here: a count, a time, silence, a condition, a gap, a hook, a signal, a reader
+//! who has left. Whatever ends it, the last line says so.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,24 +12,25 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::Client;
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::ids::in_words;
 use crate::commands::signals::Signals;
-use crate::commands::watch::filter::{Doubts, Filter};
-use crate::commands::watch::outlet::{self, Gauge};
+use crate::commands::watch::cursor::Cursor;
+use crate::commands::watch::hooks::Done;
+use crate::commands::watch::remarks::{Progress, remark};
 use crate::commands::watch::settle::{Fate, Settling};
+use crate::commands::watch::teller::Teller;
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::HEALTH_CHECK;
-use crate::domain::record::{Body, ConnectionChanged, Coverage, End, Gap, Record, Source};
-use crate::events::{Observer, Options, Step, Target, WatchError, Watcher};
+use crate::domain::record::{Body, End, Record, Source};
+use crate::events::{Observer, Options, Resume, Step, Target, WatchError, Watcher};
 use crate::exit::{Code, code_of};
-use crate::output::{Output, Records};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;
-/// How long what is still to be written may take once a signal came.
+/// How long what is still to be done may take once a signal came.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a stream ended.
+#[derive(Debug)]
 struct Ending {
     reason: &'static str,
     code: Code,
@@ -45,6 +46,14 @@ impl Ending {
         }
     }
 
+    const fn signalled(code: Code) -> Self {
+        let reason = match code {
+            Code::Terminated => "terminated",
+            _ => "interrupted",
+        };
+        Self::new(reason, code)
+    }
+
     fn failed(error: WatchError) -> Self {
         let error = anyhow::Error::from(error);
         Self {
@@ -52,6 +61,11 @@ impl Ending {
             code: code_of(&error),
             error: Some(error),
         }
+    }
+
+    /// Whether a person wants the end now.
+    const fn is_urgent(&self) -> bool {
+        matches!(self.code, Code::Interrupted | Code::Terminated)
     }
 }
 
@@ -63,6 +77,9 @@ impl Ending {
 enum Turn<'w> {
     Step(Result<Step<'w>, WatchError>),
     Settled,
+    Hook(Done),
+    CatchUp,
+    Save,
     TimeUp,
     Idle,
     Signal(Code),
@@ -75,48 +92,58 @@ enum Turn<'w> {
 ///
 /// The stream could not begin, or was lost; or `--columns` names no column.
 pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Result<Code> {
-    let output = app.output();
-    let mut stream = Stream::new(app, args)?;
+    let (cursor, resume) = match args.cursor_file.as_deref().map(Cursor::open).transpose()? {
+        Some((cursor, resume)) => (Some(cursor), resume),
+        None => (None, None),
+    };
+    let mut stream = Stream::new(app, args, cursor)?;
     let mut signals = Signals::listen()?;
-    let (server, options) = eye(app, args).await?;
+    let (server, options) = eye(app, args, resume).await?;
+    let gauge = stream.teller.gauge();
     let watcher = tokio::select! {
-        watcher = Watcher::start(server, target, options) => watcher?,
-        code = signals.next() => return stream.end(&Ending::new(word(code), code), &mut signals).await,
-        () = stream.gauge.hung_up() => return Ok(Code::Ok),
-        () = due(stream.deadline) => {
-            let ending = stream.time_up("timeout");
-            return stream.end(&ending, &mut signals).await;
+        watcher = Watcher::start(server, target, options) => Ok(watcher?),
+        code = signals.next() => Err(Ending::signalled(code)),
+        () = due(stream.deadline) => Err(stream.time_up("timeout")),
+        () = gauge.hung_up() => return Ok(Code::Ok),
+    };
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(ending) => {
+            stream.end(&ending, &mut signals).await?;
+            return Ok(ending.code);
         }
     };
-    let mut watcher = watcher;
-    match stream.run(&mut watcher, &mut signals).await? {
+    let Some(mut ending) = stream.run(&mut watcher, &mut signals).await? else {
+        app.output().trace(1, "nobody reads any more");
+        return Ok(Code::Ok);
+    };
+    if let Some(error) = ending.error.take() {
         // A stream that never began has nothing to end.
-        Some(Ending {
-            error: Some(error), ..
-        }) if !stream.covered => Err(error),
-        Some(mut ending) => {
-            let error = ending.error.take();
-            // The reader need not wait for the goodbye, nor the goodbye for the reader.
-            let (ended, ()) = tokio::join!(stream.end(&ending, &mut signals), watcher.close());
-            match error {
-                Some(error) => Err(error),
-                None => ended,
-            }
+        if stream.covered {
+            stream.end(&ending, &mut signals).await?;
         }
-        None => {
-            output.trace(1, "nobody reads any more");
-            Ok(Code::Ok)
-        }
+        return Err(error);
     }
+    stream.finish_hooks(&mut ending, &mut signals).await;
+    if let Some(mut cursor) = stream.end(&ending, &mut signals).await? {
+        save(&mut cursor, &watcher, app);
+    }
+    watcher.close().await;
+    Ok(ending.code)
 }
 
 /// Who looks, and how.
-async fn eye(app: &App, args: &StreamArgs) -> anyhow::Result<(Client, Options)> {
+async fn eye(
+    app: &App,
+    args: &StreamArgs,
+    resume: Option<Resume>,
+) -> anyhow::Result<(Client, Options)> {
     let (client, observer) = observer(app).await?;
     let options = Options {
         reconnect: !args.no_reconnect,
         shard: args.shard,
         raw: args.raw,
+        resume,
         ..Options::new(observer)
     };
     Ok((client, options))
@@ -144,49 +171,45 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
 }
 
+fn save(cursor: &mut Cursor, watcher: &Watcher, app: &App) {
+    if let Err(error) = cursor.save(watcher) {
+        app.output()
+            .warn(&format!("the cursor file is not written: {error}"));
+    }
+}
+
+#[derive(Debug)]
 struct Stream<'a> {
+    app: &'a App,
     args: &'a StreamArgs,
-    output: &'a Output,
-    records: Records<'a>,
-    gauge: Gauge,
-    filter: Filter,
-    doubts: Doubts,
+    teller: Teller<'a>,
     settling: Settling,
+    cursor: Option<Cursor>,
+    progress: Progress,
     deadline: Option<Instant>,
     idle_at: Option<Instant>,
     events: u64,
     gaps: u64,
     reconnects: u64,
     covered: bool,
-    progress_at: Instant,
 }
 
 impl<'a> Stream<'a> {
-    fn new(app: &'a App, args: &'a StreamArgs) -> anyhow::Result<Self> {
-        let output = app.output();
-        let records = output.records()?.raw(args.raw);
-        for glob in args.events.iter().filter(|glob| !glob.fits_a_known_type()) {
-            output.hint(&format!(
-                "no type that this version knows fits `{glob}`; `presencectl help records` lists them"
-            ));
-        }
-        let (outlet, gauge) = outlet::open()?;
+    fn new(app: &'a App, args: &'a StreamArgs, cursor: Option<Cursor>) -> anyhow::Result<Self> {
         let now = Instant::now();
         Ok(Self {
+            app,
             args,
-            output,
-            records: records.writing_to(outlet),
-            gauge,
-            filter: Filter::new(args),
-            doubts: Doubts::default(),
+            teller: Teller::new(app, args)?,
             settling: Settling::default(),
+            cursor,
+            progress: Progress::new(),
             deadline: app.global().timeout.map(|timeout| now + timeout),
             idle_at: args.idle.map(|idle| now + idle),
             events: 0,
             gaps: 0,
             reconnects: 0,
             covered: false,
-            progress_at: now,
         })
     }
 
@@ -196,7 +219,7 @@ impl<'a> Stream<'a> {
         watcher: &mut Watcher,
         signals: &mut Signals,
     ) -> anyhow::Result<Option<Ending>> {
-        let gauge = self.gauge.clone();
+        let gauge = self.teller.gauge();
         let mut gone = std::pin::pin!(gauge.hung_up());
         let mut stretch = 0;
         loop {
@@ -210,14 +233,20 @@ impl<'a> Stream<'a> {
                 Some(step) => Turn::Step(step),
                 None => {
                     stretch = 0;
-                    self.records.flush()?;
+                    self.teller.flush()?;
                     let settled = self.settling.next_due();
+                    let save = self.cursor.as_ref().map(Cursor::due);
+                    let behind = self.teller.is_behind();
+                    let hooks = self.teller.hooks_are_busy();
                     tokio::select! {
                         biased;
                         code = signals.next() => Turn::Signal(code),
                         () = &mut gone => Turn::Gone,
                         () = due(self.deadline) => Turn::TimeUp,
                         () = due(settled) => Turn::Settled,
+                        () = due(save) => Turn::Save,
+                        () = gauge.moved(), if behind => Turn::CatchUp,
+                        done = self.teller.hook(), if hooks => Turn::Hook(done),
                         step = watcher.step() => Turn::Step(step),
                         () = due(self.idle_at) => Turn::Idle,
                     }
@@ -226,20 +255,30 @@ impl<'a> Stream<'a> {
             let ending = match turn {
                 Turn::Step(Ok(Step::Record(record))) => self.take(&record)?,
                 Turn::Step(Ok(Step::Notice(text))) => {
-                    self.output.warn(text);
+                    self.teller.output().warn(text);
                     None
                 }
                 Turn::Step(Ok(Step::Quiet)) => {
                     if !self.covered {
-                        self.tell_progress(watcher.progress());
+                        let output = self.teller.output();
+                        self.progress.tell(output, watcher.progress());
                     }
                     None
                 }
                 Turn::Step(Err(error)) => Some(Ending::failed(error)),
                 Turn::Settled => self.settle()?,
+                Turn::CatchUp => self.catch_up()?,
+                Turn::Hook(done) => {
+                    let ends = self.teller.remark_on_hook(&done);
+                    ends.then(|| Ending::new("hook", Code::Hook))
+                }
+                Turn::Save => {
+                    self.save(watcher);
+                    None
+                }
                 Turn::TimeUp => Some(self.time_up("timeout")),
                 Turn::Idle => Some(self.time_up("idle")),
-                Turn::Signal(code) => Some(Ending::new(word(code), code)),
+                Turn::Signal(code) => Some(Ending::signalled(code)),
                 Turn::Gone => return Ok(None),
             };
             if ending.is_some() {
@@ -280,15 +319,41 @@ impl<'a> Stream<'a> {
         Ok(None)
     }
 
+    /// Tells a reader who takes lines again what was held back.
+    fn catch_up(&mut self) -> io::Result<Option<Ending>> {
+        let now = Utc::now();
+        let Some((gap, folded)) = self.teller.catch_up(now) else {
+            return Ok(None);
+        };
+        let gap = Record {
+            received_at: now,
+            source: Source::Local,
+            body: Body::Gap(gap),
+        };
+        let mut ending = self.show(&gap)?;
+        for folded in folded {
+            if ending.is_some() {
+                break;
+            }
+            ending = self.show(&folded.record())?;
+        }
+        Ok(ending)
+    }
+
     /// Shows a record if it is of interest, and tells whether it ends the stream.
     fn show(&mut self, record: &Record<'_>) -> io::Result<Option<Ending>> {
-        let (shown, fulfilled) = self.write(record)?;
-        self.remark(record, shown);
-        if fulfilled {
+        let told = self.teller.tell(record)?;
+        let output = self.teller.output();
+        // A terminal that shows the record need not show it twice.
+        let seen = told.shown && output.settings().width.is_some() && !self.args.raw;
+        if !seen {
+            remark(output, record, !self.args.no_reconnect);
+        }
+        if told.fulfilled {
             return Ok(Some(Ending::new("until", Code::Ok)));
         }
         Ok(match &record.body {
-            Body::Event { event, .. } if shown && !event.is(HEALTH_CHECK) => {
+            Body::Event { event, .. } if told.shown && !event.is(HEALTH_CHECK) => {
                 self.events += 1;
                 self.idle_at = self.args.idle.map(|idle| Instant::now() + idle);
                 (self.args.count == Some(self.events)).then(|| Ending::new("count", Code::Ok))
@@ -317,115 +382,81 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Writes a record if it is of interest. Whether it was, and whether it fulfils `--until`.
-    fn write(&mut self, record: &Record<'_>) -> io::Result<(bool, bool)> {
-        if !self.filter.passes(record) {
-            return Ok((false, false));
-        }
-        let condition = self.filter.condition_for(record);
-        let until = self.args.until.as_deref();
-        if condition.is_none() && until.is_none() {
-            self.records.push(record)?;
-            return Ok((true, false));
-        }
-        let prepared = self.records.prepare(record);
-        let doubts = &mut self.doubts;
-        if condition.is_some_and(|condition| !doubts.is_true(condition, prepared.json())) {
-            return Ok((false, false));
-        }
-        let fulfilled = until.is_some_and(|until| doubts.is_true(until, prepared.json()));
-        prepared.push()?;
-        if let Some(error) = self.doubts.first() {
-            self.output.warn(&format!(
-                "an expression has no result for a record and counts as false there: {error}"
-            ));
-        }
-        Ok((true, fulfilled))
-    }
-
-    /// Says on stderr what nobody should miss, unless the terminal shows it already.
-    fn remark(&self, record: &Record<'_>, shown: bool) {
-        let settings = self.output.settings();
-        let seen = shown && settings.width.is_some() && !self.args.raw;
-        if seen {
-            return;
-        }
-        match &record.body {
-            Body::Gap(gap) => self.output.warn(&gap_in_words(gap)),
-            Body::Coverage(coverage) if !coverage.missing.is_empty() => {
-                self.output.warn(&coverage_in_words(coverage));
+    fn save(&mut self, watcher: &Watcher) {
+        let taken = self.teller.is_taken();
+        if let Some(cursor) = &mut self.cursor {
+            if taken {
+                save(cursor, watcher, self.app);
+            } else {
+                cursor.postpone();
             }
-            Body::ConnectionChanged(changed) => self.remark_on_link(changed),
-            Body::ConnectionRecovered => self.output.status("all subscriptions stand again."),
-            Body::Coverage(_) | Body::Event { .. } | Body::Snapshot(_) | Body::End(_) => {}
         }
     }
 
-    fn remark_on_link(&self, changed: &ConnectionChanged) {
-        let ConnectionChanged {
-            online,
-            reason,
-            attempt,
-        } = changed;
-        if *online {
-            self.output.status("connected again.");
-        } else if *attempt > 0 {
-            self.output
-                .warn(&format!("attempt {attempt} to connect failed: {reason}"));
-        } else if self.args.no_reconnect {
-            self.output.warn(&format!("connection lost: {reason}"));
-        } else {
-            self.output
-                .warn(&format!("connection lost: {reason}; connecting again"));
+    /// Lets the hooks end that the stream has called for.
+    async fn finish_hooks(&mut self, ending: &mut Ending, signals: &mut Signals) {
+        let mut patience = ending.is_urgent().then(|| Instant::now() + LAST_WORDS);
+        if patience.is_some() {
+            self.teller.forget_hooks();
+        }
+        while self.teller.hooks_are_busy() {
+            tokio::select! {
+                done = self.teller.hook() => {
+                    if self.teller.remark_on_hook(&done) && ending.code == Code::Ok {
+                        *ending = Ending::new("hook", Code::Hook);
+                    }
+                }
+                code = signals.next() => {
+                    *ending = Ending::signalled(code);
+                    patience = Some(Instant::now() + LAST_WORDS);
+                    self.teller.forget_hooks();
+                }
+                () = due(patience) => return,
+            }
         }
     }
 
-    /// Says how far subscribing is, once a second and only to a person who waits.
-    fn tell_progress(&mut self, (done, calls): (usize, usize)) {
-        let now = Instant::now();
-        if calls > 10
-            && now > self.progress_at + Duration::from_secs(1)
-            && io::stderr().is_terminal()
-        {
-            self.progress_at = now;
-            self.output
-                .status(&format!("subscribing: {done} of {calls} calls."));
+    /// Writes the last line and waits for the reader to take it. The cursor comes back if he did.
+    async fn end(mut self, ending: &Ending, signals: &mut Signals) -> io::Result<Option<Cursor>> {
+        let now = Utc::now();
+        if let Some((gap, folded)) = self.teller.catch_up_at_the_end(now) {
+            let gap = Record {
+                received_at: now,
+                source: Source::Local,
+                body: Body::Gap(gap),
+            };
+            self.show(&gap)?;
+            for folded in folded {
+                self.teller.tell(&folded.record())?;
+            }
         }
-    }
-
-    /// Writes the last line and waits for the reader to take it.
-    async fn end(mut self, ending: &Ending, signals: &mut Signals) -> anyhow::Result<Code> {
-        let record = Record {
-            received_at: Utc::now(),
-            source: Source::Local,
-            body: Body::End(End {
-                reason: ending.reason,
-                events: self.events,
-                gaps: self.gaps,
-                reconnects: self.reconnects,
-                exit_code: ending.code.number(),
-            }),
+        let end = End {
+            reason: ending.reason,
+            events: self.events,
+            gaps: self.gaps,
+            reconnects: self.reconnects,
+            exit_code: ending.code.number(),
         };
-        self.records.push(&record)?;
-        self.records.finish()?;
-        if self.doubts.failed() > 1 {
-            let failed = self.doubts.failed();
-            self.output
-                .warn(&format!("an expression had no result for {failed} records"));
-        }
-        let drained = self.gauge.drained();
-        if matches!(ending.code, Code::Interrupted | Code::Terminated) {
-            // Whoever asks for the end does not want to wait for a reader who has stopped.
-            if let Ok(drained) = timeout(LAST_WORDS, drained).await {
-                drained?;
-            }
-            return Ok(ending.code);
-        }
+        self.teller.tell(&Record {
+            received_at: now,
+            source: Source::Local,
+            body: Body::End(end),
+        })?;
+        let gauge = self.teller.gauge();
+        self.teller.finish()?;
+        // Whoever asks for the end does not want to wait for a reader who has stopped.
+        let patience = if ending.is_urgent() {
+            LAST_WORDS
+        } else {
+            Duration::MAX
+        };
         tokio::select! {
-            drained = drained => drained?,
-            code = signals.next() => return Ok(code),
+            drained = timeout(patience, gauge.drained()) => match drained {
+                Ok(drained) => drained.map(|()| self.cursor),
+                Err(_) => Ok(None),
+            },
+            _ = signals.next() => Ok(None),
         }
-        Ok(ending.code)
     }
 }
 
@@ -434,32 +465,4 @@ async fn due(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// The reason that a signal is.
-const fn word(code: Code) -> &'static str {
-    match code {
-        Code::Terminated => "terminated",
-        _ => "interrupted",
-    }
-}
-
-fn gap_in_words(gap: &Gap) -> String {
-    let users = match gap.repaired.as_slice() {
-        [] => "nobody had changed".to_owned(),
-        ids => format!("{} had changed", in_words(ids)),
-    };
-    format!(
-        "events may be lost between {} and {} ({}); {users}",
-        gap.from, gap.to, gap.note
-    )
-}
-
-fn coverage_in_words(coverage: &Coverage) -> String {
-    format!(
-        "{} of {} users are subscribed; not {}",
-        coverage.subscribed,
-        coverage.requested,
-        in_words(&coverage.missing)
-    )
 }

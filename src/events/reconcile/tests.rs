@@ -575,7 +575,7 @@ fn an_earlier_run_is_compared_with() {
         online: Some(false),
         ..Default::default()
     };
-    bench.reconciler.tracker.remember("amy", &amy);
+    bench.reconciler.tracker.remember("amy", amy);
     bench.reconciler.resume(at(0), "not running");
     bench.ask();
     bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);

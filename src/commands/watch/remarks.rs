@@ -1,0 +1,92 @@
+//! What a stream says on stderr beside its records: losses that nobody should miss, and progress for a person who waits.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::commands::ids::in_words;
+use crate::domain::record::{Body, ConnectionChanged, Coverage, Gap, Record};
+use crate::output::Output;
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_secs(1);
+/// The number of calls from which on subscribing takes long enough to be told of.
+const MANY: usize = 10;
+
+/// Says a record on stderr if it is one that nobody should miss.
+pub(super) fn remark(output: &Output, record: &Record<'_>, reconnects: bool) {
+    match &record.body {
+        Body::Gap(gap) => output.warn(&gap_in_words(gap)),
+        Body::Coverage(coverage) if !coverage.missing.is_empty() => {
+            output.warn(&coverage_in_words(coverage));
+        }
+        Body::ConnectionChanged(changed) => link(output, changed, reconnects),
+        Body::ConnectionRecovered => output.status("all subscriptions stand again."),
+        Body::Coverage(_) | Body::Event { .. } | Body::Snapshot(_) | Body::End(_) => {}
+    }
+}
+
+fn link(output: &Output, changed: &ConnectionChanged, reconnects: bool) {
+    let ConnectionChanged {
+        online,
+        reason,
+        attempt,
+    } = changed;
+    if *online {
+        output.status("connected again.");
+    } else if *attempt > 0 {
+        output.warn(&format!("attempt {attempt} to connect failed: {reason}"));
+    } else if reconnects {
+        output.warn(&format!("connection lost: {reason}; connecting again"));
+    } else {
+        output.warn(&format!("connection lost: {reason}"));
+    }
+}
+
+fn gap_in_words(gap: &Gap) -> String {
+    let users = match gap.repaired.as_slice() {
+        [] => "nobody had changed".to_owned(),
+        ids => format!("{} had changed", in_words(ids)),
+    };
+    format!(
+        "events may be lost between {} and {} ({}); {users}",
+        gap.from, gap.to, gap.note
+    )
+}
+
+fn coverage_in_words(coverage: &Coverage) -> String {
+    format!(
+        "{} of {} users are subscribed; not {}",
+        coverage.subscribed,
+        coverage.requested,
+        in_words(&coverage.missing)
+    )
+}
+
+/// How far subscribing is, told once in a while.
+#[derive(Debug)]
+pub(super) struct Progress {
+    next: Instant,
+    to_a_person: bool,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            next: Instant::now() + EVERY,
+            to_a_person: io::stderr().is_terminal(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, output: &Output, (done, calls): (usize, usize)) {
+        if !self.to_a_person || calls <= MANY {
+            return;
+        }
+        let now = Instant::now();
+        if now >= self.next {
+            self.next = now + EVERY;
+            output.status(&format!("subscribing: {done} of {calls} calls."));
+        }
+    }
+}
