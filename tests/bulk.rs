@@ -135,6 +135,25 @@ fn who_is_refused_is_listed_and_the_others_are_changed() {
 }
 
 #[test]
+fn a_list_that_never_comes_can_be_interrupted() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("done.txt");
+    let line = format!(
+        "set-user john --in - --status x --journal {}",
+        journal.display()
+    );
+    let run = presencectl(&mock, &line).stream();
+    // The journal appears when the run listens; what waits here is the deadline of the stream if it never does.
+    while !journal.exists() {
+        std::thread::yield_now();
+    }
+    run.signal("TERM");
+    let (lines, status) = run.end_with_open_stdin();
+    assert_eq!(status.code(), Some(143), "{lines:?}");
+}
+
+#[test]
 fn users_that_are_as_they_should_be_are_left_alone() {
     let mock = small_world();
     let _ = presencectl(&mock, "set-user john --status x")

@@ -14,7 +14,7 @@ use crate::exit::{Code, Failure};
 pub const BATCH: usize = 100;
 
 /// Users by id, by list, or both.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct IdArgs {
     /// The users
     #[arg(value_name = "ID", required_unless_present = "in_list")]

@@ -79,6 +79,12 @@ impl Stream {
     #[track_caller]
     pub(crate) fn end(mut self) -> (Vec<String>, ExitStatus) {
         drop(self.stdin.take());
+        self.end_with_open_stdin()
+    }
+
+    /// The same, with a stdin that stays open and silent.
+    #[track_caller]
+    pub(crate) fn end_with_open_stdin(mut self) -> (Vec<String>, ExitStatus) {
         let mut rest = Vec::new();
         while let Some(line) = self.next_line() {
             rest.push(line);

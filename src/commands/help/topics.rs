@@ -77,7 +77,7 @@ Flags by another name:
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
 
-Also obeyed: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, XDG_CONFIG_HOME.
+Also obeyed: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME, XDG_CACHE_HOME.
 
 A key in the environment switches the default profile off, so that a key and a secret of two applications never
 meet; -p NAME switches it on again.

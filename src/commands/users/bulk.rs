@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::sleep;
 
 use super::journal::{FailureList, Journal};
@@ -13,7 +14,7 @@ use super::set_user::{PATCH, QUERY, SetUserArgs, apply, verified};
 use crate::api::{Client, UserPatch};
 use crate::app::App;
 use crate::commands::fields::Changes;
-use crate::commands::ids::{BATCH, in_words};
+use crate::commands::ids::{BATCH, IdArgs, in_words};
 use crate::commands::pace::Pacer;
 use crate::commands::signals::Signals;
 use crate::domain::{User, UserId};
@@ -48,6 +49,8 @@ impl<'a> Bulk<'a> {
         args: &'a SetUserArgs,
         changes: &'a Changes,
     ) -> anyhow::Result<Self> {
+        // First, so that whoever sees the journal may end the run.
+        let signals = Signals::listen()?;
         let work = json!({ "set": changes.set, "unset": changes.unset });
         let journal = args
             .journal
@@ -60,7 +63,7 @@ impl<'a> Bulk<'a> {
             args,
             changes,
             pacer: Pacer::default(),
-            signals: Signals::listen()?,
+            signals,
             bar: progress(app, args),
             journal,
             failures,
@@ -71,28 +74,30 @@ impl<'a> Bulk<'a> {
         })
     }
 
-    /// The next batch of users who are not done yet; empty at the end.
-    pub(super) fn next_batch(
+    /// The next batch of users who are not done yet, empty at the end; or the code of a signal.
+    pub(super) async fn next_batch(
         &mut self,
-        ids: &mut impl Iterator<Item = Result<UserId, Failure>>,
-    ) -> anyhow::Result<Vec<UserId>> {
+        ids: &mut Receiver<Result<UserId, Failure>>,
+    ) -> anyhow::Result<Result<Vec<UserId>, Code>> {
         let mut batch = Vec::with_capacity(BATCH);
-        for id in ids {
-            let id = id?;
+        while batch.len() < BATCH {
+            let next = tokio::select! {
+                biased;
+                code = self.signals.next() => return Ok(Err(code)),
+                next = ids.recv() => next,
+            };
+            let Some(id) = next.transpose()? else { break };
             if self
                 .journal
                 .as_ref()
                 .is_some_and(|journal| journal.has(&id))
             {
                 self.skipped += 1;
-                continue;
-            }
-            batch.push(id);
-            if batch.len() == BATCH {
-                break;
+            } else {
+                batch.push(id);
             }
         }
-        Ok(batch)
+        Ok(Ok(batch))
     }
 
     /// Changes a batch and prints it. A code is that of a signal: nothing more is to be started.
@@ -278,6 +283,25 @@ impl<'a> Bulk<'a> {
         self.bar.suspend(|| output.warn(&reason));
         Ok(())
     }
+}
+
+/// The users of a run, read on a thread of their own: a pipe that says nothing must not keep a signal from being heard.
+pub(super) fn read_aside(users: IdArgs) -> Receiver<Result<UserId, Failure>> {
+    let (sender, receiver) = mpsc::channel(4 * BATCH);
+    std::thread::spawn(move || match users.read() {
+        Ok(ids) => {
+            for id in ids {
+                // Nobody listens any more once the run has ended.
+                if sender.blocking_send(id).is_err() {
+                    break;
+                }
+            }
+        }
+        Err(error) => {
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    receiver
 }
 
 /// What became of a part of a batch.

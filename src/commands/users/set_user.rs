@@ -17,7 +17,7 @@ use crate::commands::fields::{Changes, FieldArgs};
 use crate::commands::ids::{IdArgs, in_words, next_batch};
 use crate::commands::pace::Pacer;
 use crate::commands::plan::{self, Planned};
-use crate::commands::users::bulk::{Bulk, Undo};
+use crate::commands::users::bulk::{Bulk, Undo, read_aside};
 use crate::domain::time::parse_duration;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
@@ -126,12 +126,13 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     let client = app.client().await?;
     let mut bulk = Bulk::new(app, args, &changes)?;
     let mut before = args.duration.map(|duration| (duration, Undo::default()));
-    let mut ids = args.users.read()?;
+    let mut ids = read_aside(args.users.clone());
     // Whatever ends it, what was changed for a while is put back, and what is known is kept.
     let ended = loop {
-        let batch = match bulk.next_batch(&mut ids) {
-            Ok(batch) if batch.is_empty() => break Ok(None),
-            Ok(batch) => batch,
+        let batch = match bulk.next_batch(&mut ids).await {
+            Ok(Ok(batch)) if batch.is_empty() => break Ok(None),
+            Ok(Ok(batch)) => batch,
+            Ok(Err(code)) => break Ok(Some(code)),
             Err(error) => break Err(error),
         };
         let undo = before.as_mut().map(|(_, undo)| undo);

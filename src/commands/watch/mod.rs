@@ -30,8 +30,8 @@ use crate::events::Shard;
 use crate::exit::Code;
 use crate::output::expr::Expr;
 
-pub use filter::Glob;
 pub(crate) use super::signals::Signals;
+pub use filter::Glob;
 pub use stream::follow;
 pub(crate) use stream::observer;
 
