@@ -20,6 +20,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -203,6 +204,9 @@ fn add_token(body: &mut String, hub: &Hub) {
     body.push_str("\"}");
 }
 
+/// Bytes of an oversized body that are read for the sake of being able to answer.
+const THROWN_AWAY_AT_MOST: usize = 64 * 1024 * 1024;
+
 /// The body of a request as an object: JSON of any content type, or the `payload` of a query; nothing is `{}`.
 async fn read_body(
     parts: &Parts,
@@ -210,16 +214,7 @@ async fn read_body(
     body: Body,
     limit: usize,
 ) -> Result<Fields, Reject> {
-    let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(error) = cause {
-            if error.to_string().contains("length limit exceeded") {
-                return Reject::too_big(limit);
-            }
-            cause = error.source();
-        }
-        Reject::input("the request body was cut short")
-    })?;
+    let bytes = collect(body, limit).await?;
     let text = if bytes.iter().all(u8::is_ascii_whitespace) {
         params.get("payload").unwrap_or_default().as_bytes()
     } else if parts.method == Method::GET && params.get("payload").is_some() {
@@ -236,6 +231,30 @@ async fn read_body(
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err(Reject::input("the request must be a JSON object")),
         Err(error) => Err(Reject::input(format!("the request is not JSON: {error}"))),
+    }
+}
+
+/// The bytes of a body up to a limit. What is too much is read and thrown away, since a client that is still writing
+/// when the connection closes never gets to read why.
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Reject> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut thrown_away = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Reject::input("the request body was cut short"))?;
+        if thrown_away == 0 && bytes.len() + chunk.len() <= limit {
+            bytes.extend_from_slice(&chunk);
+            continue;
+        }
+        thrown_away += chunk.len();
+        if thrown_away > THROWN_AWAY_AT_MOST {
+            break;
+        }
+    }
+    if thrown_away == 0 {
+        Ok(bytes)
+    } else {
+        Err(Reject::too_big(limit))
     }
 }
 
