@@ -10,6 +10,7 @@ mod completions;
 mod connect_literal;
 mod crowd;
 mod doctor;
+mod hold;
 mod hygiene;
 mod json_contract;
 mod mock_edges;

@@ -7,6 +7,7 @@ pub mod confirm;
 pub mod doctor;
 pub mod fields;
 pub mod help;
+pub mod hold;
 pub mod ids;
 pub mod limits;
 pub mod man;
@@ -67,6 +68,9 @@ pub enum Command {
     #[command(subcommand)]
     Wait(wait::WaitCommand),
 
+    /// Keep users connected, so that everybody sees them online
+    Hold(hold::HoldArgs),
+
     /// Make, read and check user tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -119,6 +123,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
         Command::Watch(command) => block_on(watch::run(app, command)),
         Command::Wait(command) => block_on(wait::run(app, command)),
+        Command::Hold(args) => block_on(hold::run(app, args)),
         Command::Token(command) => block_on(token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),

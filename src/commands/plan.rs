@@ -27,6 +27,7 @@ impl Planned {
         let path = self.path.split('?').next().unwrap_or_default();
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         Some(match (self.method, segments.as_slice()) {
+            ("GET", ["connect"]) => "Connect",
             ("POST", ["users"]) => "UpdateUsers",
             ("PATCH", ["users"]) => "UpdateUsersPartial",
             ("POST", ["users", _, "deactivate"]) => "DeactivateUser",

@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod connect;
+pub mod hold;
 mod moment;
 pub mod observer;
 mod pace;
@@ -16,6 +17,7 @@ mod tracker;
 pub mod watch;
 
 pub use connect::{Identity, Socket, connect};
+pub use hold::{Holder, Link, LinkChange};
 pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;

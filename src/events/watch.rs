@@ -605,7 +605,7 @@ async fn due(sleep: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 /// Whether trying again is useless. A token that ran out is replaced where the secret is at hand.
-fn is_final(error: &WatchError, minted: bool) -> bool {
+pub(super) fn is_final(error: &WatchError, minted: bool) -> bool {
     match error {
         WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
             // The service's own trouble: internal, rate, time-out, cool-down, too many connections; and a connection id

@@ -9,7 +9,7 @@ pub mod channels;
 mod cursor;
 mod filter;
 mod hooks;
-mod outlet;
+pub(crate) mod outlet;
 mod remarks;
 mod settle;
 mod stream;

@@ -43,7 +43,7 @@ impl Shared {
 
 /// The end that is written to.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     shared: Arc<Shared>,
     /// Whether a write can be known not to block.
     can_tell: bool,
@@ -51,10 +51,10 @@ pub(super) struct Outlet {
 
 /// The end that tells what becomes of it.
 #[derive(Debug, Clone)]
-pub(super) struct Gauge(Arc<Shared>);
+pub(crate) struct Gauge(Arc<Shared>);
 
 /// Opens stdout.
-pub(super) fn open() -> io::Result<(Outlet, Gauge)> {
+pub(crate) fn open() -> io::Result<(Outlet, Gauge)> {
     let shared = Arc::new(Shared::default());
     // The threads may be blocked by a reader when the program ends; nobody joins them.
     let (writer, waiter) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -107,12 +107,12 @@ impl Drop for Outlet {
 
 impl Gauge {
     /// How many bytes wait for the reader.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits until the reader has taken something, or has left. Safe to drop and call again.
-    pub(super) async fn moved(&self) {
+    pub(crate) async fn moved(&self) {
         self.0.moved.notified().await;
     }
 
@@ -121,7 +121,7 @@ impl Gauge {
     /// # Errors
     ///
     /// Writing failed.
-    pub(super) async fn drained(&self) -> io::Result<()> {
+    pub(crate) async fn drained(&self) -> io::Result<()> {
         loop {
             let changed = self.0.changed.notified();
             {
@@ -138,7 +138,7 @@ impl Gauge {
     }
 
     /// Ends when nobody reads stdout any more. Never for a file. Safe to drop and call again.
-    pub(super) async fn hung_up(&self) {
+    pub(crate) async fn hung_up(&self) {
         loop {
             let changed = self.0.changed.notified();
             if self.0.lock().failed == Some(io::ErrorKind::BrokenPipe) {

@@ -1,0 +1,243 @@
+//! Users kept connected: one socket each, made anew when it is lost, left politely in the end.
+//!
+//! Each user is a task of his own that reads what he is sent and forgets it; what happens to the links is told through
+//! one channel. Connecting is paced for all of them together, since the service counts connects by the minute, and a
+//! thousand users who lost one server must not come back as one. What a link that cannot be made means for the whole is
+//! decided elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::api::retry::in_a_line;
+use crate::api::{ApiError, Auth, Client, GetOrCreate, Page, RateLimit};
+use crate::domain::{Cid, UserId};
+use crate::events::backoff::Backoff;
+use crate::events::connect::{Identity, QUIET, Socket, connect};
+use crate::events::pace::Pace;
+use crate::events::watch::is_final;
+use crate::events::{SessionEnd, WatchError};
+
+/// The service's default budget of connects.
+const CONNECTS: RateLimit = RateLimit {
+    limit: 10_000,
+    remaining: 10_000,
+    reset_in: Duration::ZERO,
+};
+/// Links told of and not yet looked at.
+const NEWS: usize = 1024;
+
+/// What happened to a user's link.
+#[derive(Debug)]
+pub struct Link {
+    /// Whose.
+    pub user: UserId,
+    /// What happened.
+    pub change: LinkChange,
+}
+
+/// A change of a link.
+#[derive(Debug)]
+pub enum LinkChange {
+    /// It stands.
+    Up {
+        /// The service's first frame, in which the user is `me`.
+        hello: Utf8Bytes,
+        /// How many attempts it took since it was last healthy; 0 for the first link.
+        attempt: u32,
+    },
+    /// It is gone, and will be made anew.
+    Down {
+        /// Why.
+        reason: String,
+        /// How many attempts there were since it was last healthy.
+        attempt: u32,
+    },
+    /// It could not be made the first time, or will not be made again.
+    Failed {
+        /// Why.
+        error: ApiError,
+        /// Whether it ever stood.
+        stood: bool,
+    },
+}
+
+/// Users being kept connected. Dropping it hangs up on all of them without a word.
+#[derive(Debug)]
+pub struct Holder {
+    tasks: JoinSet<()>,
+    news: mpsc::Receiver<Link>,
+    leave: watch::Sender<bool>,
+}
+
+/// What all tasks share.
+#[derive(Debug)]
+struct Common {
+    client: Client,
+    channel: Option<Cid>,
+    /// Locked for as long as a user waits for his turn, which makes them queue in order.
+    pace: Mutex<Pace>,
+}
+
+impl Holder {
+    /// Begins to connect these users. With a channel, each of them opens it.
+    pub fn start(client: Client, users: Vec<Identity>, channel: Option<Cid>) -> Self {
+        let common = Arc::new(Common {
+            client,
+            channel,
+            pace: Mutex::new(Pace::new(Instant::now())),
+        });
+        let (sender, news) = mpsc::channel(NEWS);
+        let (leave, left) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for identity in users {
+            let common = Arc::clone(&common);
+            let sender = sender.clone();
+            let left = left.clone();
+            tasks.spawn(async move { hold(&common, &identity, &sender, left).await });
+        }
+        Self { tasks, news, leave }
+    }
+
+    /// The next change of a link; `None` when nobody is held any more. Safe to drop and call again.
+    pub async fn next(&mut self) -> Option<Link> {
+        self.news.recv().await
+    }
+
+    /// Says goodbye for everybody and waits until all of them are gone.
+    pub async fn close(mut self) {
+        // Nobody listens only if everybody is gone already.
+        let _ = self.leave.send(true);
+        // A task must not wait for its news to be looked at.
+        self.news.close();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps one user connected until he is to leave, or cannot be.
+async fn hold(
+    common: &Common,
+    identity: &Identity,
+    news: &mpsc::Sender<Link>,
+    mut left: watch::Receiver<bool>,
+) {
+    let tell = |change| {
+        let link = Link {
+            user: identity.user.clone(),
+            change,
+        };
+        // Nobody listens any more once everybody is to leave.
+        async move {
+            let _ = news.send(link).await;
+        }
+    };
+    let minted = !matches!(common.client.settings().auth, Auth::Token { .. });
+    let mut backoff = Backoff::default();
+    let mut stood = false;
+    loop {
+        let opened = tokio::select! {
+            opened = open(common, identity) => opened,
+            () = leaving(&mut left) => return,
+        };
+        let reason = match opened {
+            Ok(mut session) => {
+                stood = true;
+                tell(LinkChange::Up {
+                    hello: session.hello().clone(),
+                    attempt: backoff.attempts(),
+                })
+                .await;
+                let since = Instant::now();
+                let end = tokio::select! {
+                    end = listen(&mut session) => end,
+                    () = leaving(&mut left) => {
+                        session.close().await;
+                        return;
+                    }
+                };
+                backoff.lost_after(since.elapsed());
+                let reason = in_a_line(&end);
+                if let SessionEnd::Refused(refusal) = end {
+                    let error = WatchError::Api(ApiError::Refused(refusal));
+                    if let (true, WatchError::Api(error)) = (is_final(&error, minted), error) {
+                        tell(LinkChange::Failed { error, stood }).await;
+                        return;
+                    }
+                }
+                reason
+            }
+            Err(error) => {
+                // Turned away for the rate is not refused, and everything else is a mistake the first time.
+                let limited = matches!(error, ApiError::RateLimited { .. });
+                let error = WatchError::Api(error);
+                let end = (!stood && !limited) || is_final(&error, minted);
+                match error {
+                    WatchError::Api(error) if end => {
+                        tell(LinkChange::Failed { error, stood }).await;
+                        return;
+                    }
+                    error => in_a_line(&error),
+                }
+            }
+        };
+        tell(LinkChange::Down {
+            reason,
+            attempt: backoff.attempts(),
+        })
+        .await;
+        tokio::select! {
+            () = sleep(backoff.next(rand::random())) => {}
+            () = leaving(&mut left) => return,
+        }
+    }
+}
+
+/// Connects when it is the user's turn, and opens the channel.
+async fn open(common: &Common, identity: &Identity) -> Result<Socket, ApiError> {
+    let mut pace = common.pace.lock().await;
+    loop {
+        match pace.start(Some(CONNECTS), 0, Instant::now()) {
+            Duration::ZERO => break,
+            wait => sleep(wait).await,
+        }
+    }
+    drop(pace);
+    // Boxed, since the path to a connection is far longer than what is kept of it.
+    let session = Box::pin(connect(&common.client, identity, QUIET)).await?;
+    if let Some(cid) = &common.channel {
+        let request = GetOrCreate {
+            state: true,
+            watch: true,
+            messages: Some(Page {
+                limit: 0,
+                offset: 0,
+            }),
+            connection_id: Some(session.connection_id().to_owned()),
+            ..GetOrCreate::default()
+        };
+        let client = common.client.acting_as(&identity.user);
+        let opening = client.get_or_create_channel(cid, &request);
+        if let Err(error) = Box::pin(opening).await {
+            session.close().await;
+            return Err(error);
+        }
+    }
+    Ok(session)
+}
+
+async fn listen(session: &mut Socket) -> SessionEnd {
+    loop {
+        if let Err(end) = session.next().await {
+            return end;
+        }
+    }
+}
+
+async fn leaving(left: &mut watch::Receiver<bool>) {
+    // An error is a holder that was dropped.
+    let _ = left.wait_for(|left| *left).await;
+}

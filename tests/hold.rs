@@ -1,0 +1,181 @@
+//! `hold` as a process: who is seen online meanwhile, and what is left of it afterwards.
+
+use serde_json::{Value, json};
+
+use crate::support::mock::{Mock, user_token};
+use crate::support::world::{presencectl, small_world, world};
+use crate::support::{Presencectl, Stream};
+
+fn user(mock: &Mock, id: &str) -> Value {
+    let run = presencectl(mock, &format!("get-user {id} -o ndjson")).run();
+    run.records().remove(0)
+}
+
+/// Holds, and reads the record of each of `users` users who is connected.
+fn holding(mock: &Mock, line: &str, users: usize) -> (Stream, Vec<Value>) {
+    let mut stream = presencectl(mock, line).stream();
+    let records = (0..users).map(|_| stream.record()).collect();
+    (stream, records)
+}
+
+fn last(lines: &[String]) -> Value {
+    serde_json::from_str(lines.last().expect("a last line")).unwrap()
+}
+
+#[test]
+fn held_users_are_online_until_the_signal() {
+    let mock = small_world();
+    let (stream, records) = holding(&mock, "hold jack newcomer -o ndjson", 2);
+    for record in &records {
+        assert_eq!(record["type"], "presence.snapshot");
+        assert_eq!(record["user"]["online"], true);
+    }
+    for id in ["jack", "newcomer"] {
+        assert_eq!(user(&mock, id)["online"], true, "{id}");
+    }
+    stream.signal("INT");
+    let (lines, status) = stream.end();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(last(&lines)["reason"], "interrupted");
+    for id in ["jack", "newcomer"] {
+        assert_eq!(user(&mock, id)["online"], false, "{id}");
+    }
+}
+
+#[test]
+fn status_and_visibility_come_back() {
+    let mock = small_world();
+    let line = "hold john jack --status 'on call' --invisible -o ndjson";
+    let (stream, _) = holding(&mock, line, 2);
+    for id in ["john", "jack"] {
+        let user = user(&mock, id);
+        assert_eq!(user["status"], "on call");
+        assert_eq!(
+            (&user["invisible"], &user["online"]),
+            (&json!(true), &json!(false))
+        );
+    }
+    stream.signal("TERM");
+    assert_eq!(stream.end().1.code(), Some(143));
+    let john = user(&mock, "john");
+    assert_eq!(john["status"], "Eating a veggie burger...");
+    assert_eq!(john["color"], "green");
+    assert_eq!(john["invisible"], false);
+    let jack = user(&mock, "jack");
+    assert_eq!(
+        (&jack["status"], &jack["invisible"]),
+        (&Value::Null, &json!(false))
+    );
+}
+
+#[test]
+fn the_time_is_a_bound_and_no_failure() {
+    let mock = small_world();
+    for flag in ["--for 1ms", "--timeout 1ms"] {
+        let run = presencectl(&mock, &format!("hold jack -o ndjson {flag}"))
+            .run()
+            .ended_with(0);
+        assert_eq!(run.records().last().unwrap()["reason"], "timeout", "{run}");
+    }
+    assert_eq!(user(&mock, "jack")["online"], false);
+}
+
+#[test]
+fn a_lost_connection_is_made_anew() {
+    let mock = small_world();
+    let (mut stream, _) = holding(&mock, "hold jack -o ndjson", 1);
+    // The world starts again, and hangs up on everybody.
+    let run = Presencectl::line("mock reset")
+        .env("STREAM_CHAT_URL", &mock.url())
+        .run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let lost = stream.record();
+    assert_eq!(
+        (&lost["type"], &lost["online"]),
+        (&json!("connection.changed"), &json!(false))
+    );
+    assert!(
+        lost["reason"].as_str().unwrap().starts_with("jack: "),
+        "{lost}"
+    );
+    let again = stream.record();
+    assert_eq!(again["online"], true);
+    assert_eq!(user(&mock, "jack")["online"], true);
+    stream.signal("INT");
+    let (lines, _) = stream.end();
+    assert_eq!(last(&lines)["reconnects"], 1);
+}
+
+#[test]
+fn a_channel_is_opened_and_never_created() {
+    let mock = small_world();
+    let (stream, _) = holding(&mock, "hold john --channel fun -o ndjson", 1);
+    let run = presencectl(&mock, "get-channel fun --watchers -o ndjson").run();
+    assert_eq!(run.records()[0]["watchers"][0]["id"], "john", "{run}");
+    stream.signal("INT");
+    assert_eq!(stream.end().1.code(), Some(130));
+
+    let run = presencectl(&mock, "hold john --channel nope")
+        .run()
+        .ended_with(5);
+    assert!(run.stderr.contains("code 16"), "{run}");
+    let run = presencectl(&mock, "get-channel nope").run();
+    assert_eq!(run.code, Some(5), "{run}");
+}
+
+#[test]
+fn who_cannot_be_held_is_named() {
+    let mock = small_world();
+    let run = presencectl(&mock, "hold jack")
+        .env("STREAM_API_SECRET", "")
+        .env("PRESENCECTL_USER_TOKEN", &user_token("john"))
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("john's"), "{run}");
+
+    let run = presencectl(&mock, "deactivate-user jack --yes").run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let run = presencectl(&mock, "hold jack john").run();
+    assert!(run.stderr.contains("cannot connect jack"), "{run}");
+    assert_eq!(run.code, Some(4));
+}
+
+#[test]
+fn a_plan_connects_nobody() {
+    let mock = small_world();
+    let run = presencectl(&mock, "hold jack --invisible --dry-run -o ndjson").run();
+    assert_eq!(
+        run.records(),
+        [json!({
+            "method": "GET",
+            "path": "/connect",
+            "endpoint": "Connect",
+            "calls": 1,
+            "body": {"user_details": {"id": "jack", "invisible": true}},
+        })]
+    );
+    assert_eq!(user(&mock, "jack")["online"], false);
+}
+
+#[test]
+fn many_users_are_held_by_one_process() {
+    let ids: Vec<String> = (0..400).map(|n| format!("u{n:03}")).collect();
+    let users: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+    let mock = world(&users, &[]);
+    let line = format!("hold -o ndjson {}", ids.join(" "));
+    let (stream, records) = holding(&mock, &line, 400);
+    let mut seen: Vec<&str> = records
+        .iter()
+        .map(|record| record["user"]["id"].as_str().unwrap())
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ids);
+    let count = || {
+        let run = presencectl(&mock, "query-users --all --online --count-only -o ndjson").run();
+        run.records()[0]["count"].clone()
+    };
+    assert_eq!(count(), 400);
+    stream.signal("INT");
+    assert_eq!(stream.end().1.code(), Some(130));
+    assert_eq!(count(), 0);
+}
