@@ -273,7 +273,7 @@ impl Model {
                 }
                 Some((at, _, user)) if at <= now => {
                     let user = usize::try_from(user).unwrap();
-                    self.users.get_mut(&user).unwrap().last_active = Some(now);
+                    self.users.get_mut(&user).unwrap().last_active = Some(at);
                 }
                 _ => return,
             }

@@ -6,8 +6,9 @@
 //! the event or send it twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::arena::{ChannelKey, UserKey};
@@ -33,6 +34,19 @@ pub(crate) struct Connect {
     pub(crate) carrier: Carrier,
     /// When the token expires.
     pub(crate) token_expires: Option<DateTime<Utc>>,
+}
+
+/// The shortest period of anything; less would be no rule but a standstill.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The last of the times that follow `first` in equal steps and are not after `now`: a clock may jump over many.
+fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
+    let passed = (now - first).to_std().unwrap_or_default();
+    let rest = passed.as_nanos() % step.as_nanos().max(1);
+    u64::try_from(rest)
+        .ok()
+        .and_then(|rest| TimeDelta::from_std(Duration::from_nanos(rest)).ok())
+        .map_or(now, |rest| now - rest)
 }
 
 impl State {
@@ -284,7 +298,8 @@ impl State {
     }
 
     fn touch_last_active(&mut self, now: DateTime<Utc>, key: UserKey) {
-        let next = after(now, self.rules.last_active_refresh);
+        let period = self.rules.last_active_refresh.max(SHORTEST);
+        let next = after(now, period);
         if let Some(user) = self.users.get_mut(key) {
             user.last_active = Some(now);
             if let Some(at) = user.refresh_at.replace(next) {
@@ -373,7 +388,9 @@ impl State {
                 Timer::Refresh(key) => {
                     if let Some(user) = self.users.get_mut(key) {
                         user.refresh_at = None;
-                        self.touch_last_active(now, key);
+                        let period = self.rules.last_active_refresh.max(SHORTEST);
+                        let last = last_step(at, period, now);
+                        self.touch_last_active(last, key);
                     }
                 }
                 Timer::Offline(key) => {
@@ -582,6 +599,23 @@ mod tests {
         stage.disconnect(b);
         stage.pass(3600);
         assert_eq!(last_active(&mut stage), refreshed);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_keeps_the_step() {
+        let mut stage = Stage::new();
+        let start = stage.now;
+        stage.state.connect_virtually(stage.now, "B").unwrap();
+        stage.pass(40 * 60);
+        let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+        let answer = stage.apply(&Caller::Server, query).unwrap();
+        let expected = super::super::Stamp(start + TimeDelta::minutes(30));
+        assert_eq!(answer["users"][0]["last_active"], json!(expected));
+        stage.pass(5 * 60);
+        let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+        let answer = stage.apply(&Caller::Server, query).unwrap();
+        let expected = super::super::Stamp(stage.now);
+        assert_eq!(answer["users"][0]["last_active"], json!(expected));
     }
 
     #[test]
