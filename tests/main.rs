@@ -14,6 +14,7 @@ mod hold;
 mod hygiene;
 mod json_contract;
 mod mock_edges;
+mod mock_faults;
 mod mock_hostile;
 mod mock_start;
 mod output;

@@ -78,6 +78,17 @@ impl Clock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).now()
     }
 
+    /// How the clock goes, in words.
+    pub(crate) fn describe(&self) -> String {
+        let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match face {
+            Face::System { offset } if offset.is_zero() => "system".to_owned(),
+            Face::System { .. } => "moved".to_owned(),
+            Face::Frozen { .. } => "frozen".to_owned(),
+            Face::Scaled { rate, .. } => format!("running {rate} times as fast"),
+        }
+    }
+
     /// Stops the clock.
     pub(crate) fn freeze(&self) {
         self.change(|face| Face::Frozen { at: face.now() });

@@ -13,9 +13,11 @@ use super::budget::{Budget, Budgets, Platform};
 use super::clock::Clock;
 use super::engine::{Caller, ConnKey, Connect, Delivery, Op, Reply, Signal, State};
 use super::error::Reject;
+use super::faults::{Faults, Spec};
+use super::journal::{Journal, Party};
 use super::options::Options;
-use super::outbox::{Bounds, Farewell, Outbox, Pushed};
-use super::world::FixtureError;
+use super::outbox::{ABNORMAL, Bounds, Farewell, Outbox, Pushed};
+use super::world::{FixtureError, World};
 
 /// The running service.
 #[derive(Debug)]
@@ -27,6 +29,14 @@ pub(crate) struct Hub {
     pub(crate) options: Options,
     /// What callers have spent of what they may ask.
     pub(crate) budgets: Mutex<Budgets>,
+    /// What goes wrong on purpose.
+    pub(crate) faults: Faults,
+    /// What has happened on the wire.
+    pub(crate) journal: Journal,
+    /// Asks the server to end.
+    pub(crate) stop: Notify,
+    /// Tells that the server is about to end.
+    shutting: Notify,
     /// Tells the ticker of an earlier deadline.
     rearm: Notify,
 }
@@ -57,6 +67,10 @@ impl Hub {
             clock,
             options,
             budgets: Mutex::default(),
+            faults: Faults::default(),
+            journal: Journal::default(),
+            stop: Notify::new(),
+            shutting: Notify::new(),
             rearm: Notify::new(),
         })
     }
@@ -159,6 +173,50 @@ impl Hub {
         })
     }
 
+    /// Whose a connection is.
+    pub(crate) fn party(&self, key: ConnKey) -> Option<Party> {
+        let inner = self.lock();
+        Some(Party {
+            connection: inner.state.connection_id(key)?.into(),
+            user: inner.state.owner(key)?.into(),
+        })
+    }
+
+    /// Ends a connection as the rules do, with a last word.
+    pub(crate) fn close(&self, key: ConnKey, code: u16, reason: &str) {
+        self.with(|state, now| state.close(now, key, code, reason));
+    }
+
+    /// Puts faults into force, and brings those that do not wait for a frame to the sockets that are open.
+    pub(crate) fn add_faults(&self, specs: Vec<Spec>) -> Result<Vec<String>, Reject> {
+        let added = self.faults.add(specs)?;
+        let inner = self.lock();
+        let mut keys: Vec<&ConnKey> = inner.outboxes.keys().collect();
+        keys.sort_unstable();
+        for fault in added.iter().filter(|fault| fault.now) {
+            for key in &keys {
+                if let Some(user) = inner.state.owner(**key)
+                    && let Some(kind) = self.faults.socket(&fault.id, user)
+                    && let Some(outbox) = inner.outboxes.get(key)
+                {
+                    outbox.strike(kind);
+                }
+            }
+        }
+        Ok(added.into_iter().map(|fault| fault.id).collect())
+    }
+
+    /// Waits until the server is about to end.
+    pub(crate) async fn closing(&self) {
+        loop {
+            let closing = self.shutting.notified();
+            if self.lock().closing {
+                return;
+            }
+            closing.await;
+        }
+    }
+
     /// Forgets a connection whose carrier is gone.
     pub(crate) fn disconnect(&self, key: ConnKey) {
         self.within(|inner, now| {
@@ -167,22 +225,38 @@ impl Hub {
         });
     }
 
-    /// Puts the world back to how it was at the start; every connection is closed.
+    /// Puts everything back to how it was at the start, the clock and the faults as well; every connection is closed.
     pub(crate) fn reset(&self) {
+        self.faults.clear();
+        self.journal.clear();
+        self.set_clock(Clock::reset);
+        self.replace(&self.options.world, "the world was reset")
+            .expect("the same world was loaded at the start");
+    }
+
+    /// Puts another world in the place of this one; every connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// It breaks a rule of the service. Then nothing has happened.
+    pub(crate) fn restore(&self, world: &World) -> Result<(), FixtureError> {
+        State::new(self.options.rules.clone(), 0).load(world, self.clock.now())?;
+        self.replace(world, "the world was replaced")
+    }
+
+    fn replace(&self, world: &World, reason: &str) -> Result<(), FixtureError> {
         self.within(|inner, now| {
-            inner.close_all(now, "the world was reset");
+            inner.close_all(now, reason);
             let mut woken = Vec::new();
             inner.publish(now, &mut woken);
             inner.state.restart();
-            inner
-                .state
-                .load(&self.options.world, now)
-                .expect("the same world was loaded at the start");
+            let loaded = inner.state.load(world, now);
             inner.state.drain();
             for outbox in woken {
                 outbox.wake();
             }
-        });
+            loaded
+        })
     }
 
     /// Closes every connection, and every one that is still to come, with a code that asks clients to come back.
@@ -191,6 +265,8 @@ impl Hub {
             inner.closing = true;
             inner.close_all(now, CLOSING);
         });
+        self.journal.close();
+        self.shutting.notify_waiters();
     }
 
     /// Touches the clock, and does at once what has become due.
@@ -253,6 +329,14 @@ impl Inner {
                                 woken.push(outbox.clone());
                                 slow.push(connection);
                             }
+                        }
+                    }
+                    Signal::Cut => {
+                        if let Some(outbox) = self.outboxes.remove(&connection) {
+                            let code = ABNORMAL;
+                            let reason = "lost".into();
+                            outbox.end(Farewell { code, reason }, true);
+                            woken.push(outbox);
                         }
                     }
                     Signal::Close { code, reason } => {

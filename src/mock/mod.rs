@@ -12,8 +12,11 @@ mod clock;
 mod demo;
 mod engine;
 mod error;
+mod faults;
 mod hub;
+mod journal;
 mod knobs;
+mod line;
 mod options;
 mod outbox;
 mod routes;
@@ -21,16 +24,15 @@ mod world;
 mod ws;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use self::hub::Hub;
 pub use self::knobs::{KNOBS, Knob};
+use self::line::{Exchange, Peer};
 pub use self::options::{
     InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
 };
@@ -39,7 +41,7 @@ pub use self::world::{Demo, FixtureError, World, demo_world, fixture};
 /// How long sessions and requests have to end once the server stops.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// Serves until `shutdown` ends, and then closes every socket with a code that asks clients to come back.
+/// Serves until `shutdown` ends or a client of the control API asks for the end, and then closes every socket with a code that asks clients to come back.
 ///
 /// # Errors
 ///
@@ -59,20 +61,18 @@ pub async fn serve(
         hub: hub.clone(),
         alive,
     });
-    let listener = listener.tap_io(|stream| {
-        // Events are small and must not wait for each other; without the option they still arrive.
-        let _ = stream.set_nodelay(true);
-    });
-
     let (stopped, stop) = oneshot::channel();
     let server = axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<SocketAddr>(),
+        Exchange(listener),
+        app.into_make_service_with_connect_info::<Peer>(),
     )
     .with_graceful_shutdown({
         let hub = hub.clone();
         async move {
-            shutdown.await;
+            tokio::select! {
+                () = shutdown => {}
+                () = hub.stop.notified() => {}
+            }
             hub.shut_down();
             // Nobody listens any more only if the server has ended by itself.
             let _ = stopped.send(());

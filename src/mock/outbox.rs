@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::faults::SocketFault;
+
 /// What a queue holds at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -25,6 +27,9 @@ pub(crate) struct Farewell {
     /// The reason, for the close frame.
     pub(crate) reason: Arc<str>,
 }
+
+/// The close code that means that there is no close frame: what carries the connection is gone.
+pub(crate) const ABNORMAL: u16 = 1006;
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,7 @@ pub(crate) struct Outbox {
     bounds: Bounds,
     wake: Notify,
     ended: Notify,
+    struck: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +59,9 @@ struct Queue {
     frames: Vec<Bytes>,
     bytes: usize,
     farewell: Option<Farewell>,
+    /// Whether what is not delivered yet never will be.
+    at_once: bool,
+    strikes: Vec<SocketFault>,
 }
 
 impl Outbox {
@@ -62,6 +71,7 @@ impl Outbox {
             bounds,
             wake: Notify::new(),
             ended: Notify::new(),
+            struck: Notify::new(),
         }
     }
 
@@ -94,6 +104,7 @@ impl Outbox {
         if now {
             queue.frames = Vec::new();
             queue.bytes = 0;
+            queue.at_once = true;
         }
         queue.farewell.get_or_insert(farewell);
     }
@@ -132,6 +143,31 @@ impl Outbox {
             queue.bytes -= first.len();
             frames.push(first);
         }
+    }
+
+    /// Lets a fault strike the connection, ahead of what is queued.
+    pub(crate) fn strike(&self, fault: SocketFault) {
+        self.queue().strikes.push(fault);
+        self.struck.notify_one();
+    }
+
+    /// Waits for a fault. Loses nothing when it is dropped while waiting.
+    pub(crate) async fn struck(&self) -> SocketFault {
+        loop {
+            let struck = {
+                let mut queue = self.queue();
+                (!queue.strikes.is_empty()).then(|| queue.strikes.remove(0))
+            };
+            match struck {
+                Some(fault) => return fault,
+                None => self.struck.notified().await,
+            }
+        }
+    }
+
+    /// Whether it has ended without waiting for anything to be delivered.
+    pub(crate) fn is_over(&self) -> bool {
+        self.queue().at_once
     }
 
     /// Waits for the end, for a writer that is stuck with what it has taken.

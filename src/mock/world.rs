@@ -7,18 +7,18 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::engine::State;
 use super::options::Rules;
 
 /// What exists at the start.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct World {
-    /// User objects: `id`, and any fields that an upsert takes. Besides, `created_at`, `last_active`, and `online`,
-    /// which connects the user from the start.
+    /// User objects: `id`, and any fields that an upsert takes. Besides, `created_at`, `last_active`, `deactivated_at`,
+    /// and `online`, which connects the user from the start.
     pub users: Vec<Map<String, Value>>,
     /// Channel objects: `type`, `id`, `members`, `created_by_id`, and custom fields.
     pub channels: Vec<Map<String, Value>>,
@@ -27,7 +27,7 @@ pub struct World {
 }
 
 /// A schedule by which users come and go by themselves.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Demo {
     /// The same seed gives the same schedule.

@@ -1,5 +1,6 @@
 //! One WebSocket session, over anything that carries messages: the heartbeat, the close codes, and the way from the
-//! queue to the wire. The rules behind it are the hub's.
+//! queue to the wire. The rules behind it are the hub's; what goes wrong on purpose is decided by the faults and done
+//! here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,15 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::engine::{Caller, ConnKey, Connect, connection_error};
-use super::error::Reject;
+use super::error::{Reject, code};
+use super::faults::{Course, Next, Sent, SocketFault, half};
 use super::hub::Hub;
-use super::outbox::{Farewell, Outbox};
+use super::journal::{Happening, Party};
+use super::line::Line;
+use super::outbox::{ABNORMAL, Farewell, Outbox};
 
 /// How long a closed peer has to answer the close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -26,112 +31,345 @@ const TOO_BIG: u16 = 1009;
 /// The final close.
 const NORMAL: u16 = 1000;
 
+/// How a conversation ended.
+#[derive(Debug)]
+enum Parting {
+    /// This is still to be said.
+    Say(Farewell),
+    /// The peer has said goodbye, or is gone.
+    Left,
+    /// The connection was cut, as both sides notice.
+    Cut,
+    /// The connection is lost, as nobody has noticed yet: the rules will, by its silence.
+    Lost,
+}
+
 /// Speaks to one client from the first frame to the last.
-pub(crate) async fn run<S>(mut socket: S, hub: Arc<Hub>, wish: Result<(Caller, Connect), Reject>)
-where
+pub(crate) async fn run<S>(
+    mut socket: S,
+    line: Line,
+    hub: Arc<Hub>,
+    wish: Result<(Caller, Connect), Reject>,
+) where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     let opened = wish.and_then(|(caller, request)| hub.connect(&caller, &request));
-    match opened {
-        Ok((key, outbox)) => {
-            let farewell = converse(&mut socket, &hub, key, &outbox).await;
+    let (key, outbox) = match opened {
+        Ok(opened) => opened,
+        Err(reject) => return refuse(&mut socket, &hub, reject).await,
+    };
+    let party = hub.party(key).unwrap_or_else(|| Party {
+        connection: "".into(),
+        user: "".into(),
+    });
+    note(&hub, Happening::Opened(party.clone()));
+    let mut session = Session {
+        socket,
+        line,
+        hub: &hub,
+        key,
+        party,
+        outbox: &outbox,
+        course: Course::default(),
+    };
+    let parting = session.converse().await;
+    session.note_end(&parting);
+    let Session {
+        mut socket, line, ..
+    } = session;
+    match parting {
+        Parting::Say(farewell) if farewell.code == ABNORMAL => line.cut(),
+        Parting::Say(farewell) => {
             hub.disconnect(key);
-            match farewell {
-                Some(farewell) => part(&mut socket, farewell).await,
-                // The answer to the peer's own close leaves while the socket is read on.
-                None => read_on(&mut socket).await,
-            }
+            part(&mut socket, farewell).await;
         }
-        Err(reject) => {
-            // Accepted first and refused then: clients take a refused upgrade for a broken network.
-            let frame = connection_error(hub.clock.now(), "", &reject);
-            if let Ok(message) = text(frame)
-                && socket.send(message).await.is_ok()
-            {
-                let reason = reject.detail.into();
-                part(
-                    &mut socket,
-                    Farewell {
-                        code: NORMAL,
-                        reason,
-                    },
-                )
-                .await;
-            }
+        Parting::Left => {
+            hub.disconnect(key);
+            // The answer to the peer's own close leaves while the socket is read on.
+            read_on(&mut socket).await;
         }
+        Parting::Cut => {
+            line.cut();
+            hub.disconnect(key);
+        }
+        Parting::Lost => {}
     }
 }
 
-/// Carries frames both ways until one side ends it. What is returned is still to be said to the peer.
-async fn converse<S>(socket: &mut S, hub: &Hub, key: ConnKey, outbox: &Outbox) -> Option<Farewell>
+/// Accepts first and refuses then: clients take a refused upgrade for a broken network.
+async fn refuse<S>(socket: &mut S, hub: &Hub, reject: Reject)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
-    let mut frames = Vec::new();
-    loop {
-        tokio::select! {
-            message = socket.next() => match message {
-                Some(Ok(message)) => {
-                    if let Some(farewell) = hear(hub, key, &message)? {
-                        return Some(farewell);
+    let frame = connection_error(hub.clock.now(), "", &reject);
+    if let Ok(message) = text(frame)
+        && socket.send(message).await.is_ok()
+    {
+        let reason = reject.detail.into();
+        let code = NORMAL;
+        part(socket, Farewell { code, reason }).await;
+    }
+}
+
+fn note(hub: &Hub, happening: Happening) {
+    hub.journal.note(hub.clock.now(), happening);
+}
+
+/// A conversation under way.
+struct Session<'a, S> {
+    socket: S,
+    line: Line,
+    hub: &'a Hub,
+    key: ConnKey,
+    party: Party,
+    outbox: &'a Outbox,
+    course: Course,
+}
+
+impl<S> Session<'_, S>
+where
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
+    /// Carries frames both ways until one side ends it.
+    async fn converse(&mut self) -> Parting {
+        let outbox = self.outbox;
+        let mut frames = Vec::new();
+        let mut farewell = None;
+        loop {
+            // A writer that is stuck with a peer who does not read must still hear of the end.
+            let written = tokio::select! {
+                biased;
+                written = self.write(&mut frames) => written,
+                () = outbox.ended(), if farewell.is_none() => return Parting::Left,
+            };
+            let wake_at = match written {
+                Ok(wake_at) => wake_at,
+                Err(Some(fault)) => match self.end_by(fault).await {
+                    Some(parting) => return parting,
+                    None => continue,
+                },
+                Err(None) => return Parting::Left,
+            };
+            if wake_at.is_none()
+                && let Some(farewell) = farewell
+            {
+                return Parting::Say(farewell);
+            }
+            tokio::select! {
+                message = self.socket.next() => match message {
+                    Some(Ok(message)) => match self.hear(&message) {
+                        Ok(()) => {}
+                        Err(parting) => return parting,
+                    },
+                    Some(Err(error)) => {
+                        return too_big(&error).map_or(Parting::Left, Parting::Say);
+                    }
+                    None => return Parting::Left,
+                },
+                end = outbox.take(&mut frames), if farewell.is_none() && self.course.takes_more() => {
+                    farewell = end;
+                }
+                () = outbox.ended(), if farewell.is_none() && !self.course.takes_more() => {
+                    farewell = outbox.take(&mut frames).await;
+                    if outbox.is_over() {
+                        self.course.clear();
                     }
                 }
-                Some(Err(error)) => return too_big(&error),
-                None => return None,
-            },
-            farewell = outbox.take(&mut frames) => {
-                tokio::select! {
-                    written = write(socket, &mut frames) => written.ok()?,
-                    // The peer does not read, and its time is up: what is stuck stays unsaid.
-                    () = outbox.ended(), if farewell.is_none() => return None,
-                }
-                if farewell.is_some() {
-                    return farewell;
+                () = at(wake_at), if wake_at.is_some() => {}
+                fault = outbox.struck() => {
+                    if let Some(parting) = self.strike(fault).await {
+                        return parting;
+                    }
                 }
             }
         }
     }
+
+    /// Writes what may leave now: one flush for all that has been waiting. Tells when more may leave. What ends the
+    /// connection in between is the error; nothing is said of a peer who is gone.
+    async fn write(
+        &mut self,
+        frames: &mut Vec<Bytes>,
+    ) -> Result<Option<Instant>, Option<SocketFault>> {
+        if self.course.is_plain() && !self.hub.faults.watch_frames() {
+            if frames.is_empty() {
+                return Ok(None);
+            }
+            self.course.begin();
+            let sent = frames
+                .iter()
+                .map(|frame| Happening::Sent(self.party.clone(), frame.clone(), None));
+            self.hub.journal.note_all(self.hub.clock.now(), sent);
+            for frame in frames.drain(..) {
+                self.feed(frame).await?;
+            }
+            self.flush().await?;
+            return Ok(None);
+        }
+        self.course.take(frames);
+        let wake_at = loop {
+            let (faults, user) = (&self.hub.faults, &self.party.user);
+            let next = self.course.next(Instant::now(), |event, first| {
+                faults.frame(&Sent { user, event, first })
+            });
+            match next {
+                Next::Send(frame, fault) => {
+                    note(
+                        self.hub,
+                        Happening::Sent(self.party.clone(), frame.clone(), fault),
+                    );
+                    self.feed(frame).await?;
+                }
+                Next::Wait(then) => break Some(then),
+                Next::Idle => break None,
+                Next::End(fault, _) => {
+                    self.flush().await?;
+                    return Err(Some(fault));
+                }
+            }
+        };
+        self.flush().await?;
+        Ok(wake_at)
+    }
+
+    async fn feed(&mut self, frame: Bytes) -> Result<(), Option<SocketFault>> {
+        let message = text(frame).map_err(|_| None)?;
+        self.socket.feed(message).await.map_err(|_| None)
+    }
+
+    async fn flush(&mut self) -> Result<(), Option<SocketFault>> {
+        self.socket.flush().await.map_err(|_| None)
+    }
+
+    /// Lets a fault strike that waits for no frame.
+    async fn strike(&mut self, fault: SocketFault) -> Option<Parting> {
+        match fault {
+            SocketFault::Garbage { text: wish } => {
+                let garbage = wish.map_or_else(|| half(br#"{"type":"health.check"}"#), Bytes::from);
+                note(
+                    self.hub,
+                    Happening::Sent(self.party.clone(), garbage.clone(), None),
+                );
+                let message = text(garbage).ok()?;
+                match self.socket.send(message).await {
+                    Ok(()) => None,
+                    Err(_) => Some(Parting::Left),
+                }
+            }
+            ending @ (SocketFault::Drop
+            | SocketFault::Close { .. }
+            | SocketFault::HalfOpen
+            | SocketFault::Expire) => self.end_by(ending).await,
+            other => {
+                self.course.strike(&other);
+                None
+            }
+        }
+    }
+
+    /// Lets a fault end the connection. `None` where the rules have ended it, and the last word is in the queue.
+    async fn end_by(&mut self, fault: SocketFault) -> Option<Parting> {
+        match fault {
+            SocketFault::Drop => Some(Parting::Cut),
+            SocketFault::Close { code, reason } => {
+                self.hub.close(self.key, code, &reason);
+                None
+            }
+            SocketFault::Expire => {
+                let expired = Reject::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
+                self.hub
+                    .with(|state, now| state.refuse(now, self.key, &expired));
+                None
+            }
+            SocketFault::HalfOpen => {
+                self.line.silence();
+                self.hold().await;
+                Some(Parting::Lost)
+            }
+            SocketFault::Mute
+            | SocketFault::Duplicate
+            | SocketFault::Reorder { .. }
+            | SocketFault::Late { .. }
+            | SocketFault::Garbage { .. }
+            | SocketFault::Slow { .. } => None,
+        }
+    }
+
+    /// Holds a connection on which nothing is said and nothing is heard, until the client gives it up.
+    async fn hold(&mut self) {
+        let mut frames = Vec::new();
+        let mut ended = false;
+        loop {
+            tokio::select! {
+                message = self.socket.next() => match message {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return,
+                },
+                farewell = self.outbox.take(&mut frames), if !ended => {
+                    frames.clear();
+                    ended = farewell.is_some();
+                }
+                () = self.hub.closing() => return,
+            }
+        }
+    }
+
+    /// Takes a client's frame in.
+    fn hear(&mut self, message: &Message) -> Result<(), Parting> {
+        let farewell = |code, reason: &str| {
+            Err(Parting::Say(Farewell {
+                code,
+                reason: reason.into(),
+            }))
+        };
+        match message {
+            Message::Text(text) => {
+                let text = Bytes::copy_from_slice(text.as_bytes());
+                note(self.hub, Happening::Heard(self.party.clone(), text.clone()));
+                match serde_json::from_slice::<Value>(&text) {
+                    Ok(value) if is_ping(&value) => {
+                        self.hub.with(|state, now| state.ping(now, self.key));
+                    }
+                    // Other events of clients are none of our business, but they are a sign of life.
+                    Ok(Value::Object(_) | Value::Array(_)) => {
+                        self.hub.with(|state, now| state.heard(now, self.key));
+                    }
+                    Ok(_) => return farewell(UNSUPPORTED, "a frame must be an object or a list"),
+                    Err(_) => return farewell(INVALID, "a frame must be JSON"),
+                }
+            }
+            Message::Binary(_) => return farewell(UNSUPPORTED, "a frame must be text"),
+            Message::Ping(_) | Message::Pong(_) => {
+                self.hub.with(|state, now| state.heard(now, self.key));
+            }
+            Message::Close(_) => return Err(Parting::Left),
+        }
+        Ok(())
+    }
+
+    fn note_end(&self, parting: &Parting) {
+        let how = match parting {
+            Parting::Say(farewell) if farewell.code == ABNORMAL => "lost".to_owned(),
+            Parting::Say(farewell) => format!("closed with {}: {}", farewell.code, farewell.reason),
+            Parting::Left => "the client has left".to_owned(),
+            Parting::Cut => "cut".to_owned(),
+            Parting::Lost => "half-open until the client left".to_owned(),
+        };
+        note(self.hub, Happening::Closed(self.party.clone(), how));
+    }
 }
 
-/// Writes a batch: one flush for all that has been waiting.
-async fn write<S>(socket: &mut S, frames: &mut Vec<Bytes>) -> Result<(), Error>
-where
-    S: Sink<Message, Error = Error> + Unpin,
-{
-    for frame in frames.drain(..) {
-        socket.feed(text(frame)?).await?;
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
     }
-    socket.flush().await
 }
 
 fn text(frame: Bytes) -> Result<Message, Error> {
     Utf8Bytes::try_from(frame)
         .map(Message::Text)
         .map_err(Error::new)
-}
-
-/// Takes a client's frame in. `None` is the client's end of the conversation; `Some(Some)` is ours.
-#[expect(clippy::option_option, reason = "the two ends are different things")]
-fn hear(hub: &Hub, key: ConnKey, message: &Message) -> Option<Option<Farewell>> {
-    let farewell = |code, reason: &str| {
-        Some(Some(Farewell {
-            code,
-            reason: reason.into(),
-        }))
-    };
-    match message {
-        Message::Text(text) => match serde_json::from_str::<Value>(text) {
-            Ok(value) if is_ping(&value) => hub.with(|state, now| state.ping(now, key)),
-            // Other events of clients are none of our business, but they are a sign of life.
-            Ok(Value::Object(_) | Value::Array(_)) => hub.with(|state, now| state.heard(now, key)),
-            Ok(_) => return farewell(UNSUPPORTED, "a frame must be an object or a list"),
-            Err(_) => return farewell(INVALID, "a frame must be JSON"),
-        },
-        Message::Binary(_) => return farewell(UNSUPPORTED, "a frame must be text"),
-        Message::Ping(_) | Message::Pong(_) => hub.with(|state, now| state.heard(now, key)),
-        Message::Close(_) => return None,
-    }
-    Some(None)
 }
 
 /// The ping of clients is a list of one event; some send the event alone.

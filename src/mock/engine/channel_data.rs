@@ -68,13 +68,18 @@ pub(crate) fn wish(user: &UserRef) -> Result<Member, Reject> {
     Ok(member)
 }
 
+/// Reads a list of users of any length, as only fixtures may hold them.
+pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Reject> {
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|_| Reject::field(format!("data.{what}"), "must be a list of users")),
+    }
+}
+
 /// Reads a list of users from channel data.
 pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Reject> {
-    let list: Vec<UserRef> = match value {
-        None | Some(Value::Null) => Vec::new(),
-        Some(value) => serde_json::from_value(value)
-            .map_err(|_| Reject::field(format!("data.{what}"), "must be a list of users"))?,
-    };
+    let list = long_user_list(value, what)?;
     if list.len() > MAX_MEMBERS {
         return Err(Reject::field(
             format!("data.{what}"),

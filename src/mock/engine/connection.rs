@@ -22,6 +22,17 @@ pub(crate) enum Carrier {
     Virtual,
 }
 
+impl Carrier {
+    /// Its name for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::LongPoll => "long poll",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
 /// Where a subscription to a user comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {

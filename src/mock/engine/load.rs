@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::State;
 use super::channel::Channel;
-use super::channel_data::{user_list, write_data};
+use super::channel_data::{long_user_list, write_data};
 use super::connection::Carrier;
 use super::op::Caller;
 use super::presence::Connect;
@@ -47,6 +47,7 @@ impl State {
         }
         let created_at = time(&mut fields, "created_at")?;
         let last_active = time(&mut fields, "last_active")?;
+        let deactivated_at = time(&mut fields, "deactivated_at")?;
         let online = match fields.shift_remove("online") {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Bool(true)) => true,
@@ -71,6 +72,9 @@ impl State {
             if let Some(user) = self.users.get_mut(key) {
                 user.last_active = last_active.or(user.last_active);
             }
+        }
+        if let Some(user) = self.users.get_mut(key) {
+            user.deactivated_at = deactivated_at;
         }
         Ok(())
     }
@@ -115,7 +119,7 @@ impl State {
                 channel.cid
             )));
         }
-        let members = user_list(data.shift_remove("members"), "members")?;
+        let members = long_user_list(data.shift_remove("members"), "members")?;
         let members = self.known_users(&members, "members")?;
         channel.created_by = match data.shift_remove("created_by_id") {
             None | Some(Value::Null) => members.first().map(|(user, _)| *user),

@@ -21,6 +21,7 @@ mod custom_events;
 mod events;
 mod filter;
 mod history;
+mod inject;
 mod lifecycle;
 mod lists;
 mod load;
@@ -32,8 +33,10 @@ mod op;
 mod presence;
 mod profile;
 mod puppet;
+mod snapshot;
 mod sort;
 mod stamp;
+mod survey;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -57,6 +60,7 @@ use self::channel_types::ChannelTypes;
 use self::connection::Connection;
 pub(crate) use self::connection::{Carrier, ConnKey};
 use self::history::History;
+pub(crate) use self::inject::Receivers;
 pub(crate) use self::op::{
     Body, Caller, ChannelName, DeleteChannels, HideChannel, Op, Reply, UserRef, read,
 };
@@ -89,6 +93,8 @@ pub(crate) enum Signal {
         /// Why.
         reason: Arc<str>,
     },
+    /// The end of what carries the connection, without a word. The connection is still in the state, which will miss it.
+    Cut,
 }
 
 /// Everything the service knows.

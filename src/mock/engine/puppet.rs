@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use super::State;
 use super::connection::{Carrier, ConnKey};
 use super::op::Caller;
+use super::timers::{Timer, after};
+use super::{Delivery, Signal};
 use crate::mock::error::Reject;
 
 impl State {
@@ -23,6 +25,41 @@ impl State {
             Caller::Anonymous { .. } => user.is_anonymous(),
         };
         theirs.then_some(key)
+    }
+
+    /// Whose a connection is.
+    pub(crate) fn owner(&self, key: ConnKey) -> Option<&str> {
+        let connection = self.connections.get(&key)?;
+        Some(&*self.users.get(connection.user)?.id)
+    }
+
+    /// Loses a connection as a phone in a tunnel does: nobody says goodbye, so it counts until its silence is noticed.
+    pub(crate) fn lose(&mut self, now: DateTime<Utc>, key: ConnKey) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.last_seen = now;
+        let due = after(now, self.rules.idle_timeout);
+        if let Some(at) = connection.silence_at.replace(due) {
+            self.timers.clear(at, Timer::Silence(key));
+        }
+        self.timers.set(due, Timer::Silence(key));
+        self.out.push(Delivery {
+            connection: key,
+            signal: Signal::Cut,
+        });
+    }
+
+    /// Loses all connections of a user, and says how many there were.
+    pub(crate) fn lose_user(&mut self, now: DateTime<Utc>, id: &str) -> Result<usize, Reject> {
+        let (_, user) = self
+            .user(id)
+            .ok_or_else(|| Reject::not_found(format!("user {id:?} was not found")))?;
+        let keys = user.connections.clone();
+        for key in &keys {
+            self.lose(now, *key);
+        }
+        Ok(keys.len())
     }
 
     /// Ends a user's pretended connections, and says how many there were.
@@ -61,5 +98,31 @@ impl State {
     /// The ids of all users, in order.
     pub(crate) fn user_ids(&self) -> Vec<String> {
         self.user_order.keys().map(|id| id.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mock::engine::testing::Stage;
+
+    #[test]
+    fn whoever_is_lost_counts_until_the_silence_is_noticed() {
+        let mut stage = Stage::new();
+        stage.users(&["B"]);
+        let watcher = stage.connect("A");
+        stage.subscribe("A", watcher, &["B"]);
+        stage.state.connect_virtually(stage.now, "B").unwrap();
+        let client = stage.connect("B");
+        assert_eq!(stage.heard(watcher), ["user.presence.changed B true"]);
+        assert_eq!(stage.state.lose_user(stage.now, "B").unwrap(), 2);
+        for _ in 0..59 {
+            stage.pass(1);
+            stage.state.heard(stage.now, watcher);
+        }
+        assert_eq!(stage.closed(client), Some(1006));
+        assert!(stage.heard(watcher).is_empty());
+        stage.pass(1);
+        assert_eq!(stage.heard(watcher), ["user.presence.changed B false"]);
+        assert!(stage.state.lose_user(stage.now, "nobody").is_err());
     }
 }

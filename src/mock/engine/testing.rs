@@ -51,6 +51,9 @@ impl Stage {
                 Signal::Close { code, .. } => {
                     self.closed.insert(delivery.connection, code);
                 }
+                Signal::Cut => {
+                    self.closed.insert(delivery.connection, 1006);
+                }
             }
         }
     }
@@ -114,6 +117,12 @@ impl Stage {
     pub(crate) fn ping(&mut self, key: ConnKey) {
         self.state.ping(self.now, key);
         self.collect();
+    }
+
+    /// Takes what connections have received since the last operation.
+    pub(crate) fn frames_of(&mut self, keys: &[ConnKey]) -> Vec<Vec<Value>> {
+        self.collect();
+        keys.iter().map(|key| self.take(*key)).collect()
     }
 
     /// Takes what a connection has received, as words: the type, the user, and where it matters his `online`.

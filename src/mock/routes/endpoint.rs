@@ -246,7 +246,7 @@ impl Endpoint {
 }
 
 /// A path segment without its percent encoding.
-fn decode(segment: &str) -> String {
+pub(super) fn decode(segment: &str) -> String {
     if !segment.contains('%') {
         return segment.to_owned();
     }

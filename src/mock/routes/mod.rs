@@ -5,12 +5,12 @@
 
 mod control;
 mod dialect;
+mod edge;
 mod endpoint;
 mod longpoll;
 mod params;
 mod respond;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +32,7 @@ use super::budget::Platform;
 use super::engine::{Body as Fields, Caller, Carrier, Connect};
 use super::error::Reject;
 use super::hub::Hub;
+use super::line::{Line, Peer};
 use super::ws;
 use crate::domain::token::{self, Claims};
 
@@ -51,18 +52,24 @@ pub(crate) fn app(app: App) -> Router {
 
 async fn handle(
     State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let started = Instant::now();
-    let (mut parts, body) = request.into_parts();
-    if parts.method == Method::OPTIONS {
+    if request.method() == Method::OPTIONS {
         return respond::preflight();
     }
-    if let Some(path) = parts.uri.path().strip_prefix("/_mock/") {
+    if let Some(path) = request.uri().path().strip_prefix("/_mock/") {
         let path = path.to_owned();
-        return control::handle(&app.hub, peer, &parts, &path, body).await;
+        let (parts, body) = request.into_parts();
+        return control::handle(&app.hub, peer.address, &parts, &path, body).await;
     }
+    edge::pass(&app, &peer.line, request).await
+}
+
+/// Answers a request as the service does.
+async fn serve(app: &App, line: &Line, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let (mut parts, body) = request.into_parts();
     let params = Params::of(&parts);
     let Some((endpoint, dialect)) = Endpoint::find(&parts.method, parts.uri.path()) else {
         let unknown = Reject::not_found(format!(
@@ -86,7 +93,7 @@ async fn handle(
         let wish = allowed
             .and(identity)
             .and_then(|identity| wish(&params, identity));
-        match connect(&app, &mut parts, wish).await {
+        match connect(app, line, &mut parts, wish).await {
             Ok(upgrade) => return upgrade,
             Err(reject) => {
                 let limits = respond::Limits::of(budget, &app.hub.clock);
@@ -95,7 +102,7 @@ async fn handle(
         }
     }
     let answer = match allowed.and(identity) {
-        Ok(identity) => call(&app, &parts, &params, body, endpoint, dialect, identity).await,
+        Ok(identity) => call(app, &parts, &params, body, endpoint, dialect, identity).await,
         Err(reject) => Err(reject),
     };
     let limits = respond::Limits::of(budget, &app.hub.clock);
@@ -261,6 +268,7 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Reject> {
 /// Accepts a socket, whatever the credentials; what is wrong with them is said on it.
 async fn connect(
     app: &App,
+    line: &Line,
     parts: &mut Parts,
     wish: Result<(Caller, Connect), Reject>,
 ) -> Result<Response<Body>, Reject> {
@@ -271,6 +279,7 @@ async fn connect(
         })?;
     let hub = app.hub.clone();
     let alive = app.alive.clone();
+    let line = line.clone();
     let limit = hub.options.rules.frame_limit;
     Ok(upgrade
         // Clients send pings and little else; the default buffers would cost a quarter of a megabyte each.
@@ -279,7 +288,7 @@ async fn connect(
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| async move {
-            ws::run(socket, hub, wish).await;
+            ws::run(socket, line, hub, wish).await;
             drop(alive);
         }))
 }

@@ -31,6 +31,16 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All query parameters, each cut to a length that is enough to recognise it.
+    pub(super) fn shown(&self) -> Vec<(String, String)> {
+        let cut = |text: &String| text.chars().take(4096).collect();
+        self.query
+            .iter()
+            .take(32)
+            .map(|(name, value)| (cut(name), cut(value)))
+            .collect()
+    }
+
     /// A header, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

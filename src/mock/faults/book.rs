@@ -1,0 +1,291 @@
+//! Which fault strikes when: counting and chance, and nothing else.
+//!
+//! No clock and no I/O: requests and frames are described, and what strikes them is told. Each fault draws from its own
+//! seed, so the fifth frame that fits it is struck or spared in every run alike, whatever happens elsewhere.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+
+use super::fault::{Fault, Kind, RequestFault, SocketFault, Spec};
+use super::matching::{Asked, Sent};
+use crate::mock::error::Reject;
+
+/// A fault in force.
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    spec: Spec,
+    fault: Fault,
+    chance: SmallRng,
+    /// Requests or frames that fitted.
+    matched: u64,
+    /// Those that were struck.
+    fired: u64,
+}
+
+impl Entry {
+    fn is_spent(&self) -> bool {
+        self.fault.now || self.fault.count.is_some_and(|count| self.fired >= count)
+    }
+
+    /// Whether the request or frame that fits is struck.
+    fn strikes(&mut self) -> bool {
+        self.matched += 1;
+        if self.matched <= self.fault.after {
+            return false;
+        }
+        let probability = self.fault.probability;
+        let strikes = probability >= 1.0 || self.chance.random_bool(probability);
+        self.fired += u64::from(strikes);
+        strikes
+    }
+}
+
+/// A fault and what it has done, for whoever asks.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    id: String,
+    #[serde(flatten)]
+    spec: Spec,
+    matched: u64,
+    fired: u64,
+    active: bool,
+}
+
+impl Listed {
+    /// Whether it can still strike.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.active
+    }
+}
+
+/// The faults in force, in the order of their coming.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    entries: Vec<Entry>,
+    named: u64,
+}
+
+impl Book {
+    /// Puts a fault into force, and tells its name.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense.
+    pub(crate) fn add(&mut self, spec: Spec) -> Result<(String, Fault), Reject> {
+        let fault = spec.read()?;
+        self.named += 1;
+        let id = format!("f{}", self.named);
+        self.entries.push(Entry {
+            id: id.clone(),
+            spec,
+            chance: SmallRng::seed_from_u64(fault.seed),
+            fault: fault.clone(),
+            matched: 0,
+            fired: 0,
+        });
+        Ok((id, fault))
+    }
+
+    /// Ends all faults. Names are not given again.
+    pub(crate) fn clear(&mut self) -> usize {
+        let cleared = self.entries.len();
+        self.entries.clear();
+        cleared
+    }
+
+    /// Ends one fault, if there is one of that name.
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.id != id);
+        self.entries.len() < before
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        self.entries.iter().map(Entry::listed).collect()
+    }
+
+    /// One of them.
+    pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
+        let entry = self.entries.iter().find(|entry| entry.id == id)?;
+        Some(entry.listed())
+    }
+
+    /// Whether any request, and whether any frame, can still be struck.
+    pub(crate) fn watches(&self) -> (bool, bool) {
+        let any = |requests: bool| {
+            self.entries.iter().any(|entry| {
+                matches!(entry.fault.kind, Kind::Request(_)) == requests && !entry.is_spent()
+            })
+        };
+        (any(true), any(false))
+    }
+
+    /// What strikes a request: the first fault that wants to. Those after it do not see it.
+    pub(crate) fn request(&mut self, asked: &Asked<'_>) -> Option<(String, RequestFault)> {
+        self.entries.iter_mut().find_map(|entry| {
+            let Kind::Request(fault) = &entry.fault.kind else {
+                return None;
+            };
+            if entry.is_spent() || !entry.fault.matching.fits_request(asked) {
+                return None;
+            }
+            let fault = fault.clone();
+            entry.strikes().then(|| (entry.id.clone(), fault))
+        })
+    }
+
+    /// What strikes a frame: the first fault that wants to. Those after it do not see it.
+    pub(crate) fn frame(&mut self, sent: &Sent<'_>) -> Option<(String, SocketFault)> {
+        self.entries.iter_mut().find_map(|entry| {
+            let Kind::Socket(fault) = &entry.fault.kind else {
+                return None;
+            };
+            if entry.is_spent() || !entry.fault.matching.fits_frame(sent) {
+                return None;
+            }
+            // A heartbeat can be muted once there is one.
+            if *fault == SocketFault::Mute && (sent.first || sent.event != "health.check") {
+                return None;
+            }
+            let fault = fault.clone();
+            entry.strikes().then(|| (entry.id.clone(), fault))
+        })
+    }
+
+    /// Whether a socket that is open now is struck at once by a fault that was just put into force.
+    pub(crate) fn socket(&mut self, id: &str, user: &str) -> Option<SocketFault> {
+        let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
+        let Kind::Socket(fault) = &entry.fault.kind else {
+            return None;
+        };
+        if entry.fault.count.is_some_and(|count| entry.fired >= count)
+            || !entry.fault.matching.fits_user(user)
+        {
+            return None;
+        }
+        let fault = fault.clone();
+        entry.strikes().then_some(fault)
+    }
+}
+
+impl Entry {
+    fn listed(&self) -> Listed {
+        Listed {
+            id: self.id.clone(),
+            spec: self.spec.clone(),
+            matched: self.matched,
+            fired: self.fired,
+            active: !self.is_spent(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn book(faults: &[Value]) -> Book {
+        let mut book = Book::default();
+        for fault in faults {
+            let spec = serde_json::from_value(fault.clone()).unwrap();
+            book.add(spec).unwrap();
+        }
+        book
+    }
+
+    fn frame(book: &mut Book, event: &str) -> Option<String> {
+        let sent = Sent {
+            user: "john",
+            event,
+            first: false,
+        };
+        book.frame(&sent).map(|(id, _)| id)
+    }
+
+    #[test]
+    fn a_fault_spares_the_first_and_ends_after_its_count() {
+        let mut book = book(&[json!({"kind": "duplicate", "after": 2, "count": 2})]);
+        let struck: Vec<bool> = (0..6).map(|_| frame(&mut book, "x").is_some()).collect();
+        assert_eq!(struck, [false, false, true, true, false, false]);
+        assert_eq!(book.watches(), (false, false));
+        let listed = serde_json::to_value(book.list()).unwrap();
+        assert_eq!(
+            listed,
+            json!([{"id": "f1", "kind": "duplicate", "after": 2, "count": 2, "matched": 4, "fired": 2, "active": false}])
+        );
+    }
+
+    #[test]
+    fn chance_comes_from_the_seed_alone() {
+        let struck = |seed: u64| -> Vec<bool> {
+            let mut book = book(&[
+                json!({"kind": "late", "event": "other", "probability": 0.5}),
+                json!({"kind": "duplicate", "event": "x", "probability": 0.3, "seed": seed}),
+            ]);
+            (0..200)
+                .map(|place| {
+                    // What does not fit does not move the dice.
+                    if place % 3 == seed % 3 {
+                        frame(&mut book, "other");
+                    }
+                    frame(&mut book, "x").is_some()
+                })
+                .collect()
+        };
+        assert_eq!(struck(7), struck(7));
+        assert_ne!(struck(7), struck(8));
+        let hits = struck(7).iter().filter(|struck| **struck).count();
+        assert!((30..=90).contains(&hits), "{hits} of 200");
+    }
+
+    #[test]
+    fn the_first_fault_that_fits_wins() {
+        let mut book = book(&[
+            json!({"kind": "drop", "user": "jack"}),
+            json!({"kind": "late", "event": "user.*", "count": 1}),
+            json!({"kind": "duplicate"}),
+            json!({"kind": "status", "path": "/users"}),
+        ]);
+        assert_eq!(frame(&mut book, "health.check").as_deref(), Some("f3"));
+        assert_eq!(frame(&mut book, "user.updated").as_deref(), Some("f2"));
+        assert_eq!(frame(&mut book, "user.updated").as_deref(), Some("f3"));
+        assert!(book.remove("f3") && !book.remove("f3"));
+        assert_eq!(frame(&mut book, "user.updated"), None);
+        let asked = |path| Asked {
+            method: "GET",
+            path,
+            user: None,
+        };
+        assert!(book.request(&asked("/users")).is_some());
+        assert!(book.request(&asked("/channels")).is_none());
+        assert_eq!(book.clear(), 3);
+        assert_eq!(book.watches(), (false, false));
+    }
+
+    #[test]
+    fn only_answers_to_pings_are_muted() {
+        let mut book = book(&[json!({"kind": "mute"})]);
+        assert_eq!(frame(&mut book, "user.updated"), None);
+        let hello = Sent {
+            user: "john",
+            event: "health.check",
+            first: true,
+        };
+        assert_eq!(book.frame(&hello), None);
+        assert!(frame(&mut book, "health.check").is_some());
+    }
+
+    #[test]
+    fn a_fault_for_now_leaves_later_frames_alone() {
+        let mut book = book(&[json!({"kind": "drop", "now": true, "user": "j*", "count": 1})]);
+        assert_eq!(book.socket("f1", "amy"), None);
+        assert_eq!(book.socket("f1", "john"), Some(SocketFault::Drop));
+        assert_eq!(book.socket("f1", "jack"), None);
+        assert_eq!(frame(&mut book, "x"), None);
+    }
+}

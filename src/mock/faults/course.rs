@@ -1,0 +1,332 @@
+//! The way of frames to one socket: their order and their times when faults meddle with them.
+//!
+//! Frames go in, what to do next comes out; the time is an argument. What a fault does beyond order and time, such as
+//! closing, is handed back to whoever holds the socket.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::fault::SocketFault;
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Send this. What strikes it is named, if anything does.
+    Send(Bytes, Option<String>),
+    /// Wait until then.
+    Wait(Instant),
+    /// Nothing is left.
+    Idle,
+    /// The frame is lost with what this does to the connection.
+    End(SocketFault, String),
+}
+
+/// The frames of one socket that are not sent yet.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    queue: VecDeque<Waiting>,
+    held: Option<(Waiting, Instant)>,
+    not_before: Option<Instant>,
+    pause: Duration,
+    muted: bool,
+    ending: Option<(SocketFault, String)>,
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Bytes,
+    /// What struck it already; it is not looked at again.
+    struck: Option<String>,
+}
+
+impl Course {
+    /// Whether frames need not pass through here.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_empty()
+            && self.not_before.is_none()
+            && self.pause.is_zero()
+            && !self.muted
+            && self.ending.is_none()
+    }
+
+    /// Whether all frames are sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.held.is_none()
+    }
+
+    /// Whether further frames can do anything but wait.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.queue.is_empty() && self.not_before.is_none()
+    }
+
+    /// Forgets what is not sent yet.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes frames in.
+    pub(crate) fn take(&mut self, frames: &mut Vec<Bytes>) {
+        self.queue.extend(frames.drain(..).map(|frame| Waiting {
+            frame,
+            struck: None,
+        }));
+    }
+
+    /// Takes note that the first frame has been sent without passing through here.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Lets a fault in that needs no frame, where it is one of order and time.
+    pub(crate) fn strike(&mut self, fault: &SocketFault) {
+        match fault {
+            SocketFault::Mute => self.muted = true,
+            SocketFault::Slow { pause } => self.pause = *pause,
+            _ => {}
+        }
+    }
+
+    /// What to do next. `judge` says what strikes a frame, given its type and whether it is the first.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        mut judge: impl FnMut(&str, bool) -> Option<(String, SocketFault)>,
+    ) -> Next {
+        loop {
+            if let Some((fault, id)) = self.ending.take() {
+                self.queue.clear();
+                return Next::End(fault, id);
+            }
+            match self.not_before {
+                Some(then) if then > now => return Next::Wait(then),
+                _ => self.not_before = None,
+            }
+            let Some(waiting) = self.queue.pop_front() else {
+                return match self.held.take() {
+                    Some((held, due)) if due <= now => self.send(held, now),
+                    Some((held, due)) => {
+                        self.held = Some((held, due));
+                        Next::Wait(due)
+                    }
+                    None => Next::Idle,
+                };
+            };
+            let first = !std::mem::replace(&mut self.begun, true);
+            let event = event_type(&waiting.frame);
+            if self.muted && event == "health.check" && !first {
+                continue;
+            }
+            if waiting.struck.is_some() {
+                return self.send(waiting, now);
+            }
+            let Some((id, fault)) = judge(event, first) else {
+                let sent = self.send(waiting, now);
+                self.release();
+                return sent;
+            };
+            let struck = Waiting {
+                struck: Some(id.clone()),
+                ..waiting
+            };
+            match fault {
+                SocketFault::Duplicate => {
+                    let twice = Waiting {
+                        frame: struck.frame.clone(),
+                        struck: Some(id),
+                    };
+                    let sent = self.send(struck, now);
+                    self.release();
+                    self.queue.push_front(twice);
+                    return sent;
+                }
+                SocketFault::Reorder { wait } if self.held.is_none() => {
+                    self.held = Some((struck, now + wait));
+                }
+                SocketFault::Reorder { .. } => {
+                    let sent = self.send(struck, now);
+                    self.release();
+                    return sent;
+                }
+                SocketFault::Late { by } => {
+                    self.not_before = Some(now + by);
+                    self.queue.push_front(struck);
+                }
+                SocketFault::Slow { pause } => {
+                    self.pause = pause;
+                    self.queue.push_front(struck);
+                }
+                SocketFault::Garbage { text } => {
+                    let frame = text.map_or_else(|| half(&struck.frame), Bytes::from);
+                    let sent = self.send(Waiting { frame, ..struck }, now);
+                    self.release();
+                    return sent;
+                }
+                SocketFault::Mute => self.muted = true,
+                ending @ (SocketFault::Drop
+                | SocketFault::Close { .. }
+                | SocketFault::HalfOpen
+                | SocketFault::Expire) => {
+                    self.ending = Some((ending, id));
+                    // What was only to change places is not lost with the rest.
+                    if let Some((held, _)) = self.held.take() {
+                        return self.send(held, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, waiting: Waiting, now: Instant) -> Next {
+        if !self.pause.is_zero() {
+            self.not_before = Some(now + self.pause);
+        }
+        Next::Send(waiting.frame, waiting.struck)
+    }
+
+    /// The frame that was to change places with the one just sent is next.
+    fn release(&mut self) {
+        if let Some((held, _)) = self.held.take() {
+            self.queue.push_front(held);
+        }
+    }
+}
+
+/// The type of an event as this server writes events: first of all. Empty for anything else.
+pub(crate) fn event_type(frame: &[u8]) -> &str {
+    frame
+        .strip_prefix(br#"{"type":""#)
+        .and_then(|rest| {
+            let end = memchr::memchr(b'"', rest)?;
+            std::str::from_utf8(&rest[..end]).ok()
+        })
+        .unwrap_or_default()
+}
+
+/// The first half of a frame, as text.
+pub(crate) fn half(frame: &[u8]) -> Bytes {
+    let text = String::from_utf8_lossy(frame);
+    let mut end = text.len() / 2;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Bytes::from(text[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Runs frames through a course with faults by event type, and tells what leaves and when, in seconds.
+    fn run(frames: &[&str], faults: &[(&str, SocketFault)]) -> Vec<String> {
+        let mut course = Course::default();
+        let mut frames: Vec<Bytes> = frames
+            .iter()
+            .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
+            .collect();
+        course.take(&mut frames);
+        let start = Instant::now();
+        let (mut now, mut told) = (start, Vec::new());
+        loop {
+            let next = course.next(now, |event, _| {
+                let (_, fault) = faults.iter().find(|(kind, _)| *kind == event)?;
+                Some(("f1".to_owned(), fault.clone()))
+            });
+            match next {
+                Next::Send(frame, _) => {
+                    let name = match event_type(&frame) {
+                        "" => String::from_utf8_lossy(&frame).into_owned(),
+                        name => name.to_owned(),
+                    };
+                    told.push(format!("{name}@{}", (now - start).as_secs()));
+                }
+                Next::Wait(then) => now = then,
+                Next::Idle => return told,
+                Next::End(fault, _) => {
+                    told.push(format!("{fault:?}"));
+                    assert!(course.is_empty());
+                    return told;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_change_places() {
+        let reorder = || SocketFault::Reorder { wait: SECOND };
+        assert_eq!(
+            run(&["a", "b", "c"], &[("a", reorder())]),
+            ["b@0", "a@0", "c@0"]
+        );
+        assert_eq!(run(&["a"], &[("a", reorder())]), ["a@1"]);
+        assert_eq!(
+            run(&["a", "b", "c"], &[("a", reorder()), ("b", reorder())]),
+            ["b@0", "a@0", "c@0"]
+        );
+        assert_eq!(
+            run(
+                &["a", "b", "c"],
+                &[("a", reorder()), ("b", SocketFault::Drop)]
+            ),
+            ["a@0", "Drop"]
+        );
+    }
+
+    #[test]
+    fn frames_double_wait_and_break() {
+        assert_eq!(
+            run(&["a", "b"], &[("a", SocketFault::Duplicate)]),
+            ["a@0", "a@0", "b@0"]
+        );
+        assert_eq!(
+            run(&["a", "b"], &[("a", SocketFault::Late { by: SECOND })]),
+            ["a@1", "b@1"]
+        );
+        assert_eq!(
+            run(
+                &["a", "b", "c"],
+                &[("b", SocketFault::Slow { pause: SECOND })]
+            ),
+            ["a@0", "b@0", "c@1"]
+        );
+        assert_eq!(
+            run(&["a", "b"], &[("a", SocketFault::Garbage { text: None })]),
+            [r#"{"type@0"#, "b@0"]
+        );
+        let garbage = SocketFault::Garbage {
+            text: Some("nonsense".into()),
+        };
+        assert_eq!(run(&["a"], &[("a", garbage)]), ["nonsense@0"]);
+    }
+
+    #[test]
+    fn what_ends_the_connection_takes_its_frame_along() {
+        assert_eq!(
+            run(&["a", "b", "c"], &[("b", SocketFault::HalfOpen)]),
+            ["a@0", "HalfOpen"]
+        );
+    }
+
+    #[test]
+    fn muting_lets_everything_else_through() {
+        let frames = ["health.check", "a", "health.check", "b", "health.check"];
+        let mut course = Course::default();
+        course.strike(&SocketFault::Mute);
+        assert!(!course.is_plain());
+        let mut frames: Vec<Bytes> = frames
+            .iter()
+            .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
+            .collect();
+        course.take(&mut frames);
+        let mut left = Vec::new();
+        while let Next::Send(frame, _) = course.next(Instant::now(), |_, _| None) {
+            left.push(event_type(&frame).to_owned());
+        }
+        assert_eq!(left, ["health.check", "a", "b"]);
+    }
+}

@@ -1,0 +1,423 @@
+//! What can go wrong, as data: the kinds of fault, each with what can be said about it, and how they are read.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::matching::Match;
+use crate::domain::time::parse_duration;
+use crate::mock::error::Reject;
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestFault {
+    /// How long the answer, whatever it is, lets wait.
+    pub(crate) delay: Duration,
+    /// Whether the request is carried out all the same, so that only the answer is lost.
+    pub(crate) applied: bool,
+    /// The answer.
+    pub(crate) answer: Answer,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// What it would have been answered with anyway.
+    Usual,
+    /// An error of the service.
+    Error {
+        status: u16,
+        code: i32,
+        message: String,
+        /// Seconds.
+        retry_after: Option<u64>,
+    },
+    /// A page of HTML, as proxies write them.
+    Html { status: u16 },
+    /// The first half of the usual answer, and the end of the connection.
+    Truncated,
+    /// The connection's reset.
+    Reset,
+}
+
+/// What goes wrong with a socket, at the moment when a frame is to be sent. What ends the connection ends it in front
+/// of the frame, which is lost with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SocketFault {
+    /// The TCP connection is reset.
+    Drop,
+    /// The server closes.
+    Close { code: u16, reason: String },
+    /// Nothing is sent any more, and nothing that comes is heard, but the connection stays open.
+    HalfOpen,
+    /// Pings are not answered any more.
+    Mute,
+    /// The frame is sent twice.
+    Duplicate,
+    /// The frame is sent after the next one, or when it has waited this long for it.
+    Reorder { wait: Duration },
+    /// The frame, and all behind it, let wait.
+    Late { by: Duration },
+    /// The frame arrives as nonsense.
+    Garbage { text: Option<String> },
+    /// The connection's token expires.
+    Expire,
+    /// From now on every frame takes this long, until the queue is full.
+    Slow { pause: Duration },
+}
+
+impl SocketFault {
+    /// Whether it can strike a socket without a frame to be sent.
+    pub(crate) const fn needs_no_frame(&self) -> bool {
+        match self {
+            Self::Drop
+            | Self::Close { .. }
+            | Self::HalfOpen
+            | Self::Mute
+            | Self::Garbage { .. }
+            | Self::Expire
+            | Self::Slow { .. } => true,
+            Self::Duplicate | Self::Reorder { .. } | Self::Late { .. } => false,
+        }
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With a request.
+    Request(RequestFault),
+    /// With a socket.
+    Socket(SocketFault),
+}
+
+/// What goes wrong, with whom, and how often.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) matching: Match,
+    /// How often it strikes at most.
+    pub(crate) count: Option<u64>,
+    /// Requests or frames that fit and are spared before the first strike.
+    pub(crate) after: u64,
+    /// How likely each strike is.
+    pub(crate) probability: f64,
+    /// What the likelihood is drawn from.
+    pub(crate) seed: u64,
+    /// Whether the sockets that are open now are struck at once, instead of frames to come.
+    pub(crate) now: bool,
+}
+
+/// The kinds by name, with what they take besides what every fault takes.
+const KINDS: &[(&str, &[&str])] = &[
+    (
+        "status",
+        &[
+            "method",
+            "path",
+            "status",
+            "code",
+            "message",
+            "retry_after",
+            "delay",
+            "applied",
+        ],
+    ),
+    ("delay", &["method", "path", "delay"]),
+    ("reset", &["method", "path", "delay", "applied"]),
+    ("html", &["method", "path", "status", "delay", "applied"]),
+    ("truncate", &["method", "path", "delay"]),
+    ("drop", &["event", "now"]),
+    ("close", &["event", "now", "code", "message"]),
+    ("half-open", &["event", "now"]),
+    ("mute", &["now"]),
+    ("duplicate", &["event"]),
+    ("reorder", &["event", "delay"]),
+    ("late", &["event", "delay"]),
+    ("garbage", &["event", "now", "text"]),
+    ("expire", &["event", "now"]),
+    ("slow", &["event", "now", "delay"]),
+];
+
+/// A fault as it is written in JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spec {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    now: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    applied: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+impl Spec {
+    /// Checks that everything said belongs together.
+    ///
+    /// # Errors
+    ///
+    /// It does not; the refusal says which field.
+    pub(crate) fn read(&self) -> Result<Fault, Reject> {
+        self.check_fields()?;
+        let delay = self
+            .delay
+            .as_deref()
+            .map(|text| parse_duration(text).map_err(|why| Reject::field("delay", &why)))
+            .transpose()?;
+        let probability = self.probability.unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&probability) {
+            return Err(Reject::field("probability", "must be between 0 and 1"));
+        }
+        Ok(Fault {
+            kind: self.kind(delay)?,
+            matching: Match {
+                method: self.method.clone(),
+                path: self.path.clone(),
+                user: self.user.clone(),
+                event: self.event.clone(),
+            },
+            count: self.count,
+            after: self.after.unwrap_or(0),
+            probability,
+            seed: self.seed.unwrap_or(0),
+            now: self.now.unwrap_or(false),
+        })
+    }
+
+    fn check_fields(&self) -> Result<(), Reject> {
+        let (name, takes) = KINDS
+            .iter()
+            .find(|(name, _)| *name == self.kind)
+            .ok_or_else(|| {
+                let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+                Reject::field("kind", &format!("must be one of {}", names.join(", ")))
+            })?;
+        let given = [
+            ("method", self.method.is_some()),
+            ("path", self.path.is_some()),
+            ("event", self.event.is_some()),
+            ("now", self.now.is_some()),
+            ("status", self.status.is_some()),
+            ("code", self.code.is_some()),
+            ("message", self.message.is_some()),
+            ("retry_after", self.retry_after.is_some()),
+            ("delay", self.delay.is_some()),
+            ("applied", self.applied.is_some()),
+            ("text", self.text.is_some()),
+        ];
+        match given
+            .iter()
+            .find(|(field, given)| *given && !takes.contains(field))
+        {
+            Some((field, _)) => Err(Reject::field(
+                *field,
+                &format!("does not go with a fault of kind {name}"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn kind(&self, delay: Option<Duration>) -> Result<Kind, Reject> {
+        let socket = match self.kind.as_str() {
+            "drop" => SocketFault::Drop,
+            "close" => SocketFault::Close {
+                code: self.close_code()?,
+                reason: self.message.clone().unwrap_or_default(),
+            },
+            "half-open" => SocketFault::HalfOpen,
+            "mute" => SocketFault::Mute,
+            "duplicate" => SocketFault::Duplicate,
+            "reorder" => SocketFault::Reorder {
+                wait: delay.unwrap_or(Duration::from_secs(1)),
+            },
+            "late" => SocketFault::Late {
+                by: delay.unwrap_or(Duration::from_secs(1)),
+            },
+            "garbage" => SocketFault::Garbage {
+                text: self.text.clone(),
+            },
+            "expire" => SocketFault::Expire,
+            "slow" => SocketFault::Slow {
+                pause: delay.unwrap_or(Duration::from_secs(1)),
+            },
+            _ => return self.request_kind(delay),
+        };
+        Ok(Kind::Socket(socket))
+    }
+
+    fn request_kind(&self, delay: Option<Duration>) -> Result<Kind, Reject> {
+        let answer = match self.kind.as_str() {
+            "delay" if delay.is_none() => {
+                return Err(Reject::field("delay", "is a required field"));
+            }
+            "delay" => Answer::Usual,
+            "reset" => Answer::Reset,
+            "html" => Answer::Html {
+                status: self.http_status(502)?,
+            },
+            "truncate" => Answer::Truncated,
+            _ => {
+                let status = self.http_status(500)?;
+                Answer::Error {
+                    status,
+                    code: self.code.unwrap_or_else(|| usual_code(status)),
+                    message: self
+                        .message
+                        .clone()
+                        .unwrap_or_else(|| "a fault was asked for".to_owned()),
+                    retry_after: self.retry_after,
+                }
+            }
+        };
+        Ok(Kind::Request(RequestFault {
+            delay: delay.unwrap_or_default(),
+            applied: self.applied.unwrap_or(false),
+            answer,
+        }))
+    }
+
+    fn http_status(&self, default: u16) -> Result<u16, Reject> {
+        match self.status.unwrap_or(default) {
+            status @ 200..=599 => Ok(status),
+            _ => Err(Reject::field("status", "must be between 200 and 599")),
+        }
+    }
+
+    fn close_code(&self) -> Result<u16, Reject> {
+        match self.code {
+            None => Ok(1011),
+            // What a peer may put into a close frame.
+            Some(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => {
+                Ok(u16::try_from(code).expect("below 5000"))
+            }
+            Some(_) => Err(Reject::field(
+                "code",
+                "must be a close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999",
+            )),
+        }
+    }
+}
+
+/// The service's error code that usually goes with a status.
+const fn usual_code(status: u16) -> i32 {
+    use crate::mock::error::code;
+    match status {
+        400 => code::INPUT,
+        401 => code::AUTHENTICATION,
+        403 => code::NOT_ALLOWED,
+        404 => code::DOES_NOT_EXIST,
+        408 => 23,
+        413 => code::PAYLOAD_TOO_BIG,
+        429 => 9,
+        _ => -1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(value: Value) -> Result<Fault, String> {
+        let spec: Spec = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        spec.read().map_err(|reject| reject.detail)
+    }
+
+    #[test]
+    fn a_status_brings_the_code_that_goes_with_it() {
+        let fault = read(json!({"kind": "status", "status": 429, "retry_after": 2, "delay": "250ms", "path": "/users"}))
+            .unwrap();
+        assert_eq!(
+            fault.kind,
+            Kind::Request(RequestFault {
+                delay: Duration::from_millis(250),
+                applied: false,
+                answer: Answer::Error {
+                    status: 429,
+                    code: 9,
+                    message: "a fault was asked for".into(),
+                    retry_after: Some(2)
+                }
+            })
+        );
+        assert_eq!(fault.matching.path.as_deref(), Some("/users"));
+        assert_eq!((fault.count, fault.after), (None, 0));
+    }
+
+    #[test]
+    fn every_kind_can_be_read_with_nothing_but_its_name() {
+        for (name, _) in KINDS.iter().filter(|(name, _)| *name != "delay") {
+            let fault = read(json!({ "kind": name }));
+            assert!(fault.is_ok(), "{name}: {fault:?}");
+        }
+        assert!(read(json!({"kind": "delay", "delay": "1s"})).is_ok());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (spec, part) in [
+            (json!({"kind": "flood"}), "kind must be one of status"),
+            (
+                json!({"kind": "drop", "status": 500}),
+                "status does not go with a fault of kind drop",
+            ),
+            (
+                json!({"kind": "status", "event": "*"}),
+                "event does not go with",
+            ),
+            (
+                json!({"kind": "duplicate", "now": true}),
+                "now does not go with",
+            ),
+            (
+                json!({"kind": "close", "code": 1006}),
+                "code must be a close code",
+            ),
+            (
+                json!({"kind": "status", "status": 99}),
+                "status must be between",
+            ),
+            (
+                json!({"kind": "drop", "probability": 1.5}),
+                "probability must be",
+            ),
+            (json!({"kind": "delay"}), "delay is a required field"),
+            (json!({"kind": "late", "delay": "soon"}), "delay "),
+            (
+                json!({"kind": "drop", "often": true}),
+                "unknown field `often`",
+            ),
+        ] {
+            let refused = read(spec.clone()).unwrap_err();
+            assert!(refused.contains(part), "{spec}: {refused}");
+        }
+    }
+}

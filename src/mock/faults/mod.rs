@@ -1,0 +1,125 @@
+//! What goes wrong on purpose: scripted trouble for clients that claim to survive it.
+//!
+//! [`fault`] is what can go wrong, as data; [`matching`] whom it is meant for; [`book`] decides which request or frame is
+//! struck, from counts and seeds alone; [`course`] is the order and the times of frames under faults. None of them does
+//! any I/O: the transport asks, and then does what it is told.
+
+mod book;
+mod course;
+mod fault;
+mod matching;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::book::Book;
+pub(crate) use self::book::Listed;
+pub(crate) use self::course::{Course, Next, half};
+pub(crate) use self::fault::{Answer, Kind, RequestFault, SocketFault, Spec};
+pub(crate) use self::matching::{Asked, Sent};
+use super::error::Reject;
+
+/// The faults in force, shared by all requests and sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    book: Mutex<Book>,
+    /// Whether any request can be struck: looked at by every request, so it must cost nothing.
+    requests: AtomicBool,
+    /// The same for frames.
+    frames: AtomicBool,
+}
+
+impl Faults {
+    fn change<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
+        let mut book = self.lock();
+        let result = change(&mut book);
+        let (requests, frames) = book.watches();
+        self.requests.store(requests, Ordering::Release);
+        self.frames.store(frames, Ordering::Release);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts faults into force, all or none, and tells their names. Those for sockets that are open now are still to be
+    /// brought to them.
+    ///
+    /// # Errors
+    ///
+    /// One of them makes no sense.
+    pub(crate) fn add(&self, specs: Vec<Spec>) -> Result<Vec<Added>, Reject> {
+        for spec in &specs {
+            spec.read()?;
+        }
+        self.change(|book| {
+            specs
+                .into_iter()
+                .map(|spec| {
+                    let (id, fault) = book.add(spec)?;
+                    let now = match fault.kind {
+                        Kind::Socket(kind) => fault.now && kind.needs_no_frame(),
+                        Kind::Request(_) => false,
+                    };
+                    Ok(Added { id, now })
+                })
+                .collect()
+        })
+    }
+
+    /// Ends all faults, and says how many there were.
+    pub(crate) fn clear(&self) -> usize {
+        self.change(Book::clear)
+    }
+
+    /// Ends one fault, if there is one of that name.
+    pub(crate) fn remove(&self, id: &str) -> bool {
+        self.change(|book| book.remove(id))
+    }
+
+    /// All faults and what they have done.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        self.lock().list()
+    }
+
+    /// One fault and what it has done.
+    pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
+        self.lock().listed(id)
+    }
+
+    /// What strikes a request.
+    pub(crate) fn request(&self, asked: &Asked<'_>) -> Option<(String, RequestFault)> {
+        if !self.requests.load(Ordering::Acquire) {
+            return None;
+        }
+        self.change(|book| book.request(asked))
+    }
+
+    /// Whether any frame can be struck.
+    pub(crate) fn watch_frames(&self) -> bool {
+        self.frames.load(Ordering::Acquire)
+    }
+
+    /// What strikes a frame.
+    pub(crate) fn frame(&self, sent: &Sent<'_>) -> Option<(String, SocketFault)> {
+        if !self.watch_frames() {
+            return None;
+        }
+        self.change(|book| book.frame(sent))
+    }
+
+    /// Whether a socket that is open now is struck by a fault that was just put into force.
+    pub(crate) fn socket(&self, id: &str, user: &str) -> Option<SocketFault> {
+        self.change(|book| book.socket(id, user))
+    }
+}
+
+/// A fault that was put into force.
+#[derive(Debug)]
+pub(crate) struct Added {
+    /// Its name.
+    pub(crate) id: String,
+    /// Whether it is to be brought to the sockets that are open now.
+    pub(crate) now: bool,
+}

@@ -1,0 +1,449 @@
+//! What has happened lately on the wire: requests and frames, kept in a bounded ring, for whoever debugs a client.
+//!
+//! Taking a note costs a lock and a reference to bytes that exist anyway; everything else, the hiding of secrets most of
+//! all, is done when somebody looks. What falls out of the ring is counted, so that a reader knows what he missed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+use super::engine::Stamp;
+
+/// Notes that are kept.
+const NOTES: usize = 10_000;
+/// Bytes of requests and frames that are kept.
+const BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one request or frame that are shown.
+const SHOWN: usize = 16 * 1024;
+
+/// Whose connection something happened on.
+#[derive(Debug, Clone)]
+pub(crate) struct Party {
+    /// The connection's id.
+    pub(crate) connection: Arc<str>,
+    /// The user's.
+    pub(crate) user: Arc<str>,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    /// A request was answered.
+    Request(Box<Request>),
+    /// A socket opened.
+    Opened(Party),
+    /// A socket ended.
+    Closed(Party, String),
+    /// A frame was sent to a client.
+    Sent(Party, Bytes, Option<String>),
+    /// A frame came from a client.
+    Heard(Party, Bytes),
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Parameters by name.
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) user: Option<String>,
+    /// The start of the body.
+    pub(crate) body: Bytes,
+    /// `None` where nothing was answered.
+    pub(crate) status: Option<u16>,
+    /// The body of a refusal.
+    pub(crate) refusal: Option<Bytes>,
+    pub(crate) took: Duration,
+    /// The fault that struck it.
+    pub(crate) fault: Option<String>,
+}
+
+impl Happening {
+    fn size(&self) -> usize {
+        match self {
+            Self::Request(request) => {
+                let query: usize = request
+                    .query
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len())
+                    .sum();
+                let refusal = request.refusal.as_ref().map_or(0, Bytes::len);
+                query + request.path.len() + request.body.len() + refusal
+            }
+            Self::Sent(_, frame, _) | Self::Heard(_, frame) => frame.len(),
+            Self::Opened(_) | Self::Closed(..) => 0,
+        }
+    }
+
+    /// As it is shown. Nothing that opens a door is in it.
+    fn to_json(&self) -> Map<String, Value> {
+        let mut told = Map::new();
+        let mut tell = |name: &str, value: Value| told.insert(name.to_owned(), value);
+        match self {
+            Self::Request(request) => {
+                tell("type", "mock.request".into());
+                tell("method", request.method.clone().into());
+                tell("path", request.path.clone().into());
+                tell("user", request.user.clone().into());
+                tell("status", request.status.into());
+                if let Some(refusal) = &request.refusal {
+                    let refusal = shown(refusal);
+                    tell(
+                        "error",
+                        json!({"code": refusal.get("code"), "message": refusal.get("message")}),
+                    );
+                }
+                let mut query = Map::new();
+                for (name, value) in &request.query {
+                    // The key is public and the same in every request; the rest is shown by name and nature.
+                    if name != "api_key" {
+                        query.insert(name.clone(), hidden(name, json_in(value)));
+                    }
+                }
+                tell("query", query.into());
+                if !request.body.is_empty() {
+                    tell("body", shown(&request.body));
+                }
+                let took = request.took.as_secs_f64() * 1000.0;
+                tell("took_ms", json!((took * 100.0).round() / 100.0));
+                if let Some(fault) = &request.fault {
+                    tell("fault", fault.clone().into());
+                }
+            }
+            Self::Opened(party) => {
+                tell("type", "mock.socket.open".into());
+                told.extend(party.to_json());
+            }
+            Self::Closed(party, how) => {
+                tell("type", "mock.socket.end".into());
+                tell("reason", how.clone().into());
+                told.extend(party.to_json());
+            }
+            Self::Sent(party, frame, fault) => {
+                tell("type", "mock.frame.sent".into());
+                if let Some(fault) = fault {
+                    tell("fault", fault.clone().into());
+                }
+                told.extend(party.to_json());
+                told.insert("frame".to_owned(), shown(frame));
+            }
+            Self::Heard(party, frame) => {
+                tell("type", "mock.frame.heard".into());
+                told.extend(party.to_json());
+                told.insert("frame".to_owned(), shown(frame));
+            }
+        }
+        told
+    }
+}
+
+impl Party {
+    fn to_json(&self) -> [(String, Value); 2] {
+        [
+            ("user".to_owned(), (*self.user).into()),
+            ("connection_id".to_owned(), (*self.connection).into()),
+        ]
+    }
+}
+
+/// Bytes as they are shown: JSON where they are, else text, and never too much.
+fn shown(bytes: &Bytes) -> Value {
+    if bytes.len() <= SHOWN {
+        let text = String::from_utf8_lossy(bytes);
+        return hidden("", json_in(&text));
+    }
+    let start = String::from_utf8_lossy(&bytes[..SHOWN / 8]);
+    json!(format!(
+        "{}… ({} bytes)",
+        without_tokens(&start),
+        bytes.len()
+    ))
+}
+
+/// JSON in a text, or the text.
+fn json_in(text: &str) -> Value {
+    if text.starts_with(['{', '[']) {
+        serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    } else {
+        text.into()
+    }
+}
+
+/// A value without what must not be seen: what is named like a secret, and what looks like a token.
+fn hidden(name: &str, value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| {
+                let value = hidden(&name, value);
+                (name, value)
+            })
+            .collect(),
+        Value::Array(items) => items.into_iter().map(|item| hidden(name, item)).collect(),
+        Value::String(text) if names_a_secret(name) && !text.is_empty() => "(hidden)".into(),
+        Value::String(text) => without_tokens(&text).into(),
+        other => other,
+    }
+}
+
+fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("token")
+        || ["authorization", "secret", "password"]
+            .iter()
+            .any(|word| name.contains(word))
+}
+
+/// A text in which no token can be read. All tokens here start with a header that is an object.
+fn without_tokens(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some(at) = rest.find("eyJ") {
+        let token = |c: char| c.is_ascii_alphanumeric() || "-_.=+/".contains(c);
+        let end = rest[at..]
+            .find(|c| !token(c))
+            .map_or(rest.len(), |length| at + length);
+        kept.push_str(&rest[..at]);
+        kept.push_str("(hidden)");
+        rest = &rest[end..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+#[derive(Debug)]
+struct Note {
+    at: DateTime<Utc>,
+    happening: Happening,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    notes: VecDeque<Note>,
+    bytes: usize,
+    /// The number of the last note.
+    last: u64,
+    closed: bool,
+}
+
+/// The journal.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    ring: Mutex<Ring>,
+    more: Notify,
+}
+
+/// A part of the journal.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Notes as they are shown, oldest first.
+    pub(crate) notes: Vec<Value>,
+    /// The number from which to read on.
+    pub(crate) next: u64,
+    /// Notes that were asked for and are gone.
+    pub(crate) lost: u64,
+}
+
+impl Journal {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a note.
+    pub(crate) fn note(&self, at: DateTime<Utc>, happening: Happening) {
+        self.note_all(at, [happening]);
+    }
+
+    /// Takes notes of things that happened together.
+    pub(crate) fn note_all(
+        &self,
+        at: DateTime<Utc>,
+        happenings: impl IntoIterator<Item = Happening>,
+    ) {
+        let mut ring = self.ring();
+        for happening in happenings {
+            ring.bytes += happening.size();
+            ring.last += 1;
+            ring.notes.push_back(Note { at, happening });
+            while ring.notes.len() > NOTES || ring.bytes > BYTES {
+                let Some(oldest) = ring.notes.pop_front() else {
+                    break;
+                };
+                ring.bytes -= oldest.happening.size();
+            }
+        }
+        drop(ring);
+        self.more.notify_waiters();
+    }
+
+    /// Forgets everything. Numbers go on.
+    pub(crate) fn clear(&self) {
+        let mut ring = self.ring();
+        ring.notes.clear();
+        ring.bytes = 0;
+    }
+
+    /// Lets nobody wait any more.
+    pub(crate) fn close(&self) {
+        self.ring().closed = true;
+        self.more.notify_waiters();
+    }
+
+    /// The number of the last note.
+    pub(crate) fn last(&self) -> u64 {
+        self.ring().last
+    }
+
+    /// The notes after a number, at most so many.
+    pub(crate) fn after(&self, since: u64, limit: usize) -> Page {
+        let ring = self.ring();
+        let first = ring.last - ring.notes.len() as u64;
+        let start = since.max(first);
+        let taken: Vec<(u64, DateTime<Utc>, Happening)> = (start + 1..)
+            .zip(
+                ring.notes
+                    .iter()
+                    .skip(usize::try_from(start - first).unwrap_or(usize::MAX))
+                    .take(limit),
+            )
+            .map(|(number, note)| (number, note.at, note.happening.clone()))
+            .collect();
+        let last = ring.last;
+        drop(ring);
+        // Somebody who has read further than we have written talks of another server's journal.
+        let next = taken.last().map_or(start.min(last), |(number, ..)| *number);
+        let notes = taken
+            .into_iter()
+            .map(|(number, at, happening)| {
+                let mut told = Map::new();
+                let mut content = happening.to_json();
+                if let Some(kind) = content.shift_remove("type") {
+                    told.insert("type".to_owned(), kind);
+                }
+                told.insert("number".to_owned(), number.into());
+                told.insert("at".to_owned(), Stamp(at).to_string().into());
+                told.extend(content);
+                Value::Object(told)
+            })
+            .collect();
+        Page {
+            notes,
+            next,
+            lost: start.saturating_sub(since),
+        }
+    }
+
+    /// Waits until there is a note after a number.
+    pub(crate) async fn until_after(&self, since: u64) {
+        loop {
+            let more = self.more.notified();
+            {
+                let ring = self.ring();
+                if ring.last != since || ring.closed {
+                    return;
+                }
+            }
+            more.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party() -> Party {
+        Party {
+            connection: "c1".into(),
+            user: "john".into(),
+        }
+    }
+
+    fn sent(text: &str) -> Happening {
+        Happening::Sent(party(), Bytes::from(text.to_owned()), None)
+    }
+
+    const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzZXJ2ZXIiOnRydWV9.DHnfQolWsEGFcTR7ZwVBbIVUFAvxzDJXzB6UlyU-7JQ";
+
+    #[test]
+    fn no_secret_is_ever_shown() {
+        let journal = Journal::default();
+        let query = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        journal.note(
+            DateTime::UNIX_EPOCH,
+            Happening::Request(Box::new(Request {
+                query: vec![
+                    query("api_key", "the-key"),
+                    query("authorization", "hush"),
+                    query("json", &format!(r#"{{"user_details":{{"id":"a","note":"my {TOKEN}!"}},"user_token":"hush"}}"#)),
+                ],
+                body: Bytes::from(format!(r#"{{"password":"hush","deep":[{{"api_secret":"hush"}}],"text":"{TOKEN}"}}"#)),
+                refusal: Some(Bytes::from(format!(r#"{{"code":5,"message":"bad {TOKEN}","access_token":"hush"}}"#))),
+                ..Request::default()
+            })),
+        );
+        journal.note(DateTime::UNIX_EPOCH, sent(&format!("garbage {TOKEN}")));
+        let long = format!("{TOKEN}{}", " ".repeat(SHOWN));
+        journal.note(DateTime::UNIX_EPOCH, sent(&long));
+        let page = journal.after(0, 100);
+        let text = serde_json::to_string(&page.notes).unwrap();
+        assert!(!text.contains("hush") && !text.contains("eyJ"), "{text}");
+        assert!(!text.contains("the-key"), "{text}");
+        assert_eq!(
+            page.notes[0]["query"]["json"]["user_details"]["note"],
+            "my (hidden)!"
+        );
+        assert_eq!(page.notes[0]["error"]["code"], 5);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_says_what_is_gone() {
+        let journal = Journal::default();
+        for number in 0..NOTES + 5 {
+            journal.note(DateTime::UNIX_EPOCH, sent(&format!(r#"{{"n":{number}}}"#)));
+        }
+        let page = journal.after(0, 2);
+        assert_eq!((page.lost, page.next), (5, 7));
+        assert_eq!(page.notes[0]["frame"]["n"], 5);
+        assert_eq!(page.notes[0]["number"], 6);
+        let rest = journal.after(page.next, usize::MAX);
+        assert_eq!((rest.notes.len(), rest.lost), (NOTES - 2, 0));
+        assert_eq!(rest.next, journal.last());
+        assert!(journal.after(rest.next, 10).notes.is_empty());
+
+        let big = "x".repeat(BYTES / 4);
+        for _ in 0..8 {
+            journal.note(DateTime::UNIX_EPOCH, sent(&big));
+        }
+        assert!(journal.ring().notes.len() <= 4);
+        assert!(journal.ring().bytes <= BYTES);
+        journal.clear();
+        let page = journal.after(0, 10);
+        assert_eq!((page.notes.len(), page.next), (0, journal.last()));
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_for_the_next_note_or_the_end() {
+        let journal = Arc::new(Journal::default());
+        let reader = tokio::spawn({
+            let journal = journal.clone();
+            async move {
+                journal.until_after(0).await;
+                journal.until_after(1).await;
+                journal.after(0, 10).notes.len()
+            }
+        });
+        tokio::task::yield_now().await;
+        journal.note(DateTime::UNIX_EPOCH, sent("{}"));
+        tokio::task::yield_now().await;
+        assert!(!reader.is_finished());
+        journal.close();
+        assert_eq!(reader.await.unwrap(), 1);
+    }
+}

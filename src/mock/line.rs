@@ -1,0 +1,239 @@
+//! The TCP connection of a client, with a way to break it from outside: cut it as a lost network does, or keep it open
+//! and say nothing.
+//!
+//! Both must happen below HTTP and WebSocket, whose libraries would say a polite last word. Why a line breaks, and what
+//! travels on it, is not known here.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+const WHOLE: u8 = 0;
+const SILENT: u8 = 1;
+const CUT: u8 = 2;
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: AtomicU8,
+    reader: AtomicWaker,
+}
+
+/// The handle by which a line is broken.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line(Arc<Shared>);
+
+impl Line {
+    /// Cuts the line: both ends see a reset, and what was on its way is lost.
+    pub(crate) fn cut(&self) {
+        self.0.state.store(CUT, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    /// From now on nothing leaves, not even the end of the connection, for as long as the client holds it.
+    pub(crate) fn silence(&self) {
+        // A line that is cut stays cut.
+        let _ = self
+            .0
+            .state
+            .compare_exchange(WHOLE, SILENT, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether nothing leaves any more.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.state() == SILENT
+    }
+
+    fn state(&self) -> u8 {
+        self.0.state.load(Ordering::Acquire)
+    }
+}
+
+/// A stream on a line.
+pub(crate) struct Carried<S> {
+    stream: S,
+    line: Line,
+    reset: fn(&S),
+}
+
+impl<S> Carried<S> {
+    /// Puts a stream on a line. `reset` makes the end of the stream a reset.
+    fn new(stream: S, line: Line, reset: fn(&S)) -> Self {
+        Self {
+            stream,
+            line,
+            reset,
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.line.state() == CUT {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+impl<S> fmt::Debug for Carried<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Drop for Carried<S> {
+    fn drop(&mut self) {
+        if self.line.state() == CUT {
+            (self.reset)(&self.stream);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Carried<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Registered before looking, so that a cut in between is not missed.
+        self.line.0.reader.register(cx.waker());
+        self.check()?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Carried<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        if self.line.is_silent() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        if self.line.is_silent() {
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        if self.line.is_silent() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Who is at the other end, and the line to him.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// Where he is.
+    pub(crate) address: SocketAddr,
+    /// The line to him.
+    pub(crate) line: Line,
+}
+
+impl Connected<IncomingStream<'_, Exchange>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Exchange>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// A listener that puts every connection on a line.
+#[derive(Debug)]
+pub(crate) struct Exchange(pub(crate) TcpListener);
+
+impl Listener for Exchange {
+    type Io = Carried<TcpStream>;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // Events are small and must not wait for each other; without the option they still arrive.
+        let _ = stream.set_nodelay(true);
+        let line = Line::default();
+        let carried = Carried::new(stream, line.clone(), |stream| {
+            // Without the option the client sees an end instead of a reset, which is as lost.
+            let _ = stream.set_zero_linger();
+        });
+        (carried, Peer { address, line })
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(Peer {
+            address: self.0.local_addr()?,
+            line: Line::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn pair() -> (Carried<DuplexStream>, DuplexStream, Line) {
+        let (server, client) = duplex(64);
+        let line = Line::default();
+        (Carried::new(server, line.clone(), |_| {}), client, line)
+    }
+
+    #[tokio::test]
+    async fn a_cut_wakes_whoever_waits_for_bytes() {
+        let (mut server, mut client, line) = pair();
+        let reading = tokio::spawn(async move { server.read_u8().await.unwrap_err().kind() });
+        tokio::task::yield_now().await;
+        line.cut();
+        assert_eq!(reading.await.unwrap(), io::ErrorKind::ConnectionReset);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_silent_line_hears_and_says_nothing() {
+        let (mut server, mut client, line) = pair();
+        server.write_all(b"a").await.unwrap();
+        line.silence();
+        server.write_all(b"b").await.unwrap();
+        server.shutdown().await.unwrap();
+        client.write_all(b"c").await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap(), b'c');
+        line.cut();
+        assert!(server.write_all(b"d").await.is_err());
+        drop(server);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"a");
+    }
+}

@@ -1,0 +1,161 @@
+//! `/_mock/…`: the strings by which a test pulls the server. Open to this machine only.
+
+mod clock;
+mod report;
+mod users;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::super::engine::{Body as Fields, Receivers};
+use super::super::error::Reject;
+use super::super::faults::Spec;
+use super::super::hub::Hub;
+use super::params::Params;
+
+/// Bytes that a control request may have.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Answers a control request.
+pub(super) async fn handle(
+    hub: &Arc<Hub>,
+    peer: SocketAddr,
+    parts: &Parts,
+    path: &str,
+    body: Body,
+) -> Response<Body> {
+    let params = Params::of(parts);
+    let answer = if peer.ip().is_loopback() {
+        match super::read_body(parts, &params, body, BODY_LIMIT).await {
+            Ok(fields) => control(hub, parts.method.as_str(), path, &params, fields).await,
+            Err(reject) => Err(reject),
+        }
+    } else {
+        Err(Reject::forbidden(
+            "the control API is open to the server's own machine only",
+        ))
+    };
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::OK, body.to_string()),
+        Err(reject) => (
+            StatusCode::from_u16(reject.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            serde_json::to_string(&reject.body("Control", ""))
+                .expect("an error body has string keys and no fallible parts"),
+        ),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+async fn control(
+    hub: &Hub,
+    method: &str,
+    path: &str,
+    params: &Params,
+    body: Fields,
+) -> Result<Value, Reject> {
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    match (method, segments.as_slice()) {
+        ("GET", ["status"]) => Ok(report::status(hub)),
+        ("GET", ["connections"]) => Ok(report::connections(hub)),
+        ("GET", ["log"]) => report::log(hub, params).await,
+        ("GET", ["snapshot"]) => Ok(report::snapshot(hub)),
+        ("POST", ["restore"]) => {
+            let world = read(body)?;
+            hub.restore(&world)
+                .map_err(|error| Reject::input(error.to_string()))?;
+            Ok(report::status(hub))
+        }
+        ("POST", ["reset"]) => {
+            hub.reset();
+            Ok(json!({}))
+        }
+        ("POST", ["stop"]) => {
+            hub.stop.notify_one();
+            Ok(json!({}))
+        }
+        ("POST", ["clock", action]) => clock::set(hub, action, &body),
+        ("POST", ["users", id, action]) => users::act(hub, id, action, body),
+        ("POST", ["trigger"]) => trigger(hub, read(body)?),
+        ("GET", ["faults"]) => Ok(json!({ "faults": hub.faults.list() })),
+        ("POST", ["faults"]) => add_faults(hub, body),
+        ("DELETE", ["faults"]) => Ok(json!({ "cleared": hub.faults.clear() })),
+        ("DELETE", ["faults", id]) => {
+            if hub.faults.remove(id) {
+                Ok(json!({ "cleared": 1 }))
+            } else {
+                Err(Reject::not_found(format!("fault {id:?} was not found")))
+            }
+        }
+        _ => Err(Reject::not_found(format!(
+            "there is no {method} /_mock/{}",
+            path.chars().take(200).collect::<String>()
+        ))),
+    }
+}
+
+fn read<T: DeserializeOwned>(body: Fields) -> Result<T, Reject> {
+    serde_json::from_value(Value::Object(body)).map_err(|error| Reject::input(error.to_string()))
+}
+
+/// `POST /_mock/faults`: one fault, or `faults`, a list of them.
+fn add_faults(hub: &Hub, mut body: Fields) -> Result<Value, Reject> {
+    let specs: Vec<Spec> = match body.shift_remove("faults") {
+        Some(list) => {
+            serde_json::from_value(list).map_err(|error| Reject::input(error.to_string()))?
+        }
+        None => vec![read(body)?],
+    };
+    let added = hub.add_faults(specs)?;
+    let listed: Vec<_> = added
+        .iter()
+        .filter_map(|id| hub.faults.listed(id))
+        .collect();
+    Ok(json!({ "faults": listed }))
+}
+
+/// `POST /_mock/trigger`: an event, or a text that need not be one, for a connection, a user, those who hear of a user,
+/// or those who watch a channel.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trigger {
+    #[serde(default)]
+    event: Option<Fields>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    connection: Option<String>,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    subscribers: Option<String>,
+    #[serde(default)]
+    channel: Option<String>,
+}
+
+fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Reject> {
+    let receivers = Receivers {
+        connection: trigger.connection,
+        user: trigger.user,
+        subscribers: trigger.subscribers,
+        channel: trigger.channel,
+    };
+    let sent = match (trigger.event, trigger.text) {
+        (Some(event), None) => hub.with(|state, now| state.inject(now, &receivers, event))?,
+        (None, Some(text)) => hub.with(|state, _| state.inject_text(&receivers, text))?,
+        _ => return Err(Reject::input("one of event and text is required")),
+    };
+    Ok(json!({ "sent": sent }))
+}

@@ -1,0 +1,66 @@
+//! What a running server tells about itself: status, connections, journal, the world as a fixture.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::super::engine::{Stamp, State};
+use super::super::super::error::Reject;
+use super::super::super::hub::Hub;
+use super::super::params::Params;
+use crate::domain::time::parse_duration;
+
+/// Notes of one answer, unless another number is asked for.
+const NOTES: usize = 1000;
+/// The longest that an answer waits for something to tell.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `GET /_mock/status`.
+pub(super) fn status(hub: &Hub) -> Value {
+    let survey = hub.with(|state, _| state.survey());
+    let faults = hub.faults.list();
+    json!({
+        "now": Stamp(hub.clock.now()),
+        "clock": hub.clock.describe(),
+        "users": survey.users,
+        "online": survey.online,
+        "channels": survey.channels,
+        "connections": survey.connections,
+        "virtual": survey.pretended,
+        "subscriptions": survey.subscriptions,
+        "watches": survey.watches,
+        "faults": faults.iter().filter(|fault| fault.is_active()).count(),
+        "log": hub.journal.last(),
+    })
+}
+
+/// `GET /_mock/connections`: everybody who is connected, in the order of their coming.
+pub(super) fn connections(hub: &Hub) -> Value {
+    json!({ "connections": hub.with(|state, _| state.list_connections()) })
+}
+
+/// `GET /_mock/log?since=N&limit=N&wait=DUR`: the notes after a number. With `wait` an empty answer is held back for
+/// that long.
+pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Reject> {
+    let number = |name: &str| match params.get(name) {
+        None | Some("") => Ok(None),
+        Some(text) => text
+            .parse::<u64>()
+            .map(Some)
+            .map_err(|_| Reject::field(name, "must be a number")),
+    };
+    let since = number("since")?.unwrap_or(0);
+    let limit = number("limit")?.map_or(NOTES, |limit| usize::try_from(limit).unwrap_or(NOTES));
+    if let Some(wait) = params.get("wait") {
+        let wait = parse_duration(wait).map_err(|why| Reject::field("wait", &why))?;
+        // An answer without notes is one, too.
+        let _ = tokio::time::timeout(wait.min(PATIENCE), hub.journal.until_after(since)).await;
+    }
+    let page = hub.journal.after(since, limit);
+    Ok(json!({"entries": page.notes, "next": page.next, "lost": page.lost}))
+}
+
+/// `GET /_mock/snapshot`: the world as it is, in the form of a fixture.
+pub(super) fn snapshot(hub: &Hub) -> Value {
+    json!(hub.with(|state, _| State::to_world(state)))
+}

@@ -1,0 +1,64 @@
+//! `/_mock/users/{id}/…`: people who come and go without a client.
+
+use serde_json::{Map, Value, json};
+
+use super::super::super::engine::{Body as Fields, Caller, Op, read};
+use super::super::super::error::Reject;
+use super::super::super::hub::Hub;
+use super::super::endpoint::decode;
+
+/// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
+pub(super) fn act(hub: &Hub, id: &str, action: &str, body: Fields) -> Result<Value, Reject> {
+    let id = decode(id);
+    match action {
+        "connect" => hub.with(|state, now| {
+            let key = state.connect_virtually(now, &id)?;
+            Ok(json!({"connection_id": state.connection_id(key)}))
+        }),
+        "disconnect" => hub.with(|state, now| {
+            let closed = state.disconnect_virtual(now, &id)?;
+            Ok(json!({ "closed": closed }))
+        }),
+        "drop" => hub.with(|state, now| {
+            let lost = state.lose_user(now, &id)?;
+            Ok(json!({ "lost": lost }))
+        }),
+        "set" => set(hub, &id, body),
+        _ => Err(Reject::not_found(format!(
+            "a user can connect, disconnect, drop and set, not {action:?}"
+        ))),
+    }
+}
+
+/// Changes a user, who is created if there is none, by the rules of partial updates.
+fn set(hub: &Hub, id: &str, mut body: Fields) -> Result<Value, Reject> {
+    let mut patch = Map::from_iter([("id".to_owned(), Value::from(id))]);
+    for part in ["set", "unset"] {
+        if let Some(value) = body.shift_remove(part) {
+            patch.insert(part.to_owned(), value);
+        }
+    }
+    if let Some((field, _)) = body.into_iter().next() {
+        return Err(Reject::field(field, "is not known here"));
+    }
+    let patch: Op = Op::PatchUsers(read(Map::from_iter([(
+        "users".to_owned(),
+        json!([patch]),
+    )]))?);
+    let create = Op::UpsertUsers(read(Map::from_iter([(
+        "users".to_owned(),
+        json!({ id: { "id": id } }),
+    )]))?);
+    let reply = hub.with(|state, now| {
+        if !state.knows_user(id) {
+            state.apply(now, &Caller::Server, create)?;
+        }
+        state.apply(now, &Caller::Server, patch)
+    })?;
+    let mut answer: Map<String, Value> =
+        serde_json::from_str(&reply.0).expect("answers to updates are objects");
+    Ok(answer
+        .get_mut("users")
+        .and_then(|users| users.get_mut(id))
+        .map_or_else(|| json!({}), Value::take))
+}
