@@ -13,6 +13,8 @@ mod doctor;
 mod hold;
 mod hygiene;
 mod json_contract;
+mod mock_clock;
+mod mock_control;
 mod mock_edges;
 mod mock_faults;
 mod mock_hostile;

@@ -149,6 +149,28 @@ A fixture is JSON:
    \"channels\": [{\"type\": \"messaging\", \"id\": \"fun\", \"members\": [\"john\", \"jack\"], \"color\": \"green\"}]}
 
 The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; without either one is generated.
+
+A running server is driven from any shell that knows its address (--base-url, PRESENCECTL_BASE_URL):
+  presencectl mock status | connections        what it holds, and who is connected
+  presencectl mock user john connect           a user comes without a client; disconnect, drop (as in a tunnel),
+                                               set status='at lunch' invisible=true
+  presencectl mock trigger TYPE --to john      an event that nothing has caused; also --subscribers, --channel, --connection
+  presencectl mock clock freeze 2026-01-31T08:00:00Z, advance 15m, set TIME, run 60, reset
+                                               last_active, time-outs, tokens and budgets go by it
+  presencectl mock log -f                      requests and frames as they happen, without secrets
+  presencectl mock snapshot > world.json       the world as a fixture; mock restore FILE puts it back
+  presencectl mock reset | stop                everything as at the start | the end
+
+Faults strike requests and frames that fit (--method, --path, --user, --event), --count times, after sparing --after of
+them, with a --probability drawn from a --seed:
+  requests   status (--status, --code, --retry-after), delay, reset, html, truncate; --applied loses only the answer
+  sockets    drop, close (--code), half-open, mute, duplicate, reorder, late, garbage, expire, slow; --now strikes at once
+  presencectl mock fault add status --status 429 --retry-after 2 --path /users --count 1
+  presencectl mock fault add drop --user john --now
+  presencectl mock fault list
+  presencectl mock fault clear
+
+All of this is JSON over HTTP as well: /_mock/status, /_mock/faults, /_mock/log?since=N&wait=5s, /_mock/users/ID/connect …
 ";
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! The strings of a running server: everything under `/_mock/` that is one request and one answer.
+//! The strings of a running server: one request and one answer each, and how such a request is made.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::domain::UserId;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
+use crate::output::Column;
 
 /// What to do with the clock.
 #[derive(Debug, Clone, Subcommand)]
@@ -41,27 +42,20 @@ pub enum ClockCommand {
     Reset,
 }
 
-/// What a virtual user does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum UserAction {
-    /// Open a connection of its own.
-    Connect,
-    /// Close its connections politely.
-    Disconnect,
-}
-
-/// Flags of `mock user`.
+/// Flags of `mock restore`.
 #[derive(Debug, clap::Args)]
-pub struct UserArgs {
-    /// Who
-    pub id: UserId,
-    /// What it does: connect opens a connection of its own, disconnect closes those politely
-    #[arg(
-        value_enum,
-        hide_possible_values = true,
-        value_name = "connect|disconnect"
-    )]
-    pub action: UserAction,
+#[command(after_help = "\
+Every connection is closed, with a code that asks clients to come back. `mock reset` still leads to the world from the
+start of the server.
+
+Examples:
+  presencectl mock snapshot > world.json
+  presencectl mock restore world.json
+  presencectl mock start --fixture world.json")]
+pub struct RestoreArgs {
+    /// A fixture, as `mock snapshot` prints it; - reads stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Shows what the server holds.
@@ -71,6 +65,32 @@ pub struct UserArgs {
 /// There is no server, or it is no mock.
 pub(super) async fn status(app: &App) -> anyhow::Result<Code> {
     call(app, "GET", "status", None).await
+}
+
+/// Lists who is connected.
+///
+/// # Errors
+///
+/// There is no server, or it is no mock.
+pub(super) async fn connections(app: &App) -> anyhow::Result<Code> {
+    let columns = [
+        "connection_id",
+        "user",
+        "carrier",
+        "last_seen",
+        "subscriptions",
+        "watching",
+    ]
+    .map(Column::plain);
+    let mut rows = app.output().rows(&columns)?;
+    for connection in list(
+        ask(app, "GET", "connections", &[], None).await?,
+        "connections",
+    ) {
+        rows.push(&connection)?;
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
 }
 
 /// Puts the world back to how it was at the start.
@@ -102,37 +122,91 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
     call(app, "POST", &format!("clock/{action}"), Some(body)).await
 }
 
-/// Lets a virtual user come or go.
+/// Ends the server.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock, or it does not know the user.
-pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
-    let action = match args.action {
-        UserAction::Connect => "connect",
-        UserAction::Disconnect => "disconnect",
+/// There is no server, or it is no mock.
+pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
+    call(app, "POST", "stop", Some(json!({}))).await
+}
+
+/// Prints the world as a fixture.
+///
+/// # Errors
+///
+/// There is no server, or it is no mock.
+pub(super) async fn snapshot(app: &App) -> anyhow::Result<Code> {
+    let mut rows = app.output().documents(false)?;
+    rows.push(&ask(app, "GET", "snapshot", &[], None).await?)?;
+    rows.finish()?;
+    Ok(Code::Ok)
+}
+
+/// Puts a fixture in the place of the world.
+///
+/// # Errors
+///
+/// The file cannot be read or is no fixture; there is no server, or it is no mock.
+pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Code> {
+    let name = args.file.display();
+    let no_fixture = |why: String| {
+        Failure::new(Code::Usage, format!("{name} is no fixture: {why}"))
+            .hinted("write one: presencectl mock snapshot > world.json")
     };
-    let path = format!("users/{}/{action}", args.id);
-    call(app, "POST", &path, Some(json!({}))).await
+    let text = if args.file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(&args.file)
+    }
+    .map_err(|error| no_fixture(error.to_string()))?;
+    let world: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|error| no_fixture(error.to_string()))?;
+    call(app, "POST", "restore", Some(world.into())).await
 }
 
 /// Makes one control request and prints its answer as a record.
-async fn call(app: &App, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Code> {
-    let client = app.mock_client()?;
-    let answer = client
-        .raw(method, &format!("_mock/{path}"), &[], body.as_ref())
-        .await?;
-    if let Some(error) = answer.error() {
-        return Err(error.into());
-    }
-    let record: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| {
-        Failure::new(Code::Refused, "what answered is no mock of presencectl")
-            .hinted("start one: presencectl mock start")
-    })?;
+pub(super) async fn call(
+    app: &App,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+) -> anyhow::Result<Code> {
+    let record = ask(app, method, path, &[], body).await?;
     if !record.is_empty() {
         let mut rows = app.output().row(&[])?;
         rows.push(&record)?;
         rows.finish()?;
     }
     Ok(Code::Ok)
+}
+
+/// Makes one control request.
+pub(super) async fn ask(
+    app: &App,
+    method: &str,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<Value>,
+) -> anyhow::Result<Map<String, Value>> {
+    let client = app.mock_client()?;
+    let answer = client
+        .raw(method, &format!("_mock/{path}"), query, body.as_ref())
+        .await?;
+    if let Some(error) = answer.error() {
+        return Err(error.into());
+    }
+    serde_json::from_slice(&answer.body).map_err(|_| {
+        Failure::new(Code::Refused, "what answered is no mock of presencectl")
+            .hinted("start one: presencectl mock start")
+            .into()
+    })
+}
+
+/// The objects of a list in an answer.
+pub(super) fn list(mut answer: Map<String, Value>, name: &str) -> Vec<Value> {
+    match answer.remove(name) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    }
 }

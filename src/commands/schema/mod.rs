@@ -4,6 +4,7 @@
 //! A schema promises what is there and allows more: fields may be added to any record, and objects of the service are
 //! open anyway.
 
+mod mock_shapes;
 mod shapes;
 
 use clap::builder::PossibleValuesParser;
@@ -156,7 +157,11 @@ pub const RECORDS: &[Record] = &[
     Record::result("check", &["doctor"], shapes::check),
     Record::result("limit", &["limits"], shapes::limit),
     Record::result("mock.ready", &["mock start"], shapes::mock_ready),
-    Record::result("mock.status", &["mock status"], shapes::mock_status),
+    Record::result(
+        "mock.status",
+        &["mock status", "mock restore"],
+        mock_shapes::status,
+    ),
     Record::result(
         "mock.clock",
         &[
@@ -166,9 +171,32 @@ pub const RECORDS: &[Record] = &[
             "mock clock run",
             "mock clock reset",
         ],
-        shapes::mock_clock,
+        mock_shapes::clock,
     ),
-    Record::result("mock.user", &["mock user"], shapes::mock_user),
+    Record::result("mock.user", &["mock user"], mock_shapes::user).open(),
+    Record::result(
+        "mock.connection",
+        &["mock connections"],
+        mock_shapes::connection,
+    ),
+    Record::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),
+    Record::result(
+        "mock.fault",
+        &["mock fault add", "mock fault list"],
+        mock_shapes::fault,
+    ),
+    Record::result(
+        "mock.faults.cleared",
+        &["mock fault clear"],
+        mock_shapes::cleared,
+    ),
+    Record::result("mock.world", &["mock snapshot"], mock_shapes::world),
+    Record::result("mock.request", &[], mock_shapes::request),
+    Record::result("mock.socket.open", &[], mock_shapes::socket_open),
+    Record::result("mock.socket.end", &[], mock_shapes::socket_end),
+    Record::result("mock.frame.sent", &[], mock_shapes::frame_sent),
+    Record::result("mock.frame.heard", &[], mock_shapes::frame_heard),
+    Record::result("mock.log.lost", &[], mock_shapes::log_lost),
     Record::result("error", &[], shapes::error),
 ];
 

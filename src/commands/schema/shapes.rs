@@ -6,7 +6,7 @@ use crate::domain::presence::Field;
 use crate::exit::Code;
 
 /// An object with these properties, of which those are required. Others may be there.
-fn object(description: &str, required: &[&str], properties: &Value) -> Value {
+pub(super) fn object(description: &str, required: &[&str], properties: &Value) -> Value {
     json!({
         "type": "object",
         "description": description,
@@ -58,11 +58,11 @@ const OWN: [&str; 6] = [
     "stream.end",
 ];
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
-fn count_of(what: &str) -> Value {
+pub(super) fn count_of(what: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": what })
 }
 
@@ -325,38 +325,6 @@ pub(super) fn mock_ready() -> Value {
             "api_key": { "type": "string" },
             "secret_from": { "type": "string", "description": "where the secret is, in words" },
             "pid": { "type": "integer", "minimum": 1 },
-        }),
-    )
-}
-
-pub(super) fn mock_status() -> Value {
-    object(
-        "what a running mock holds",
-        &["now", "users", "channels", "connections"],
-        &json!({
-            "now": time(),
-            "users": count_of("how many users there are"),
-            "channels": count_of("how many channels there are"),
-            "connections": count_of("how many connections are open"),
-        }),
-    )
-}
-
-pub(super) fn mock_clock() -> Value {
-    object(
-        "the time on a running mock's clock, after what was done to it",
-        &["now"],
-        &json!({ "now": time() }),
-    )
-}
-
-pub(super) fn mock_user() -> Value {
-    object(
-        "what became of a user of a running mock",
-        &[],
-        &json!({
-            "connection_id": { "type": "string", "description": "mock user ID connect" },
-            "closed": count_of("how many connections were closed: mock user ID disconnect"),
         }),
     )
 }

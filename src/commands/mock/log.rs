@@ -1,0 +1,105 @@
+//! `mock log`: what has happened on the wire of a running server, and with `-f` what happens.
+
+use serde_json::{Map, Value};
+
+use super::control::{ask, list};
+use crate::app::App;
+use crate::commands::watch::outlet;
+use crate::exit::{Code, Failure, code_of};
+use crate::output::Rows;
+
+/// How long one request waits for news.
+const WAIT: &str = "5s";
+/// Notes of one request.
+const A_PAGE: u64 = 1000;
+
+/// Flags of `mock log`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+One JSON object each: mock.request, mock.socket.open, mock.socket.end, mock.frame.sent and mock.frame.heard. The server
+keeps the last 10,000, at most 8 MiB; when some are gone before they were read, a mock.log.lost says how many. Tokens
+and secrets are never in it.
+
+Examples:
+  presencectl mock log | jq -c 'select(.type == \"mock.request\") | [.method, .path, .status]'
+  presencectl mock log -f --jq 'select(.user == \"john\") | .frame.type'")]
+pub struct LogArgs {
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Begin with the last so many; with -f the default is none of them
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// Prints the journal.
+///
+/// # Errors
+///
+/// There is no server, or it is no mock; or it went away.
+pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
+    let mut rows = app.output().documents(true)?;
+    let last = number(&ask(app, "GET", "status", &[], None).await?, "log");
+    if args.follow {
+        let (_, gauge) = outlet::open()?;
+        let start = last.saturating_sub(args.count.unwrap_or(0));
+        return tokio::select! {
+            // A reader who leaves is noticed although nothing happens.
+            () = gauge.hung_up() => Ok(Code::Ok),
+            end = follow(app, &mut rows, start) => end,
+        };
+    }
+    let mut since = last.saturating_sub(args.count.unwrap_or(last));
+    while since < last {
+        let page = page(app, since, None).await?;
+        let next = number(&page, "next");
+        // The server may have forgotten everything meanwhile.
+        if next <= since {
+            break;
+        }
+        since = next;
+        for note in list(page, "entries") {
+            rows.push(&note)?;
+        }
+        rows.flush()?;
+    }
+    rows.finish()?;
+    Ok(Code::Ok)
+}
+
+async fn follow(app: &App, rows: &mut Rows<'_>, mut since: u64) -> anyhow::Result<Code> {
+    loop {
+        let page = page(app, since, Some(WAIT)).await.map_err(|error| {
+            if code_of(&error) == Code::CannotConnect {
+                Failure::new(Code::StreamLost, "the server is gone").into()
+            } else {
+                error
+            }
+        })?;
+        since = number(&page, "next");
+        let lost = number(&page, "lost");
+        if lost > 0 {
+            let mut note = Map::new();
+            note.insert("type".to_owned(), "mock.log.lost".into());
+            note.insert("count".to_owned(), lost.into());
+            rows.push(&note)?;
+        }
+        for note in list(page, "entries") {
+            rows.push(&note)?;
+        }
+        rows.flush()?;
+    }
+}
+
+/// The notes after a number, for which the server waits if it is told to.
+async fn page(app: &App, since: u64, wait: Option<&str>) -> anyhow::Result<Map<String, Value>> {
+    let (since, limit) = (since.to_string(), A_PAGE.to_string());
+    let mut query = vec![("since", since.as_str()), ("limit", limit.as_str())];
+    query.extend(wait.map(|wait| ("wait", wait)));
+    ask(app, "GET", "log", &query, None).await
+}
+
+fn number(answer: &Map<String, Value>, name: &str) -> u64 {
+    answer.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
