@@ -7,23 +7,38 @@ use std::time::Duration;
 
 /// The bound of the first wait.
 const FIRST: Duration = Duration::from_millis(250);
-/// The largest bound.
-const LARGEST: Duration = Duration::from_secs(25);
+/// The largest bound, unless another is chosen.
+pub(super) const LARGEST: Duration = Duration::from_secs(25);
 /// How long a link must hold for its loss to count as the first.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// The state of a series of attempts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Backoff {
     attempts: u32,
+    largest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LARGEST)
+    }
 }
 
 impl Backoff {
+    /// Waits whose bounds grow up to `largest`.
+    pub(super) const fn up_to(largest: Duration) -> Self {
+        Self {
+            attempts: 0,
+            largest,
+        }
+    }
+
     /// The wait before the next attempt, for a `chance` between 0 and 1.
     pub(super) fn next(&mut self, chance: f64) -> Duration {
         let bound = FIRST
             .saturating_mul(1 << self.attempts.min(16))
-            .min(LARGEST);
+            .min(self.largest);
         self.attempts += 1;
         bound.mul_f64(chance.clamp(0.0, 1.0))
     }
@@ -56,6 +71,15 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(backoff.next(1.0), LARGEST);
         }
+    }
+
+    #[test]
+    fn another_largest_bound_holds_from_the_first_wait_on() {
+        let mut backoff = Backoff::up_to(Duration::from_millis(400));
+        let bounds: Vec<u128> = (0..4).map(|_| backoff.next(1.0).as_millis()).collect();
+        assert_eq!(bounds, [250, 400, 400, 400]);
+        let mut backoff = Backoff::up_to(Duration::from_millis(10));
+        assert_eq!(backoff.next(1.0), Duration::from_millis(10));
     }
 
     #[test]

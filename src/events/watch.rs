@@ -21,7 +21,7 @@ use crate::api::retry::in_a_line;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{Body, ConnectionChanged, Record, Source};
 use crate::domain::{Cid, Event, Presence, UserId};
-use crate::events::backoff::Backoff;
+use crate::events::backoff::{Backoff, LARGEST};
 use crate::events::connect::{BUSY, Socket, connect};
 use crate::events::observer::Observer;
 use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
@@ -71,6 +71,8 @@ pub struct Options {
     pub observer: Observer,
     /// Whether a lost link is made anew. Without it, losing the link is the end.
     pub reconnect: bool,
+    /// The longest wait before connecting again.
+    pub longest_wait: Duration,
     /// Which part of the users is watched.
     pub shard: Shard,
     /// Whether every frame is told as it comes, with no state kept.
@@ -87,6 +89,7 @@ impl Options {
         Self {
             observer,
             reconnect: true,
+            longest_wait: LARGEST,
             shard: Shard::ALL,
             raw: false,
             resume: None,
@@ -100,6 +103,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("observer", &self.observer)
             .field("reconnect", &self.reconnect)
+            .field("longest_wait", &self.longest_wait)
             .field("shard", &self.shard)
             .field("raw", &self.raw)
             .finish_non_exhaustive()
@@ -230,9 +234,9 @@ impl Watcher {
         let mut watcher = Self {
             server,
             target,
+            backoff: Backoff::up_to(options.longest_wait),
             options,
             link: Link::Over(None),
-            backoff: Backoff::default(),
             reconciler,
             frame: Received::default(),
             said: None,

@@ -117,6 +117,10 @@ pub struct StreamArgs {
     #[arg(long)]
     pub no_reconnect: bool,
 
+    /// Wait at most this long before connecting again; the waits are random, and their bound doubles from 250ms on
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s")]
+    pub backoff_max: Duration,
+
     /// End with code 10 after a gap, when events may have been lost
     #[arg(long)]
     pub fail_on_gap: bool,

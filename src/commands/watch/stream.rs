@@ -141,6 +141,7 @@ async fn eye(
     let (client, observer) = observer(app).await?;
     let options = Options {
         reconnect: !args.no_reconnect,
+        longest_wait: args.backoff_max,
         shard: args.shard,
         raw: args.raw,
         resume,
