@@ -242,6 +242,14 @@ impl Client {
         client
     }
 
+    /// The same connection pool and credentials, for a caller who repeats by himself.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        let mut client = self.clone();
+        client.settings.retries = 0;
+        client
+    }
+
     /// What the client was made with.
     pub const fn settings(&self) -> &Settings {
         &self.settings

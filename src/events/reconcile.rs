@@ -148,6 +148,11 @@ impl Reconciler {
         self.waiting.len() + self.held.len()
     }
 
+    /// Takes note of the first frame of a connection.
+    pub(super) fn begin(&mut self, hello: &Received) {
+        self.last = Some(hello.clone());
+    }
+
     /// Takes a frame in. It comes back if it can be judged at once.
     pub(super) fn receive(&mut self, frame: Received) -> Option<Received> {
         self.last = Some(frame.clone());

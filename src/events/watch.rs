@@ -328,7 +328,8 @@ impl Watcher {
 
     /// Connects as the observer, whose right to look is renewed first: a server that was restarted may not know him.
     fn open(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
-        let server = self.server.clone();
+        // Repeating is this watcher's own business.
+        let server = self.server.without_retries();
         let observer = self.options.observer.clone();
         Box::pin(async move {
             observer.prepare(&server).await?;
@@ -389,6 +390,12 @@ impl Watcher {
             subscriber.ask(Question::Matching(filter.clone(), 0));
         }
         self.look_again = None;
+        // A stream that falls silent at once is complete up to its first frame, and no further.
+        self.frame = Received {
+            at: Utc::now(),
+            text: session.hello().clone(),
+        };
+        self.reconciler.begin(&self.frame);
         self.link = Link::Up(Box::new(Up {
             session,
             subscriber,

@@ -14,20 +14,28 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The number of calls from which on subscribing takes long enough to be told of.
 const MANY: usize = 10;
 
+/// How the link was before a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LinkWas {
+    pub(super) up: bool,
+    /// Whether it is made anew when it is lost.
+    pub(super) reconnects: bool,
+}
+
 /// Says a record on stderr if it is one that nobody should miss.
-pub(super) fn remark(output: &Output, record: &Record<'_>, reconnects: bool) {
+pub(super) fn remark(output: &Output, record: &Record<'_>, was: LinkWas) {
     match &record.body {
         Body::Gap(gap) => output.warn(&gap_in_words(gap)),
         Body::Coverage(coverage) if !coverage.missing.is_empty() => {
             output.warn(&coverage_in_words(coverage));
         }
-        Body::ConnectionChanged(changed) => link(output, changed, reconnects),
+        Body::ConnectionChanged(changed) => link(output, changed, was),
         Body::ConnectionRecovered => output.status("all subscriptions stand again."),
         Body::Coverage(_) | Body::Event { .. } | Body::Snapshot(_) | Body::End(_) => {}
     }
 }
 
-fn link(output: &Output, changed: &ConnectionChanged, reconnects: bool) {
+fn link(output: &Output, changed: &ConnectionChanged, was: LinkWas) {
     let ConnectionChanged {
         online,
         reason,
@@ -35,9 +43,9 @@ fn link(output: &Output, changed: &ConnectionChanged, reconnects: bool) {
     } = changed;
     if *online {
         output.status("connected again.");
-    } else if *attempt > 0 {
+    } else if !was.up {
         output.warn(&format!("attempt {attempt} to connect failed: {reason}"));
-    } else if reconnects {
+    } else if was.reconnects {
         output.warn(&format!("connection lost: {reason}; connecting again"));
     } else {
         output.warn(&format!("connection lost: {reason}"));

@@ -15,7 +15,7 @@ use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::signals::Signals;
 use crate::commands::watch::cursor::Cursor;
 use crate::commands::watch::hooks::Done;
-use crate::commands::watch::remarks::{Progress, remark};
+use crate::commands::watch::remarks::{LinkWas, Progress, remark};
 use crate::commands::watch::settle::{Fate, Settling};
 use crate::commands::watch::teller::Teller;
 use crate::commands::watch::{Snapshot, StreamArgs};
@@ -193,6 +193,8 @@ struct Stream<'a> {
     gaps: u64,
     reconnects: u64,
     covered: bool,
+    /// Whether the link was up when it was last spoken of.
+    linked: bool,
 }
 
 impl<'a> Stream<'a> {
@@ -211,6 +213,7 @@ impl<'a> Stream<'a> {
             gaps: 0,
             reconnects: 0,
             covered: false,
+            linked: true,
         })
     }
 
@@ -348,7 +351,11 @@ impl<'a> Stream<'a> {
         // A terminal that shows the record need not show it twice.
         let seen = told.shown && output.settings().width.is_some() && !self.args.raw;
         if !seen {
-            remark(output, record, !self.args.no_reconnect);
+            let was = LinkWas {
+                up: self.linked,
+                reconnects: !self.args.no_reconnect,
+            };
+            remark(output, record, was);
         }
         if told.fulfilled {
             return Ok(Some(Ending::new("until", Code::Ok)));
@@ -374,6 +381,7 @@ impl<'a> Stream<'a> {
                 }
             }
             Body::ConnectionChanged(changed) => {
+                self.linked = changed.online;
                 self.reconnects += u64::from(changed.online);
                 None
             }

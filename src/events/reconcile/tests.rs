@@ -251,6 +251,23 @@ fn after_a_loss_only_differences_follow_the_gap() {
 }
 
 #[test]
+fn a_gap_after_silence_begins_with_the_connection() {
+    let mut bench = Bench::new(&["amy"]);
+    bench
+        .reconciler
+        .begin(&frame(r#"{"type":"health.check"}"#, 3));
+    bench.ask();
+    bench.answer(&["amy"], &[("amy", true)], 4);
+    bench.settle(4);
+    bench.told();
+    bench.reconciler.lost(at(40), "silent");
+    bench.ask();
+    bench.answer(&["amy"], &[("amy", true)], 41);
+    bench.settle(41);
+    assert_eq!(bench.told(), ["gap 03..41 []", "recovered"]);
+}
+
+#[test]
 fn an_event_during_the_repair_is_told_after_it_and_wins() {
     let mut bench = watching();
     bench.reconciler.lost(at(20), "gone");
