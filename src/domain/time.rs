@@ -47,6 +47,12 @@ pub fn millis(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// Writes the end of an interval as records carry it: the millisecond that is not before it.
+pub fn millis_after(time: DateTime<Utc>) -> String {
+    let rounded = time.checked_add_signed(TimeDelta::nanoseconds(999_999));
+    millis(rounded.unwrap_or(time))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +81,10 @@ mod tests {
             "2026-01-31T08:00:00.123Z"
         );
         assert!(parse_time("yesterday", now).is_err());
+        assert_eq!(millis_after(now), millis(now));
+        assert_eq!(
+            millis_after(now + TimeDelta::nanoseconds(1)),
+            millis(now + TimeDelta::milliseconds(1))
+        );
     }
 }

@@ -24,7 +24,7 @@ use crate::domain::event::{
     USER_WATCHING_START, USER_WATCHING_STOP,
 };
 use crate::domain::record::{ConnectionChanged, Coverage, Gap};
-use crate::domain::time::millis;
+use crate::domain::time::{millis, millis_after};
 use crate::domain::{Change, Cid, Field, User};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Found, Question, covers_all, member_count};
@@ -81,6 +81,8 @@ pub(super) struct Reconciler {
     pub(super) tracker: Tracker,
     /// Channels by number, as [`Why::Member`] refers to them.
     channels: Vec<String>,
+    /// Channels that have answered since everything was void.
+    standing: HashSet<u16>,
     observer: String,
     shard: Shard,
     raw: bool,
@@ -91,6 +93,8 @@ pub(super) struct Reconciler {
     waiting_bound: usize,
     /// Frames about users whose own answer is still to come.
     held: Vec<(Box<str>, Received)>,
+    held_bytes: usize,
+    held_bound: usize,
     repair: Option<Repair>,
     awaits_members: bool,
     last: Option<Received>,
@@ -104,6 +108,7 @@ impl Reconciler {
         Self {
             tracker: Tracker::default(),
             channels: Vec::new(),
+            standing: HashSet::new(),
             observer: observer.to_owned(),
             shard,
             raw,
@@ -112,6 +117,8 @@ impl Reconciler {
             waiting_bytes: 0,
             waiting_bound: WAITING_BYTES,
             held: Vec::new(),
+            held_bytes: 0,
+            held_bound: WAITING_BYTES,
             repair: None,
             awaits_members: false,
             last: None,
@@ -247,7 +254,11 @@ impl Reconciler {
                 Verdict::Tell(news.change)
             }
             Standing::Awaited => {
+                self.held_bytes += frame.text.len();
                 self.held.push((user.id.as_ref().into(), frame.clone()));
+                if self.held_bytes > self.held_bound {
+                    self.fold_held();
+                }
                 Verdict::Keep
             }
             Standing::Missing => {
@@ -328,6 +339,7 @@ impl Reconciler {
     ) -> Option<Question> {
         let cid: Cid = state.cid()?.parse().ok()?;
         let channel = self.number(&cid.to_string());
+        self.standing.insert(channel);
         let total = member_count(&state);
         let ids: Vec<String> = state
             .members
@@ -389,6 +401,7 @@ impl Reconciler {
             if self.tracker.standing(&id) == Standing::Awaited {
                 self.held.push((id, frame));
             } else {
+                self.held_bytes -= frame.text.len();
                 self.waiting_bytes += frame.text.len();
                 self.waiting.push_front(frame);
             }
@@ -403,10 +416,13 @@ impl Reconciler {
         }
         let repair = self.repair.take();
         let recovered = repair.as_ref().is_some_and(|repair| repair.reconnected);
+        if repair.is_some() {
+            self.drop_lost_channels();
+        }
         if let Some(repair) = repair {
             let gap = Gap {
                 from: millis(repair.from.min(now)),
-                to: millis(now),
+                to: millis_after(now),
                 repaired: repair.repaired,
                 note: repair.note,
             };
@@ -429,6 +445,16 @@ impl Reconciler {
     pub(super) fn look_again(&mut self) {
         self.tracker.hope();
         self.unsettled = true;
+    }
+
+    /// Nobody is asked for as a member of a channel that is gone, or matches no more.
+    fn drop_lost_channels(&mut self) {
+        for channel in 0..self.channels.len() {
+            let channel = u16::try_from(channel).unwrap_or(u16::MAX);
+            if !self.standing.contains(&channel) {
+                self.tracker.set_members(channel, &HashSet::new());
+            }
+        }
     }
 
     /// Whether there is anything to conclude once no question is open.
@@ -455,6 +481,7 @@ impl Reconciler {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.held.clear();
+        self.held_bytes = 0;
         self.awaits_members = false;
         self.begin_repair(from, note, true);
     }
@@ -471,6 +498,7 @@ impl Reconciler {
 
     fn begin_repair(&mut self, from: DateTime<Utc>, note: &str, reconnected: bool) {
         self.tracker.void();
+        self.standing.clear();
         self.unsettled = true;
         match &mut self.repair {
             // Lost again before it was made good: one gap, from its first beginning.
@@ -495,29 +523,42 @@ impl Reconciler {
         self.last.as_ref().map_or(now, happened)
     }
 
-    /// Keeps of the waiting frames only the last state of each user, so that waiting for answers takes bounded memory.
+    /// Keeps of the waiting frames only what is needed to end up with the truth, so that waiting for answers takes bounded
+    /// memory: the last state of each user, and who joined or left.
     fn fold(&mut self) {
-        let mut newer = HashSet::new();
-        let mut kept = VecDeque::new();
         let oldest = self.waiting.front().map(happened);
         let before = self.waiting.len();
-        for frame in std::mem::take(&mut self.waiting).into_iter().rev() {
-            let id = Event::parse(&frame.text).ok().and_then(|event| {
-                let is_state = event.is(USER_PRESENCE_CHANGED) || event.is(USER_UPDATED);
-                event
-                    .user
-                    .filter(|_| is_state)
-                    .map(|user| user.id.into_owned())
-            });
-            if id.is_none_or(|id| newer.insert(id)) {
-                kept.push_front(frame);
+        fold(&mut self.waiting, |_| true);
+        self.waiting_bytes = bytes(&self.waiting);
+        if self.waiting_bytes > WAITING_BYTES {
+            fold(&mut self.waiting, is_about_members);
+            self.waiting_bytes = bytes(&self.waiting);
+        }
+        // What cannot be folded grows with the users and not with time.
+        self.waiting_bound = WAITING_BYTES.max(self.waiting_bytes * 2);
+        self.tell_of_folding(oldest, before - self.waiting.len());
+    }
+
+    /// The same for the frames that wait for their users' answers.
+    fn fold_held(&mut self) {
+        let oldest = self.held.first().map(|(_, frame)| happened(frame));
+        let before = self.held.len();
+        let mut newer = HashSet::new();
+        let mut kept = Vec::new();
+        for (id, frame) in std::mem::take(&mut self.held).into_iter().rev() {
+            if newer.insert(id.clone()) {
+                kept.push((id, frame));
             }
         }
-        let folded = before - kept.len();
-        self.waiting_bytes = kept.iter().map(|frame| frame.text.len()).sum();
-        // What cannot be folded is one state for each user; it grows with the users and not with time.
-        self.waiting_bound = WAITING_BYTES.max(self.waiting_bytes * 2);
-        self.waiting = kept;
+        kept.reverse();
+        self.held_bytes = kept.iter().map(|(_, frame)| frame.text.len()).sum();
+        self.held_bound = WAITING_BYTES.max(self.held_bytes * 2);
+        self.held = kept;
+        self.tell_of_folding(oldest, before - self.held.len());
+    }
+
+    /// A repair tells of its own gap, and folded events lie within it.
+    fn tell_of_folding(&mut self, oldest: Option<DateTime<Utc>>, folded: usize) {
         if folded > 0
             && self.repair.is_none()
             && let Some(from) = oldest
@@ -525,11 +566,9 @@ impl Reconciler {
             let now = self.last.as_ref().map_or(from, |frame| frame.at);
             let gap = Gap {
                 from: millis(from),
-                to: millis(now),
+                to: millis_after(now),
                 repaired: Vec::new(),
-                note: format!(
-                    "{folded} events were folded into later ones of the same users while subscribing"
-                ),
+                note: format!("{folded} events were folded into later ones while subscribing"),
             };
             self.say(now, Said::Gap(gap));
         }
@@ -548,6 +587,35 @@ impl Reconciler {
             u16::try_from(self.channels.len() - 1).unwrap_or(u16::MAX)
         })
     }
+}
+
+/// Keeps of each user's states the last, and of all other frames those that are needed.
+fn fold(frames: &mut VecDeque<Received>, needed: impl Fn(&Event<'_>) -> bool) {
+    let mut newer = HashSet::new();
+    let mut kept = VecDeque::new();
+    for frame in std::mem::take(frames).into_iter().rev() {
+        // What cannot be read is a gap of its own, once its turn comes.
+        let keep = Event::parse(&frame.text).map_or(true, |event| match &event.user {
+            Some(user) if is_state(&event) => newer.insert(user.id.clone().into_owned()),
+            _ => needed(&event),
+        });
+        if keep {
+            kept.push_front(frame);
+        }
+    }
+    *frames = kept;
+}
+
+fn is_state(event: &Event<'_>) -> bool {
+    event.is(USER_PRESENCE_CHANGED) || event.is(USER_UPDATED)
+}
+
+fn is_about_members(event: &Event<'_>) -> bool {
+    event.is(MEMBER_ADDED) || event.is(MEMBER_REMOVED) || event.is(USER_DELETED)
+}
+
+fn bytes(frames: &VecDeque<Received>) -> usize {
+    frames.iter().map(|frame| frame.text.len()).sum()
 }
 
 /// When what a frame tells happened: by the server's clock or ours, whichever is earlier, since a frame may have been

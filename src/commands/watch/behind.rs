@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::commands::watch::settle::Settled;
 use crate::domain::Change;
 use crate::domain::record::{Body, Gap, Record, Source};
-use crate::domain::time::millis;
+use crate::domain::time::{millis, millis_after};
 
 /// What the gap says about its cause.
 const NOTE: &str = "reader too slow";
@@ -80,7 +80,7 @@ impl Behind {
         };
         let gap = Gap {
             from: millis(from),
-            to: millis(now.max(from)),
+            to: millis_after(now.max(from)),
             repaired,
             note,
         };

@@ -504,6 +504,25 @@ fn who_joined_or_left_during_a_gap_is_noticed() {
 }
 
 #[test]
+fn members_of_a_channel_that_is_gone_are_no_longer_asked_for() {
+    let mut bench = Bench::new(&["bob"]);
+    bench.ask();
+    bench.answer(&["bob"], &[("bob", true)], 1);
+    bench.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
+    bench.settle(1);
+    bench.told();
+    bench.reconciler.lost(at(5), "gone");
+    let asked = bench.ask();
+    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 6);
+    assert_eq!(asked, ["amy", "bob"]);
+    bench.settle(6);
+    assert_eq!(
+        bench.told(),
+        ["gap 05..06 []", "coverage 1/1 []", "recovered"]
+    );
+}
+
+#[test]
 fn the_observer_is_not_part_of_what_he_sees() {
     let mut bench = watching();
     let own = |second| {
