@@ -9,6 +9,7 @@ use super::super::auth::Identity;
 use super::super::engine::{Body, Carrier};
 use super::super::error::Reject;
 use super::super::hub::Hub;
+use super::super::outbox::Farewell;
 use super::connect_request;
 use super::params::Params;
 
@@ -35,6 +36,15 @@ pub(super) async fn answer(
     let (key, outbox) = hub.outbox(&identity.caller, id).ok_or_else(unknown)?;
     if matches!(params.get("close"), Some("true" | "1")) {
         hub.disconnect(key);
+        // A poll that is held meanwhile has nothing to wait for any more.
+        outbox.end(
+            Farewell {
+                code: 1000,
+                reason: "the connection was closed".into(),
+            },
+            false,
+        );
+        outbox.wake();
         return Ok(r#"{"events":[]}"#.to_owned());
     }
     let mut frames = Vec::new();
