@@ -161,8 +161,23 @@ fn prepare(command: &mut Command) -> Result<String, Missing> {
     )))
 }
 
+/// The first Node whose test runner takes the options used here.
+const NODE: (u32, u32) = (20, 10);
+
 fn install_node_modules(folder: &Path) -> Result<(), Missing> {
-    prepare(Command::new("node").arg("--version"))?;
+    let version = prepare(Command::new("node").arg("--version"))?;
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
+        return Err(Missing(format!("Node's version is {version:?}")));
+    };
+    if (major, minor) < NODE {
+        return Err(Missing(format!(
+            "Node {}.{} or newer is needed, and this is {}",
+            NODE.0,
+            NODE.1,
+            version.trim()
+        )));
+    }
     if node_modules_match(folder) {
         return Ok(());
     }
