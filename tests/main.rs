@@ -29,6 +29,7 @@ mod schema;
 mod sdk_suites;
 mod shells;
 mod support;
+mod tls;
 mod tokens;
 mod users;
 mod wait;

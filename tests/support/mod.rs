@@ -5,6 +5,7 @@ pub(crate) mod contract;
 pub(crate) mod literal;
 pub(crate) mod mock;
 mod stream;
+pub(crate) mod tls_front;
 pub(crate) mod wire;
 pub(crate) mod world;
 

@@ -1,0 +1,106 @@
+//! The way to the real service: https, wss, the system's certificate roots, and proxies.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use crate::support::Presencectl;
+use crate::support::mock::{API_KEY, Mock, SECRET};
+use crate::support::tls_front::{CA_FILE, TlsFront};
+use crate::support::world::{presencectl, small_world};
+
+fn over_tls(mock: &Mock, line: &str) -> (TlsFront, Presencectl) {
+    let front = TlsFront::of(mock.address);
+    let command = presencectl(mock, line)
+        .env(
+            "STREAM_CHAT_URL",
+            &format!("https://localhost:{}", front.port),
+        )
+        .env("SSL_CERT_FILE", CA_FILE);
+    (front, command)
+}
+
+#[test]
+fn calls_and_sockets_go_over_tls() {
+    let mock = small_world();
+    let (_front, command) = over_tls(&mock, "query-users --in john,jack --presence -o ndjson");
+    let run = command.run().ended_with(0);
+    assert_eq!(run.records().len(), 2, "{run}");
+    let (_front, command) = over_tls(&mock, "watch channel fun --snapshot only -o ndjson");
+    let run = command.run().ended_with(0);
+    assert_eq!(run.records()[2]["subscribed"], 2, "{run}");
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_no_connection() {
+    let mock = small_world();
+    let (_front, command) = over_tls(&mock, "query-users --retry 0");
+    // The server's own certificate is no root.
+    let other = CA_FILE.replace("ca.pem", "server.pem");
+    let run = command.env("SSL_CERT_FILE", &other).run().ended_with(7);
+    assert!(run.stderr.contains("certificate"), "{run}");
+}
+
+#[test]
+fn a_system_without_roots_is_told_how_to_name_them() {
+    let mock = small_world();
+    let (_front, command) = over_tls(&mock, "query-users --retry 0");
+    let run = command
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .run()
+        .ended_with(7);
+    assert!(!run.stderr.is_empty(), "{run}");
+}
+
+/// What a proxy is asked for, after which it refuses.
+fn asked_of_a_proxy(names: &[(&str, &str)]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        let n = stream.read(&mut buffer).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    });
+    let mut command = Presencectl::line("get-user john --retry 0")
+        .env("STREAM_CHAT_URL", "https://chat.example.test")
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .env("SSL_CERT_FILE", CA_FILE);
+    for (name, value) in names {
+        command = command.env(name, &value.replace("PROXY", &address.to_string()));
+    }
+    let run = command.run();
+    assert_eq!(run.code, Some(7), "{run}");
+    // Where the proxy was never asked, this is what ends its waiting.
+    drop(std::net::TcpStream::connect(address));
+    proxy.join().unwrap()
+}
+
+#[test]
+fn a_proxy_is_asked_unless_it_is_not_to_be() {
+    let asked = asked_of_a_proxy(&[("HTTPS_PROXY", "http://PROXY")]);
+    assert!(
+        asked.starts_with("CONNECT chat.example.test:443 HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(!asked.contains(API_KEY), "{asked}");
+    let asked = asked_of_a_proxy(&[
+        ("HTTPS_PROXY", "http://PROXY"),
+        ("NO_PROXY", "example.test"),
+    ]);
+    assert_eq!(asked, "");
+}
+
+#[test]
+fn this_machine_is_never_asked_for_through_a_proxy() {
+    let mock = small_world();
+    let run = presencectl(&mock, "get-user john -o ndjson")
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .env("ALL_PROXY", "http://127.0.0.1:1")
+        .run();
+    assert_eq!(run.records().len(), 1, "{run}");
+}
