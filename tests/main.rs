@@ -10,6 +10,7 @@ mod completions;
 mod connect_literal;
 mod crowd;
 mod doctor;
+mod dry_run;
 mod hold;
 mod hygiene;
 mod json_contract;

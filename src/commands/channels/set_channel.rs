@@ -263,10 +263,16 @@ async fn plan(
         })?;
     }
     if !create && !wanted.changes.is_empty() {
+        let Changes { set, unset } = &wanted.changes;
+        let mut body = json!({ "set": set, "unset": unset });
+        if let Some(body) = body.as_object_mut() {
+            // What is empty is not sent.
+            body.retain(|_, part| *part != json!({}) && *part != json!([]));
+        }
         rows.push(&Planned {
             method: "PATCH",
             path,
-            body: json!({ "set": wanted.changes.set, "unset": wanted.changes.unset }),
+            body,
         })?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::commands::plan::{self, Planned};
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
@@ -168,17 +169,39 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
 /// Makes one control request and prints its answer as a record.
 pub(super) async fn call(
     app: &App,
-    method: &str,
+    method: &'static str,
     path: &str,
     body: Option<Value>,
 ) -> anyhow::Result<Code> {
-    let record = ask(app, method, path, &[], body).await?;
+    let Some(record) = change(app, method, path, body).await? else {
+        return Ok(Code::Ok);
+    };
     if !record.is_empty() {
         let mut rows = app.output().row(&[])?;
         rows.push(&record)?;
         rows.finish()?;
     }
     Ok(Code::Ok)
+}
+
+/// Makes one control request that changes something. With `--dry-run` it is shown instead, and there is no answer.
+pub(super) async fn change(
+    app: &App,
+    method: &'static str,
+    path: &str,
+    body: Option<Value>,
+) -> anyhow::Result<Option<Map<String, Value>>> {
+    if app.global().dry_run {
+        let mut rows = plan::rows(app)?;
+        rows.push(&Planned {
+            method,
+            path: format!("/_mock/{path}"),
+            body: body.unwrap_or_default(),
+        })?;
+        rows.finish()?;
+        return Ok(None);
+    }
+    ask(app, method, path, &[], body).await.map(Some)
 }
 
 /// Makes one control request.

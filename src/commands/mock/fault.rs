@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::control::{ask, call, list};
+use super::control::{ask, call, change, list};
 use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
@@ -172,8 +172,10 @@ pub struct AddArgs {
 pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Code> {
     match command {
         FaultCommand::Add(args) => {
-            let answer = ask(app, "POST", "faults", &[], Some(args.spec().into())).await?;
-            show(app, answer, false)
+            match change(app, "POST", "faults", Some(args.spec().into())).await? {
+                Some(answer) => show(app, answer, false),
+                None => Ok(Code::Ok),
+            }
         }
         FaultCommand::List => show(app, ask(app, "GET", "faults", &[], None).await?, true),
         FaultCommand::Clear { id: None } => call(app, "DELETE", "faults", None).await,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
-use super::control::{ask, call};
+use super::control::{call, change};
 use crate::app::App;
 use crate::domain::{Cid, User, UserId};
 use crate::exit::{Code, Failure};
@@ -110,10 +110,12 @@ async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
             None => unset.push(field.name.clone()),
         }
     }
-    let mut rows = app.output().users(app.now())?.one();
     let path = format!("users/{}/set", args.id);
     let body = json!({"set": set, "unset": unset});
-    let user = ask(app, "POST", &path, &[], Some(body)).await?;
+    let Some(user) = change(app, "POST", &path, Some(body)).await? else {
+        return Ok(Code::Ok);
+    };
+    let mut rows = app.output().users(app.now())?.one();
     rows.push_user(&User::new(user))?;
     rows.finish()?;
     Ok(Code::Ok)

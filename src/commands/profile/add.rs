@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::print;
+use super::{print, save};
 use crate::app::App;
 use crate::config::{self, Config, Profile};
 use crate::domain::UserId;
@@ -103,12 +103,13 @@ pub(super) fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
         config.default_profile = Some(args.name.clone());
     }
     config.profiles.insert(args.name.clone(), profile);
-    config.save(&path)?;
-    app.output().status(&format!(
-        "profile `{}` written to {}",
-        args.name,
-        path.display()
-    ));
+    if save(app, &config, &path)? {
+        app.output().status(&format!(
+            "profile `{}` written to {}",
+            args.name,
+            path.display()
+        ));
+    }
     print(app, &args.name, &config)?;
     Ok(Code::Ok)
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::{COLUMNS, row};
+use super::{COLUMNS, row, save};
 use crate::app::{App, DEFAULT_BASE_URL};
 use crate::config::{self, Config, Profile};
 use crate::exit::{Code, Failure};
@@ -110,7 +110,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
             .default
             .filter(|name| config.profiles.contains_key(name));
     }
-    config.save(&path)?;
+    save(app, &config, &path)?;
     let mut rows = app.output().rows(&COLUMNS)?;
     for name in &names {
         if let Some(profile) = config.profiles.get(name) {

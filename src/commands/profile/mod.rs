@@ -7,6 +7,8 @@ mod remove;
 mod show;
 mod switch;
 
+use std::path::Path;
+
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
@@ -88,6 +90,17 @@ fn print(app: &App, name: &str, config: &Config) -> anyhow::Result<()> {
     rows.push(&row(name, profile, config))?;
     rows.finish()?;
     Ok(())
+}
+
+/// Writes the file, unless `--dry-run` only asks what it would hold. Says whether it is written.
+fn save(app: &App, config: &Config, path: &Path) -> anyhow::Result<bool> {
+    if app.global().dry_run {
+        app.output()
+            .status(&format!("{} is left as it is: --dry-run", path.display()));
+        return Ok(false);
+    }
+    config.save(path)?;
+    Ok(true)
 }
 
 fn find<'a>(name: &str, config: &'a Config) -> anyhow::Result<&'a Profile> {

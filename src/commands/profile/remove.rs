@@ -1,6 +1,6 @@
 //! `profile remove`: forgets a profile, and the secret in it where there is one.
 
-use super::find;
+use super::{find, save};
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::exit::Code;
@@ -25,8 +25,9 @@ pub(super) fn run(app: &App, args: &RemoveArgs) -> anyhow::Result<Code> {
     if config.default_profile.as_deref() == Some(&args.name) {
         config.default_profile = None;
     }
-    config.save(&path)?;
-    app.output()
-        .status(&format!("profile `{}` removed", args.name));
+    if save(app, &config, &path)? {
+        app.output()
+            .status(&format!("profile `{}` removed", args.name));
+    }
     Ok(Code::Ok)
 }

@@ -1,6 +1,6 @@
 //! `profile use`: chooses the default profile.
 
-use super::{find, print};
+use super::{find, print, save};
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::exit::Code;
@@ -22,7 +22,7 @@ pub(super) fn run(app: &App, args: &UseArgs) -> anyhow::Result<Code> {
     let mut config = Config::load_or_empty(&path)?;
     find(&args.name, &config)?;
     config.default_profile = Some(args.name.clone());
-    config.save(&path)?;
+    save(app, &config, &path)?;
     print(app, &args.name, &config)?;
     Ok(Code::Ok)
 }

@@ -2,6 +2,7 @@
 //!
 //! What a change is, and how a batch of a hundred is changed, is `set-user`'s business.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -51,11 +52,10 @@ impl<'a> Bulk<'a> {
     ) -> anyhow::Result<Self> {
         // First, so that whoever sees the journal may end the run.
         let signals = Signals::listen()?;
-        let work = json!({ "set": changes.set, "unset": changes.unset });
         let journal = args
             .journal
             .as_deref()
-            .map(|path| Journal::open(path, &format!("presencectl set-user {work}")))
+            .map(|path| Journal::open(path, &work(changes)))
             .transpose()?;
         let failures = args.failed.as_deref().map(FailureList::new).transpose()?;
         Ok(Self {
@@ -282,6 +282,23 @@ impl<'a> Bulk<'a> {
         let output = self.app.output();
         self.bar.suspend(|| output.warn(&reason));
         Ok(())
+    }
+}
+
+/// What a run does, in the words by which its journal knows it.
+fn work(changes: &Changes) -> String {
+    let work = json!({ "set": changes.set, "unset": changes.unset });
+    format!("presencectl set-user {work}")
+}
+
+/// Who needs nothing any more, by the journal of the run.
+pub(super) fn done_already(
+    args: &SetUserArgs,
+    changes: &Changes,
+) -> anyhow::Result<HashSet<String>> {
+    match &args.journal {
+        Some(path) => Journal::look(path, &work(changes)),
+        None => Ok(HashSet::new()),
     }
 }
 

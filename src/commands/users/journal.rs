@@ -1,8 +1,8 @@
 //! What of a long run is done and what could not be done, in files that the next run goes on from.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -41,26 +41,32 @@ impl Journal {
             file.set_len(whole as u64)?;
             file.seek(SeekFrom::End(0))?;
         }
-        let header = format!("# {work}");
-        let mut lines = text[..whole].lines();
-        match lines.next() {
-            None => writeln!(file, "{header}")?,
-            Some(first) if first == header => {}
-            Some(_) => {
-                return Err(Failure::new(
-                    Code::Usage,
-                    format!("the journal {} is about another change", path.display()),
-                )
-                .hinted("name another file, or remove this one")
-                .into());
-            }
+        if whole == 0 {
+            writeln!(file, "# {work}")?;
         }
-        let done = lines.map(str::to_owned).collect();
         Ok(Self {
             path: path.to_owned(),
             file,
-            done,
+            done: done(&text[..whole], path, work)?,
         })
+    }
+
+    /// Reads who is done by a journal that need not exist, and leaves it as it is.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or it is about other work.
+    pub(super) fn look(path: &Path, work: &str) -> anyhow::Result<HashSet<String>> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot read the journal {}", path.display()));
+            }
+        };
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        Ok(done(&text[..whole], path, work)?)
     }
 
     /// Whether a user is done.
@@ -87,6 +93,20 @@ impl Journal {
         self.file
             .write_all(text.as_bytes())
             .with_context(|| format!("cannot write the journal {}", self.path.display()))
+    }
+}
+
+/// Who is done by the whole lines of a journal, if it is about this work.
+fn done(text: &str, path: &Path, work: &str) -> Result<HashSet<String>, Failure> {
+    let mut lines = text.lines();
+    match lines.next().map(|first| first.strip_prefix("# ")) {
+        None => Ok(HashSet::new()),
+        Some(about) if about == Some(work) => Ok(lines.map(str::to_owned).collect()),
+        Some(_) => Err(Failure::new(
+            Code::Usage,
+            format!("the journal {} is about another change", path.display()),
+        )
+        .hinted("name another file, or remove this one")),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::commands::fields::{Changes, FieldArgs};
 use crate::commands::ids::{IdArgs, in_words, next_batch};
 use crate::commands::pace::Pacer;
 use crate::commands::plan::{self, Planned};
-use crate::commands::users::bulk::{Bulk, Undo, read_aside};
+use crate::commands::users::bulk::{Bulk, Undo, done_already, read_aside};
 use crate::domain::time::parse_duration;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
@@ -154,14 +154,18 @@ async fn plan(app: &App, args: &SetUserArgs, changes: &Changes) -> anyhow::Resul
     let mut rows = plan::rows(app)?;
     let client = app.client().await?;
     let mut pacer = Pacer::default();
-    let mut ids = args.users.read()?;
+    let done = done_already(args, changes)?;
+    let mut ids = args
+        .users
+        .read()?
+        .filter(|id| id.as_ref().map_or(true, |id| !done.contains(id.as_str())));
     loop {
         let batch = next_batch(&mut ids)?;
         if batch.is_empty() {
             break;
         }
         pacer.before(&client, QUERY).await;
-        for request in planned(&client, &batch, changes, args.must_exist).await? {
+        for request in planned(&client, &batch, changes, args).await? {
             rows.push(&request)?;
         }
         rows.flush()?;
@@ -251,10 +255,10 @@ async fn planned(
     client: &Client,
     batch: &[UserId],
     changes: &Changes,
-    must_exist: bool,
+    args: &SetUserArgs,
 ) -> anyhow::Result<Vec<Planned>> {
     let (known, missing) = split(client, batch).await?;
-    if must_exist && !missing.is_empty() {
+    if args.must_exist && !missing.is_empty() {
         return Err(not_there(&missing).into());
     }
     let mut requests = Vec::new();
@@ -272,7 +276,11 @@ async fn planned(
     }
     let there: Vec<UserId> = batch
         .iter()
-        .filter(|id| known.contains_key(id.as_str()))
+        .filter(|id| {
+            known
+                .get(id.as_str())
+                .is_some_and(|user| !args.if_changed || changes.difference(user.fields()).is_some())
+        })
         .cloned()
         .collect();
     if !changes.is_empty() && !there.is_empty() {

@@ -13,7 +13,7 @@ use super::vigil::Vigil;
 use super::{PatienceArgs, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
-use crate::commands::watch::{Signals, observer};
+use crate::commands::watch::{Signals, observer, plan};
 use crate::domain::Cid;
 use crate::domain::record::Body;
 use crate::events::{Options, Step, Target, Watcher};
@@ -59,6 +59,9 @@ fn parse_expression(source: &str) -> Result<std::sync::Arc<Expr>, String> {
 ///
 /// It was not so in time, is not so now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
+    if app.global().dry_run {
+        return plan::print(app, &Target::default()).await;
+    }
     let what = format!("it was true of {}", args.cid);
     let mut signals = Signals::listen()?;
     let client = app

@@ -12,7 +12,7 @@ use super::{PatienceArgs, not_reached};
 use crate::api::{Client, QueryUsers};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::ids::{self, IdArgs};
-use crate::commands::watch::{Signals, observer};
+use crate::commands::watch::{Signals, observer, plan};
 use crate::domain::User;
 use crate::domain::record::{Body, Record};
 use crate::events::{Options, Step, Target, Watcher};
@@ -120,6 +120,9 @@ impl State {
 /// The state was not reached in time, is false now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users: Vec<_> = args.users.read()?.collect::<Result<_, Failure>>()?;
+    if app.global().dry_run {
+        return plan::print(app, &Target::default()).await;
+    }
     let names: Vec<String> = users.iter().map(ToString::to_string).collect();
     let stable_for = args.patience.stable_for.unwrap_or_default();
     let mut wait = Wait {

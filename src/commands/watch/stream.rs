@@ -15,6 +15,7 @@ use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::signals::Signals;
 use crate::commands::watch::cursor::Cursor;
 use crate::commands::watch::hooks::Done;
+use crate::commands::watch::plan;
 use crate::commands::watch::remarks::{LinkWas, Progress, remark};
 use crate::commands::watch::settle::{Fate, Settling};
 use crate::commands::watch::teller::Teller;
@@ -92,6 +93,9 @@ enum Turn<'w> {
 ///
 /// The stream could not begin, or was lost; or `--columns` names no column.
 pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Result<Code> {
+    if app.global().dry_run {
+        return plan::print(app, &target).await;
+    }
     let (cursor, resume) = match args.cursor_file.as_deref().map(Cursor::open).transpose()? {
         Some((cursor, resume)) => (Some(cursor), resume),
         None => (None, None),
