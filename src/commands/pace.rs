@@ -3,6 +3,9 @@
 //! An endpoint's budget is a number of calls a minute with at most a thirtieth of it in any one second, and it is shared
 //! with whoever else uses the application. What is left is told with every answer; how long a minute is, is believed of
 //! the server, whose clock may run fast, once a whole one has been seen.
+//!
+//! Subscribing calls have a pace of their own in the layer below, which knows how many of them are under way and may wait
+//! long for a window to end. Here calls come one after the other, to several endpoints, and against clocks that run fast.
 
 use std::collections::HashMap;
 use std::time::Duration;
