@@ -237,6 +237,12 @@ fn a_protected_profile_wants_yes_for_every_change() {
         "set-channel fun --set color=red",
         "set-channel new --member john",
         "watch channel new --member john --timeout 1s",
+        "watch users john --snapshot only",
+        "query-users --watch --timeout 1s",
+        "wait user john --for exists",
+        "wait channel fun --for true",
+        "hold jack --for 1ms",
+        "hold jack --for 1ms --status x",
         "api PATCH users -F users=[]",
     ] {
         let run = at(line).ended_with(2);
@@ -247,6 +253,13 @@ fn a_protected_profile_wants_yes_for_every_change() {
         all,
         "nothing changed"
     );
+    let run = at("doctor").ended_with(0);
+    assert!(run.stdout.contains("--yes allows the changes"), "{run}");
+    assert_eq!(at("query-users --all").stdout_of_success(), all);
+    // Looking is no change, once there is somebody to look with.
+    let _ = at("watch users john --snapshot only --yes").ended_with(0);
+    let _ = at("watch users john --snapshot only").ended_with(0);
+    let _ = at("wait user john --for exists").ended_with(0);
     let _ = at("set-user john --status x --yes").ended_with(0);
     let _ = at("set-user john --status y --dry-run").ended_with(0);
 }

@@ -48,7 +48,7 @@ pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
 }
 
 /// What makes the observer an admin, if he is none.
-async fn preparation(server: &Client, user: &UserId) -> anyhow::Result<Option<Planned>> {
+pub(super) async fn preparation(server: &Client, user: &UserId) -> anyhow::Result<Option<Planned>> {
     let found = users::by_id(server, std::slice::from_ref(user)).await?;
     Ok(match found.get(user.as_str()) {
         Some(found) if found.role() == Some("admin") => None,

@@ -158,7 +158,7 @@ async fn eye(
 ///
 /// # Errors
 ///
-/// No credentials.
+/// No credentials; or the profile is protected, the observer is to be made, and `--yes` was not given.
 pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     let user = app.observer().await?;
     let dedicated = app.global().acting_as.is_none();
@@ -167,10 +167,17 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
         Some(server) => (server, Observer::Person(user)),
         None => (app.client().await?, Observer::Person(user)),
     };
-    if let Observer::Person(user) = &observer {
-        app.output().status(&format!(
+    match &observer {
+        Observer::Person(user) => app.output().status(&format!(
             "watching as {user}, who is online for as long as this runs."
-        ));
+        )),
+        // Looking needs no permission; making somebody an admin in a protected application does, once.
+        Observer::Dedicated(user) if app.is_protected()? => {
+            if plan::preparation(&client, user).await?.is_some() {
+                app.confirm_change(&format!("make the observer {user} an admin"))?;
+            }
+        }
+        Observer::Dedicated(_) => {}
     }
     // The time that a stream may take is not the time that a call may take.
     Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
