@@ -3,6 +3,7 @@
 //! A hook that is slower than its user's changes does not get all of them: of what waits for one user only the newest
 //! is kept once too much waits, and that is said. What hooks print goes to stderr, since stdout holds records.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::pending;
@@ -183,8 +184,8 @@ impl Hooks {
 async fn run(command: String, job: Job) -> Done {
     let outcome = async {
         let mut child = shell(&command)
-            .env("PRESENCECTL_USER_ID", &job.user)
-            .env("PRESENCECTL_TYPE", &job.kind)
+            .env("PRESENCECTL_USER_ID", value(&job.user).as_ref())
+            .env("PRESENCECTL_TYPE", value(&job.kind).as_ref())
             .env(
                 "PRESENCECTL_ONLINE",
                 job.online
@@ -204,6 +205,15 @@ async fn run(command: String, job: Job) -> Done {
     Done {
         outcome: outcome.await,
         user: job.user,
+    }
+}
+
+/// A text as the environment can hold it, which is without NUL. The record on the hook's input has it whole.
+fn value(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
