@@ -12,6 +12,7 @@ mod crowd;
 mod doctor;
 mod dry_run;
 mod hold;
+mod hostile_text;
 mod hygiene;
 mod json_contract;
 mod mock_clock;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
 
-const HOSTILE: &str = "\u{1b}[2J\u{1b}[31mred\u{7}\u{202e}evil\u{2066}\nline\ttab\r\u{0}\u{9b}5m";
+pub(crate) const HOSTILE: &str =
+    "\u{1b}[2J\u{1b}[31mred\u{7}\u{202e}evil\u{2066}\nline\ttab\r\u{0}\u{9b}5m";
 
 fn hostile_world() -> (Mock, String) {
     let status = format!("{HOSTILE}{}", "x".repeat(4000));
