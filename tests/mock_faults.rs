@@ -322,6 +322,45 @@ fn connections_end_in_every_way() {
 }
 
 #[test]
+fn what_ends_a_connection_lets_nothing_through_behind_the_frame_it_took() {
+    for spec in [
+        json!({"kind": "close", "event": "user.updated", "code": 4001, "after": 1, "count": 1}),
+        json!({"kind": "expire", "event": "user.updated", "after": 1, "count": 1}),
+    ] {
+        let mut watched = Watched::new();
+        watched.mock.make_users(&["C"]);
+        watched.mock.get(
+            &format!("/users?connection_id={}", watched.connection),
+            &user_token("A"),
+            &json!({"filter_conditions": {"id": "C"}, "presence": true}),
+        );
+        watched.fault(&spec);
+        watched.fault(&json!({"kind": "slow", "now": true, "delay": "300ms"}));
+        let rename = |users: &[&str], name: &str| {
+            let users: serde_json::Map<String, Value> = users
+                .iter()
+                .map(|id| ((*id).to_owned(), json!({"id": id, "name": name})))
+                .collect();
+            let users = json!({ "users": users });
+            watched.mock.call("POST", "/users", &server_token(), &users);
+        };
+        // The second of two frames is lost with the connection, and while it waits for its turn a third one comes behind
+        // it. A client that got that one had a hole in its stream.
+        rename(&["B", "C"], "new");
+        rename(&["B"], "newer");
+        let mut told = 0;
+        loop {
+            match watched.socket.0.read().unwrap() {
+                Message::Text(text) => told += u32::from(text.contains("user.updated")),
+                Message::Close(frame) => break assert!(frame.is_some()),
+                _ => {}
+            }
+        }
+        assert_eq!(told, 1);
+    }
+}
+
+#[test]
 fn half_open_says_nothing_and_stays_until_the_silence_is_noticed() {
     let mut watched = Watched::new();
     let (mut witness, connection) = watched.mock.connect("W");

@@ -182,11 +182,6 @@ impl Hub {
         })
     }
 
-    /// Ends a connection as the rules do, with a last word.
-    pub(crate) fn close(&self, key: ConnKey, code: u16, reason: &str) {
-        self.with(|state, now| state.close(now, key, code, reason));
-    }
-
     /// Puts faults into force, and brings those that do not wait for a frame to the sockets that are open.
     pub(crate) fn add_faults(&self, specs: Vec<Spec>) -> Result<Vec<String>, Reject> {
         let added = self.faults.add(specs)?;

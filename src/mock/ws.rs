@@ -144,10 +144,7 @@ where
             };
             let wake_at = match written {
                 Ok(wake_at) => wake_at,
-                Err(Some(fault)) => match self.end_by(fault).await {
-                    Some(parting) => return parting,
-                    None => continue,
-                },
+                Err(Some(fault)) => return self.end_by(fault).await,
                 Err(None) => return Parting::Left,
             };
             if wake_at.is_none()
@@ -259,7 +256,7 @@ where
             ending @ (SocketFault::Drop
             | SocketFault::Close { .. }
             | SocketFault::HalfOpen
-            | SocketFault::Expire) => self.end_by(ending).await,
+            | SocketFault::Expire) => Some(self.end_by(ending).await),
             other => {
                 self.course.strike(&other);
                 None
@@ -267,31 +264,42 @@ where
         }
     }
 
-    /// Lets a fault end the connection. `None` where the rules have ended it, and the last word is in the queue.
-    async fn end_by(&mut self, fault: SocketFault) -> Option<Parting> {
+    /// Lets a fault end the connection. Frames that have not left never will: a stream can end anywhere, and it has no
+    /// holes.
+    async fn end_by(&mut self, fault: SocketFault) -> Parting {
         match fault {
-            SocketFault::Drop => Some(Parting::Cut),
-            SocketFault::Close { code, reason } => {
-                self.hub.close(self.key, code, &reason);
-                None
-            }
+            SocketFault::Close { code, reason } => Parting::Say(Farewell {
+                code,
+                reason: reason.into(),
+            }),
             SocketFault::Expire => {
                 let expired = Reject::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
-                self.hub
-                    .with(|state, now| state.refuse(now, self.key, &expired));
-                None
+                let frame =
+                    connection_error(self.hub.clock.now(), &self.party.connection, &expired);
+                note(
+                    self.hub,
+                    Happening::Sent(self.party.clone(), frame.clone(), None),
+                );
+                if self.feed(frame).await.is_err() {
+                    return Parting::Left;
+                }
+                Parting::Say(Farewell {
+                    code: NORMAL,
+                    reason: expired.detail.into(),
+                })
             }
             SocketFault::HalfOpen => {
                 self.line.silence();
                 self.hold().await;
-                Some(Parting::Lost)
+                Parting::Lost
             }
-            SocketFault::Mute
+            SocketFault::Drop
+            | SocketFault::Mute
             | SocketFault::Duplicate
             | SocketFault::Reorder { .. }
             | SocketFault::Late { .. }
             | SocketFault::Garbage { .. }
-            | SocketFault::Slow { .. } => None,
+            | SocketFault::Slow { .. } => Parting::Cut,
         }
     }
 
