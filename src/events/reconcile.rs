@@ -14,7 +14,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -32,6 +32,10 @@ use crate::events::tracker::{Standing, Tracker, Why};
 
 /// How much text may wait for answers before it is folded.
 const WAITING_BYTES: usize = 32 << 20;
+
+/// How much later than an event that arrives after it an event may have happened. The service means to send in order, but
+/// what it sends is sorted by their times only nearly, and a gap that begins too late hides a loss.
+const OVERTAKING: TimeDelta = TimeDelta::seconds(1);
 
 /// A frame with the time of its arrival.
 #[derive(Debug, Clone, Default)]
@@ -491,7 +495,7 @@ impl Reconciler {
         let from = if before.text.is_empty() {
             now
         } else {
-            happened(before)
+            happened(before) - OVERTAKING
         };
         self.begin_repair(from, note, false);
     }
@@ -518,9 +522,11 @@ impl Reconciler {
         }
     }
 
-    /// The last moment up to which nothing can be missing.
+    /// The last moment up to which nothing can be missing: a while before the last frame, which may have overtaken others.
     pub(super) fn complete_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.last.as_ref().map_or(now, happened)
+        self.last
+            .as_ref()
+            .map_or(now, |frame| happened(frame) - OVERTAKING)
     }
 
     /// Keeps of the waiting frames only what is needed to end up with the truth, so that waiting for answers takes bounded
