@@ -6,6 +6,7 @@ use futures_util::SinkExt;
 use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, TransportKind};
 use presencectl::domain::SecretString;
 use presencectl::domain::token::{self, Claims};
+use presencectl::events::session::STALE_AFTER;
 use presencectl::events::{Frame, Identity, connect};
 use serde_json::{Map, json};
 use tokio::net::TcpListener;
@@ -43,7 +44,9 @@ fn amy() -> Identity {
 
 async fn refused(answer: &str) -> ApiError {
     let (url, _requests) = literal::serve(vec![answer.to_owned()]).await;
-    connect(&client(url), &amy(), 4096).await.unwrap_err()
+    connect(&client(url), &amy(), 4096, STALE_AFTER)
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -67,7 +70,7 @@ async fn the_address_carries_everything_and_events_flow() {
         socket.send(Message::text(r#"{"type":"x"}"#)).await.unwrap();
         (seen.unwrap(), socket)
     });
-    let mut session = connect(&client(url.parse().unwrap()), &amy(), 4096)
+    let mut session = connect(&client(url.parse().unwrap()), &amy(), 4096, STALE_AFTER)
         .await
         .unwrap();
     assert_eq!(session.connection_id(), "c-1");

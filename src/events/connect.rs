@@ -48,7 +48,7 @@ impl Identity {
     }
 }
 
-/// Opens a socket, with a token signed now where the secret is at hand.
+/// Opens a socket, with a token signed now where the secret is at hand. [`Session::begin`] tells the rest.
 ///
 /// # Errors
 ///
@@ -57,6 +57,7 @@ pub async fn connect(
     client: &Client,
     identity: &Identity,
     read_buffer: usize,
+    stale_after: Duration,
 ) -> Result<Socket, ApiError> {
     let client = client.acting_as(&identity.user);
     let hello = json!({
@@ -65,12 +66,12 @@ pub async fn connect(
     });
     let open = async {
         let stream = client.upgrade("connect", &hello.to_string()).await?;
-        Session::begin(stream, identity.user.as_str(), read_buffer)
+        Session::begin(stream, identity.user.as_str(), read_buffer, stale_after)
             .await
             .map_err(|end| match end {
                 SessionEnd::Refused(refusal) => ApiError::Refused(refusal),
                 end @ (SessionEnd::Closed { .. }
-                | SessionEnd::Silent
+                | SessionEnd::Silent(_)
                 | SessionEnd::NoHealthCheck(_)
                 | SessionEnd::Broken(_)) => client.transport(TransportKind::Connect, end),
             })

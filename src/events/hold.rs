@@ -19,6 +19,7 @@ use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
 use crate::events::connect::{Identity, QUIET, Socket, connect};
 use crate::events::pace::Pace;
+use crate::events::session::STALE_AFTER;
 use crate::events::watch::is_final;
 use crate::events::{SessionEnd, WatchError};
 
@@ -207,7 +208,7 @@ async fn open(common: &Common, identity: &Identity) -> Result<Socket, ApiError> 
     }
     drop(pace);
     // Boxed, since the path to a connection is far longer than what is kept of it.
-    let session = Box::pin(connect(&common.client, identity, QUIET)).await?;
+    let session = Box::pin(connect(&common.client, identity, QUIET, STALE_AFTER)).await?;
     if let Some(cid) = &common.channel {
         let request = GetOrCreate {
             state: true,

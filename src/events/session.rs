@@ -1,7 +1,8 @@
 //! One socket, from its first health check to its end: what keeps it alive and how it dies.
 //!
 //! The service's first frame is a `health.check` with the connection's id. From then on the client pings 25 s after
-//! each health check, and a socket that says nothing for 35 s is dead whatever TCP thinks. The ping is a JSON *array*,
+//! each health check, and a socket that says nothing for 35 s is dead whatever TCP thinks; whoever wants to know sooner
+//! pings sooner in proportion. The ping is a JSON *array*,
 //! unlike every frame of the server. What the frames in between mean is not known here, nor is reconnecting.
 
 use std::error::Error;
@@ -25,9 +26,7 @@ use uuid::Uuid;
 use crate::api::Refusal;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
 
-/// How long after a health check the client pings.
-pub const PING_AFTER: Duration = Duration::from_secs(25);
-/// How long a socket may be silent before it counts as dead.
+/// How long a socket may usually be silent before it counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
 /// How long a polite close waits for the other side's.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -53,8 +52,8 @@ pub enum SessionEnd {
         /// The reason, as sent.
         reason: String,
     },
-    /// Nothing came for [`STALE_AFTER`].
-    Silent,
+    /// Nothing came for this long.
+    Silent(Duration),
     /// The first frame was something else than a health check; holds its beginning.
     NoHealthCheck(String),
     /// The connection broke, or what came was no WebSocket.
@@ -80,10 +79,10 @@ impl fmt::Display for SessionEnd {
                 }
                 Ok(())
             }
-            Self::Silent => write!(
+            Self::Silent(long) => write!(
                 f,
-                "the server has been silent for {} s",
-                STALE_AFTER.as_secs()
+                "the server has been silent for {}",
+                humantime::format_duration(*long)
             ),
             Self::NoHealthCheck(start) => write!(
                 f,
@@ -99,7 +98,9 @@ impl Error for SessionEnd {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Broken(source) => Some(source.as_ref()),
-            Self::Refused(_) | Self::Closed { .. } | Self::Silent | Self::NoHealthCheck(_) => None,
+            Self::Refused(_) | Self::Closed { .. } | Self::Silent(_) | Self::NoHealthCheck(_) => {
+                None
+            }
         }
     }
 }
@@ -115,6 +116,7 @@ pub struct Session<S> {
     socket: WebSocketStream<S>,
     connection_id: String,
     hello: Utf8Bytes,
+    stale_after: Duration,
     ping: Utf8Bytes,
     ping_at: Instant,
     ping_wanted: bool,
@@ -134,31 +136,39 @@ impl<S> fmt::Debug for Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes over a stream on which the WebSocket handshake is done, and waits for the service's first frame.
     ///
-    /// `read_buffer` is allocated at once and kept: large for one busy stream, small for thousands of quiet ones.
+    /// `read_buffer` is allocated at once and kept: large for one busy stream, small for thousands of quiet ones. A socket
+    /// that is silent for `stale_after` is dead.
     ///
     /// # Errors
     ///
     /// The service refused, hung up, or sent something else.
-    pub async fn begin(stream: S, user: &str, read_buffer: usize) -> Result<Self, SessionEnd> {
+    pub async fn begin(
+        stream: S,
+        user: &str,
+        read_buffer: usize,
+        stale_after: Duration,
+    ) -> Result<Self, SessionEnd> {
         let config = WebSocketConfig::default()
             .read_buffer_size(read_buffer)
             .write_buffer_size(0);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
         let now = Instant::now();
+        let ping_at = now + ping_after(stale_after);
         let mut session = Self {
             socket,
             connection_id: String::new(),
             hello: Utf8Bytes::default(),
+            stale_after,
             ping: format!(
                 r#"[{{"type":"{HEALTH_CHECK}","client_id":"{user}--{}"}}]"#,
                 Uuid::new_v4()
             )
             .into(),
-            ping_at: now + PING_AFTER,
+            ping_at,
             ping_wanted: false,
             unflushed: false,
             last_frame: now,
-            alarm: Box::pin(sleep_until(now + PING_AFTER)),
+            alarm: Box::pin(sleep_until(ping_at)),
         };
         let hello = match session.next().await? {
             Frame::Text(text) => text,
@@ -229,11 +239,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             ready!(self.alarm.as_mut().poll(cx));
             let now = Instant::now();
-            if now >= self.last_frame + STALE_AFTER {
-                return Poll::Ready(Err(SessionEnd::Silent));
+            let stale_at = self.last_frame + self.stale_after;
+            if now >= stale_at {
+                return Poll::Ready(Err(SessionEnd::Silent(self.stale_after)));
             }
             self.ping_if_due(now);
-            let next = self.ping_at.min(self.last_frame + STALE_AFTER);
+            let next = self.ping_at.min(stale_at);
             self.alarm.as_mut().reset(next);
         }
     }
@@ -318,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         };
         if event.is(HEALTH_CHECK) {
-            self.ping_at = now + PING_AFTER;
+            self.ping_at = now + ping_after(self.stale_after);
         } else if event.is(CONNECTION_ERROR) {
             return Err(SessionEnd::Refused(refusal_of(event.error.unwrap_or("{}"))));
         }
@@ -328,9 +339,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn ping_if_due(&mut self, now: Instant) {
         if now >= self.ping_at {
             self.ping_wanted = true;
-            self.ping_at = now + PING_AFTER;
+            self.ping_at = now + ping_after(self.stale_after);
         }
     }
+}
+
+/// How long after a health check to ping, so that the answer is there in time: the service's own proportion.
+fn ping_after(stale_after: Duration) -> Duration {
+    stale_after * 5 / 7
 }
 
 fn no_health_check(text: &str) -> SessionEnd {
@@ -365,14 +381,18 @@ mod tests {
     async fn begun() -> (Server, Session<DuplexStream>) {
         let (mut server, stream) = pair().await;
         server.send(Message::text(HELLO)).await.unwrap();
-        let session = Session::begin(stream, "amy", 4096).await.unwrap();
+        let session = Session::begin(stream, "amy", 4096, STALE_AFTER)
+            .await
+            .unwrap();
         (server, session)
     }
 
     async fn first(frame: &str) -> SessionEnd {
         let (mut server, stream) = pair().await;
         server.send(Message::text(frame)).await.unwrap();
-        Session::begin(stream, "amy", 4096).await.unwrap_err()
+        Session::begin(stream, "amy", 4096, STALE_AFTER)
+            .await
+            .unwrap_err()
     }
 
     #[tokio::test(start_paused = true)]
@@ -443,7 +463,7 @@ mod tests {
             }
         });
         let ping = server.next().await.unwrap().unwrap();
-        assert_eq!(start.elapsed(), PING_AFTER);
+        assert_eq!(start.elapsed(), Duration::from_secs(25));
         let text = ping.into_text().unwrap();
         let ping: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(ping[0]["type"], "health.check");
@@ -482,8 +502,23 @@ mod tests {
         advance(Duration::from_secs(30)).await;
         server.send(Message::Ping(Bytes::new())).await.unwrap();
         let end = session.next().await.unwrap_err();
-        assert!(matches!(end, SessionEnd::Silent), "{end:?}");
+        assert!(matches!(end, SessionEnd::Silent(_)), "{end:?}");
         assert_eq!(start.elapsed(), Duration::from_secs(30 + 35));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_wants_to_know_sooner_asks_sooner() {
+        let (mut server, stream) = pair().await;
+        server.send(Message::text(HELLO)).await.unwrap();
+        let sooner = Duration::from_secs(7);
+        let mut session = Session::begin(stream, "amy", 4096, sooner).await.unwrap();
+        let start = Instant::now();
+        let client = tokio::spawn(async move { session.next().await });
+        server.next().await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        let end = client.await.unwrap().unwrap_err();
+        assert_eq!(start.elapsed(), sooner);
+        assert_eq!(end.to_string(), "the server has been silent for 7s");
     }
 
     #[tokio::test(start_paused = true)]
@@ -547,7 +582,9 @@ mod tests {
             server.send(Message::binary(vec![0, 159])).await.unwrap();
             server
         });
-        let mut session = Session::begin(ours, "amy", 4096).await.unwrap();
+        let mut session = Session::begin(ours, "amy", 4096, STALE_AFTER)
+            .await
+            .unwrap();
         assert_eq!(
             session.next().await.unwrap(),
             Frame::Binary(Bytes::from_static(&[0, 159]))

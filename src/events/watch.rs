@@ -25,7 +25,7 @@ use crate::events::backoff::{Backoff, LARGEST};
 use crate::events::connect::{BUSY, Socket, connect};
 use crate::events::observer::Observer;
 use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
-use crate::events::session::{Frame, SessionEnd};
+use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Found, Question, Subscriber, USERS_A_CALL};
 
@@ -73,6 +73,8 @@ pub struct Options {
     pub reconnect: bool,
     /// The longest wait before connecting again.
     pub longest_wait: Duration,
+    /// How long the link may be silent before it counts as lost.
+    pub stale_after: Duration,
     /// Which part of the users is watched.
     pub shard: Shard,
     /// Whether every frame is told as it comes, with no state kept.
@@ -90,6 +92,7 @@ impl Options {
             observer,
             reconnect: true,
             longest_wait: LARGEST,
+            stale_after: STALE_AFTER,
             shard: Shard::ALL,
             raw: false,
             resume: None,
@@ -104,6 +107,7 @@ impl fmt::Debug for Options {
             .field("observer", &self.observer)
             .field("reconnect", &self.reconnect)
             .field("longest_wait", &self.longest_wait)
+            .field("stale_after", &self.stale_after)
             .field("shard", &self.shard)
             .field("raw", &self.raw)
             .finish_non_exhaustive()
@@ -331,9 +335,10 @@ impl Watcher {
         // Repeating is this watcher's own business.
         let server = self.server.without_retries();
         let observer = self.options.observer.clone();
+        let stale_after = self.options.stale_after;
         Box::pin(async move {
             observer.prepare(&server).await?;
-            connect(&server, &observer.identity(), BUSY).await
+            connect(&server, &observer.identity(), BUSY, stale_after).await
         })
     }
 
@@ -447,7 +452,7 @@ impl Watcher {
                 let error = match end {
                     SessionEnd::Refused(refusal) => WatchError::Api(ApiError::Refused(refusal)),
                     end @ (SessionEnd::Closed { .. }
-                    | SessionEnd::Silent
+                    | SessionEnd::Silent(_)
                     | SessionEnd::NoHealthCheck(_)
                     | SessionEnd::Broken(_)) => WatchError::Lost(end),
                 };

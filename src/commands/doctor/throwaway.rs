@@ -8,9 +8,10 @@ use tokio::time::timeout;
 
 use super::report::{Report, Step};
 use crate::api::users::DeleteUser;
-use crate::api::{Client, QueryUsers};
+use crate::api::{ApiError, Client, QueryUsers};
 use crate::domain::{Event, UserId};
 use crate::events::connect::QUIET;
+use crate::events::session::STALE_AFTER;
 use crate::events::{Frame, Identity, Socket, connect};
 use crate::exit::{Code, Failure};
 
@@ -139,8 +140,12 @@ impl Throwaway {
         }
     }
 
+    async fn connect(&self, user: &UserId, invisible: Option<bool>) -> Result<Socket, ApiError> {
+        connect(&self.server, &identity(user, invisible), QUIET, STALE_AFTER).await
+    }
+
     async fn open_socket(&self) -> anyhow::Result<Socket> {
-        Ok(connect(&self.server, &identity(&self.watcher, Some(true)), QUIET).await?)
+        Ok(self.connect(&self.watcher, Some(true)).await?)
     }
 
     /// Lets the subject come online and waits for the watcher to hear of it.
@@ -151,7 +156,7 @@ impl Throwaway {
             .query_users(&query)
             .await?;
         let start = Instant::now();
-        let subject = connect(&self.server, &identity(&self.subject, None), QUIET).await?;
+        let subject = self.connect(&self.subject, None).await?;
         let heard = timeout(ARRIVES_WITHIN, hear(socket, &self.subject)).await;
         subject.close().await;
         match heard {

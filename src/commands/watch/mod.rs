@@ -122,6 +122,10 @@ pub struct StreamArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s")]
     pub backoff_max: Duration,
 
+    /// Take the connection for lost after this long without a word from the server, which is asked for one in time
+    #[arg(long, value_name = "DUR", value_parser = at_least_a_second, default_value = "35s")]
+    pub stale_after: Duration,
+
     /// End with code 10 after a gap, when events may have been lost
     #[arg(long)]
     pub fail_on_gap: bool,
@@ -193,6 +197,15 @@ fn compile(source: &str) -> Result<Arc<Expr>, String> {
     Expr::compile(source)
         .map(Arc::new)
         .map_err(|failure| failure.message)
+}
+
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        short if short < Duration::from_secs(1) => {
+            Err("must be a second at least, since the server needs time to answer".to_owned())
+        }
+        long => Ok(long),
+    }
 }
 
 fn field(name: &str) -> Result<Field, String> {

@@ -146,6 +146,7 @@ async fn eye(
     let options = Options {
         reconnect: !args.no_reconnect,
         longest_wait: args.backoff_max,
+        stale_after: args.stale_after,
         shard: args.shard,
         raw: args.raw,
         resume,
