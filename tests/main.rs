@@ -5,6 +5,7 @@ mod api_literal;
 mod bad_input;
 mod bulk;
 mod channels;
+mod chaos;
 mod cli;
 mod completions;
 mod connect_literal;
