@@ -103,6 +103,8 @@ pub(super) struct Reconciler {
     awaits_members: bool,
     last: Option<Received>,
     coverage: Option<Coverage>,
+    /// Up to which arrival events are not the last word on their users.
+    unsure_until: Option<DateTime<Utc>>,
     /// Whether something happened that [`Self::settle`] has not looked at.
     unsettled: bool,
 }
@@ -127,6 +129,7 @@ impl Reconciler {
             awaits_members: false,
             last: None,
             coverage: None,
+            unsure_until: None,
             unsettled: true,
         }
     }
@@ -250,8 +253,8 @@ impl Reconciler {
         match self.tracker.standing(&user.id) {
             Standing::Live => {
                 let news = self.tracker.heard(user, event.created_at.as_deref());
-                if news.out_of_order {
-                    // The newer event came first, so what was applied last is not the newest.
+                if news.out_of_order || Some(frame.at) <= self.unsure_until {
+                    // A newer event came first, so what was applied last may not be the newest.
                     self.tracker.doubt(&user.id);
                     self.unsettled = true;
                 }
@@ -424,6 +427,11 @@ impl Reconciler {
             self.drop_lost_channels();
         }
         if let Some(repair) = repair {
+            if !repair.reconnected {
+                // What could not be read may have overtaken an event that came behind it. That one is told after an answer
+                // that is newer than it is, and nothing in it shows that.
+                self.unsure_until = Some(now);
+            }
             let gap = Gap {
                 from: millis(repair.from.min(now)),
                 to: millis_after(now),

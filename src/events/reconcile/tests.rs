@@ -380,6 +380,40 @@ fn an_unreadable_frame_is_a_gap_without_a_reconnect() {
 }
 
 #[test]
+fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
+    let mut bench = watching();
+    let before = presence("amy", true, 5);
+    bench.receive(before.clone());
+    bench.told();
+    // Amy left and came back, and the frame about her return came first, as nonsense.
+    bench.reconciler.garbled(at(7), &before, "garbage");
+    bench.ask();
+    bench.receive(presence("amy", false, 6));
+    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
+    bench.settle(9);
+    assert_eq!(
+        bench.ask(),
+        ["amy"],
+        "her event may be older than the answer"
+    );
+    bench.answer(&["amy"], &[("amy", true)], 10);
+    bench.settle(10);
+    assert_eq!(
+        bench.told(),
+        [
+            "gap 04..09 []",
+            "user.presence.changed amy Some(false) [Online]",
+            "resync user.presence.changed amy Some(true) [Online]",
+        ]
+    );
+    bench.receive(presence("amy", false, 11));
+    assert!(
+        bench.ask().is_empty(),
+        "from then on events are the last word"
+    );
+}
+
+#[test]
 fn swapped_events_are_told_and_put_right() {
     let mut bench = watching();
     bench.receive(presence("bob", false, 9));
