@@ -5,7 +5,7 @@
 //! `PRESENCECTL_CHAOS_SEED=7` runs exactly that one.
 
 mod proxy;
-mod reader;
+pub(crate) mod reader;
 mod schedule;
 pub(crate) mod stage;
 
@@ -236,7 +236,7 @@ async fn run(seed: u64) -> Outcome {
         events: happened.len(),
         told: told.records,
         gaps: told.gaps.len(),
-        repaired: told.gaps.iter().map(|gap| gap.repaired).sum(),
+        repaired: told.gaps.iter().map(|gap| gap.repaired.len()).sum(),
         quiet_points,
         reconnects: told.reconnects,
         divergences: troubles,

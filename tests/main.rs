@@ -22,6 +22,7 @@ mod mock_edges;
 mod mock_faults;
 mod mock_hostile;
 mod mock_start;
+mod outage;
 mod output;
 mod packaging;
 mod profiles;

@@ -1,6 +1,9 @@
 //! `wait`: what is true already ends at once, what comes true ends it, what does not has its own exit code.
 
-use crate::support::mock::Mock;
+use std::process::Command;
+
+use crate::support::binary;
+use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::{Presencectl, Run};
 
 fn at(mock: &Mock, line: &str) -> Run {
@@ -100,6 +103,32 @@ fn a_stable_state_is_waited_for() {
         "wait user john --for online --stable-for 1m --timeout 500ms",
     );
     assert_eq!(run.code, Some(124), "{run}");
+}
+
+#[test]
+fn a_script_branches_on_the_answer() {
+    let mock = world();
+    let say = |script: &str| {
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(binary())
+            .env("STREAM_CHAT_URL", mock.url())
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let wait = r#""$0" -q wait user john --for online --stable-for"#;
+    let nobody = format!("{wait} 2s --timeout 300ms || echo nobody $?");
+    assert_eq!(say(&nobody), "nobody 124\n");
+    let _ = at(&mock, "mock user john connect").ended_with(0);
+    let somebody = format!("{wait} 100ms --timeout 1m >/dev/null && echo somebody || echo nobody");
+    assert_eq!(say(&somebody), "somebody\n");
+    // The last word of a silent stream: its reader has had enough after a line.
+    let line = say(r#""$0" watch users john -o ndjson | head -1"#);
+    assert!(line.starts_with(r#"{"type":"presence.snapshot""#), "{line}");
+    assert_eq!(line.lines().count(), 1);
 }
 
 #[test]

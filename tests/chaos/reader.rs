@@ -1,6 +1,6 @@
 //! A reader that knows nothing but the documented contract of the records, and keeps a table by it.
 //!
-//! `user` in a record is the user's whole state. `seq` counts without a hole. After a reconnect a `presence.gap` says
+//! `user` in a record is the user's whole state, with `null` where the service did not say. `seq` counts without a hole. After a reconnect a `presence.gap` says
 //! when events may have been lost, and what changed in it follows as ordinary events. `changed` and `previous` of a user
 //! event describe the way from what was told before.
 
@@ -17,7 +17,7 @@ pub(crate) type Key = (String, String, String);
 pub(crate) struct Gap {
     pub(crate) from: DateTime<Utc>,
     pub(crate) to: DateTime<Utc>,
-    pub(crate) repaired: usize,
+    pub(crate) repaired: Vec<String>,
 }
 
 impl Gap {
@@ -37,6 +37,7 @@ pub(crate) struct Reader {
     /// Events of the service as they arrived, each with how often.
     pub(crate) heard: BTreeMap<Key, u32>,
     pub(crate) records: u64,
+    pub(crate) losses: u64,
     pub(crate) reconnects: u64,
     pub(crate) coverage: Option<Value>,
     /// The last record of the stream.
@@ -69,7 +70,9 @@ impl Reader {
             "presence.gap" => self.take_gap(record),
             "presence.coverage" => self.coverage = Some(Value::Object(record.clone())),
             "connection.changed" => {
-                self.reconnects += u64::from(record.get("online") == Some(&json!(true)));
+                let up = record.get("online") == Some(&json!(true));
+                self.reconnects += u64::from(up);
+                self.losses += u64::from(!up);
             }
             "connection.recovered" => {}
             "stream.end" => self.end = Some(Value::Object(record.clone())),
@@ -86,7 +89,10 @@ impl Reader {
                 repaired: record
                     .get("repaired")
                     .and_then(Value::as_array)
-                    .map_or(0, Vec::len),
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|id| id.as_str().map(str::to_owned))
+                    .collect(),
             }),
             _ => self.complain("a gap without its times", record),
         }
@@ -109,8 +115,15 @@ impl Reader {
             );
             *self.heard.entry(key).or_default() += 1;
         }
-        self.check_change(id, user, record);
-        self.table.insert(id.to_owned(), user.clone());
+        let mut user = user.clone();
+        for field in ["online", "last_active", "invisible"] {
+            let known = self.table.get(id).and_then(|known| known.get(field));
+            if let (Some(Value::Null), Some(known)) = (user.get(field), known) {
+                user[field] = known.clone();
+            }
+        }
+        self.check_change(id, &user, record);
+        self.table.insert(id.to_owned(), user);
     }
 
     /// `changed` names exactly the fields that differ from what was told before, and `previous` tells what they were.
@@ -254,6 +267,21 @@ mod tests {
         ]);
         assert_eq!(reader.broken, Vec::<String>::new());
         assert_eq!(reader.differences(&[john(true)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_service_does_not_say_is_not_news() {
+        let mut known = john(false);
+        known["last_active"] = json!("2026-01-05T10:00:00Z");
+        let reader = reader(&[
+            json!({"type": "presence.snapshot", "source": "query", "user": known}),
+            changed(&json!({"online": false}), &json!(["online"])),
+        ]);
+        assert_eq!(reader.broken, Vec::<String>::new());
+        assert_eq!(
+            reader.table["john"]["last_active"],
+            json!("2026-01-05T10:00:00Z")
+        );
     }
 
     #[test]

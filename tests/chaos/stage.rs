@@ -44,7 +44,7 @@ fn presencectl(home: &TempDir) -> Command {
 /// A mock in a process of its own.
 pub(crate) struct Mock {
     pub(crate) address: SocketAddr,
-    _child: Child,
+    child: Child,
     _home: TempDir,
     direct: tokio::sync::Mutex<Option<BufReader<TcpStream>>>,
 }
@@ -74,10 +74,19 @@ impl Mock {
         let address = ready["url"].as_str().unwrap().strip_prefix("http://");
         Self {
             address: address.unwrap().parse().unwrap(),
-            _child: child,
+            child,
             _home: home,
             direct: tokio::sync::Mutex::default(),
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Ends it without a word.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// A call of the control API, or of the service with the server's token.

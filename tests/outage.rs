@@ -1,0 +1,173 @@
+//! A server that is stopped, killed, started again or stingy, in a process of its own, and what a `watch` in another one
+//! makes of it.
+
+use serde_json::{Value, json};
+
+use crate::chaos::reader::Reader;
+use crate::chaos::stage::{Mock, Watch, signal};
+
+fn world(johns_status: &str) -> Value {
+    json!({"users": [{"id": "john", "status": johns_status}, {"id": "jack"}]})
+}
+
+fn ids() -> Vec<String> {
+    vec!["john".to_owned(), "jack".to_owned()]
+}
+
+/// A watcher who notices silence soon, once he sees both.
+async fn watching(mock: &Mock, flags: &[&str]) -> Watch {
+    let mut all = vec!["--stale-after", "1s", "--backoff-max", "100ms"];
+    all.extend(flags);
+    let mut watch = Watch::start(mock.address, &ids(), &all);
+    assert!(watch.until(|told| told.coverage.is_some()).await);
+    watch
+}
+
+fn is_as(told: &Reader, id: &str, field: &str, value: &Value) -> bool {
+    told.table.get(id).and_then(|user| user.get(field)) == Some(value)
+}
+
+/// The end as a script sees it: the code, and the last record.
+#[track_caller]
+fn ended(code: Option<i32>, told: &Reader, expected: i32, reason: &str) {
+    assert_eq!(told.broken, Vec::<String>::new());
+    let end = told.end.as_ref().expect("the last record is told");
+    assert_eq!(
+        (code, &end["exit_code"], &end["reason"]),
+        (Some(expected), &json!(expected), &json!(reason)),
+        "{end}"
+    );
+    assert_eq!(end["gaps"], json!(told.gaps.len()), "{end}");
+    assert_eq!(end["reconnects"], json!(told.reconnects), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_stopped_and_goes_on_is_a_gap_and_its_repair() {
+    let mock = Mock::start(0, &world("before"), &[]).await;
+    let mut watch = watching(&mock, &[]).await;
+    let mut strict = watching(&mock, &["--fail-on-gap"]).await;
+    let mut once = watching(&mock, &["--no-reconnect"]).await;
+    signal(mock.pid(), "STOP");
+    for watch in [&mut watch, &mut strict, &mut once] {
+        assert!(
+            watch.until(|told| told.losses > 0).await,
+            "{}",
+            watch.errors()
+        );
+    }
+    let (code, told, errors) = once.end().await;
+    ended(code, &told, 9, "lost");
+    assert!(errors.contains("silent for 1s"), "{errors}");
+    signal(mock.pid(), "CONT");
+    let _ = mock.control("users/john/connect", &json!({})).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "john", "online", &json!(true)))
+            .await
+    );
+    assert!(watch.until(|told| !told.gaps.is_empty()).await);
+    let _ = mock.control("users/jack/connect", &json!({})).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "jack", "online", &json!(true)))
+            .await
+    );
+    let truth = mock.truth(&ids()).await;
+    assert!(
+        watch
+            .until(|told| told.differences(&truth).is_empty())
+            .await
+    );
+
+    let (code, told, _) = strict.end().await;
+    ended(code, &told, 10, "gap");
+    signal(watch.pid(), "INT");
+    let (code, told, _) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+    assert!(told.reconnects > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_and_comes_back_is_a_gap_with_whoever_changed() {
+    let mock = Mock::start(0, &world("before"), &[]).await;
+    let port = mock.address.port();
+    let mut watch = watching(&mock, &[]).await;
+    let strict = watching(&mock, &["--fail-on-gap"]).await;
+    let once = watching(&mock, &["--no-reconnect"]).await;
+    mock.kill().await;
+    let (code, told, _) = once.end().await;
+    ended(code, &told, 9, "lost");
+    assert!(watch.until(|told| told.losses > 0).await);
+    let mock = Mock::start(port, &world("after"), &[]).await;
+    assert!(
+        watch
+            .until(|told| told.reconnects > 0 && !told.gaps.is_empty())
+            .await
+    );
+    assert!(
+        watch
+            .until(|told| is_as(told, "john", "status", &json!("after")))
+            .await
+    );
+    let repaired = watch.look(|told| told.gaps[0].repaired.clone());
+    assert_eq!(repaired, ["john"]);
+    let _ = mock.control("users/jack/connect", &json!({})).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "jack", "online", &json!(true)))
+            .await
+    );
+
+    let (code, told, _) = strict.end().await;
+    ended(code, &told, 10, "gap");
+    signal(watch.pid(), "TERM");
+    let (code, told, _) = watch.end().await;
+    ended(code, &told, 143, "terminated");
+    assert_eq!((told.gaps.len(), told.reconnects), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_people_are_covered_within_the_budget() {
+    let people: Vec<String> = (0..5000).map(|n| format!("u{n:04}")).collect();
+    let users: Vec<Value> = people.iter().map(|id| json!({ "id": id })).collect();
+    // Channel calls cover 10 users and users calls 30.
+    let caps = ["--presence-cap-channel", "10", "--presence-cap-users", "30"];
+    let flags = [&caps[..], &["--rate-limit", "1000"]].concat();
+    let mock = Mock::start(0, &json!({ "users": users }), &flags).await;
+    let _ = mock.control("clock/run", &json!({"rate": 6})).await;
+    let mut watch = Watch::start(mock.address, &people, &[]);
+    let covered = |told: &Reader| {
+        told.coverage
+            .as_ref()
+            .is_some_and(|coverage| coverage["subscribed"] == 5000)
+    };
+    assert!(watch.until(covered).await, "{}", watch.errors());
+    let log = mock
+        .call("GET", "/_mock/log?limit=100000", &Value::Null)
+        .await;
+    let statuses: Vec<&Value> = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["path"] == "/users" && entry["method"] == "GET")
+        .map(|entry| &entry["status"])
+        .collect();
+    assert_eq!(log["lost"], 0, "the log holds all of it");
+    // A call for every thirty, and one or two to prepare the observer.
+    assert!((167..=170).contains(&statuses.len()), "{}", statuses.len());
+    assert!(
+        statuses.iter().all(|status| **status == 200),
+        "{statuses:?}"
+    );
+    let _ = mock.control("users/u4999/connect", &json!({})).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "u4999", "online", &json!(true)))
+            .await
+    );
+    signal(watch.pid(), "INT");
+    let (code, told, errors) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+    assert!(!errors.contains("rate limited"), "{errors}");
+    assert_eq!(told.table.len(), 5000);
+}
