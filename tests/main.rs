@@ -29,6 +29,7 @@ mod profiles;
 mod query_watch;
 mod raw_wire;
 mod readme;
+mod recipes;
 mod schema;
 mod sdk_suites;
 mod shells;

@@ -3,8 +3,9 @@
 //! A block marked `console` shows commands after `$ ` and what they print, both streams together. `…` in the shown
 //! output stands for anything within a line, a line of `…` alone for any number of lines; the exit code must be 0. Times read as they are
 //! written, so examples avoid them or use `…`. All blocks of one section (`##`) run in one shell, in order, with a home
-//! of their own; `cargo run --release --` stands for the binary under test. A block marked `sh` is run for its exit
-//! code alone, which must be 0.
+//! of their own; `cargo run --release --` stands for the binary under test, and an hour (`--for 1h`) passes in a second.
+//! A block marked `sh` is run for its exit code alone, which must be 0. Blocks in other languages, which are files, are
+//! `recipes`' business.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,16 +14,16 @@ use std::process::{Command, Stdio};
 
 use crate::support::binary;
 
-const README: &str = include_str!("../README.md");
+pub(crate) const README: &str = include_str!("../README.md");
 
 #[derive(Debug, PartialEq)]
-struct Block {
+pub(crate) struct Block {
     line: usize,
-    language: String,
-    text: String,
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
-fn sections(readme: &str) -> BTreeMap<String, Vec<Block>> {
+pub(crate) fn sections(readme: &str) -> BTreeMap<String, Vec<Block>> {
     let mut sections: BTreeMap<String, Vec<Block>> = BTreeMap::new();
     let mut title = String::new();
     let mut open: Option<Block> = None;
@@ -83,7 +84,9 @@ fn run(home: &Path, steps: &[(String, String)]) -> Vec<(String, i32)> {
     }
     let mut script = String::from("set -o pipefail\n");
     for (command, _) in steps {
-        let command = command.replace("cargo run --release --", "presencectl");
+        let command = command
+            .replace("cargo run --release --", "presencectl")
+            .replace("--for 1h", "--for 1s");
         writeln!(
             script,
             "{{ {command}\n}} </dev/null\nprintf '{MARK}%s\\n' $?"

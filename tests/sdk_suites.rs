@@ -97,7 +97,7 @@ fn python_suite(file: &str, expected: usize) {
     });
 }
 
-fn suite(name: &str) -> PathBuf {
+pub(crate) fn suite(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/sdk")
         .join(name)
@@ -118,7 +118,7 @@ fn say(line: &str) {
 }
 
 /// Why a suite cannot run on this machine.
-struct Missing(String);
+pub(crate) struct Missing(String);
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +164,12 @@ fn prepare(command: &mut Command) -> Result<String, Missing> {
 /// The first Node whose test runner takes the options used here.
 const NODE: (u32, u32) = (20, 10);
 
-fn install_node_modules(folder: &Path) -> Result<(), Missing> {
+pub(crate) fn install_node_modules(folder: &Path) -> Result<(), Missing> {
+    // Several tests need them, and run side by side.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let version = prepare(Command::new("node").arg("--version"))?;
     let mut parts = version.trim_start_matches('v').split('.').map(str::parse);
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
