@@ -99,6 +99,39 @@ fn a_secret_can_come_from_a_command_or_a_variable() {
     assert!(run.stderr.contains("MY_SECRET"), "{run}");
 }
 
+/// The README's lines, with stand-ins for the keyrings' commands that know one secret each.
+#[test]
+fn a_secret_can_come_from_the_systems_keyring() {
+    let home = tempfile::tempdir().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", home.path().display());
+    for (name, words, profile) in [
+        ("secret-tool", "lookup stream prod", "prod"),
+        ("security", "find-generic-password -w -s stream", "mac"),
+    ] {
+        let program = home.path().join(name);
+        let script = format!("#!/bin/sh\n[ \"$*\" = '{words}' ] && echo {SECRET}\n");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let line = include_str!("../README.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("presencectl "))
+            .find(|line| line.contains(&format!("--secret-command {name} ")))
+            .unwrap();
+        let run = at(home.path(), line).env("PATH", &path).run().ended_with(0);
+        assert!(!run.to_string().contains(SECRET), "{run}");
+        let token = at(home.path(), &format!("-p {profile} token create john"))
+            .env("PATH", &path)
+            .run()
+            .stdout_of_success();
+        let signed = Presencectl::line("token create john")
+            .env("STREAM_API_SECRET", SECRET)
+            .run()
+            .stdout_of_success();
+        assert_eq!(token, signed);
+    }
+}
+
 #[test]
 fn the_vendors_configuration_is_imported_whole_or_not_at_all() {
     let home = tempfile::tempdir().unwrap();
