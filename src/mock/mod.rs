@@ -19,6 +19,7 @@ mod knobs;
 mod line;
 mod options;
 mod outbox;
+mod rehearsal;
 mod routes;
 mod world;
 mod ws;
@@ -36,6 +37,7 @@ use self::line::{Exchange, Peer};
 pub use self::options::{
     InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
 };
+pub use self::rehearsal::Rehearsal;
 pub use self::world::{Demo, FixtureError, World, demo_world, fixture};
 
 /// How long sessions and requests have to end once the server stops.

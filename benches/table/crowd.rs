@@ -1,0 +1,367 @@
+//! The mock with many clients: how fast one change reaches a thousand of them, what each costs while idle, how fast it
+//! starts and how fast it finds users among a million.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::PRESENCECTL;
+use crate::limits::{next_frame, upgrade};
+use crate::oneshot::time;
+use crate::pages::authorized;
+use crate::peers::Peers;
+use crate::report::{Bound, Report, Row, Unit, median, millis};
+use crate::watchers::resident;
+
+const CLIENTS: usize = 1000;
+const CHANGES: usize = 4000;
+/// Changes under way at once.
+const LANES: usize = 32;
+const SECRET: &str = "a-secret-for-measuring";
+
+/// A mock in a process of its own.
+pub(crate) struct Mock {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) key: String,
+    pub(crate) secret: String,
+    _fixture: Option<tempfile::NamedTempFile>,
+}
+
+impl Mock {
+    /// Starts one with that many users and waits until it is ready.
+    pub(crate) fn start(users: usize) -> io::Result<Self> {
+        let mut command = Command::new(PRESENCECTL);
+        command
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .env("PRESENCECTL_MOCK_SECRET", SECRET)
+            .args(["mock", "start", "--port", "0", "--api-key", "key"]);
+        let fixture = if users > 0 {
+            let mut file = tempfile::NamedTempFile::new()?;
+            write_fixture(&mut file, users)?;
+            command.arg("--fixture").arg(file.path());
+            Some(file)
+        } else {
+            None
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut ready = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut ready)?;
+        let ready: serde_json::Value = serde_json::from_str(&ready)?;
+        let url = ready["url"]
+            .as_str()
+            .ok_or_else(|| io::Error::other("not ready"))?;
+        Ok(Self {
+            child,
+            url: url.to_owned(),
+            key: "key".to_owned(),
+            secret: SECRET.to_owned(),
+            _fixture: fixture,
+        })
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// The target of a request with the server's credentials.
+    pub(crate) fn target(&self, path: &str, more: &[(&str, &str)]) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(authorized(&self.key, &self.secret));
+        query.extend_pairs(more);
+        format!("{path}?{}", query.finish())
+    }
+
+    pub(crate) fn resident(&self) -> io::Result<f64> {
+        resident(&self.child)
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_fixture(file: &mut tempfile::NamedTempFile, users: usize) -> io::Result<()> {
+    let mut out = io::BufWriter::new(file);
+    out.write_all(b"{\"users\":[")?;
+    for n in 0..users {
+        let comma = if n > 0 { "," } else { "" };
+        write!(
+            out,
+            r#"{comma}{{"id":"user-{n:07}","name":"Amelia Example","status":"at lunch until two","color":"green"}}"#
+        )?;
+    }
+    out.write_all(b"]}")?;
+    out.flush()
+}
+
+pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
+    start_up(report)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(crowd(report))?;
+    look_up(report)
+}
+
+/// From the start of the process to the line that says ready, beside a process that does nothing.
+fn start_up(report: &mut Report) -> io::Result<()> {
+    let (mut own, mut nothing) = (Vec::new(), Vec::new());
+    for _ in 0..51 {
+        nothing.push(time(&mut Command::new("true"))?);
+        let start = Instant::now();
+        let mock = Mock::start(0)?;
+        own.push(millis(start.elapsed()));
+        drop(mock);
+    }
+    let nothing = median(nothing);
+    report.row(
+        Row::new("mock start to ready, empty world", Unit::Milliseconds)
+            .ours(median(own))
+            .limit(nothing)
+            .ratio("`true`", Some(nothing), Bound::AtMost(2.0)),
+    );
+    Ok(())
+}
+
+async fn crowd(report: &mut Report) -> io::Result<()> {
+    let mock = Mock::start(1)?;
+    let address = mock.address();
+    let mut sockets = Vec::with_capacity(CLIENTS);
+    for n in 0..CLIENTS {
+        let (mut socket, id) = connect(&mock, n).await?;
+        let payload = r#"{"filter_conditions":{"id":{"$in":["user-0000000"]}},"presence":true}"#;
+        let target = mock.target(
+            "/users",
+            &[
+                ("payload", payload),
+                ("connection_id", &id),
+                ("user_id", &name(n)),
+            ],
+        );
+        ask(&mut socket.asking, &address, "GET", &target, "").await?;
+        sockets.push(socket.events);
+    }
+    let readers: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| tokio::task::spawn(count(socket, CHANGES)))
+        .collect();
+    let start = Instant::now();
+    let changes: Vec<_> = (0..LANES)
+        .map(|lane| {
+            let (address, target) = (address.clone(), mock.target("/users", &[]));
+            tokio::spawn(async move {
+                let mut stream = tokio::net::TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
+                for n in 0..CHANGES / LANES {
+                    let body = format!(
+                        r#"{{"users":[{{"id":"user-0000000","set":{{"status":"{lane}-{n}"}}}}]}}"#
+                    );
+                    ask(&mut stream, &address, "PATCH", &target, &body).await?;
+                }
+                Ok::<_, io::Error>(())
+            })
+        })
+        .collect();
+    for change in changes {
+        change.await.map_err(io::Error::other)??;
+    }
+    for reader in readers {
+        reader.await.map_err(io::Error::other)??;
+    }
+    let rate = (CLIENTS * CHANGES) as f64 / start.elapsed().as_secs_f64();
+    report.row(
+        Row::new("mock: deliveries to 1,000 connections", Unit::PerSecond)
+            .ours(rate)
+            .aim("a second", rate, Bound::AtLeast(400_000.0)),
+    );
+    drop(mock);
+    idle_crowd(report).await
+}
+
+/// As many idle connections as the descriptors of a process allow, up to 20,000.
+async fn idle_crowd(report: &mut Report) -> io::Result<()> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let descriptors: usize = limits
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("Max open files")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(1024);
+    let connections = 20_000.min(descriptors.saturating_sub(100));
+    let mock = Mock::start(1)?;
+    let warm = connect(&mock, 0).await?;
+    let before = mock.resident()?;
+    let mut open = Vec::with_capacity(connections);
+    for n in 0..connections {
+        open.push(connect(&mock, n / 10 + 1).await?.0.events);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let each = (mock.resident()? - before) * 1048576.0 / open.len() as f64;
+    report.row(
+        Row::new(
+            format!("mock: an idle connection, of {}", open.len()),
+            Unit::Bytes,
+        )
+        .ours(each)
+        .aim("KiB", each / 1024.0, Bound::AtMost(16.0)),
+    );
+    drop((open, warm));
+    Ok(())
+}
+
+fn name(n: usize) -> String {
+    format!("client-{n}")
+}
+
+/// A client: its socket, and a connection for its questions, which is dropped when it has none.
+struct ClientEnds {
+    events: tokio::net::TcpStream,
+    asking: tokio::net::TcpStream,
+}
+
+/// Opens a socket as a user, and returns its connection id.
+async fn connect(mock: &Mock, n: usize) -> io::Result<(ClientEnds, String)> {
+    use presencectl::domain::token::{Claims, sign};
+    let address = mock.address();
+    let user = name(n);
+    let json = format!(r#"{{"user_id":"{user}","user_details":{{"id":"{user}"}}}}"#);
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("json", &json)
+        .append_pair("api_key", &mock.key)
+        .append_pair("authorization", &sign(&mock.secret, &Claims::user(&user)))
+        .append_pair("stream-auth-type", "jwt");
+    let target = format!("/connect?{}", query.finish());
+    let mut events = tokio::net::TcpStream::connect(&address).await?;
+    events
+        .write_all(upgrade(&address, &target).as_bytes())
+        .await?;
+    let mut got = Vec::new();
+    loop {
+        if events.read_buf(&mut got).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(end) = memchr::memmem::find(&got, b"\r\n\r\n") else {
+            continue;
+        };
+        let Some((_, start, stop)) = next_frame(&got[end + 4..]) else {
+            continue;
+        };
+        let hello: serde_json::Value =
+            serde_json::from_slice(&got[end + 4 + start..end + 4 + stop])?;
+        let id = hello["connection_id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if id.is_empty() {
+            return Err(io::Error::other(hello.to_string()));
+        }
+        let asking = tokio::net::TcpStream::connect(&address).await?;
+        return Ok((ClientEnds { events, asking }, id));
+    }
+}
+
+/// Sends a request and reads the answer.
+async fn ask(
+    stream: &mut tokio::net::TcpStream,
+    address: &str,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> io::Result<Vec<u8>> {
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut got = Vec::with_capacity(2048);
+    loop {
+        if stream.read_buf(&mut got).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(end) = memchr::memmem::find(&got, b"\r\n\r\n") else {
+            continue;
+        };
+        let head = String::from_utf8_lossy(&got[..end]).to_ascii_lowercase();
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
+            .unwrap_or(0);
+        if got.len() < end + 4 + length {
+            continue;
+        }
+        if !head.starts_with("http/1.1 2") {
+            return Err(io::Error::other(String::from_utf8_lossy(&got).into_owned()));
+        }
+        return Ok(got.split_off(end + 4));
+    }
+}
+
+/// Reads until that many events have come, without looking into them.
+async fn count(mut socket: tokio::net::TcpStream, events: usize) -> io::Result<()> {
+    let mut buffer = vec![0; 32 * 1024];
+    let (mut filled, mut seen) = (0, 0);
+    while seen < events {
+        match socket.read(&mut buffer[filled..]).await? {
+            0 => return Err(io::Error::other(format!("closed after {seen} events"))),
+            count => filled += count,
+        }
+        let mut at = 0;
+        while let Some((opcode, _, end)) = next_frame(&buffer[at..filled]) {
+            if opcode == 8 {
+                return Err(io::Error::other(format!("closed after {seen} events")));
+            }
+            seen += 1;
+            at += end;
+        }
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+    }
+    Ok(())
+}
+
+/// Two users by id among a million.
+fn look_up(report: &mut Report) -> io::Result<()> {
+    let mock = Mock::start(1_000_000)?;
+    let payload = r#"{"filter_conditions":{"id":{"$in":["user-0123456","user-0999999"]}}}"#;
+    let target = mock.target("/users", &[("payload", payload)]);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut stream = TcpStream::connect(mock.address())?;
+    stream.set_nodelay(true)?;
+    let mut answer = vec![0; 64 * 1024];
+    let mut times = Vec::new();
+    for _ in 0..1000 {
+        let start = Instant::now();
+        stream.write_all(request.as_bytes())?;
+        let count = stream.read(&mut answer)?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        if memchr::memmem::find(&answer[..count], b"user-0999999").is_none() {
+            return Err(io::Error::other(
+                String::from_utf8_lossy(&answer[..count]).into_owned(),
+            ));
+        }
+    }
+    let middle = median(times);
+    report.row(
+        Row::new("mock: 2 users by id among 1,000,000", Unit::Microseconds)
+            .ours(middle)
+            .aim("µs", middle, Bound::AtMost(500.0)),
+    );
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! One question, one answer, one process: what a script pays for each call.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use presencectl::domain::token::{self, Claims};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::PRESENCECTL;
+use crate::peers::Peers;
+use crate::report::{Bound, Report, Row, Unit, median, millis};
+use crate::stub::Stub;
+
+const ROUNDS: usize = 101;
+const SLOW_ROUNDS: usize = 7;
+const SECRET: &str = "secret";
+/// What our command asks, as others ask it.
+const TARGET: &str = "/users?api_key=key&payload=%7B%22filter_conditions%22%3A%7B%22id%22%3A%7B%22%24in%22%3A%5B%22john%22%2C%22jack%22%5D%7D%7D%7D";
+
+pub(crate) fn http(peers: &Peers, report: &mut Report) -> io::Result<()> {
+    let stub = Stub::start(None)?;
+    let limit = || role("tcp-get", &stub.address.to_string(), TARGET);
+    compare(
+        peers,
+        report,
+        "query 2 users, http",
+        &stub.url(),
+        &limit,
+        None,
+    )
+}
+
+pub(crate) fn https(peers: &Peers, report: &mut Report) -> io::Result<()> {
+    let Some(openssl) = &peers.openssl else {
+        report.note("https is not measured: openssl, which makes the certificate, is missing");
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let (cert, key, roots) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+        folder.path().join("roots.pem"),
+    );
+    let made = Command::new(&openssl.path)
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()?;
+    if !made.status.success() {
+        return Err(io::Error::other(
+            String::from_utf8_lossy(&made.stderr).into_owned(),
+        ));
+    }
+    // The system's own roots and ours: what is measured is reading all of them.
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+    let system = std::fs::read_to_string(system).unwrap_or_default();
+    std::fs::write(&roots, system + &std::fs::read_to_string(&cert)?)?;
+    let stub = Stub::start(Some(server(&cert, &key)?))?;
+    let url = format!("https://localhost:{}", stub.address.port());
+    let limit = || {
+        let mut command = role("tls-get", &stub.address.to_string(), TARGET);
+        command.env("SSL_CERT_FILE", &roots);
+        command
+    };
+    compare(
+        peers,
+        report,
+        "query 2 users, https",
+        &url,
+        &limit,
+        Some(&roots),
+    )
+}
+
+fn server(cert: &Path, key: &Path) -> io::Result<Arc<ServerConfig>> {
+    let cert = CertificateDer::from_pem_file(cert).map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|config| {
+            config
+                .with_no_client_auth()
+                .with_single_cert(vec![cert], key)
+        })
+        .map(Arc::new)
+        .map_err(io::Error::other)
+}
+
+fn compare(
+    peers: &Peers,
+    report: &mut Report,
+    what: &str,
+    url: &str,
+    limit: &dyn Fn() -> Command,
+    roots: Option<&Path>,
+) -> io::Result<()> {
+    let ours = || {
+        let mut command = presencectl(url);
+        command.args(["query-users", "--in", "john,jack", "-o", "ndjson"]);
+        if let Some(roots) = roots {
+            command.env("SSL_CERT_FILE", roots);
+        }
+        command
+    };
+    let curl = peers
+        .curl
+        .as_ref()
+        .zip(peers.jq.as_ref())
+        .map(|(curl, jq)| {
+            let cacert =
+                roots.map_or_else(String::new, |roots| format!("--cacert {}", roots.display()));
+            let script = format!(
+                "'{}' -sS {cacert} '{url}{TARGET}' | '{}' -c '.users[]'",
+                curl.path.display(),
+                jq.path.display()
+            );
+            move || {
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]);
+                command
+            }
+        });
+    let node = peers.node.as_ref().map(|(node, sdk)| {
+        move || {
+            let mut command = Command::new(&node.path);
+            command.args(["-e", NODE_QUERY, &sdk.display().to_string(), url, SECRET]);
+            if let Some(roots) = roots {
+                command.env("NODE_EXTRA_CA_CERTS", roots);
+            }
+            command
+        }
+    });
+    check(&mut ours())?;
+    let (mut own, mut least) = (Vec::new(), Vec::new());
+    // In turns, so that whatever else the machine does happens to both.
+    for _ in 0..ROUNDS {
+        least.push(time(&mut limit())?);
+        own.push(time(&mut ours())?);
+    }
+    let slow = |command: &dyn Fn() -> Command| -> io::Result<f64> {
+        let times: io::Result<Vec<f64>> = (0..SLOW_ROUNDS).map(|_| time(&mut command())).collect();
+        times.map(median)
+    };
+    let curl_time = report.figure("curl, jq", curl.as_ref().map(|curl| slow(curl)));
+    let node_time = report.figure("Node SDK", node.as_ref().map(|node| slow(node)));
+    let least = median(least);
+    report.row(
+        Row::new(what, Unit::Milliseconds)
+            .ours(median(own))
+            .limit(least)
+            .peer("curl, jq", curl_time)
+            .peer("Node SDK", node_time)
+            .ratio("limit", Some(least), Bound::AtMost(1.6)),
+    );
+    if let Some(program) = &peers.time {
+        let peak = |command: Command| peak(&program.path, &command);
+        let (own, least) = (peak(ours())?, peak(limit())?);
+        let node_peak = report.figure("Node SDK", node.as_ref().map(|node| peak(node())));
+        let row = Row::new(format!("{what}, peak memory"), Unit::Mebibytes)
+            .ours(own)
+            .limit(least)
+            .peer("Node SDK", node_peak)
+            .aim("MiB more than the limit", own - least, Bound::AtMost(6.0));
+        report.row(row);
+    }
+    Ok(())
+}
+
+/// This executable in another role.
+pub(crate) fn role(role: &str, address: &str, target: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a running program has a file"));
+    command.args([&format!("role={role}"), address, target]);
+    command
+}
+
+/// Our program, with nothing of the caller's environment but the path.
+pub(crate) fn presencectl(url: &str) -> Command {
+    let mut command = Command::new(PRESENCECTL);
+    command
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("STREAM_API_KEY", "key")
+        .env("STREAM_API_SECRET", SECRET)
+        .env("PRESENCECTL_BASE_URL", url);
+    command
+}
+
+/// The token of the application's server, as others need it.
+pub(crate) fn server_token(secret: &str) -> String {
+    token::sign(secret, &Claims::server())
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+}
+
+/// How long a process takes from its start to its end.
+pub(crate) fn time(command: &mut Command) -> io::Result<f64> {
+    let command = quiet(command);
+    let start = Instant::now();
+    let status = command.status()?;
+    let time = start.elapsed();
+    if status.success() {
+        Ok(millis(time))
+    } else {
+        Err(io::Error::other(format!("{command:?} ended with {status}")))
+    }
+}
+
+/// That the answer is the one that is asked for: a program that fails fast would win.
+fn check(command: &mut Command) -> io::Result<()> {
+    let output = command.output()?;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    if lines.lines().count() == 2 && lines.contains("\"jack\"") {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{command:?}: {output:?}")))
+}
+
+fn peak(time: &Path, command: &Command) -> io::Result<f64> {
+    let mut timed = Command::new(time);
+    timed
+        .args(["-f", "%M"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => timed.env(name, value),
+            None => timed.env_remove(name),
+        };
+    }
+    let output = timed.stdout(Stdio::null()).output()?;
+    String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .last()
+        .and_then(|line| line.trim().parse::<f64>().ok())
+        .map(|kibibytes| kibibytes / 1024.0)
+        .ok_or_else(|| io::Error::other(format!("{timed:?}: {output:?}")))
+}
+
+const NODE_QUERY: &str = "
+const [sdk, baseURL, secret] = process.argv.slice(1);
+const { StreamChat } = require(require.resolve('stream-chat', { paths: [sdk] }));
+const client = new StreamChat('key', secret, { baseURL });
+client.queryUsers({ id: { $in: ['john', 'jack'] } }).then(({ users }) => {
+  for (const user of users) process.stdout.write(JSON.stringify(user) + '\\n');
+});
+";

@@ -1,0 +1,100 @@
+//! The rules alone, without a socket: for measuring what a change costs, whoever else is there.
+//!
+//! Not a way to use the mock; that is [`serve`](super::serve).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, json};
+
+use super::engine::{Caller, Carrier, Connect, Op, State, read};
+use super::options::Rules;
+use super::world::World;
+
+/// A state, and a time that moves by itself with each change.
+#[derive(Debug)]
+pub struct Rehearsal {
+    state: State,
+    now: DateTime<Utc>,
+}
+
+impl Rehearsal {
+    /// A world of that many users, `user-0000000` and so on.
+    ///
+    /// # Panics
+    ///
+    /// Never; ids of that form are good.
+    pub fn new(users: usize) -> Self {
+        let rules = Rules {
+            presence_cap_users: usize::MAX,
+            ..Rules::default()
+        };
+        let mut state = State::new(rules, 1);
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        for n in 0..users {
+            let user =
+                json!({"id": id(n), "name": "Amelia Example", "status": "at lunch until two"});
+            let world = World {
+                users: user.as_object().cloned().into_iter().collect(),
+                ..World::default()
+            };
+            state.load(&world, now).expect("a new user with a good id");
+        }
+        Self { state, now }
+    }
+
+    /// Connects clients with these numbers, each of which subscribes to the presence of the first user.
+    ///
+    /// # Panics
+    ///
+    /// There is no user.
+    pub fn subscribe(&mut self, clients: std::ops::Range<usize>) {
+        for n in clients {
+            let caller = Caller::User {
+                id: format!("client-{n}"),
+                issued_at: None,
+            };
+            let request = Connect {
+                user_id: None,
+                details: Map::new(),
+                carrier: Carrier::Socket,
+                token_expires: None,
+            };
+            let key = self
+                .state
+                .connect(self.now, &caller, &request)
+                .expect("a client of its own may connect");
+            let connection = self.state.connection_id(key).map(str::to_owned);
+            let query = json!({
+                "filter_conditions": {"id": {"$in": [id(0)]}},
+                "presence": true,
+                "connection_id": connection,
+            });
+            let query = read(query.as_object().cloned().unwrap_or_default())
+                .expect("the query is a good one");
+            self.state
+                .apply(self.now, &caller, Op::QueryUsers(query))
+                .expect("a client may ask for users");
+        }
+        self.state.drain();
+    }
+
+    /// Changes the first user's status, and says how many hear of it.
+    ///
+    /// # Panics
+    ///
+    /// There is no user.
+    pub fn change(&mut self) -> usize {
+        self.now += TimeDelta::milliseconds(1);
+        let status = self.now.timestamp_millis().to_string();
+        let patch = json!({"users": [{"id": id(0), "set": {"status": status}}]});
+        let patch =
+            read(patch.as_object().cloned().unwrap_or_default()).expect("the patch is a good one");
+        self.state
+            .apply(self.now, &Caller::Server, Op::PatchUsers(patch))
+            .expect("the server may change a user");
+        self.state.drain().count()
+    }
+}
+
+fn id(n: usize) -> String {
+    format!("user-{n:07}")
+}
