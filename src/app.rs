@@ -306,7 +306,7 @@ impl App {
 
     async fn resolve_access(&self) -> anyhow::Result<Access> {
         if let Some(fixture) = &self.global.mock {
-            return self.start_mock(fixture).await;
+            return Box::pin(self.start_mock(fixture)).await;
         }
         let profile = self.profile()?;
         let base_url = match (&self.global.base_url, profile) {

@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, FromArgMatches, Parser, ValueEnum};
 
 use crate::app::App;
 use crate::commands;
@@ -207,7 +208,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = commands::completions::answer(&arguments) {
         return code;
     }
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &arguments),
     };
@@ -217,6 +218,31 @@ pub fn main() -> ExitCode {
         Ok(ended) => ExitCode::from(ended.number()),
         Err(error) => report(&Report::of(&error), json),
     }
+}
+
+/// Reads the command line.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    parse_for_one(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok)
+}
+
+/// Reads a command line that is in order, with a tree of the one command that it names.
+///
+/// The parser gives each command its own copy of the flags that all of them share. For forty commands that takes more
+/// time and memory than most calls. `None` says nothing but that the whole tree has to be asked, which also knows what
+/// to say about mistakes and what to print for help.
+fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
+    // The word may still be the value of a flag; then what follows makes no sense to the small tree.
+    let named = arguments
+        .iter()
+        .skip(1)
+        .find_map(|word| commands::branch(word))?;
+    let one = GlobalArgs::augment_args(clap::Command::new("presencectl"))
+        .disable_help_subcommand(true)
+        .subcommand(named);
+    // Left standing: the process is short, and taking trees down is work, too.
+    let mut one = ManuallyDrop::new(one);
+    let mut matches = one.try_get_matches_from_mut(arguments).ok()?;
+    Cli::from_arg_matches_mut(&mut matches).ok()
 }
 
 /// Ends with clap's own text for help, version and bad usage.
@@ -277,6 +303,37 @@ mod tests {
     }
 
     #[test]
+    fn the_tree_of_one_command_reads_what_the_whole_tree_reads() {
+        for (line, read) in [
+            ("presencectl query-users --in john,jack -o ndjson", true),
+            ("presencectl -o json --timeout 5s get-user amy -q", true),
+            ("presencectl --as watch get-user amy", false),
+            ("presencectl mock start --port 7 -q", true),
+            (
+                "presencectl --mock watch channel fun -n 3 --jq .user.id",
+                true,
+            ),
+            ("presencectl get-user watch", true),
+            ("presencectl help exit-codes", true),
+            ("presencectl get-user", false),
+            ("presencectl get-user --version", false),
+            ("presencectl get-user -q -v amy", false),
+            ("presencectl nonsense get-user amy", false),
+            ("presencectl watch", false),
+            ("presencectl", false),
+            ("presencectl --help", false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let small = parse_for_one(&words);
+            assert_eq!(small.is_some(), read, "{line}");
+            if let Some(small) = small {
+                let whole = Cli::try_parse_from(&words).unwrap();
+                assert_eq!(format!("{small:?}"), format!("{whole:?}"), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn every_command_has_help() {
         fn walk(command: &clap::Command) {
             for sub in command.get_subcommands() {
@@ -292,7 +349,9 @@ mod tests {
                 walk(sub);
             }
         }
-        walk(&Cli::command());
+        let mut root = Cli::command();
+        root.build();
+        walk(&root);
     }
 
     #[test]

@@ -23,8 +23,11 @@ pub mod users;
 pub mod wait;
 pub mod watch;
 
+use std::ffi::OsStr;
+use std::mem::ManuallyDrop;
+
 use anyhow::Context;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use tokio::runtime;
 
 use crate::app::App;
@@ -32,6 +35,9 @@ use crate::exit::{Code, Ended};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+// The flags of a command are put together when it is the one that runs: for all of them it would take longer than
+// most commands do.
+#[command(defer = true)]
 pub enum Command {
     /// Change users, keeping what is not named; create those that do not exist
     SetUser(users::set_user::SetUserArgs),
@@ -105,6 +111,59 @@ pub enum Command {
     Help(help::HelpArgs),
 }
 
+/// Adds a command's flags to a bare one.
+type Augment = fn(clap::Command) -> clap::Command;
+
+/// What each command is made of, by its name: the tree of [`Command`], a branch at a time.
+const BRANCHES: [(&str, Augment); 22] = [
+    ("set-user", users::set_user::SetUserArgs::augment_args),
+    ("get-user", users::get_user::GetUserArgs::augment_args),
+    ("query-users", users::query_users::QueryUsersArgs::augment_args),
+    (
+        "deactivate-user",
+        users::deactivate_user::DeactivateUserArgs::augment_args,
+    ),
+    (
+        "reactivate-user",
+        users::reactivate_user::ReactivateUserArgs::augment_args,
+    ),
+    (
+        "delete-user",
+        users::delete_user::DeleteUserArgs::augment_args,
+    ),
+    (
+        "set-channel",
+        channels::set_channel::SetChannelArgs::augment_args,
+    ),
+    (
+        "get-channel",
+        channels::get_channel::GetChannelArgs::augment_args,
+    ),
+    (
+        "query-channels",
+        channels::query_channels::QueryChannelsArgs::augment_args,
+    ),
+    ("watch", watch::WatchCommand::augment_subcommands),
+    ("wait", wait::WaitCommand::augment_subcommands),
+    ("hold", hold::HoldArgs::augment_args),
+    ("token", token::TokenCommand::augment_subcommands),
+    ("profile", profile::ProfileCommand::augment_subcommands),
+    ("mock", mock::MockCommand::augment_subcommands),
+    ("api", api::ApiArgs::augment_args),
+    ("doctor", doctor::DoctorArgs::augment_args),
+    ("limits", limits::LimitsArgs::augment_args),
+    ("schema", schema::SchemaArgs::augment_args),
+    ("completions", completions::CompletionsArgs::augment_args),
+    ("man", man::ManArgs::augment_args),
+    ("help", help::HelpArgs::augment_args),
+];
+
+/// The flags of the command with this name, without all the others.
+pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
+    let (name, augment) = BRANCHES.iter().find(|(known, _)| name == *known)?;
+    Some(augment(clap::Command::new(*name)))
+}
+
 /// Runs a command to its exit code.
 ///
 /// # Errors
@@ -112,24 +171,24 @@ pub enum Command {
 /// Whatever the command could not do; [`exit`](crate::exit) knows the code.
 pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
     let code = match command {
-        Command::SetUser(args) => block_on(users::set_user::run(app, &args)),
-        Command::GetUser(args) => block_on(users::get_user::run(app, &args)),
-        Command::QueryUsers(args) => block_on(users::query_users::run(app, &args)),
-        Command::DeactivateUser(args) => block_on(users::deactivate_user::run(app, &args)),
-        Command::ReactivateUser(args) => block_on(users::reactivate_user::run(app, &args)),
-        Command::DeleteUser(args) => block_on(users::delete_user::run(app, &args)),
-        Command::SetChannel(args) => block_on(channels::set_channel::run(app, &args)),
-        Command::GetChannel(args) => block_on(channels::get_channel::run(app, &args)),
-        Command::QueryChannels(args) => block_on(channels::query_channels::run(app, &args)),
-        Command::Watch(command) => block_on(watch::run(app, command)),
-        Command::Wait(command) => block_on(wait::run(app, command)),
-        Command::Hold(args) => block_on(hold::run(app, args)),
-        Command::Token(command) => block_on(token::run(app, &command)),
+        Command::SetUser(args) => block_on(|| users::set_user::run(app, &args)),
+        Command::GetUser(args) => block_on(|| users::get_user::run(app, &args)),
+        Command::QueryUsers(args) => block_on(|| users::query_users::run(app, &args)),
+        Command::DeactivateUser(args) => block_on(|| users::deactivate_user::run(app, &args)),
+        Command::ReactivateUser(args) => block_on(|| users::reactivate_user::run(app, &args)),
+        Command::DeleteUser(args) => block_on(|| users::delete_user::run(app, &args)),
+        Command::SetChannel(args) => block_on(|| channels::set_channel::run(app, &args)),
+        Command::GetChannel(args) => block_on(|| channels::get_channel::run(app, &args)),
+        Command::QueryChannels(args) => block_on(|| channels::query_channels::run(app, &args)),
+        Command::Watch(command) => block_on(|| watch::run(app, command)),
+        Command::Wait(command) => block_on(|| wait::run(app, command)),
+        Command::Hold(args) => block_on(|| hold::run(app, args)),
+        Command::Token(command) => block_on(|| token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Mock(command) => return mock::run(app, command),
-        Command::Api(args) => block_on(api::run(app, &args)),
-        Command::Doctor(args) => block_on(doctor::run(app, &args)),
-        Command::Limits(args) => block_on(limits::run(app, &args)),
+        Command::Api(args) => block_on(|| api::run(app, &args)),
+        Command::Doctor(args) => block_on(|| doctor::run(app, &args)),
+        Command::Limits(args) => block_on(|| limits::run(app, &args)),
         Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -140,10 +199,29 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
 
 /// Runs one command's future on this thread: one connection needs no pool of threads, and starting one costs more
 /// than most commands do.
-fn block_on(future: impl Future<Output = anyhow::Result<Code>>) -> anyhow::Result<Code> {
-    runtime::Builder::new_current_thread()
+///
+/// The future is made here and not by the caller, whose stack would have to have room for those of all commands.
+#[inline(never)]
+fn block_on<F>(future: impl FnOnce() -> F) -> anyhow::Result<Code>
+where
+    F: Future<Output = anyhow::Result<Code>>,
+{
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(future)
+        .context("cannot start the runtime")?;
+    // The process ends with the command; until then there is no use in putting away what it leaves.
+    ManuallyDrop::new(runtime).block_on(future())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_branch_for_each_command() {
+        let tree = Command::augment_subcommands(clap::Command::new("presencectl"));
+        let names: Vec<_> = tree.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, BRANCHES.map(|(name, _)| name));
+    }
 }

@@ -17,6 +17,7 @@ use crate::exit::{Code, Ended};
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum MockCommand {
     /// Start a mock server and keep it running
     Start(start::StartArgs),
@@ -29,6 +30,7 @@ pub enum MockCommand {
 
 /// The commands of `mock` that need a running server.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum RunningCommand {
     /// Show what a running mock holds
     Status,
@@ -65,7 +67,7 @@ pub fn run(app: &App, command: MockCommand) -> anyhow::Result<Ended> {
     match command {
         MockCommand::Start(args) => start::run(app, &args).map(Ended::With),
         MockCommand::Exec(args) => exec::run(app, &args).map(Ended::Like),
-        MockCommand::Running(command) => block_on(pull(app, &command)).map(Ended::With),
+        MockCommand::Running(command) => block_on(|| pull(app, &command)).map(Ended::With),
     }
 }
 

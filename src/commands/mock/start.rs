@@ -16,6 +16,10 @@ use crate::app::App;
 use crate::exit::Code;
 use crate::mock;
 
+/// Threads that serve. All of them change one world, so more would wait for each other; and to count the machine's
+/// processors takes longer than to start two threads.
+const WORKERS: usize = 2;
+
 /// Flags of `mock start`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -58,6 +62,7 @@ struct Ready<'a> {
 pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Code> {
     let server = Server::prepare(app, &args.server)?;
     runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?

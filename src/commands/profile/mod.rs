@@ -19,6 +19,7 @@ use crate::output::Column;
 
 /// The commands of `profile`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum ProfileCommand {
     /// Add a profile, or replace one with --force
     Add(add::AddArgs),

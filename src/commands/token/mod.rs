@@ -19,6 +19,7 @@ use crate::output::Column;
 
 /// The commands of `token`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum TokenCommand {
     /// Sign a token for a user
     Create(create::CreateArgs),

@@ -17,6 +17,7 @@ use crate::exit::{Code, Failure};
 
 /// What to wait for.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum WaitCommand {
     /// Wait until users are in a state
     User(user::WaitUserArgs),

@@ -38,6 +38,7 @@ pub(crate) use stream::observer;
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum WatchCommand {
     /// Follow all members of channels, also those who join later
     Channel(channel::WatchChannelArgs),
