@@ -291,7 +291,7 @@ async fn users_are_paged_by_id_within_the_callers_filter() {
     );
     let mut ids = Vec::new();
     while let Some(page) = pages.next_page().await.unwrap() {
-        ids.extend(page.iter().map(|user| user.id().to_owned()));
+        ids.extend(page.iter().map(|user| user.id.into_owned()));
     }
     assert_eq!(ids, ["a", "b", "c"]);
     let requests = requests.await.unwrap();

@@ -191,7 +191,7 @@ impl RawAnswer {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable())
     }
 
-    fn unreadable(&self) -> ApiError {
+    pub(super) fn unreadable(&self) -> ApiError {
         ApiError::Unreadable {
             status: self.status,
             request: self.request.clone(),
@@ -311,6 +311,15 @@ impl Client {
         call: &Call<'_>,
         payload: &impl Serialize,
     ) -> Result<T, ApiError> {
+        self.get_raw(call, payload).await?.decode()
+    }
+
+    /// Sends a call whose payload travels in the query, and hands over what was answered unless it is a refusal.
+    pub(super) async fn get_raw(
+        &self,
+        call: &Call<'_>,
+        payload: &impl Serialize,
+    ) -> Result<RawAnswer, ApiError> {
         let payload = serde_json::to_string(payload)
             .expect("request types have string keys and nothing that cannot be serialized");
         let mut query = call.query.to_vec();
@@ -320,7 +329,7 @@ impl Client {
             method: call.method.clone(),
             ..*call
         };
-        self.decoded(&call, None).await
+        self.accepted(&call, None).await
     }
 
     /// Sends a call with a body, and decodes the answer. Where there is nothing to say, the body is `{}`: the service
@@ -330,24 +339,17 @@ impl Client {
         call: &Call<'_>,
         body: &impl Serialize,
     ) -> Result<T, ApiError> {
-        self.decoded(call, Some(encode(body))).await
+        self.accepted(call, Some(encode(body))).await?.decode()
     }
 
     /// Sends a call without body or payload, and decodes the answer.
     pub(super) async fn plain<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ApiError> {
-        self.decoded(call, None).await
+        self.accepted(call, None).await?.decode()
     }
 
-    async fn decoded<T: DeserializeOwned>(
-        &self,
-        call: &Call<'_>,
-        body: Option<Bytes>,
-    ) -> Result<T, ApiError> {
+    async fn accepted(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
         let answer = self.answer(call, body).await?;
-        match answer.error() {
-            Some(error) => Err(error),
-            None => answer.decode(),
-        }
+        answer.error().map_or(Ok(answer), Err)
     }
 
     /// The send loop: the only place that repeats, and the only one that waits.

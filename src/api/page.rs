@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{
     ApiError, ChannelState, Client, GetOrCreate, Member, Page, QueryChannels, QueryMembers,
-    QueryUsers, Sort,
+    QueryUsers, Sort, UserPage,
 };
-use crate::domain::{Cid, User};
+use crate::domain::Cid;
 
 /// The most users a page may hold.
 pub const USERS_A_PAGE: u32 = 100;
@@ -52,13 +52,13 @@ impl UserPages {
     /// # Errors
     ///
     /// See [`ApiError`]. After an error the same page can be asked for again.
-    pub async fn next_page(&mut self) -> Result<Option<Vec<User>>, ApiError> {
+    pub async fn next_page(&mut self) -> Result<Option<UserPage>, ApiError> {
         if self.done {
             return Ok(None);
         }
         let query = self.page_query();
-        let users = self.client.query_users(&query).await?;
-        let last = users.last().map(|user| user.id().to_owned());
+        let users = self.client.query_user_texts(&query).await?;
+        let last = users.last_id();
         // A server that does not understand the key would answer the same page for ever.
         let stuck = last.is_none() || last == self.after;
         self.done = stuck || users.len() < query.limit.unwrap_or(USERS_A_PAGE) as usize;

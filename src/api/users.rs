@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::api::client::Call;
 use crate::api::retry::Repeatable;
 use crate::api::wire::{OneUser, UserList, UserMap};
-use crate::api::{ApiError, Client};
+use crate::api::{ApiError, Client, UserPage};
 use crate::domain::{User, UserId};
 
 /// One sort key.
@@ -75,12 +75,18 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn query_users(&self, query: &QueryUsers) -> Result<Vec<User>, ApiError> {
-        let call = Call {
-            connection_id: query.connection_id.as_deref(),
-            ..Call::new("QueryUsers", Method::GET, &["users"])
-        };
-        let answer: UserList = self.get(&call, query).await?;
+        let answer: UserList = self.get(&query_call(query), query).await?;
         Ok(answer.users)
+    }
+
+    /// One page of users as the text it came as, for those who copy more of it than they read.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn query_user_texts(&self, query: &QueryUsers) -> Result<UserPage, ApiError> {
+        let answer = self.get_raw(&query_call(query), query).await?;
+        UserPage::cut(answer.body.clone()).ok_or_else(|| answer.unreadable())
     }
 
     /// Creates users or replaces the data of existing ones; at most 100, all or none.
@@ -192,5 +198,12 @@ impl Client {
         };
         let answer: OneUser = self.send(&call, &Map::new()).await?;
         Ok(answer.user)
+    }
+}
+
+fn query_call(query: &QueryUsers) -> Call<'_> {
+    Call {
+        connection_id: query.connection_id.as_deref(),
+        ..Call::new("QueryUsers", Method::GET, &["users"])
     }
 }

@@ -52,10 +52,10 @@ pub struct Event<'a> {
     pub clashes: bool,
 }
 
-/// The `user` of an event.
+/// The `user` of an event, or any other user object, looked at without being taken apart.
 #[derive(Debug, Clone)]
 pub struct EventUser<'a> {
-    /// The user object as JSON text. It lies within [`Event::raw`].
+    /// The user object as JSON text. For an event's user it lies within [`Event::raw`].
     pub raw: &'a str,
     /// The user's id.
     pub id: Cow<'a, str>,

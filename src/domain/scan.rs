@@ -150,6 +150,29 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Passes an array. `item` gets the place of each value, which it has to pass.
+    pub(crate) fn array(
+        self,
+        at: usize,
+        mut item: impl FnMut(usize) -> Result<usize>,
+    ) -> Result<usize> {
+        if self.peek(at) != Some(b'[') {
+            return malformed(at);
+        }
+        let mut at = self.blanks(at + 1);
+        if self.peek(at) == Some(b']') {
+            return Ok(at + 1);
+        }
+        loop {
+            at = self.blanks(item(at)?);
+            match self.peek(at) {
+                Some(b',') => at = self.blanks(at + 1),
+                Some(b']') => return Ok(at + 1),
+                _ => return malformed(at),
+            }
+        }
+    }
+
     /// After the last value: nothing may follow.
     #[inline]
     pub(crate) fn end(self, at: usize) -> Result<()> {
@@ -384,6 +407,11 @@ mod tests {
         let start = json.blanks(0);
         let end = json.value(start)?;
         json.end(end)?;
+        if json.peek(start) == Some(b'[') {
+            assert_eq!(json.array(start, |at| json.value(at)), Ok(end), "{text}");
+        } else {
+            json.array(start, |at| json.value(at)).unwrap_err();
+        }
         Ok(json.slice(start, end))
     }
 

@@ -125,6 +125,14 @@ pub fn verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Appends the text of a user object with all that records promise about a user.
+pub fn user_text(user: &EventUser<'_>, out: &mut Vec<u8>) {
+    copy(user.raw, out);
+    out.pop();
+    add_missing(user.missing, out);
+    out.push(b'}');
+}
+
 /// Appends a user object with all that records promise about a user.
 pub fn user_object(user: &User, out: &mut Vec<u8>) {
     json(user.fields(), out);

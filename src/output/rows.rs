@@ -10,11 +10,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::columns::Selection;
-use super::record::{escape_controls, user_object};
+use super::record::{escape_controls, user_object, user_text};
 use super::sheet::Sheet;
 use super::table::{self, Shown};
 use super::{Format, Lines, Output};
 use crate::domain::User;
+use crate::domain::event::EventUser;
 use crate::exit::Failure;
 
 /// How many rows a table waits for.
@@ -96,6 +97,17 @@ impl<'a> Rows<'a> {
     pub fn push_user(&mut self, user: &User) -> anyhow::Result<()> {
         self.row.clear();
         user_object(user, &mut self.row);
+        self.write_row()
+    }
+
+    /// Writes a user whose text is at hand, as [`Rows::push_user`] writes one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::push`].
+    pub fn push_user_text(&mut self, user: &EventUser<'_>) -> anyhow::Result<()> {
+        self.row.clear();
+        user_text(user, &mut self.row);
         self.write_row()
     }
 

@@ -6,14 +6,16 @@
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
+use tokio::task::yield_now;
 
 use crate::api::page::UserPages;
-use crate::api::{Client, QueryUsers};
+use crate::api::{Client, QueryUsers, UserPage};
 use crate::app::App;
 use crate::commands::completions::recent::{self, Recent};
 use crate::commands::ids::{self, BATCH};
 use crate::commands::sort::SortKeys;
 use crate::commands::watch::{StreamArgs, follow};
+use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, User, UserId};
 use crate::events::Target;
@@ -125,25 +127,42 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     let mut gathered = Vec::new();
     let wanted = args.count.map_or(u64::MAX, u64::from);
     let mut seen = 0;
-    'pages: while let Some(users) = source.next(args, wanted - sink.found).await? {
+    let mut page = source.next(args, wanted).await?;
+    while let Some(users) = page {
         seen += users.len();
-        for user in users.into_iter().filter(|user| keeps(args, user)) {
-            if gather {
-                gathered.push(user);
-                continue;
+        let mut take = || -> anyhow::Result<()> {
+            for user in users.iter().filter(|user| keeps(args, user)) {
+                if gather {
+                    gathered.push(user.to_user().context("cannot read a user")?);
+                } else if sink.found < wanted {
+                    sink.take(&user)?;
+                }
             }
-            sink.take(&user)?;
-            if sink.found == wanted {
-                break 'pages;
+            sink.flush()
+        };
+        page = if args.count.is_none() {
+            // The service works on the next page while this one is written. A page that came is written whatever
+            // becomes of the next.
+            let write = async {
+                yield_now().await;
+                take()
+            };
+            let (next, written) = tokio::join!(source.next(args, wanted), write);
+            written?;
+            next?
+        } else {
+            take()?;
+            match wanted - sink.found {
+                0 => None,
+                left => source.next(args, left).await?,
             }
-        }
-        sink.flush()?;
+        };
     }
     if let Some(sort) = args.sort.as_ref().filter(|_| gather) {
         gathered.sort_by(|a, b| sort.compare(a.fields(), b.fields()));
         let few = usize::try_from(wanted).unwrap_or(usize::MAX);
         for user in gathered.iter().take(few) {
-            sink.take(user)?;
+            sink.take_built(user)?;
         }
     }
     let (found, watched) = sink.finish()?;
@@ -210,17 +229,32 @@ impl<'a> Sink<'a> {
         })
     }
 
-    fn take(&mut self, user: &User) -> anyhow::Result<()> {
+    fn take(&mut self, user: &EventUser<'_>) -> anyhow::Result<()> {
+        if self.is_shown(&user.id)? {
+            self.rows.push_user_text(user)?;
+        }
+        Ok(())
+    }
+
+    fn take_built(&mut self, user: &User) -> anyhow::Result<()> {
+        if self.is_shown(user.id())? {
+            self.rows.push_user(user)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a user and remembers whom to watch. Whether the user is to be shown, too.
+    fn is_shown(&mut self, id: &str) -> anyhow::Result<bool> {
         self.found += 1;
         if self.count_only {
-            return Ok(());
+            return Ok(false);
         }
-        self.recent.see(user.id());
+        self.recent.see(id);
         if let Some(watched) = &mut self.watched {
-            watched.push(user.id().parse()?);
-            return Ok(());
+            watched.push(id.parse()?);
+            return Ok(false);
         }
-        self.rows.push_user(user)
+        Ok(true)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -240,11 +274,10 @@ impl<'a> Sink<'a> {
 }
 
 /// Whether a user passes the filters that the service does not have.
-fn keeps(args: &QueryUsersArgs, user: &User) -> bool {
-    let presence = user.presence();
-    (!args.online || presence.online == Some(true))
-        && (!args.offline || presence.online == Some(false))
-        && (!args.invisible_only || presence.invisible == Some(true))
+fn keeps(args: &QueryUsersArgs, user: &EventUser<'_>) -> bool {
+    (!args.online || user.online == Some(true))
+        && (!args.offline || user.online == Some(false))
+        && (!args.invisible_only || user.invisible == Some(true))
 }
 
 const fn filters_here(args: &QueryUsersArgs) -> bool {
@@ -382,7 +415,7 @@ impl Source {
         &mut self,
         args: &QueryUsersArgs,
         wanted: u64,
-    ) -> anyhow::Result<Option<Vec<User>>> {
+    ) -> anyhow::Result<Option<UserPage>> {
         match self {
             Self::ById(pages) => pages.next_page().await.context("cannot query users"),
             Self::Named {
@@ -406,7 +439,7 @@ impl Source {
                     limit: u32::try_from(batch.len()).ok(),
                     ..query.clone()
                 };
-                let users = client.query_users(&query).await;
+                let users = client.query_user_texts(&query).await;
                 Ok(Some(users.context("cannot query users")?))
             }
             Self::ByOffset {
@@ -427,7 +460,7 @@ impl Source {
                     u32::try_from(wanted).map_or(LARGEST_PAGE, |wanted| wanted.min(LARGEST_PAGE))
                 };
                 query.limit = Some(limit);
-                let users = client.query_users(query).await;
+                let users = client.query_user_texts(query).await;
                 let users = users.context("cannot query users")?;
                 let full = users.len() >= limit as usize;
                 let next = query.offset.unwrap_or(0) + limit;
@@ -503,7 +536,7 @@ mod tests {
 
     #[test]
     fn state_is_filtered_here() {
-        let user = |text: &str| serde_json::from_str::<User>(text).unwrap();
+        let user = |text| EventUser::parse(text).unwrap();
         let online = user(r#"{"id":"a","online":true,"invisible":false}"#);
         let hidden = user(r#"{"id":"b","online":false,"invisible":true}"#);
         let unknown = user(r#"{"id":"c"}"#);

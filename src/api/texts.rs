@@ -1,0 +1,120 @@
+//! A page of users, kept as the text that it arrived as.
+//!
+//! Whoever lists users copies most of what the service says and decides by five fields. Building every user for that
+//! costs ten times what the copy does. So a page is checked to be JSON, cut into its users, and each of them is looked
+//! into when somebody asks. What to do with a user is not known here.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::domain::event::EventUser;
+use crate::domain::scan::{Json, Malformed};
+
+/// The users of one answer, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct UserPage {
+    body: String,
+    users: Vec<Range<usize>>,
+}
+
+impl UserPage {
+    /// Cuts an answer of the form `{"users":[…]}`. `None` where it is none, or where one of its users has no id.
+    pub(super) fn cut(body: Bytes) -> Option<Self> {
+        let body = String::from_utf8(body.into()).ok()?;
+        let users = spans(&body).ok()?;
+        let page = Self { body, users };
+        let complete = page.iter().count() == page.len();
+        complete.then_some(page)
+    }
+
+    /// How many users there are.
+    pub const fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// The id of the last user.
+    pub fn last_id(&self) -> Option<String> {
+        let last = self.users.last()?;
+        Some(EventUser::parse(&self.body[last.clone()])?.id.into_owned())
+    }
+
+    /// The users.
+    pub fn iter(&self) -> impl Iterator<Item = EventUser<'_>> {
+        let texts = self.users.iter().map(|span| &self.body[span.clone()]);
+        texts.filter_map(EventUser::parse)
+    }
+}
+
+/// Where the users are. What is absent, `null` or empty reads the same: there are none.
+fn spans(body: &str) -> Result<Vec<Range<usize>>, Malformed> {
+    let json = Json::new(body);
+    let mut users = Vec::new();
+    let end = json.object(json.blanks(0), |name, at| {
+        if name != b"users" {
+            return json.value(at);
+        }
+        users.clear();
+        if json.peek(at) == Some(b'n') {
+            return json.value(at);
+        }
+        json.array(at, |at| {
+            let end = json.value(at)?;
+            users.push(at..end);
+            Ok(end)
+        })
+    })?;
+    json.end(end)?;
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &'static str) -> Option<Vec<String>> {
+        let page = UserPage::cut(Bytes::from_static(text.as_bytes()))?;
+        Some(page.iter().map(|user| user.raw.to_owned()).collect())
+    }
+
+    #[test]
+    fn users_are_the_text_that_came() {
+        let text = r#"{"duration":"1ms", "users" : [ {"id":"a","n":1.10} ,{"id":"b","x":[{}]}]}"#;
+        assert_eq!(
+            cut(text).unwrap(),
+            [r#"{"id":"a","n":1.10}"#, r#"{"id":"b","x":[{}]}"#]
+        );
+        let page = UserPage::cut(text.into()).unwrap();
+        assert_eq!(page.last_id().as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn none_are_told_in_three_ways() {
+        for text in [r#"{}"#, r#"{"users":null}"#, r#"{"users":[]}"#] {
+            assert_eq!(cut(text), Some(Vec::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_of_users_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "<html>",
+            r#"{"users":{}}"#,
+            r#"{"users":[1]}"#,
+            r#"{"users":[{"name":"nobody"}]}"#,
+            r#"{"users":[{"id":"a"}]"#,
+            r#"{"users":[{"id":"a"},]}"#,
+            r#"{"users":nope}"#,
+        ] {
+            assert_eq!(cut(text), None, "{text}");
+        }
+        assert!(UserPage::cut(Bytes::from_static(b"{\"users\":[{\"id\":\"\xff\"}]}")).is_none());
+    }
+}
