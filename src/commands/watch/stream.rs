@@ -27,6 +27,9 @@ use crate::exit::{Code, code_of};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;
+/// How long the service waits, when stdout is full, for a reader who takes nothing. One who is merely slower than a burst
+/// gets all of it: what he has not taken yet stays in the socket.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what is still to be done may take once a signal came.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -238,9 +241,17 @@ impl<'a> Stream<'a> {
         let gauge = self.teller.gauge();
         let mut gone = std::pin::pin!(gauge.hung_up());
         let mut stretch = 0;
+        // How long a reader who takes lines, only not as fast as they come, is waited for.
+        let mut patience = None;
         loop {
             stretch += 1;
-            let ready = if stretch < AT_A_STRETCH {
+            let waits = if self.teller.is_crowded() {
+                Instant::now() < *patience.get_or_insert_with(|| Instant::now() + PATIENCE)
+            } else {
+                patience = None;
+                false
+            };
+            let ready = if stretch < AT_A_STRETCH && !waits {
                 watcher.step().now_or_never()
             } else {
                 None
@@ -261,9 +272,13 @@ impl<'a> Stream<'a> {
                         () = due(self.deadline) => Turn::TimeUp,
                         () = due(settled) => Turn::Settled,
                         () = due(save) => Turn::Save,
-                        () = gauge.moved(), if behind => Turn::CatchUp,
+                        () = gauge.moved(), if behind || waits => {
+                            patience = None;
+                            Turn::CatchUp
+                        }
                         done = self.teller.hook(), if hooks => Turn::Hook(done),
-                        step = watcher.step() => Turn::Step(step),
+                        () = due(patience), if waits => Turn::CatchUp,
+                        step = watcher.step(), if !waits => Turn::Step(step),
                         () = due(self.idle_at) => Turn::Idle,
                     }
                 }

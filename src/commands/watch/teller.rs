@@ -18,8 +18,10 @@ use crate::commands::watch::tee::Tee;
 use crate::domain::record::{Body, Gap, Record};
 use crate::output::{Output, Records};
 
+/// How much waits for the reader when it is time to wait for him.
+const MUCH: usize = 4 << 20;
 /// How much may wait for the reader before events are held back.
-const TOO_MUCH: usize = 4 << 20;
+const TOO_MUCH: usize = 8 << 20;
 /// How little must wait before he is told what was held back.
 const LITTLE: usize = 1 << 20;
 
@@ -147,6 +149,11 @@ impl<'a> Teller<'a> {
     /// Whether events are held back.
     pub(super) const fn is_behind(&self) -> bool {
         self.behind.is_behind()
+    }
+
+    /// Whether so much waits for the reader that events should wait, too, where they are.
+    pub(super) fn is_crowded(&self) -> bool {
+        !self.behind.is_behind() && self.gauge.waiting() > MUCH
     }
 
     /// Whether the reader has everything that was told.
