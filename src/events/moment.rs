@@ -14,19 +14,23 @@ pub(super) enum Moment {
     /// Nanoseconds since 1970, and how many digits of the fraction were written (0 for none).
     Usual { nanos: i64, digits: u8 },
     /// Written in any other way.
-    Other(Box<str>),
+    Other(Box<Unusual>),
 }
+
+/// A text behind one pointer rather than a pointer and a length, which would make every moment larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unusual(Box<str>);
 
 impl Moment {
     pub(super) fn read(text: &str) -> Self {
-        usual(text).unwrap_or_else(|| Self::Other(text.into()))
+        usual(text).unwrap_or_else(|| Self::Other(Box::new(Unusual(text.into()))))
     }
 
     /// The text it was read from.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Usual { nanos, digits } => written(*nanos, usize::from(*digits)),
-            Self::Other(text) => text.to_string(),
+            Self::Other(text) => text.0.to_string(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroI64;
 
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
@@ -65,7 +66,7 @@ struct Entry {
     named: bool,
     stage: Stage,
     /// When the last event about the user happened, by the server's clock.
-    last_event: Option<i64>,
+    last_event: Option<NonZeroI64>,
     channels: Box<[u16]>,
 }
 
@@ -247,7 +248,7 @@ impl Tracker {
         let Some(entry) = self.users.get_mut(&*user.id) else {
             return News::default();
         };
-        let at = created_at.and_then(moment::nanos);
+        let at = created_at.and_then(moment::nanos).and_then(NonZeroI64::new);
         let out_of_order = at < entry.last_event && at.is_some();
         if !out_of_order {
             entry.last_event = at.or(entry.last_event);
@@ -569,7 +570,7 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert!(
-            size_of::<(Box<str>, Entry)>() <= 104,
+            size_of::<(Box<str>, Entry)>() <= 88,
             "{}",
             size_of::<(Box<str>, Entry)>()
         );
