@@ -118,7 +118,10 @@ type Augment = fn(clap::Command) -> clap::Command;
 const BRANCHES: [(&str, Augment); 22] = [
     ("set-user", users::set_user::SetUserArgs::augment_args),
     ("get-user", users::get_user::GetUserArgs::augment_args),
-    ("query-users", users::query_users::QueryUsersArgs::augment_args),
+    (
+        "query-users",
+        users::query_users::QueryUsersArgs::augment_args,
+    ),
     (
         "deactivate-user",
         users::deactivate_user::DeactivateUserArgs::augment_args,
@@ -221,7 +224,10 @@ mod tests {
     #[test]
     fn there_is_a_branch_for_each_command() {
         let tree = Command::augment_subcommands(clap::Command::new("presencectl"));
-        let names: Vec<_> = tree.get_subcommands().map(clap::Command::get_name).collect();
+        let names: Vec<_> = tree
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         assert_eq!(names, BRANCHES.map(|(name, _)| name));
     }
 }
