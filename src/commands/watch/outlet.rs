@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 
 /// The most that a writable pipe is certain to take without blocking.
 const AT_ONCE: usize = 4096;
+/// How much is written before it counts as taken: what a pipe holds, so that a slow reader is seen to move.
+const A_PART: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -166,10 +168,14 @@ fn drain(shared: &Shared) {
         std::mem::swap(&mut batch, &mut state.pending);
         state.writing = batch.len();
         drop(state);
-        let written = write_out(&batch);
+        let written = batch.chunks(A_PART).try_for_each(|part| {
+            write_out(part)?;
+            shared.waiting.fetch_sub(part.len(), Ordering::Relaxed);
+            shared.moved.notify_one();
+            Ok::<_, io::Error>(())
+        });
         let mut state = shared.lock();
         state.writing = 0;
-        shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         if let Err(error) = written {
             state.failed = Some(error.kind());
             state.pending = Vec::new();
@@ -177,8 +183,8 @@ fn drain(shared: &Shared) {
         let failed = state.failed.is_some();
         drop(state);
         shared.changed.notify_waiters();
-        shared.moved.notify_one();
         if failed {
+            shared.moved.notify_one();
             return;
         }
     }
