@@ -81,7 +81,7 @@ impl Mock {
     }
 
     pub(crate) fn resident(&self) -> io::Result<f64> {
-        resident(&self.child)
+        resident(self.child.id())
     }
 }
 

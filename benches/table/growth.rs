@@ -8,6 +8,7 @@ use presencectl::mock::Rehearsal;
 
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median};
+use crate::watchers::resident;
 
 const USERS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const SUBSCRIPTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
@@ -19,9 +20,9 @@ pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
     );
     let mut last = Vec::new();
     for users in USERS {
-        let before = resident();
+        let before = resident(std::process::id())?;
         let mut world = Rehearsal::new(users);
-        let memory = resident() - before;
+        let memory = resident(std::process::id())? - before;
         let mut subscribed = 0;
         let _ = write!(table, "| {users} ");
         for subscriptions in SUBSCRIPTIONS {
@@ -68,20 +69,4 @@ fn change(world: &mut Rehearsal, subscriptions: usize) -> io::Result<f64> {
         }
     }
     Ok(median(times))
-}
-
-/// The resident memory of this process in MiB.
-fn resident() -> f64 {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmRSS:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse::<f64>()
-                .ok()
-        })
-        .unwrap_or_default()
-        / 1024.0
 }

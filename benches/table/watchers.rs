@@ -1,7 +1,7 @@
 //! What a watcher that nothing happens to keeps in memory.
 
 use std::io::{self, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::oneshot::{presencectl, role};
@@ -82,7 +82,7 @@ fn settled(stub: &Stub, command: &mut Command, settle: Duration) -> io::Result<f
         .stderr(Stdio::null())
         .spawn()?;
     let socket = stub.socket(settle);
-    let resident = resident(&child);
+    let resident = resident(child.id());
     child.kill()?;
     child.wait()?;
     socket?;
@@ -90,8 +90,8 @@ fn settled(stub: &Stub, command: &mut Command, settle: Duration) -> io::Result<f
 }
 
 /// The resident memory of a process in MiB.
-pub(crate) fn resident(child: &Child) -> io::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+pub(crate) fn resident(process: u32) -> io::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     status
         .lines()
         .find_map(|line| {
