@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use presencectl::domain::event::Event;
-use presencectl::domain::presence::{Change, Field, Presence};
+use presencectl::domain::presence::{Change, Field};
 use presencectl::domain::record::{Body, ConnectionChanged, Coverage, End, Gap, Record, Source};
 use presencectl::output::record::Renderer;
 use serde::de::DeserializeOwned;
@@ -185,7 +185,7 @@ fn records_about_users() {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
                 changed: vec![Field::Online, Field::LastActive],
-                previous: Presence::default(),
+                ..Change::default()
             }),
         },
         Source::Resync,

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::presence::Presence;
+use super::rest::Rest;
 use super::scan::{Json, Malformed, Text};
 use super::user::User;
 
@@ -69,6 +70,8 @@ pub struct EventUser<'a> {
     pub last_active: Option<Cow<'a, str>>,
     /// The names among `online`, `status`, `last_active` and `invisible` that the object does not have at all.
     pub missing: Missing,
+    /// Everything else of the object, as a number.
+    pub rest: Rest,
 }
 
 /// Which of the promised presence fields a user object lacks, so that a record can add them as `null`.
@@ -194,6 +197,7 @@ impl<'a> EventUser<'a> {
         }
         let (mut id, mut status, mut last_active) = (None, None, None);
         let (mut online, mut invisible) = (None, None);
+        let mut rest = Rest::default();
         let mut missing = Missing {
             online: true,
             status: true,
@@ -223,7 +227,7 @@ impl<'a> EventUser<'a> {
                     invisible = flag(json.slice(at, end));
                     return Ok(end);
                 }
-                _ => return json.value(at),
+                _ => return rest.pass(name, json, at),
             };
             let end;
             (end, *field) = json.text(at)?;
@@ -237,6 +241,7 @@ impl<'a> EventUser<'a> {
             status: status.and_then(Text::read),
             last_active: last_active.and_then(Text::read),
             missing,
+            rest,
         });
         Ok((end, user))
     }

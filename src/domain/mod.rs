@@ -8,6 +8,7 @@ pub mod id;
 pub mod list;
 pub mod presence;
 pub mod record;
+pub mod rest;
 pub(crate) mod scan;
 pub mod secret;
 pub mod time;
@@ -18,6 +19,7 @@ pub use event::Event;
 pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
 pub use list::IdList;
 pub use presence::{Change, Field, Presence};
+pub use rest::{Rest, Sight, View};
 pub use secret::SecretString;
 pub use user::User;
 

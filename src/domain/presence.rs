@@ -61,10 +61,13 @@ pub struct Change {
     pub changed: Vec<Field>,
     /// The earlier observation. Only the changed fields of it are of interest.
     pub previous: Presence,
+    /// How far the sum over all other fields of the user moved ([`Sight::until`](super::Sight::until)); 0 when they are
+    /// the same, or nothing is known of them. Which of them moved nobody knows.
+    pub rest: u32,
 }
 
 impl Change {
-    /// Compares two observations of the same user.
+    /// Compares two observations of the same user; what is not presence is not compared.
     ///
     /// A field on which the later observation is silent (`None`) while the earlier one knew it is not a change: events
     /// leave out `invisible`, and silence must not read as news. The exception is `status`, which has no other way to
@@ -87,6 +90,7 @@ impl Change {
         Self {
             changed,
             previous: before.clone(),
+            rest: 0,
         }
     }
 
@@ -94,7 +98,10 @@ impl Change {
     /// came back to where it was has not moved.
     #[must_use]
     pub fn followed_by(&self, later: &Self, after: &Presence) -> Self {
-        let mut both = Self::default();
+        let mut both = Self {
+            rest: self.rest.wrapping_add(later.rest),
+            ..Self::default()
+        };
         for field in Field::ALL {
             let first = self.changed.contains(&field);
             let second = later.changed.contains(&field);
@@ -118,7 +125,7 @@ impl Change {
 
     /// Whether nothing moved.
     pub const fn is_empty(&self) -> bool {
-        self.changed.is_empty()
+        self.changed.is_empty() && self.rest == 0
     }
 }
 
@@ -176,12 +183,27 @@ mod tests {
                     let both = Change::between(a, b).followed_by(&Change::between(b, c), c);
                     let direct = Change::between(a, c);
                     assert_eq!(both.changed, direct.changed, "{a:?} {b:?} {c:?}");
+                    assert_eq!(both.rest, 0);
                     if both.changed.contains(&Field::Status) {
                         assert_eq!(both.previous.status, a.status);
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_field_of_the_rest_that_came_back_has_not_moved() {
+        let moved = |rest| Change {
+            rest,
+            ..Change::default()
+        };
+        let state = Presence::default();
+        let there = moved(7);
+        let further = there.followed_by(&moved(1), &state);
+        assert!(!there.is_empty() && !further.is_empty());
+        let back = further.followed_by(&moved(8_u32.wrapping_neg()), &state);
+        assert!(back.is_empty());
     }
 
     #[test]

@@ -368,6 +368,7 @@ mod tests {
                 status: status.map(str::to_owned),
                 ..Presence::default()
             },
+            ..Change::default()
         })
     }
 

@@ -114,6 +114,7 @@ const NOTHING: Change = Change {
         status: None,
         last_active: None,
     },
+    rest: 0,
 };
 
 /// Appends what the service sent, on one line. `false` for records that the service did not send.
@@ -364,6 +365,7 @@ mod tests {
                 status: Some("a \"b\"\n".into()),
                 ..Presence::default()
             },
+            ..Change::default()
         }
     }
 

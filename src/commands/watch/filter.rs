@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::domain::record::{Coverage, Gap, Source};
-    use crate::domain::{Change, Event, Presence, User};
+    use crate::domain::{Change, Event, User};
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -226,7 +226,7 @@ mod tests {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
                 changed,
-                previous: Presence::default(),
+                ..Change::default()
             }),
         })
     }
