@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::commands::watch::settle::Settled;
-use crate::domain::Change;
 use crate::domain::record::{Body, Gap, Record, Source};
 use crate::domain::time::{millis, millis_after};
 
@@ -68,7 +67,7 @@ impl Behind {
             .order
             .iter()
             .filter_map(|id| held.users.remove(id))
-            .filter(|folded| folded.change != Change::default())
+            .filter(|folded| !folded.change.is_empty())
             .collect();
         let repaired = folded
             .iter()
@@ -91,7 +90,7 @@ impl Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Event, Field, Presence};
+    use crate::domain::{Change, Event, Field, Presence};
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -140,6 +139,39 @@ mod tests {
         assert_eq!(bob.change.changed, [Field::Online]);
         assert!(!behind.is_behind());
         assert!(behind.catch_up(at(201)).is_none());
+    }
+
+    #[test]
+    fn a_new_name_is_told_unless_it_is_the_old_one_again() {
+        let mut behind = Behind::default();
+        let mut rename = |id: &str, rest: u32| {
+            let text = format!(r#"{{"type":"user.updated","user":{{"id":"{id}","online":true}}}}"#);
+            let change = Change {
+                rest,
+                ..Change::default()
+            };
+            let record = Record {
+                received_at: at(1),
+                source: Source::Ws,
+                body: Body::Event {
+                    event: Event::parse(&text).unwrap(),
+                    change: Some(change),
+                },
+            };
+            assert!(behind.absorb(&record));
+        };
+        rename("amy", 7);
+        rename("bob", 7);
+        rename("bob", 7_u32.wrapping_neg());
+        rename("cem", 0);
+        absorb(&mut behind, "amy", false, true, 2);
+        absorb(&mut behind, "amy", true, false, 3);
+        let (gap, folded) = behind.catch_up(at(4)).unwrap();
+        assert_eq!(gap.repaired, ["amy"]);
+        let [amy] = &folded[..] else {
+            panic!("{folded:?}");
+        };
+        assert_eq!((&amy.change.changed[..], amy.change.rest), (&[][..], 7));
     }
 
     #[test]

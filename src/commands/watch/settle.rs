@@ -95,10 +95,11 @@ impl Settling {
             None => Fate::Tell,
             // Coming back is activity, so `last_active` has always moved with it.
             Some(_)
-                if change
-                    .changed
-                    .iter()
-                    .all(|field| *field == Field::LastActive) =>
+                if change.rest == 0
+                    && change
+                        .changed
+                        .iter()
+                        .all(|field| *field == Field::LastActive) =>
             {
                 Fate::Wait
             }
@@ -134,6 +135,8 @@ mod tests {
         settling: Settling,
         start: Instant,
         before: Presence,
+        /// How much the next change moves what is not presence.
+        rest: u32,
     }
 
     impl Bench {
@@ -146,6 +149,7 @@ mod tests {
                     online: Some(true),
                     ..Presence::default()
                 },
+                rest: 0,
             }
         }
 
@@ -160,7 +164,8 @@ mod tests {
                 last_active: None,
                 invisible: None,
             };
-            let change = Change::between(&self.before, &after);
+            let mut change = Change::between(&self.before, &after);
+            change.rest = std::mem::take(&mut self.rest);
             let status = status.map_or(String::new(), |text| format!(r#","status":"{text}""#));
             let text = format!(
                 r#"{{"type":"user.presence.changed","user":{{"id":"amy","online":{online}{status}}}}}"#
@@ -237,6 +242,27 @@ mod tests {
         };
         assert_eq!(settled.change.changed, [Field::Status]);
         assert_eq!(settled.change.previous.status.as_deref(), Some("away"));
+    }
+
+    #[test]
+    fn a_new_name_is_told_although_the_flicker_is_not() {
+        let mut bench = Bench::new();
+        bench.take(0, false, None);
+        bench.rest = 7;
+        assert!(matches!(bench.take(5, false, None), Fate::Wait));
+        let Fate::Instead(settled) = bench.take(10, true, None) else {
+            panic!("the name is another one for good");
+        };
+        assert_eq!(
+            (&settled.change.changed[..], settled.change.rest),
+            (&[][..], 7)
+        );
+        bench.take(30, false, None);
+        bench.rest = 7;
+        bench.take(35, false, None);
+        bench.rest = 7_u32.wrapping_neg();
+        assert!(matches!(bench.take(40, true, None), Fate::Wait));
+        assert!(bench.due(100).is_empty());
     }
 
     #[test]
