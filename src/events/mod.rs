@@ -21,4 +21,5 @@ pub use hold::{Holder, Link, LinkChange};
 pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;
+pub use tracker::Known;
 pub use watch::{Create, Options, Resume, Step, Target, WatchError, Watcher};

@@ -25,7 +25,7 @@ use crate::domain::event::{
 };
 use crate::domain::record::{ConnectionChanged, Coverage, Gap};
 use crate::domain::time::{millis, millis_after};
-use crate::domain::{Change, Cid, Field, User};
+use crate::domain::{Change, Cid, Field, User, View};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Found, Question, covers_all, member_count};
 use crate::events::tracker::{Standing, Tracker, Why};
@@ -326,7 +326,7 @@ impl Reconciler {
                 }
             }
             Found::Users(users) => {
-                self.take_users(now, users);
+                self.take_users(now, users, View::User);
                 if let Question::Users(ids) = question {
                     for id in &ids {
                         self.tracker.unanswered(id);
@@ -357,7 +357,7 @@ impl Reconciler {
         self.take_members(channel, &ids, complete);
         if covered {
             let users = state.members.into_iter().filter_map(|member| member.user);
-            self.take_users(now, users.collect());
+            self.take_users(now, users.collect(), View::Member);
         }
         (!complete).then_some(Question::Members(cid, total))
     }
@@ -376,13 +376,13 @@ impl Reconciler {
         }
     }
 
-    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>) {
+    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>, view: View) {
         for user in users {
             // Subscribed twice, by a channel and by name: what events have told since the first answer is newer.
             if self.tracker.standing(user.id()) == Standing::Live {
                 continue;
             }
-            let Some(news) = self.tracker.answered(&user) else {
+            let Some(news) = self.tracker.answered(&user, view) else {
                 continue;
             };
             let said = match news.change {
@@ -643,11 +643,10 @@ fn happened(frame: &Received) -> DateTime<Utc> {
 
 /// The event that the service would have sent, had the link stood.
 fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Said {
-    let only_status = change.changed == [Field::Status];
-    let kind = if only_status {
-        USER_UPDATED
-    } else {
-        USER_PRESENCE_CHANGED
+    let kind = match change.changed[..] {
+        // Whatever else of the user it was: that something was updated is all that is said of it.
+        [] | [Field::Status] => USER_UPDATED,
+        _ => USER_PRESENCE_CHANGED,
     };
     let event = Map::from_iter([
         ("type".to_owned(), Value::from(kind)),

@@ -1,7 +1,8 @@
 //! Who is asked for, who is subscribed, and how everybody was last seen: the memory of a watcher, without I/O.
 //!
 //! A subscription belongs to a connection: a new one makes everybody awaited again. What was known before stays, since
-//! that is what a repair compares with. Kept small: a watcher may follow a hundred thousand users.
+//! that is what a repair compares with. Kept small, since a watcher may follow a hundred thousand users: of what is not
+//! presence there is only a number that tells whether it changed.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -9,7 +10,7 @@ use std::num::NonZeroI64;
 
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
-use crate::domain::{Change, Field, Presence, User};
+use crate::domain::{Change, Field, Presence, Rest, Sight, User, View};
 use crate::events::moment::{self, Moment};
 
 /// Why a user is asked for.
@@ -45,6 +46,15 @@ pub(super) struct News {
     pub(super) out_of_order: bool,
 }
 
+/// How a user was last seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// His presence.
+    pub presence: Presence,
+    /// Everything else, where that is known.
+    pub rest: Option<Sight>,
+}
+
 /// How far a user's subscription on the current connection is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Stage {
@@ -61,7 +71,10 @@ struct Entry {
     invisible: Option<bool>,
     status: Option<Box<str>>,
     last_active: Option<Moment>,
-    /// Whether the four fields above were ever told.
+    /// Everything else about the user, and where it was seen; it says nothing before.
+    rest: Rest,
+    view: Option<View>,
+    /// Whether the fields above were ever told.
     known: bool,
     named: bool,
     stage: Stage,
@@ -84,12 +97,19 @@ impl Entry {
         }
     }
 
-    fn recall(&mut self, presence: &Presence) {
+    fn sight(&self) -> Option<Sight> {
+        let rest = self.rest;
+        self.view.map(|view| Sight { view, rest })
+    }
+
+    fn recall(&mut self, known: &Known) {
+        let presence = &known.presence;
         self.update(&Seen {
             online: presence.online,
             invisible: presence.invisible,
             status: presence.status.as_deref(),
             last_active: presence.last_active.as_deref(),
+            rest: known.rest,
         });
     }
 
@@ -118,16 +138,21 @@ impl Entry {
             change.previous.last_active = self.last_active.as_ref().map(Moment::text);
             self.last_active = last_active;
         }
+        if let Some(sight) = seen.rest {
+            change.rest = self.sight().map_or(0, |earlier| earlier.until(sight));
+            (self.view, self.rest) = (Some(sight.view), sight.rest);
+        }
         std::mem::replace(&mut self.known, true).then_some(change)
     }
 }
 
-/// The presence fields of an event or an answer.
+/// What an event or an answer says about a user.
 struct Seen<'a> {
     online: Option<bool>,
     invisible: Option<bool>,
     status: Option<&'a str>,
     last_active: Option<&'a str>,
+    rest: Option<Sight>,
 }
 
 /// The memory of a watcher.
@@ -138,7 +163,7 @@ pub(super) struct Tracker {
     /// Whether anybody may be at [`Stage::Awaited`].
     open: bool,
     /// What an earlier run knew about users who are not asked for yet.
-    remembered: HashMap<Box<str>, Presence>,
+    remembered: HashMap<Box<str>, Known>,
 }
 
 impl Tracker {
@@ -147,8 +172,8 @@ impl Tracker {
         self.left.remove(id);
         if !self.users.contains_key(id) {
             let mut entry = Entry::default();
-            if let Some(presence) = self.remembered.remove(id) {
-                entry.recall(&presence);
+            if let Some(known) = self.remembered.remove(id) {
+                entry.recall(&known);
             }
             self.users.insert(id.into(), entry);
             self.open = true;
@@ -258,6 +283,10 @@ impl Tracker {
             invisible: user.invisible,
             status: user.status.as_deref(),
             last_active: user.last_active.as_deref(),
+            rest: Some(Sight {
+                view: View::Event,
+                rest: user.rest,
+            }),
         });
         News {
             change,
@@ -265,10 +294,10 @@ impl Tracker {
         }
     }
 
-    /// Applies an answer that subscribed the user. `None` when nobody asked for him.
+    /// Applies an answer that subscribed the user, whom it shows as that `view` does. `None` when nobody asked for him.
     ///
     /// Copies in answers may lag behind events in `last_active`, which never moves backwards; an older one is not news.
-    pub(super) fn answered(&mut self, user: &User) -> Option<News> {
+    pub(super) fn answered(&mut self, user: &User, view: View) -> Option<News> {
         let entry = self.users.get_mut(user.id())?;
         entry.stage = Stage::Live;
         let presence = user.presence();
@@ -283,6 +312,10 @@ impl Tracker {
             invisible: presence.invisible,
             status: presence.status.as_deref(),
             last_active,
+            rest: Some(Sight {
+                view,
+                rest: Rest::of(user),
+            }),
         });
         Some(News {
             change,
@@ -303,12 +336,12 @@ impl Tracker {
     }
 
     /// Puts in what was known about a user in an earlier run.
-    pub(super) fn remember(&mut self, id: &str, presence: Presence) {
+    pub(super) fn remember(&mut self, id: &str, known: Known) {
         if let Some(entry) = self.users.get_mut(id) {
-            entry.recall(&presence);
+            entry.recall(&known);
         } else {
             // Who is a member of a channel is not known before the channel has answered.
-            self.remembered.insert(id.into(), presence);
+            self.remembered.insert(id.into(), known);
         }
     }
 
@@ -326,11 +359,15 @@ impl Tracker {
     }
 
     /// Everybody who was ever seen, and how.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, Presence)> {
+    pub(super) fn known(&self) -> impl Iterator<Item = (&str, Known)> {
+        let known = |entry: &Entry| Known {
+            presence: entry.presence(),
+            rest: entry.sight(),
+        };
         self.users
             .iter()
             .filter(|(_, entry)| entry.known)
-            .map(|(id, entry)| (&**id, entry.presence()))
+            .map(move |(id, entry)| (&**id, known(entry)))
     }
 
     /// Whether there may be somebody to ask for.
@@ -387,6 +424,10 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    fn answered(tracker: &mut Tracker, user: &User) -> Option<News> {
+        tracker.answered(user, View::User)
+    }
+
     fn heard(tracker: &mut Tracker, json: &str, at: &str) -> News {
         tracker.heard(&EventUser::parse(json).unwrap(), Some(at))
     }
@@ -400,7 +441,10 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.want("amy", Why::Named);
         assert_eq!(tracker.standing("amy"), Standing::Awaited);
-        let first = tracker.answered(&user(r#"{"id":"amy","online":false,"status":"a"}"#));
+        let first = answered(
+            &mut tracker,
+            &user(r#"{"id":"amy","online":false,"status":"a"}"#),
+        );
         assert_eq!(first, Some(News::default()));
         assert_eq!(tracker.standing("amy"), Standing::Live);
         let news = heard(
@@ -452,12 +496,12 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.want("amy", Why::Named);
         tracker.want("bob", Why::Named);
-        tracker.answered(&user(r#"{"id":"amy","online":true}"#));
+        answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
         assert_eq!(tracker.coverage().missing, ["bob"]);
         tracker.void();
         assert_eq!(tracker.take_open(), ["amy".into(), "bob".into()]);
         assert!(tracker.take_open().is_empty(), "once is enough");
-        let news = tracker.answered(&user(r#"{"id":"amy","online":false}"#));
+        let news = answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#));
         assert_eq!(changed(news.unwrap()), [Field::Online]);
         tracker.unanswered("amy");
         tracker.unanswered("bob");
@@ -526,13 +570,15 @@ mod tests {
             r#"{"id":"amy","last_active":"2026-01-01T00:00:05.5Z"}"#,
             "x",
         );
-        let news = tracker.answered(&user(
-            r#"{"id":"amy","last_active":"2026-01-01T00:00:05Z"}"#,
-        ));
+        let news = answered(
+            &mut tracker,
+            &user(r#"{"id":"amy","last_active":"2026-01-01T00:00:05Z"}"#),
+        );
         assert_eq!(changed(news.unwrap()), []);
-        let news = tracker.answered(&user(
-            r#"{"id":"amy","last_active":"2026-01-01T00:00:06Z"}"#,
-        ));
+        let news = answered(
+            &mut tracker,
+            &user(r#"{"id":"amy","last_active":"2026-01-01T00:00:06Z"}"#),
+        );
         assert_eq!(changed(news.unwrap()), [Field::LastActive]);
     }
 
@@ -540,12 +586,12 @@ mod tests {
     fn a_deleted_user_is_missing_and_starts_afresh() {
         let mut tracker = Tracker::default();
         tracker.want("amy", Why::Named);
-        tracker.answered(&user(r#"{"id":"amy","online":true}"#));
+        answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
         tracker.gone("amy");
         assert_eq!(tracker.coverage().missing, ["amy"]);
         assert_eq!(tracker.presence("amy"), None);
         assert_eq!(
-            tracker.answered(&user(r#"{"id":"amy","online":false}"#)),
+            answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#)),
             Some(News::default())
         );
     }
@@ -553,9 +599,12 @@ mod tests {
     #[test]
     fn an_earlier_run_is_remembered_until_somebody_asks() {
         let mut tracker = Tracker::default();
-        let online = Presence {
-            online: Some(true),
-            ..Presence::default()
+        let online = Known {
+            presence: Presence {
+                online: Some(true),
+                ..Presence::default()
+            },
+            rest: None,
         };
         tracker.remember("amy", online.clone());
         tracker.remember("bob", online);
@@ -565,6 +614,66 @@ mod tests {
         tracker.forget_remembered();
         tracker.want("bob", Why::Named);
         assert_eq!(tracker.presence("bob"), None);
+    }
+
+    #[test]
+    fn a_change_of_the_rest_is_noticed_once_wherever_it_shows() {
+        let named = |name: &str, at: u32| {
+            format!(
+                r#"{{"id":"amy","online":true,"name":"{name}","updated_at":"2026-01-01T00:00:0{at}Z"}}"#
+            )
+        };
+        let rest = |news: News| {
+            let change = news.change.unwrap();
+            assert_eq!(change.changed, []);
+            change.rest != 0
+        };
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        answered(&mut tracker, &user(&named("A", 1)));
+        assert!(!rest(heard(&mut tracker, &named("A", 1), "x")));
+        assert!(rest(heard(&mut tracker, &named("B", 2), "x")));
+        assert!(!rest(heard(&mut tracker, &named("B", 2), "x")));
+        let mut answered = |name, at| {
+            rest(
+                tracker
+                    .answered(&user(&named(name, at)), View::User)
+                    .unwrap(),
+            )
+        };
+        assert!(!answered("B", 2), "an event told it");
+        assert!(answered("C", 3));
+        assert!(!answered("C", 3));
+    }
+
+    #[test]
+    fn without_a_rest_to_compare_with_nothing_changed() {
+        let amy = user(r#"{"id":"amy","online":true,"name":"A"}"#);
+        let mut tracker = Tracker::default();
+        tracker.want("amy", Why::Named);
+        let mut known = Known {
+            presence: amy.presence(),
+            rest: None,
+        };
+        tracker.remember("amy", known.clone());
+        let news = answered(&mut tracker, &amy).unwrap();
+        assert_eq!(news.change, Some(Change::default()));
+        known.rest = Some(Sight {
+            view: View::User,
+            rest: Rest::of(&amy),
+        });
+        assert_eq!(
+            tracker.known().collect::<Vec<_>>(),
+            [("amy", known.clone())]
+        );
+        let mut later = Tracker::default();
+        later.remember("amy", known);
+        later.want("amy", Why::Member(0));
+        let news = answered(
+            &mut later,
+            &user(r#"{"id":"amy","online":true,"name":"B"}"#),
+        );
+        assert_ne!(news.unwrap().change.unwrap().rest, 0);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Found, Question, Subscriber, USERS_A_CALL};
+use crate::events::tracker::Known;
 
 /// How long after an answer that lacked users they are asked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -62,7 +63,7 @@ pub struct Resume {
     /// Up to when it knew everything.
     pub at: DateTime<Utc>,
     /// The last known state of each user.
-    pub users: Vec<(String, Presence)>,
+    pub users: Vec<(String, Known)>,
 }
 
 /// How to watch.
@@ -230,8 +231,8 @@ impl Watcher {
             reconciler.want(user.as_str());
         }
         if let Some(resume) = options.resume.take() {
-            for (id, presence) in resume.users {
-                reconciler.tracker.remember(&id, presence);
+            for (id, known) in resume.users {
+                reconciler.tracker.remember(&id, known);
             }
             reconciler.resume(resume.at, "this program was not running");
         }
@@ -304,7 +305,7 @@ impl Watcher {
     }
 
     /// How every watched user was last seen.
-    pub fn known(&self) -> impl Iterator<Item = (&str, Presence)> {
+    pub fn known(&self) -> impl Iterator<Item = (&str, Known)> {
         self.reconciler.tracker.known()
     }
 

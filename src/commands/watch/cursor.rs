@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::domain::Presence;
-use crate::events::{Resume, Watcher};
+use crate::domain::{Presence, Sight, rest};
+use crate::events::{Known, Resume, Watcher};
 use crate::exit::{Code, Failure};
 
 /// How often the file is written at most.
@@ -28,7 +28,47 @@ struct Stored {
     version: u32,
     /// Up to when everything was known.
     at: DateTime<Utc>,
-    users: BTreeMap<String, Presence>,
+    /// The version of what [`StoredUser::rest`] is made of. Of another one it says nothing.
+    #[serde(default)]
+    rest: u32,
+    users: BTreeMap<String, StoredUser>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredUser {
+    #[serde(flatten)]
+    presence: Presence,
+    /// Whatever is not presence, as a number; files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rest: Option<Sight>,
+}
+
+impl Stored {
+    fn new<'a>(at: DateTime<Utc>, users: impl Iterator<Item = (&'a str, Known)>) -> Self {
+        let user = |(id, known): (&str, Known)| {
+            let Known { presence, rest } = known;
+            (id.to_owned(), StoredUser { presence, rest })
+        };
+        Self {
+            version: 1,
+            at,
+            rest: rest::VERSION,
+            users: users.map(user).collect(),
+        }
+    }
+
+    fn resume(self) -> Resume {
+        let comparable = self.rest == rest::VERSION;
+        let known = |(id, user): (String, StoredUser)| {
+            let StoredUser { presence, rest } = user;
+            let rest = rest.filter(|_| comparable);
+            (id, Known { presence, rest })
+        };
+        Resume {
+            at: self.at,
+            users: self.users.into_iter().map(known).collect(),
+        }
+    }
 }
 
 /// The file and when it is to be written again.
@@ -60,11 +100,7 @@ impl Cursor {
         if stored.version != 1 {
             return Err(refuse(format!("has version {}, not 1", stored.version)));
         }
-        let resume = Resume {
-            at: stored.at,
-            users: stored.users.into_iter().collect(),
-        };
-        Ok((cursor, Some(resume)))
+        Ok((cursor, Some(stored.resume())))
     }
 
     /// When the file should be written next.
@@ -76,14 +112,7 @@ impl Cursor {
     pub(super) fn save(&mut self, watcher: &Watcher) -> io::Result<()> {
         let begin = Instant::now();
         if let Some(at) = watcher.whole_until() {
-            let stored = Stored {
-                version: 1,
-                at,
-                users: watcher
-                    .known()
-                    .map(|(id, presence)| (id.to_owned(), presence))
-                    .collect(),
-            };
+            let stored = Stored::new(at, watcher.known());
             replace(&self.path, &serde_json::to_vec(&stored)?)?;
         }
         self.next = Instant::now() + EVERY.max(begin.elapsed() * SHARE);
@@ -117,6 +146,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Rest, View};
 
     #[test]
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {
@@ -129,6 +159,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_comes_back_unless_its_numbers_are_of_another_kind() {
+        let known = Known {
+            presence: Presence {
+                online: Some(true),
+                ..Presence::default()
+            },
+            rest: Some(Sight {
+                view: View::Event,
+                rest: Rest::of(&serde_json::from_str(r#"{"id":"amy","name":"Amy"}"#).unwrap()),
+            }),
+        };
+        let users = [("amy", known.clone())];
+        let stored = Stored::new(DateTime::UNIX_EPOCH, users.into_iter());
+        let mut json = serde_json::to_value(stored).unwrap();
+        let users = |json: &serde_json::Value| {
+            let stored: Stored = serde_json::from_value(json.clone()).unwrap();
+            stored.resume().users
+        };
+        assert_eq!(users(&json), [("amy".to_owned(), known.clone())]);
+        json["rest"] = (rest::VERSION + 1).into();
+        assert_eq!(
+            users(&json),
+            [(
+                "amy".to_owned(),
+                Known {
+                    rest: None,
+                    ..known
+                }
+            )]
+        );
+    }
+
+    #[test]
     fn what_was_stored_is_read_and_what_is_no_cursor_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cursor.json");
@@ -136,7 +199,9 @@ mod tests {
         let text = r#"{"version":1,"at":"2026-01-05T10:00:00Z","users":{"amy":{"online":true,"invisible":null,"status":"x","last_active":null}}}"#;
         fs::write(&path, text).unwrap();
         let resume = Cursor::open(&path).unwrap().1.unwrap();
-        assert_eq!(resume.users[0].1.status.as_deref(), Some("x"));
+        let (_, amy) = &resume.users[0];
+        assert_eq!(amy.presence.status.as_deref(), Some("x"));
+        assert_eq!(amy.rest, None, "it was written before there was any");
         for text in [
             "",
             "{}",

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::events::tracker::Known;
 
 fn at(second: u32) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600 + i64::from(second), 0).unwrap()
@@ -452,6 +453,82 @@ fn a_resync_of_the_status_alone_is_an_update() {
     );
 }
 
+/// Amy, online, by this name since that second.
+fn named(name: &str, second: u32) -> Value {
+    json!({"id": "amy", "online": true, "name": name, "updated_at": millis(at(second))})
+}
+
+fn answer_named(bench: &mut Bench, name: &str, changed_at: u32, second: u32) {
+    let amy = serde_json::from_value(named(name, changed_at)).unwrap();
+    let found = Found::Users(vec![amy]);
+    let question = Question::Users(vec!["amy".into()]);
+    bench.reconciler.answered(at(second), question, found);
+    bench.drain();
+}
+
+#[test]
+fn a_new_name_is_told_after_a_gap_and_never_twice() {
+    let mut bench = Bench::new(&["amy"]);
+    bench.ask();
+    answer_named(&mut bench, "Amy", 0, 1);
+    bench.settle(1);
+    bench.told();
+    for (second, name) in [(10, "Ann"), (20, "Ann")] {
+        bench.reconciler.lost(at(second), "gone");
+        bench.ask();
+        answer_named(&mut bench, name, 9, second);
+        bench.settle(second);
+    }
+    bench.receive(event(USER_UPDATED, &named("Ada", 25), 25));
+    bench.reconciler.lost(at(30), "gone");
+    bench.ask();
+    answer_named(&mut bench, "Ada", 25, 30);
+    bench.settle(30);
+    assert_eq!(
+        bench.told(),
+        [
+            r#"gap 10..10 ["amy"]"#,
+            "resync user.updated amy Some(true) []",
+            "recovered",
+            "gap 20..20 []",
+            "recovered",
+            "user.updated amy Some(true) []",
+            "gap 24..30 []",
+            "recovered",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_changes_during_the_repair_is_told_in_order() {
+    let mut bench = Bench::new(&["amy"]);
+    bench.ask();
+    answer_named(&mut bench, "Amy", 0, 1);
+    bench.settle(1);
+    bench.told();
+    bench.reconciler.lost(at(10), "gone");
+    bench.ask();
+    bench.receive(event(USER_UPDATED, &named("Ada", 12), 12));
+    // The answer is older than the event, and the event is what the next gap is compared with.
+    answer_named(&mut bench, "Ann", 9, 13);
+    bench.settle(13);
+    bench.reconciler.lost(at(20), "gone");
+    bench.ask();
+    answer_named(&mut bench, "Ada", 12, 21);
+    bench.settle(21);
+    assert_eq!(
+        bench.told(),
+        [
+            r#"gap 10..13 ["amy"]"#,
+            "resync user.updated amy Some(true) []",
+            "recovered",
+            "user.updated amy Some(true) []",
+            "gap 11..21 []",
+            "recovered",
+        ]
+    );
+}
+
 #[test]
 fn a_small_channel_needs_no_further_question() {
     let mut bench = Bench::new(&[]);
@@ -653,9 +730,12 @@ fn a_shard_sees_its_own_users_only() {
 #[test]
 fn an_earlier_run_is_compared_with() {
     let mut bench = Bench::new(&["amy", "bob"]);
-    let amy = crate::domain::Presence {
-        online: Some(false),
-        ..Default::default()
+    let amy = Known {
+        presence: crate::domain::Presence {
+            online: Some(false),
+            ..Default::default()
+        },
+        rest: None,
     };
     bench.reconciler.tracker.remember("amy", amy);
     bench.reconciler.resume(at(0), "not running");
