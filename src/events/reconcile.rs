@@ -269,10 +269,13 @@ impl Reconciler {
                 Verdict::Keep
             }
             Standing::Missing => {
-                // Whoever is spoken of may exist by now.
+                // Whoever is spoken of may exist by now. What this says of somebody who was known before is told, and
+                // so the answer is compared with it.
+                let known = self.tracker.presence(&user.id).is_some();
+                let news = known.then(|| self.tracker.heard(user, event.created_at.as_deref()));
                 self.tracker.doubt(&user.id);
                 self.unsettled = true;
-                Verdict::Tell(None)
+                Verdict::Tell(news.and_then(|news| news.change))
             }
             Standing::Left | Standing::Stranger if user.id == self.observer => Verdict::Keep,
             Standing::Left if event.cid.is_none() => Verdict::Keep,

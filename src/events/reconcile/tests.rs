@@ -530,6 +530,54 @@ fn a_name_that_changes_during_the_repair_is_told_in_order() {
 }
 
 #[test]
+fn who_was_missing_is_compared_with_what_was_last_told_of_him() {
+    let missing = || {
+        let mut bench = watching();
+        bench.reconciler.lost(at(5), "gone");
+        bench.ask();
+        bench.answer(&["amy", "bob"], &[("bob", false)], 6);
+        bench.settle(6);
+        assert_eq!(
+            bench.told(),
+            ["gap 05..06 []", r#"coverage 1/2 ["amy"]"#, "recovered"]
+        );
+        bench
+    };
+    // Amy, who was online when she was last told of, is back, and left again unless the answer says otherwise.
+    for (online, then) in [
+        (false, None),
+        (
+            true,
+            Some("resync user.presence.changed amy Some(true) [Online]"),
+        ),
+    ] {
+        let mut bench = missing();
+        bench.receive(presence("amy", false, 7));
+        assert_eq!(bench.ask(), ["amy"]);
+        bench.answer(&["amy"], &[("amy", online)], 8);
+        bench.settle(8);
+        let expected: Vec<&str> = ["user.presence.changed amy Some(false) [Online]"]
+            .into_iter()
+            .chain(then)
+            .chain(["coverage 2/2 []"])
+            .collect();
+        assert_eq!(bench.told(), expected);
+    }
+    let mut bench = missing();
+    bench.reconciler.look_again();
+    bench.ask();
+    bench.answer(&["amy"], &[("amy", false)], 20);
+    bench.settle(20);
+    assert_eq!(
+        bench.told(),
+        [
+            "resync user.presence.changed amy Some(false) [Online]",
+            "coverage 2/2 []"
+        ]
+    );
+}
+
+#[test]
 fn a_small_channel_needs_no_further_question() {
     let mut bench = Bench::new(&[]);
     assert!(
