@@ -22,7 +22,7 @@ use self::schedule::{Change, Fault, PEOPLE, Schedule};
 use self::stage::{Mock, Watch, Witness, signal};
 
 /// Who the watcher connects as unless told otherwise.
-const OBSERVER: &str = "presencectl-observer";
+pub(crate) const OBSERVER: &str = "presencectl-observer";
 /// Somebody whose status marks the end of everything before.
 const MARKER: &str = "marker";
 /// Runs at the same time.
@@ -252,7 +252,12 @@ async fn make(mock: &Mock, change: &Change) {
         }
         Change::Status(person, Some(status)) => (person, "set", json!({"set": {"status": status}})),
         Change::Status(person, None) => (person, "set", json!({"unset": ["status"]})),
-        Change::Mood(person, mood) => (person, "set", json!({"set": {"mood": mood}})),
+        Change::Name(person, Some(name)) => (person, "set", json!({"set": {"name": name}})),
+        Change::Name(person, None) => (person, "set", json!({"unset": ["name"]})),
+        Change::Mood(person, mood) => {
+            let mood = json!({"level": mood, "why": {"told": f64::from(*mood) / 8.0, "tags": ["a", mood]}});
+            (person, "set", json!({"set": {"mood": mood}}))
+        }
     };
     let _ = mock
         .control(&format!("users/{}/{action}", name(*person)), &body)

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::chaos::OBSERVER;
 use crate::chaos::reader::Reader;
 use crate::chaos::stage::{Mock, Watch, signal};
 
@@ -124,6 +125,54 @@ async fn a_server_that_is_killed_and_comes_back_is_a_gap_with_whoever_changed() 
     let (code, told, _) = watch.end().await;
     ended(code, &told, 143, "terminated");
     assert_eq!((told.gaps.len(), told.reconnects), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_changes_while_nobody_hears_it_is_told_once() {
+    let mock = Mock::start(0, &world("here"), &[]).await;
+    let mut watch = watching(&mock, &[]).await;
+    let mut gaps = 0;
+    // With the link as it should be, a name arrives as an event, and is no news after the next gap.
+    for (lost, id, name) in [
+        (true, "john", "Johnny"),
+        (false, "john", "Jo"),
+        (true, "jack", "Jack"),
+        (true, "john", "J"),
+    ] {
+        if lost {
+            // This event and everything after it is not heard.
+            let fault =
+                json!({"kind": "half-open", "user": OBSERVER, "event": "user.updated", "count": 1});
+            let _ = mock.control("faults", &fault).await;
+            gaps += 1;
+        }
+        let set = json!({"set": {"name": name}});
+        let _ = mock.control(&format!("users/{id}/set"), &set).await;
+        let told = |told: &Reader| told.gaps.len() == gaps && is_as(told, id, "name", &json!(name));
+        assert!(watch.until(told).await, "{name}: {}", watch.errors());
+    }
+    signal(watch.pid(), "INT");
+    let (code, told, _) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+    let repaired: Vec<&[String]> = told.gaps.iter().map(|gap| &gap.repaired[..]).collect();
+    assert_eq!(repaired, [["john"], ["jack"], ["john"]]);
+    let found: Vec<String> = told
+        .found
+        .iter()
+        .map(|record| {
+            let [kind, changed, previous] = ["type", "changed", "previous"].map(|f| &record[f]);
+            let name = &record["user"]["name"];
+            format!("{kind} {name} {changed} {previous}")
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            r#""user.updated" "Johnny" [] {}"#,
+            r#""user.updated" "Jack" [] {}"#,
+            r#""user.updated" "J" [] {}"#,
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -560,6 +560,20 @@ fn a_second_run_begins_with_what_happened_in_between() {
     assert_eq!(records[1]["changed"], json!(["online", "last_active"]));
     let third = presencectl(&mock, &line).run();
     assert_eq!(third.records()[0]["repaired"], json!([]), "{third}");
+    let _ = presencectl(&mock, "set-user john --name Johnny")
+        .run()
+        .ended_with(0);
+    let fourth = presencectl(&mock, &line).run();
+    let [gap, updated, ..] = &fourth.records()[..] else {
+        panic!("{fourth}");
+    };
+    assert_eq!(gap["repaired"], json!(["john"]), "{fourth}");
+    assert_eq!(
+        (&updated["type"], &updated["source"], &updated["changed"]),
+        (&json!("user.updated"), &json!("resync"), &json!([])),
+        "{fourth}"
+    );
+    assert_eq!(updated["user"]["name"], "Johnny");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub struct Gap {
     pub from: String,
     /// The moment from which it is complete again (RFC 3339).
     pub to: String,
-    /// Ids of the users whose state differed afterwards; each follows as an event of source `resync`.
+    /// Ids of the users who differed afterwards, in their presence or anything else; each follows as an event of source `resync`.
     pub repaired: Vec<String>,
     /// Why, in a few words.
     pub note: String,

@@ -2,7 +2,8 @@
 //!
 //! `user` in a record is the user's whole state, with `null` where the service did not say. `seq` counts without a hole. After a reconnect a `presence.gap` says
 //! when events may have been lost, and what changed in it follows as ordinary events. `changed` and `previous` of a user
-//! event describe the way from what was told before.
+//! event describe the way from what was told before. A `user.updated` with an empty `changed` says that something else of
+//! the user changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -34,6 +35,8 @@ pub(crate) struct Reader {
     /// How everybody is.
     pub(crate) table: HashMap<String, Map<String, Value>>,
     pub(crate) gaps: Vec<Gap>,
+    /// The records of what was found to have changed in gaps.
+    pub(crate) found: Vec<Value>,
     /// Events of the service as they arrived, each with how often.
     pub(crate) heard: BTreeMap<Key, u32>,
     pub(crate) records: u64,
@@ -47,6 +50,8 @@ pub(crate) struct Reader {
 }
 
 const PRESENCE: [&str; 4] = ["online", "status", "last_active", "invisible"];
+/// What else changes of these people.
+const OTHER: [&str; 2] = ["name", "mood"];
 
 impl Reader {
     /// Reads a line.
@@ -136,8 +141,15 @@ impl Reader {
             self.complain("a change of somebody who was never told of", record);
             return;
         };
-        if record.get("source") == Some(&json!("resync")) && changed.is_empty() {
-            self.complain("a repair of nothing", record);
+        if record.get("source") == Some(&json!("resync")) {
+            let same = |field: &&str| before.get(*field) == user.get(*field);
+            if changed.is_empty() && OTHER.iter().all(same) {
+                self.complain("a repair of nothing", record);
+            }
+            if changed.is_empty() && record.get("type") != Some(&json!("user.updated")) {
+                self.complain("a change of something else under a wrong name", record);
+            }
+            self.found.push(Value::Object(record.clone()));
         }
         for field in PRESENCE {
             let (then, now) = (before.get(field), user.get(field));
@@ -171,16 +183,16 @@ impl Reader {
                 continue;
             };
             let hides = user["invisible"] == true;
-            for field in ["online", "status", "last_active"] {
+            for field in ["online", "status", "last_active"].iter().chain(&OTHER) {
                 // Others see the last_active from before somebody hid, and only the server sees more.
-                if field == "last_active" && hides {
+                if *field == "last_active" && hides {
                     continue;
                 }
-                let told = told.get(field).unwrap_or(&Value::Null);
-                if *told != user[field] {
+                let told = told.get(*field).unwrap_or(&Value::Null);
+                if *told != user[*field] {
                     found.push(format!(
                         "{field} of {id}: told {told}, in truth {}",
-                        user[field]
+                        user[*field]
                     ));
                 }
             }
@@ -314,6 +326,19 @@ mod tests {
         }
         let told = reader(&[snapshot()]);
         assert_eq!(told.differences(&[john(true)]).len(), 1);
+        let mut renamed = john(false);
+        renamed["name"] = json!("John");
+        assert_eq!(told.differences(std::slice::from_ref(&renamed)).len(), 1);
+        let mut repair = changed(&json!({}), &json!([]));
+        repair["source"] = json!("resync");
+        repair["type"] = json!("user.updated");
+        repair["user"] = john(false);
+        assert_ne!(
+            reader(&[snapshot(), repair.clone()]).broken,
+            Vec::<String>::new()
+        );
+        repair["user"] = renamed;
+        assert_eq!(reader(&[snapshot(), repair]).broken, Vec::<String>::new());
         assert_eq!(told.differences(&[json!({"id": "jack"})]).len(), 1);
     }
 

@@ -19,6 +19,7 @@ pub(crate) enum Change {
     Disconnect(usize),
     Invisible(usize, bool),
     Status(usize, Option<String>),
+    Name(usize, Option<String>),
     Mood(usize, u32),
 }
 
@@ -142,6 +143,11 @@ impl People {
                     .then(|| format!("status {} \u{1f423} \"\u{7}\"", self.told)),
             ),
             2 => Change::Mood(who, self.told),
+            3 => Change::Name(
+                who,
+                dice.random_bool(0.8)
+                    .then(|| format!("Name/{} \u{1f423}", self.told)),
+            ),
             _ => {
                 self.online[who] = !self.online[who];
                 if self.online[who] {

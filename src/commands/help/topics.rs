@@ -117,7 +117,8 @@ Records of a stream: one JSON object a line, each with a `type`.
 Every record has `seq` (1, 2, 3 … without a hole), `received_at` (RFC 3339, UTC, milliseconds) and `source`
 (ws, query, resync, local). Events about a user add `changed` (which of online, invisible, status, last_active moved)
 and `previous` (their old values). `user` always has id, online, status, last_active and invisible, null where unknown.
-After a gap, users who differ follow as ordinary events with \"source\":\"resync\".
+After a gap, users who differ follow as ordinary events with \"source\":\"resync\". A user.updated with an empty `changed`
+says that something else changed, such as the name or a custom field; which one is not known, and `user` is the new state.
 
 --raw prints what the service sent, untouched, and none of our own records.
 ";

@@ -132,7 +132,7 @@ pub(super) fn event() -> Value {
                 "type": "array",
                 "items": { "enum": fields },
                 "uniqueItems": true,
-                "description": "which presence fields moved; in events about a user",
+                "description": "which presence fields moved; in events about a user; empty when it was something else, such as the name",
             },
             "previous": {
                 "type": "object",
@@ -184,7 +184,7 @@ pub(super) fn gap() -> Value {
         &json!({
             "from": time(),
             "to": time(),
-            "repaired": ids("users whose state differed; each follows as an event with source resync"),
+            "repaired": ids("users whose presence or other fields differed; each follows as an event with source resync"),
             "note": { "type": "string" },
         }),
     )
