@@ -6,6 +6,7 @@
 mod backoff;
 pub mod connect;
 pub mod hold;
+mod membership;
 mod moment;
 pub mod observer;
 mod pace;

@@ -11,6 +11,7 @@ use std::num::NonZeroI64;
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
 use crate::domain::{Change, Field, Presence, Rest, Sight, User, View};
+use crate::events::membership::{Combination, Combinations};
 use crate::events::moment::{self, Moment};
 
 /// Why a user is asked for.
@@ -80,7 +81,7 @@ struct Entry {
     stage: Stage,
     /// When the last event about the user happened, by the server's clock.
     last_event: Option<NonZeroI64>,
-    channels: Box<[u16]>,
+    channels: Combination,
 }
 
 impl Entry {
@@ -159,6 +160,7 @@ struct Seen<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     users: HashMap<Box<str>, Entry>,
+    channels: Combinations,
     left: HashSet<Box<str>>,
     /// Whether anybody may be at [`Stage::Awaited`].
     open: bool,
@@ -182,12 +184,9 @@ impl Tracker {
         let news = !entry.wanted();
         match why {
             Why::Named => entry.named = true,
-            Why::Member(channel) if !entry.channels.contains(&channel) => {
-                let mut channels = std::mem::take(&mut entry.channels).into_vec();
-                channels.push(channel);
-                entry.channels = channels.into();
+            Why::Member(channel) => {
+                entry.channels = self.channels.joined(entry.channels, channel);
             }
-            Why::Member(_) => {}
         }
         news
     }
@@ -197,9 +196,7 @@ impl Tracker {
         let Some(entry) = self.users.get_mut(id) else {
             return false;
         };
-        let mut channels = std::mem::take(&mut entry.channels).into_vec();
-        channels.retain(|own| *own != channel);
-        entry.channels = channels.into();
+        entry.channels = self.channels.left(entry.channels, channel);
         let gone = !entry.wanted();
         if gone {
             self.users.remove(id);
@@ -213,7 +210,9 @@ impl Tracker {
         let gone: Vec<Box<str>> = self
             .users
             .iter()
-            .filter(|(id, entry)| entry.channels.contains(&channel) && !members.contains(&***id))
+            .filter(|(id, entry)| {
+                self.channels.has(entry.channels, channel) && !members.contains(&***id)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
@@ -328,7 +327,7 @@ impl Tracker {
         if let Some(entry) = self.users.get_mut(id) {
             *entry = Entry {
                 named: entry.named,
-                channels: std::mem::take(&mut entry.channels),
+                channels: entry.channels,
                 stage: Stage::Missing,
                 ..Entry::default()
             };
@@ -679,7 +678,7 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert!(
-            size_of::<(Box<str>, Entry)>() <= 88,
+            size_of::<(Box<str>, Entry)>() <= 80,
             "{}",
             size_of::<(Box<str>, Entry)>()
         );
