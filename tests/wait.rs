@@ -57,6 +57,55 @@ fn what_comes_true_ends_it() {
 }
 
 #[test]
+fn somebody_who_begins_to_exist_is_found_soon() {
+    let mock = world();
+    let waiting = Presencectl::line("wait user newcomer --for offline --timeout 10s")
+        .at(&mock)
+        .stream();
+    let seen = "wait user presencectl-observer --for exists --timeout 1m";
+    let _ = at(&mock, seen).ended_with(0);
+    let _ = at(&mock, "set-user newcomer").ended_with(0);
+    let (lines, status) = waiting.end();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(lines[0].contains("newcomer"), "{lines:?}");
+}
+
+/// Waits until somebody is subscribed to somebody.
+fn until_watched(mock: &Mock) {
+    while at(mock, "mock status").ended_with(0).records()[0]["subscriptions"] == 0 {}
+}
+
+#[test]
+fn trouble_that_passes_is_waited_for() {
+    let fault = "mock fault add status --status 500 --count 1 --method GET --path";
+    for (wait, path, change) in [
+        (
+            "wait channel standup --for 'any(.members[]; .user.online)'",
+            "/channels/*",
+            "mock user john connect",
+        ),
+        (
+            "wait user john --for invisible",
+            "/users",
+            "mock user john set invisible=true",
+        ),
+    ] {
+        let mock = world();
+        let _ = at(&mock, "set-channel standup --member john,jack").ended_with(0);
+        let waiting = Presencectl::line(&format!("{wait} --timeout 1m"))
+            .at(&mock)
+            .stream();
+        until_watched(&mock);
+        let _ = at(&mock, &format!("{fault} {path}")).ended_with(0);
+        let _ = at(&mock, change).ended_with(0);
+        let (lines, status) = waiting.end();
+        assert_eq!(status.code(), Some(0), "{wait}: {lines:?}");
+        let faults = at(&mock, "mock fault list").ended_with(0);
+        assert_eq!(faults.records()[0]["fired"], 1, "{faults}");
+    }
+}
+
+#[test]
 fn invisibility_is_seen_with_the_secret() {
     let mock = world();
     let _ = at(&mock, "set-user john --invisible").ended_with(0);

@@ -23,4 +23,5 @@ pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;
 pub use tracker::Known;
+pub(crate) use watch::is_final;
 pub use watch::{Create, Options, Resume, Step, Target, WatchError, Watcher};

@@ -76,6 +76,8 @@ pub struct Options {
     pub longest_wait: Duration,
     /// How long the link may be silent before it counts as lost.
     pub stale_after: Duration,
+    /// How soon those who do not exist are looked for again.
+    pub look_again: Duration,
     /// Which part of the users is watched.
     pub shard: Shard,
     /// Whether every frame is told as it comes, with no state kept.
@@ -94,6 +96,7 @@ impl Options {
             reconnect: true,
             longest_wait: LARGEST,
             stale_after: STALE_AFTER,
+            look_again: LOOK_AGAIN,
             shard: Shard::ALL,
             raw: false,
             resume: None,
@@ -109,6 +112,7 @@ impl fmt::Debug for Options {
             .field("reconnect", &self.reconnect)
             .field("longest_wait", &self.longest_wait)
             .field("stale_after", &self.stale_after)
+            .field("look_again", &self.look_again)
             .field("shard", &self.shard)
             .field("raw", &self.raw)
             .finish_non_exhaustive()
@@ -430,7 +434,8 @@ impl Watcher {
             self.look_again = (missing > 0).then(|| {
                 // A call a second at most, however many there are to look for.
                 let calls = missing.div_ceil(USERS_A_CALL);
-                Box::pin(sleep(LOOK_AGAIN.max(Duration::from_secs(calls as u64))))
+                let least = self.options.look_again;
+                Box::pin(sleep(least.max(Duration::from_secs(calls as u64))))
             });
         }
     }
@@ -622,7 +627,7 @@ async fn due(sleep: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 /// Whether trying again is useless. A token that ran out is replaced where the secret is at hand.
-pub(super) fn is_final(error: &WatchError, minted: bool) -> bool {
+pub(crate) fn is_final(error: &WatchError, minted: bool) -> bool {
     match error {
         WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
             // The service's own trouble: internal, rate, time-out, cool-down, too many connections; and a connection id

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::user::at;
 use super::vigil::Vigil;
-use super::{PatienceArgs, not_reached};
+use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::watch::{Signals, observer, plan};
@@ -20,8 +20,6 @@ use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
 use crate::output::expr::Expr;
 
-/// How often a channel that does not exist yet is looked for.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The service's code for what does not exist.
 const DOES_NOT_EXIST: i32 = 16;
 
@@ -40,17 +38,26 @@ pub struct WaitChannelArgs {
 
     /// What must be true of the channel, in jq
     #[arg(long = "for", value_name = "EXPR", value_parser = parse_expression)]
-    pub condition: std::sync::Arc<Expr>,
+    pub condition: Condition,
 
     /// How to wait
     #[command(flatten)]
     pub patience: PatienceArgs,
 }
 
-fn parse_expression(source: &str) -> Result<std::sync::Arc<Expr>, String> {
-    Expr::compile(source)
-        .map(std::sync::Arc::new)
-        .map_err(|failure| failure.message)
+/// What must be true.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    source: String,
+    expr: std::sync::Arc<Expr>,
+}
+
+fn parse_expression(source: &str) -> Result<Condition, String> {
+    let expr = Expr::compile(source).map_err(|failure| failure.message)?;
+    Ok(Condition {
+        source: source.to_owned(),
+        expr: std::sync::Arc::new(expr),
+    })
 }
 
 /// Waits, and prints the channel.
@@ -62,7 +69,7 @@ pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code
     if app.global().dry_run {
         return plan::print(app, &Target::default()).await;
     }
-    let what = format!("it was true of {}", args.cid);
+    let what = format!("`{}` is true of {}", args.condition.source, args.cid);
     let mut signals = Signals::listen()?;
     let client = app
         .client()
@@ -90,8 +97,11 @@ async fn wait(
     args: &WaitChannelArgs,
     client: &Client,
 ) -> anyhow::Result<Map<String, Value>> {
-    while state(client, &args.cid).await?.is_none() {
+    // An error at the first look is a mistake; later ones pass.
+    let mut found = state(client, &args.cid).await?;
+    while found.is_none() {
         sleep(LOOK_AGAIN).await;
+        found = state_in_the_end(app, client, &args.cid).await?;
     }
     let name = args.cid.to_string();
     let stable_for = args.patience.stable_for.unwrap_or_default();
@@ -103,14 +113,18 @@ async fn wait(
     };
     let mut watcher = Watcher::start(server, target, Options::new(observer)).await?;
     let mut last = Map::new();
+    let mut narrator = Narrator::new(app, false);
     loop {
         let changed = tokio::select! {
             biased;
             () = at(vigil.over_at()) => break,
             step = watcher.step() => match step? {
                 Step::Record(record) => {
-                    if let Body::Gap(_) = &record.body {
-                        vigil.doubt(Instant::now());
+                    narrator.tell(&record);
+                    match &record.body {
+                        Body::Gap(_) => vigil.doubt::<&str>(&[], Instant::now()),
+                        Body::ConnectionChanged(changed) if !changed.online => vigil.lose_sight(),
+                        _ => {}
                     }
                     // The first answers come one by one; they are complete with the coverage.
                     !matches!(&record.body, Body::Snapshot(_) | Body::ConnectionChanged(_))
@@ -123,7 +137,7 @@ async fn wait(
             },
         };
         if changed {
-            let state = state(client, &args.cid).await?;
+            let state = state_in_the_end(app, client, &args.cid).await?;
             let holds = match &state {
                 Some(state) => is_true(&args.condition, state)?,
                 None => false,
@@ -134,6 +148,20 @@ async fn wait(
     }
     watcher.close().await;
     Ok(last)
+}
+
+/// The same, asked for until there is an answer.
+async fn state_in_the_end(
+    app: &App,
+    client: &Client,
+    cid: &Cid,
+) -> anyhow::Result<Option<Map<String, Value>>> {
+    loop {
+        match state(client, cid).await {
+            Ok(state) => return Ok(state),
+            Err(error) => endure(app, client, error).await?,
+        }
+    }
 }
 
 /// The channel as the service tells it; `None` where it does not exist.
@@ -151,9 +179,9 @@ async fn state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>,
     ])))
 }
 
-fn is_true(condition: &Expr, state: &Map<String, Value>) -> Result<bool, Failure> {
+fn is_true(condition: &Condition, state: &Map<String, Value>) -> Result<bool, Failure> {
     let text = serde_json::to_vec(state).unwrap_or_default();
-    condition.is_true(&text).map_err(|error| {
+    condition.expr.is_true(&text).map_err(|error| {
         Failure::new(
             Code::Usage,
             format!("the expression in --for fails: {error}"),

@@ -11,8 +11,13 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use crate::api::retry::in_a_line;
+use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
+use crate::commands::watch::{LinkWas, remark};
+use crate::domain::record::{Body, Record};
 use crate::domain::time::parse_duration;
+use crate::events::{WatchError, is_final};
 use crate::exit::{Code, Failure};
 
 /// What to wait for.
@@ -46,18 +51,73 @@ pub struct PatienceArgs {
     pub stable_for: Option<Duration>,
 }
 
-/// How a `wait` without success ends: the time is up, or there was none.
+/// How soon a `wait` looks again for what does not exist yet, or could not be asked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How a `wait` without success ends: the time is up, or there was none. `what` is what did not become so.
 fn not_reached(app: &App, what: &str) -> anyhow::Error {
     match app.global().timeout {
-        Some(Duration::ZERO) => Failure::new(Code::ConditionFalse, format!("not now: {what}")),
+        Some(Duration::ZERO) => Failure::new(
+            Code::ConditionFalse,
+            format!("it is not true now that {what}"),
+        ),
         Some(timeout) => Failure::new(
             Code::TimedOut,
             format!(
-                "the time ran out after {} before {what}",
+                "the time ran out: after {} it is still not true that {what}",
                 humantime::format_duration(timeout)
             ),
         ),
-        None => Failure::new(Code::StreamLost, format!("the stream ended before {what}")),
+        None => Failure::new(
+            Code::StreamLost,
+            format!("the stream ended before it was true that {what}"),
+        ),
     }
     .into()
+}
+
+/// What a `wait` says on stderr, which has no records that would.
+#[derive(Debug)]
+struct Narrator<'a> {
+    app: &'a App,
+    linked: bool,
+    /// Whether somebody who does not exist is worth a word.
+    names_missing: bool,
+}
+
+impl<'a> Narrator<'a> {
+    const fn new(app: &'a App, names_missing: bool) -> Self {
+        Self {
+            app,
+            linked: true,
+            names_missing,
+        }
+    }
+
+    /// Says a record if nobody should miss it.
+    fn tell(&mut self, record: &Record<'_>) {
+        let was = LinkWas {
+            up: self.linked,
+            reconnects: true,
+        };
+        match &record.body {
+            Body::Coverage(_) if !self.names_missing => return,
+            Body::ConnectionChanged(changed) => self.linked = changed.online,
+            _ => {}
+        }
+        remark(self.app.output(), record, was);
+    }
+}
+
+/// An error that passes is said and waited for; one that does not is the end.
+async fn endure(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
+    let minted = !matches!(client.settings().auth, Auth::Token { .. });
+    let trouble = in_a_line(&error);
+    let error = WatchError::Api(error);
+    if is_final(&error, minted) {
+        return Err(error.into());
+    }
+    app.output().warn(&format!("{trouble}; asking again"));
+    tokio::time::sleep(LOOK_AGAIN).await;
+    Ok(())
 }

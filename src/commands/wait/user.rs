@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::vigil::Vigil;
-use super::{PatienceArgs, not_reached};
+use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{Client, QueryUsers};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::ids::{self, IdArgs};
 use crate::commands::watch::{Signals, observer, plan};
 use crate::domain::User;
+use crate::domain::event::USER_DELETED;
 use crate::domain::record::{Body, Record};
 use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
@@ -63,7 +64,12 @@ pub enum State {
     /// Known to the service.
     Exists,
     /// What a jq expression says.
-    Expression(std::sync::Arc<Expr>),
+    Expression {
+        /// As it was typed.
+        source: String,
+        /// Ready to be asked.
+        expr: std::sync::Arc<Expr>,
+    },
 }
 
 fn parse_state(text: &str) -> Result<State, String> {
@@ -80,13 +86,32 @@ fn parse_state(text: &str) -> Result<State, String> {
                  '.user.status == \"ready\"'"
             ));
         }
-        source => State::Expression(std::sync::Arc::new(
-            Expr::compile(source).map_err(|failure| failure.message)?,
-        )),
+        source => State::Expression {
+            source: source.to_owned(),
+            expr: std::sync::Arc::new(Expr::compile(source).map_err(|failure| failure.message)?),
+        },
     })
 }
 
 impl State {
+    /// That these users, or any of them, are in the state.
+    fn in_words(&self, names: &[String], any: bool) -> String {
+        let who = ids::in_words(names);
+        let (who, is, does) = match names {
+            [_] => (who, "is", "exists"),
+            _ if any => (format!("one of {who}"), "is", "exists"),
+            _ => (who, "are", "exist"),
+        };
+        match self {
+            Self::Online => format!("{who} {is} online"),
+            Self::Offline => format!("{who} {is} offline"),
+            Self::Visible => format!("{who} {is} visible"),
+            Self::Invisible => format!("{who} {is} invisible"),
+            Self::Exists => format!("{who} {does}"),
+            Self::Expression { source, .. } => format!("`{source}` is true of {who}"),
+        }
+    }
+
     /// Whether deciding needs `invisible`, which the service tells the application only.
     const fn needs_the_server(&self) -> bool {
         matches!(self, Self::Visible | Self::Invisible)
@@ -100,7 +125,7 @@ impl State {
             Self::Visible => presence.invisible == Some(false),
             Self::Invisible => presence.invisible == Some(true),
             Self::Exists => true,
-            Self::Expression(expr) => {
+            Self::Expression { expr, .. } => {
                 let record = json!({ "user": user.clone().normalized() }).to_string();
                 expr.is_true(record.as_bytes()).map_err(|error| {
                     Failure::new(
@@ -143,7 +168,8 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         .hinted("use an API secret: STREAM_API_SECRET, or --profile")
         .into());
     }
-    let what = format!("{} reached the state", ids::in_words(&names));
+    let what = wait.state.in_words(&names, args.any);
+    let mut narrator = Narrator::new(app, !matches!(wait.state, State::Exists));
     let mut signals = Signals::listen()?;
     let (server, observer) = observer(app).await?;
     let target = Target {
@@ -157,8 +183,12 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         .timeout
         .filter(|timeout| !timeout.is_zero())
         .map(|timeout| Instant::now() + timeout);
+    let options = Options {
+        look_again: LOOK_AGAIN,
+        ..Options::new(observer)
+    };
     let mut watcher = tokio::select! {
-        watcher = Watcher::start(server, target, Options::new(observer)) => watcher?,
+        watcher = Watcher::start(server, target, options) => watcher?,
         code = signals.next() => return Ok(code),
         () = at(deadline) => return Err(not_reached(app, &what)),
     };
@@ -170,7 +200,10 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             () = at(over) => break Code::Ok,
             () = at(deadline) => return Err(not_reached(app, &what)),
             step = watcher.step() => match step? {
-                Step::Record(record) => Look::of(&record),
+                Step::Record(record) => {
+                    narrator.tell(&record);
+                    Look::of(&record)
+                }
                 Step::Notice(text) => {
                     app.output().warn(text);
                     continue;
@@ -179,10 +212,23 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             },
         };
         match look {
-            Some(Look::At(user)) => wait.see(*user).await?,
-            Some(Look::Doubt) => wait.vigil.doubt(Instant::now()),
+            Some(Look::At(user)) => tokio::select! {
+                biased;
+                code = signals.next() => break code,
+                () = at(deadline) => return Err(not_reached(app, &what)),
+                seen = wait.see(app, *user) => seen?,
+            },
+            Some(Look::Gone(id)) => wait.lose(&id),
+            Some(Look::Away) => wait.vigil.lose_sight(),
+            Some(Look::Doubt(changed)) => wait.vigil.doubt(&changed, Instant::now()),
             // Everybody who is there has been looked at.
-            Some(Look::Covered) if once => {
+            Some(Look::Covered(missing)) => {
+                for id in &missing {
+                    wait.lose(id);
+                }
+                if !once {
+                    continue;
+                }
                 if wait
                     .vigil
                     .over_at()
@@ -192,7 +238,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
                 }
                 return Err(not_reached(app, &what));
             }
-            Some(Look::Covered) | None => {}
+            None => {}
         }
     };
     if code == Code::Ok {
@@ -205,8 +251,13 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
 /// What a record means to a wait.
 enum Look {
     At(Box<User>),
-    Doubt,
-    Covered,
+    Gone(String),
+    /// The link is lost, and nobody looks.
+    Away,
+    /// Nobody looked for a while, and these are found changed.
+    Doubt(Vec<String>),
+    /// All who exist have been looked at; these do not.
+    Covered(Vec<String>),
 }
 
 impl Look {
@@ -215,11 +266,16 @@ impl Look {
             Body::Snapshot(user) => Some(Self::At(Box::new((*user).clone()))),
             Body::Event { event, .. } => {
                 let user = event.user.as_ref()?.to_user().ok()?;
-                Some(Self::At(Box::new(user)))
+                Some(if event.is(USER_DELETED) {
+                    Self::Gone(user.id().to_owned())
+                } else {
+                    Self::At(Box::new(user))
+                })
             }
-            Body::Gap(_) => Some(Self::Doubt),
-            Body::Coverage(_) => Some(Self::Covered),
-            Body::ConnectionChanged(_) | Body::ConnectionRecovered | Body::End(_) => None,
+            Body::Gap(gap) => Some(Self::Doubt(gap.repaired.clone())),
+            Body::Coverage(coverage) => Some(Self::Covered(coverage.missing.clone())),
+            Body::ConnectionChanged(changed) => (!changed.online).then_some(Self::Away),
+            Body::ConnectionRecovered | Body::End(_) => None,
         }
     }
 }
@@ -233,25 +289,24 @@ struct Wait {
 }
 
 impl Wait {
-    async fn see(&mut self, user: User) -> anyhow::Result<()> {
+    async fn see(&mut self, app: &App, user: User) -> anyhow::Result<()> {
         if !self.vigil.concerns(user.id()) {
             return Ok(());
         }
         let user = match &self.server {
-            Some(server) if self.state.needs_the_server() => {
-                let query = QueryUsers {
-                    filter_conditions: Map::from_iter([("id".to_owned(), Value::from(user.id()))]),
-                    limit: Some(1),
-                    ..QueryUsers::default()
-                };
-                server.query_users(&query).await?.pop().unwrap_or(user)
-            }
+            Some(server) if self.state.needs_the_server() => whole(app, server, user).await?,
             Some(_) | None => user,
         };
         let holds = self.state.holds(&user)?;
         self.vigil.note(user.id(), holds, Instant::now());
         self.seen.insert(user.id().to_owned(), user);
         Ok(())
+    }
+
+    /// Who does not exist any more is in no state.
+    fn lose(&mut self, id: &str) {
+        self.vigil.note(id, false, Instant::now());
+        self.seen.remove(id);
     }
 
     fn print(&self, app: &App) -> anyhow::Result<()> {
@@ -269,6 +324,21 @@ impl Wait {
     }
 }
 
+/// A user as the application sees him, who is asked for until there is an answer.
+async fn whole(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
+    let query = QueryUsers {
+        filter_conditions: Map::from_iter([("id".to_owned(), Value::from(user.id()))]),
+        limit: Some(1),
+        ..QueryUsers::default()
+    };
+    loop {
+        match server.query_users(&query).await {
+            Ok(mut found) => return Ok(found.pop().unwrap_or(user)),
+            Err(error) => endure(app, server, error).await?,
+        }
+    }
+}
+
 /// Ends at a time, or never.
 pub(super) async fn at(time: Option<Instant>) {
     match time {
@@ -280,6 +350,7 @@ pub(super) async fn at(time: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::record::ConnectionChanged;
 
     fn user(text: &str) -> User {
         serde_json::from_str(text).unwrap()
@@ -305,5 +376,43 @@ mod tests {
             "{slip}"
         );
         assert!(parse_state(".user |").is_err());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_in_words() {
+        let say = |state: &str, names: &[&str], any| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            parse_state(state).unwrap().in_words(&names, any)
+        };
+        assert_eq!(say("online", &["a"], false), "a is online");
+        assert_eq!(say("exists", &["a", "b"], false), "a, b exist");
+        assert_eq!(say("offline", &["a", "b"], true), "one of a, b is offline");
+        assert_eq!(say(".user.x", &["a"], false), "`.user.x` is true of a");
+    }
+
+    #[test]
+    fn a_deleted_user_and_a_lost_link_are_no_looks() {
+        let text = r#"{"type":"user.deleted","user":{"id":"a","online":false}}"#;
+        let record = |body| Record {
+            received_at: chrono::DateTime::UNIX_EPOCH,
+            source: crate::domain::record::Source::Ws,
+            body,
+        };
+        let event = crate::domain::Event::parse(text).unwrap();
+        let gone = Look::of(&record(Body::Event {
+            event,
+            change: None,
+        }));
+        assert!(matches!(gone, Some(Look::Gone(id)) if id == "a"));
+        let link = |online| {
+            Look::of(&record(Body::ConnectionChanged(ConnectionChanged {
+                online,
+                reason: String::new(),
+                attempt: 0,
+            })))
+        };
+        assert!(matches!(link(false), Some(Look::Away)));
+        // Who is connected has not looked yet.
+        assert!(link(true).is_none());
     }
 }

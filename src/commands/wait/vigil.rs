@@ -12,6 +12,8 @@ pub(super) struct Vigil {
     since: BTreeMap<String, Option<Instant>>,
     any: bool,
     stable_for: Duration,
+    /// Whether nobody looks: the link is lost.
+    blind: bool,
 }
 
 impl Vigil {
@@ -25,6 +27,7 @@ impl Vigil {
             since: ids.into_iter().map(|id| (id, None)).collect(),
             any,
             stable_for,
+            blind: false,
         }
     }
 
@@ -45,15 +48,28 @@ impl Vigil {
         }
     }
 
-    /// Nobody looked for a while: what holds now may have been broken, and starts anew.
-    pub(super) fn doubt(&mut self, now: Instant) {
+    /// Nobody looks any more: whatever holds may be broken unseen, and nothing is reached until somebody looks again.
+    pub(super) const fn lose_sight(&mut self) {
+        self.blind = true;
+    }
+
+    /// Somebody looks again: what holds now may have been broken meanwhile, and starts anew. Those who `changed` are yet
+    /// to be noted.
+    pub(super) fn doubt<T: AsRef<str>>(&mut self, changed: &[T], now: Instant) {
+        self.blind = false;
+        for id in changed {
+            self.note(id.as_ref(), false, now);
+        }
         for since in self.since.values_mut().flatten() {
             *since = now;
         }
     }
 
-    /// From when on the wait is over if nothing changes; `None` while the state does not hold.
+    /// From when on the wait is over if nothing changes; `None` while the state does not hold, or nobody looks.
     pub(super) fn over_at(&self) -> Option<Instant> {
+        if self.blind {
+            return None;
+        }
         let mut starts = self.since.values();
         let start = if self.any {
             starts.filter_map(|since| *since).min()
@@ -118,9 +134,30 @@ mod tests {
         vigil.note("a", false, start + SECOND);
         vigil.note("a", true, start + 2 * SECOND);
         assert_eq!(vigil.over_at(), Some(start + 5 * SECOND));
-        vigil.doubt(start + 4 * SECOND);
+        vigil.doubt::<&str>(&[], start + 4 * SECOND);
         assert_eq!(vigil.over_at(), Some(start + 7 * SECOND));
         vigil.note("nobody", true, start);
         assert!(!vigil.concerns("nobody"));
+    }
+    #[test]
+    fn nothing_is_reached_while_nobody_looks() {
+        let (mut vigil, start) = vigil(true, SECOND);
+        vigil.note("a", true, start);
+        vigil.lose_sight();
+        assert_eq!(vigil.over_at(), None);
+        vigil.doubt::<&str>(&[], start + 5 * SECOND);
+        assert_eq!(vigil.over_at(), Some(start + 6 * SECOND));
+    }
+
+    #[test]
+    fn who_changed_unseen_does_not_count_until_he_is_noted() {
+        let (mut vigil, start) = vigil(false, Duration::ZERO);
+        vigil.note("a", true, start);
+        vigil.doubt(&["a", "b"], start + SECOND);
+        // The news of the others may come before his.
+        vigil.note("b", true, start + SECOND);
+        assert_eq!(vigil.over_at(), None);
+        vigil.note("a", true, start + SECOND);
+        assert_eq!(vigil.over_at(), Some(start + SECOND));
     }
 }

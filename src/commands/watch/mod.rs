@@ -33,6 +33,7 @@ use crate::output::expr::Expr;
 
 pub(crate) use super::signals::Signals;
 pub use filter::Glob;
+pub(crate) use remarks::{LinkWas, remark};
 pub use stream::follow;
 pub(crate) use stream::observer;
 

@@ -16,14 +16,14 @@ const MANY: usize = 10;
 
 /// How the link was before a record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LinkWas {
-    pub(super) up: bool,
+pub(crate) struct LinkWas {
+    pub(crate) up: bool,
     /// Whether it is made anew when it is lost.
-    pub(super) reconnects: bool,
+    pub(crate) reconnects: bool,
 }
 
 /// Says a record on stderr if it is one that nobody should miss.
-pub(super) fn remark(output: &Output, record: &Record<'_>, was: LinkWas) {
+pub(crate) fn remark(output: &Output, record: &Record<'_>, was: LinkWas) {
     match &record.body {
         Body::Gap(gap) => output.warn(&gap_in_words(gap)),
         Body::Coverage(coverage) if !coverage.missing.is_empty() => {
