@@ -138,6 +138,50 @@ fn who_cannot_be_held_is_named() {
     let run = presencectl(&mock, "hold jack john").run();
     assert!(run.stderr.contains("cannot connect jack"), "{run}");
     assert_eq!(run.code, Some(4));
+    // John may have been told of already; then so is the end.
+    if let Some(last) = run.records().last() {
+        assert_eq!(
+            (&last["type"], &last["exit_code"]),
+            (&json!("stream.end"), &json!(4)),
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn who_cannot_be_put_back_is_named_and_the_last_record_knows_the_code() {
+    let mock = small_world();
+    let (stream, _) = holding(&mock, "hold jack --status busy -o ndjson", 1);
+    let fault = "mock fault add status --status 403 --method PATCH --path /users";
+    let _ = presencectl(&mock, fault).run().ended_with(0);
+    stream.signal("INT");
+    let (lines, status) = stream.end();
+    assert_eq!(
+        (status.code(), &last(&lines)["exit_code"]),
+        (Some(5), &json!(5))
+    );
+    assert_eq!(user(&mock, "jack")["status"], "busy");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_server() {
+    let mock = small_world();
+    let (stream, _) = holding(&mock, "hold jack --status busy -o ndjson", 1);
+    let fault = "mock fault add delay --delay 1h --method PATCH --path /users";
+    let _ = presencectl(&mock, fault).run().ended_with(0);
+    stream.signal("INT");
+    let struck = || {
+        let faults = presencectl(&mock, "mock fault list").run().ended_with(0);
+        faults.records()[0]["fired"] == 1
+    };
+    while !struck() {}
+    stream.signal("TERM");
+    let (lines, status) = stream.end();
+    let last = last(&lines);
+    assert_eq!(
+        (status.code(), &last["exit_code"], &last["reason"]),
+        (Some(143), &json!(143), &json!("terminated"))
+    );
 }
 
 #[test]

@@ -51,10 +51,12 @@ pub enum LinkChange {
         /// How many attempts it took since it was last healthy; 0 for the first link.
         attempt: u32,
     },
-    /// It is gone, and will be made anew.
+    /// It is gone, or could not be made, and will be made anew.
     Down {
         /// Why.
         reason: String,
+        /// Whether it stood until now.
+        was_up: bool,
         /// How many attempts there were since it was last healthy.
         attempt: u32,
     },
@@ -144,6 +146,7 @@ async fn hold(
             opened = open(common, identity) => opened,
             () = leaving(&mut left) => return,
         };
+        let was_up = opened.is_ok();
         let reason = match opened {
             Ok(mut session) => {
                 stood = true;
@@ -181,12 +184,14 @@ async fn hold(
                         tell(LinkChange::Failed { error, stood }).await;
                         return;
                     }
-                    error => in_a_line(&error),
+                    WatchError::Api(error) => in_a_line(&error),
+                    WatchError::Lost(end) => in_a_line(&end),
                 }
             }
         };
         tell(LinkChange::Down {
             reason,
+            was_up,
             attempt: backoff.attempts(),
         })
         .await;

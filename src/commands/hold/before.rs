@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{ApiError, Client, QueryUsers, UserPatch};
-use crate::commands::ids::BATCH;
+use crate::app::App;
+use crate::commands::ids::{BATCH, in_words};
 use crate::commands::pace::Pacer;
 use crate::domain::{Presence, UserId};
 
@@ -45,6 +46,16 @@ impl Before {
             }));
         }
         Ok(Self(patches))
+    }
+
+    /// Says who is not put back because nobody waits for it.
+    pub(super) fn give_up(&self, app: &App) {
+        let ids: Vec<&str> = self.0.iter().map(|patch| patch.id.as_str()).collect();
+        if !ids.is_empty() {
+            let who = in_words(&ids);
+            app.output()
+                .warn(&format!("{who} may not be back to how they were"));
+        }
     }
 
     /// Puts everybody back.

@@ -23,7 +23,7 @@ use crate::domain::record::{Body, ConnectionChanged, End, Record, Source};
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
 use crate::events::{Holder, Identity, Link, LinkChange};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, code_of};
 use crate::output::Records;
 
 /// How long what is still to be written may take once the end has come.
@@ -128,15 +128,24 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         reconnects: 0,
         lost: Vec::new(),
     };
-    let ending = hold.run(&mut holder, &mut signals).await;
-    holder.close().await;
-    let restored = before.restore(&client).await;
-    let code = hold.end(ending).await?;
-    if let Err((ids, error)) = restored {
-        let who = in_words(&ids);
-        return Err(anyhow::Error::from(error).context(format!("cannot put {who} back")));
-    }
-    Ok(code)
+    let mut ending = hold.run(&mut holder, &mut signals).await;
+    let parting = async {
+        holder.close().await;
+        before.restore(&client).await
+    };
+    let failed = tokio::select! {
+        restored = parting => restored.err().map(|(ids, error)| {
+            let who = in_words(&ids);
+            anyhow::Error::from(error).context(format!("cannot put {who} back"))
+        }),
+        // Whoever asks twice does not want to wait for a server that does not answer.
+        code = signals.next() => {
+            ending = Ending::Told(word(code), code);
+            before.give_up(app);
+            None
+        }
+    };
+    hold.end(ending, failed).await
 }
 
 /// A client that may connect all of them.
@@ -240,10 +249,16 @@ impl Hold<'_> {
                 self.reconnects += 1;
                 self.changed(true, format!("{user}: connected again"), attempt)?;
             }
-            LinkChange::Down { reason, attempt } => {
-                self.app.output().warn(&format!(
-                    "{user} lost the connection: {reason}; connecting again"
-                ));
+            LinkChange::Down {
+                reason,
+                was_up,
+                attempt,
+            } => {
+                self.app.output().warn(&if was_up {
+                    format!("{user} lost the connection: {reason}; connecting again")
+                } else {
+                    format!("{user}: attempt {attempt} to connect failed: {reason}")
+                });
                 self.changed(false, format!("{user}: {reason}"), attempt)?;
             }
             LinkChange::Failed {
@@ -279,16 +294,32 @@ impl Hold<'_> {
         Ok(())
     }
 
-    /// Writes the last line. Everybody has left by now, and is as he was.
-    async fn end(mut self, ending: Ending) -> anyhow::Result<Code> {
-        let (reason, code) = match ending {
-            Ending::Told(reason, Code::Ok) if !self.lost.is_empty() => (reason, Code::StreamLost),
-            Ending::Told(reason, code) => (reason, code),
-            Ending::Failed(user, error) => {
-                return Err(anyhow::Error::from(error).context(format!("cannot connect {user}")));
+    /// Writes the last line. Everybody has left by now, and is as he was, unless that `failed`.
+    async fn end(mut self, ending: Ending, failed: Option<anyhow::Error>) -> anyhow::Result<Code> {
+        let who = in_words(&self.lost);
+        let (reason, code, error) = match ending {
+            Ending::Told(reason, code) => {
+                let lost = !self.lost.is_empty() && code == Code::Ok;
+                let error = failed.or_else(|| {
+                    let message = format!("{who} could not be held to the end");
+                    lost.then(|| Failure::new(Code::StreamLost, message).into())
+                });
+                (reason, code, error)
             }
-            Ending::Unheard(error) => return Err(error.into()),
+            Ending::Failed(user, error) => {
+                if let Some(failed) = failed {
+                    self.app.output().warn(&format!("{failed:#}"));
+                }
+                let error = anyhow::Error::from(error).context(format!("cannot connect {user}"));
+                // A stream that never began has nothing to end.
+                if self.up == 0 {
+                    return Err(error);
+                }
+                ("refused", Code::Refused, Some(error))
+            }
+            Ending::Unheard(error) => return Err(failed.unwrap_or_else(|| error.into())),
         };
+        let code = error.as_ref().map_or(code, code_of);
         let end = End {
             reason,
             events: 0,
@@ -302,11 +333,7 @@ impl Hold<'_> {
         if let Ok(drained) = tokio::time::timeout(LAST_WORDS, self.gauge.drained()).await {
             drained?;
         }
-        if !self.lost.is_empty() {
-            let who = in_words(&self.lost);
-            return Err(Failure::new(code, format!("{who} could not be held to the end")).into());
-        }
-        Ok(code)
+        error.map_or(Ok(code), Err)
     }
 }
 
