@@ -38,6 +38,22 @@ impl IdArgs {
     }
 }
 
+impl IdArgs {
+    /// The users, for commands that would go on for ever without any.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`]; or there is nobody.
+    pub fn read_some(&self) -> Result<Vec<UserId>, Failure> {
+        let users: Vec<UserId> = self.read()?.collect::<Result<_, _>>()?;
+        if users.is_empty() {
+            return Err(Failure::new(Code::Usage, "the list of users is empty")
+                .hinted("name some, or write one id a line into the list of --in"));
+        }
+        Ok(users)
+    }
+}
+
 /// The ids of a list, as often as they stand there.
 ///
 /// # Errors
@@ -134,6 +150,20 @@ mod tests {
             from("a\n\nb c\n").unwrap_err().message,
             "list.txt, line 3: `b c` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them"
         );
+    }
+
+    #[test]
+    fn an_empty_list_is_told_from_a_short_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let args = IdArgs {
+            ids: Vec::new(),
+            list: Some(IdList::File(file.path().to_owned())),
+        };
+        let refused = args.read_some().unwrap_err();
+        assert_eq!(refused.code, Code::Usage);
+        assert!(refused.message.contains("empty"), "{refused}");
+        std::fs::write(file.path(), "a\n").unwrap();
+        assert_eq!(args.read_some().unwrap().len(), 1);
     }
 
     #[test]

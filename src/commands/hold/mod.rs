@@ -96,7 +96,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     let (outlet, gauge) = outlet::open()?;
     let records = app.output().records()?.writing_to(outlet);
     let mut signals = Signals::listen()?;
-    let users: Vec<UserId> = args.users.read()?.collect::<Result<_, Failure>>()?;
+    let users = args.users.read_some()?;
     let client = client(app, &users).await?;
     if let Some(cid) = &args.channel {
         // Opening a channel as a user would create one that does not exist.

@@ -144,7 +144,7 @@ impl State {
 ///
 /// The state was not reached in time, is false now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
-    let users: Vec<_> = args.users.read()?.collect::<Result<_, Failure>>()?;
+    let users = args.users.read_some()?;
     if app.global().dry_run {
         return plan::print(app, &Target::default()).await;
     }

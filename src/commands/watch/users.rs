@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::commands::ids::IdArgs;
 use crate::commands::watch::{StreamArgs, follow};
 use crate::events::Target;
-use crate::exit::{Code, Failure};
+use crate::exit::Code;
 
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub struct WatchUsersArgs {
 /// The stream could not begin, or was lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
     let target = Target {
-        users: args.users.read()?.collect::<Result<_, Failure>>()?,
+        users: args.users.read_some()?,
         ..Target::default()
     };
     follow(app, &args.stream, target).await
