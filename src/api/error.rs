@@ -75,7 +75,7 @@ pub(super) fn beginning_of(body: &[u8]) -> String {
 
 /// Text of a server with everything escaped that could move a cursor or turn the direction of writing. Quotes stay:
 /// the service's messages are full of them.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

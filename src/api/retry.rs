@@ -143,12 +143,17 @@ impl fmt::Debug for RetryObserver {
     }
 }
 
-/// An error with its causes in one line.
+/// An error with its causes in one line. Some say their cause's words themselves; then they are not said again.
 pub(crate) fn in_a_line(error: &(dyn std::error::Error + 'static)) -> String {
-    iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let mut line = error.to_string();
+    for cause in iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -230,5 +235,26 @@ mod tests {
                 .wait(status(429), Repeatable::Yes, 0, Duration::ZERO)
                 .is_none()
         );
+    }
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug)]
+        struct Said(&'static str, Option<Box<Self>>);
+        impl fmt::Display for Said {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Said {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                let cause = self.1.as_deref()?;
+                Some(cause)
+            }
+        }
+        let reset = Said("reset by peer", None);
+        let error = Said("IO error: reset by peer", Some(Box::new(reset)));
+        let error = Said("the connection broke", Some(Box::new(error)));
+        let line = in_a_line(&error);
+        assert_eq!(line, "the connection broke: IO error: reset by peer");
     }
 }

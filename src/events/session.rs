@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use uuid::Uuid;
 
 use crate::api::Refusal;
+use crate::api::error::harmless;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
 
 /// How long a socket may usually be silent before it counts as dead.
@@ -67,7 +68,7 @@ impl fmt::Display for SessionEnd {
                 f,
                 "the service refused the connection (code {}): {}",
                 refusal.code,
-                refusal.message.escape_debug()
+                harmless(&refusal.message)
             ),
             Self::Closed { code, reason } => {
                 match code {
@@ -75,7 +76,7 @@ impl fmt::Display for SessionEnd {
                     None => f.write_str("the server closed the connection")?,
                 }
                 if !reason.is_empty() {
-                    write!(f, ": {}", reason.escape_debug())?;
+                    write!(f, ": {}", harmless(reason))?;
                 }
                 Ok(())
             }
@@ -87,7 +88,7 @@ impl fmt::Display for SessionEnd {
             Self::NoHealthCheck(start) => write!(
                 f,
                 "the first frame is no health check; it starts with `{}`",
-                start.escape_debug()
+                harmless(start)
             ),
             Self::Broken(_) => f.write_str("the connection broke"),
         }
@@ -590,5 +591,14 @@ mod tests {
             Frame::Binary(Bytes::from_static(&[0, 159]))
         );
         drop(sender.await.unwrap());
+    }
+    #[test]
+    fn the_service_is_quoted_harmlessly_and_as_it_speaks() {
+        let end = SessionEnd::Closed {
+            code: Some(4000),
+            reason: "\"bye\"\u{1b}[2J".to_owned(),
+        };
+        let expected = "the server closed the connection (code 4000): \"bye\"\\u{1b}[2J";
+        assert_eq!(end.to_string(), expected);
     }
 }

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::api::error::harmless;
 use crate::api::retry::in_a_line;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{Body, ConnectionChanged, Record, Source};
@@ -523,7 +524,7 @@ impl Watcher {
     fn garbled(&mut self, before: &Received) {
         let now = Utc::now();
         let start: String = self.frame.text.chars().take(60).collect();
-        let note = format!("a frame could not be read: `{}`", start.escape_debug());
+        let note = format!("a frame could not be read: `{}`", harmless(&start));
         if self.options.raw {
             self.reconciler.say(now, Said::Notice(note));
             return;
