@@ -85,6 +85,7 @@ impl Clock {
             Face::System { offset } if offset.is_zero() => "system".to_owned(),
             Face::System { .. } => "moved".to_owned(),
             Face::Frozen { .. } => "frozen".to_owned(),
+            Face::Scaled { rate: 1.0, .. } => "running".to_owned(),
             Face::Scaled { rate, .. } => format!("running {rate} times as fast"),
         }
     }

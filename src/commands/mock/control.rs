@@ -6,11 +6,18 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use crate::api::error::harmless;
+use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::plan::{self, Planned};
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
+
+/// The service's code for what is invalid.
+const INVALID: i32 = 4;
+/// The service's code for what does not exist.
+const DOES_NOT_EXIST: i32 = 16;
 
 /// What to do with the clock.
 #[derive(Debug, Clone, Subcommand)]
@@ -212,18 +219,56 @@ pub(super) async fn ask(
     query: &[(&str, &str)],
     body: Option<Value>,
 ) -> anyhow::Result<Map<String, Value>> {
-    let client = app.mock_client()?;
+    ask_as(&app.mock_client()?, method, path, query, body).await
+}
+
+/// The same with a client of one's own.
+pub(super) async fn ask_as(
+    client: &Client,
+    method: &str,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<Value>,
+) -> anyhow::Result<Map<String, Value>> {
     let answer = client
         .raw(method, &format!("_mock/{path}"), query, body.as_ref())
         .await?;
     if let Some(error) = answer.error() {
-        return Err(error.into());
+        return Err(refused(error));
     }
     serde_json::from_slice(&answer.body).map_err(|_| {
         Failure::new(Code::Refused, "what answered is no mock of presencectl")
             .hinted("start one: presencectl mock start")
             .into()
     })
+}
+
+/// A refusal of the control API in the words of the command line: what it finds invalid is what was typed.
+fn refused(error: ApiError) -> anyhow::Error {
+    let ApiError::Refused(refusal) = &error else {
+        return error.into();
+    };
+    let detail = refusal
+        .message
+        .strip_prefix("Control failed with error: \"")
+        .and_then(|rest| rest.strip_suffix('"'));
+    let Some(detail) = detail else {
+        return error.into();
+    };
+    match refusal.code {
+        INVALID => Failure::new(Code::Usage, harmless(detail)).into(),
+        DOES_NOT_EXIST => {
+            let hint = if detail.starts_with("fault ") {
+                "see what is in force: presencectl mock fault list"
+            } else {
+                "see what exists: presencectl query-users, presencectl query-channels"
+            };
+            Failure::new(Code::Refused, harmless(detail))
+                .hinted(hint)
+                .into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// The objects of a list in an answer.

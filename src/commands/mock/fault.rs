@@ -124,7 +124,7 @@ pub struct AddArgs {
     pub after: Option<u64>,
 
     /// Strike with this probability, from 0 to 1
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_probability)]
     pub probability: Option<f64>,
 
     /// Draw the probability from this seed
@@ -201,6 +201,14 @@ fn show(app: &App, answer: Map<String, Value>, many: bool) -> anyhow::Result<Cod
     Ok(Code::Ok)
 }
 
+/// JSON cannot carry what is no number, so it has to be noticed here.
+fn parse_probability(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|probability| (0.0..=1.0).contains(probability))
+        .ok_or_else(|| "write a number from 0 to 1, such as 0.25".to_owned())
+}
+
 impl AddArgs {
     /// The fault as the server reads it, with nothing in it that was not said.
     fn spec(&self) -> Map<String, Value> {
@@ -232,6 +240,20 @@ impl AddArgs {
                 .filter(|(_, value)| !value.is_null())
                 .collect(),
             _ => Map::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_a_number_from_0_to_1() {
+        assert_eq!(parse_probability("0.25"), Ok(0.25));
+        assert_eq!(parse_probability("1"), Ok(1.0));
+        for text in ["nan", "inf", "1.01", "-0.1", "x", ""] {
+            assert!(parse_probability(text).is_err(), "{text}");
         }
     }
 }

@@ -1,9 +1,15 @@
 //! `mock log`: what has happened on the wire of a running server, and with `-f` what happens.
 
-use serde_json::{Map, Value};
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
 
-use super::control::{ask, list};
-use crate::app::App;
+use serde_json::{Map, Value};
+use tokio::time::sleep;
+
+use super::control::{ask_as, list};
+use crate::api::Client;
+use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::watch::outlet;
 use crate::exit::{Code, Failure, code_of};
 use crate::output::Rows;
@@ -40,19 +46,29 @@ pub struct LogArgs {
 /// There is no server, or it is no mock; or it went away.
 pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     let mut rows = app.output().documents(true)?;
-    let last = number(&ask(app, "GET", "status", &[], None).await?, "log");
+    let mut client = app.mock_client()?;
+    if args.follow {
+        // The time that following may take is not the time that a call may take.
+        client = client.with_timeout(DEFAULT_TIMEOUT);
+    }
+    let status = ask_as(&client, "GET", "status", &[], None).await?;
+    let last = number(&status, "log");
     if args.follow {
         let (_, gauge) = outlet::open()?;
         let start = last.saturating_sub(args.count.unwrap_or(0));
-        return tokio::select! {
+        tokio::select! {
+            biased;
             // A reader who leaves is noticed although nothing happens.
-            () = gauge.hung_up() => Ok(Code::Ok),
-            end = follow(app, &mut rows, start) => end,
-        };
+            () = gauge.hung_up() => return Ok(Code::Ok),
+            () = over(app.global().timeout) => {}
+            end = follow(&client, &mut rows, start) => match end? {},
+        }
+        rows.finish()?;
+        return Ok(Code::Ok);
     }
     let mut since = last.saturating_sub(args.count.unwrap_or(last));
     while since < last {
-        let page = page(app, since, None).await?;
+        let page = page(&client, since, None).await?;
         let next = number(&page, "next");
         // The server may have forgotten everything meanwhile.
         if next <= since {
@@ -68,9 +84,21 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-async fn follow(app: &App, rows: &mut Rows<'_>, mut since: u64) -> anyhow::Result<Code> {
+async fn over(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => pending().await,
+    }
+}
+
+/// Follows until something fails.
+async fn follow(
+    client: &Client,
+    rows: &mut Rows<'_>,
+    mut since: u64,
+) -> anyhow::Result<Infallible> {
     loop {
-        let page = page(app, since, Some(WAIT)).await.map_err(|error| {
+        let page = page(client, since, Some(WAIT)).await.map_err(|error| {
             if code_of(&error) == Code::CannotConnect {
                 Failure::new(Code::StreamLost, "the server is gone").into()
             } else {
@@ -93,11 +121,15 @@ async fn follow(app: &App, rows: &mut Rows<'_>, mut since: u64) -> anyhow::Resul
 }
 
 /// The notes after a number, for which the server waits if it is told to.
-async fn page(app: &App, since: u64, wait: Option<&str>) -> anyhow::Result<Map<String, Value>> {
+async fn page(
+    client: &Client,
+    since: u64,
+    wait: Option<&str>,
+) -> anyhow::Result<Map<String, Value>> {
     let (since, limit) = (since.to_string(), A_PAGE.to_string());
     let mut query = vec![("since", since.as_str()), ("limit", limit.as_str())];
     query.extend(wait.map(|wait| ("wait", wait)));
-    ask(app, "GET", "log", &query, None).await
+    ask_as(client, "GET", "log", &query, None).await
 }
 
 fn number(answer: &Map<String, Value>, name: &str) -> u64 {

@@ -139,6 +139,9 @@ const KINDS: &[(&str, &[&str])] = &[
     ("slow", &["event", "now", "delay"]),
 ];
 
+/// The methods that a request may have.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+
 /// A fault as it is written in JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,6 +194,20 @@ impl Spec {
             .as_deref()
             .map(|text| parse_duration(text).map_err(|why| Reject::field("delay", &why)))
             .transpose()?;
+        if let Some(path) = &self.path
+            && !path.starts_with(['/', '*'])
+        {
+            let reason = format!("must begin with / or *, or it fits nothing: /{path}");
+            return Err(Reject::field("path", &reason));
+        }
+        if let Some(method) = &self.method
+            && !METHODS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(method))
+        {
+            let reason = format!("must be one of {}", METHODS.join(", "));
+            return Err(Reject::field("method", &reason));
+        }
         let probability = self.probability.unwrap_or(1.0);
         if !(0.0..=1.0).contains(&probability) {
             return Err(Reject::field("probability", "must be between 0 and 1"));
@@ -408,6 +425,14 @@ mod tests {
             (
                 json!({"kind": "drop", "probability": 1.5}),
                 "probability must be",
+            ),
+            (
+                json!({"kind": "reset", "path": "users"}),
+                "path must begin with / or *, or it fits nothing: /users",
+            ),
+            (
+                json!({"kind": "reset", "method": "GTE"}),
+                "method must be one of GET, POST",
             ),
             (json!({"kind": "delay"}), "delay is a required field"),
             (json!({"kind": "late", "delay": "soon"}), "delay "),
