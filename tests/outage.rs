@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::chaos::OBSERVER;
 use crate::chaos::reader::Reader;
 use crate::chaos::stage::{Mock, Watch, signal};
+use crate::support::mock::user_token;
 
 fn world(johns_status: &str) -> Value {
     json!({"users": [{"id": "john", "status": johns_status}, {"id": "jack"}]})
@@ -219,4 +220,66 @@ async fn five_thousand_people_are_covered_within_the_budget() {
     ended(code, &told, 130, "interrupted");
     assert!(!errors.contains("rate limited"), "{errors}");
     assert_eq!(told.table.len(), 5000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_others_spend_is_used_up_and_its_next_minute_awaited() {
+    const LIMIT: usize = 600;
+    const SPENT: usize = 580;
+    let people: Vec<String> = (0..900).map(|n| format!("u{n:03}")).collect();
+    let users: Vec<Value> = people.iter().map(|id| json!({ "id": id })).collect();
+    let flags = ["--presence-cap-users", "30", "--rate-limit", "600"];
+    let mock = Mock::start(0, &json!({ "users": users }), &flags).await;
+    // Somebody else has used most of this minute already, and half of it is left.
+    let _ = mock
+        .control("clock/freeze", &json!({"to": "2026-01-05T12:00:30Z"}))
+        .await;
+    let one = "/users?payload=%7B%22filter_conditions%22%3A%7B%22id%22%3A%22u000%22%7D%7D";
+    for _ in 0..SPENT {
+        // What clients may do is counted apart from what servers may.
+        let token = user_token("u000");
+        let _ = mock.call_with(&token, "GET", one, &Value::Null).await;
+    }
+    let _ = mock.control("clock/run", &json!({"rate": 3})).await;
+    let mut watch = Watch::start(mock.address, &people, &[]);
+    let covered = |told: &Reader| {
+        told.coverage
+            .as_ref()
+            .is_some_and(|coverage| coverage["subscribed"] == 900)
+    };
+    assert!(watch.until(covered).await, "{}", watch.errors());
+    let log = mock
+        .call("GET", "/_mock/log?limit=100000", &Value::Null)
+        .await;
+    assert_eq!(log["lost"], 0, "the log holds all of it");
+    let requests: Vec<&Value> = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["type"] == "mock.request")
+        .collect();
+    let refused: Vec<&&Value> = requests
+        .iter()
+        .filter(|entry| entry["status"].as_u64() >= Some(400))
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let in_the_minute = |minute: &str| {
+        let ours = |entry: &&&Value| {
+            entry["path"] == "/users"
+                && entry["method"] == "GET"
+                && entry["user"] != Value::Null
+                && entry["at"].as_str().unwrap().starts_with(minute)
+        };
+        requests.iter().filter(ours).count()
+    };
+    // As many as three calls may be under way, for which something is kept back.
+    let first = in_the_minute("2026-01-05T12:00:");
+    assert!((LIMIT - 6..=LIMIT).contains(&first), "{first}");
+    let all = in_the_minute("2026-01-05T12:");
+    assert!(all >= SPENT + 30 && first < all, "{first} of {all}");
+    signal(watch.pid(), "INT");
+    let (code, told, errors) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+    assert!(!errors.contains("rate limited"), "{errors}");
+    assert_eq!(told.table.len(), 900);
 }

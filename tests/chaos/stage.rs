@@ -91,6 +91,17 @@ impl Mock {
 
     /// A call of the control API, or of the service with the server's token.
     pub(crate) async fn call(&self, method: &str, target: &str, body: &Value) -> Value {
+        self.call_with(&server_token(), method, target, body).await
+    }
+
+    /// A call with a token.
+    pub(crate) async fn call_with(
+        &self,
+        token: &str,
+        method: &str,
+        target: &str,
+        body: &Value,
+    ) -> Value {
         let mut direct = self.direct.lock().await;
         let connection = match direct.as_mut() {
             Some(connection) => connection,
@@ -108,8 +119,7 @@ impl Mock {
         let joint = if target.contains('?') { '&' } else { '?' };
         let request = format!(
             "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nstream-auth-type: jwt\r\n\
-             authorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
-            server_token(),
+             authorization: {token}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         connection.write_all(request.as_bytes()).await.unwrap();
