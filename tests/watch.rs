@@ -529,6 +529,15 @@ fn a_file_gets_the_same_lines() {
 }
 
 #[test]
+fn an_expression_without_a_result_is_told_the_first_time() {
+    let mock = small_world();
+    let line = "watch users john --snapshot only --where '.user.online | explode'";
+    let run = presencectl(&mock, line).run();
+    let told = run.stderr.matches("has no result").count();
+    assert_eq!(told, 1, "{run}");
+}
+
+#[test]
 fn a_second_run_begins_with_what_happened_in_between() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();

@@ -108,6 +108,8 @@ impl<'a> Teller<'a> {
         let json = prepared.json();
         let doubts = &mut self.doubts;
         if condition.is_some_and(|condition| !doubts.is_true(condition, json)) {
+            // What is left out for this reason leaves no other trace.
+            self.tell_doubt();
             return Ok(Told::default());
         }
         let fulfilled = until.is_some_and(|until| doubts.is_true(until, json));
@@ -126,15 +128,20 @@ impl<'a> Teller<'a> {
             hooks.push(Job::new(event, json));
         }
         prepared.push()?;
+        self.tell_doubt();
+        Ok(Told {
+            shown: true,
+            fulfilled,
+        })
+    }
+
+    /// Says once that an expression has no result.
+    fn tell_doubt(&mut self) {
         if let Some(error) = self.doubts.first() {
             self.output.warn(&format!(
                 "an expression has no result for a record and counts as false there: {error}"
             ));
         }
-        Ok(Told {
-            shown: true,
-            fulfilled,
-        })
     }
 
     /// Hands out what has gathered.
