@@ -529,6 +529,90 @@ fn a_file_gets_the_same_lines() {
 }
 
 #[test]
+fn one_change_at_a_time_is_each_change_once() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cursor.json");
+    let next = |flags: &str| {
+        let line = format!(
+            "watch users john jack -o ndjson --cursor-file {} {flags}",
+            path.display()
+        );
+        let run = presencectl(&mock, &line).run();
+        let changed = |record: &Value| record["source"] == "resync";
+        run.records()
+            .iter()
+            .filter(|record| changed(record))
+            .map(|record| format!("{} {}", record["user"]["id"], record["user"]["status"]))
+            .collect::<Vec<_>>()
+    };
+    assert!(next("--timeout 1s").is_empty());
+    let run = presencectl(&mock, "set-user john jack --status back").run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let mut told = [next("-n 1"), next("-n 1")].concat();
+    told.sort();
+    assert_eq!(told, [r#""jack" "back""#, r#""john" "back""#]);
+    assert!(next("--timeout 1s").is_empty(), "nobody is told of twice");
+}
+
+#[test]
+fn what_has_not_settled_at_the_end_is_not_lost() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cursor.json");
+    let settling = format!(
+        "watch users jack john -o ndjson --settle 2h --cursor-file {}",
+        path.display()
+    );
+    // Whoever wants no more than one change hears of the other one next time.
+    let stream = standing(&mock, &format!("{settling} -n 1"));
+    puppet(&mock, "jack", "connect");
+    let run = presencectl(&mock, "set-user john --status back").run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let (lines, status) = stream.end();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("jack")), "{lines:?}");
+    // Whoever just ends the stream hears of it.
+    let stream = standing(&mock, &settling);
+    stream.signal("INT");
+    let (lines, _) = stream.end();
+    let records: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| {
+            format!(
+                "{} {} {}",
+                record["type"], record["user"]["id"], record["changed"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""user.presence.changed" "jack" ["online","last_active"]"#,
+            r#""stream.end" null null"#,
+        ]
+    );
+}
+
+#[test]
+fn the_event_that_was_waited_for_counts() {
+    let mock = small_world();
+    let line = "watch users jack -o ndjson --until .user.online";
+    let stream = standing(&mock, line);
+    puppet(&mock, "jack", "connect");
+    let (lines, status) = stream.end();
+    let end = last(&lines);
+    assert_eq!(
+        (status.code(), &end["reason"], &end["events"]),
+        (Some(0), &json!("until"), &json!(1))
+    );
+}
+
+#[test]
 fn an_expression_without_a_result_is_told_the_first_time() {
     let mock = small_world();
     let line = "watch users john --snapshot only --where '.user.online | explode'";

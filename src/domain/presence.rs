@@ -123,6 +123,15 @@ impl Change {
         both
     }
 
+    /// How the user was before, given how he is `after`.
+    pub fn undone(&self, after: &Presence) -> Presence {
+        let mut before = after.clone();
+        for field in &self.changed {
+            before.copy(&self.previous, *field);
+        }
+        before
+    }
+
     /// Whether nothing moved.
     pub const fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.rest == 0
@@ -224,5 +233,23 @@ mod tests {
         let merged = after.merged(&before);
         assert_eq!(merged.invisible, Some(false));
         assert_eq!(merged.last_active, before.last_active);
+    }
+
+    #[test]
+    fn a_change_can_be_undone() {
+        let before = Presence {
+            online: Some(false),
+            status: Some("x".to_owned()),
+            invisible: Some(true),
+            last_active: None,
+        };
+        let after = Presence {
+            online: Some(true),
+            status: None,
+            invisible: Some(true),
+            last_active: Some("2026-01-05T10:00:00Z".to_owned()),
+        };
+        let change = Change::between(&before, &after);
+        assert_eq!(change.undone(&after), before);
     }
 }

@@ -70,6 +70,22 @@ impl Sight {
     }
 }
 
+impl Sight {
+    /// What was seen before the sum moved so far.
+    #[must_use]
+    pub const fn before(mut self, moved: u32) -> Self {
+        if moved != 0 {
+            self.rest.fields = self.rest.fields.wrapping_sub(moved);
+            // Another time than now, whatever it was, so that the two can be compared wherever they are from.
+            self.rest.updated = match self.rest.updated ^ 1 {
+                0 => 2,
+                other => other,
+            };
+        }
+        self
+    }
+}
+
 impl Rest {
     /// The rest of a whole user object.
     pub fn of(user: &User) -> Self {
@@ -447,5 +463,21 @@ mod tests {
             let user: User = serde_json::from_value(user).unwrap();
             prop_assert_eq!(rest(&text), Rest::of(&user));
         }
+    }
+
+    #[test]
+    fn what_moved_can_be_moved_back_and_is_news_again() {
+        let seen = |view| Sight {
+            view,
+            rest: Rest {
+                fields: 7,
+                updated: 1,
+            },
+        };
+        for view in [View::Event, View::User] {
+            let before = seen(View::Event).before(9);
+            assert_eq!(before.until(seen(view)), 9, "{view:?}");
+        }
+        assert_eq!(seen(View::Event).before(0), seen(View::Event));
     }
 }

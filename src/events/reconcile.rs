@@ -191,12 +191,31 @@ impl Reconciler {
         Some(frame)
     }
 
-    /// Whether nothing is being repaired and nothing waits to be told.
+    /// Whether nothing is being repaired, and nothing waits to be told but what is found ([`Self::found`]).
     pub(super) fn is_whole(&self) -> bool {
+        let is_gap = |(_, said): &(DateTime<Utc>, Said)| matches!(said, Said::Gap(_));
         self.repair.is_none()
-            && self.said.is_empty()
             && self.waiting.is_empty()
             && self.held.is_empty()
+            && !self.said.iter().any(is_gap)
+    }
+
+    /// Who was found to be otherwise, or to be there, and waits to be told of; with the change, unless he is new.
+    pub(super) fn found(&self) -> impl Iterator<Item = (String, Option<&Change>)> {
+        self.said.iter().filter_map(|(_, said)| match said {
+            Said::Snapshot(user) => Some((user.id().to_owned(), None)),
+            Said::Resync { text, change } => {
+                let event =
+                    Event::parse(text).expect("the reconciler makes events that can be read");
+                let id = event.user?.id.into_owned();
+                Some((id, Some(change)))
+            }
+            Said::Gap(_)
+            | Said::Coverage(_)
+            | Said::Link(_)
+            | Said::Recovered
+            | Said::Notice(_) => None,
+        })
     }
 
     /// Whether there is something to say, or a frame that waited and can be judged.

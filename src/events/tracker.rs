@@ -56,6 +56,17 @@ pub struct Known {
     pub rest: Option<Sight>,
 }
 
+impl Known {
+    /// The user as he was before a change.
+    #[must_use]
+    pub fn before(self, change: &Change) -> Self {
+        Self {
+            presence: change.undone(&self.presence),
+            rest: self.rest.map(|rest| rest.before(change.rest)),
+        }
+    }
+}
+
 /// How far a user's subscription on the current connection is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Stage {

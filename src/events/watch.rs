@@ -7,6 +7,7 @@
 //!
 //! A record borrows from the watcher: an event is looked at once and never copied.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ use crate::api::error::harmless;
 use crate::api::retry::in_a_line;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{Body, ConnectionChanged, Record, Source};
-use crate::domain::{Cid, Event, Presence, UserId};
+use crate::domain::{Change, Cid, Event, Presence, UserId};
 use crate::events::backoff::{Backoff, LARGEST};
 use crate::events::connect::{BUSY, Socket, connect};
 use crate::events::observer::Observer;
@@ -309,12 +310,20 @@ impl Watcher {
         self.reconciler.tracker.presence(id)
     }
 
-    /// How every watched user was last seen.
+    /// How every watched user was last told of.
     pub fn known(&self) -> impl Iterator<Item = (&str, Known)> {
-        self.reconciler.tracker.known()
+        let untold: HashMap<String, Option<&Change>> = self.reconciler.found().collect();
+        self.reconciler
+            .tracker
+            .known()
+            .filter_map(move |(id, known)| match untold.get(id) {
+                None => Some((id, known)),
+                Some(Some(change)) => Some((id, known.before(change))),
+                Some(None) => None,
+            })
     }
 
-    /// Up to when everything was told. `None` while the link is down, or answers are awaited.
+    /// Up to when everything was told but what [`Self::known`] leaves out. `None` while the link is down, or answers are awaited.
     pub fn whole_until(&self) -> Option<DateTime<Utc>> {
         let up = matches!(self.link, Link::Up(_));
         (self.begun && up && self.reconciler.is_whole())

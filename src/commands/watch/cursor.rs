@@ -13,12 +13,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::settle::Settling;
 use crate::domain::{Presence, Sight, rest};
 use crate::events::{Known, Resume, Watcher};
 use crate::exit::{Code, Failure};
 
 /// How often the file is written at most.
 const EVERY: Duration = Duration::from_secs(5);
+/// How soon it is tried for the first time, and again where it could not be.
+const SOON: Duration = Duration::from_secs(1);
 /// Writing takes no more than one part in this many of the time.
 const SHARE: u32 = 20;
 
@@ -83,18 +86,34 @@ impl Cursor {
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Resume>), Failure> {
         let cursor = Self {
             path: path.to_owned(),
-            next: Instant::now() + EVERY,
+            next: Instant::now() + SOON,
         };
         let refuse = |what: String| {
             let name = path.display();
             Failure::new(Code::Usage, format!("the cursor file {name} {what}"))
                 .hinted(format!("to start afresh: rm {name}"))
         };
+        // A device has no end, and cannot be replaced.
+        if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            let name = path.display();
+            let message = format!("the cursor file {name} is no file");
+            return Err(Failure::new(Code::Usage, message));
+        }
+        // Better now than when there is something to lose.
+        if let Err(error) = try_beside(path) {
+            let name = path.display();
+            let message = format!("the cursor file {name} cannot be written: {error}");
+            return Err(Failure::new(Code::Usage, message));
+        }
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cursor, None)),
             Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
         };
+        // As `mktemp` makes it.
+        if text.is_empty() {
+            return Ok((cursor, None));
+        }
         let stored: Stored = serde_json::from_slice(&text)
             .map_err(|error| refuse(format!("is no cursor file: {error}")))?;
         if stored.version != 1 {
@@ -108,13 +127,24 @@ impl Cursor {
         self.next
     }
 
-    /// Writes the file, unless the watcher's knowledge has a hole in it just now.
-    pub(super) fn save(&mut self, watcher: &Watcher) -> io::Result<()> {
+    /// Writes the file, unless the watcher's knowledge has a hole in it just now. Who is still `settling` is written as
+    /// he was told of.
+    pub(super) fn save(&mut self, watcher: &Watcher, settling: &Settling) -> io::Result<()> {
         let begin = Instant::now();
-        if let Some(at) = watcher.whole_until() {
-            let stored = Stored::new(at, watcher.known());
-            replace(&self.path, &serde_json::to_vec(&stored)?)?;
-        }
+        let Some(at) = watcher.whole_until() else {
+            self.next = begin + SOON;
+            return Ok(());
+        };
+        let told = watcher.known().map(|(id, known)| {
+            let known = match settling.waiting(id) {
+                Some(change) => known.before(change),
+                None => known,
+            };
+            (id, known)
+        });
+        // After a failure as after a success: a disk that is full now may have room later.
+        self.next = begin + EVERY;
+        replace(&self.path, &serde_json::to_vec(&Stored::new(at, told))?)?;
         self.next = Instant::now() + EVERY.max(begin.elapsed() * SHARE);
         Ok(())
     }
@@ -125,11 +155,23 @@ impl Cursor {
     }
 }
 
-/// Replaces a file in one step: whoever reads it, whenever the machine dies, sees the old content or the new.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Where a file is written that is to take the place of another.
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
+    path.with_file_name(name)
+}
+
+/// Whether a file beside this one can be made.
+fn try_beside(path: &Path) -> io::Result<()> {
+    let beside = beside(path);
+    fs::File::create(&beside)?;
+    fs::remove_file(&beside)
+}
+
+/// Replaces a file in one step: whoever reads it, whenever the machine dies, sees the old content or the new.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
     let written = (|| {
         let mut file = fs::File::create(&beside)?;
         file.write_all(content)?;
@@ -202,8 +244,9 @@ mod tests {
         let (_, amy) = &resume.users[0];
         assert_eq!(amy.presence.status.as_deref(), Some("x"));
         assert_eq!(amy.rest, None, "it was written before there was any");
+        fs::write(&path, "").unwrap();
+        assert!(Cursor::open(&path).unwrap().1.is_none(), "mktemp's");
         for text in [
-            "",
             "{}",
             r#"{"version":2,"at":"2026-01-05T10:00:00Z","users":{}}"#,
         ] {
@@ -212,5 +255,20 @@ mod tests {
             assert_eq!(failure.code, Code::Usage, "{text}");
             assert!(failure.hint.unwrap().contains("rm "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("none/cursor.json");
+        for (path, words) in [
+            (nowhere.as_path(), "cannot be written"),
+            (folder.path(), "is no file"),
+        ] {
+            let failure = Cursor::open(path).unwrap_err();
+            assert_eq!(failure.code, Code::Usage);
+            assert!(failure.message.contains(words), "{failure}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

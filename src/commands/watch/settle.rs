@@ -107,6 +107,18 @@ impl Settling {
         }
     }
 
+    /// How a user has moved since he was last told of, if that waits.
+    pub(super) fn waiting(&self, id: &str) -> Option<&Change> {
+        let pending = self.pending.get(id)?;
+        Some(&pending.settled.change)
+    }
+
+    /// All changes that wait, in the order in which they began: there is no later.
+    pub(super) fn rest(&mut self) -> Vec<Settled> {
+        let last = self.pending.values().map(|pending| pending.due).max();
+        last.map_or_else(Vec::new, |last| self.due(last))
+    }
+
     /// When the next change is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.pending.values().map(|pending| pending.due).min()

@@ -32,6 +32,8 @@ const AT_A_STRETCH: u32 = 256;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what is still to be done may take once a signal came.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long hooks that run may go on once the time of the stream is over.
+const HOOKS_GRACE: Duration = Duration::from_secs(10);
 
 /// How a stream ended.
 #[derive(Debug)]
@@ -127,13 +129,19 @@ pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Res
     if let Some(error) = ending.error.take() {
         // A stream that never began has nothing to end.
         if stream.covered {
+            stream.tell_unsettled()?;
+            stream.finish_hooks(&mut ending, &mut signals).await;
             stream.end(&ending, &mut signals).await?;
         }
         return Err(error);
     }
+    // What was asked for is complete with the last record.
+    if !matches!(ending.reason, "count" | "until") {
+        stream.tell_unsettled()?;
+    }
     stream.finish_hooks(&mut ending, &mut signals).await;
-    if let Some(mut cursor) = stream.end(&ending, &mut signals).await? {
-        save(&mut cursor, &watcher, app);
+    if let Some((mut cursor, settling)) = stream.end(&ending, &mut signals).await? {
+        save(&mut cursor, &watcher, &settling, app);
     }
     watcher.close().await;
     Ok(ending.code)
@@ -187,8 +195,8 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
 }
 
-fn save(cursor: &mut Cursor, watcher: &Watcher, app: &App) {
-    if let Err(error) = cursor.save(watcher) {
+fn save(cursor: &mut Cursor, watcher: &Watcher, settling: &Settling, app: &App) {
+    if let Err(error) = cursor.save(watcher, settling) {
         app.output()
             .warn(&format!("the cursor file is not written: {error}"));
     }
@@ -350,6 +358,14 @@ impl<'a> Stream<'a> {
         Ok(None)
     }
 
+    /// Shows the changes that have not stood long enough yet when the stream ends: whoever went was gone at the end.
+    fn tell_unsettled(&mut self) -> io::Result<()> {
+        for settled in self.settling.rest() {
+            self.show(&settled.record())?;
+        }
+        Ok(())
+    }
+
     /// Tells a reader who takes lines again what was held back.
     fn catch_up(&mut self) -> io::Result<Option<Ending>> {
         let now = Utc::now();
@@ -384,11 +400,17 @@ impl<'a> Stream<'a> {
             };
             remark(output, record, was);
         }
+        let ending = self.count(record, told.shown);
         if told.fulfilled {
             return Ok(Some(Ending::new("until", Code::Ok)));
         }
-        Ok(match &record.body {
-            Body::Event { event, .. } if told.shown && !event.is(HEALTH_CHECK) => {
+        Ok(ending)
+    }
+
+    /// Counts a record, and tells whether that ends the stream.
+    fn count(&mut self, record: &Record<'_>, shown: bool) -> Option<Ending> {
+        match &record.body {
+            Body::Event { event, .. } if shown && !event.is(HEALTH_CHECK) => {
                 self.events += 1;
                 self.idle_at = self.args.idle.map(|idle| Instant::now() + idle);
                 (self.args.count == Some(self.events)).then(|| Ending::new("count", Code::Ok))
@@ -415,14 +437,14 @@ impl<'a> Stream<'a> {
             Body::Event { .. } | Body::Snapshot(_) | Body::ConnectionRecovered | Body::End(_) => {
                 None
             }
-        })
+        }
     }
 
     fn save(&mut self, watcher: &Watcher) {
         let taken = self.teller.is_taken();
         if let Some(cursor) = &mut self.cursor {
             if taken {
-                save(cursor, watcher, self.app);
+                save(cursor, watcher, &self.settling, self.app);
             } else {
                 cursor.postpone();
             }
@@ -431,10 +453,13 @@ impl<'a> Stream<'a> {
 
     /// Lets the hooks end that the stream has called for.
     async fn finish_hooks(&mut self, ending: &mut Ending, signals: &mut Signals) {
-        let mut patience = ending.is_urgent().then(|| Instant::now() + LAST_WORDS);
-        if patience.is_some() {
+        let mut patience = if ending.is_urgent() {
             self.teller.forget_hooks();
-        }
+            Some(Instant::now() + LAST_WORDS)
+        } else {
+            // A time that was set as a bound is one for hooks, too, with a while to come to their end.
+            (ending.reason == "timeout").then(|| Instant::now() + HOOKS_GRACE)
+        };
         while self.teller.hooks_are_busy() {
             tokio::select! {
                 done = self.teller.hook() => {
@@ -447,13 +472,20 @@ impl<'a> Stream<'a> {
                     patience = Some(Instant::now() + LAST_WORDS);
                     self.teller.forget_hooks();
                 }
-                () = due(patience) => return,
+                () = due(patience) => {
+                    self.teller.output().warn("hooks that have not ended yet are left to themselves");
+                    return;
+                }
             }
         }
     }
 
-    /// Writes the last line and waits for the reader to take it. The cursor comes back if he did.
-    async fn end(mut self, ending: &Ending, signals: &mut Signals) -> io::Result<Option<Cursor>> {
+    /// Writes the last line and waits for the reader to take it. The cursor comes back if he did, with who is not told.
+    async fn end(
+        mut self,
+        ending: &Ending,
+        signals: &mut Signals,
+    ) -> io::Result<Option<(Cursor, Settling)>> {
         let now = Utc::now();
         if let Some((gap, folded)) = self.teller.catch_up_at_the_end(now) {
             let gap = Record {
@@ -488,7 +520,7 @@ impl<'a> Stream<'a> {
         };
         tokio::select! {
             drained = timeout(patience, gauge.drained()) => match drained {
-                Ok(drained) => drained.map(|()| self.cursor),
+                Ok(drained) => drained.map(|()| self.cursor.map(|cursor| (cursor, self.settling))),
                 Err(_) => Ok(None),
             },
             _ = signals.next() => Ok(None),
