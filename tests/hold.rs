@@ -76,6 +76,9 @@ fn the_time_is_a_bound_and_no_failure() {
             .run()
             .ended_with(0);
         assert_eq!(run.records().last().unwrap()["reason"], "timeout", "{run}");
+        // But whoever was not connected by then is not passed over in silence.
+        let late = run.records().len() == 1;
+        assert_eq!(run.stderr.contains("1 of 1 users"), late, "{run}");
     }
     assert_eq!(user(&mock, "jack")["online"], false);
 }

@@ -319,6 +319,13 @@ impl Hold<'_> {
             }
             Ending::Unheard(error) => return Err(failed.unwrap_or_else(|| error.into())),
         };
+        if self.up < self.held && error.is_none() {
+            let missing = self.held - self.up;
+            let held = self.held;
+            self.app.output().warn(&format!(
+                "{missing} of {held} users were not connected by then"
+            ));
+        }
         let code = error.as_ref().map_or(code, code_of);
         let end = End {
             reason,
