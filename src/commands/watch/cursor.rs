@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ impl Stored {
 pub(super) struct Cursor {
     path: PathBuf,
     next: Instant,
+    /// When the file was written last as far as this process knows; `None` where there was none.
+    written: Option<SystemTime>,
+    shared: bool,
 }
 
 impl Cursor {
@@ -87,6 +90,8 @@ impl Cursor {
         let cursor = Self {
             path: path.to_owned(),
             next: Instant::now() + SOON,
+            written: written_at(path),
+            shared: false,
         };
         let refuse = |what: String| {
             let name = path.display();
@@ -144,15 +149,32 @@ impl Cursor {
         });
         // After a failure as after a success: a disk that is full now may have room later.
         self.next = begin + EVERY;
-        replace(&self.path, &serde_json::to_vec(&Stored::new(at, told))?)?;
+        self.replace(&serde_json::to_vec(&Stored::new(at, told))?)?;
         self.next = Instant::now() + EVERY.max(begin.elapsed() * SHARE);
         Ok(())
+    }
+
+    fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        let found = written_at(&self.path);
+        self.shared |= found.is_some() && found != self.written;
+        replace(&self.path, content)?;
+        self.written = written_at(&self.path);
+        Ok(())
+    }
+
+    /// Whether another process was found to write the same file, so that neither finds again what it wrote.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// Lets the file be for now.
     pub(super) fn postpone(&mut self) {
         self.next = Instant::now() + EVERY;
     }
+}
+
+fn written_at(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
 /// Where a file is written that is to take the place of another.
@@ -255,6 +277,21 @@ mod tests {
             assert_eq!(failure.code, Code::Usage, "{text}");
             assert!(failure.hint.unwrap().contains("rm "), "{text}");
         }
+    }
+
+    #[test]
+    fn another_writer_of_the_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor.json");
+        let (mut one, _) = Cursor::open(&path).unwrap();
+        one.replace(b"1").unwrap();
+        one.replace(b"1").unwrap();
+        assert!(!one.is_shared());
+        let other = SystemTime::now() + Duration::from_secs(9);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(other).unwrap();
+        one.replace(b"1").unwrap();
+        assert!(one.is_shared());
     }
 
     #[test]

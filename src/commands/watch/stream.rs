@@ -196,9 +196,15 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
 }
 
 fn save(cursor: &mut Cursor, watcher: &Watcher, settling: &Settling, app: &App) {
+    let was_shared = cursor.is_shared();
     if let Err(error) = cursor.save(watcher, settling) {
         app.output()
             .warn(&format!("the cursor file is not written: {error}"));
+    }
+    if cursor.is_shared() && !was_shared {
+        app.output().warn(
+            "another process writes the same cursor file, which keeps what the last one of them knew: give each its own",
+        );
     }
 }
 
