@@ -173,7 +173,13 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
     match command {
         FaultCommand::Add(args) => {
             match change(app, "POST", "faults", Some(args.spec().into())).await? {
-                Some(answer) => show(app, answer, false),
+                Some(answer) => {
+                    if args.now && struck(&answer) == 0 {
+                        app.output()
+                            .warn("no socket that is open now fits, so nothing was struck");
+                    }
+                    show(app, answer, false)
+                }
                 None => Ok(Code::Ok),
             }
         }
@@ -183,6 +189,16 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
             call(app, "DELETE", &format!("faults/{id}"), None).await
         }
     }
+}
+
+/// How often the faults that were added have struck already.
+fn struck(answer: &Map<String, Value>) -> u64 {
+    let faults = answer.get("faults").and_then(Value::as_array);
+    faults
+        .into_iter()
+        .flatten()
+        .filter_map(|fault| fault["fired"].as_u64())
+        .sum()
 }
 
 fn show(app: &App, answer: Map<String, Value>, many: bool) -> anyhow::Result<Code> {
