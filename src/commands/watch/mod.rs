@@ -98,7 +98,7 @@ pub struct StreamArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub idle: Option<Duration>,
 
-    /// End with the first record, snapshots included, for which this jq expression is true
+    /// End with the first record that passed the filters, snapshots included, for which this jq expression is true
     #[arg(long, value_name = "EXPR", value_parser = compile)]
     pub until: Option<Arc<Expr>>,
 
