@@ -15,7 +15,12 @@ use crate::output::expr::{EvalError, Expr};
 
 /// A pattern of record types, in which `*` stands for any text and `?` for any letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob(String);
+pub struct Glob {
+    pattern: String,
+    /// How much of the pattern stands before its one `*`, where that is at its end: the usual kind, looked at for each
+    /// event.
+    start: Option<usize>,
+}
 
 impl FromStr for Glob {
     type Err = String;
@@ -27,20 +32,29 @@ impl FromStr for Glob {
                 "write a type such as user.presence.changed, or a pattern such as user.*".into(),
             );
         }
-        Ok(Self(text.to_owned()))
+        let start = text
+            .find(['*', '?'])
+            .filter(|&at| text.ends_with('*') && at + 1 == text.len());
+        Ok(Self {
+            pattern: text.to_owned(),
+            start,
+        })
     }
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.pattern)
     }
 }
 
 impl Glob {
     /// Whether a type fits the pattern.
     pub fn fits(&self, kind: &str) -> bool {
-        fits(self.0.as_bytes(), kind.as_bytes())
+        match self.start {
+            Some(start) => kind.starts_with(&self.pattern[..start]),
+            None => fits(self.pattern.as_bytes(), kind.as_bytes()),
+        }
     }
 
     /// Whether the pattern fits a type that this version knows. Others may exist: the service adds some, and
@@ -236,6 +250,8 @@ mod tests {
         let fits = |pattern: &str, kind: &str| pattern.parse::<Glob>().unwrap().fits(kind);
         assert!(fits("user.*", "user.presence.changed"));
         assert!(fits("*", ""));
+        assert!(!fits("user.*", "use"));
+        assert!(!fits("us?r.*", "user"));
         assert!(fits("*.start", "user.watching.start"));
         assert!(fits("user.?pdated", "user.updated"));
         assert!(fits("*a*b*", "xaxxbx"));
