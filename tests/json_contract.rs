@@ -184,7 +184,7 @@ fn records_about_users() {
         Body::Event {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
-                changed: vec![Field::Online, Field::LastActive],
+                changed: [Field::Online, Field::LastActive].into(),
                 ..Change::default()
             }),
         },

@@ -18,7 +18,7 @@ pub mod user;
 pub use event::Event;
 pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
 pub use list::IdList;
-pub use presence::{Change, Field, Presence};
+pub use presence::{Change, Field, Fields, Presence};
 pub use rest::{Rest, Sight, View};
 pub use secret::SecretString;
 pub use user::User;

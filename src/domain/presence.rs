@@ -4,6 +4,8 @@
 //! `last_active`. Values are kept as the service sent them; `None` means that it did not say. Who may see what is the
 //! server's business and not known here.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The presence of one user, as last seen by one observer.
@@ -54,11 +56,69 @@ impl Field {
     }
 }
 
+/// Some of the fields. No allocation: there is one of these for each event.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fields(u8);
+
+impl Fields {
+    /// No field.
+    pub const NONE: Self = Self(0);
+
+    /// Adds a field.
+    pub const fn insert(&mut self, field: Field) {
+        self.0 |= 1 << field as u8;
+    }
+
+    /// Whether a field is among them.
+    pub const fn contains(self, field: Field) -> bool {
+        self.0 & 1 << field as u8 != 0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The fields, in the order of [`Field::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Field> {
+        Field::ALL
+            .into_iter()
+            .filter(move |field| self.contains(*field))
+    }
+}
+
+impl FromIterator<Field> for Fields {
+    fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
+        fields.into_iter().fold(Self::NONE, |mut all, field| {
+            all.insert(field);
+            all
+        })
+    }
+}
+
+impl<const N: usize> From<[Field; N]> for Fields {
+    fn from(fields: [Field; N]) -> Self {
+        fields.into_iter().collect()
+    }
+}
+
+impl<const N: usize> PartialEq<[Field; N]> for Fields {
+    fn eq(&self, fields: &[Field; N]) -> bool {
+        *self == Self::from(*fields)
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// Which fields moved between two observations of one user, and what they were before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// The fields that differ, in the order of [`Field::ALL`].
-    pub changed: Vec<Field>,
+    /// The fields that differ.
+    pub changed: Fields,
     /// The earlier observation. Only the changed fields of it are of interest.
     pub previous: Presence,
     /// How far the sum over all other fields of the user moved ([`Sight::until`](super::Sight::until)); 0 when they are
@@ -74,18 +134,18 @@ impl Change {
     /// be removed than to be absent from a complete user object; callers that hold a partial object use
     /// [`Presence::merged`] first.
     pub fn between(before: &Presence, after: &Presence) -> Self {
-        let mut changed = Vec::new();
+        let mut changed = Fields::NONE;
         if after.online.is_some() && before.online != after.online {
-            changed.push(Field::Online);
+            changed.insert(Field::Online);
         }
         if after.invisible.is_some() && before.invisible != after.invisible {
-            changed.push(Field::Invisible);
+            changed.insert(Field::Invisible);
         }
         if before.status != after.status {
-            changed.push(Field::Status);
+            changed.insert(Field::Status);
         }
         if after.last_active.is_some() && before.last_active != after.last_active {
-            changed.push(Field::LastActive);
+            changed.insert(Field::LastActive);
         }
         Self {
             changed,
@@ -103,8 +163,8 @@ impl Change {
             ..Self::default()
         };
         for field in Field::ALL {
-            let first = self.changed.contains(&field);
-            let second = later.changed.contains(&field);
+            let first = self.changed.contains(field);
+            let second = later.changed.contains(field);
             if !first && !second {
                 continue;
             }
@@ -117,7 +177,7 @@ impl Change {
             if second && earliest.agrees(after, field) {
                 continue;
             }
-            both.changed.push(field);
+            both.changed.insert(field);
             both.previous.copy(earliest, field);
         }
         both
@@ -126,8 +186,8 @@ impl Change {
     /// How the user was before, given how he is `after`.
     pub fn undone(&self, after: &Presence) -> Presence {
         let mut before = after.clone();
-        for field in &self.changed {
-            before.copy(&self.previous, *field);
+        for field in self.changed.iter() {
+            before.copy(&self.previous, field);
         }
         before
     }
@@ -193,7 +253,7 @@ mod tests {
                     let direct = Change::between(a, c);
                     assert_eq!(both.changed, direct.changed, "{a:?} {b:?} {c:?}");
                     assert_eq!(both.rest, 0);
-                    if both.changed.contains(&Field::Status) {
+                    if both.changed.contains(Field::Status) {
                         assert_eq!(both.previous.status, a.status);
                     }
                 }

@@ -665,10 +665,12 @@ fn happened(frame: &Received) -> DateTime<Utc> {
 
 /// The event that the service would have sent, had the link stood.
 fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Said {
-    let kind = match change.changed[..] {
-        // Whatever else of the user it was: that something was updated is all that is said of it.
-        [] | [Field::Status] => USER_UPDATED,
-        _ => USER_PRESENCE_CHANGED,
+    // Whatever else of the user it was: that something was updated is all that is said of it.
+    let others = change.changed.iter().any(|field| field != Field::Status);
+    let kind = if others {
+        USER_PRESENCE_CHANGED
+    } else {
+        USER_UPDATED
     };
     let event = Map::from_iter([
         ("type".to_owned(), Value::from(kind)),

@@ -130,23 +130,23 @@ impl Entry {
     fn update(&mut self, seen: &Seen<'_>) -> Option<Change> {
         let mut change = Change::default();
         if seen.online.is_some() && seen.online != self.online {
-            change.changed.push(Field::Online);
+            change.changed.insert(Field::Online);
             change.previous.online = self.online;
             self.online = seen.online;
         }
         if seen.invisible.is_some() && seen.invisible != self.invisible {
-            change.changed.push(Field::Invisible);
+            change.changed.insert(Field::Invisible);
             change.previous.invisible = self.invisible;
             self.invisible = seen.invisible;
         }
         if seen.status != self.status.as_deref() {
-            change.changed.push(Field::Status);
+            change.changed.insert(Field::Status);
             change.previous.status = self.status.take().map(String::from);
             self.status = seen.status.map(Box::from);
         }
         let last_active = seen.last_active.map(Moment::read);
         if last_active.is_some() && last_active != self.last_active {
-            change.changed.push(Field::LastActive);
+            change.changed.insert(Field::LastActive);
             change.previous.last_active = self.last_active.as_ref().map(Moment::text);
             self.last_active = last_active;
         }
@@ -429,6 +429,7 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Fields;
 
     fn user(json: &str) -> User {
         serde_json::from_str(json).unwrap()
@@ -442,7 +443,7 @@ mod tests {
         tracker.heard(&EventUser::parse(json).unwrap(), Some(at))
     }
 
-    fn changed(news: News) -> Vec<Field> {
+    fn changed(news: News) -> Fields {
         news.change.unwrap().changed
     }
 

@@ -181,7 +181,7 @@ impl Narrator {
         at: DateTime<Utc>,
         look: Look,
     ) -> (char, Tone, String) {
-        let moved = |field| change.is_none_or(|change| change.changed.contains(&field));
+        let moved = |field| change.is_none_or(|change| change.changed.contains(field));
         let mut parts = Vec::new();
         let (mut mark, mut tone) = ('·', Tone::Plain);
         if moved(Field::Online) {
@@ -363,7 +363,7 @@ mod tests {
 
     fn moved(changed: &[Field], status: Option<&str>) -> Option<Change> {
         Some(Change {
-            changed: changed.to_vec(),
+            changed: changed.iter().copied().collect(),
             previous: Presence {
                 status: status.map(str::to_owned),
                 ..Presence::default()

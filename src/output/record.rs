@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::pick;
 use crate::domain::event::{Event, EventUser, Missing};
-use crate::domain::presence::{Change, Field, Presence};
+use crate::domain::presence::{Change, Field, Fields, Presence};
 use crate::domain::record::{Body, Record};
 use crate::domain::user::User;
 
@@ -107,7 +107,7 @@ pub(super) fn escape_controls(out: &mut Vec<u8>, start: usize) {
 
 /// What is said of a user whose earlier state is not known.
 const NOTHING: Change = Change {
-    changed: Vec::new(),
+    changed: Fields::NONE,
     previous: Presence {
         online: None,
         invisible: None,
@@ -359,7 +359,7 @@ mod tests {
 
     fn online_changed() -> Change {
         Change {
-            changed: vec![Field::Online, Field::Status],
+            changed: [Field::Online, Field::Status].into(),
             previous: Presence {
                 online: Some(false),
                 status: Some("a \"b\"\n".into()),

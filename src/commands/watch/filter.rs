@@ -143,7 +143,7 @@ impl Filter {
                 let moved = |change: &crate::domain::Change| {
                     self.changed
                         .iter()
-                        .any(|field| change.changed.contains(field))
+                        .any(|field| change.changed.contains(*field))
                 };
                 self.concerns(body)
                     && (self.changed.is_empty() || change.as_ref().is_some_and(moved))
@@ -239,7 +239,7 @@ mod tests {
         record(Body::Event {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
-                changed,
+                changed: changed.into_iter().collect(),
                 ..Change::default()
             }),
         })

@@ -83,7 +83,7 @@ impl Settling {
             text: event.raw.to_owned(),
             change: change.clone(),
         };
-        if change.changed.contains(&Field::Online) {
+        if change.changed.contains(Field::Online) {
             let pending = Pending {
                 due: started.unwrap_or(due),
                 settled: settled(),
@@ -99,7 +99,7 @@ impl Settling {
                     && change
                         .changed
                         .iter()
-                        .all(|field| *field == Field::LastActive) =>
+                        .all(|field| field == Field::LastActive) =>
             {
                 Fate::Wait
             }
@@ -141,7 +141,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::Presence;
+    use crate::domain::{Fields, Presence};
 
     struct Bench {
         settling: Settling,
@@ -195,7 +195,7 @@ mod tests {
             self.settling.take(&record, due)
         }
 
-        fn due(&mut self, tenths: u64) -> Vec<(Option<bool>, Vec<Field>)> {
+        fn due(&mut self, tenths: u64) -> Vec<(Option<bool>, Fields)> {
             let now = self.at(tenths);
             let settled = self.settling.due(now);
             settled
@@ -225,7 +225,10 @@ mod tests {
         bench.take(0, false, None);
         assert!(bench.due(19).is_empty());
         assert_eq!(bench.settling.next_due(), Some(bench.at(20)));
-        assert_eq!(bench.due(20), [(Some(false), vec![Field::Online])]);
+        assert_eq!(
+            bench.due(20),
+            [(Some(false), Fields::from([Field::Online]))]
+        );
         assert!(bench.due(21).is_empty());
     }
 
@@ -246,7 +249,7 @@ mod tests {
         bench.take(5, false, Some("away"));
         assert_eq!(
             bench.due(20),
-            [(Some(false), vec![Field::Online, Field::Status])]
+            [(Some(false), Fields::from([Field::Online, Field::Status]))]
         );
         bench.take(30, true, Some("away"));
         let Fate::Instead(settled) = bench.take(35, false, Some("gone")) else {
@@ -266,8 +269,8 @@ mod tests {
             panic!("the name is another one for good");
         };
         assert_eq!(
-            (&settled.change.changed[..], settled.change.rest),
-            (&[][..], 7)
+            (settled.change.changed, settled.change.rest),
+            (Fields::NONE, 7)
         );
         bench.take(30, false, None);
         bench.rest = 7;
