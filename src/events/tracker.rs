@@ -283,7 +283,7 @@ impl Tracker {
         let Some(entry) = self.users.get_mut(&*user.id) else {
             return News::default();
         };
-        let at = created_at.and_then(moment::nanos).and_then(NonZeroI64::new);
+        let at = created_at.and_then(moment::ticks).and_then(NonZeroI64::new);
         let out_of_order = at < entry.last_event && at.is_some();
         if !out_of_order {
             entry.last_event = at.or(entry.last_event);
