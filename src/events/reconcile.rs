@@ -269,9 +269,9 @@ impl Reconciler {
         let Some(user) = &event.user else {
             return Verdict::Tell(None);
         };
-        match self.tracker.standing(&user.id) {
-            Standing::Live => {
-                let news = self.tracker.heard(user, event.created_at.as_deref());
+        let created_at = event.created_at.as_deref();
+        match self.tracker.heard(user, created_at) {
+            (Standing::Live, news) => {
                 if news.out_of_order || Some(frame.at) <= self.unsure_until {
                     // A newer event came first, so what was applied last may not be the newest.
                     self.tracker.doubt(&user.id);
@@ -279,7 +279,7 @@ impl Reconciler {
                 }
                 Verdict::Tell(news.change)
             }
-            Standing::Awaited => {
+            (Standing::Awaited, _) => {
                 self.held_bytes += frame.text.len();
                 self.held.push((user.id.as_ref().into(), frame.clone()));
                 if self.held_bytes > self.held_bound {
@@ -287,19 +287,20 @@ impl Reconciler {
                 }
                 Verdict::Keep
             }
-            Standing::Missing => {
+            (Standing::Missing, _) => {
                 // Whoever is spoken of may exist by now. What this says of somebody who was known before is told, and
                 // so the answer is compared with it.
-                let known = self.tracker.presence(&user.id).is_some();
-                let news = known.then(|| self.tracker.heard(user, event.created_at.as_deref()));
+                let news = self.tracker.heard_of_missing(user, created_at);
                 self.tracker.doubt(&user.id);
                 self.unsettled = true;
                 Verdict::Tell(news.and_then(|news| news.change))
             }
-            Standing::Left | Standing::Stranger if user.id == self.observer => Verdict::Keep,
-            Standing::Left if event.cid.is_none() => Verdict::Keep,
-            Standing::Left | Standing::Stranger if !self.shard.takes(&user.id) => Verdict::Keep,
-            Standing::Left | Standing::Stranger => Verdict::Tell(None),
+            (Standing::Left | Standing::Stranger, _) if user.id == self.observer => Verdict::Keep,
+            (Standing::Left, _) if event.cid.is_none() => Verdict::Keep,
+            (Standing::Left | Standing::Stranger, _) if !self.shard.takes(&user.id) => {
+                Verdict::Keep
+            }
+            (Standing::Left | Standing::Stranger, _) => Verdict::Tell(None),
         }
     }
 

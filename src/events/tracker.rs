@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroI64;
 
+use foldhash::fast::RandomState;
+
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
 use crate::domain::{Change, Field, Presence, Rest, Sight, User, View};
@@ -125,6 +127,29 @@ impl Entry {
         });
     }
 
+    /// Takes over what an event says.
+    fn hear(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> News {
+        let at = created_at.and_then(moment::ticks).and_then(NonZeroI64::new);
+        let out_of_order = at < self.last_event && at.is_some();
+        if !out_of_order {
+            self.last_event = at.or(self.last_event);
+        }
+        let change = self.update(&Seen {
+            online: user.online,
+            invisible: user.invisible,
+            status: user.status.as_deref(),
+            last_active: user.last_active.as_deref(),
+            rest: Some(Sight {
+                view: View::Event,
+                rest: user.rest,
+            }),
+        });
+        News {
+            change,
+            out_of_order,
+        }
+    }
+
     /// Takes over what is said, and tells what moved. Silence on `status` means that there is none, for objects of the
     /// service are complete; silence on the others means nothing.
     fn update(&mut self, seen: &Seen<'_>) -> Option<Change> {
@@ -170,7 +195,7 @@ struct Seen<'a> {
 /// The memory of a watcher.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    users: HashMap<Box<str>, Entry>,
+    users: HashMap<Box<str>, Entry, RandomState>,
     channels: Combinations,
     left: HashSet<Box<str>>,
     /// Whether anybody may be at [`Stage::Awaited`].
@@ -278,30 +303,28 @@ impl Tracker {
         }
     }
 
-    /// Applies an event that carries the user's current state.
-    pub(super) fn heard(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> News {
-        let Some(entry) = self.users.get_mut(&*user.id) else {
-            return News::default();
-        };
-        let at = created_at.and_then(moment::ticks).and_then(NonZeroI64::new);
-        let out_of_order = at < entry.last_event && at.is_some();
-        if !out_of_order {
-            entry.last_event = at.or(entry.last_event);
+    /// Where a user stands; and if he was answered for, applies an event that carries his current state.
+    pub(super) fn heard(
+        &mut self,
+        user: &EventUser<'_>,
+        created_at: Option<&str>,
+    ) -> (Standing, News) {
+        match self.users.get_mut(&*user.id) {
+            Some(entry) if entry.stage == Stage::Live => {
+                (Standing::Live, entry.hear(user, created_at))
+            }
+            _ => (self.standing(&user.id), News::default()),
         }
-        let change = entry.update(&Seen {
-            online: user.online,
-            invisible: user.invisible,
-            status: user.status.as_deref(),
-            last_active: user.last_active.as_deref(),
-            rest: Some(Sight {
-                view: View::Event,
-                rest: user.rest,
-            }),
-        });
-        News {
-            change,
-            out_of_order,
-        }
+    }
+
+    /// Applies an event about a user who is missing, if he was known before.
+    pub(super) fn heard_of_missing(
+        &mut self,
+        user: &EventUser<'_>,
+        created_at: Option<&str>,
+    ) -> Option<News> {
+        let entry = self.users.get_mut(&*user.id)?;
+        entry.known.then(|| entry.hear(user, created_at))
     }
 
     /// Applies an answer that subscribed the user, whom it shows as that `view` does. `None` when nobody asked for him.
@@ -440,7 +463,9 @@ mod tests {
     }
 
     fn heard(tracker: &mut Tracker, json: &str, at: &str) -> News {
-        tracker.heard(&EventUser::parse(json).unwrap(), Some(at))
+        let user = EventUser::parse(json).unwrap();
+        let entry = tracker.users.get_mut(&*user.id);
+        entry.map_or_else(News::default, |entry| entry.hear(&user, Some(at)))
     }
 
     fn changed(news: News) -> Fields {
