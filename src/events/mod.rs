@@ -16,6 +16,7 @@ pub mod shard;
 mod subscribe;
 mod tracker;
 pub mod watch;
+mod wire;
 
 pub use connect::{Identity, Socket, connect};
 pub use hold::{Holder, Link, LinkChange};

@@ -8,24 +8,25 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, Stream, StreamExt};
+use chrono::{DateTime, Utc};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes, WebSocket};
 use uuid::Uuid;
 
 use crate::api::Refusal;
 use crate::api::error::harmless;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
+use crate::events::wire::Wire;
 
 /// How long a socket may usually be silent before it counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
@@ -107,14 +108,34 @@ impl Error for SessionEnd {
 }
 
 impl SessionEnd {
-    fn broken(error: tungstenite::Error) -> Self {
-        Self::Broken(Box::new(error))
+    const fn hung_up() -> Self {
+        Self::Closed {
+            code: None,
+            reason: String::new(),
+        }
     }
+
+    fn of(error: tungstenite::Error) -> Self {
+        use tungstenite::error::ProtocolError;
+        match error {
+            tungstenite::Error::ConnectionClosed
+            | tungstenite::Error::AlreadyClosed
+            | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::hung_up()
+            }
+            error => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+/// Whether nothing is wrong but that it would take waiting.
+fn would_block(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// A connected socket of one user.
 pub struct Session<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocket<Wire<S>>,
     connection_id: String,
     hello: Utf8Bytes,
     stale_after: Duration,
@@ -152,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(read_buffer)
             .write_buffer_size(0);
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
+        let socket = WebSocket::from_raw_socket(Wire::new(stream), Role::Client, Some(config));
         let now = Instant::now();
         let ping_at = now + ping_after(stale_after);
         let mut session = Self {
@@ -202,6 +223,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self.hello
     }
 
+    /// When the last frame came. Frames that came together have one time.
+    #[inline]
+    pub fn arrived(&self) -> DateTime<Utc> {
+        self.socket.get_ref().last().at
+    }
+
     /// The next frame, health checks included. Safe to drop and call again: nothing is lost.
     ///
     /// # Errors
@@ -211,32 +238,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next frame if it is there already. Whoever gets none has to ask [`Self::next`], which alone sees to it that
+    /// somebody is woken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::next`].
+    #[inline]
+    pub fn try_next(&mut self) -> Option<Result<Frame, SessionEnd>> {
+        loop {
+            let message = match self.send() {
+                Ok(()) => self.socket.read(),
+                Err(end) => return Some(Err(end)),
+            };
+            let received = match message {
+                Ok(message) => self.receive(message),
+                Err(error) if would_block(&error) => return None,
+                Err(error) => Err(SessionEnd::of(error)),
+            };
+            if let Some(frame) = received.transpose() {
+                return Some(frame);
+            }
+        }
+    }
+
     /// Leaves politely, with close code 1000, and waits a moment for the other side to do the same.
     pub async fn close(mut self) {
-        let goodbye = CloseFrame {
+        let mut goodbye = Some(CloseFrame {
             code: CloseCode::Normal,
             reason: Utf8Bytes::from_static("bye"),
-        };
-        let leave = async {
-            if self.socket.close(Some(goodbye)).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.next().await {}
+        });
+        let leave = poll_fn(|cx| {
+            self.socket.get_mut().wakes(cx);
+            // What does not go out at once is queued, and an end that comes first is as good.
+            let _ = match goodbye.take() {
+                Some(goodbye) => self.socket.close(Some(goodbye)),
+                None => self.socket.flush(),
+            };
+            loop {
+                match self.socket.read() {
+                    Ok(_) => {}
+                    Err(error) if would_block(&error) => return Poll::Pending,
+                    Err(_) => return Poll::Ready(()),
+                }
             }
-        };
+        });
         // A server that does not answer a goodbye has said enough.
         let _ = timeout(CLOSE_WITHIN, leave).await;
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, SessionEnd>> {
+        self.socket.get_mut().wakes(cx);
         loop {
-            self.poll_send(cx)?;
             // Frames come before the alarm: after a suspended process wakes up, what waits in the socket proves that
             // the server was not silent.
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Ready(message) => match self.receive(message, cx)? {
-                    Some(frame) => return Poll::Ready(Ok(frame)),
-                    None => continue,
-                },
-                Poll::Pending => {}
+            if let Some(frame) = self.try_next() {
+                return Poll::Ready(frame);
             }
             ready!(self.alarm.as_mut().poll(cx));
             let now = Instant::now();
@@ -251,44 +308,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Makes progress with what is to be sent; never waits for it, because a server that does not read may still talk.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        if self.ping_wanted
-            && let Poll::Ready(result) = self.socket.poll_ready_unpin(cx)
-        {
-            result.map_err(SessionEnd::broken)?;
-            self.ping_wanted = false;
+    fn send(&mut self) -> Result<(), SessionEnd> {
+        let done = if std::mem::take(&mut self.ping_wanted) {
             self.unflushed = true;
-            self.socket
-                .start_send_unpin(Message::Text(self.ping.clone()))
-                .map_err(SessionEnd::broken)?;
-        }
-        if self.unflushed
-            && let Poll::Ready(result) = self.socket.poll_flush_unpin(cx)
-        {
-            result.map_err(SessionEnd::broken)?;
-            self.unflushed = false;
+            self.socket.send(Message::Text(self.ping.clone()))
+        } else if self.unflushed {
+            self.socket.flush()
+        } else {
+            return Ok(());
+        };
+        match done {
+            Ok(()) => self.unflushed = false,
+            // It is queued.
+            Err(error) if would_block(&error) => {}
+            Err(error) => return Err(SessionEnd::of(error)),
         }
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        message: Option<Result<Message, tungstenite::Error>>,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Frame>, SessionEnd> {
-        let hung_up = || SessionEnd::Closed {
-            code: None,
-            reason: String::new(),
-        };
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(tungstenite::Error::Protocol(
-                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            )))
-            | None => return Err(hung_up()),
-            Some(Err(error)) => return Err(SessionEnd::broken(error)),
-        };
-        let now = Instant::now();
+    fn receive(&mut self, message: Message) -> Result<Option<Frame>, SessionEnd> {
+        let now = self.socket.get_ref().last().instant;
         self.last_frame = now;
         let frame = match message {
             Message::Text(text) => {
@@ -303,11 +342,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Message::Close(frame) => {
                 // The library has queued the answer; one attempt to get it out is all that can be done.
-                let _ = self.socket.poll_flush_unpin(cx);
-                return Err(frame.map_or_else(hung_up, |frame| SessionEnd::Closed {
-                    code: Some(frame.code.into()),
-                    reason: frame.reason.as_str().to_owned(),
-                }));
+                let _ = self.socket.flush();
+                return Err(
+                    frame.map_or_else(SessionEnd::hung_up, |frame| SessionEnd::Closed {
+                        code: Some(frame.code.into()),
+                        reason: frame.reason.as_str().to_owned(),
+                    }),
+                );
             }
             Message::Pong(_) | Message::Frame(_) => None,
         };
@@ -364,8 +405,10 @@ fn refusal_of(error: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{SinkExt, StreamExt};
     use tokio::io::{DuplexStream, duplex};
     use tokio::time::advance;
+    use tokio_tungstenite::WebSocketStream;
 
     use super::*;
 
