@@ -16,8 +16,9 @@ use crate::events::session::{Session, SessionEnd};
 /// How long the upgrade and the first frame may take together.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 
-/// A read buffer for the one socket of a watcher.
-pub const BUSY: usize = 128 * 1024;
+/// A read buffer for the one socket of a watcher. The library fills it with zeros before each read, so one that is much
+/// larger than what usually waits in the socket costs more than the calls that it saves.
+pub const BUSY: usize = 32 * 1024;
 /// A read buffer for one of many sockets on which little happens.
 pub const QUIET: usize = 4 * 1024;
 
