@@ -25,4 +25,4 @@ pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;
 pub use tracker::Known;
 pub(crate) use watch::is_final;
-pub use watch::{Create, Options, Resume, Step, Target, WatchError, Watcher};
+pub use watch::{Create, Options, Ready, Resume, Step, Target, WatchError, Watcher};

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -169,6 +170,17 @@ pub enum Step<'a> {
     Quiet,
 }
 
+/// What came of telling the frames that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready<B> {
+    /// Whoever was told wants a break.
+    Break(B),
+    /// All are told, and there is nothing to do but to wait.
+    Nothing,
+    /// Something else comes first; [`Watcher::step`] does it.
+    Else,
+}
+
 /// A running watch.
 pub struct Watcher {
     server: Client,
@@ -183,6 +195,8 @@ pub struct Watcher {
     said: Option<(DateTime<Utc>, Said)>,
     /// The frame before the last one, where the last one could not be read.
     unread: Option<Received>,
+    /// What came instead of a text when only those were wanted.
+    early: Option<Result<Frame, SessionEnd>>,
     /// Whether everything was asked and answered once: from then on a refusal is a loss and not an error.
     begun: bool,
     look_again: Option<Pin<Box<Sleep>>>,
@@ -252,6 +266,7 @@ impl Watcher {
             frame: Received::default(),
             said: None,
             unread: None,
+            early: None,
             begun: false,
             look_again: None,
         };
@@ -260,6 +275,45 @@ impl Watcher {
         let session = watcher.open().await?;
         watcher.subscribe(session);
         Ok(watcher)
+    }
+
+    /// Tells the events that are there already, one after the other, without a detour for each: on a busy stream they
+    /// are nearly all that happens.
+    pub fn tell_ready<B>(
+        &mut self,
+        mut tell: impl FnMut(&Record<'_>) -> ControlFlow<B>,
+    ) -> Ready<B> {
+        loop {
+            if self.unread.is_some() || self.early.is_some() || self.reconciler.has_more() {
+                return Ready::Else;
+            }
+            let Link::Up(up) = &mut self.link else {
+                return Ready::Else;
+            };
+            if !up.subscriber.is_idle()
+                || self.reconciler.is_unsettled()
+                || self.reconciler.tracker.is_open()
+            {
+                return Ready::Else;
+            }
+            let text = match up.session.try_next() {
+                None => return Ready::Nothing,
+                Some(Ok(Frame::Text(text))) => text,
+                other @ Some(_) => {
+                    self.early = other;
+                    return Ready::Else;
+                }
+            };
+            let at = up.session.arrived();
+            let Some(frame) = self.reconciler.receive(Received { at, text }) else {
+                continue;
+            };
+            if let Some(record) = self.judge(frame)
+                && let ControlFlow::Break(out) = tell(&record)
+            {
+                return Ready::Break(out);
+            }
+        }
     }
 
     /// The next thing that happens. Safe to drop and call again: nothing is lost.
@@ -275,7 +329,10 @@ impl Watcher {
             return Ok(tell(self.said.insert(said)));
         }
         if let Some(frame) = self.reconciler.next_waiting() {
-            return Ok(self.judge(frame));
+            return Ok(self.judge(frame).map_or(Step::Quiet, Step::Record));
+        }
+        if let Some(frame) = self.early.take() {
+            return self.take(Happened::Frame(frame));
         }
         self.proceed();
         if self.reconciler.has_more() {
@@ -458,9 +515,12 @@ impl Watcher {
                     // The service sends none; whatever it is, it takes its place in the order of the others.
                     Frame::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
                 };
-                let at = Utc::now();
+                let at = match &self.link {
+                    Link::Up(up) => up.session.arrived(),
+                    Link::Waiting(_) | Link::Opening(_) | Link::Over(_) => Utc::now(),
+                };
                 if let Some(frame) = self.reconciler.receive(Received { at, text }) {
-                    return Ok(self.judge(frame));
+                    return Ok(self.judge(frame).map_or(Step::Quiet, Step::Record));
                 }
             }
             Happened::Frame(Err(end)) => {
@@ -512,19 +572,20 @@ impl Watcher {
     }
 
     /// Looks at a frame, the only time.
-    fn judge(&mut self, frame: Received) -> Step<'_> {
+    #[inline]
+    fn judge(&mut self, frame: Received) -> Option<Record<'_>> {
         let before = std::mem::replace(&mut self.frame, frame);
         let Ok(event) = Event::parse(&self.frame.text) else {
             self.unread = Some(before);
-            return Step::Quiet;
+            return None;
         };
         match self.reconciler.judge(&event, &self.frame) {
-            Verdict::Tell(change) => Step::Record(Record {
+            Verdict::Tell(change) => Some(Record {
                 received_at: self.frame.at,
                 source: Source::Ws,
                 body: Body::Event { event, change },
             }),
-            Verdict::Keep => Step::Quiet,
+            Verdict::Keep => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! who has left. Whatever ends it, the last line says so.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -22,7 +23,7 @@ use crate::commands::watch::teller::Teller;
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{Body, End, Record, Source};
-use crate::events::{Observer, Options, Resume, Step, Target, WatchError, Watcher};
+use crate::events::{Observer, Options, Ready, Resume, Step, Target, WatchError, Watcher};
 use crate::exit::{Code, code_of};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
@@ -265,10 +266,19 @@ impl<'a> Stream<'a> {
                 patience = None;
                 false
             };
-            let ready = if stretch < AT_A_STRETCH && !waits {
-                watcher.step().now_or_never()
-            } else {
+            let mut nothing = waits;
+            if !waits {
+                match self.take_ready(watcher)? {
+                    Ready::Break(Some(ending)) => return Ok(Some(ending)),
+                    Ready::Break(None) => stretch = AT_A_STRETCH,
+                    Ready::Nothing => nothing = true,
+                    Ready::Else => {}
+                }
+            }
+            let ready = if nothing || stretch >= AT_A_STRETCH {
                 None
+            } else {
+                watcher.step().now_or_never()
             };
             let turn = match ready {
                 Some(step) => Turn::Step(step),
@@ -339,6 +349,28 @@ impl<'a> Stream<'a> {
             || matches!(self.args.snapshot, Snapshot::Only);
         let code = if unachieved { Code::TimedOut } else { Code::Ok };
         Ending::new(reason, code)
+    }
+
+    /// Takes the events that are there already: until something ends the stream, until the reader cannot keep up, or
+    /// until it is time to look at everything else.
+    fn take_ready(&mut self, watcher: &mut Watcher) -> io::Result<Ready<Option<Ending>>> {
+        let mut left = AT_A_STRETCH;
+        let told = watcher.tell_ready(|record| match self.take(record) {
+            Ok(None) => {
+                left -= 1;
+                if left == 0 || self.teller.is_crowded() {
+                    return ControlFlow::Break(Ok(None));
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(ending) => ControlFlow::Break(Ok(ending)),
+            Err(error) => ControlFlow::Break(Err(error)),
+        });
+        Ok(match told {
+            Ready::Break(ending) => Ready::Break(ending?),
+            Ready::Nothing => Ready::Nothing,
+            Ready::Else => Ready::Else,
+        })
     }
 
     /// Takes a record from the watcher.
