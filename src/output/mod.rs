@@ -296,11 +296,24 @@ struct Lines<'a> {
     output: &'a Output,
     pending: Vec<u8>,
     /// Where lines go instead of stdout.
-    elsewhere: Option<Box<dyn Write + Send>>,
+    elsewhere: Option<Box<dyn TakesLines>>,
+}
+
+/// Somebody who takes lines off our hands.
+pub trait TakesLines: Send {
+    /// Takes whole lines out of `lines`, which is empty afterwards, and may put in an empty vector with room in return:
+    /// so many lines change hands without being copied.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written.
+    fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()>;
 }
 
 /// How much is gathered before it is written whether or not anybody asks.
 const ENOUGH: usize = 64 * 1024;
+/// The same where lines change hands, which takes waking somebody up.
+const ENOUGH_TO_HAND_OVER: usize = 256 * 1024;
 
 impl<'a> Lines<'a> {
     const fn new(output: &'a Output) -> Self {
@@ -312,7 +325,11 @@ impl<'a> Lines<'a> {
     }
 
     fn flush_if_enough(&mut self) -> io::Result<()> {
-        if self.pending.len() >= ENOUGH {
+        let enough = match self.elsewhere {
+            Some(_) => ENOUGH_TO_HAND_OVER,
+            None => ENOUGH,
+        };
+        if self.pending.len() >= enough {
             self.flush()?;
         }
         Ok(())
@@ -323,7 +340,7 @@ impl<'a> Lines<'a> {
             return Ok(());
         }
         let written = match &mut self.elsewhere {
-            Some(writer) => writer.write_all(&self.pending),
+            Some(taker) => taker.take(&mut self.pending),
             None => self.output.write(&self.pending),
         };
         self.pending.clear();

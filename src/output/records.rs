@@ -11,7 +11,7 @@ use super::columns::{Kind, Selection};
 use super::line::{Look, Narrator};
 use super::record::{self, Renderer};
 use super::sheet::Sheet;
-use super::{Format, Lines, Output, pick, table, text, when};
+use super::{Format, Lines, Output, TakesLines, pick, table, text, when};
 use crate::domain::record::Record;
 
 /// Writes records. [`Records::finish`] ends them.
@@ -73,10 +73,10 @@ impl<'a> Records<'a> {
         self
     }
 
-    /// Writes to `writer` instead of stdout: whole lines, all that has gathered at once.
+    /// Hands lines to `taker` instead of stdout: whole ones, all that have gathered at once.
     #[must_use]
-    pub fn writing_to(mut self, writer: impl io::Write + Send + 'static) -> Self {
-        self.lines.elsewhere = Some(Box::new(writer));
+    pub fn writing_to(mut self, taker: impl TakesLines + 'static) -> Self {
+        self.lines.elsewhere = Some(Box::new(taker));
         self
     }
 

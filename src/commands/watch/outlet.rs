@@ -11,10 +11,14 @@ use std::thread;
 
 use tokio::sync::Notify;
 
+use crate::output::TakesLines;
+
 /// The most that a writable pipe is certain to take without blocking.
 const AT_ONCE: usize = 4096;
 /// How much is written before it counts as taken: what a pipe holds, so that a slow reader is seen to move.
 const A_PART: usize = 64 * 1024;
+/// How much room is kept for the next lines.
+const KEPT: usize = 512 * 1024;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -73,29 +77,29 @@ pub(crate) fn open() -> io::Result<(Outlet, Gauge)> {
     Ok((outlet, Gauge(shared)))
 }
 
-impl Write for Outlet {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl TakesLines for Outlet {
+    fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         let mut state = self.shared.lock();
         if let Some(kind) = state.failed {
             return Err(kind.into());
         }
         let idle = state.pending.is_empty() && state.writing == 0;
         // A hop to the other thread costs more than a line: what is certain to fit is written here.
-        if idle && self.can_tell && bytes.len() <= AT_ONCE && takes_a_line() {
-            io::stdout().write_all(bytes)?;
-            io::stdout().flush()?;
-            return Ok(bytes.len());
+        if idle && self.can_tell && lines.len() <= AT_ONCE && takes_a_line() {
+            write_out(lines)?;
+            lines.clear();
+            return Ok(());
         }
-        state.pending.extend_from_slice(bytes);
         self.shared
             .waiting
-            .fetch_add(bytes.len(), Ordering::Relaxed);
+            .fetch_add(lines.len(), Ordering::Relaxed);
+        if state.pending.is_empty() {
+            std::mem::swap(&mut state.pending, lines);
+        } else {
+            state.pending.append(lines);
+        }
         drop(state);
         self.shared.work.notify_one();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -165,6 +169,10 @@ fn drain(shared: &Shared) {
             return;
         }
         batch.clear();
+        // What one burst needed is not kept for ever.
+        if batch.capacity() > KEPT {
+            batch = Vec::new();
+        }
         std::mem::swap(&mut batch, &mut state.pending);
         state.writing = batch.len();
         drop(state);
