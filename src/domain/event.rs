@@ -51,6 +51,8 @@ pub struct Event<'a> {
     /// Whether the object has a field of a name that records add: `seq`, `received_at`, `source`, `changed`,
     /// `previous`, `shadowed`. Custom events may; a record must not have a name twice.
     pub clashes: bool,
+    /// Whether the text surely has no control character of any kind and no line feed, so that it can be copied blindly.
+    pub plain: bool,
 }
 
 /// The `user` of an event, or any other user object, looked at without being taken apart.
@@ -128,7 +130,7 @@ impl<'a> Event<'a> {
     ///
     /// The text is not a JSON object, or has no string `type`.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
-        let json = Json::new(raw);
+        let (json, plain) = Json::look_at(raw);
         let start = json.blanks(0);
         if json.peek(start) != Some(b'{') {
             return Err(NotAnEvent::NotAnObject);
@@ -136,22 +138,22 @@ impl<'a> Event<'a> {
         let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
         let (mut user, mut error, mut clashes) = (None, None, false);
         let end = json.object(start, |name, at| {
-            let field = match name {
-                b"type" => &mut kind,
-                b"cid" => &mut cid,
-                b"connection_id" => &mut connection_id,
-                b"created_at" => &mut created_at,
-                b"user" => {
+            let field = match name.len() {
+                4 if name == b"type" => &mut kind,
+                3 if name == b"cid" => &mut cid,
+                13 if name == b"connection_id" => &mut connection_id,
+                10 if name == b"created_at" => &mut created_at,
+                4 if name == b"user" => {
                     let end;
                     (end, user) = EventUser::scan(json, at)?;
                     return Ok(end);
                 }
-                b"error" => {
+                5 if name == b"error" => {
                     let end = json.value(at)?;
                     error = Some(json.slice(at, end)).filter(|error| *error != "null");
                     return Ok(end);
                 }
-                b"seq" | b"received_at" | b"source" | b"changed" | b"previous" | b"shadowed" => {
+                3 | 6..=8 | 11 if ADDED.contains(&name) => {
                     clashes = true;
                     return json.value(at);
                 }
@@ -171,6 +173,7 @@ impl<'a> Event<'a> {
             user,
             error,
             clashes,
+            plain,
         })
     }
 
@@ -205,23 +208,23 @@ impl<'a> EventUser<'a> {
             invisible: true,
         };
         let end = json.object(start, |name, at| {
-            let field = match name {
-                b"id" => &mut id,
-                b"status" => {
+            let field = match name.len() {
+                2 if name == b"id" => &mut id,
+                6 if name == b"status" => {
                     missing.status = false;
                     &mut status
                 }
-                b"last_active" => {
+                11 if name == b"last_active" => {
                     missing.last_active = false;
                     &mut last_active
                 }
-                b"online" => {
+                6 if name == b"online" => {
                     let end = json.value(at)?;
                     missing.online = false;
                     online = flag(json.slice(at, end));
                     return Ok(end);
                 }
-                b"invisible" => {
+                9 if name == b"invisible" => {
                     let end = json.value(at)?;
                     missing.invisible = false;
                     invisible = flag(json.slice(at, end));
@@ -273,6 +276,16 @@ fn flag(value: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+/// The names that records add.
+const ADDED: [&[u8]; 6] = [
+    b"seq",
+    b"received_at",
+    b"source",
+    b"changed",
+    b"previous",
+    b"shadowed",
+];
 
 #[cfg(test)]
 mod tests {

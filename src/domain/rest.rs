@@ -94,6 +94,7 @@ impl Rest {
     }
 
     /// Passes the value of a field that is not about presence, and counts it.
+    #[inline(always)]
     pub(super) fn pass(
         &mut self,
         name: &[u8],
@@ -107,7 +108,10 @@ impl Rest {
             }
             return Ok(end);
         }
-        let (end, value) = value(json, at, 0)?;
+        let (end, value) = match json.peek(at) {
+            Some(b'"') => string(json, at)?,
+            _ => value(json, at, 0)?,
+        };
         if let Some(value) = value {
             self.fields = self.fields.wrapping_add(field(name, value) as u32);
         }
@@ -117,30 +121,33 @@ impl Rest {
 
 /// Whether a field of the service is no part of the sum: it is not shown everywhere, or moves by itself. The lengths
 /// come first since this runs for every field of every event.
-const fn is_apart(name: &[u8]) -> bool {
+fn is_apart(name: &[u8]) -> bool {
     match name.len() {
-        4 => matches!(name, b"anon"),
-        5 => matches!(name, b"mutes" | b"roles" | b"teams"),
-        6 => matches!(name, b"banned"),
-        7 => matches!(name, b"devices"),
-        10 => matches!(
-            name,
-            b"updated_at" | b"created_at" | b"deleted_at" | b"teams_role"
-        ),
-        11 => matches!(name, b"ban_expires"),
-        12 => matches!(name, b"unread_count"),
-        13 => matches!(name, b"channel_mutes" | b"shadow_banned"),
-        14 => matches!(name, b"deactivated_at" | b"unread_threads"),
-        15 => matches!(name, b"last_engaged_at" | b"unread_channels"),
-        16 => matches!(
-            name,
-            b"blocked_user_ids" | b"privacy_settings" | b"push_preferences"
-        ),
-        17 => matches!(name, b"avg_response_time" | b"bypass_moderation"),
-        18 => matches!(name, b"push_notifications" | b"total_unread_count"),
-        22 => matches!(name, b"latest_hidden_channels"),
-        26 => matches!(name, b"total_unread_count_by_team"),
-        27 => matches!(name, b"revoke_tokens_issued_before"),
+        4 => name == b"anon",
+        5 => name == b"mutes" || name == b"roles" || name == b"teams",
+        6 => name == b"banned",
+        7 => name == b"devices",
+        10 => {
+            name == b"updated_at"
+                || name == b"created_at"
+                || name == b"deleted_at"
+                || name == b"teams_role"
+        }
+        11 => name == b"ban_expires",
+        12 => name == b"unread_count",
+        13 => name == b"channel_mutes" || name == b"shadow_banned",
+        14 => name == b"deactivated_at" || name == b"unread_threads",
+        15 => name == b"last_engaged_at" || name == b"unread_channels",
+        16 => {
+            name == b"blocked_user_ids"
+                || name == b"privacy_settings"
+                || name == b"push_preferences"
+        }
+        17 => name == b"avg_response_time" || name == b"bypass_moderation",
+        18 => name == b"push_notifications" || name == b"total_unread_count",
+        22 => name == b"latest_hidden_channels",
+        26 => name == b"total_unread_count_by_team",
+        27 => name == b"revoke_tokens_issued_before",
         _ => false,
     }
 }
@@ -148,11 +155,7 @@ const fn is_apart(name: &[u8]) -> bool {
 /// Passes a value. `None` for one that may as well be absent.
 fn value(json: Json<'_>, at: usize, depth: u32) -> Result<(usize, Option<u64>), Malformed> {
     match json.peek(at) {
-        Some(b'"') => {
-            let (end, text) = json.text(at)?;
-            let text = text.and_then(Text::read).filter(|text| !text.is_empty());
-            Ok((end, text.map(|text| hash(text.as_bytes(), TEXT))))
-        }
+        Some(b'"') => string(json, at),
         Some(b'{' | b'[') if depth == DEEPEST => Ok((json.value(at)?, Some(ODD))),
         Some(b'{') => {
             let mut sum = 0_u64;
@@ -177,6 +180,14 @@ fn value(json: Json<'_>, at: usize, depth: u32) -> Result<(usize, Option<u64>), 
             Ok((end, scalar(json.slice(at, end))))
         }
     }
+}
+
+/// A string; an empty one may as well be absent.
+#[inline]
+fn string(json: Json<'_>, at: usize) -> Result<(usize, Option<u64>), Malformed> {
+    let (end, text) = json.text(at)?;
+    let text = text.and_then(Text::read).filter(|text| !text.is_empty());
+    Ok((end, text.map(|text| hash(text.as_bytes(), TEXT))))
 }
 
 /// A number or a word.

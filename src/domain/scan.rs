@@ -30,7 +30,7 @@ impl std::error::Error for Malformed {}
 /// A string as it stands in the text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
-    quoted: &'a str,
+    inner: &'a str,
     escaped: bool,
 }
 
@@ -40,15 +40,15 @@ impl<'a> Text<'a> {
     #[inline]
     pub(crate) fn read(self) -> Option<Cow<'a, str>> {
         if self.escaped {
-            return decode(self.quoted).map(Cow::Owned);
+            return decode(self.inner).map(Cow::Owned);
         }
-        Some(Cow::Borrowed(&self.quoted[1..self.quoted.len() - 1]))
+        Some(Cow::Borrowed(self.inner))
     }
 }
 
 #[cold]
-fn decode(quoted: &str) -> Option<String> {
-    serde_json::from_str(quoted).ok()
+fn decode(inner: &str) -> Option<String> {
+    serde_json::from_str(&format!("\"{inner}\"")).ok()
 }
 
 type Result<T> = std::result::Result<T, Malformed>;
@@ -63,18 +63,47 @@ const fn malformed<T>(at: usize) -> Result<T> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Json<'a> {
     text: &'a str,
-    /// Whether there is no control character anywhere, so that no string has to be searched for one.
-    clean: bool,
 }
 
 impl<'a> Json<'a> {
+    /// Control characters that stand in strings are looked for here, once for all of them: what is behind the first is
+    /// no part of a JSON text.
     pub(crate) fn new(text: &'a str) -> Self {
-        // A loop without a way out, which becomes a handful of wide instructions.
-        let least = text.as_bytes().iter().fold(u8::MAX, |a, b| a.min(*b));
-        Self {
-            text,
-            clean: least >= b' ',
+        Self::look_at(text).0
+    }
+
+    /// The same. Says also whether the text is *plain*: nothing in it has to be looked at again before it is shown, for
+    /// there is no line feed, and no control character of any kind, also none of those that JSON allows in strings. (The
+    /// second half of those begins with the byte 0xC2 in UTF-8, and little else does.)
+    #[inline]
+    pub(crate) fn look_at(text: &'a str) -> (Self, bool) {
+        let bytes = text.as_bytes();
+        let (mut least, mut odd) = (u8x16::splat(u8::MAX), u8x16::ZERO);
+        let mut look = |chunk: [u8; 16]| {
+            let chunk = u8x16::new(chunk);
+            least = least.min(chunk);
+            odd |= chunk.simd_eq(u8x16::splat(0x7f)) | chunk.simd_eq(u8x16::splat(0xc2));
+        };
+        // A loop without a way out, which becomes a handful of wide instructions; and the end, which may overlap.
+        let (chunks, rest) = bytes.as_chunks();
+        chunks.iter().copied().for_each(&mut look);
+        match bytes.last_chunk() {
+            Some(last) => look(*last),
+            None => {
+                let mut padded = [b' '; 16];
+                padded[..rest.len()].copy_from_slice(rest);
+                look(padded);
+            }
         }
+        let control = least.simd_eq(least.min(u8x16::splat(b' ' - 1)));
+        if control.to_bitmask() == 0 {
+            return (Self { text }, odd.to_bitmask() == 0);
+        }
+        let text = match control_in_string(bytes) {
+            Some(at) => &text[..at],
+            None => text,
+        };
+        (Self { text }, false)
     }
 
     /// What is written between two places.
@@ -83,13 +112,13 @@ impl<'a> Json<'a> {
     }
 
     /// The byte at a place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
 
     /// Passes blanks, of which there usually are none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn blanks(self, at: usize) -> usize {
         match self.peek(at) {
             Some(byte) if byte > b' ' => at,
@@ -98,7 +127,7 @@ impl<'a> Json<'a> {
     }
 
     /// Passes any value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(self, at: usize) -> Result<usize> {
         match self.peek(at) {
             Some(b'"') => Ok(self.string(at)?.0),
@@ -108,45 +137,106 @@ impl<'a> Json<'a> {
     }
 
     /// Passes any value, and returns it when it is a string.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(self, at: usize) -> Result<(usize, Option<Text<'a>>)> {
         if self.peek(at) != Some(b'"') {
             return Ok((self.value(at)?, None));
         }
         let (end, escaped) = self.string(at)?;
-        let quoted = self.slice(at, end);
-        Ok((end, Some(Text { quoted, escaped })))
+        let inner = self.slice(at + 1, end - 1);
+        Ok((end, Some(Text { inner, escaped })))
     }
 
     /// Passes an object. `field` gets each name, and the place of its value, which it has to pass. A name that is no
     /// text, for half a surrogate pair in it, is told as the empty one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn object(
         self,
         at: usize,
         mut field: impl FnMut(&[u8], usize) -> Result<usize>,
     ) -> Result<usize> {
-        if self.peek(at) != Some(b'{') {
-            return malformed(at);
-        }
-        let mut at = self.blanks(at + 1);
-        if self.peek(at) == Some(b'}') {
-            return Ok(at + 1);
-        }
+        let bytes = self.text.as_bytes();
+        let mut at = match bytes.get(at..) {
+            Some([b'{', b'"', ..]) => at + 1,
+            Some([b'{', ..]) => match self.first_name(at + 1)? {
+                Some(name) => name,
+                None => return Ok(self.blanks(at + 1) + 1),
+            },
+            _ => return malformed(at),
+        };
         let mut decoded;
         loop {
-            let key = self.key(at)?;
-            let mut name = &self.text.as_bytes()[at + 1..key.end - 1];
-            if key.escaped {
-                decoded = decode(self.slice(at, key.end)).unwrap_or_default();
-                name = decoded.as_bytes();
-            }
-            at = self.blanks(field(name, key.value)?);
-            match self.peek(at) {
-                Some(b',') => at = self.blanks(at + 1),
-                Some(b'}') => return Ok(at + 1),
-                _ => return malformed(at),
-            }
+            // It stands on the opening quote of a name.
+            let tail = bytes.get(at + 1..).unwrap_or_default();
+            let Some((mut name, after)) = tail.split_at_checked(special(tail)) else {
+                return malformed(at);
+            };
+            let value = match after {
+                [b'"', b':', next, ..] if *next > b' ' => at + name.len() + 3,
+                [b'"', ..] => self.colon(at + name.len() + 2)?,
+                _ => {
+                    let (end, _) = self.odd_string(at + 1 + name.len())?;
+                    decoded = decode(self.slice(at + 1, end - 1)).unwrap_or_default();
+                    name = decoded.as_bytes();
+                    self.colon(end)?
+                }
+            };
+            at = field(name, value)?;
+            at = match bytes.get(at..) {
+                Some([b',', b'"', ..]) => at + 1,
+                Some([b'}', ..]) => return Ok(at + 1),
+                _ => match self.comma(at)? {
+                    Some(at) => at,
+                    None => return Ok(self.blanks(at) + 1),
+                },
+            };
+        }
+    }
+
+    /// Passes blanks up to the first name of an object. `None` where the object ends instead.
+    #[cold]
+    #[inline(never)]
+    fn first_name(self, at: usize) -> Result<Option<usize>> {
+        let at = self.blanks(at);
+        match self.peek(at) {
+            Some(b'"') => Ok(Some(at)),
+            Some(b'}') => Ok(None),
+            _ => malformed(at),
+        }
+    }
+
+    /// Passes a name.
+    #[inline(always)]
+    fn name(self, at: usize) -> Result<(usize, bool)> {
+        if self.peek(at) != Some(b'"') {
+            return malformed(at);
+        }
+        self.string(at)
+    }
+
+    /// Passes a colon among blanks.
+    #[cold]
+    #[inline(never)]
+    fn colon(self, at: usize) -> Result<usize> {
+        let at = self.blanks(at);
+        if self.peek(at) != Some(b':') {
+            return malformed(at);
+        }
+        Ok(self.blanks(at + 1))
+    }
+
+    /// Passes a comma among blanks. `None` where the object ends instead.
+    #[cold]
+    #[inline(never)]
+    fn comma(self, at: usize) -> Result<Option<usize>> {
+        let at = self.blanks(at);
+        match self.peek(at) {
+            Some(b',') => match self.blanks(at + 1) {
+                name if self.peek(name) == Some(b'"') => Ok(Some(name)),
+                other => malformed(other),
+            },
+            Some(b'}') => Ok(None),
+            _ => malformed(at),
         }
     }
 
@@ -193,53 +283,39 @@ impl<'a> Json<'a> {
     }
 
     /// Passes a name and its colon.
-    #[inline]
-    fn key(self, at: usize) -> Result<Key> {
-        if self.peek(at) != Some(b'"') {
-            return malformed(at);
+    #[inline(always)]
+    fn key(self, at: usize) -> Result<usize> {
+        let (end, _) = self.name(at)?;
+        match self.text.as_bytes().get(end..) {
+            Some([b':', next, ..]) if *next > b' ' => Ok(end + 1),
+            _ => self.colon(end),
         }
-        let (end, escaped) = self.string(at)?;
-        let colon = self.blanks(end);
-        if self.peek(colon) != Some(b':') {
-            return malformed(colon);
-        }
-        Ok(Key {
-            end,
-            escaped,
-            value: self.blanks(colon + 1),
-        })
     }
 
     /// Passes a string, on whose opening quote it starts. Says also whether there are escapes in it.
-    #[inline]
+    #[inline(always)]
     fn string(self, start: usize) -> Result<(usize, bool)> {
-        let at = special(self.text.as_bytes(), start + 1);
-        if self.clean && self.peek(at) == Some(b'"') {
-            return Ok((at + 1, false));
+        let tail = self.text.as_bytes().get(start + 1..).unwrap_or_default();
+        let length = special(tail);
+        match tail.get(length) {
+            Some(b'"') => Ok((start + length + 2, false)),
+            _ => self.odd_string(start + 1 + length),
         }
-        self.odd_string(start, at)
     }
 
-    /// The rest of a string that has escapes or may have control characters.
+    /// The rest of a string from its first escape on.
     #[cold]
     #[inline(never)]
-    fn odd_string(self, start: usize, mut at: usize) -> Result<(usize, bool)> {
-        let bytes = self.text.as_bytes();
-        let mut escaped = false;
+    fn odd_string(self, mut at: usize) -> Result<(usize, bool)> {
         loop {
             match self.peek(at) {
-                Some(b'"') => break,
+                Some(b'"') => return Ok((at + 1, true)),
                 Some(b'\\') => {
-                    escaped = true;
-                    at = special(bytes, self.escape(at)?);
+                    at = self.escape(at)?;
+                    at += special(self.text.as_bytes().get(at..).unwrap_or_default());
                 }
                 _ => return malformed(at),
             }
-        }
-        let inner = &bytes[start..at];
-        match inner.iter().position(|byte| *byte < b' ') {
-            Some(control) if !self.clean => malformed(start + control),
-            _ => Ok((at + 1, escaped)),
         }
     }
 
@@ -299,7 +375,7 @@ impl<'a> Json<'a> {
                     _ => return malformed(at),
                 }
                 if in_object {
-                    at = self.key(at)?.value;
+                    at = self.key(at)?;
                 }
                 continue 'value;
             }
@@ -307,20 +383,12 @@ impl<'a> Json<'a> {
     }
 }
 
-/// What is known of a name once it is passed.
-struct Key {
-    /// Behind its closing quote.
-    end: usize,
-    escaped: bool,
-    /// Where its value starts.
-    value: usize,
-}
-
-/// The place of the next quote or backslash, or the end of the text. Sixteen bytes at a time: names and most values are
-/// shorter than that, and the set-up of anything wider would cost more than it saves.
-#[inline]
-fn special(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+/// How far it is to the next quote or backslash, or to the end of the text. Sixteen bytes at a time: names and most
+/// values are shorter than that, and the set-up of anything wider would cost more than it saves.
+#[inline(always)]
+fn special(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let chunk = u8x16::new(*chunk);
         let found = chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\'));
         let mask = found.to_bitmask();
@@ -329,13 +397,29 @@ fn special(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 16;
     }
-    while bytes
+    while text
         .get(at)
         .is_some_and(|byte| !matches!(byte, b'"' | b'\\'))
     {
         at += 1;
     }
     at
+}
+
+/// The place of the first control character that stands in a string.
+#[cold]
+#[inline(never)]
+fn control_in_string(bytes: &[u8]) -> Option<usize> {
+    let (mut in_string, mut escaped) = (false, false);
+    bytes.iter().position(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'"' => in_string = !in_string,
+            b'\\' => escaped = in_string,
+            _ => {}
+        }
+        in_string && *byte < b' '
+    })
 }
 
 /// How long the number is that a text begins with.

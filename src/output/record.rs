@@ -7,14 +7,14 @@
 //! A name must not appear twice. Where an event has a field of a name that records add (custom events may), the
 //! record's own value stands there, since readers rely on it, and the event's goes into an object `shadowed`.
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, Utc};
 use memchr::{memchr2, memchr2_iter};
 use serde::Serialize;
 
 use super::pick;
 use crate::domain::event::{Event, EventUser, Missing};
 use crate::domain::presence::{Change, Field, Fields, Presence};
-use crate::domain::record::{Body, Record};
+use crate::domain::record::{Body, Record, Source};
 use crate::domain::user::User;
 
 /// The names that records add to an event.
@@ -37,19 +37,20 @@ impl Renderer {
     /// Appends a record's JSON object to `out`, on one line and without a line feed.
     pub fn render(&mut self, record: &Record<'_>, seq: u64, out: &mut Vec<u8>) {
         let start = out.len();
+        let mut plain = false;
         let change = match &record.body {
             Body::Event { event, change } => {
-                let shadowed = open_event(event, out);
-                let change = match change {
-                    Some(change) => Some(change),
-                    None if is_user_event(event) => Some(const { &NOTHING }),
-                    None => None,
-                };
-                if let Some(shadowed) = shadowed {
+                out.reserve(event.raw.len() + ROOM);
+                plain = event.plain;
+                if let Some(shadowed) = open_event(event, out) {
                     out.extend_from_slice(b",\"shadowed\":");
                     out.extend_from_slice(shadowed.as_bytes());
                 }
-                change
+                match change {
+                    Some(change) => Some(change),
+                    None if is_user_event(event) => Some(const { &NOTHING }),
+                    None => None,
+                }
             }
             Body::Snapshot(user) => {
                 open(record.body.kind(), out);
@@ -66,20 +67,27 @@ impl Renderer {
             Body::Coverage(body) => own(record.body.kind(), body, out),
             Body::End(body) => own(record.body.kind(), body, out),
         };
+        if !plain {
+            escape_controls(out, start);
+        }
         out.extend_from_slice(b",\"seq\":");
         json(&seq, out);
-        out.extend_from_slice(b",\"received_at\":\"");
         self.stamp.write(record.received_at, out);
-        out.extend_from_slice(b"\",\"source\":\"");
-        out.extend_from_slice(record.source.name().as_bytes());
-        out.push(b'"');
+        out.extend_from_slice(match record.source {
+            Source::Ws => b"\",\"source\":\"ws\"",
+            Source::Query => b"\",\"source\":\"query\"",
+            Source::Resync => b"\",\"source\":\"resync\"",
+            Source::Local => b"\",\"source\":\"local\"",
+        });
         if let Some(change) = change {
             changed_and_previous(change, out);
         }
         out.push(b'}');
-        escape_controls(out, start);
     }
 }
+
+/// About how much is added to an event.
+const ROOM: usize = 512;
 
 /// Writes the control characters that JSON allows to stand in strings as escapes, from `start` on: some terminals act
 /// on them as on those that it does not allow. Outside of strings they do not occur in JSON.
@@ -122,7 +130,7 @@ pub fn verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     let Body::Event { event, .. } = &record.body else {
         return false;
     };
-    copy(event.raw, out);
+    copy_of(event, event.raw, out);
     true
 }
 
@@ -136,6 +144,7 @@ pub fn user_text(user: &EventUser<'_>, out: &mut Vec<u8>) {
 
 /// Appends a user object with all that records promise about a user.
 pub fn user_object(user: &User, out: &mut Vec<u8>) {
+    let first = out.len() + 1;
     json(user.fields(), out);
     let has = |field: Field| user.get(field.name()).is_some();
     let missing = Missing {
@@ -147,6 +156,9 @@ pub fn user_object(user: &User, out: &mut Vec<u8>) {
     out.pop();
     add_missing(missing, out);
     out.push(b'}');
+    if user.fields().is_empty() {
+        out.remove(first);
+    }
 }
 
 fn is_user_event(event: &Event<'_>) -> bool {
@@ -166,11 +178,11 @@ fn open_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
         .filter(|user| user.missing != Missing::default())
         .and_then(|user| Some((closing_brace(raw, user)?, user.missing)))
     {
-        None => copy(body, out),
+        None => copy_of(event, body, out),
         Some((brace, missing)) => {
-            copy(&body[..brace], out);
+            copy_of(event, &body[..brace], out);
             add_missing(missing, out);
-            copy(&body[brace..], out);
+            copy_of(event, &body[brace..], out);
         }
     }
     None
@@ -218,6 +230,15 @@ fn write_fields(
     out.push(b'}');
 }
 
+/// Copies a part of an event's text.
+fn copy_of(event: &Event<'_>, text: &str, out: &mut Vec<u8>) {
+    if event.plain {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        copy(text, out);
+    }
+}
+
 /// Copies JSON text. A line feed between its tokens would end the record's line; a blank means the same.
 fn copy(text: &str, out: &mut Vec<u8>) {
     let start = out.len();
@@ -247,6 +268,7 @@ fn own<'c>(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> Option<&'c C
     None
 }
 
+/// Adds fields to an object that has at least an id.
 fn add_missing(missing: Missing, out: &mut Vec<u8>) {
     for (is_missing, text) in [
         (missing.online, &b",\"online\":null"[..]),
@@ -255,9 +277,7 @@ fn add_missing(missing: Missing, out: &mut Vec<u8>) {
         (missing.invisible, b",\"invisible\":null"),
     ] {
         if is_missing {
-            // An object without any field takes no comma before its first.
-            let is_empty = out.trim_ascii_end().ends_with(b"{");
-            out.extend_from_slice(&text[usize::from(is_empty)..]);
+            out.extend_from_slice(text);
         }
     }
 }
@@ -265,36 +285,65 @@ fn add_missing(missing: Missing, out: &mut Vec<u8>) {
 fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"changed\":[");
     for (index, field) in change.changed.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.push(b'"');
-        out.extend_from_slice(field.name().as_bytes());
-        out.push(b'"');
+        let comma = usize::from(index == 0);
+        let name: &[u8] = match field {
+            Field::Online => b",\"online\"",
+            Field::Invisible => b",\"invisible\"",
+            Field::Status => b",\"status\"",
+            Field::LastActive => b",\"last_active\"",
+        };
+        out.extend_from_slice(&name[comma..]);
     }
     out.extend_from_slice(b"],\"previous\":{");
+    let previous = &change.previous;
     for (index, field) in change.changed.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.push(b'"');
-        out.extend_from_slice(field.name().as_bytes());
-        out.extend_from_slice(b"\":");
-        match field {
-            Field::Online => json(&change.previous.online, out),
-            Field::Invisible => json(&change.previous.invisible, out),
-            Field::Status => json(&change.previous.status, out),
-            Field::LastActive => json(&change.previous.last_active, out),
+        let comma = usize::from(index == 0);
+        let (name, value): (&[u8], _) = match field {
+            Field::Online => (b",\"online\":", Value::Flag(previous.online)),
+            Field::Invisible => (b",\"invisible\":", Value::Flag(previous.invisible)),
+            Field::Status => (b",\"status\":", Value::Text(previous.status.as_deref())),
+            Field::LastActive => (
+                b",\"last_active\":",
+                Value::Text(previous.last_active.as_deref()),
+            ),
+        };
+        out.extend_from_slice(&name[comma..]);
+        match value {
+            Value::Flag(Some(true)) => out.extend_from_slice(b"true"),
+            Value::Flag(Some(false)) => out.extend_from_slice(b"false"),
+            Value::Flag(None) | Value::Text(None) => out.extend_from_slice(b"null"),
+            Value::Text(Some(text)) => string(text, out),
         }
     }
     out.push(b'}');
+}
+
+/// What a field was.
+enum Value<'a> {
+    Flag(Option<bool>),
+    Text(Option<&'a str>),
+}
+
+/// Appends a string. Most have nothing in them that needs an escape, which a loop without a way out sees at once.
+fn string(text: &str, out: &mut Vec<u8>) {
+    let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(false, |any, byte| any | odd(byte)) {
+        let start = out.len();
+        json(text, out);
+        escape_controls(out, start);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
 }
 
 fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("plain values always serialise to memory");
 }
 
-/// Writes times as RFC 3339 in UTC with milliseconds, and the calendar only once a second.
+/// Writes `received_at`, as RFC 3339 in UTC with milliseconds, and the calendar only once a second. The closing quote is
+/// left to what follows.
 #[derive(Debug)]
 struct Stamp {
     second: i64,
@@ -315,22 +364,22 @@ impl Stamp {
         let second = time.timestamp();
         if second != self.second {
             self.second = second;
-            self.up_to_second = time.format("%Y-%m-%dT%H:%M:%S.").to_string();
+            self.up_to_second = time
+                .format(",\"received_at\":\"%Y-%m-%dT%H:%M:%S.")
+                .to_string();
         }
         out.extend_from_slice(self.up_to_second.as_bytes());
         // A leap second counts its nanoseconds beyond a thousand million.
-        let millis = (time.nanosecond() / 1_000_000).min(999);
-        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
-            out.push(b'0' + u8::try_from(digit).expect("a digit is below ten"));
-        }
-        out.push(b'Z');
+        let millis = time.timestamp_subsec_millis().min(999);
+        let digit = |number: u32| b'0' + (number % 10) as u8;
+        out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::{ConnectionChanged, Coverage, End, Gap, Source};
+    use crate::domain::record::{ConnectionChanged, Coverage, End, Gap};
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::collections::BTreeSet;
@@ -506,7 +555,8 @@ mod tests {
             out.clear();
             let time = DateTime::parse_from_rfc3339(text).unwrap().to_utc();
             stamp.write(time, &mut out);
-            assert_eq!(std::str::from_utf8(&out).unwrap(), text);
+            let written = std::str::from_utf8(&out).unwrap();
+            assert_eq!(written, format!(",\"received_at\":\"{text}"));
         }
     }
 
