@@ -119,6 +119,9 @@ impl<'a> Records<'a> {
                 .render(record, self.written + 1, &mut self.lines.pending);
             return self.count();
         }
+        if self.raw && self.lines.output.settings().jq.is_none() {
+            return self.push_verbatim(record);
+        }
         self.prepare(record).push()
     }
 
@@ -175,11 +178,7 @@ impl<'a> Records<'a> {
     fn push_row(&mut self, record: &Record<'_>) -> io::Result<Written> {
         let settings = self.lines.output.settings();
         if self.raw && settings.jq.is_none() {
-            return if record::verbatim(record, &mut self.lines.pending) {
-                self.count()
-            } else {
-                Ok(Written::Nothing)
-            };
+            return self.push_verbatim(record);
         }
         if settings.jq.is_some() {
             if self.raw {
@@ -237,6 +236,14 @@ impl<'a> Records<'a> {
         };
         self.row = row;
         written
+    }
+
+    fn push_verbatim(&mut self, record: &Record<'_>) -> io::Result<Written> {
+        if record::verbatim(record, &mut self.lines.pending) {
+            self.count()
+        } else {
+            Ok(Written::Nothing)
+        }
     }
 
     fn push_results(&mut self) -> io::Result<Written> {
