@@ -553,6 +553,40 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_text_has_no_control_character_of_any_kind() {
+        for (inner, plain) in [
+            ("", true),
+            ("a~é😀", true),
+            (r"\n", true),
+            ("\u{7f}", false),
+            ("\u{80}", false),
+            ("\u{9f}", false),
+        ] {
+            for before in [0, 1, 7, 12, 13, 14, 15, 16, 31] {
+                for after in [0, 1, 14, 15, 16, 40] {
+                    let text = format!("[\"{}{inner}{}\"]", "x".repeat(before), "y".repeat(after));
+                    assert_eq!(Json::look_at(&text).1, plain, "{text:?}");
+                }
+            }
+        }
+        assert!(!Json::look_at("[1,\n2]").1, "a line feed would end a line");
+    }
+
+    #[test]
+    fn control_characters_may_stand_between_values_and_not_in_strings() {
+        for text in [
+            "{\t\"a\"\n:\r[\"b\",\n\"c\\\"\"]\n}",
+            "{\"a\":\"\t\"}",
+            "{\"\n\":1}",
+            "{\"a\":\"\\\n\"}",
+            "{\"a\":\"\\\\\"\n}",
+            "{\"a\":\"\\\\\n\"}",
+        ] {
+            agrees(text);
+        }
+    }
+
+    #[test]
     fn structure_is_that_of_json() {
         for text in [
             "",
