@@ -10,6 +10,7 @@ mod cursor;
 mod filter;
 mod hooks;
 pub(crate) mod outlet;
+mod patience;
 pub(crate) mod plan;
 mod remarks;
 mod settle;

@@ -16,6 +16,7 @@ use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::signals::Signals;
 use crate::commands::watch::cursor::Cursor;
 use crate::commands::watch::hooks::Done;
+use crate::commands::watch::patience::Patience;
 use crate::commands::watch::plan;
 use crate::commands::watch::remarks::{LinkWas, Progress, remark};
 use crate::commands::watch::settle::{Fate, Settling};
@@ -28,9 +29,6 @@ use crate::exit::{Code, code_of};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;
-/// How long the service waits, when stdout is full, for a reader who takes nothing. One who is merely slower than a burst
-/// gets all of it: what he has not taken yet stays in the socket.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what is still to be done may take once a signal came.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long hooks that run may go on once the time of the stream is over.
@@ -256,16 +254,10 @@ impl<'a> Stream<'a> {
         let gauge = self.teller.gauge();
         let mut gone = std::pin::pin!(gauge.hung_up());
         let mut stretch = 0;
-        // How long a reader who takes lines, only not as fast as they come, is waited for.
-        let mut patience = None;
+        let mut patience = Patience::default();
         loop {
             stretch += 1;
-            let waits = if self.teller.is_crowded() {
-                Instant::now() < *patience.get_or_insert_with(|| Instant::now() + PATIENCE)
-            } else {
-                patience = None;
-                false
-            };
+            let waits = patience.waits(self.teller.is_crowded(), Instant::now);
             let mut nothing = waits;
             if !waits {
                 match self.take_ready(watcher)? {
@@ -297,11 +289,11 @@ impl<'a> Stream<'a> {
                         () = due(settled) => Turn::Settled,
                         () = due(save) => Turn::Save,
                         () = gauge.moved(), if behind || waits => {
-                            patience = None;
+                            patience.moved();
                             Turn::CatchUp
                         }
                         done = self.teller.hook(), if hooks => Turn::Hook(done),
-                        () = due(patience), if waits => Turn::CatchUp,
+                        () = due(patience.until()), if waits => Turn::CatchUp,
                         step = watcher.step(), if !waits => Turn::Step(step),
                         () = due(self.idle_at) => Turn::Idle,
                     }
