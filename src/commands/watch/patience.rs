@@ -54,11 +54,11 @@ mod tests {
         }
         assert!(!patience.waits(true, at(10)), "he is stuck");
         assert!(!patience.waits(true, at(100)), "and stays so");
-        for tenths in (100..1000).step_by(9) {
+        for tenths in (100..=1000).step_by(9) {
             patience.moved();
             assert!(patience.waits(true, at(tenths)), "slow is not stuck");
         }
-        assert_eq!(patience.until(), Some(at(1009)()));
+        assert_eq!(patience.until(), Some(at(1010)()));
         assert!(!patience.waits(false, at(1000)));
         assert_eq!(patience.until(), None);
         assert!(
