@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presencectl::api::{
-    ApiError, Auth, Client, GetOrCreate, QueryUsers, Retry, RetryObserver, Settings, TransportKind,
-    UserPages, UserPatch,
+    ApiError, Auth, Client, GetOrCreate, QueryChannels, QueryMembers, QueryUsers, Retry,
+    RetryObserver, Settings, TransportKind, UserPages, UserPatch,
 };
 use presencectl::domain::token::{self, Claims};
 use presencectl::domain::{SecretString, UserId};
@@ -373,4 +373,78 @@ fn credentials_do_not_travel_in_clear_text() {
 fn secrets_are_not_in_debug_output() {
     let client = client("http://127.0.0.1:1".parse().unwrap());
     assert!(!format!("{client:?}").contains("\"secret\""));
+}
+
+/// What came instead is named, and a write whose answer shows nobody is no success.
+#[tokio::test]
+async fn an_answer_without_what_was_asked_for_is_nobodys_empty_answer() {
+    for body in [
+        "{}",
+        r#"{"duration":"1ms"}"#,
+        r#"{"code":4,"message":"no","StatusCode":400}"#,
+    ] {
+        let (url, _requests) = literal::serve(vec![answer("200 OK", "", body); 6]).await;
+        let client = client(url);
+        let patch = UserPatch {
+            id: user("amy"),
+            set: Map::new(),
+            unset: Vec::new(),
+        };
+        let members = QueryMembers {
+            channel_type: "messaging".to_owned(),
+            id: "c".to_owned(),
+            filter_conditions: Map::new(),
+            sort: Vec::new(),
+            limit: 1,
+            offset: 0,
+        };
+        let errors = [
+            client.query_users(&QueryUsers::default()).await.err(),
+            client.query_user_texts(&QueryUsers::default()).await.err(),
+            client.patch_users(&[patch]).await.err(),
+            client
+                .upsert_users(&[object(json!({"id": "amy"}))])
+                .await
+                .err(),
+            client.query_channels(&QueryChannels::default()).await.err(),
+            client.query_members(&members).await.err(),
+        ];
+        for error in errors {
+            let error = error.expect("no silent success");
+            assert!(
+                matches!(&error, ApiError::Unreadable { status: 200, start, .. } if start == body),
+                "{error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_answered_with_everybody_who_was_written() {
+    for users in ["null", "{}", r#"{"zoe":{"id":"zoe"}}"#, r#"{"amy":null}"#] {
+        let body = format!(r#"{{"users":{users},"duration":"1ms"}}"#);
+        let (url, _requests) = literal::serve(vec![answer("200 OK", "", &body)]).await;
+        let amy = object(json!({"id": "amy"}));
+        let error = client(url).upsert_users(&[amy]).await.unwrap_err();
+        assert!(
+            matches!(error, ApiError::Unreadable { .. }),
+            "{users}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_user_may_be_left_out_of_the_answer_but_not_the_whole_answer() {
+    let answers = ["{}", r#"{"duration":"1ms"}"#].map(|body| answer("200 OK", "", body));
+    let (url, _requests) = literal::serve(answers.to_vec()).await;
+    let client = client(url);
+    let error = client.reactivate_user(&user("amy")).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unreadable { .. }), "{error:?}");
+    assert!(
+        client
+            .reactivate_user(&user("amy"))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }

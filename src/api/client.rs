@@ -187,7 +187,7 @@ impl RawAnswer {
         })
     }
 
-    fn decode<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable())
     }
 
@@ -339,7 +339,16 @@ impl Client {
         call: &Call<'_>,
         body: &impl Serialize,
     ) -> Result<T, ApiError> {
-        self.accepted(call, Some(encode(body))).await?.decode()
+        self.send_raw(call, body).await?.decode()
+    }
+
+    /// Sends a call with a body, and hands over what was answered unless it is a refusal.
+    pub(super) async fn send_raw(
+        &self,
+        call: &Call<'_>,
+        body: &impl Serialize,
+    ) -> Result<RawAnswer, ApiError> {
+        self.accepted(call, Some(encode(body))).await
     }
 
     /// Sends a call without body or payload, and decodes the answer.

@@ -22,7 +22,7 @@ impl UserPage {
     /// Cuts an answer of the form `{"users":[…]}`. `None` where it is none, or where one of its users has no id.
     pub(super) fn cut(body: Bytes) -> Option<Self> {
         let body = String::from_utf8(body.into()).ok()?;
-        let users = spans(&body).ok()?;
+        let users = spans(&body).ok()??;
         let page = Self { body, users };
         let complete = page.iter().count() == page.len();
         complete.then_some(page)
@@ -51,14 +51,16 @@ impl UserPage {
     }
 }
 
-/// Where the users are. What is absent, `null` or empty reads the same: there are none.
-fn spans(body: &str) -> Result<Vec<Range<usize>>, Malformed> {
+/// Where the users are; `null` is none. An answer that does not speak of users at all has no such place.
+fn spans(body: &str) -> Result<Option<Vec<Range<usize>>>, Malformed> {
     let json = Json::new(body);
     let mut users = Vec::new();
+    let mut named = false;
     let end = json.object(json.blanks(0), |name, at| {
         if name != b"users" {
             return json.value(at);
         }
+        named = true;
         users.clear();
         if json.peek(at) == Some(b'n') {
             return json.value(at);
@@ -70,7 +72,7 @@ fn spans(body: &str) -> Result<Vec<Range<usize>>, Malformed> {
         })
     })?;
     json.end(end)?;
-    Ok(users)
+    Ok(named.then_some(users))
 }
 
 #[cfg(test)]
@@ -94,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn none_are_told_in_three_ways() {
-        for text in [r#"{}"#, r#"{"users":null}"#, r#"{"users":[]}"#] {
+    fn none_are_told_in_two_ways() {
+        for text in [r#"{"users":null}"#, r#"{"users":[]}"#] {
             assert_eq!(cut(text), Some(Vec::new()), "{text}");
         }
     }
@@ -106,6 +108,8 @@ mod tests {
             "",
             "[]",
             "<html>",
+            "{}",
+            r#"{"duration":"1ms","user":[{"id":"a"}]}"#,
             r#"{"users":{}}"#,
             r#"{"users":[1]}"#,
             r#"{"users":[{"name":"nobody"}]}"#,

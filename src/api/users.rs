@@ -109,8 +109,7 @@ impl Client {
                 .collect(),
         };
         let call = Call::new("UpdateUsers", Method::POST, &["users"]);
-        let answer: UserMap = self.send(&call, &body).await?;
-        Ok(answer.into_users())
+        self.written(&call, &body, body.users.keys().copied()).await
     }
 
     /// Changes users, keeping what is not named; at most 100, all or none.
@@ -124,8 +123,20 @@ impl Client {
             users: &'a [UserPatch],
         }
         let call = Call::new("UpdateUsersPartial", Method::PATCH, &["users"]);
-        let answer: UserMap = self.send(&call, &Body { users: patches }).await?;
-        Ok(answer.into_users())
+        let ids = patches.iter().map(|patch| patch.id.as_str());
+        self.written(&call, &Body { users: patches }, ids).await
+    }
+
+    /// Sends a write of users, whose answer is no answer unless it shows them all.
+    async fn written<'a>(
+        &self,
+        call: &Call<'_>,
+        body: &impl Serialize,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<User>, ApiError> {
+        let answer = self.send_raw(call, body).await?;
+        let users: UserMap = answer.decode()?;
+        users.with(ids).ok_or_else(|| answer.unreadable())
     }
 
     /// Deletes a user. The answer is the user as he was, where the service shows him.

@@ -1,15 +1,16 @@
 //! The envelopes around answers, opened here and never seen outside.
 //!
-//! The service leaves out what is empty, sends `null` for it, or sends it empty, depending on the endpoint and its age;
-//! all three read the same.
+//! The service sends an empty list as such or as `null`, depending on the endpoint and its age; both read the same. It
+//! never leaves out what a call is about: an answer without it is somebody else's, and must not pass for an empty one.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::api::{ChannelState, Member};
 use crate::domain::User;
 
-/// Reads `null` like an absent key.
+/// Reads `null` like nothing in particular: an empty list.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -21,47 +22,71 @@ where
 /// `GET /users`.
 #[derive(Deserialize)]
 pub(super) struct UserList {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub(super) users: Vec<User>,
 }
 
 /// `POST` and `PATCH /users`: a map by id, in the service's order.
 #[derive(Deserialize)]
 pub(super) struct UserMap {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub(super) users: Map<String, Value>,
 }
 
 impl UserMap {
-    pub(super) fn into_users(self) -> Vec<User> {
-        self.users
-            .into_iter()
-            .filter_map(|(_, user)| match user {
-                Value::Object(fields) => Some(User::new(fields)),
-                _ => None,
-            })
-            .collect()
+    /// The users, if all who were written are among them.
+    pub(super) fn with<'a>(self, mut written: impl Iterator<Item = &'a str>) -> Option<Vec<User>> {
+        if !written.all(|id| self.users.get(id).is_some_and(Value::is_object)) {
+            return None;
+        }
+        let users = self.users.into_iter().filter_map(|(_, user)| match user {
+            Value::Object(fields) => Some(User::new(fields)),
+            _ => None,
+        });
+        Some(users.collect())
     }
 }
 
-/// Deactivation, reactivation and deletion of one user.
+/// Deactivation, reactivation and deletion of one user. The user may be left out, and how long it took may not.
 #[derive(Deserialize)]
+#[serde(try_from = "OneUserOrNot")]
 pub(super) struct OneUser {
-    #[serde(default)]
     pub(super) user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct OneUserOrNot {
+    #[serde(default)]
+    user: Option<User>,
+    #[serde(default)]
+    duration: Option<IgnoredAny>,
+}
+
+impl TryFrom<OneUserOrNot> for OneUser {
+    type Error = &'static str;
+
+    fn try_from(answer: OneUserOrNot) -> Result<Self, Self::Error> {
+        match answer {
+            OneUserOrNot {
+                user: None,
+                duration: None,
+            } => Err("neither a user nor a duration"),
+            OneUserOrNot { user, .. } => Ok(Self { user }),
+        }
+    }
 }
 
 /// `POST /channels`.
 #[derive(Deserialize)]
 pub(super) struct ChannelList {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub(super) channels: Vec<ChannelState>,
 }
 
 /// `GET /members`.
 #[derive(Deserialize)]
 pub(super) struct MemberList {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub(super) members: Vec<Member>,
 }
 
