@@ -1,8 +1,8 @@
 //! Whether and when a failed call is repeated: a decision over plain data, made here and slept elsewhere.
 //!
 //! Only what is safe is repeated. A call that never left this machine, or that was turned away by a rate limit, was not
-//! carried out and may always be sent again; an answer of 502 to 504, or a connection that broke, leaves open whether
-//! it was, so only calls that do no harm twice are sent again then. Everything else is final.
+//! carried out and may always be sent again; trouble of the service itself, or a connection that broke, leaves open
+//! whether it was, so only calls that do no harm twice are sent again then. Everything else is final.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -74,7 +74,8 @@ impl Policy {
                 status: 429, wait, ..
             } => (true, wait),
             Trouble::Status {
-                status: 502..=504,
+                // A time-out or an internal error of the service, or of what stands in front of it.
+                status: 408 | 500 | 502..=504,
                 wait,
                 ..
             } => (repeatable == Repeatable::Yes, wait),
@@ -189,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_may_have_been_carried_out_is_repeated_only_where_it_does_no_harm() {
-        for trouble in [Trouble::Broken, status(502), status(503), status(504)] {
+        let statuses = [408, 500, 502, 503, 504].map(status);
+        for trouble in statuses.into_iter().chain([Trouble::Broken]) {
             assert!(first(trouble, Repeatable::Yes), "{trouble:?}");
             assert!(!first(trouble, Repeatable::No), "{trouble:?}");
         }
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn refusals_are_final() {
-        for code in [400, 401, 403, 404, 413, 500, 501, 505] {
+        for code in [400, 401, 403, 404, 413, 501, 505] {
             assert!(!first(status(code), Repeatable::Yes), "{code}");
         }
         let unrecoverable = Trouble::Status {
