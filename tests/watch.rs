@@ -501,6 +501,23 @@ fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
     assert_eq!(status.code(), Some(12));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_copy_that_cannot_be_kept_ends_the_stream_with_its_last_line() {
+    let mock = small_world();
+    for bound in ["", "--snapshot only"] {
+        let line = format!("watch users john {bound} --tee /dev/full");
+        let run = presencectl(&mock, &line).run();
+        assert_eq!(run.code, Some(1), "{run}");
+        assert!(run.stderr.contains("cannot append to /dev/full"), "{run}");
+        let records = run.records();
+        let told = ["presence.snapshot", "presence.coverage", "stream.end"];
+        assert_eq!(kinds(&records), told, "{run}");
+        assert_eq!(records[2]["reason"], "tee");
+        assert_eq!(records[2]["exit_code"], 1);
+    }
+}
+
 #[test]
 fn a_file_gets_the_same_lines() {
     let mock = small_world();

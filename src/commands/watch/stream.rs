@@ -68,6 +68,20 @@ impl Ending {
         }
     }
 
+    /// The copy of the stream would have a hole.
+    fn uncopied(error: io::Error) -> Self {
+        Self {
+            reason: "tee",
+            code: Code::Unexpected,
+            error: Some(error.into()),
+        }
+    }
+
+    /// What the program ends with.
+    fn conclude(self) -> anyhow::Result<Code> {
+        self.error.map_or(Ok(self.code), Err)
+    }
+
     /// Whether a person wants the end now.
     const fn is_urgent(&self) -> bool {
         matches!(self.code, Code::Interrupted | Code::Terminated)
@@ -116,30 +130,29 @@ pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Res
     };
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
-        Err(ending) => {
-            stream.end(&ending, &mut signals).await?;
-            return Ok(ending.code);
+        Err(mut ending) => {
+            stream.end(&mut ending, &mut signals).await?;
+            return ending.conclude();
         }
     };
     let Some(mut ending) = stream.run(&mut watcher, &mut signals).await? else {
         app.output().trace(1, "nobody reads any more");
         return Ok(Code::Ok);
     };
-    if let Some(error) = ending.error.take() {
-        // A stream that never began has nothing to end.
-        if stream.covered {
-            stream.tell_unsettled()?;
-            stream.finish_hooks(&mut ending, &mut signals).await;
-            stream.end(&ending, &mut signals).await?;
-        }
-        return Err(error);
+    // A stream that never began has nothing to end; one that has told something has.
+    if ending.error.is_some() && !stream.covered && ending.reason != "tee" {
+        return ending.conclude();
     }
     // What was asked for is complete with the last record.
     if !matches!(ending.reason, "count" | "until") {
         stream.tell_unsettled()?;
     }
     stream.finish_hooks(&mut ending, &mut signals).await;
-    if let Some((mut cursor, settling)) = stream.end(&ending, &mut signals).await? {
+    let left = stream.end(&mut ending, &mut signals).await?;
+    if ending.error.is_some() {
+        return ending.conclude();
+    }
+    if let Some((mut cursor, settling)) = left {
         save(&mut cursor, &watcher, &settling, app);
     }
     watcher.close().await;
@@ -277,6 +290,9 @@ impl<'a> Stream<'a> {
                 None => {
                     stretch = 0;
                     self.teller.flush()?;
+                    if let Err(error) = self.teller.copy() {
+                        return Ok(Some(Ending::uncopied(error)));
+                    }
                     let settled = self.settling.next_due();
                     let save = self.cursor.as_ref().map(Cursor::due);
                     let behind = self.teller.is_behind();
@@ -513,7 +529,7 @@ impl<'a> Stream<'a> {
     /// Writes the last line and waits for the reader to take it. The cursor comes back if he did, with who is not told.
     async fn end(
         mut self,
-        ending: &Ending,
+        ending: &mut Ending,
         signals: &mut Signals,
     ) -> io::Result<Option<(Cursor, Settling)>> {
         let now = Utc::now();
@@ -526,6 +542,14 @@ impl<'a> Stream<'a> {
             self.show(&gap)?;
             for folded in folded {
                 self.teller.tell(&folded.record())?;
+            }
+        }
+        if let Err(error) = self.teller.copy() {
+            // What ends the stream otherwise is worse, or somebody's wish.
+            if ending.error.is_some() || ending.is_urgent() {
+                self.teller.output().warn(&error.to_string());
+            } else {
+                *ending = Ending::uncopied(error);
             }
         }
         let end = End {
@@ -541,6 +565,7 @@ impl<'a> Stream<'a> {
             body: Body::End(end),
         })?;
         let gauge = self.teller.gauge();
+        let copied = self.teller.copy();
         self.teller.finish()?;
         // Whoever asks for the end does not want to wait for a reader who has stopped.
         let patience = if ending.is_urgent() {
@@ -548,13 +573,14 @@ impl<'a> Stream<'a> {
         } else {
             Duration::MAX
         };
-        tokio::select! {
+        let left = tokio::select! {
             drained = timeout(patience, gauge.drained()) => match drained {
                 Ok(drained) => drained.map(|()| self.cursor.map(|cursor| (cursor, self.settling))),
                 Err(_) => Ok(None),
             },
             _ = signals.next() => Ok(None),
-        }
+        };
+        copied.and(left)
     }
 }
 

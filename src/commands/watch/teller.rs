@@ -146,11 +146,20 @@ impl<'a> Teller<'a> {
 
     /// Hands out what has gathered.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.records.flush()?;
-        match &mut self.tee {
-            Some(tee) => tee.flush(),
-            None => Ok(()),
+        self.records.flush()
+    }
+
+    /// Appends what has gathered to the file.
+    ///
+    /// # Errors
+    ///
+    /// The file takes nothing more; it is left alone from then on.
+    pub(super) fn copy(&mut self) -> io::Result<()> {
+        let copied = self.tee.as_mut().map_or(Ok(()), Tee::flush);
+        if copied.is_err() {
+            self.tee = None;
         }
+        copied
     }
 
     /// Whether events are held back.
@@ -227,7 +236,6 @@ impl<'a> Teller<'a> {
             self.output
                 .warn(&format!("an expression had no result for {failed} records"));
         }
-        self.flush()?;
         self.records.finish()
     }
 }
