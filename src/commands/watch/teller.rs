@@ -225,7 +225,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Ends the records.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(self) -> io::Result<()> {
         if let Some(folded) = self.hooks.as_ref().map(Hooks::folded).filter(|n| *n > 0) {
             self.output.warn(&format!(
                 "the hooks were too slow for {folded} events, which were folded into later ones of the same users"
