@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, FromArgMatches, Parser, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::app::App;
 use crate::commands;
@@ -245,8 +246,67 @@ fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
     Cli::from_arg_matches_mut(&mut matches).ok()
 }
 
+/// What to say about a word that begins with a dash after a flag that takes a value, of which the parser only knows that
+/// it is no flag: it advises to write `--` before it, and the flag would then have no value at all.
+fn dashed_value(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let mut root = Cli::command();
+    root.build();
+    let (flag, word, argument) = words.windows(2).find_map(|pair| {
+        let (flag, word) = (pair[0], pair[1]);
+        let argument = word
+            .starts_with(unknown.as_str())
+            .then(|| valued(&root, flag))??;
+        Some((flag, word, argument))
+    })?;
+    let names = argument.get_value_names().unwrap_or_default();
+    let counts = matches!(names, [name] if ["N", "DUR"].contains(&name.as_str()));
+    let negative = word[1..].starts_with(|c: char| c.is_ascii_digit());
+    let message = match (counts, negative) {
+        (true, true) => format!("invalid value '{word}' for '{flag}': it cannot be negative"),
+        (true, false) => return None,
+        (false, _) => {
+            let equals = if flag.starts_with("--") { "=" } else { "" };
+            format!(
+                "unexpected argument '{unknown}' found\n\n  tip: to pass '{word}' as the value of '{flag}', use '{flag}{equals}{word}'"
+            )
+        }
+    };
+    Some(clap::Error::raw(
+        error.kind(),
+        format!("{message}\n\nFor more information, try '--help'.\n"),
+    ))
+}
+
+/// The flag of this or any command under it that is written so and takes a value.
+fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
+    let is_it = |argument: &&clap::Arg| {
+        let written = match flag.strip_prefix("--") {
+            Some(long) => argument.get_long() == Some(long),
+            None => flag.strip_prefix('-').is_some_and(|short| {
+                argument.get_short().map(String::from).as_deref() == Some(short)
+            }),
+        };
+        // One whose value may be left out takes only what is written into the same word.
+        written && argument.get_action().takes_values() && !argument.is_require_equals_set()
+    };
+    let mut below = command.get_subcommands();
+    command
+        .get_arguments()
+        .find(is_it)
+        .or_else(|| below.find_map(|command| valued(command, flag)))
+}
+
 /// Ends with clap's own text for help, version and bad usage.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let instead = dashed_value(error, arguments);
+    let error = instead.as_ref().unwrap_or(error);
     if error.use_stderr() && asks_for_json(arguments) {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default();
@@ -295,7 +355,6 @@ fn report(report: &Report, json: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -330,6 +389,39 @@ mod tests {
                 let whole = Cli::try_parse_from(&words).unwrap();
                 assert_eq!(format!("{small:?}"), format!("{whole:?}"), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn a_dash_before_a_value_is_told_what_to_do_with() {
+        let told = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let error = Cli::try_parse_from(&words).unwrap_err();
+            dashed_value(&error, &words).map(|error| error.to_string())
+        };
+        for (line, expected) in [
+            ("presencectl watch users a -n -1", "value '-1' for '-n'"),
+            (
+                "presencectl watch users a --timeout -5s",
+                "value '-5s' for '--timeout'",
+            ),
+            (
+                "presencectl query-users --offset -3 --retry 2",
+                "value '-3' for '--offset'",
+            ),
+            ("presencectl set-user a --status -x", "use '--status=-x'"),
+            ("presencectl api GET users -q -p -x", "use '-p-x'"),
+        ] {
+            let told = told(line).unwrap();
+            assert!(told.contains(expected), "{line}: {told}");
+            assert!(!told.contains("-- "), "{line}: {told}");
+        }
+        for line in [
+            "presencectl get-user -q -1",
+            "presencectl get-user -1",
+            "presencectl watch users a -n --nope",
+        ] {
+            assert_eq!(told(line), None, "{line}: the parser's own words are right");
         }
     }
 
