@@ -501,6 +501,20 @@ fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
     assert_eq!(status.code(), Some(12));
 }
 
+#[test]
+fn a_stream_of_no_length_is_refused_rather_than_silent() {
+    let mock = small_world();
+    for (line, why) in [
+        ("watch users john --timeout 0", "--snapshot only"),
+        ("watch channels --timeout 0s -n 1", "--snapshot only"),
+        ("watch users john --idle 0", "must be longer"),
+    ] {
+        let run = presencectl(&mock, line).run();
+        assert_eq!(run.code, Some(2), "{run}");
+        assert!(run.stderr.contains(why) && run.stdout.is_empty(), "{run}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_copy_that_cannot_be_kept_ends_the_stream_with_its_last_line() {

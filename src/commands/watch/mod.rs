@@ -96,7 +96,7 @@ pub struct StreamArgs {
     pub count: Option<u64>,
 
     /// End after this long without an event that passed the filters
-    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = some_time)]
     pub idle: Option<Duration>,
 
     /// End with the first record that passed the filters, snapshots included, for which this jq expression is true
@@ -200,6 +200,13 @@ fn compile(source: &str) -> Result<Arc<Expr>, String> {
     Expr::compile(source)
         .map(Arc::new)
         .map_err(|failure| failure.message)
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("must be longer, since nothing happens in no time".to_owned()),
+        time => Ok(time),
+    }
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {

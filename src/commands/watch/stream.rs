@@ -25,7 +25,7 @@ use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{Body, End, Record, Source};
 use crate::events::{Observer, Options, Ready, Resume, Step, Target, WatchError, Watcher};
-use crate::exit::{Code, code_of};
+use crate::exit::{Code, Failure, code_of};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;
@@ -109,8 +109,17 @@ enum Turn<'w> {
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost; or `--columns` names no column.
+/// The stream could not begin, or was lost; `--columns` names no column; or there is no time.
 pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Result<Code> {
+    // A stream of no length would be silent, and pass for one in which nobody is there.
+    if app.global().timeout == Some(Duration::ZERO) {
+        return Err(Failure::new(
+            Code::Usage,
+            "--timeout 0 leaves no time to watch anything",
+        )
+        .hinted("to see the state now and end: --snapshot only; without --timeout there is no bound")
+        .into());
+    }
     if app.global().dry_run {
         return plan::print(app, &target).await;
     }
