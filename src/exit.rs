@@ -294,7 +294,10 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
             5 | 43 => {
                 "check that the secret belongs to the API key: STREAM_API_SECRET, or --profile"
             }
-            40 => "get a fresh token: presencectl token create ID --ttl 1h",
+            40 => {
+                "get a fresh token: presencectl token create ID --ttl 1h; where they are signed here, look for a clock \
+                 that is wrong (presencectl doctor) or tokens that were revoked"
+            }
             16 => "see what exists: presencectl query-users, presencectl query-channels",
             17 => "use an API secret instead of a user token, or act as a user who may: --as USER",
             _ => return None,

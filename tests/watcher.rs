@@ -74,10 +74,15 @@ impl Server {
 
     /// Opens a connection of a user, or closes all of them.
     async fn puppet(&self, id: &str, action: &str) {
-        let path = format!("/_mock/users/{id}/{action}");
+        self.control(&format!("users/{id}/{action}"), &json!({}))
+            .await;
+    }
+
+    async fn control(&self, path: &str, body: &Value) {
+        let path = format!("/_mock/{path}");
         let answer = self
             .server()
-            .raw("POST", &path, &[], Some(&json!({})))
+            .raw("POST", &path, &[], Some(body))
             .await
             .unwrap();
         assert!(answer.status < 300, "{answer:?}");
@@ -387,6 +392,31 @@ async fn without_reconnecting_a_lost_link_is_the_end() {
     assert_eq!(stream.until("link").await, ["link false"]);
     let error = stream.end().await;
     assert!(matches!(error, WatchError::Lost(_)), "{error:?}");
+}
+
+/// One expired token is replaced; a service that calls every fresh one expired would be asked for ever.
+#[tokio::test]
+async fn fresh_tokens_that_are_refused_again_and_again_are_the_end() {
+    let server = Server::start(world()).await;
+    let mut stream = server.watch(users(&["john"])).await;
+    stream.until("coverage").await;
+    server
+        .control(
+            "faults",
+            &json!({"kind": "expire", "user": "eye", "now": true}),
+        )
+        .await;
+    stream.until("recovered").await;
+
+    let refused =
+        json!({"kind": "status", "path": "/connect", "status": 401, "code": 40, "count": 50});
+    server.control("faults", &refused).await;
+    server.puppet("eye", "drop").await;
+    let error = stream.end().await;
+    assert!(
+        matches!(&error, WatchError::Api(ApiError::Refused(refusal)) if refusal.code == 40),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::events::backoff::Backoff;
 use crate::events::connect::{Identity, QUIET, Socket, connect};
 use crate::events::pace::Pace;
 use crate::events::session::STALE_AFTER;
+use crate::events::stale::Stale;
 use crate::events::watch::is_final;
 use crate::events::{SessionEnd, WatchError};
 
@@ -140,6 +141,7 @@ async fn hold(
     };
     let minted = !matches!(common.client.settings().auth, Auth::Token { .. });
     let mut backoff = Backoff::default();
+    let mut stale = Stale::default();
     let mut stood = false;
     loop {
         let opened = tokio::select! {
@@ -150,6 +152,7 @@ async fn hold(
         let reason = match opened {
             Ok(mut session) => {
                 stood = true;
+                stale.passed();
                 tell(LinkChange::Up {
                     hello: session.hello().clone(),
                     attempt: backoff.attempts(),
@@ -177,8 +180,9 @@ async fn hold(
             Err(error) => {
                 // Turned away for the rate is not refused, and everything else is a mistake the first time.
                 let limited = matches!(error, ApiError::RateLimited { .. });
+                let stale = stale.again(&error);
                 let error = WatchError::Api(error);
-                let end = (!stood && !limited) || is_final(&error, minted);
+                let end = stale || (!stood && !limited) || is_final(&error, minted);
                 match error {
                     WatchError::Api(error) if end => {
                         tell(LinkChange::Failed { error, stood }).await;

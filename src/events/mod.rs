@@ -13,6 +13,7 @@ mod pace;
 mod reconcile;
 pub mod session;
 pub mod shard;
+mod stale;
 mod subscribe;
 mod tracker;
 pub mod watch;

@@ -30,6 +30,7 @@ use crate::events::observer::Observer;
 use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
 use crate::events::shard::Shard;
+use crate::events::stale::Stale;
 use crate::events::subscribe::{Found, Question, Subscriber, USERS_A_CALL};
 use crate::events::tracker::Known;
 
@@ -188,6 +189,7 @@ pub struct Watcher {
     options: Options,
     link: Link,
     backoff: Backoff,
+    stale: Stale,
     reconciler: Reconciler,
     /// The frame that the record of this step borrows from.
     frame: Received,
@@ -260,6 +262,7 @@ impl Watcher {
             server,
             target,
             backoff: Backoff::up_to(options.longest_wait),
+            stale: Stale::default(),
             options,
             link: Link::Over(None),
             reconciler,
@@ -496,6 +499,7 @@ impl Watcher {
             if !std::mem::replace(&mut self.begun, true) {
                 self.reconciler.tracker.forget_remembered();
             }
+            self.stale.passed();
             self.reconciler.settle(Utc::now());
             let missing = self.reconciler.tracker.missing_count();
             self.look_again = (missing > 0).then(|| {
@@ -636,7 +640,11 @@ impl Watcher {
         };
         self.reconciler.say(Utc::now(), Said::Link(changed));
         let minted = !matches!(self.server.settings().auth, Auth::Token { .. });
-        self.link = if is_final(&error, minted) {
+        let stale = match &error {
+            WatchError::Api(error) => self.stale.again(error),
+            WatchError::Lost(_) => false,
+        };
+        self.link = if stale || is_final(&error, minted) {
             Link::Over(Some(error))
         } else if self.options.reconnect {
             let asked = match &error {
