@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::PRESENCECTL;
+use crate::installed;
 use crate::limits::{next_frame, upgrade};
 use crate::oneshot::time;
 use crate::pages::authorized;
@@ -34,7 +34,7 @@ pub(crate) struct Mock {
 impl Mock {
     /// Starts one with that many users and waits until it is ready.
     pub(crate) fn start(users: usize) -> io::Result<Self> {
-        let mut command = Command::new(PRESENCECTL);
+        let mut command = Command::new(installed::presencectl());
         command
             .env_clear()
             .env("HOME", "/nonexistent")

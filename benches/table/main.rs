@@ -8,6 +8,7 @@
 
 mod crowd;
 mod growth;
+mod installed;
 mod limits;
 mod oneshot;
 mod pages;
@@ -22,9 +23,6 @@ use std::process::ExitCode;
 
 use peers::Peers;
 use report::Report;
-
-/// The program under test.
-const PRESENCECTL: &str = env!("CARGO_BIN_EXE_presencectl");
 
 /// A section: its name, and what measures it.
 type Section = (&'static str, fn(&Peers, &mut Report) -> io::Result<()>);

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::PRESENCECTL;
+use crate::installed;
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median, millis};
 use crate::stub::Stub;
@@ -186,14 +186,14 @@ fn compare(
 
 /// This executable in another role.
 pub(crate) fn role(role: &str, address: &str, target: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("a running program has a file"));
+    let mut command = Command::new(installed::own());
     command.args([&format!("role={role}"), address, target]);
     command
 }
 
 /// Our program, with nothing of the caller's environment but the path.
 pub(crate) fn presencectl(url: &str) -> Command {
-    let mut command = Command::new(PRESENCECTL);
+    let mut command = Command::new(installed::presencectl());
     command
         .env_clear()
         .env("HOME", "/nonexistent")
