@@ -85,6 +85,11 @@ fn a_packed_crate_has_what_the_build_reads() {
 fn there_is_a_manual_page_for_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let line = format!("man --dir {}/new/man1", folder.path().display());
+    let dry = Presencectl::line(&format!("{line} --dry-run"))
+        .run()
+        .ended_with(0);
+    assert!(dry.stderr.contains("new/man1 is left as it is"), "{dry}");
+    assert!(!folder.path().join("new").exists());
     let _ = Presencectl::line(&line).run().ended_with(0);
     let page = |name: &str| {
         let path = folder.path().join("new/man1").join(name);

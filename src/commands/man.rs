@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
 use super::help::{self, Topic};
+use crate::app::App;
 use crate::cli::Cli;
 use crate::exit::Code;
 
@@ -38,10 +39,13 @@ pub struct ManArgs {
 /// # Errors
 ///
 /// There is no such command, or the folder cannot be written.
-pub fn run(args: &ManArgs) -> anyhow::Result<Code> {
+pub fn run(app: &App, args: &ManArgs) -> anyhow::Result<Code> {
     let mut root = Cli::command();
     root.build();
     match &args.dir {
+        Some(dir) if app.global().dry_run => app
+            .output()
+            .status(&format!("{} is left as it is: --dry-run", dir.display())),
         Some(dir) => write_all(&root, dir)?,
         None => {
             let page = page(help::command(&root, &args.words)?)?;

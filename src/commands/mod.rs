@@ -194,7 +194,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::Limits(args) => block_on(|| limits::run(app, &args)),
         Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Man(args) => man::run(app, &args),
         Command::Help(args) => help::run(&args),
     }?;
     Ok(Ended::With(code))
