@@ -42,7 +42,7 @@ pub const DEFAULT_RETRIES: u32 = 3;
 pub struct App {
     global: GlobalArgs,
     output: Arc<Output>,
-    profile: OnceCell<Option<Profile>>,
+    profile: OnceCell<Option<(String, Profile)>>,
     access: AsyncOnceCell<Access>,
 }
 
@@ -183,7 +183,7 @@ impl App {
             return Ok(user.clone());
         }
         let observer = match self.profile.get() {
-            Some(Some(profile)) => profile.observer.clone(),
+            Some(Some((_, profile))) => profile.observer.clone(),
             Some(None) | None => None,
         };
         Ok(observer.unwrap_or_else(|| {
@@ -203,10 +203,8 @@ impl App {
             if let Some(secret) = first_env(&["STREAM_API_SECRET", "STREAM_SECRET"]) {
                 return Ok(SecretString::new(secret));
             }
-            if let Some(profile) = self.profile()?
-                && let Some(secret) = profile.secret()?
-            {
-                return Ok(secret);
+            if let Some((name, profile)) = self.profile()? {
+                return profile.secret()?.ok_or_else(|| no_secret(name).into());
             }
         } else if let Credentials::Secret(secret) = &self.access().await?.credentials {
             return Ok(secret.clone());
@@ -229,7 +227,9 @@ impl App {
         if self.global.mock.is_some() {
             return Ok(false);
         }
-        Ok(self.profile()?.is_some_and(|profile| profile.protected))
+        Ok(self
+            .profile()?
+            .is_some_and(|(_, profile)| profile.protected))
     }
 
     /// Returns when something may be changed: an infinitive with its object, such as `change users`. Every command that
@@ -308,7 +308,8 @@ impl App {
         if let Some(fixture) = &self.global.mock {
             return Box::pin(self.start_mock(fixture)).await;
         }
-        let profile = self.profile()?;
+        let named = self.profile()?;
+        let profile = named.map(|(_, profile)| profile);
         let base_url = match (&self.global.base_url, profile) {
             (Some(url), _) => url.clone(),
             (None, Some(profile)) if profile.base_url.is_some() => {
@@ -344,11 +345,12 @@ impl App {
                 _mock: None,
             });
         }
-        let secret = match profile {
-            Some(profile) => profile.secret()?,
-            None => first_env(&["STREAM_API_SECRET", "STREAM_SECRET"]).map(SecretString::new),
-        }
-        .ok_or_else(no_credentials)?;
+        let secret = match named {
+            Some((name, profile)) => profile.secret()?.ok_or_else(|| no_secret(name))?,
+            None => first_env(&["STREAM_API_SECRET", "STREAM_SECRET"])
+                .map(SecretString::new)
+                .ok_or_else(no_credentials)?,
+        };
         Ok(Access {
             base_url,
             api_key,
@@ -357,8 +359,8 @@ impl App {
         })
     }
 
-    /// The profile in force. `None` when the environment brings its own key and no profile was named.
-    fn profile(&self) -> anyhow::Result<Option<&Profile>> {
+    /// The profile in force, by its name. `None` when the environment brings its own key and no profile was named.
+    fn profile(&self) -> anyhow::Result<Option<&(String, Profile)>> {
         if let Some(profile) = self.profile.get() {
             return Ok(profile.as_ref());
         }
@@ -453,4 +455,16 @@ fn no_credentials() -> Failure {
         "try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET \
          (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN",
     )
+}
+
+fn no_secret(profile: &str) -> Failure {
+    let profile = profile.escape_debug();
+    Failure::new(
+        Code::NotAuthenticated,
+        format!("the profile `{profile}` does not say where its API secret is"),
+    )
+    .hinted(format!(
+        "presencectl profile add {profile} --api-key KEY --secret-file FILE --force; or act as a user: set \
+         PRESENCECTL_USER_TOKEN"
+    ))
 }

@@ -157,17 +157,17 @@ impl Config {
             .with_context(|| format!("cannot write the configuration {}", path.display()))
     }
 
-    /// The profile by this name, or the default one.
+    /// The profile by this name, or the default one, with its name.
     ///
     /// # Errors
     ///
     /// A named profile does not exist.
-    pub fn profile(mut self, named: Option<&str>) -> anyhow::Result<Option<Profile>> {
+    pub fn profile(mut self, named: Option<&str>) -> anyhow::Result<Option<(String, Profile)>> {
         let Some(name) = named.map(str::to_owned).or(self.default_profile) else {
             return Ok(None);
         };
         if let Some(profile) = self.profiles.remove(&name) {
-            return Ok(Some(profile));
+            return Ok(Some((name, profile)));
         }
         let known: Vec<_> = self.profiles.keys().map(String::as_str).collect();
         let failure = Failure::new(Code::Usage, format!("there is no profile `{name}`"));
@@ -329,7 +329,8 @@ mod tests {
         )
         .unwrap();
         assert!(!format!("{config:?}").contains("hush"));
-        let profile = config.profile(None).unwrap().unwrap();
+        let (name, profile) = config.profile(None).unwrap().unwrap();
+        assert_eq!(name, "a");
         assert_eq!(profile.secret().unwrap().unwrap().reveal(), "hush");
     }
 

@@ -74,6 +74,25 @@ fn a_secret_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_profile_without_a_secret_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config/presencectl/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    private_file(
+        &config,
+        "default_profile = 'bare'\n[profiles.bare]\napi_key = 'K'\n",
+    );
+    for line in ["query-users", "token create john"] {
+        let run = at(home.path(), line).run().ended_with(4);
+        assert!(
+            run.stderr.contains("the profile `bare`")
+                && run.stderr.contains("profile add bare --api-key"),
+            "{run}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_can_come_from_a_command_or_a_variable() {
     let home = tempfile::tempdir().unwrap();
     let add = format!("profile add c --api-key K --secret-command echo --secret-command {SECRET}");
