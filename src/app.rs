@@ -20,7 +20,7 @@ use url::Url;
 use crate::api::retry::RetryObserver;
 use crate::api::{Auth, Client, Settings};
 use crate::cli::{Colour, Format, GlobalArgs};
-use crate::config::{Config, Profile};
+use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::exit::{Code, Failure};
 use crate::mock;
@@ -368,7 +368,14 @@ impl App {
         let found = if named.is_none() && first_env(&["STREAM_API_KEY", "STREAM_KEY"]).is_some() {
             None
         } else {
-            Config::load(self.global.config.as_deref())?.profile(named)?
+            let file = self.global.config.as_deref();
+            if let Some(path) = config::open_to_all(file) {
+                let path = path.display();
+                self.output.warn(&format!(
+                    "anybody on this machine may write the configuration {path}, and so run commands as you: chmod 600 {path}"
+                ));
+            }
+            Config::load(file)?.profile(named)?
         };
         Ok(self.profile.get_or_init(|| found).as_ref())
     }

@@ -89,6 +89,22 @@ pub fn default_path() -> Option<PathBuf> {
         .map(|base| base.config_dir().join("presencectl").join("config.toml"))
 }
 
+/// The file that is meant, where anybody on this machine may write it and so name commands that run as its reader.
+#[cfg(unix)]
+pub fn open_to_all(named: Option<&Path>) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = path(named).ok()?;
+    let found = fs::metadata(&path).ok()?;
+    (found.is_file() && found.permissions().mode() & 0o002 != 0).then_some(path)
+}
+
+/// The file that is meant, where anybody on this machine may write it; not known here.
+#[cfg(not(unix))]
+pub fn open_to_all(_named: Option<&Path>) -> Option<PathBuf> {
+    None
+}
+
 impl Config {
     /// Reads the file that is meant. A missing file is an empty configuration, unless it was named.
     ///

@@ -93,6 +93,22 @@ fn a_profile_without_a_secret_is_named() {
 }
 
 #[test]
+fn a_configuration_that_anybody_may_write_is_warned_of() {
+    let home = tempfile::tempdir().unwrap();
+    let line = "profile add v --api-key K --secret-env MY_SECRET";
+    let _ = at(home.path(), line).run().ended_with(0);
+    let config = home.path().join("config/presencectl/config.toml");
+    for (mode, warned) in [(0o644, false), (0o666, true)] {
+        fs::set_permissions(&config, fs::Permissions::from_mode(mode)).unwrap();
+        let run = at(home.path(), "token create john")
+            .env("MY_SECRET", SECRET)
+            .run()
+            .ended_with(0);
+        assert_eq!(run.stderr.contains("chmod 600"), warned, "{run}");
+    }
+}
+
+#[test]
 fn a_secret_can_come_from_a_command_or_a_variable() {
     let home = tempfile::tempdir().unwrap();
     let add = format!("profile add c --api-key K --secret-command echo --secret-command {SECRET}");
