@@ -502,6 +502,27 @@ fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
 }
 
 #[test]
+fn a_first_connection_that_is_dropped_is_made_again() {
+    let mock = small_world();
+    let drop = "mock fault add reset --path /connect --count";
+    let fault = |count: u8| {
+        let run = presencectl(&mock, &format!("{drop} {count}")).run();
+        assert_eq!(run.code, Some(0), "{run}");
+    };
+    fault(1);
+    let run = presencectl(&mock, "watch users john --snapshot only").run();
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stderr.contains("GET /connect again in"), "{run}");
+    assert!(run.stderr.contains("(1 of 3)"), "{run}");
+
+    fault(2);
+    let line = "watch users john --snapshot only --retry 1";
+    let run = presencectl(&mock, line).run();
+    assert_eq!(run.code, Some(7), "{run}");
+    assert!(run.stdout.is_empty(), "{run}");
+}
+
+#[test]
 fn a_stream_of_no_length_is_refused_rather_than_silent() {
     let mock = small_world();
     for (line, why) in [

@@ -129,7 +129,7 @@ impl RetryObserver {
         Self(Some(Arc::new(observer)))
     }
 
-    pub(super) fn tell(&self, retry: &Retry) {
+    pub(crate) fn tell(&self, retry: &Retry) {
         if let Some(observer) = &self.0 {
             observer(retry);
         }

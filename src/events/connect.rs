@@ -1,15 +1,16 @@
 //! From credentials to a session: the address of the socket, the upgrade, the first frame.
 //!
 //! The connection is made by the HTTP client, so that name resolution, TLS and proxies follow one set of rules. What a
-//! refused connection means to a user, and whether to try again, is decided elsewhere.
+//! refused connection means to a user, and whether a lost one is made again, is decided elsewhere.
 
 use std::time::Duration;
 
 use reqwest::Upgraded;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{ApiError, Client, TransportKind};
+use crate::api::retry::{Policy, Repeatable, Retry, Trouble, in_a_line};
+use crate::api::{ApiError, Client, Settings, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
@@ -82,9 +83,68 @@ pub async fn connect(
         .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)))
 }
 
+/// Makes a first connection by attempts that `open` begins, as often as a safe call is repeated: one that a server on
+/// its way down has dropped is no reason to give up.
+///
+/// # Errors
+///
+/// What the last attempt ended with, or the first that is final.
+pub(super) async fn persist<T, F>(
+    settings: &Settings,
+    mut open: impl FnMut() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let policy = Policy {
+        retries: settings.retries,
+        total: settings.timeout,
+    };
+    let start = Instant::now();
+    let mut past = 0;
+    loop {
+        let error = match open().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let wait = trouble_of(&error)
+            .and_then(|trouble| policy.wait(trouble, Repeatable::Yes, past, start.elapsed()));
+        let Some(wait) = wait else {
+            return Err(error);
+        };
+        past += 1;
+        settings.on_retry.tell(&Retry {
+            request: "GET /connect".to_owned(),
+            attempt: past,
+            of: policy.retries,
+            wait,
+            why: in_a_line(&error),
+        });
+        sleep(wait).await;
+    }
+}
+
+/// What an attempt to connect failed of, if that may pass.
+const fn trouble_of(error: &ApiError) -> Option<Trouble> {
+    let (status, wait, unrecoverable) = match error {
+        ApiError::Transport { .. } => return Some(Trouble::NotSent),
+        ApiError::Insecure { .. } => return None,
+        ApiError::RateLimited { retry_after, .. } => (429, *retry_after, false),
+        ApiError::Refused(refusal) => (refusal.status, None, refusal.unrecoverable),
+        ApiError::Unreadable { status, .. } => (*status, None, false),
+    };
+    Some(Trouble::Status {
+        status,
+        wait,
+        unrecoverable,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{Auth, Refusal, RetryObserver};
+    use crate::domain::SecretString;
 
     #[test]
     fn nothing_is_said_about_visibility_unless_asked() {
@@ -101,5 +161,45 @@ mod tests {
             text(&identity),
             r#"{"id":"amy","invisible":true,"status":"x"}"#
         );
+    }
+    #[tokio::test(start_paused = true)]
+    async fn trouble_that_passes_is_outlasted_and_a_refusal_is_not() {
+        let settings = Settings {
+            base_url: "http://localhost".parse().unwrap(),
+            api_key: String::new(),
+            auth: Auth::Server {
+                secret: SecretString::new(""),
+            },
+            timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(1),
+            retries: 2,
+            on_retry: RetryObserver::default(),
+        };
+        let refused = |status| {
+            ApiError::Refused(Refusal {
+                status,
+                ..Refusal::default()
+            })
+        };
+        for (status, attempts) in [(500, 3), (401, 1), (403, 1)] {
+            let mut made = 0;
+            let opened: Result<(), _> = persist(&settings, || {
+                made += 1;
+                std::future::ready(Err(refused(status)))
+            })
+            .await;
+            assert!(opened.is_err());
+            assert_eq!(made, attempts, "{status}");
+        }
+        let mut made = 0;
+        let opened = persist(&settings, || {
+            made += 1;
+            std::future::ready(if made < 3 {
+                Err(refused(503))
+            } else {
+                Ok(made)
+            })
+        });
+        assert_eq!(opened.await.unwrap(), 3);
     }
 }

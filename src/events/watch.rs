@@ -25,7 +25,7 @@ use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{Body, ConnectionChanged, Record, Source};
 use crate::domain::{Change, Cid, Event, Presence, UserId};
 use crate::events::backoff::{Backoff, LARGEST};
-use crate::events::connect::{BUSY, Socket, connect};
+use crate::events::connect::{BUSY, Socket, connect, persist};
 use crate::events::observer::Observer;
 use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
@@ -241,7 +241,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// The service cannot be reached or refuses; there is no second attempt here.
+    /// The service refuses, or cannot be reached after as many attempts as the client's settings allow.
     pub async fn start(
         server: Client,
         mut target: Target,
@@ -275,7 +275,7 @@ impl Watcher {
         };
         watcher.options.observer.prepare(&watcher.server).await?;
         watcher.create_channel().await?;
-        let session = watcher.open().await?;
+        let session = persist(watcher.server.settings(), || watcher.open()).await?;
         watcher.subscribe(session);
         Ok(watcher)
     }
