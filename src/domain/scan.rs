@@ -79,22 +79,10 @@ impl<'a> Json<'a> {
     pub(crate) fn look_at(text: &'a str) -> (Self, bool) {
         let bytes = text.as_bytes();
         let (mut least, mut odd) = (u8x16::splat(u8::MAX), u8x16::ZERO);
-        let mut look = |chunk: [u8; 16]| {
-            let chunk = u8x16::new(chunk);
+        in_chunks(bytes, |chunk| {
             least = least.min(chunk);
             odd |= chunk.simd_eq(u8x16::splat(0x7f)) | chunk.simd_eq(u8x16::splat(0xc2));
-        };
-        // A loop without a way out, which becomes a handful of wide instructions; and the end, which may overlap.
-        let (chunks, rest) = bytes.as_chunks();
-        chunks.iter().copied().for_each(&mut look);
-        match bytes.last_chunk() {
-            Some(last) => look(*last),
-            None => {
-                let mut padded = [b' '; 16];
-                padded[..rest.len()].copy_from_slice(rest);
-                look(padded);
-            }
-        }
+        });
         let control = least.simd_eq(least.min(u8x16::splat(b' ' - 1)));
         if control.to_bitmask() == 0 {
             return (Self { text }, odd.to_bitmask() == 0);
@@ -383,6 +371,38 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Whether a text can be put between quotes as it is: letters of ASCII that neither need an escape in JSON nor would be
+/// escaped for a terminal's sake.
+pub(crate) fn needs_no_escape(text: &str) -> bool {
+    let mut odd = u8x16::ZERO;
+    in_chunks(text.as_bytes(), |chunk| {
+        // What is below a blank comes out at the top.
+        let from_blank = chunk - u8x16::splat(b' ');
+        odd |= from_blank.simd_eq(from_blank.max(u8x16::splat(0x7f - b' ')))
+            | chunk.simd_eq(u8x16::splat(b'"'))
+            | chunk.simd_eq(u8x16::splat(b'\\'));
+    });
+    odd.to_bitmask() == 0
+}
+
+/// Looks at all of a text in chunks: a loop without a way out, which becomes a handful of wide instructions. The last
+/// chunk may overlap the one before, or be filled up with blanks.
+#[inline(always)]
+fn in_chunks(bytes: &[u8], mut look: impl FnMut(u8x16)) {
+    let (chunks, rest) = bytes.as_chunks();
+    for chunk in chunks {
+        look(u8x16::new(*chunk));
+    }
+    match bytes.last_chunk() {
+        Some(last) => look(u8x16::new(*last)),
+        None => {
+            let mut padded = [b' '; 16];
+            padded[..rest.len()].copy_from_slice(rest);
+            look(u8x16::new(padded));
+        }
+    }
+}
+
 /// How far it is to the next quote or backslash, or to the end of the text. Sixteen bytes at a time: names and most
 /// values are shorter than that, and the set-up of anything wider would cost more than it saves.
 #[inline(always)]
@@ -570,6 +590,22 @@ mod tests {
             }
         }
         assert!(!Json::look_at("[1,\n2]").1, "a line feed would end a line");
+    }
+
+    #[test]
+    fn what_needs_no_escape_is_written_as_it_is() {
+        for byte in 0..=0x7f_u8 {
+            for before in [0, 3, 15, 16, 20] {
+                let text = format!("{}{}", "x".repeat(before), char::from(byte));
+                let same = serde_json::to_string(&text).unwrap() == format!("\"{text}\"");
+                assert_eq!(needs_no_escape(&text), same && byte != 0x7f, "{text:?}");
+            }
+        }
+        assert!(
+            needs_no_escape("")
+                && !needs_no_escape("é")
+                && !needs_no_escape("xxxxxxxxxxxxxxxxxx😀")
+        );
     }
 
     #[test]

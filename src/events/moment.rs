@@ -77,16 +77,16 @@ fn usual(text: &str) -> Option<(Ticks, u8)> {
     let (sub, digits) = match fraction {
         b"Z" => (0, 0),
         [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
-            if !digits.iter().all(u8::is_ascii_digit) {
+            let mut above_nine = false;
+            let sub = digits.iter().fold(0, |sum, letter| {
+                let digit = letter.wrapping_sub(b'0');
+                above_nine |= digit > 9;
+                sum * 10 + u64::from(digit)
+            });
+            if above_nine {
                 return None;
             }
-            let sub = digits
-                .iter()
-                .fold(0, |sum, byte| sum * 10 + u64::from(byte - b'0'));
-            (
-                sub * 10_u64.pow(9 - digits.len() as u32),
-                digits.len() as u8,
-            )
+            (sub * TENS[9 - digits.len()], digits.len() as u8)
         }
         _ => return None,
     };
@@ -125,34 +125,56 @@ fn pairs(letters: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
 const NINE: u64 = u64::from_le_bytes([0x80 - 10; 8]);
 const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
 
+/// The powers of ten.
+const TENS: [u64; 9] = {
+    let mut tens = [1; 9];
+    let mut at = 1;
+    while at < 9 {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
+
 /// Writes what [`usual`] has read.
 fn written(ticks: Ticks, digits: usize) -> String {
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    let mut rest = ticks.unsigned_abs();
-    let mut next = |from: usize, to: usize, range: u64, first: u64| {
-        let mut number = rest % range + first;
-        rest /= range;
-        for place in text[from..to].iter_mut().rev() {
-            *place = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-    };
-    next(20, 29, SECOND, 0);
-    next(17, 19, 60, 0);
-    next(14, 16, 60, 0);
-    next(11, 13, 24, 0);
-    next(8, 10, 31, 1);
-    next(5, 7, 12, 1);
-    next(0, 4, BEYOND, FIRST);
+    let (seconds, sub) = split::<SECOND>(ticks.unsigned_abs());
+    let (minutes, second) = split::<60>(seconds);
+    let (hours, minute) = split::<60>(minutes);
+    let (days, hour) = split::<24>(hours);
+    let (months, day) = split::<31>(days);
+    let (years, month) = split::<12>(months);
+    let mut text = *b"0000-00-00T00:00:00.000000000Z  ";
+    put::<4>(&mut text, 0, years + FIRST);
+    put::<2>(&mut text, 5, month + 1);
+    put::<2>(&mut text, 8, day + 1);
+    put::<2>(&mut text, 11, hour);
+    put::<2>(&mut text, 14, minute);
+    put::<2>(&mut text, 17, second);
+    put::<9>(&mut text, 20, sub);
     // `2026-01-01T00:00:00` has 19 characters; the point comes only with a digit.
     let keep = match digits {
         0 => 19,
         digits => 20 + digits,
     };
     text[keep] = b'Z';
-    str::from_utf8(&text[..=keep])
-        .expect("digits and signs are text")
-        .to_owned()
+    let text = str::from_utf8(&text).expect("digits and signs are text");
+    text[..=keep].to_owned()
+}
+
+/// What remains of a number, and what of it is counted in ones.
+#[inline]
+const fn split<const RANGE: u64>(number: u64) -> (u64, u64) {
+    (number / RANGE, number % RANGE)
+}
+
+/// Writes so many digits of a number.
+#[inline]
+fn put<const COUNT: usize>(text: &mut [u8; 32], at: usize, mut number: u64) {
+    for place in (at..at + COUNT).rev() {
+        text[place] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::pick;
 use crate::domain::event::{Event, EventUser, Missing};
 use crate::domain::presence::{Change, Field, Fields, Presence};
 use crate::domain::record::{Body, Record, Source};
+use crate::domain::scan::needs_no_escape;
 use crate::domain::user::User;
 
 /// The names that records add to an event.
@@ -324,17 +325,16 @@ enum Value<'a> {
     Text(Option<&'a str>),
 }
 
-/// Appends a string. Most have nothing in them that needs an escape, which a loop without a way out sees at once.
+/// Appends a string, of which most have nothing in them that needs an escape.
 fn string(text: &str, out: &mut Vec<u8>) {
-    let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || byte == b'"' || byte == b'\\';
-    if text.bytes().fold(false, |any, byte| any | odd(byte)) {
-        let start = out.len();
-        json(text, out);
-        escape_controls(out, start);
-    } else {
+    if needs_no_escape(text) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
+    } else {
+        let start = out.len();
+        json(text, out);
+        escape_controls(out, start);
     }
 }
 
