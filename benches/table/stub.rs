@@ -176,7 +176,8 @@ fn converse(
                 _ => {}
             }
         }
-        io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
+        let mut question = Vec::new();
+        reader.by_ref().take(length).read_to_end(&mut question)?;
         let target = head.split(' ').nth(1).unwrap_or_default();
         if let (Some(key), Some((stream, opened))) = (key, socket) {
             let hello = frame(
@@ -195,7 +196,9 @@ fn converse(
         let body = if asks {
             answer(target)
         } else {
-            r#"{"users":{},"duration":"0.10ms"}"#.to_owned()
+            // Users who are written come back.
+            let question: Value = serde_json::from_slice(&question).unwrap_or_default();
+            json!({"users": question["users"], "duration": "0.10ms"}).to_string()
         };
         let status = if asks { 200 } else { 201 };
         let answer = format!(
