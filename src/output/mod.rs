@@ -308,12 +308,13 @@ pub trait TakesLines: Send {
     ///
     /// They cannot be written.
     fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()>;
+
+    /// How much is worth a call, in bytes: what has gathered is handed over then, whether or not anybody asks.
+    fn enough(&self) -> usize;
 }
 
 /// How much is gathered before it is written whether or not anybody asks.
 const ENOUGH: usize = 64 * 1024;
-/// The same where lines change hands, which takes waking somebody up.
-const ENOUGH_TO_HAND_OVER: usize = 256 * 1024;
 
 impl<'a> Lines<'a> {
     const fn new(output: &'a Output) -> Self {
@@ -325,8 +326,8 @@ impl<'a> Lines<'a> {
     }
 
     fn flush_if_enough(&mut self) -> io::Result<()> {
-        let enough = match self.elsewhere {
-            Some(_) => ENOUGH_TO_HAND_OVER,
+        let enough = match &self.elsewhere {
+            Some(taker) => taker.enough(),
             None => ENOUGH,
         };
         if self.pending.len() >= enough {

@@ -1,8 +1,8 @@
 //! stdout for a stream: writing never blocks, and a reader who leaves is noticed even when nothing is written.
 //!
 //! A socket must be read and pinged whether or not somebody reads our output, and a signal must end the program in the
-//! middle of a full pipe. So what cannot be written at once goes to a thread that may block. Whoever writes looks at
-//! [`Gauge::waiting`] and holds back when it grows.
+//! middle of a full pipe. So what cannot be written at once goes to a thread that may block; a file takes what it is
+//! given, and is written here. Whoever writes looks at [`Gauge::waiting`] and holds back when it grows.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +13,10 @@ use tokio::sync::Notify;
 
 use crate::output::TakesLines;
 
+/// How much is gathered before it is handed to the other thread, which takes waking it.
+const A_HOP: usize = 256 * 1024;
+/// How much is gathered before it is written here.
+const A_WRITE: usize = 64 * 1024;
 /// The most that a writable pipe is certain to take without blocking.
 const AT_ONCE: usize = 4096;
 /// How much is written before it counts as taken: what a pipe holds, so that a slow reader is seen to move.
@@ -53,6 +57,8 @@ pub(crate) struct Outlet {
     shared: Arc<Shared>,
     /// Whether a write can be known not to block.
     can_tell: bool,
+    /// Whether no write waits for a reader, because there is none.
+    is_file: bool,
 }
 
 /// The end that tells what becomes of it.
@@ -73,12 +79,18 @@ pub(crate) fn open() -> io::Result<(Outlet, Gauge)> {
     let outlet = Outlet {
         shared: Arc::clone(&shared),
         can_tell: cfg!(unix),
+        is_file: is_file(),
     };
     Ok((outlet, Gauge(shared)))
 }
 
 impl TakesLines for Outlet {
     fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+        if self.is_file {
+            write_out(lines)?;
+            lines.clear();
+            return Ok(());
+        }
         let mut state = self.shared.lock();
         if let Some(kind) = state.failed {
             return Err(kind.into());
@@ -101,6 +113,10 @@ impl TakesLines for Outlet {
         drop(state);
         self.shared.work.notify_one();
         Ok(())
+    }
+
+    fn enough(&self) -> usize {
+        if self.is_file { A_WRITE } else { A_HOP }
     }
 }
 
@@ -202,6 +218,32 @@ fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(bytes)?;
     stdout.flush()
+}
+
+/// Whether stdout is a file, or something like `/dev/null`, that takes what it is given.
+#[cfg(unix)]
+fn is_file() -> bool {
+    use std::fs::File;
+    use std::io::IsTerminal;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileTypeExt;
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return false;
+    }
+    let metadata = stdout
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|stdout| File::from(stdout).metadata());
+    metadata.is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_file() || kind.is_char_device()
+    })
+}
+
+#[cfg(not(unix))]
+fn is_file() -> bool {
+    false
 }
 
 /// Whether stdout takes a line now without blocking.
