@@ -25,18 +25,6 @@ pub enum Source {
     Local,
 }
 
-impl Source {
-    /// The word in the record.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ws => "ws",
-            Self::Query => "query",
-            Self::Resync => "resync",
-            Self::Local => "local",
-        }
-    }
-}
-
 /// One record, not yet numbered.
 #[derive(Debug, Clone)]
 pub struct Record<'a> {
