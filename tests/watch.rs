@@ -536,6 +536,28 @@ fn a_stream_of_no_length_is_refused_rather_than_silent() {
     }
 }
 
+#[test]
+fn a_file_takes_a_stream_as_a_pipe_does() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.ndjson");
+    let file = std::fs::File::create(&path).unwrap();
+    let watch = || presencectl(&mock, "watch users john --snapshot only -o ndjson");
+    let run = watch().into_file(file).run();
+    assert_eq!(run.code, Some(0), "{run}");
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let records: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told = ["presence.snapshot", "presence.coverage", "stream.end"];
+    assert_eq!(kinds(&records), told, "{lines}");
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        let run = watch().into_file(full).run().ended_with(1);
+        assert!(run.stderr.contains("No space left"), "{run}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_copy_that_cannot_be_kept_ends_the_stream_with_its_last_line() {

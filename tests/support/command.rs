@@ -51,6 +51,12 @@ impl Presencectl {
         self
     }
 
+    /// Lets stdout go to a file, which the run then does not show.
+    pub(crate) fn into_file(mut self, file: std::fs::File) -> Self {
+        self.command.stdout(file);
+        self
+    }
+
     /// Runs to the end with nothing on stdin.
     pub(crate) fn run(mut self) -> Run {
         let output = self.command.output().expect("the binary runs");
