@@ -8,7 +8,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::api::retry::in_a_line;
+use crate::api::retry::error_chain;
 use crate::api::{ApiError, TransportKind};
 use crate::events::WatchError;
 
@@ -213,7 +213,7 @@ impl Report {
         let code = code_of(error);
         Self {
             kind: code.kind(),
-            message: in_a_line(error.as_ref()),
+            message: error_chain(error.as_ref()),
             exit_code: code.number(),
             api_code: error
                 .chain()

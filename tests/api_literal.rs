@@ -400,7 +400,7 @@ async fn an_answer_without_what_was_asked_for_is_nobodys_empty_answer() {
         };
         let errors = [
             client.query_users(&QueryUsers::default()).await.err(),
-            client.query_user_texts(&QueryUsers::default()).await.err(),
+            client.query_user_page(&QueryUsers::default()).await.err(),
             client.patch_users(&[patch]).await.err(),
             client
                 .upsert_users(&[object(json!({"id": "amy"}))])

@@ -100,7 +100,7 @@ struct ErrorBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Planned {
+struct PlannedRequest {
     method: String,
     path: String,
     #[serde(deserialize_with = "nullable")]
@@ -240,7 +240,7 @@ fn other_documents() {
     assert_eq!(count, 3);
 
     let run = presencectl(&mock, "delete-user john --dry-run").run();
-    let Planned {
+    let PlannedRequest {
         method,
         path,
         endpoint,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::client::Call;
+use crate::api::responses::{ChannelList, Done, MemberList, null_as_default};
 use crate::api::retry::Repeatable;
-use crate::api::wire::{ChannelList, Done, MemberList, null_as_default};
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 

@@ -26,7 +26,7 @@ use url::{Host, Url};
 
 use crate::api::error::{ApiError, Refusal, TransportKind, beginning_of};
 use crate::api::limits::{self, RateLimit};
-use crate::api::retry::{Policy, Repeatable, Retry, RetryObserver, Trouble, in_a_line};
+use crate::api::retry::{Policy, Repeatable, Retry, RetryObserver, Trouble, error_chain};
 use crate::api::tls;
 use crate::domain::token::{self, Claims};
 use crate::domain::{SecretString, UserId};
@@ -147,7 +147,7 @@ impl<'a> Call<'a> {
 
 /// An answer nobody has looked into.
 #[derive(Debug, Clone)]
-pub struct RawAnswer {
+pub struct RawResponse {
     /// The HTTP status.
     pub status: u16,
     /// The headers, names in lower case, values as far as they are text.
@@ -158,7 +158,7 @@ pub struct RawAnswer {
     wait: Option<Duration>,
 }
 
-impl RawAnswer {
+impl RawResponse {
     /// The error that this answer is, if it is one.
     pub fn error(&self) -> Option<ApiError> {
         if (200..300).contains(&self.status) {
@@ -282,7 +282,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<RawAnswer, ApiError> {
+    ) -> Result<RawResponse, ApiError> {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| {
             ApiError::Refused(Refusal {
                 code: 4,
@@ -319,7 +319,7 @@ impl Client {
         &self,
         call: &Call<'_>,
         payload: &impl Serialize,
-    ) -> Result<RawAnswer, ApiError> {
+    ) -> Result<RawResponse, ApiError> {
         let payload = serde_json::to_string(payload)
             .expect("request types have string keys and nothing that cannot be serialized");
         let mut query = call.query.to_vec();
@@ -347,7 +347,7 @@ impl Client {
         &self,
         call: &Call<'_>,
         body: &impl Serialize,
-    ) -> Result<RawAnswer, ApiError> {
+    ) -> Result<RawResponse, ApiError> {
         self.accepted(call, Some(encode(body))).await
     }
 
@@ -356,13 +356,17 @@ impl Client {
         self.accepted(call, None).await?.decode()
     }
 
-    async fn accepted(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
+    async fn accepted(
+        &self,
+        call: &Call<'_>,
+        body: Option<Bytes>,
+    ) -> Result<RawResponse, ApiError> {
         let answer = self.answer(call, body).await?;
         answer.error().map_or(Ok(answer), Err)
     }
 
     /// The send loop: the only place that repeats, and the only one that waits.
-    async fn answer(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
+    async fn answer(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawResponse, ApiError> {
         let policy = Policy {
             retries: self.settings.retries,
             total: self.settings.timeout,
@@ -390,14 +394,14 @@ impl Client {
                     Ok(answer) => answer
                         .error()
                         .map_or_else(String::new, |error| error.to_string()),
-                    Err(error) => in_a_line(error),
+                    Err(error) => error_chain(error),
                 },
             });
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn once(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawAnswer, ApiError> {
+    async fn once(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawResponse, ApiError> {
         let mut request = self
             .http()?
             .request(call.method.clone(), self.url(call))
@@ -425,7 +429,7 @@ impl Client {
             Vec::new()
         };
         let body = response.bytes().await.map_err(|error| self.broken(error))?;
-        Ok(RawAnswer {
+        Ok(RawResponse {
             status,
             headers,
             body,
@@ -478,7 +482,7 @@ impl Client {
         } else {
             response.bytes().await.map_err(|error| self.broken(error))?
         };
-        let answer = RawAnswer {
+        let answer = RawResponse {
             status,
             headers: Vec::new(),
             body,
@@ -615,7 +619,7 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// What may make a result worth another attempt.
-fn trouble_of(result: &Result<RawAnswer, ApiError>) -> Option<Trouble> {
+fn trouble_of(result: &Result<RawResponse, ApiError>) -> Option<Trouble> {
     match result {
         Ok(answer) if (200..300).contains(&answer.status) => None,
         Ok(answer) => Some(Trouble::Status {

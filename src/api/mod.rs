@@ -7,21 +7,21 @@ pub mod channels;
 pub mod client;
 pub mod error;
 pub mod limits;
-pub mod page;
-mod reach;
+pub mod paging;
+mod probe;
+mod responses;
 pub mod retry;
-mod texts;
 mod tls;
+mod user_page;
 pub mod users;
-mod wire;
 
 pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };
-pub use client::{Auth, Client, RawAnswer, Settings, is_loopback};
+pub use client::{Auth, Client, RawResponse, Settings, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
 pub use limits::{Budget, Budgets, RateLimit};
-pub use page::{ChannelPages, MemberPages, UserPages};
+pub use paging::{ChannelPages, MemberPages, UserPages};
 pub use retry::{Retry, RetryObserver};
-pub use texts::UserPage;
+pub use user_page::UserPage;
 pub use users::{DeleteUser, QueryUsers, Sort, UserPatch};

@@ -145,7 +145,7 @@ impl fmt::Debug for RetryObserver {
 }
 
 /// An error with its causes in one line. Some say their cause's words themselves; then they are not said again.
-pub(crate) fn in_a_line(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     for cause in iter::successors(error.source(), |error| error.source()) {
         let cause = cause.to_string();
@@ -256,7 +256,7 @@ mod tests {
         let reset = Said("reset by peer", None);
         let error = Said("IO error: reset by peer", Some(Box::new(reset)));
         let error = Said("the connection broke", Some(Box::new(error)));
-        let line = in_a_line(&error);
+        let line = error_chain(&error);
         assert_eq!(line, "the connection broke: IO error: reset by peer");
     }
 }

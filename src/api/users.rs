@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::client::Call;
+use crate::api::responses::{OneUser, UserList, UserMap};
 use crate::api::retry::Repeatable;
-use crate::api::wire::{OneUser, UserList, UserMap};
 use crate::api::{ApiError, Client, UserPage};
 use crate::domain::{User, UserId};
 
@@ -84,7 +84,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn query_user_texts(&self, query: &QueryUsers) -> Result<UserPage, ApiError> {
+    pub async fn query_user_page(&self, query: &QueryUsers) -> Result<UserPage, ApiError> {
         let answer = self.get_raw(&query_call(query), query).await?;
         UserPage::cut(answer.body.clone()).ok_or_else(|| answer.unreadable())
     }

@@ -122,7 +122,7 @@ pub fn next_batch(
 }
 
 /// The first few of some ids in words, for messages.
-pub fn in_words<T: AsRef<str>>(ids: &[T]) -> String {
+pub fn summarize_ids<T: AsRef<str>>(ids: &[T]) -> String {
     const NAMED: usize = 5;
     let mut names: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
     let more = ids.len().saturating_sub(NAMED);
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn many_ids_in_few_words() {
-        assert_eq!(in_words(&["a", "b"]), "a, b");
+        assert_eq!(summarize_ids(&["a", "b"]), "a, b");
         let ids: Vec<String> = (1..=8).map(|n| n.to_string()).collect();
-        assert_eq!(in_words(&ids), "1, 2, 3, 4, 5, and 3 more");
+        assert_eq!(summarize_ids(&ids), "1, 2, 3, 4, 5, and 3 more");
     }
 }

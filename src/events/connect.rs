@@ -9,7 +9,7 @@ use reqwest::Upgraded;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::retry::{Policy, Repeatable, Retry, Trouble, in_a_line};
+use crate::api::retry::{Policy, Repeatable, Retry, Trouble, error_chain};
 use crate::api::{ApiError, Client, Settings, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
@@ -118,7 +118,7 @@ where
             attempt: past,
             of: policy.retries,
             wait,
-            why: in_a_line(&error),
+            why: error_chain(&error),
         });
         sleep(wait).await;
     }

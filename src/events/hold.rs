@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::api::retry::in_a_line;
+use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate, Page, RateLimit};
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
@@ -167,7 +167,7 @@ async fn hold(
                     }
                 };
                 backoff.lost_after(since.elapsed());
-                let reason = in_a_line(&end);
+                let reason = error_chain(&end);
                 if let SessionEnd::Refused(refusal) = end {
                     let error = WatchError::Api(ApiError::Refused(refusal));
                     if let (true, WatchError::Api(error)) = (is_final(&error, minted), error) {
@@ -188,8 +188,8 @@ async fn hold(
                         tell(LinkChange::Failed { error, stood }).await;
                         return;
                     }
-                    WatchError::Api(error) => in_a_line(&error),
-                    WatchError::Lost(end) => in_a_line(&end),
+                    WatchError::Api(error) => error_chain(&error),
+                    WatchError::Lost(end) => error_chain(&end),
                 }
             }
         };

@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::api::page::CHANNELS_A_PAGE;
+use crate::api::paging::CHANNELS_A_PAGE;
 use crate::api::{
     ApiError, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels, QueryUsers, Sort,
 };

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::api::error::harmless;
-use crate::api::retry::in_a_line;
+use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{Body, ConnectionChanged, Record, Source};
 use crate::domain::{Change, Cid, Event, Presence, UserId};
@@ -528,7 +528,7 @@ impl Watcher {
                 }
             }
             Happened::Frame(Err(end)) => {
-                let reason = in_a_line(&end);
+                let reason = error_chain(&end);
                 let error = match end {
                     SessionEnd::Refused(refusal) => WatchError::Api(ApiError::Refused(refusal)),
                     end @ (SessionEnd::Closed { .. }
@@ -544,7 +544,7 @@ impl Watcher {
                 return Err(WatchError::Api(error));
             }
             Happened::Answer(Err(error)) => {
-                let reason = format!("cannot subscribe: {}", in_a_line(&error));
+                let reason = format!("cannot subscribe: {}", error_chain(&error));
                 self.lost(&reason, WatchError::Api(error));
             }
             Happened::LookAgain => {
@@ -673,7 +673,7 @@ impl Watcher {
                 self.subscribe(session);
             }
             Err(error) => {
-                let reason = in_a_line(&error);
+                let reason = error_chain(&error);
                 self.down(&reason, WatchError::Api(error));
             }
         }

@@ -3,8 +3,8 @@
 //! Knows how the service takes its arguments — queries as a `payload` in the address, everything else as a body — and
 //! nothing of what any call means.
 
-mod fields;
-mod pages;
+mod pagination;
+mod request_fields;
 
 use std::fs;
 use std::io::{self, Read};
@@ -13,12 +13,12 @@ use anyhow::Context;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::api::{Client, RawAnswer};
+use crate::api::{Client, RawResponse};
 use crate::app::App;
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
 use crate::exit::{Code, Failure};
-use fields::Field;
-use pages::Pages;
+use pagination::Pagination;
+use request_fields::Field;
 
 /// The paths whose GET takes one parameter, `payload`, that holds a JSON object.
 const PAYLOAD_PATHS: [&str; 5] = [
@@ -51,11 +51,11 @@ pub struct ApiArgs {
     pub path: String,
 
     /// Add a field: JSON where it is JSON, a file's content as @FILE, else a text; `NAME[KEY]` and `NAME[]` reach inside
-    #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = fields::parse_typed)]
+    #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = request_fields::parse_typed)]
     typed: Vec<Field>,
 
     /// Add a field that is a text, whatever it looks like
-    #[arg(short = 'f', long = "raw-field", value_name = "NAME=TEXT", value_parser = fields::parse_text)]
+    #[arg(short = 'f', long = "raw-field", value_name = "NAME=TEXT", value_parser = request_fields::parse_text)]
     texts: Vec<Field>,
 
     /// Take the fields from this file, or - for standard input, a JSON object
@@ -84,7 +84,7 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     if request.method != "GET" {
         app.confirm_change("make this call")?;
         if app.global().dry_run {
-            let mut rows = plan::rows(app)?.one();
+            let mut rows = dry_run::rows(app)?.one();
             rows.push(&request.planned())?;
             rows.finish()?;
             return Ok(Code::Ok);
@@ -92,7 +92,7 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     }
     let mut rows = app.output().documents(args.paginate)?;
     let client = app.client().await?;
-    let mut pages = Pages::default();
+    let mut pages = Pagination::default();
     loop {
         let answer = request.send(&client).await?;
         let page = Answer::read(&answer)?;
@@ -142,7 +142,7 @@ impl Request {
         matches!(self.method, "GET" | "DELETE")
     }
 
-    fn planned(&self) -> Planned {
+    fn planned(&self) -> PlannedRequest {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.query);
         if self.is_in_address() {
@@ -150,7 +150,7 @@ impl Request {
         }
         let query = query.finish();
         let mark = if query.is_empty() { "" } else { "?" };
-        Planned {
+        PlannedRequest {
             method: self.method,
             path: format!("/{}{mark}{query}", self.path),
             body: if self.is_in_address() {
@@ -161,7 +161,7 @@ impl Request {
         }
     }
 
-    async fn send(&self, client: &Client) -> anyhow::Result<RawAnswer> {
+    async fn send(&self, client: &Client) -> anyhow::Result<RawResponse> {
         let in_address = self.is_in_address();
         let mut query = self.query.clone();
         if in_address {
@@ -230,7 +230,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(answer: &RawAnswer) -> anyhow::Result<Self> {
+    fn read(answer: &RawResponse) -> anyhow::Result<Self> {
         let body: &[u8] = if answer.body.trim_ascii().is_empty() {
             b"{}"
         } else {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::with_people;
-use crate::api::page::MemberPages;
+use crate::api::paging::MemberPages;
 use crate::api::{Client, GetOrCreate, Member, Page};
 use crate::app::App;
 use crate::domain::{Cid, User};

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::with_people;
 use crate::api::QueryChannels;
-use crate::api::page::{CHANNELS_A_PAGE, ChannelPages};
+use crate::api::paging::{CHANNELS_A_PAGE, ChannelPages};
 use crate::app::App;
-use crate::commands::completions::recent::{self, Recent};
+use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::commands::watch::{StreamArgs, follow};
 use crate::domain::{ChannelType, UserId};
@@ -93,12 +93,12 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         (false, Some(count)) => u64::from(count),
         (false, None) => u64::from(CHANNELS_A_PAGE),
     };
-    let mut recent = Recent::new(recent::Kind::Channels);
+    let mut recent = RecentIds::new(IdKind::Channels);
     let mut pages = ChannelPages::new(client, query);
     let (mut found, mut watched) = (0, Vec::new());
     'pages: while let Some(page) = pages.next_page().await.context("cannot query channels")? {
         for state in page {
-            recent.see(state.channel.get("cid").and_then(Value::as_str));
+            recent.add(state.channel.get("cid").and_then(Value::as_str));
             found += 1;
             if args.watch {
                 let cid = state.channel.get("cid").and_then(Value::as_str);

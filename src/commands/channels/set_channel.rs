@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{ChannelState, Client, GetOrCreate, UpdateChannel};
 use crate::app::App;
+use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::fields::{Changes, FieldArgs};
 use crate::commands::ids::{self, BATCH};
-use crate::commands::plan::{self, Planned};
-use crate::commands::users;
+use crate::commands::user_lookup::users_by_id;
 use crate::domain::{Cid, IdList, UserId};
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
@@ -64,7 +64,7 @@ struct Wanted {
 pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
     let dry_run = app.global().dry_run;
     let mut rows = if dry_run {
-        plan::rows(app)?
+        dry_run::rows(app)?
     } else {
         app.output().channels(app.now(), &[])?.one()
     };
@@ -187,7 +187,7 @@ async fn missing_creator(app: &App, client: &Client) -> anyhow::Result<Option<Us
         return Ok(None);
     }
     let observer = app.observer().await?;
-    let found = users::by_id(client, std::slice::from_ref(&observer)).await?;
+    let found = users_by_id(client, std::slice::from_ref(&observer)).await?;
     Ok(found.is_empty().then_some(observer))
 }
 
@@ -241,14 +241,14 @@ async fn plan(
     let mut members = member_requests(&wanted.add, &wanted.remove);
     if create {
         if let Some(observer) = missing_creator(app, client).await? {
-            rows.push(&Planned {
+            rows.push(&PlannedRequest {
                 method: "POST",
                 path: "/users".to_owned(),
                 body: json!({ "users": { observer.as_str(): new_creator(&observer) } }),
             })?;
         }
         let (first, rest) = wanted.add.split_at(wanted.add.len().min(BATCH));
-        rows.push(&Planned {
+        rows.push(&PlannedRequest {
             method: "POST",
             path: format!("{path}/query"),
             body: json!({ "data": data(app, client, wanted, first).await?, "state": true }),
@@ -256,7 +256,7 @@ async fn plan(
         members = member_requests(rest, &[]);
     }
     for request in members {
-        rows.push(&Planned {
+        rows.push(&PlannedRequest {
             method: "POST",
             path: path.clone(),
             body: serde_json::to_value(request)?,
@@ -269,7 +269,7 @@ async fn plan(
             // What is empty is not sent.
             body.retain(|_, part| *part != json!({}) && *part != json!([]));
         }
-        rows.push(&Planned {
+        rows.push(&PlannedRequest {
             method: "PATCH",
             path,
             body,

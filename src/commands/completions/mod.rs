@@ -4,7 +4,6 @@
 //! so that no script goes stale, and profiles and the ids of the last query are among them. A run that is no question
 //! pays for one look at the environment.
 
-pub mod recent;
 mod shells;
 mod values;
 

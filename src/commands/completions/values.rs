@@ -10,9 +10,9 @@ use clap::{Arg, Command, CommandFactory, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter, ValueCompleter};
 
-use super::recent::{self, Kind};
 use crate::cli::Cli;
 use crate::commands::help::Topic;
+use crate::commands::recent_ids::{self, IdKind};
 use crate::config::{self, Config};
 use crate::domain::{Cid, UserId};
 
@@ -72,16 +72,16 @@ fn profiles() -> Vec<CompletionCandidate> {
 }
 
 fn users() -> Vec<CompletionCandidate> {
-    known::<UserId>(Kind::Users)
+    known::<UserId>(IdKind::Users)
 }
 
 fn channels() -> Vec<CompletionCandidate> {
-    known::<Cid>(Kind::Channels)
+    known::<Cid>(IdKind::Channels)
 }
 
 /// The remembered ids, as far as they are ids: what a shell puts on a command line is looked at twice.
-fn known<T: std::str::FromStr>(kind: Kind) -> Vec<CompletionCandidate> {
-    recent::recall(kind)
+fn known<T: std::str::FromStr>(kind: IdKind) -> Vec<CompletionCandidate> {
+    recent_ids::recall(kind)
         .iter()
         .filter(|id| id.parse::<T>().is_ok())
         .map(CompletionCandidate::new)

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{ApiError, Client, QueryUsers, UserPatch};
 use crate::app::App;
-use crate::commands::ids::{BATCH, in_words};
-use crate::commands::pace::Pacer;
+use crate::commands::ids::{BATCH, summarize_ids};
+use crate::commands::rate_limiter::RateLimiter;
 use crate::domain::{Presence, UserId};
 
 /// The patches that undo what holding changes.
@@ -29,7 +29,7 @@ impl Before {
         if !touched.invisible && !touched.status {
             return Ok(Self::default());
         }
-        let mut pacer = Pacer::default();
+        let mut pacer = RateLimiter::default();
         let mut patches = Vec::with_capacity(users.len());
         for batch in users.chunks(BATCH) {
             pacer.before(client, "QueryUsers").await;
@@ -52,7 +52,7 @@ impl Before {
     pub(super) fn give_up(&self, app: &App) {
         let ids: Vec<&str> = self.0.iter().map(|patch| patch.id.as_str()).collect();
         if !ids.is_empty() {
-            let who = in_words(&ids);
+            let who = summarize_ids(&ids);
             app.output()
                 .warn(&format!("{who} may not be back to how they were"));
         }
@@ -64,7 +64,7 @@ impl Before {
     ///
     /// Somebody could not be; the others are. Holds who could not, and the last refusal.
     pub(super) async fn restore(&self, client: &Client) -> Result<(), (Vec<&str>, ApiError)> {
-        let mut pacer = Pacer::default();
+        let mut pacer = RateLimiter::default();
         let mut left = Vec::new();
         let mut last = None;
         for patches in self.0.chunks(BATCH) {

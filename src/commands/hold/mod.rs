@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 use self::before::{Before, Touched};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::ids::{IdArgs, in_words};
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::ids::{IdArgs, summarize_ids};
 use crate::commands::signals::Signals;
 use crate::commands::watch::outlet::{self, Gauge};
 use crate::domain::record::{Body, ConnectionChanged, End, Record, Source};
@@ -135,7 +135,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     };
     let failed = tokio::select! {
         restored = parting => restored.err().map(|(ids, error)| {
-            let who = in_words(&ids);
+            let who = summarize_ids(&ids);
             anyhow::Error::from(error).context(format!("cannot put {who} back"))
         }),
         // Whoever asks twice does not want to wait for a server that does not answer.
@@ -169,7 +169,7 @@ async fn client(app: &App, users: &[UserId]) -> anyhow::Result<Client> {
 }
 
 fn plan(app: &App, args: &HoldArgs) -> anyhow::Result<Code> {
-    let mut rows = plan::rows(app)?;
+    let mut rows = dry_run::rows(app)?;
     for user in args.users.read()? {
         let identity = args.identity(user?);
         let mut details = Map::from_iter([("id".to_owned(), json!(identity.user))]);
@@ -177,7 +177,7 @@ fn plan(app: &App, args: &HoldArgs) -> anyhow::Result<Code> {
             details.insert("invisible".to_owned(), invisible.into());
         }
         details.extend(identity.details);
-        rows.push(&Planned {
+        rows.push(&PlannedRequest {
             method: "GET",
             path: "/connect".to_owned(),
             body: json!({ "user_details": details }),
@@ -296,7 +296,7 @@ impl Hold<'_> {
 
     /// Writes the last line. Everybody has left by now, and is as he was, unless that `failed`.
     async fn end(mut self, ending: Ending, failed: Option<anyhow::Error>) -> anyhow::Result<Code> {
-        let who = in_words(&self.lost);
+        let who = summarize_ids(&self.lost);
         let (reason, code, error) = match ending {
             Ending::Told(reason, code) => {
                 let lost = !self.lost.is_empty() && code == Code::Ok;

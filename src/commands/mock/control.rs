@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::api::error::harmless;
 use crate::api::{ApiError, Client};
 use crate::app::App;
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
@@ -199,8 +199,8 @@ pub(super) async fn change(
     body: Option<Value>,
 ) -> anyhow::Result<Option<Map<String, Value>>> {
     if app.global().dry_run {
-        let mut rows = plan::rows(app)?;
-        rows.push(&Planned {
+        let mut rows = dry_run::rows(app)?;
+        rows.push(&PlannedRequest {
             method,
             path: format!("/_mock/{path}"),
             body: body.unwrap_or_default(),

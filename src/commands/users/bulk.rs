@@ -10,14 +10,15 @@ use serde_json::json;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::sleep;
 
-use super::journal::{FailureList, Journal};
+use super::checkpoint::{Checkpoint, FailureList};
 use super::set_user::{PATCH, QUERY, SetUserArgs, apply, verified};
 use crate::api::{Client, UserPatch};
 use crate::app::App;
 use crate::commands::fields::Changes;
-use crate::commands::ids::{BATCH, IdArgs, in_words};
-use crate::commands::pace::Pacer;
+use crate::commands::ids::{BATCH, IdArgs, summarize_ids};
+use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::signals::Signals;
+use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure, code_of};
 use crate::output::Rows;
@@ -31,10 +32,10 @@ pub(super) struct Bulk<'a> {
     app: &'a App,
     args: &'a SetUserArgs,
     changes: &'a Changes,
-    pacer: Pacer,
+    pacer: RateLimiter,
     signals: Signals,
     bar: ProgressBar,
-    journal: Option<Journal>,
+    journal: Option<Checkpoint>,
     failures: Option<FailureList>,
     failed: u64,
     /// The first refusal, which decides the exit code.
@@ -55,14 +56,14 @@ impl<'a> Bulk<'a> {
         let journal = args
             .journal
             .as_deref()
-            .map(|path| Journal::open(path, &work(changes)))
+            .map(|path| Checkpoint::open(path, &work(changes)))
             .transpose()?;
         let failures = args.failed.as_deref().map(FailureList::new).transpose()?;
         Ok(Self {
             app,
             args,
             changes,
-            pacer: Pacer::default(),
+            pacer: RateLimiter::default(),
             signals,
             bar: progress(app, args),
             journal,
@@ -231,7 +232,7 @@ impl<'a> Bulk<'a> {
         if let Some(error) = last {
             return Err(anyhow::Error::from(error).context(format!(
                 "cannot put the old values of {} back",
-                in_words(&left)
+                summarize_ids(&left)
             )));
         }
         self.app.output().status(&format!(
@@ -297,7 +298,7 @@ pub(super) fn done_already(
     changes: &Changes,
 ) -> anyhow::Result<HashSet<String>> {
     match &args.journal {
-        Some(path) => Journal::look(path, &work(changes)),
+        Some(path) => Checkpoint::look(path, &work(changes)),
         None => Ok(HashSet::new()),
     }
 }
@@ -329,7 +330,7 @@ struct Done {
 
 async fn change_part(
     client: &Client,
-    pacer: &mut Pacer,
+    pacer: &mut RateLimiter,
     part: &[UserId],
     changes: &Changes,
     args: &SetUserArgs,
@@ -338,7 +339,7 @@ async fn change_part(
     let mut todo = part.to_vec();
     let mut unchanged = 0;
     if args.if_changed || undo.is_some() {
-        let before = super::by_id(client, part).await?;
+        let before = users_by_id(client, part).await?;
         if args.if_changed {
             todo.retain(|id| {
                 let user = before.get(id.as_str());
@@ -376,7 +377,11 @@ async fn change_part(
     }
     let users = todo
         .iter()
-        .map(|id| users.remove(id.as_str()).unwrap_or_else(|| super::bare(id)))
+        .map(|id| {
+            users
+                .remove(id.as_str())
+                .unwrap_or_else(|| user_with_id_only(id))
+        })
         .collect();
     Ok(Done { users, unchanged })
 }

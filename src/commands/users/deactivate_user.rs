@@ -5,8 +5,9 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::commands::confirm::confirm;
-use crate::commands::ids::in_words;
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::ids::summarize_ids;
+use crate::commands::user_lookup::user_with_id_only;
 use crate::domain::UserId;
 use crate::exit::Code;
 
@@ -31,7 +32,7 @@ pub struct DeactivateUserArgs {
 pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
     let dry_run = app.global().dry_run;
     let mut rows = if dry_run {
-        plan::rows(app)?
+        dry_run::rows(app)?
     } else {
         app.output().users(app.now())?
     };
@@ -39,11 +40,11 @@ pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
         rows = rows.one();
     }
     app.confirm_change("deactivate users")?;
-    confirm(app, &format!("deactivate {}", in_words(&args.ids)))?;
+    confirm(app, &format!("deactivate {}", summarize_ids(&args.ids)))?;
     let client = app.client().await?;
     for id in &args.ids {
         if dry_run {
-            rows.push(&Planned {
+            rows.push(&PlannedRequest {
                 method: "POST",
                 path: format!("/users/{id}/deactivate"),
                 body: json!({}),
@@ -54,7 +55,7 @@ pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
             .deactivate_user(id, false)
             .await
             .with_context(|| format!("cannot deactivate {id}"))?;
-        rows.push_user(&user.unwrap_or_else(|| super::bare(id)))?;
+        rows.push_user(&user.unwrap_or_else(|| user_with_id_only(id)))?;
         rows.flush()?;
     }
     rows.finish()?;

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::api::users::DeleteUser;
 use crate::app::App;
 use crate::commands::confirm::confirm;
-use crate::commands::ids::in_words;
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::ids::summarize_ids;
+use crate::commands::user_lookup::user_with_id_only;
 use crate::domain::UserId;
 use crate::exit::Code;
 
@@ -37,14 +38,14 @@ pub struct DeleteUserArgs {
 pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
     let dry_run = app.global().dry_run;
     let mut rows = if dry_run {
-        plan::rows(app)?
+        dry_run::rows(app)?
     } else {
         app.output().users_with(app.now(), &["deleted_at"])?
     };
     if args.ids.len() == 1 {
         rows = rows.one();
     }
-    let ids = in_words(&args.ids);
+    let ids = summarize_ids(&args.ids);
     let what = if args.hard {
         format!("delete {ids} for good")
     } else {
@@ -56,7 +57,7 @@ pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
     for id in &args.ids {
         if dry_run {
             let query = if args.hard { "?hard_delete=true" } else { "" };
-            rows.push(&Planned {
+            rows.push(&PlannedRequest {
                 method: "DELETE",
                 path: format!("/users/{id}{query}"),
                 body: json!(null),
@@ -71,7 +72,7 @@ pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
             .delete_user(id, how)
             .await
             .with_context(|| format!("cannot delete {id}"))?;
-        rows.push_user(&user.unwrap_or_else(|| super::bare(id)))?;
+        rows.push_user(&user.unwrap_or_else(|| user_with_id_only(id)))?;
         rows.flush()?;
     }
     rows.finish()?;

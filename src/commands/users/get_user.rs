@@ -1,7 +1,8 @@
 //! `get-user`: users by id, complete.
 
 use crate::app::App;
-use crate::commands::ids::{IdArgs, in_words, next_batch};
+use crate::commands::ids::{IdArgs, next_batch, summarize_ids};
+use crate::commands::user_lookup::users_by_id;
 use crate::exit::{Code, Failure};
 
 /// Flags of `get-user`.
@@ -37,7 +38,7 @@ pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
         if batch.is_empty() {
             break;
         }
-        let found = super::by_id(&client, &batch).await?;
+        let found = users_by_id(&client, &batch).await?;
         for id in batch {
             match found.get(id.as_str()) {
                 Some(user) => rows.push_user(user)?,
@@ -52,7 +53,7 @@ pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
     }
     let message = match missing.as_slice() {
         [one] => format!("there is no user {one}"),
-        many => format!("there are no users {}", in_words(many)),
+        many => format!("there are no users {}", summarize_ids(many)),
     };
     Err(Failure::new(Code::Refused, message)
         .hinted(format!(

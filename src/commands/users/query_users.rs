@@ -8,12 +8,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use tokio::task::yield_now;
 
-use crate::api::page::UserPages;
+use crate::api::paging::UserPages;
 use crate::api::{Client, QueryUsers, UserPage};
 use crate::app::App;
-use crate::commands::completions::recent::{self, Recent};
 use crate::commands::ids::{self, BATCH};
+use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
+use crate::commands::user_lookup::ids_filter;
 use crate::commands::watch::{StreamArgs, follow};
 use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
@@ -204,7 +205,7 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &Source, seen: usize, found:
 /// Where users that are found go.
 struct Sink<'a> {
     rows: Rows<'a>,
-    recent: Recent,
+    recent: RecentIds,
     count_only: bool,
     /// Where the users are to be watched, the stream shows their state and this only remembers who they are.
     watched: Option<Vec<UserId>>,
@@ -222,7 +223,7 @@ impl<'a> Sink<'a> {
         };
         Ok(Self {
             rows,
-            recent: Recent::new(recent::Kind::Users),
+            recent: RecentIds::new(IdKind::Users),
             count_only: args.count_only,
             watched: args.watch.then(Vec::new),
             found: 0,
@@ -249,7 +250,7 @@ impl<'a> Sink<'a> {
         if self.count_only {
             return Ok(false);
         }
-        self.recent.see(id);
+        self.recent.add(id);
         if let Some(watched) = &mut self.watched {
             watched.push(id.parse()?);
             return Ok(false);
@@ -429,7 +430,7 @@ impl Source {
                     return Ok(None);
                 }
                 *at += batch.len();
-                let named = Value::Object(super::one_of(batch));
+                let named = Value::Object(ids_filter(batch));
                 let mut parts = vec![named];
                 if !query.filter_conditions.is_empty() {
                     parts.push(Value::Object(query.filter_conditions.clone()));
@@ -439,7 +440,7 @@ impl Source {
                     limit: u32::try_from(batch.len()).ok(),
                     ..query.clone()
                 };
-                let users = client.query_user_texts(&query).await;
+                let users = client.query_user_page(&query).await;
                 Ok(Some(users.context("cannot query users")?))
             }
             Self::ByOffset {
@@ -460,7 +461,7 @@ impl Source {
                     u32::try_from(wanted).map_or(LARGEST_PAGE, |wanted| wanted.min(LARGEST_PAGE))
                 };
                 query.limit = Some(limit);
-                let users = client.query_user_texts(query).await;
+                let users = client.query_user_page(query).await;
                 let users = users.context("cannot query users")?;
                 let full = users.len() >= limit as usize;
                 let next = query.offset.unwrap_or(0) + limit;

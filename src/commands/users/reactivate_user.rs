@@ -4,7 +4,8 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::app::App;
-use crate::commands::plan::{self, Planned};
+use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::user_lookup::user_with_id_only;
 use crate::domain::UserId;
 use crate::exit::Code;
 
@@ -27,7 +28,7 @@ pub struct ReactivateUserArgs {
 pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
     let dry_run = app.global().dry_run;
     let mut rows = if dry_run {
-        plan::rows(app)?
+        dry_run::rows(app)?
     } else {
         app.output().users(app.now())?
     };
@@ -38,7 +39,7 @@ pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
     let client = app.client().await?;
     for id in &args.ids {
         if dry_run {
-            rows.push(&Planned {
+            rows.push(&PlannedRequest {
                 method: "POST",
                 path: format!("/users/{id}/reactivate"),
                 body: json!({}),
@@ -49,7 +50,7 @@ pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
             .reactivate_user(id)
             .await
             .with_context(|| format!("cannot reactivate {id}"))?;
-        rows.push_user(&user.unwrap_or_else(|| super::bare(id)))?;
+        rows.push_user(&user.unwrap_or_else(|| user_with_id_only(id)))?;
         rows.flush()?;
     }
     rows.finish()?;

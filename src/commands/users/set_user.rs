@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{ApiError, Client, UserPatch};
 use crate::app::App;
+use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::fields::{Changes, FieldArgs};
-use crate::commands::ids::{IdArgs, in_words, next_batch};
-use crate::commands::pace::Pacer;
-use crate::commands::plan::{self, Planned};
+use crate::commands::ids::{IdArgs, next_batch, summarize_ids};
+use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::user_lookup::users_by_id;
 use crate::commands::users::bulk::{Bulk, Undo, done_already, read_aside};
 use crate::domain::time::parse_duration;
 use crate::domain::{User, UserId};
@@ -151,9 +152,9 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
 
 /// Prints what would be sent.
 async fn plan(app: &App, args: &SetUserArgs, changes: &Changes) -> anyhow::Result<Code> {
-    let mut rows = plan::rows(app)?;
+    let mut rows = dry_run::rows(app)?;
     let client = app.client().await?;
-    let mut pacer = Pacer::default();
+    let mut pacer = RateLimiter::default();
     let done = done_already(args, changes)?;
     let mut ids = args
         .users
@@ -200,7 +201,7 @@ fn changes(args: &SetUserArgs) -> Result<Changes, Failure> {
 /// waited for the first call's turn: [`PATCH`] where there is anything to change, else [`QUERY`].
 pub(super) async fn apply(
     client: &Client,
-    pacer: &mut Pacer,
+    pacer: &mut RateLimiter,
     batch: &[UserId],
     changes: &Changes,
     must_exist: bool,
@@ -232,7 +233,7 @@ pub(super) async fn apply(
     let created = client
         .upsert_users(&new_users(&missing, changes))
         .await
-        .with_context(|| format!("cannot create {}", in_words(&missing)))?;
+        .with_context(|| format!("cannot create {}", summarize_ids(&missing)))?;
     let there: Vec<UserId> = batch
         .iter()
         .filter(|id| known.contains_key(id.as_str()))
@@ -256,7 +257,7 @@ async fn planned(
     batch: &[UserId],
     changes: &Changes,
     args: &SetUserArgs,
-) -> anyhow::Result<Vec<Planned>> {
+) -> anyhow::Result<Vec<PlannedRequest>> {
     let (known, missing) = split(client, batch).await?;
     if args.must_exist && !missing.is_empty() {
         return Err(not_there(&missing).into());
@@ -268,7 +269,7 @@ async fn planned(
             .zip(new_users(&missing, changes))
             .map(|(id, user)| (id.to_string(), Value::Object(user)))
             .collect();
-        requests.push(Planned {
+        requests.push(PlannedRequest {
             method: "POST",
             path: "/users".to_owned(),
             body: json!({ "users": users }),
@@ -284,7 +285,7 @@ async fn planned(
         .cloned()
         .collect();
     if !changes.is_empty() && !there.is_empty() {
-        requests.push(Planned {
+        requests.push(PlannedRequest {
             method: "PATCH",
             path: "/users".to_owned(),
             body: json!({ "users": patches(&there, changes) }),
@@ -299,7 +300,7 @@ pub(super) async fn verified(
     batch: &[UserId],
     changes: &Changes,
 ) -> anyhow::Result<HashMap<String, User>> {
-    let users = super::by_id(client, batch).await?;
+    let users = users_by_id(client, batch).await?;
     for id in batch {
         let difference = match users.get(id.as_str()) {
             Some(user) => changes.difference(user.fields()),
@@ -323,7 +324,7 @@ async fn split(
     client: &Client,
     batch: &[UserId],
 ) -> anyhow::Result<(HashMap<String, User>, Vec<UserId>)> {
-    let known = super::by_id(client, batch).await?;
+    let known = users_by_id(client, batch).await?;
     let missing = batch
         .iter()
         .filter(|id| !known.contains_key(id.as_str()))
@@ -360,7 +361,7 @@ fn keyed(users: Vec<User>) -> HashMap<String, User> {
 }
 
 fn named(error: ApiError, ids: &[UserId]) -> anyhow::Error {
-    anyhow::Error::from(error).context(format!("cannot change {}", in_words(ids)))
+    anyhow::Error::from(error).context(format!("cannot change {}", summarize_ids(ids)))
 }
 
 fn not_there(missing: &[UserId]) -> Failure {
@@ -368,7 +369,7 @@ fn not_there(missing: &[UserId]) -> Failure {
         [one] => format!("there is no user {one}, and --must-exist forbids creating one"),
         many => format!(
             "there are no users {}, and --must-exist forbids creating them",
-            in_words(many)
+            summarize_ids(many)
         ),
     };
     Failure::new(Code::Refused, message).hinted("leave out --must-exist to create them")

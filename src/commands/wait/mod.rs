@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::api::retry::in_a_line;
+use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
 use crate::commands::watch::{LinkWas, remark};
@@ -112,7 +112,7 @@ impl<'a> Narrator<'a> {
 /// An error that passes is said and waited for; one that does not is the end.
 async fn endure(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
     let minted = !matches!(client.settings().auth, Auth::Token { .. });
-    let trouble = in_a_line(&error);
+    let trouble = error_chain(&error);
     let error = WatchError::Api(error);
     if is_final(&error, minted) {
         return Err(error.into());

@@ -96,7 +96,7 @@ fn parse_state(text: &str) -> Result<State, String> {
 impl State {
     /// That these users, or any of them, are in the state.
     fn in_words(&self, names: &[String], any: bool) -> String {
-        let who = ids::in_words(names);
+        let who = ids::summarize_ids(names);
         let (who, is, does) = match names {
             [_] => (who, "is", "exists"),
             _ if any => (format!("one of {who}"), "is", "exists"),

@@ -7,8 +7,8 @@ use serde_json::{Map, json};
 
 use crate::api::{ApiError, Client};
 use crate::app::App;
-use crate::commands::plan::{self, Planned};
-use crate::commands::users;
+use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::user_lookup::users_by_id;
 use crate::domain::{Cid, UserId};
 use crate::events::{Create, Observer, Target};
 use crate::exit::Code;
@@ -22,7 +22,7 @@ const DOES_NOT_EXIST: i32 = 16;
 ///
 /// No credentials, or the service does not answer.
 pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
-    let mut rows = plan::rows(app)?;
+    let mut rows = dry_run::rows(app)?;
     let (server, observer) = super::observer(app).await?;
     let mut hello = Map::from_iter([("id".to_owned(), json!(observer.user()))]);
     if let Observer::Dedicated(user) = &observer {
@@ -36,7 +36,7 @@ pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
     {
         rows.push(&change)?;
     }
-    rows.push(&Planned {
+    rows.push(&PlannedRequest {
         method: "GET",
         path: "/connect".to_owned(),
         body: json!({ "user_details": hello }),
@@ -48,16 +48,19 @@ pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
 }
 
 /// What makes the observer an admin, if he is none.
-pub(super) async fn preparation(server: &Client, user: &UserId) -> anyhow::Result<Option<Planned>> {
-    let found = users::by_id(server, std::slice::from_ref(user)).await?;
+pub(super) async fn preparation(
+    server: &Client,
+    user: &UserId,
+) -> anyhow::Result<Option<PlannedRequest>> {
+    let found = users_by_id(server, std::slice::from_ref(user)).await?;
     Ok(match found.get(user.as_str()) {
         Some(found) if found.role() == Some("admin") => None,
-        Some(_) => Some(Planned {
+        Some(_) => Some(PlannedRequest {
             method: "PATCH",
             path: "/users".to_owned(),
             body: json!({ "users": [{ "id": user, "set": { "role": "admin" } }] }),
         }),
-        None => Some(Planned {
+        None => Some(PlannedRequest {
             method: "POST",
             path: "/users".to_owned(),
             body: json!({ "users": { user.as_str(): {
@@ -73,7 +76,7 @@ async fn creation(
     observer: &Observer,
     cid: &Cid,
     create: &Create,
-) -> Result<Option<Planned>, ApiError> {
+) -> Result<Option<PlannedRequest>, ApiError> {
     match server.get_channel(cid).await {
         Ok(_) => return Ok(None),
         Err(ApiError::Refused(refusal)) if refusal.code == DOES_NOT_EXIST => {}
@@ -85,7 +88,7 @@ async fn creation(
         data.insert("created_by_id".to_owned(), json!(observer.user()));
     }
     let Cid { channel_type, id } = cid;
-    Ok(Some(Planned {
+    Ok(Some(PlannedRequest {
         method: "POST",
         path: format!("/channels/{channel_type}/{id}/query"),
         body: json!({ "data": data }),

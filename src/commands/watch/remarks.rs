@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::commands::ids::in_words;
+use crate::commands::ids::summarize_ids;
 use crate::domain::record::{Body, ConnectionChanged, Coverage, Gap, Record};
 use crate::output::Output;
 
@@ -55,7 +55,7 @@ fn link(output: &Output, changed: &ConnectionChanged, was: LinkWas) {
 fn gap_in_words(gap: &Gap) -> String {
     let users = match gap.repaired.as_slice() {
         [] => "nobody had changed".to_owned(),
-        ids => format!("{} had changed", in_words(ids)),
+        ids => format!("{} had changed", summarize_ids(ids)),
     };
     format!(
         "events may be lost between {} and {} ({}); {users}",
@@ -68,7 +68,7 @@ fn coverage_in_words(coverage: &Coverage) -> String {
         "{} of {} users are subscribed; not {}",
         coverage.subscribed,
         coverage.requested,
-        in_words(&coverage.missing)
+        summarize_ids(&coverage.missing)
     )
 }
 

@@ -13,13 +13,13 @@ use crate::exit::{Code, Failure};
 
 /// The users that are done: one id a line, under a line that says what was done to them.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct Checkpoint {
     path: PathBuf,
     file: File,
     done: HashSet<String>,
 }
 
-impl Journal {
+impl Checkpoint {
     /// Opens a journal of this work, or starts one.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ mod tests {
     fn a_journal_goes_on_where_it_ended_and_drops_half_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut journal = Journal::open(&path, "set x").unwrap();
+        let mut journal = Checkpoint::open(&path, "set x").unwrap();
         journal.note([id("a"), id("b")].iter()).unwrap();
         drop(journal);
         OpenOptions::new()
@@ -181,7 +181,7 @@ mod tests {
             .unwrap()
             .write_all(b"joh")
             .unwrap();
-        let mut journal = Journal::open(&path, "set x").unwrap();
+        let mut journal = Checkpoint::open(&path, "set x").unwrap();
         assert_eq!(journal.len(), 2);
         assert!(journal.has(&id("b")) && !journal.has(&id("joh")));
         journal.note([id("john")].iter()).unwrap();
@@ -189,6 +189,6 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "# set x\na\nb\njohn\n"
         );
-        assert!(Journal::open(&path, "set y").is_err());
+        assert!(Checkpoint::open(&path, "set y").is_err());
     }
 }

@@ -57,7 +57,7 @@ impl UserPages {
             return Ok(None);
         }
         let query = self.page_query();
-        let users = self.client.query_user_texts(&query).await?;
+        let users = self.client.query_user_page(&query).await?;
         let last = users.last_id();
         // A server that does not understand the key would answer the same page for ever.
         let stuck = last.is_none() || last == self.after;

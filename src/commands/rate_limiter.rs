@@ -25,9 +25,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The paces of all endpoints that a run calls.
 #[derive(Debug, Default)]
-pub struct Pacer(HashMap<&'static str, Pace>);
+pub struct RateLimiter(HashMap<&'static str, Pace>);
 
-impl Pacer {
+impl RateLimiter {
     /// Waits until an endpoint may be called once. Dropped while it waits, it has counted nothing.
     pub async fn before(&mut self, client: &Client, endpoint: &'static str) {
         let pace = self.0.entry(endpoint).or_default();

@@ -10,20 +10,20 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 
 /// The most ids that are kept.
-const MOST: usize = 1000;
+const RECENT_IDS_MAX: usize = 1000;
 /// The most bytes that are read back; ids are at most 255 characters long.
-const MOST_BYTES: u64 = 1 << 18;
+const RECENT_IDS_MAX_BYTES: u64 = 1 << 18;
 
 /// What the ids name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum IdKind {
     /// Users.
     Users,
     /// Channels, as `type:id`.
     Channels,
 }
 
-impl Kind {
+impl IdKind {
     const fn file(self) -> &'static str {
         match self {
             Self::Users => "users",
@@ -34,15 +34,15 @@ impl Kind {
 
 /// Collects what a query shows, and keeps it when the query is over. A query that shows nothing leaves what there is.
 #[derive(Debug)]
-pub struct Recent {
-    kind: Kind,
+pub struct RecentIds {
+    kind: IdKind,
     /// `None` where nobody will ever press a key.
     ids: Option<Vec<String>>,
 }
 
-impl Recent {
+impl RecentIds {
     /// Starts a query.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: IdKind) -> Self {
         let watched = io::stderr().is_terminal() || io::stdout().is_terminal();
         Self {
             kind,
@@ -51,9 +51,9 @@ impl Recent {
     }
 
     /// Notes an id.
-    pub fn see<'a>(&mut self, id: impl Into<Option<&'a str>>) {
+    pub fn add<'a>(&mut self, id: impl Into<Option<&'a str>>) {
         if let Some(ids) = &mut self.ids
-            && ids.len() < MOST
+            && ids.len() < RECENT_IDS_MAX
             && let Some(id) = id.into()
         {
             ids.push(id.to_owned());
@@ -61,7 +61,7 @@ impl Recent {
     }
 }
 
-impl Drop for Recent {
+impl Drop for RecentIds {
     fn drop(&mut self) {
         if let Some(ids) = self.ids.take().filter(|ids| !ids.is_empty())
             && let Some(folder) = folder()
@@ -73,15 +73,18 @@ impl Drop for Recent {
 }
 
 /// The ids that the last query of this kind showed.
-pub fn recall(kind: Kind) -> Vec<String> {
+pub fn recall(kind: IdKind) -> Vec<String> {
     let mut text = String::new();
     if let Some(folder) = folder()
         && let Ok(file) = File::open(folder.join(kind.file()))
     {
         // What cannot be read is not offered.
-        let _ = file.take(MOST_BYTES).read_to_string(&mut text);
+        let _ = file.take(RECENT_IDS_MAX_BYTES).read_to_string(&mut text);
     }
-    text.lines().take(MOST).map(str::to_owned).collect()
+    text.lines()
+        .take(RECENT_IDS_MAX)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn folder() -> Option<PathBuf> {
@@ -90,7 +93,7 @@ fn folder() -> Option<PathBuf> {
         .map(|base| base.cache_dir().join("presencectl"))
 }
 
-fn write(kind: Kind, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
+fn write(kind: IdKind, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // Private from the start, and in place in one step: two queries at once leave one's ids or the other's.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

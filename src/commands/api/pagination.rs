@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 
 /// How far the pages have come.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(super) struct Pagination {
     /// The length of the page before.
     length: Option<usize>,
 }
 
-impl Pages {
+impl Pagination {
     /// Changes the request into that for the next page; `false` after the last.
     pub(super) fn turn(
         &mut self,
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn next_wins_over_offset() {
-        let (mut pages, mut request) = (Pages::default(), Map::new());
+        let (mut pages, mut request) = (Pagination::default(), Map::new());
         let answer = map(json!({"results": [1], "next": "abc"}));
         assert!(pages.turn(&answer, &mut request, "search"));
         assert_eq!(request, map(json!({"next": "abc"})));
@@ -87,15 +87,15 @@ mod tests {
 
     #[test]
     fn offsets_grow_by_what_came() {
-        let (mut pages, mut request) = (Pages::default(), map(json!({"offset": 10})));
+        let (mut pages, mut request) = (Pagination::default(), map(json!({"offset": 10})));
         let page = |users: usize| map(json!({"also": [], "users": vec![0; users]}));
         assert!(pages.turn(&page(30), &mut request, "users"));
         assert_eq!(request["offset"], 40);
         assert!(pages.turn(&page(30), &mut request, "users"));
         assert_eq!(request["offset"], 70);
         assert!(!pages.turn(&page(29), &mut request, "users"));
-        let (mut pages, mut request) = (Pages::default(), map(json!({"limit": 100})));
+        let (mut pages, mut request) = (Pagination::default(), map(json!({"limit": 100})));
         assert!(!pages.turn(&page(30), &mut request, "users"));
-        assert!(!Pages::default().turn(&page(0), &mut Map::new(), "users"));
+        assert!(!Pagination::default().turn(&page(0), &mut Map::new(), "users"));
     }
 }

@@ -12,7 +12,7 @@ use crate::output::{Column, Rows};
 
 /// A request that is not sent.
 #[derive(Debug)]
-pub struct Planned {
+pub struct PlannedRequest {
     /// The HTTP method.
     pub method: &'static str,
     /// The path, with its query where it has one.
@@ -21,7 +21,7 @@ pub struct Planned {
     pub body: Value,
 }
 
-impl Planned {
+impl PlannedRequest {
     /// The endpoint whose budget the call counts against, as `limits` calls it; `None` for a call that is not known here.
     fn endpoint(&self) -> Option<&'static str> {
         let path = self.path.split('?').next().unwrap_or_default();
@@ -44,9 +44,9 @@ impl Planned {
     }
 }
 
-impl Serialize for Planned {
+impl Serialize for PlannedRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Planned", 5)?;
+        let mut fields = serializer.serialize_struct("PlannedRequest", 5)?;
         fields.serialize_field("method", self.method)?;
         fields.serialize_field("path", &self.path)?;
         fields.serialize_field("endpoint", &self.endpoint())?;
