@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::fixture::Demo;
 use super::hub::Hub;
-use super::world::Demo;
 
 /// Lives for ever.
 pub(crate) async fn live(hub: Arc<Hub>, demo: Demo) {

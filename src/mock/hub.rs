@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use super::budget::{Budget, Budgets, Platform};
 use super::clock::Clock;
 use super::engine::{Caller, ConnKey, Connect, Delivery, Op, Reply, Signal, State};
 use super::error::Reject;
 use super::faults::{Faults, Spec};
-use super::journal::{Journal, Party};
+use super::fixture::{FixtureError, World};
 use super::options::Options;
-use super::outbox::{ABNORMAL, Bounds, Farewell, Outbox, Pushed};
-use super::world::{FixtureError, World};
+use super::rate_limits::{Budget, Budgets, Platform};
+use super::send_queue::{ABNORMAL, Bounds, Farewell, Outbox, Pushed};
+use super::traffic_log::{Journal, Party};
 
 /// The running service.
 #[derive(Debug)]

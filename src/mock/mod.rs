@@ -4,24 +4,24 @@
 //! carries. Nothing here knows of the client, the commands or the output.
 //!
 //! How a request travels: `routes` finds the operation and authenticates, `hub` applies it to `engine::State` under
-//! one short lock and queues the events in `outbox`es, `ws` carries them to the sockets.
+//! one short lock and queues the events in `send_queue`s, `ws` carries them to the sockets.
 
 mod auth;
-mod budget;
+mod bench_state;
 mod clock;
 mod demo;
 mod engine;
 mod error;
 mod faults;
+mod fixture;
 mod hub;
-mod journal;
-mod knobs;
-mod line;
 mod options;
-mod outbox;
-mod rehearsal;
+mod rate_limits;
 mod routes;
-mod world;
+mod rule_options;
+mod send_queue;
+mod tcp;
+mod traffic_log;
 mod ws;
 
 use std::io;
@@ -31,14 +31,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::bench_state::Rehearsal;
+pub use self::fixture::{Demo, FixtureError, World, demo_world, fixture};
 use self::hub::Hub;
-pub use self::knobs::{KNOBS, Knob};
-use self::line::{Exchange, Peer};
 pub use self::options::{
     InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
 };
-pub use self::rehearsal::Rehearsal;
-pub use self::world::{Demo, FixtureError, World, demo_world, fixture};
+pub use self::rule_options::{KNOBS, Knob};
+use self::tcp::{Exchange, Peer};
 
 /// How long sessions and requests have to end once the server stops.
 const LINGER: Duration = Duration::from_secs(3);

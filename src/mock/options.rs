@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::domain::SecretString;
 
-use super::knobs::{KNOBS, Knob};
-use super::world::World;
+use super::fixture::World;
+use super::rule_options::{KNOBS, Knob};
 
 /// How the mock is set up. Every field has a default; see [`Options::describe`] for the table.
 #[derive(Debug, Clone)]

@@ -16,9 +16,9 @@ use super::engine::{Caller, ConnKey, Connect, connection_error};
 use super::error::{Reject, code};
 use super::faults::{Course, Next, Sent, SocketFault, half};
 use super::hub::Hub;
-use super::journal::{Happening, Party};
-use super::line::Line;
-use super::outbox::{ABNORMAL, Farewell, Outbox};
+use super::send_queue::{ABNORMAL, Farewell, Outbox};
+use super::tcp::Line;
+use super::traffic_log::{Happening, Party};
 
 /// How long a closed peer has to answer the close.
 const LINGER: Duration = Duration::from_secs(2);

@@ -6,9 +6,9 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::State;
-use super::access::Actor;
 use super::op::{Body, Reply};
-use super::stamp::Stamp;
+use super::permissions::Actor;
+use super::rfc3339::Stamp;
 use crate::mock::error::Reject;
 
 /// The settings.

@@ -9,12 +9,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::State;
-use super::arena::{ChannelKey, UserKey};
 use super::channel_types::ChannelType;
 use super::connection::ConnKey;
 use super::filter::{Field, Kind, Row, custom};
 use super::members::{MemberView, Members};
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
+use super::slots::{ChannelKey, UserKey};
 use super::user::{Shape, UserView, Viewer};
 use crate::mock::error::Reject;
 

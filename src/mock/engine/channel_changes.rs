@@ -5,15 +5,15 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel::{Channel, ChannelView};
 use super::channel_data::{MAX_MEMBERS, RESERVED, write_data};
 use super::channel_events::News;
 use super::connection::ConnKey;
 use super::members::{self, Invite, MemberView};
 use super::op::{ChannelName, DeleteChannels, PatchFields, Reply, UpdateChannel, UserRef};
-use super::stamp::stored;
+use super::permissions::Actor;
+use super::rfc3339::stored;
+use super::slots::{ChannelKey, UserKey};
 use crate::mock::error::Reject;
 
 #[derive(Serialize)]

@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel::ChannelView;
 use super::connection::ConnKey;
 use super::events::frame;
 use super::members::{Member, MemberView};
-use super::stamp::{Stamp, stored};
+use super::permissions::Actor;
+use super::rfc3339::{Stamp, stored};
+use super::slots::{ChannelKey, UserKey};
 use super::user::{Shape, UserView, Viewer};
 
 /// An event about a channel, as it is written.

@@ -9,10 +9,10 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::State;
-use super::access::Actor;
+use super::async_tasks::short;
 use super::op::{Body, Reply};
-use super::stamp::{Stamp, stored};
-use super::tasks::short;
+use super::permissions::Actor;
+use super::rfc3339::{Stamp, stored};
 use crate::domain::ChannelType as Name;
 use crate::mock::error::Reject;
 
@@ -275,7 +275,7 @@ mod tests {
     use serde_json::json;
 
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::testing::{Stage, fields, user};
+    use crate::mock::engine::test_support::{Stage, fields, user};
 
     #[test]
     fn a_type_without_connect_events_counts_silently() {

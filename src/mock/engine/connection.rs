@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::arena::{ChannelKey, UserKey};
+use super::slots::{ChannelKey, UserKey};
 
 /// A connection of the state; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,12 +6,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::State;
-use super::access::Actor;
 use super::channel_events::News;
 use super::connection::ConnKey;
 use super::events::frame;
 use super::op::{Acting, ChannelName, Reply, SendEvent};
-use super::stamp::Stamp;
+use super::permissions::Actor;
+use super::rfc3339::Stamp;
 use super::user::{Shape, UserView, Viewer};
 use crate::mock::error::Reject;
 
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::testing::{Stage, fields, name, user};
+    use crate::mock::engine::test_support::{Stage, fields, name, user};
 
     fn send(body: &Value) -> SendEvent {
         super::super::read(fields(json!({"event": body}))).unwrap()

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::arena::UserKey;
 use super::connection::ConnKey;
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
+use super::slots::UserKey;
 use super::user::{Shape, UserView, Viewer};
 use super::{Delivery, Signal, State};
 

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel_events::News;
 use super::op::{Reply, Sync};
+use super::permissions::Actor;
+use super::slots::{ChannelKey, UserKey};
 use super::user::Viewer;
 use crate::mock::error::Reject;
 

@@ -5,13 +5,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
+use super::async_tasks::short;
 use super::connection::ConnKey;
 use super::events::frame;
 use super::op::{DeleteUser, DeleteUsers, ReactivateUser, Reply, UserIds};
-use super::stamp::{Stamp, stored};
-use super::tasks::short;
+use super::permissions::Actor;
+use super::rfc3339::{Stamp, stored};
+use super::slots::{ChannelKey, UserKey};
 use super::user::{Shape, UserView, Viewer};
 use super::users::MAX_BATCH;
 use crate::mock::error::Reject;
@@ -353,7 +353,7 @@ mod tests {
     use serde_json::json;
 
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::testing::{Stage, fields, op, user};
+    use crate::mock::engine::test_support::{Stage, fields, op, user};
 
     fn delete(id: &str, hard: bool) -> Op {
         let body = fields(json!({"hard_delete": hard}));

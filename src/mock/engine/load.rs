@@ -9,12 +9,12 @@ use super::channel_data::{long_user_list, write_data};
 use super::connection::Carrier;
 use super::op::Caller;
 use super::presence::Connect;
-use super::profile::{Profile, Writer};
-use super::stamp::stored;
+use super::rfc3339::stored;
+use super::user_fields::{Profile, Writer};
 use super::users::user_id;
 use crate::domain::{ChannelId, ChannelType, InvalidId};
 use crate::mock::error::Reject;
-use crate::mock::world::{FixtureError, World};
+use crate::mock::fixture::{FixtureError, World};
 
 impl State {
     /// Adds everything that a world holds.

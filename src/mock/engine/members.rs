@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::arena::UserKey;
 use super::filter::{Field, Kind, Row, custom};
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
+use super::slots::UserKey;
 use super::user::UserView;
 use crate::mock::error::Reject;
 

@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel_data::{distinct_id, wish};
 use super::channel_events::{Membership, News};
 use super::filter::Filter;
 use super::members::{self, Invite, Member, MemberView};
 use super::op::{QueryMembers, Reply, UserRef};
+use super::permissions::Actor;
+use super::rfc3339::stored;
+use super::slots::{ChannelKey, UserKey};
 use super::sort::{Sort, page};
-use super::stamp::stored;
 use crate::mock::error::Reject;
 
 #[derive(Serialize)]

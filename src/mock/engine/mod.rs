@@ -5,43 +5,43 @@
 //! subscriptions (a user knows the connections that hear him, a channel those that watch it), so a change costs what
 //! its subscribers cost, however many users there are.
 
-mod access;
 mod app;
-mod arena;
+mod async_tasks;
 mod channel;
 mod channel_changes;
 mod channel_data;
 mod channel_events;
 #[cfg(test)]
-mod channel_rules;
+mod channel_tests;
 mod channel_types;
 mod channels;
 mod connection;
+mod control_ops;
 mod custom_events;
+mod event_injection;
 mod events;
 mod filter;
 mod history;
-mod inject;
 mod lifecycle;
-mod lists;
 mod load;
 mod members;
 mod membership;
 #[cfg(test)]
-mod model;
+mod model_tests;
 mod op;
+mod permissions;
 mod presence;
-mod profile;
-mod puppet;
+mod rfc3339;
+mod slots;
 mod snapshot;
 mod sort;
-mod stamp;
-mod survey;
-mod tasks;
+mod stats;
 #[cfg(test)]
-mod testing;
+mod test_support;
 mod timers;
 mod user;
+mod user_channel_state;
+mod user_fields;
 mod users;
 mod watching;
 
@@ -53,20 +53,20 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use self::app::App;
-use self::arena::{Arena, ChannelKey, UserKey};
+use self::async_tasks::Tasks;
 use self::channel::Channel;
 pub(crate) use self::channel_data::distinct_id;
 use self::channel_types::ChannelTypes;
 use self::connection::Connection;
 pub(crate) use self::connection::{Carrier, ConnKey};
+pub(crate) use self::event_injection::Receivers;
 use self::history::History;
-pub(crate) use self::inject::Receivers;
 pub(crate) use self::op::{
     Body, Caller, ChannelName, DeleteChannels, HideChannel, Op, Reply, UserRef, read,
 };
 pub(crate) use self::presence::Connect;
-pub(crate) use self::stamp::Stamp;
-use self::tasks::Tasks;
+pub(crate) use self::rfc3339::Stamp;
+use self::slots::{Arena, ChannelKey, UserKey};
 use self::timers::Timers;
 use self::user::{Shape, User, UserView, Viewer};
 use super::error::{ErrorBody, Reject};

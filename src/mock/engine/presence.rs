@@ -11,13 +11,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::arena::{ChannelKey, UserKey};
 use super::connection::{Carrier, ConnKey, Connection, Source};
 use super::op::Caller;
-use super::profile::Profile;
-use super::stamp::stored;
+use super::rfc3339::stored;
+use super::slots::{ChannelKey, UserKey};
 use super::timers::{Timer, after};
 use super::user::{Shape, User};
+use super::user_fields::Profile;
 use super::{Delivery, Signal, State};
 use crate::domain::UserId;
 use crate::mock::error::{Reject, code};
@@ -453,7 +453,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::testing::{Stage, op, user};
+    use crate::mock::engine::test_support::{Stage, op, user};
     use crate::mock::options::{InvisibleField, Rules};
 
     fn watched() -> (Stage, ConnKey) {

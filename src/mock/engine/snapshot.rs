@@ -5,12 +5,12 @@
 use serde_json::{Map, Value, json};
 
 use super::State;
-use super::arena::UserKey;
 use super::channel::Channel;
 use super::members::{DEFAULT_ROLE, Member};
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
+use super::slots::UserKey;
 use super::user::User;
-use crate::mock::world::World;
+use crate::mock::fixture::World;
 
 impl State {
     /// Writes the world down. Users who were deleted, and anonymous ones, are not part of it.
@@ -131,7 +131,7 @@ fn member_fixture(id: &str, member: &Member) -> Value {
 #[cfg(test)]
 mod tests {
     use crate::mock::engine::Caller;
-    use crate::mock::engine::testing::{Stage, op};
+    use crate::mock::engine::test_support::{Stage, op};
     use crate::mock::options::Rules;
 
     use super::*;

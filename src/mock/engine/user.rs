@@ -9,11 +9,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::arena::{ChannelKey, UserKey};
 use super::connection::ConnKey;
 use super::filter::{Field, Kind, Row, custom};
-use super::profile::Profile;
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
+use super::slots::{ChannelKey, UserKey};
+use super::user_fields::Profile;
 use crate::mock::error::Reject;
 use crate::mock::options::{InvisibleField, Rules};
 

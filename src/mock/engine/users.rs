@@ -9,15 +9,15 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::State;
-use super::access::Actor;
-use super::arena::UserKey;
 use super::connection::Source;
 use super::filter::Filter;
 use super::op::{CreateGuest, PatchUsers, QueryUsers, Reply, UpsertUsers, UserBatch};
-use super::profile::Profile;
+use super::permissions::Actor;
+use super::rfc3339::stored;
+use super::slots::UserKey;
 use super::sort::{Sort, page};
-use super::stamp::stored;
 use super::user::{self, Shape, User, UserView};
+use super::user_fields::Profile;
 use crate::domain::UserId;
 use crate::mock::error::Reject;
 
@@ -444,7 +444,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::mock::engine::op::Caller;
-    use crate::mock::engine::testing::{Stage, fields, op, user};
+    use crate::mock::engine::test_support::{Stage, fields, op, user};
     use crate::mock::options::Rules;
 
     fn ids(answer: &Value) -> Vec<&str> {

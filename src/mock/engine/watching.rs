@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel::Channel;
 use super::connection::ConnKey;
 use super::events::frame;
 use super::op::{ChannelName, Reply};
-use super::stamp::Stamp;
+use super::permissions::Actor;
+use super::rfc3339::Stamp;
+use super::slots::{ChannelKey, UserKey};
 use super::user::{Shape, UserView};
 use crate::mock::error::Reject;
 

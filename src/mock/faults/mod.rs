@@ -4,19 +4,19 @@
 //! struck, from counts and seeds alone; [`course`] is the order and the times of frames under faults. None of them does
 //! any I/O: the transport asks, and then does what it is told.
 
-mod book;
-mod course;
 mod fault;
+mod frame_queue;
 mod matching;
+mod registry;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use self::book::Book;
-pub(crate) use self::book::Listed;
-pub(crate) use self::course::{Course, Next, half};
 pub(crate) use self::fault::{Answer, Kind, RequestFault, SocketFault, Spec};
+pub(crate) use self::frame_queue::{Course, Next, half};
 pub(crate) use self::matching::{Asked, Sent};
+use self::registry::Book;
+pub(crate) use self::registry::Listed;
 use super::error::Reject;
 
 /// The faults in force, shared by all requests and sockets.

@@ -9,7 +9,7 @@ use super::super::auth::Identity;
 use super::super::engine::{Body, Carrier};
 use super::super::error::Reject;
 use super::super::hub::Hub;
-use super::super::outbox::Farewell;
+use super::super::send_queue::Farewell;
 use super::connect_request;
 use super::params::Params;
 

@@ -4,12 +4,12 @@
 //! in the same envelope. No rule of the service is decided here.
 
 mod control;
-mod dialect;
-mod edge;
-mod endpoint;
+mod endpoints;
+mod fault_layer;
 mod longpoll;
 mod params;
-mod respond;
+mod response;
+mod v2_bodies;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,15 +24,15 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use self::dialect::Dialect;
-use self::endpoint::Endpoint;
+use self::endpoints::Endpoint;
 use self::params::Params;
+use self::v2_bodies::Dialect;
 use super::auth::{self, Credentials, Identity};
-use super::budget::Platform;
 use super::engine::{Body as Fields, Caller, Carrier, Connect};
 use super::error::Reject;
 use super::hub::Hub;
-use super::line::{Line, Peer};
+use super::rate_limits::Platform;
+use super::tcp::{Line, Peer};
 use super::ws;
 use crate::domain::token::{self, Claims};
 
@@ -56,14 +56,14 @@ async fn handle(
     request: Request<Body>,
 ) -> Response<Body> {
     if request.method() == Method::OPTIONS {
-        return respond::preflight();
+        return response::preflight();
     }
     if let Some(path) = request.uri().path().strip_prefix("/_mock/") {
         let path = path.to_owned();
         let (parts, body) = request.into_parts();
         return control::handle(&app.hub, peer.address, &parts, &path, body).await;
     }
-    edge::pass(&app, &peer.line, request).await
+    fault_layer::pass(&app, &peer.line, request).await
 }
 
 /// Answers a request as the service does.
@@ -77,8 +77,8 @@ async fn serve(app: &App, line: &Line, request: Request<Body>) -> Response<Body>
             parts.method,
             parts.uri.path().chars().take(200).collect::<String>()
         ));
-        let limits = respond::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
-        return respond::answer("Request", Err(unknown), &limits, started.elapsed());
+        let limits = response::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
+        return response::answer("Request", Err(unknown), &limits, started.elapsed());
     };
     let name = endpoint.name();
     let identity = identify(&app.hub, &params, &endpoint);
@@ -96,8 +96,8 @@ async fn serve(app: &App, line: &Line, request: Request<Body>) -> Response<Body>
         match connect(app, line, &mut parts, wish).await {
             Ok(upgrade) => return upgrade,
             Err(reject) => {
-                let limits = respond::Limits::of(budget, &app.hub.clock);
-                return respond::answer(name, Err(reject), &limits, started.elapsed());
+                let limits = response::Limits::of(budget, &app.hub.clock);
+                return response::answer(name, Err(reject), &limits, started.elapsed());
             }
         }
     }
@@ -105,8 +105,8 @@ async fn serve(app: &App, line: &Line, request: Request<Body>) -> Response<Body>
         Ok(identity) => call(app, &parts, &params, body, endpoint, dialect, identity).await,
         Err(reject) => Err(reject),
     };
-    let limits = respond::Limits::of(budget, &app.hub.clock);
-    respond::answer(name, answer, &limits, started.elapsed())
+    let limits = response::Limits::of(budget, &app.hub.clock);
+    response::answer(name, answer, &limits, started.elapsed())
 }
 
 /// Who calls. A guest has no token yet: his call is how he gets one. A greeting needs no name.
@@ -144,7 +144,7 @@ async fn call(
     endpoint: Endpoint,
     dialect: Dialect,
     identity: Identity,
-) -> Result<respond::Success, Reject> {
+) -> Result<response::Success, Reject> {
     let hub = &app.hub;
     let created = matches!(parts.method, Method::POST | Method::PUT);
     let fields = read_body(parts, params, body, hub.options.rules.body_limit).await?;
@@ -160,7 +160,7 @@ async fn call(
         }
         endpoint => hub.apply(&identity.caller, endpoint.op(params, fields)?)?.0,
     };
-    Ok(respond::Success {
+    Ok(response::Success {
         created,
         body: dialect.answer(body),
     })
@@ -187,9 +187,9 @@ fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Re
             continue;
         }
         let mut endpoints = Map::new();
-        for operation in endpoint::OPERATIONS {
+        for operation in endpoints::OPERATIONS {
             if named.is_empty() || named.contains(operation) {
-                let limits = respond::Limits::of(hub.budget(platform, operation), &hub.clock);
+                let limits = response::Limits::of(hub.budget(platform, operation), &hub.clock);
                 endpoints.insert((*operation).to_owned(), limits.to_json());
             }
         }

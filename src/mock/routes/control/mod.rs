@@ -1,7 +1,7 @@
 //! `/_mock/…`: the strings by which a test pulls the server. Open to this machine only.
 
 mod clock;
-mod report;
+mod status;
 mod users;
 
 use std::net::SocketAddr;
@@ -68,15 +68,15 @@ async fn control(
 ) -> Result<Value, Reject> {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match (method, segments.as_slice()) {
-        ("GET", ["status"]) => Ok(report::status(hub)),
-        ("GET", ["connections"]) => Ok(report::connections(hub)),
-        ("GET", ["log"]) => report::log(hub, params).await,
-        ("GET", ["snapshot"]) => Ok(report::snapshot(hub)),
+        ("GET", ["status"]) => Ok(status::status(hub)),
+        ("GET", ["connections"]) => Ok(status::connections(hub)),
+        ("GET", ["log"]) => status::log(hub, params).await,
+        ("GET", ["snapshot"]) => Ok(status::snapshot(hub)),
         ("POST", ["restore"]) => {
             let world = read(body)?;
             hub.restore(&world)
                 .map_err(|error| Reject::input(error.to_string()))?;
-            Ok(report::status(hub))
+            Ok(status::status(hub))
         }
         ("POST", ["reset"]) => {
             hub.reset();

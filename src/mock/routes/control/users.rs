@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::engine::{Body as Fields, Caller, Op, read};
 use super::super::super::error::Reject;
 use super::super::super::hub::Hub;
-use super::super::endpoint::decode;
+use super::super::endpoints::decode;
 
 /// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
 pub(super) fn act(hub: &Hub, id: &str, action: &str, body: Fields) -> Result<Value, Reject> {

@@ -103,7 +103,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use crate::mock::engine::testing::Stage;
+    use crate::mock::engine::test_support::Stage;
 
     #[test]
     fn whoever_is_lost_counts_until_the_silence_is_noticed() {

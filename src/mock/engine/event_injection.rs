@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::connection::ConnKey;
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
 use super::{State, events};
 use crate::mock::error::Reject;
 
@@ -122,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::testing::Stage;
+    use crate::mock::engine::test_support::Stage;
 
     fn to(change: impl FnOnce(&mut Receivers)) -> Receivers {
         let mut receivers = Receivers::default();

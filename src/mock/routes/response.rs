@@ -7,9 +7,9 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::super::budget::Budget;
 use super::super::clock::Clock;
 use super::super::error::Reject;
+use super::super::rate_limits::Budget;
 
 /// A successful answer.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use proptest::test_runner::Config;
 use serde_json::{Map, Value, json};
 
 use super::op::{Caller, Op};
-use super::testing::{Stage, fields, name, op, user};
+use super::test_support::{Stage, fields, name, op, user};
 use super::{ConnKey, Stamp};
 use crate::mock::options::Rules;
 

@@ -3,11 +3,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::arena::{ChannelKey, UserKey};
 use super::channel::Channel;
 use super::op::{Acting, Caller, UserRef};
-use super::profile::{Profile, Writer};
+use super::slots::{ChannelKey, UserKey};
 use super::user::{User, Viewer};
+use super::user_fields::{Profile, Writer};
 use super::{State, connection::ConnKey};
 use crate::mock::error::{Reject, code};
 

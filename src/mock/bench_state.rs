@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
 use super::engine::{Caller, Carrier, Connect, Op, State, read};
+use super::fixture::World;
 use super::options::Rules;
-use super::world::World;
 
 /// A state, and a time that moves by itself with each change.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::State;
 use super::connection::Carrier;
-use super::stamp::Stamp;
+use super::rfc3339::Stamp;
 use super::user::User;
 
 /// How much there is of everything.

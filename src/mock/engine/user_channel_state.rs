@@ -6,13 +6,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::State;
-use super::access::Actor;
-use super::arena::{ChannelKey, UserKey};
 use super::channel_events::News;
 use super::connection::ConnKey;
 use super::members::MemberView;
 use super::op::{ChannelName, PatchFields, Reply};
-use super::stamp::stored;
+use super::permissions::Actor;
+use super::rfc3339::stored;
+use super::slots::{ChannelKey, UserKey};
 use crate::mock::error::Reject;
 
 #[derive(Serialize)]
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::mock::engine::op::{Acting, Caller, Op};
-    use crate::mock::engine::testing::{Stage, fields, name, op, user};
+    use crate::mock::engine::test_support::{Stage, fields, name, op, user};
 
     fn stage() -> Stage {
         let mut stage = Stage::new();

@@ -9,13 +9,13 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::super::budget::Platform;
 use super::super::error::Reject;
 use super::super::faults::{Answer, Asked, RequestFault};
-use super::super::journal::{self, Happening};
-use super::super::line::Line;
+use super::super::rate_limits::Platform;
+use super::super::tcp::Line;
+use super::super::traffic_log::{self, Happening};
 use super::params::Params;
-use super::{App, respond, serve};
+use super::{App, response, serve};
 use crate::domain::token;
 
 /// Bytes of a body that the journal keeps.
@@ -36,13 +36,13 @@ pub(super) async fn pass(app: &App, line: &Line, request: Request<Body>) -> Resp
         path: parts.uri.path(),
         user: user.as_deref(),
     });
-    let mut note = journal::Request {
+    let mut note = traffic_log::Request {
         method: parts.method.to_string(),
         path: parts.uri.path().chars().take(512).collect(),
         query: params.shown(),
         user,
         fault: struck.as_ref().map(|(id, _)| id.clone()),
-        ..journal::Request::default()
+        ..traffic_log::Request::default()
     };
     let (body, kept) = keep_start(body);
     let request = Request::from_parts(parts, body);
@@ -131,8 +131,8 @@ fn instead(app: &App, line: &Line, answer: Answer) -> Response<Body> {
         } => {
             let reject = Reject::with_code(status, code, message);
             let limits =
-                respond::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
-            response = respond::answer("Fault", Err(reject), &limits, Duration::ZERO);
+                response::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
+            response = response::answer("Fault", Err(reject), &limits, Duration::ZERO);
             // It says when to come back if the fault does, and not by itself.
             match retry_after {
                 Some(seconds) => response

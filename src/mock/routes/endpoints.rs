@@ -1,7 +1,7 @@
 //! The table of endpoints: from method and path to an operation, by the names that the service's errors use.
 //!
 //! Both path families lead here: `/users` and `/api/v2/users`, `/channels` and `/api/v2/chat/channels`. They differ in
-//! how bodies are written, which is [`super::dialect`]'s business, and in nothing else.
+//! how bodies are written, which is [`super::v2_bodies`]'s business, and in nothing else.
 
 use axum::http::Method;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use super::super::engine::{
     Body, ChannelName, DeleteChannels, HideChannel, Op, UserRef, distinct_id, read,
 };
 use super::super::error::Reject;
-use super::dialect::Dialect;
 use super::params::Params;
+use super::v2_bodies::Dialect;
 
 /// Defines the endpoints that are named after their operation.
 macro_rules! endpoints {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::State;
-use super::access::Actor;
 use super::op::Reply;
-use super::stamp::{Stamp, stored};
+use super::permissions::Actor;
+use super::rfc3339::{Stamp, stored};
 use crate::mock::error::Reject;
 
 /// Tasks remembered.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::channel_data::distinct_id;
 use super::connection::ConnKey;
 use super::op::{Caller, Op, UserRef};
-use super::testing::{Stage, fields, name, op, user};
+use super::test_support::{Stage, fields, name, op, user};
 
 fn update(cid: &str, body: Value) -> Op {
     Op::UpdateChannel(name(cid), super::read(fields(body)).unwrap())
