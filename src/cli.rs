@@ -17,7 +17,8 @@ use crate::app::App;
 use crate::commands;
 use crate::domain::UserId;
 use crate::domain::time::parse_duration;
-use crate::exit::{Code, Report};
+use crate::error_report::Report;
+use crate::exit::Code;
 
 /// The version, with the commit that it was built from where the build could tell.
 pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {

@@ -354,6 +354,7 @@ mod tests {
     fn an_unknown_profile_names_the_known() {
         let config: Config = toml::from_str("[profiles.prod]\napi_key = 'k'\n").unwrap();
         let error = config.profile(Some("staging")).unwrap_err();
-        assert_eq!(crate::exit::hint_of(&error).unwrap(), "there are: prod");
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.hint.as_deref(), Some("there are: prod"));
     }
 }

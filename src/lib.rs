@@ -14,6 +14,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod domain;
+pub mod error_report;
 pub mod events;
 pub mod exit;
 pub mod mock;

@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::exit::{Code, code_of, hint_of};
+use crate::error_report::{code_of, hint_of};
+use crate::exit::Code;
 use crate::output::{Column, Rows};
 
 /// What is tried, in order.

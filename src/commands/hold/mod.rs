@@ -22,8 +22,9 @@ use crate::commands::watch::outlet::{self, Gauge};
 use crate::domain::record::{Body, ConnectionChanged, End, Record, Source};
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
+use crate::error_report::code_of;
 use crate::events::{Holder, Identity, Link, LinkChange};
-use crate::exit::{Code, Failure, code_of};
+use crate::exit::{Code, Failure};
 use crate::output::Records;
 
 /// How long what is still to be written may take once the end has come.

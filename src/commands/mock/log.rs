@@ -11,7 +11,8 @@ use super::control::{ask_as, list};
 use crate::api::Client;
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::watch::outlet;
-use crate::exit::{Code, Failure, code_of};
+use crate::error_report::code_of;
+use crate::exit::{Code, Failure};
 use crate::output::Rows;
 
 /// How long one request waits for news.

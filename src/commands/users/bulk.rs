@@ -20,7 +20,8 @@ use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::signals::Signals;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
-use crate::exit::{Code, Failure, code_of};
+use crate::error_report::code_of;
+use crate::exit::{Code, Failure};
 use crate::output::Rows;
 
 /// What puts users back to how they were.

@@ -24,8 +24,9 @@ use crate::commands::watch::teller::Teller;
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{Body, End, Record, Source};
+use crate::error_report::code_of;
 use crate::events::{Observer, Options, Ready, Resume, Step, Target, WatchError, Watcher};
-use crate::exit::{Code, Failure, code_of};
+use crate::exit::{Code, Failure};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;

@@ -1,0 +1,149 @@
+//! What an error means to the user: its exit code, its hint, and its text on stderr.
+//!
+//! [`code_of`] is the only place where an error becomes a number. It searches the chain of causes for the types that
+//! carry a meaning, so that context can be added freely on the way up.
+
+use std::fmt;
+use std::io;
+
+use serde::Serialize;
+
+use crate::api::retry::error_chain;
+use crate::api::{ApiError, TransportKind};
+use crate::events::WatchError;
+use crate::exit::{Code, Failure};
+
+/// An error as shown to the user: as fields for the JSON form, as lines of text through `Display`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The code's meaning as one word.
+    pub kind: &'static str,
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// The number that the process ends with.
+    pub exit_code: u8,
+    /// The service's own error code, where it gave one.
+    pub api_code: Option<i32>,
+    /// What to type.
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// Collects code, message and hint of an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let code = code_of(error);
+        Self {
+            kind: code.kind(),
+            message: error_chain(error.as_ref()),
+            exit_code: code.number(),
+            api_code: error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<ApiError>())
+                .and_then(ApiError::api_code),
+            hint: hint_of(error),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "presencectl: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            writeln!(f, "hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The exit code of an error.
+///
+/// A broken pipe anywhere in the chain is a reader who has seen enough: that is 0.
+pub fn code_of(error: &anyhow::Error) -> Code {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.code;
+        }
+        if let Some(error) = cause.downcast_ref::<ApiError>() {
+            return code_of_api(error);
+        }
+        if let Some(WatchError::Lost(_)) = cause.downcast_ref::<WatchError>() {
+            return Code::StreamLost;
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Code::Ok;
+        }
+    }
+    Code::Unexpected
+}
+
+/// The exit code of an error of the API layer.
+fn code_of_api(error: &ApiError) -> Code {
+    match error {
+        ApiError::Refused(refusal) => match refusal.code {
+            2 | 3 | 5 | 40..=43 => Code::NotAuthenticated,
+            9 => Code::RateLimited,
+            _ => Code::Refused,
+        },
+        ApiError::RateLimited { .. } => Code::RateLimited,
+        ApiError::Unreadable { .. } => Code::Refused,
+        ApiError::Insecure { .. } => Code::Usage,
+        ApiError::Transport { kind, .. } => match kind {
+            TransportKind::Connect => Code::CannotConnect,
+            TransportKind::Timeout => Code::TimedOut,
+            TransportKind::Broken => Code::CannotConnect,
+        },
+    }
+}
+
+/// What the user can type about an error, if anything.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            failure.hint.clone()
+        } else {
+            cause.downcast_ref::<ApiError>().and_then(hint_of_api)
+        }
+    })
+}
+
+fn hint_of_api(error: &ApiError) -> Option<String> {
+    let hint = match error {
+        ApiError::Refused(refusal) => match refusal.code {
+            2 => "check the API key: STREAM_API_KEY, or --profile",
+            5 | 43 => {
+                "check that the secret belongs to the API key: STREAM_API_SECRET, or --profile"
+            }
+            40 => {
+                "get a fresh token: presencectl token create ID --ttl 1h; where they are signed here, look for a clock \
+                 that is wrong (presencectl doctor) or tokens that were revoked"
+            }
+            16 => "see what exists: presencectl query-users, presencectl query-channels",
+            17 => "use an API secret instead of a user token, or act as a user who may: --as USER",
+            _ => return None,
+        },
+        ApiError::RateLimited { .. } => {
+            "wait a minute, or allow more patience: --retry 10 --timeout 5m"
+        }
+        ApiError::Unreadable { .. } => {
+            "check the address: --base-url or STREAM_CHAT_URL; a proxy may have answered"
+        }
+        ApiError::Insecure { .. } => "write https:// in --base-url or STREAM_CHAT_URL",
+        ApiError::Transport { .. } => {
+            "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"
+        }
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_anywhere_in_the_chain_is_success() {
+        let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(code_of(&pipe.context("cannot write")), Code::Ok);
+    }
+}
