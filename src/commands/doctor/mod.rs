@@ -4,16 +4,16 @@
 //! that the list is always the same and always complete. The exit code is that of the first failure.
 
 mod network;
+mod presence_check;
 mod report;
-mod throwaway;
 
 use tokio::signal;
 
 use crate::api::Client;
 use crate::app::App;
 use crate::exit::Code;
+use presence_check::PresenceCheck;
 use report::{Report, Step};
-use throwaway::Throwaway;
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ async fn check_presence(
         report.skip_rest("there is a user token and no API secret, which making users needs")?;
         return Ok(());
     };
-    if let Err(error) = throwaway::try_credentials(&server).await {
+    if let Err(error) = presence_check::try_credentials(&server).await {
         report.failed(Step::Credentials, &error)?;
         return Ok(());
     }
@@ -78,7 +78,7 @@ async fn check_presence(
         report.skip_rest(why)?;
         return Ok(());
     }
-    let mut users = Throwaway::new(server);
+    let mut users = PresenceCheck::new(server);
     let interrupted = tokio::select! {
         done = users.check(report) => done.map(|()| false)?,
         pressed = signal::ctrl_c() => pressed.map(|()| true)?,

@@ -29,7 +29,7 @@ pub(super) async fn try_credentials(server: &Client) -> anyhow::Result<()> {
 }
 
 /// The two users.
-pub(super) struct Throwaway {
+pub(super) struct PresenceCheck {
     server: Client,
     watcher: UserId,
     subject: UserId,
@@ -37,7 +37,7 @@ pub(super) struct Throwaway {
     made: bool,
 }
 
-impl Throwaway {
+impl PresenceCheck {
     pub(super) fn new(server: Client) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let user = |part: &str| -> UserId {
