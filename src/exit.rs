@@ -39,9 +39,9 @@ pub enum Code {
     MockCannotStart = 13,
     /// The time ran out before the count, condition or state that was asked for.
     TimedOut = 124,
-    /// Ended by SIGINT.
+    /// ExitStatus by SIGINT.
     Interrupted = 130,
-    /// Ended by SIGTERM.
+    /// ExitStatus by SIGTERM.
     Terminated = 143,
 }
 
@@ -127,21 +127,21 @@ impl Code {
     }
 }
 
-/// How a run ended without an error.
+/// The exit status of a run that ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// With a code of ours.
-    With(Code),
-    /// As a command that was run ended, with its code.
-    Like(u8),
+pub enum ExitStatus {
+    /// A code of our own.
+    Own(Code),
+    /// The status of the child process that the run was about, passed on.
+    Child(u8),
 }
 
-impl Ended {
+impl ExitStatus {
     /// The number that the process ends with.
     pub const fn number(self) -> u8 {
         match self {
-            Self::With(code) => code.number(),
-            Self::Like(number) => number,
+            Self::Own(code) => code.number(),
+            Self::Child(number) => number,
         }
     }
 }

@@ -33,7 +33,7 @@ use clap::{Args, Subcommand};
 use tokio::runtime;
 
 use crate::app::App;
-use crate::exit::{Code, Ended};
+use crate::exit::{Code, ExitStatus};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -174,7 +174,7 @@ pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
 /// # Errors
 ///
 /// Whatever the command could not do; [`exit`](crate::exit) knows the code.
-pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
+pub fn run(app: &App, command: Command) -> anyhow::Result<ExitStatus> {
     let code = match command {
         Command::SetUser(args) => block_on(|| users::set_user::run(app, &args)),
         Command::GetUser(args) => block_on(|| users::get_user::run(app, &args)),
@@ -199,7 +199,7 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<Ended> {
         Command::Man(args) => man::run(app, &args),
         Command::Help(args) => help::run(&args),
     }?;
-    Ok(Ended::With(code))
+    Ok(ExitStatus::Own(code))
 }
 
 /// Runs one command's future on this thread: one connection needs no pool of threads, and starting one costs more

@@ -13,7 +13,7 @@ use clap::Subcommand;
 
 use super::block_on;
 use crate::app::App;
-use crate::exit::{Code, Ended};
+use crate::exit::{Code, ExitStatus};
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]
@@ -63,11 +63,11 @@ pub enum RunningCommand {
 /// # Errors
 ///
 /// Whatever the command could not do.
-pub fn run(app: &App, command: MockCommand) -> anyhow::Result<Ended> {
+pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
     match command {
-        MockCommand::Start(args) => start::run(app, &args).map(Ended::With),
-        MockCommand::Exec(args) => exec::run(app, &args).map(Ended::Like),
-        MockCommand::Running(command) => block_on(|| pull(app, &command)).map(Ended::With),
+        MockCommand::Start(args) => start::run(app, &args).map(ExitStatus::Own),
+        MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
+        MockCommand::Running(command) => block_on(|| pull(app, &command)).map(ExitStatus::Own),
     }
 }
 
