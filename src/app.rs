@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::api::retry::RetryObserver;
 use crate::api::{Auth, Client, Settings};
-use crate::cli::{Colour, Format, GlobalArgs};
+use crate::args::{Colour, Format, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::exit::{Code, Failure};

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::cli::Format;
+use crate::args::Format;
 use crate::domain::time::millis;
 use crate::domain::token::Claims;
 use crate::exit::Code;
