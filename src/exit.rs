@@ -9,15 +9,15 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Done; the condition was met; the count was reached; an unbounded window ended; the reader closed stdout.
+    /// Done; the condition was met; the count was reached; an unbounded window simply ended; the reader closed stdout.
     Ok = 0,
     /// Unexpected error.
     Unexpected = 1,
-    /// Bad usage, or a confirmation was needed and there is no terminal.
+    /// Bad usage, a confirmation answered with no or needed without a terminal, a configuration that cannot be read.
     Usage = 2,
-    /// Nothing matched (`--fail-empty`, a failed mock expectation).
+    /// Nothing matched (`--fail-empty`), or a check failed (a mock expectation).
     NothingMatched = 3,
-    /// Not authenticated: no credentials, or a token refused (API codes 2, 5, 40 to 43).
+    /// Not authenticated: no credentials, or a token refused (API codes 2, 5, 40-43).
     NotAuthenticated = 4,
     /// The API refused: not found, not permitted, invalid.
     Refused = 5,
@@ -39,15 +39,21 @@ pub enum Code {
     MockCannotStart = 13,
     /// The time ran out before the count, condition or state that was asked for.
     TimedOut = 124,
-    /// ExitStatus by SIGINT.
+    /// `mock exec`: the command cannot be run.
+    CannotRun = 126,
+    /// `mock exec`: the command is not found.
+    CommandNotFound = 127,
+    /// Ended by SIGHUP.
+    HungUp = 129,
+    /// Ended by SIGINT.
     Interrupted = 130,
-    /// ExitStatus by SIGTERM.
+    /// Ended by SIGTERM.
     Terminated = 143,
 }
 
 impl Code {
     /// All codes, in order, for help and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Ok,
         Self::Unexpected,
         Self::Usage,
@@ -63,6 +69,9 @@ impl Code {
         Self::Hook,
         Self::MockCannotStart,
         Self::TimedOut,
+        Self::CannotRun,
+        Self::CommandNotFound,
+        Self::HungUp,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -74,55 +83,67 @@ impl Code {
 
     /// The meaning as one word, for the JSON form of an error.
     pub const fn kind(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Unexpected => "unexpected",
-            Self::Usage => "usage",
-            Self::NothingMatched => "nothing_matched",
-            Self::NotAuthenticated => "not_authenticated",
-            Self::Refused => "refused",
-            Self::RateLimited => "rate_limited",
-            Self::CannotConnect => "cannot_connect",
-            Self::ConditionFalse => "condition_false",
-            Self::StreamLost => "stream_lost",
-            Self::Gap => "gap",
-            Self::Coverage => "coverage",
-            Self::Hook => "hook",
-            Self::MockCannotStart => "mock_cannot_start",
-            Self::TimedOut => "timed_out",
-            Self::Interrupted => "interrupted",
-            Self::Terminated => "terminated",
-        }
+        self.words().0
     }
 
     /// The meaning in a sentence.
     pub const fn meaning(self) -> &'static str {
+        self.words().1
+    }
+
+    /// The meaning as one word, and in a sentence.
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Ok => {
-                "done; the condition was met; the count was reached; an unbounded window ended; the reader closed stdout"
-            }
-            Self::Unexpected => "unexpected error",
-            Self::Usage => "bad usage, or a confirmation was needed and there is no terminal",
-            Self::NothingMatched => "nothing matched (--fail-empty, a failed mock expectation)",
-            Self::NotAuthenticated => {
-                "not authenticated: no credentials, or a token refused (API codes 2, 5, 40-43)"
-            }
-            Self::Refused => "the API refused: not found, not permitted, invalid",
-            Self::RateLimited => "rate limited, and the retries are spent",
-            Self::CannotConnect => "cannot connect: DNS, TCP, TLS",
-            Self::ConditionFalse => "the condition is false now (wait --timeout 0)",
-            Self::StreamLost => "the stream was lost, and reconnecting failed or was forbidden",
-            Self::Gap => "a gap happened and --fail-on-gap was given",
-            Self::Coverage => "coverage is incomplete and --strict-coverage was given",
-            Self::Hook => "a hook failed",
-            Self::MockCannotStart => {
-                "the mock cannot start: port taken, fixture or scenario invalid"
-            }
-            Self::TimedOut => {
-                "the time ran out before the count, condition or state that was asked for"
-            }
-            Self::Interrupted => "ended by SIGINT",
-            Self::Terminated => "ended by SIGTERM",
+            Self::Ok => (
+                "ok",
+                "done; the condition was met; the count was reached; an unbounded window simply ended; the reader closed stdout",
+            ),
+            Self::Unexpected => ("unexpected", "unexpected error"),
+            Self::Usage => (
+                "usage",
+                "bad usage, a confirmation answered with no or needed without a terminal, a configuration that cannot be read",
+            ),
+            Self::NothingMatched => (
+                "nothing_matched",
+                "nothing matched (--fail-empty), or a check failed (a mock expectation)",
+            ),
+            Self::NotAuthenticated => (
+                "not_authenticated",
+                "not authenticated: no credentials, or a token refused (API codes 2, 5, 40-43)",
+            ),
+            Self::Refused => (
+                "refused",
+                "the API refused: not found, not permitted, invalid",
+            ),
+            Self::RateLimited => ("rate_limited", "rate limited, and the retries are spent"),
+            Self::CannotConnect => ("cannot_connect", "cannot connect: DNS, TCP, TLS"),
+            Self::ConditionFalse => (
+                "condition_false",
+                "the condition is false now (wait --timeout 0)",
+            ),
+            Self::StreamLost => (
+                "stream_lost",
+                "the stream was lost, and reconnecting failed or was forbidden",
+            ),
+            Self::Gap => ("gap", "a gap happened and --fail-on-gap was given"),
+            Self::Coverage => (
+                "coverage",
+                "coverage is incomplete and --strict-coverage was given",
+            ),
+            Self::Hook => ("hook", "a hook failed"),
+            Self::MockCannotStart => (
+                "mock_cannot_start",
+                "the mock cannot start: port taken, fixture or scenario invalid",
+            ),
+            Self::TimedOut => (
+                "timed_out",
+                "the time ran out before the count, condition or state that was asked for",
+            ),
+            Self::CannotRun => ("cannot_run", "mock exec: the command cannot be run"),
+            Self::CommandNotFound => ("command_not_found", "mock exec: the command is not found"),
+            Self::HungUp => ("hung_up", "ended by SIGHUP"),
+            Self::Interrupted => ("interrupted", "ended by SIGINT"),
+            Self::Terminated => ("terminated", "ended by SIGTERM"),
         }
     }
 }
