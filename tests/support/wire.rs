@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 use super::mock::{API_KEY, Mock, server_token, user_token};
 
 /// Reading gives up after this; a reason to fail, never one to pass.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer, taken apart.
 pub(crate) struct Answer {
