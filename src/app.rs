@@ -23,8 +23,9 @@ use crate::args::{Colour, Format, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::exit::{Code, Failure};
+use crate::json::expression::Expr;
 use crate::mock;
-use crate::output::{self, Output, expr::Expr};
+use crate::output::{self, Output};
 
 /// Where the service lives unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";

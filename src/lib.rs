@@ -18,5 +18,7 @@ pub mod domain;
 pub mod error_report;
 pub mod events;
 pub mod exit;
+pub mod json;
 pub mod mock;
 pub mod output;
+pub mod text;

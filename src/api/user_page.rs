@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::domain::event::EventUser;
-use crate::domain::scan::{Json, Malformed};
+use crate::json::scanner::{Json, Malformed};
 
 /// The users of one answer, in its order.
 #[derive(Debug, Clone, Default)]

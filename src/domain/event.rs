@@ -9,8 +9,8 @@ use std::fmt;
 
 use super::presence::Presence;
 use super::rest::Rest;
-use super::scan::{Json, Malformed, Text};
 use super::user::User;
+use crate::json::scanner::{Json, Malformed, Text};
 
 /// `user.presence.changed`: a user came online or went offline, as the viewer may see it.
 pub const USER_PRESENCE_CHANGED: &str = "user.presence.changed";
@@ -289,8 +289,8 @@ const ADDED: [&[u8]; 6] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
     use super::*;
+    use crate::json::testing;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 

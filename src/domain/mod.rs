@@ -9,7 +9,6 @@ pub mod list;
 pub mod presence;
 pub mod record;
 pub mod rest;
-pub(crate) mod scan;
 pub mod secret;
 pub mod time;
 pub mod token;
@@ -22,6 +21,3 @@ pub use presence::{Change, Field, Fields, Presence};
 pub use rest::{Rest, Sight, View};
 pub use secret::SecretString;
 pub use user::User;
-
-#[cfg(test)]
-pub(crate) mod testing;

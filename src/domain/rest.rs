@@ -13,8 +13,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::EventUser;
-use super::scan::{Json, Malformed, Text};
 use super::user::User;
+use crate::json::scanner::{Json, Malformed, Text};
 
 /// What the numbers are made of: those of another version say nothing to this one.
 pub const VERSION: u32 = 1;

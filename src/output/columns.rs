@@ -4,11 +4,11 @@
 //! not on the list is taken for such a field, unless it looks like a slip of the finger for one that is; a leading dot
 //! (`.nmae`) says that it is meant. Nothing here knows how a cell looks.
 
+use crate::text;
 use std::fmt::Write;
 
-use super::pick;
-use super::text;
 use crate::exit::{Code, Failure};
+use crate::json::select;
 
 /// How a column's values are shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Picked {
 
     /// The value in a row's JSON text; `null` where there is none.
     pub(super) fn value<'j>(&self, json: &'j str) -> &'j str {
-        pick::at(json, &self.path).unwrap_or("null")
+        select::at(json, &self.path).unwrap_or("null")
     }
 }
 

@@ -5,18 +5,15 @@
 //! value through the same two steps: the row as JSON text, and that text in the format asked for.
 
 mod columns;
-pub mod expr;
-mod line;
-mod path;
-mod pick;
+mod delimited;
+mod human_line;
+pub mod human_time;
 pub mod record;
 mod records;
 mod rows;
-mod sheet;
 mod table;
-pub mod text;
-pub mod when;
 
+use crate::text;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,9 +21,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::exit::{Code, Failure};
+use crate::json::expression::Expr;
 use columns::Selection;
-use expr::Expr;
-use sheet::Sheet;
+use delimited::Sheet;
 
 pub use columns::{Column, Kind};
 pub use records::{Prepared, Records, Written};

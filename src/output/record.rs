@@ -8,15 +8,15 @@
 //! record's own value stands there, since readers rely on it, and the event's goes into an object `shadowed`.
 
 use chrono::{DateTime, Utc};
-use memchr::{memchr2, memchr2_iter};
+use memchr::memchr2;
 use serde::Serialize;
 
-use super::pick;
 use crate::domain::event::{Event, EventUser, Missing};
 use crate::domain::presence::{Change, Field, Fields, Presence};
 use crate::domain::record::{Body, Record, Source};
-use crate::domain::scan::needs_no_escape;
 use crate::domain::user::User;
+use crate::json::scanner::{escape_controls, needs_no_escape};
+use crate::json::select;
 
 /// The names that records add to an event.
 const ADDED: [&str; 6] = [
@@ -89,30 +89,6 @@ impl Renderer {
 
 /// About how much is added to an event.
 const ROOM: usize = 512;
-
-/// Writes the control characters that JSON allows to stand in strings as escapes, from `start` on: some terminals act
-/// on them as on those that it does not allow. Outside of strings they do not occur in JSON.
-pub(super) fn escape_controls(out: &mut Vec<u8>, start: usize) {
-    let is_control =
-        |text: &[u8], at: usize| text[at] == 0x7f || matches!(text.get(at + 1), Some(0x80..=0x9f));
-    let text = &out[start..];
-    let Some(first) = memchr2_iter(0x7f, 0xc2, text).find(|&at| is_control(text, at)) else {
-        return;
-    };
-    let rest = out.split_off(start + first);
-    let mut copied = 0;
-    for at in memchr2_iter(0x7f, 0xc2, &rest).filter(|&at| is_control(&rest, at)) {
-        out.extend_from_slice(&rest[copied..at]);
-        let (code, bytes) = match rest[at] {
-            0x7f => (0x7f, 1),
-            // In UTF-8 the second byte of these is their code.
-            _ => (rest[at + 1], 2),
-        };
-        out.extend_from_slice(format!("\\u00{code:02x}").as_bytes());
-        copied = at + bytes;
-    }
-    out.extend_from_slice(&rest[copied..]);
-}
 
 /// What is said of a user whose earlier state is not known.
 const NOTHING: Change = Change {
@@ -198,7 +174,7 @@ fn closing_brace(raw: &str, user: &EventUser<'_>) -> Option<usize> {
 
 #[cold]
 fn open_clashing_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
-    let fields = pick::fields(event.raw)?;
+    let fields = select::fields(event.raw)?;
     let (shadowed, kept): (Vec<_>, Vec<_>) = fields
         .into_iter()
         .partition(|(name, _)| ADDED.contains(&&**name));
@@ -609,7 +585,7 @@ mod tests {
             let line = event(&raw, None);
 
             prop_assert!(!line.contains(['\n', '\r']));
-            let fields = pick::fields(&line).unwrap();
+            let fields = select::fields(&line).unwrap();
             let names: BTreeSet<_> = fields.iter().map(|(name, _)| name.clone()).collect();
             prop_assert_eq!(names.len(), fields.len(), "a name twice in {}", line);
             let got: Map<String, Value> = serde_json::from_str(&line).unwrap();
@@ -620,7 +596,7 @@ mod tests {
                     name => prop_assert_eq!(&got[name], value),
                 }
             }
-            let got_user = pick::fields(pick::at(&line, &["user".to_owned()]).unwrap()).unwrap();
+            let got_user = select::fields(select::at(&line, &["user".to_owned()]).unwrap()).unwrap();
             let names: BTreeSet<_> = got_user.iter().map(|(name, _)| name.to_string()).collect();
             prop_assert_eq!(names.len(), got_user.len());
             for promised in ["id", "online", "status", "last_active", "invisible"] {

@@ -4,15 +4,17 @@
 //! filters stand in front. [`Records::prepare`] renders a record for those filters to look at; the same text is then
 //! written or forgotten.
 
+use crate::text;
 use std::fmt;
 use std::io;
 
 use super::columns::{Kind, Selection};
-use super::line::{Look, Narrator};
+use super::delimited::Sheet;
+use super::human_line::{Look, Narrator};
 use super::record::{self, Renderer};
-use super::sheet::Sheet;
-use super::{Format, Lines, Output, TakesLines, pick, table, text, when};
+use super::{Format, Lines, Output, TakesLines, human_time, table};
 use crate::domain::record::Record;
+use crate::json::select;
 
 /// Writes records. [`Records::finish`] ends them.
 pub struct Records<'a> {
@@ -291,9 +293,9 @@ impl<'a> Records<'a> {
         let cells: Vec<String> = columns
             .iter()
             .map(|column| {
-                let value = pick::plain(column.value(json));
+                let value = select::plain(column.value(json));
                 if column.kind == Kind::Time && !value.is_empty() {
-                    let clock = when::clock_of(&value, settings.utc);
+                    let clock = human_time::clock_of(&value, settings.utc);
                     return text::cut(&text::visible(&clock), 40).into_owned();
                 }
                 table::cell(column, json, None).text
@@ -348,11 +350,11 @@ impl Prepared<'_, '_, '_> {
 #[cfg(test)]
 mod tests {
     use super::super::Settings;
-    use super::super::expr::Expr;
     use super::super::testing::{Capture, output, settings};
     use super::*;
     use crate::domain::event::Event;
     use crate::domain::record::{Body, End, Source};
+    use crate::json::expression::Expr;
     use chrono::{DateTime, Utc};
     use serde_json::Value;
 

@@ -10,13 +10,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::columns::Selection;
-use super::record::{escape_controls, user_object, user_text};
-use super::sheet::Sheet;
+use super::delimited::Sheet;
+use super::record::{user_object, user_text};
 use super::table::{self, Shown};
 use super::{Format, Lines, Output};
 use crate::domain::User;
 use crate::domain::event::EventUser;
 use crate::exit::Failure;
+use crate::json::scanner::escape_controls;
 
 /// How many rows a table waits for.
 const TABLE_ROWS: usize = 1000;
@@ -287,10 +288,10 @@ fn indent(json: &[u8], level: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expr::Expr;
     use super::super::testing::{output, settings};
     use super::super::{Column, Settings};
     use super::*;
+    use crate::json::expression::Expr;
     use serde_json::{Value, json};
 
     fn now() -> DateTime<Utc> {

@@ -2,6 +2,7 @@
 //!
 //! No lines and no boxes, so that a table reads and copies well. Nothing reads a clock or asks the terminal here.
 
+use crate::text;
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,8 @@ use comfy_table::{
 };
 
 use super::columns::{Kind, Picked, Selection};
-use super::{pick, text, when};
+use super::human_time;
+use crate::json::select;
 
 /// The widest a cell gets where no terminal sets a bound.
 const WIDEST: usize = 120;
@@ -59,11 +61,11 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
         (_, "null") => Shown::faint("-"),
         (Kind::Flag, "true") => Shown::plain("yes"),
         (Kind::Flag, "false") => Shown::faint("no"),
-        (Kind::Id, value) => Shown::plain(text::visible(&pick::plain(value))),
+        (Kind::Id, value) => Shown::plain(text::visible(&select::plain(value))),
         (Kind::Time, value) => {
-            let time = pick::plain(value);
+            let time = select::plain(value);
             let time = match now {
-                Some(now) => Cow::Owned(when::ago(&time, now)),
+                Some(now) => Cow::Owned(human_time::ago(&time, now)),
                 None => time,
             };
             Shown::plain(text::cut(&text::visible(&time), WIDEST))
@@ -71,7 +73,7 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
         (Kind::People, value) => Shown::plain(text::cut(&people(value), WIDEST)),
         (Kind::Text | Kind::Online | Kind::Flag, value) => {
             // An escape takes up to ten cells, so a cut before escaping saves work on a hostile megabyte.
-            let value = pick::plain(value);
+            let value = select::plain(value);
             let start = text::cut(&value, WIDEST + 1);
             Shown::plain(text::cut(&text::visible(&start), WIDEST))
         }
@@ -81,18 +83,18 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
 /// `john ●, jack ○`: users, or members with their users.
 fn people(json: &str) -> String {
     let step = |name: &str| [name.to_owned()];
-    let people: Vec<String> = pick::items(json)
+    let people: Vec<String> = select::items(json)
         .into_iter()
         // No cell has room for more.
         .take(WIDEST / 4)
         .map(|item| {
-            let user = pick::at(item, &step("user")).unwrap_or(item);
-            let id = pick::at(user, &step("id"))
-                .or_else(|| pick::at(item, &step("user_id")))
-                .map(pick::plain)
+            let user = select::at(item, &step("user")).unwrap_or(item);
+            let id = select::at(user, &step("id"))
+                .or_else(|| select::at(item, &step("user_id")))
+                .map(select::plain)
                 .unwrap_or_default();
             let id = text::visible(&id).into_owned();
-            match pick::at(user, &step("online")) {
+            match select::at(user, &step("online")) {
                 Some("true") => format!("{id} ●"),
                 Some("false") => format!("{id} ○"),
                 _ => id,

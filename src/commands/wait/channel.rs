@@ -18,7 +18,7 @@ use crate::domain::Cid;
 use crate::domain::record::Body;
 use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
-use crate::output::expr::Expr;
+use crate::json::expression::Expr;
 
 /// The service's code for what does not exist.
 const DOES_NOT_EXIST: i32 = 16;

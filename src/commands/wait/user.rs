@@ -18,7 +18,7 @@ use crate::domain::event::USER_DELETED;
 use crate::domain::record::{Body, Record};
 use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
-use crate::output::expr::Expr;
+use crate::json::expression::Expr;
 
 /// Flags of `wait user`.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,7 @@ use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::{self, HEALTH_CHECK};
 use crate::domain::record::{Body, Record};
 use crate::domain::{Field, UserId};
-use crate::output::expr::{EvalError, Expr};
+use crate::json::expression::{EvalError, Expr};
 
 /// A pattern of record types, in which `*` stands for any text and `?` for any letter.
 #[derive(Debug, Clone, PartialEq, Eq)]

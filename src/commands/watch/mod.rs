@@ -30,7 +30,7 @@ use crate::domain::time::parse_duration;
 use crate::domain::{Field, UserId};
 use crate::events::Shard;
 use crate::exit::Code;
-use crate::output::expr::Expr;
+use crate::json::expression::Expr;
 
 pub(crate) use super::signals::Signals;
 pub use filter::Glob;

@@ -12,9 +12,9 @@ use jaq_core::{Ctx, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
 use super::path::Path;
-use super::record::escape_controls;
-use super::text;
+use super::scanner::escape_controls;
 use crate::exit::{Code, Failure};
+use crate::text;
 
 type Data = JustLut<Val>;
 

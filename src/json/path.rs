@@ -6,7 +6,7 @@
 
 use memchr::{memchr_iter, memchr2};
 
-use crate::domain::scan::{Json, Malformed};
+use super::scanner::{Json, Malformed};
 
 /// Names of fields, one inside the other.
 #[derive(Debug)]
@@ -101,9 +101,9 @@ fn is_written_as_it_is(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expr::Expr;
+    use super::super::expression::Expr;
     use super::*;
-    use crate::domain::testing;
+    use crate::json::testing;
     use proptest::prelude::*;
 
     #[test]

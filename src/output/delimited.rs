@@ -6,8 +6,9 @@
 
 use std::io;
 
+use super::Format;
 use super::columns::Selection;
-use super::{Format, pick};
+use crate::json::select;
 
 /// One of the two formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Sheet {
         let cells = selection
             .columns
             .iter()
-            .map(|column| pick::plain(column.value(json)));
+            .map(|column| select::plain(column.value(json)));
         self.line(cells, out)
     }
 

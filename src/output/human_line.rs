@@ -4,12 +4,13 @@
 //! service is escaped and bounded here as in tables. Says nothing that the record does not say, except how long a user
 //! was online, which it counts itself from what it has shown.
 
+use crate::text;
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use super::{text, when};
+use super::human_time;
 use crate::domain::event::{
     Event, EventUser, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_WATCHING_START,
     USER_WATCHING_STOP,
@@ -17,6 +18,7 @@ use crate::domain::event::{
 use crate::domain::presence::{Change, Field};
 use crate::domain::record::{Body, Coverage, Gap, Record, Source};
 use crate::domain::user::User;
+use crate::json::select;
 
 /// The widest a line gets where no terminal sets a bound.
 const WIDEST: usize = 200;
@@ -97,7 +99,7 @@ impl Narrator {
                 ('·', Tone::Faint, what)
             }
         };
-        let clock = when::clock(at, look.utc);
+        let clock = human_time::clock(at, look.utc);
         let room = look.width.unwrap_or(WIDEST).saturating_sub(clock.len() + 4);
         let what = text::cut(&what, room);
         if look.colour && tone != Tone::Plain {
@@ -131,7 +133,7 @@ impl Narrator {
             what.push_str(", invisible");
         }
         if let Some(last_active) = &presence.last_active {
-            let ago = when::ago(last_active, at);
+            let ago = human_time::ago(last_active, at);
             write!(what, ", active {}", text::visible(&ago)).expect("a String takes all");
         }
         if let Some(status) = presence
@@ -195,7 +197,9 @@ impl Narrator {
                     (mark, tone) = ('○', Tone::Faint);
                     let was = self.since.remove(&*user.id).map(|since| at - since);
                     parts.push(match was {
-                        Some(was) => format!("went offline (was online {})", when::short(was)),
+                        Some(was) => {
+                            format!("went offline (was online {})", human_time::short(was))
+                        }
                         None => "went offline".to_owned(),
                     });
                 }
@@ -221,7 +225,7 @@ impl Narrator {
                 && parts.is_empty()
                 && let Some(last_active) = &user.last_active
             {
-                let clock = when::clock_of(last_active, look.utc);
+                let clock = human_time::clock_of(last_active, look.utc);
                 parts.push(format!("was active at {}", text::visible(&clock)));
             }
         }
@@ -258,8 +262,8 @@ fn named(id: &str, name: Option<&str>) -> String {
 }
 
 fn name_of(user: &EventUser<'_>) -> Option<String> {
-    let name = super::pick::at(user.raw, &["name".to_owned()])?;
-    Some(super::pick::plain(name).into_owned())
+    let name = select::at(user.raw, &["name".to_owned()])?;
+    Some(select::plain(name).into_owned())
 }
 
 fn bare(event: &Event<'_>) -> String {
@@ -273,8 +277,8 @@ fn bare(event: &Event<'_>) -> String {
 fn gap_text(gap: &Gap, utc: bool) -> String {
     let mut what = format!(
         "gap from {} to {}: {}",
-        text::visible(&when::clock_of(&gap.from, utc)),
-        text::visible(&when::clock_of(&gap.to, utc)),
+        text::visible(&human_time::clock_of(&gap.from, utc)),
+        text::visible(&human_time::clock_of(&gap.to, utc)),
         text::visible(&gap.note),
     );
     if !gap.repaired.is_empty() {

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr2_iter;
 use wide::u8x16;
 
 /// The text is not JSON, and where that shows.
@@ -385,6 +386,30 @@ pub(crate) fn needs_no_escape(text: &str) -> bool {
     odd.to_bitmask() == 0
 }
 
+/// Writes the control characters that JSON allows to stand in strings as escapes, from `start` on: some terminals act
+/// on them as on those that it does not allow. Outside of strings they do not occur in JSON.
+pub(crate) fn escape_controls(out: &mut Vec<u8>, start: usize) {
+    let is_control =
+        |text: &[u8], at: usize| text[at] == 0x7f || matches!(text.get(at + 1), Some(0x80..=0x9f));
+    let text = &out[start..];
+    let Some(first) = memchr2_iter(0x7f, 0xc2, text).find(|&at| is_control(text, at)) else {
+        return;
+    };
+    let rest = out.split_off(start + first);
+    let mut copied = 0;
+    for at in memchr2_iter(0x7f, 0xc2, &rest).filter(|&at| is_control(&rest, at)) {
+        out.extend_from_slice(&rest[copied..at]);
+        let (code, bytes) = match rest[at] {
+            0x7f => (0x7f, 1),
+            // In UTF-8 the second byte of these is their code.
+            _ => (rest[at + 1], 2),
+        };
+        out.extend_from_slice(format!("\\u00{code:02x}").as_bytes());
+        copied = at + bytes;
+    }
+    out.extend_from_slice(&rest[copied..]);
+}
+
 /// Looks at all of a text in chunks: a loop without a way out, which becomes a handful of wide instructions. The last
 /// chunk may overlap the one before, or be filled up with blanks.
 #[inline(always)]
@@ -728,7 +753,7 @@ mod tests {
     /// A document, and the same with one byte's worth of damage.
     fn damaged() -> impl Strategy<Value = String> {
         (
-            super::super::testing::json(),
+            crate::json::testing::json(),
             any::<prop::sample::Index>(),
             any::<char>(),
             0..4,

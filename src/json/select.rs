@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 /// The JSON text at a path; `None` where there is nothing. An empty path is the whole text.
-pub(super) fn at<'j>(json: &'j str, path: &[String]) -> Option<&'j str> {
+pub(crate) fn at<'j>(json: &'j str, path: &[String]) -> Option<&'j str> {
     let Some((first, rest)) = path.split_first() else {
         return Some(json);
     };
@@ -21,7 +21,7 @@ pub(super) fn at<'j>(json: &'j str, path: &[String]) -> Option<&'j str> {
 }
 
 /// What a JSON text says to a reader: a string without its quotes, nothing for `null`, anything else as it is.
-pub(super) fn plain(json: &str) -> Cow<'_, str> {
+pub(crate) fn plain(json: &str) -> Cow<'_, str> {
     if json == "null" {
         return Cow::Borrowed("");
     }
@@ -36,14 +36,14 @@ pub(super) fn plain(json: &str) -> Cow<'_, str> {
 }
 
 /// The fields of an object in their order, values as text. `None` when it is no object.
-pub(super) fn fields(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+pub(crate) fn fields(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     serde_json::Deserializer::from_str(json)
         .deserialize_map(All)
         .ok()
 }
 
 /// The items of an array, as text. Empty when it is no array.
-pub(super) fn items(json: &str) -> Vec<&str> {
+pub(crate) fn items(json: &str) -> Vec<&str> {
     serde_json::from_str::<Vec<&RawValue>>(json)
         .map(|items| items.into_iter().map(RawValue::get).collect())
         .unwrap_or_default()
