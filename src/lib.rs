@@ -21,4 +21,6 @@ pub mod exit;
 pub mod json;
 pub mod mock;
 pub mod output;
+mod signals;
+pub mod stream;
 pub mod text;

@@ -17,13 +17,13 @@ pub mod profile;
 pub mod rate_limiter;
 pub mod recent_ids;
 pub mod schema;
-mod signals;
 pub mod sort;
 pub mod token;
 pub mod user_lookup;
 pub mod users;
 pub mod wait;
 pub mod watch;
+pub mod watch_plan;
 
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;

@@ -9,10 +9,11 @@ use crate::api::paging::{CHANNELS_A_PAGE, ChannelPages};
 use crate::app::App;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
-use crate::commands::watch::{StreamArgs, follow};
+use crate::commands::watch::StreamArgs;
 use crate::domain::{ChannelType, UserId};
 use crate::events::Target;
 use crate::exit::Code;
+use crate::stream::follow;
 
 /// How many members of each channel are shown with `--presence`; the service sends no more.
 const MEMBERS_SHOWN: u32 = 100;

@@ -3,7 +3,7 @@
 //! What holding changes about a user besides, his status text or his visibility, is put back at the end, however the end
 //! comes. One record tells of each user who is connected; after that only losses are told.
 
-mod before;
+mod restore;
 
 use std::time::Duration;
 
@@ -12,13 +12,11 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use self::before::{Before, Touched};
+use self::restore::{Before, Touched};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::ids::{IdArgs, summarize_ids};
-use crate::commands::signals::Signals;
-use crate::commands::watch::outlet::{self, Gauge};
 use crate::domain::record::{Body, ConnectionChanged, End, Record, Source};
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
@@ -26,6 +24,8 @@ use crate::error_report::code_of;
 use crate::events::{Holder, Identity, Link, LinkChange};
 use crate::exit::{Code, Failure};
 use crate::output::Records;
+use crate::signals::Signals;
+use crate::stream::sinks::stdout_writer::{self as outlet, Gauge};
 
 /// How long what is still to be written may take once the end has come.
 const LAST_WORDS: Duration = Duration::from_secs(1);

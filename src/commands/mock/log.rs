@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use super::control::{ask_as, list};
 use crate::api::Client;
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::watch::outlet;
 use crate::error_report::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
+use crate::stream::sinks::stdout_writer as outlet;
 
 /// How long one request waits for news.
 const WAIT: &str = "5s";

@@ -17,12 +17,12 @@ use crate::app::App;
 use crate::commands::fields::Changes;
 use crate::commands::ids::{BATCH, IdArgs, summarize_ids};
 use crate::commands::rate_limiter::RateLimiter;
-use crate::commands::signals::Signals;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
 use crate::error_report::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
+use crate::signals::Signals;
 
 /// What puts users back to how they were.
 #[derive(Debug, Default)]

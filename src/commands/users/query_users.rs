@@ -15,13 +15,14 @@ use crate::commands::ids::{self, BATCH};
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::commands::user_lookup::ids_filter;
-use crate::commands::watch::{StreamArgs, follow};
+use crate::commands::watch::StreamArgs;
 use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, User, UserId};
 use crate::events::Target;
 use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
+use crate::stream::follow;
 
 /// What a page holds when nobody says how many: the service's own default.
 const PAGE: u32 = 30;

@@ -8,17 +8,19 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
+use super::condition::Vigil;
 use super::user::at;
-use super::vigil::Vigil;
 use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
-use crate::commands::watch::{Signals, observer, plan};
+use crate::commands::watch_plan as plan;
 use crate::domain::Cid;
 use crate::domain::record::Body;
 use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
+use crate::signals::Signals;
+use crate::stream::observer;
 
 /// The service's code for what does not exist.
 const DOES_NOT_EXIST: i32 = 16;

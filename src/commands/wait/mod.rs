@@ -4,8 +4,8 @@
 //! whether it holds now and it does not. What was waited for is printed, so that a script need not ask again.
 
 pub mod channel;
+mod condition;
 mod user;
-mod vigil;
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use clap::Subcommand;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
-use crate::commands::watch::{LinkWas, remark};
 use crate::domain::record::{Body, Record};
 use crate::domain::time::parse_duration;
 use crate::events::{WatchError, is_final};
 use crate::exit::{Code, Failure};
+use crate::stream::{LinkWas, remark};
 
 /// What to wait for.
 #[derive(Debug, Subcommand)]

@@ -7,18 +7,20 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::vigil::Vigil;
+use super::condition::Vigil;
 use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{Client, QueryUsers};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::ids::{self, IdArgs};
-use crate::commands::watch::{Signals, observer, plan};
+use crate::commands::watch_plan as plan;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
 use crate::domain::record::{Body, Record};
 use crate::events::{Options, Step, Target, Watcher};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
+use crate::signals::Signals;
+use crate::stream::observer;
 
 /// Flags of `wait user`.
 #[derive(Debug, clap::Args)]

@@ -3,10 +3,11 @@
 use crate::app::App;
 use crate::commands::fields::{Changes, FieldArgs, TextField};
 use crate::commands::ids;
-use crate::commands::watch::{StreamArgs, follow};
+use crate::commands::watch::StreamArgs;
 use crate::domain::{Cid, IdList};
 use crate::events::{Create, Target};
 use crate::exit::Code;
+use crate::stream::follow;
 
 /// Flags of `watch channel`.
 #[derive(Debug, clap::Args)]

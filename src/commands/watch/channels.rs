@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::commands::watch::{StreamArgs, follow};
+use crate::commands::watch::StreamArgs;
 use crate::domain::{ChannelType, UserId};
 use crate::events::Target;
 use crate::exit::Code;
+use crate::stream::follow;
 
 /// Flags of `watch channels`.
 #[derive(Debug, clap::Args)]

@@ -3,20 +3,8 @@
 //! A leaf says whom to watch; how a stream is filtered, bounded and ended is the same for all of them and lies in
 //! `stream`.
 
-mod behind;
 pub mod channel;
 pub mod channels;
-mod cursor;
-mod filter;
-mod hooks;
-pub(crate) mod outlet;
-mod patience;
-pub(crate) mod plan;
-mod remarks;
-mod settle;
-mod stream;
-mod tee;
-mod teller;
 pub mod users;
 
 use std::path::PathBuf;
@@ -32,11 +20,7 @@ use crate::events::Shard;
 use crate::exit::Code;
 use crate::json::expression::Expr;
 
-pub(crate) use super::signals::Signals;
-pub use filter::Glob;
-pub(crate) use remarks::{LinkWas, remark};
-pub use stream::follow;
-pub(crate) use stream::observer;
+use crate::stream::Glob;
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::commands::ids::IdArgs;
-use crate::commands::watch::{StreamArgs, follow};
+use crate::commands::watch::StreamArgs;
 use crate::events::Target;
 use crate::exit::Code;
+use crate::stream::follow;
 
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::settle::Settling;
+use super::debounce::Settling;
 use crate::domain::{Presence, Sight, rest};
 use crate::events::{Known, Resume, Watcher};
 use crate::exit::{Code, Failure};

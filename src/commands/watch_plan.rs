@@ -23,7 +23,7 @@ const DOES_NOT_EXIST: i32 = 16;
 /// No credentials, or the service does not answer.
 pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
     let mut rows = dry_run::rows(app)?;
-    let (server, observer) = super::observer(app).await?;
+    let (server, observer) = crate::stream::observer(app).await?;
     let mut hello = Map::from_iter([("id".to_owned(), json!(observer.user()))]);
     if let Observer::Dedicated(user) = &observer {
         hello.insert("invisible".to_owned(), true.into());
@@ -48,7 +48,7 @@ pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
 }
 
 /// What makes the observer an admin, if he is none.
-pub(super) async fn preparation(
+pub(crate) async fn preparation(
     server: &Client,
     user: &UserId,
 ) -> anyhow::Result<Option<PlannedRequest>> {

@@ -22,7 +22,7 @@ const WAITING: usize = 10_000;
 
 /// The environment and the input of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Job {
+pub(crate) struct Job {
     user: String,
     kind: String,
     online: Option<bool>,
@@ -31,7 +31,7 @@ pub(super) struct Job {
 
 impl Job {
     /// The run for an event that is written as `record`.
-    pub(super) fn new(event: &Event<'_>, record: &[u8]) -> Self {
+    pub(crate) fn new(event: &Event<'_>, record: &[u8]) -> Self {
         let user = event.user.as_ref();
         Self {
             user: user.map_or(String::new(), |user| user.id.clone().into_owned()),
@@ -44,14 +44,14 @@ impl Job {
 
 /// How a run ended.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(crate) struct Done {
     user: String,
     outcome: Result<ExitStatus, std::io::Error>,
 }
 
 impl Done {
     /// What went wrong, if anything did.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         let who = if self.user.is_empty() {
             String::new()
         } else {
@@ -112,7 +112,7 @@ impl Line {
 }
 
 /// The hooks of a stream.
-pub(super) struct Hooks {
+pub(crate) struct Hooks {
     command: String,
     at_once: usize,
     line: Line,
@@ -129,7 +129,7 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    pub(super) fn new(command: &str, at_once: usize) -> Self {
+    pub(crate) fn new(command: &str, at_once: usize) -> Self {
         Self {
             command: command.to_owned(),
             at_once,
@@ -139,27 +139,27 @@ impl Hooks {
     }
 
     /// Queues a run.
-    pub(super) fn push(&mut self, job: Job) {
+    pub(crate) fn push(&mut self, job: Job) {
         self.line.push(job);
         self.start();
     }
 
     /// How many events were folded into later ones.
-    pub(super) const fn folded(&self) -> u64 {
+    pub(crate) const fn folded(&self) -> u64 {
         self.line.folded
     }
 
     /// Forgets the runs that have not begun.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.line.waiting.clear();
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.line.waiting.is_empty()
     }
 
     /// The next run that ends; waits for ever when there is none. Safe to drop and call again.
-    pub(super) async fn next(&mut self) -> Done {
+    pub(crate) async fn next(&mut self) -> Done {
         self.start();
         match self.running.next().await {
             Some(done) => {

@@ -13,20 +13,20 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::Client;
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::signals::Signals;
-use crate::commands::watch::cursor::Cursor;
-use crate::commands::watch::hooks::Done;
-use crate::commands::watch::patience::Patience;
-use crate::commands::watch::plan;
-use crate::commands::watch::remarks::{LinkWas, Progress, remark};
-use crate::commands::watch::settle::{Fate, Settling};
-use crate::commands::watch::teller::Teller;
 use crate::commands::watch::{Snapshot, StreamArgs};
+use crate::commands::watch_plan as plan;
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{Body, End, Record, Source};
 use crate::error_report::code_of;
 use crate::events::{Observer, Options, Ready, Resume, Step, Target, WatchError, Watcher};
 use crate::exit::{Code, Failure};
+use crate::signals::Signals;
+use crate::stream::cursor::Cursor;
+use crate::stream::debounce::{Fate, Settling};
+use crate::stream::pipeline::Teller;
+use crate::stream::sinks::hooks::Done;
+use crate::stream::slow_reader::Patience;
+use crate::stream::stderr_report::{LinkWas, Progress, remark};
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;

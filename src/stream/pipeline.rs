@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 
 use crate::app::App;
 use crate::commands::watch::StreamArgs;
-use crate::commands::watch::behind::Behind;
-use crate::commands::watch::filter::{Doubts, Filter};
-use crate::commands::watch::hooks::{Done, Hooks, Job};
-use crate::commands::watch::outlet::{self, Gauge};
-use crate::commands::watch::settle::Settled;
-use crate::commands::watch::tee::Tee;
 use crate::domain::record::{Body, Gap, Record};
 use crate::output::{Output, Records};
+use crate::stream::debounce::Settled;
+use crate::stream::filter::{Doubts, Filter};
+use crate::stream::overflow::Behind;
+use crate::stream::sinks::hooks::{Done, Hooks, Job};
+use crate::stream::sinks::stdout_writer::{self as outlet, Gauge};
+use crate::stream::sinks::tee::Tee;
 
 /// How much waits for the reader when it is time to wait for him.
 const MUCH: usize = 4 << 20;

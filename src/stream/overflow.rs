@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::commands::watch::settle::Settled;
 use crate::domain::record::{Body, Gap, Record, Source};
 use crate::domain::time::{millis, millis_after};
+use crate::stream::debounce::Settled;
 
 /// What the gap says about its cause.
 const NOTE: &str = "reader too slow";

@@ -11,7 +11,7 @@ use crate::exit::{Code, Failure};
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Tee {
+pub(crate) struct Tee {
     file: File,
     /// Its name, for whoever has to do something about it.
     name: String,
@@ -20,7 +20,7 @@ pub(super) struct Tee {
 
 impl Tee {
     /// Opens the file, creating it where it does not exist.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let refuse = |error| Failure::new(Code::Usage, cannot_append(&name, &error));
         // A pipe that is open for reading as well never says that its reader is gone, and blocks for ever once it is full.
@@ -39,12 +39,12 @@ impl Tee {
     }
 
     /// Adds a line, written at the next flush.
-    pub(super) fn push(&mut self, line: &[u8]) {
+    pub(crate) fn push(&mut self, line: &[u8]) {
         self.pending.extend_from_slice(line);
         self.pending.push(b'\n');
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
