@@ -3,8 +3,10 @@
 
 use chrono::{DateTime, Utc};
 use presencectl::domain::event::Event;
-use presencectl::domain::presence::{Change, Field};
-use presencectl::domain::record::{Body, ConnectionChanged, Coverage, End, Gap, Record, Source};
+use presencectl::domain::presence::{Change, PresenceField};
+use presencectl::domain::record::{
+    ConnectionChanged, Coverage, Gap, Record, RecordBody, RecordSource, StreamEnd,
+};
 use presencectl::output::record::Renderer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -121,7 +123,7 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
 }
 
 #[track_caller]
-fn line<T: DeserializeOwned>(body: Body<'_>, source: Source) -> T {
+fn line<T: DeserializeOwned>(body: RecordBody<'_>, source: RecordSource) -> T {
     let record = Record {
         received_at: DateTime::from_timestamp(1_770_000_000, 7_000_000).unwrap(),
         source,
@@ -135,37 +137,41 @@ fn line<T: DeserializeOwned>(body: Body<'_>, source: Source) -> T {
 #[test]
 fn records_of_our_own() {
     let line_of: ConnectionChangedLine = line(
-        Body::ConnectionChanged(ConnectionChanged {
+        RecordBody::ConnectionChanged(ConnectionChanged {
             online: false,
             reason: "closed".into(),
             attempt: 1,
         }),
-        Source::Local,
+        RecordSource::Local,
     );
     assert_eq!(line_of.r#type, "connection.changed");
-    let line_of: ConnectionRecoveredLine = line(Body::ConnectionRecovered, Source::Local);
+    let line_of: ConnectionRecoveredLine =
+        line(RecordBody::ConnectionRecovered, RecordSource::Local);
     assert_eq!(line_of.r#type, "connection.recovered");
     let line_of: GapLine = line(
-        Body::Gap(Gap {
+        RecordBody::Gap(Gap {
             from: "2026-01-05T10:00:00Z".into(),
             to: "2026-01-05T10:00:01.5Z".into(),
             repaired: vec!["john".into()],
             note: "reconnected".into(),
         }),
-        Source::Local,
+        RecordSource::Local,
     );
     assert_eq!(line_of.r#type, "presence.gap");
-    let line_of: CoverageLine = line(Body::Coverage(Coverage::default()), Source::Local);
+    let line_of: CoverageLine = line(
+        RecordBody::Coverage(Coverage::default()),
+        RecordSource::Local,
+    );
     assert_eq!(line_of.r#type, "presence.coverage");
     let line_of: EndLine = line(
-        Body::End(End {
+        RecordBody::End(StreamEnd {
             reason: "count",
             events: 1,
             gaps: 0,
             reconnects: 0,
             exit_code: 0,
         }),
-        Source::Local,
+        RecordSource::Local,
     );
     assert_eq!(line_of.r#type, "stream.end");
     assert_eq!(line_of.source, "local");
@@ -174,21 +180,21 @@ fn records_of_our_own() {
 #[test]
 fn records_about_users() {
     let user = serde_json::from_str(r#"{"id":"john","color":"green"}"#).unwrap();
-    let snapshot: SnapshotLine = line(Body::Snapshot(&user), Source::Query);
+    let snapshot: SnapshotLine = line(RecordBody::Snapshot(&user), RecordSource::Query);
     assert_eq!(snapshot.r#type, "presence.snapshot");
     assert_eq!(snapshot.source, "query");
     assert_eq!(snapshot.user.other["color"], "green");
 
     let raw = r#"{"type":"user.presence.changed","created_at":"2026-01-05T10:00:00Z","user":{"id":"john","online":true}}"#;
     let changed: UserEventLine = line(
-        Body::Event {
+        RecordBody::Event {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
-                changed: [Field::Online, Field::LastActive].into(),
+                changed: [PresenceField::Online, PresenceField::LastActive].into(),
                 ..Change::default()
             }),
         },
-        Source::Resync,
+        RecordSource::Resync,
     );
     assert_eq!(changed.r#type, "user.presence.changed");
     assert_eq!(changed.seq, 1);

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, UpdateChannel, UserPatch};
-use presencectl::domain::record::{Body, Source};
+use presencectl::domain::record::{RecordBody, RecordSource};
 use presencectl::domain::token::{Claims, sign};
 use presencectl::domain::{Cid, SecretString, UserId};
-use presencectl::events::{Create, Observer, Options, Step, Target, WatchError, Watcher};
+use presencectl::events::{
+    ChannelSpec, Observer, WatchError, WatchTarget, Watcher, WatcherOptions, WatcherStep,
+};
 use presencectl::mock;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -88,15 +90,15 @@ impl Server {
         assert!(answer.status < 300, "{answer:?}");
     }
 
-    async fn watch(&self, target: Target) -> Stream {
+    async fn watch(&self, target: WatchTarget) -> Stream {
         Stream::start(self.server(), target, options()).await
     }
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> WatcherOptions {
+    WatcherOptions {
         chance: Box::new(|| 0.0),
-        ..Options::new(Observer::Dedicated(user("eye")))
+        ..WatcherOptions::new(Observer::Dedicated(user("eye")))
     }
 }
 
@@ -108,17 +110,17 @@ fn cid(id: &str) -> Cid {
     id.parse().unwrap()
 }
 
-fn users(ids: &[&str]) -> Target {
-    Target {
+fn users(ids: &[&str]) -> WatchTarget {
+    WatchTarget {
         users: ids.iter().map(|id| user(id)).collect(),
-        ..Target::default()
+        ..WatchTarget::default()
     }
 }
 
-fn channel(id: &str) -> Target {
-    Target {
+fn channel(id: &str) -> WatchTarget {
+    WatchTarget {
         channels: vec![cid(id)],
-        ..Target::default()
+        ..WatchTarget::default()
     }
 }
 
@@ -140,7 +142,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn start(client: Client, target: Target, options: Options) -> Self {
+    async fn start(client: Client, target: WatchTarget, options: WatcherOptions) -> Self {
         Self {
             watcher: Watcher::start(client, target, options).await.unwrap(),
         }
@@ -152,9 +154,9 @@ impl Stream {
         loop {
             let step = tokio::time::timeout(PATIENCE, self.watcher.step()).await;
             let words = match step.unwrap_or_else(|_| panic!("no `{start}` after {told:#?}")) {
-                Ok(Step::Record(record)) => words(&record.body, record.source),
-                Ok(Step::Notice(text)) => Some(format!("notice {text}")),
-                Ok(Step::Quiet) => None,
+                Ok(WatcherStep::Record(record)) => words(&record.body, record.source),
+                Ok(WatcherStep::Notice(text)) => Some(format!("notice {text}")),
+                Ok(WatcherStep::Quiet) => None,
                 Err(error) => panic!("{error:?} after {told:#?}"),
             };
             if let Some(words) = words {
@@ -180,12 +182,12 @@ impl Stream {
     }
 }
 
-fn words(body: &Body<'_>, source: Source) -> Option<String> {
+fn words(body: &RecordBody<'_>, source: RecordSource) -> Option<String> {
     Some(match body {
-        Body::Event { event, .. } if event.is("health.check") => return None,
-        Body::Event { event, change } => {
+        RecordBody::Event { event, .. } if event.is("health.check") => return None,
+        RecordBody::Event { event, change } => {
             let user = event.user.as_ref();
-            let resync = if source == Source::Resync {
+            let resync = if source == RecordSource::Resync {
                 "resync "
             } else {
                 ""
@@ -203,18 +205,18 @@ fn words(body: &Body<'_>, source: Source) -> Option<String> {
                 changed.join("+"),
             )
         }
-        Body::Snapshot(user) => format!("snapshot {} {}", user.id(), user.presence().online?),
-        Body::ConnectionChanged(changed) => format!("link {}", changed.online),
-        Body::ConnectionRecovered => "recovered".to_owned(),
-        Body::Gap(gap) => {
+        RecordBody::Snapshot(user) => format!("snapshot {} {}", user.id(), user.presence().online?),
+        RecordBody::ConnectionChanged(changed) => format!("link {}", changed.online),
+        RecordBody::ConnectionRecovered => "recovered".to_owned(),
+        RecordBody::Gap(gap) => {
             assert!(gap.from <= gap.to, "{gap:?}");
             format!("gap {:?}", gap.repaired)
         }
-        Body::Coverage(coverage) => format!(
+        RecordBody::Coverage(coverage) => format!(
             "coverage {}/{} {:?}",
             coverage.subscribed, coverage.requested, coverage.missing
         ),
-        Body::End(_) => "end".to_owned(),
+        RecordBody::End(_) => "end".to_owned(),
     })
 }
 
@@ -382,7 +384,7 @@ async fn a_restarted_server_is_a_gap_and_its_differences() {
 #[tokio::test]
 async fn without_reconnecting_a_lost_link_is_the_end() {
     let server = Server::start(world()).await;
-    let options = Options {
+    let options = WatcherOptions {
         reconnect: false,
         ..options()
     };
@@ -457,8 +459,8 @@ async fn a_channel_is_created_only_when_that_is_asked_for() {
     );
     assert!(server.server().get_channel(&cid("new")).await.is_err());
 
-    let target = Target {
-        create: Some(Create {
+    let target = WatchTarget {
+        create: Some(ChannelSpec {
             members: vec![user("john"), user("amy")],
             data: Map::from_iter([("color".to_owned(), json!("green"))]),
         }),
@@ -485,7 +487,7 @@ async fn a_plain_user_sees_what_he_may_and_is_told_what_not() {
         user: user(id),
         token: SecretString::new(sign("secret", &Claims::user(id))),
     };
-    let options = |id: &str| Options {
+    let options = |id: &str| WatcherOptions {
         observer: Observer::Person(user(id)),
         ..options()
     };
@@ -515,12 +517,12 @@ async fn users_who_do_not_exist_are_missing() {
 #[tokio::test]
 async fn channels_are_found_by_filter() {
     let server = Server::start(world()).await;
-    let target = Target {
+    let target = WatchTarget {
         matching: Some(Map::from_iter([(
             "members".to_owned(),
             json!({"$in": ["jack"]}),
         )])),
-        ..Target::default()
+        ..WatchTarget::default()
     };
     let mut stream = server.watch(target).await;
     let told = stream.until("coverage").await;

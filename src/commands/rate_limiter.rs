@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The paces of all endpoints that a run calls.
 #[derive(Debug, Default)]
-pub struct RateLimiter(HashMap<&'static str, Pace>);
+pub struct RateLimiter(HashMap<&'static str, EndpointLimiter>);
 
 impl RateLimiter {
     /// Waits until an endpoint may be called once. Dropped while it waits, it has counted nothing.
@@ -41,14 +41,14 @@ impl RateLimiter {
 }
 
 #[derive(Debug)]
-struct Pace {
+struct EndpointLimiter {
     minute: Duration,
     remaining: Option<u32>,
     filled: f64,
     at: Option<Instant>,
 }
 
-impl Default for Pace {
+impl Default for EndpointLimiter {
     fn default() -> Self {
         Self {
             minute: MINUTE,
@@ -59,7 +59,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl EndpointLimiter {
     /// Zero when a call may start, which is then counted; else how long to wait before asking again.
     fn start(&mut self, limit: Option<RateLimit>, now: Instant) -> Duration {
         // One call finds out.
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn no_second_has_more_than_its_share() {
         let begin = Instant::now();
-        let (mut now, mut pace, mut starts) = (begin, Pace::default(), Vec::new());
+        let (mut now, mut pace, mut starts) = (begin, EndpointLimiter::default(), Vec::new());
         while starts.len() < 200 {
             match pace.start(limit(250, 60), now) {
                 Duration::ZERO => starts.push(now - begin),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_is_waited_for() {
-        let mut pace = Pace::default();
+        let mut pace = EndpointLimiter::default();
         assert_eq!(
             pace.start(limit(3, 7), Instant::now()),
             Duration::from_secs(7) + MARGIN
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_servers_minute_is_as_long_as_it_shows() {
-        let mut pace = Pace::default();
+        let mut pace = EndpointLimiter::default();
         assert_eq!(pace.start(limit(299, 1), Instant::now()), Duration::ZERO);
         assert_eq!(pace.minute, MINUTE, "the first window may be half over");
         let _ = pace.start(limit(200, 1), Instant::now());

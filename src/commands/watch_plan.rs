@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::user_lookup::users_by_id;
 use crate::domain::{Cid, UserId};
-use crate::events::{Create, Observer, Target};
+use crate::events::{ChannelSpec, Observer, WatchTarget};
 use crate::exit::Code;
 
 /// The service's code for what does not exist.
@@ -21,7 +21,7 @@ const DOES_NOT_EXIST: i32 = 16;
 /// # Errors
 ///
 /// No credentials, or the service does not answer.
-pub(crate) async fn print(app: &App, target: &Target) -> anyhow::Result<Code> {
+pub(crate) async fn print(app: &App, target: &WatchTarget) -> anyhow::Result<Code> {
     let mut rows = dry_run::rows(app)?;
     let (server, observer) = crate::stream::observer(app).await?;
     let mut hello = Map::from_iter([("id".to_owned(), json!(observer.user()))]);
@@ -75,7 +75,7 @@ async fn creation(
     server: &Client,
     observer: &Observer,
     cid: &Cid,
-    create: &Create,
+    create: &ChannelSpec,
 ) -> Result<Option<PlannedRequest>, ApiError> {
     match server.get_channel(cid).await {
         Ok(_) => return Ok(None),

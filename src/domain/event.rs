@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::fingerprint::Fingerprint;
 use super::presence::Presence;
-use super::rest::Rest;
 use super::user::User;
 use crate::json::scanner::{Json, Malformed, Text};
 
@@ -71,9 +71,9 @@ pub struct EventUser<'a> {
     /// `last_active`, where the object has it.
     pub last_active: Option<Cow<'a, str>>,
     /// The names among `online`, `status`, `last_active` and `invisible` that the object does not have at all.
-    pub missing: Missing,
+    pub missing: MissingFields,
     /// Everything else of the object, as a number.
-    pub rest: Rest,
+    pub rest: Fingerprint,
 }
 
 /// Which of the promised presence fields a user object lacks, so that a record can add them as `null`.
@@ -82,7 +82,7 @@ pub struct EventUser<'a> {
     clippy::struct_excessive_bools,
     reason = "one flag per promised field is what this type is"
 )]
-pub struct Missing {
+pub struct MissingFields {
     /// No `online`.
     pub online: bool,
     /// No `status`.
@@ -200,8 +200,8 @@ impl<'a> EventUser<'a> {
         }
         let (mut id, mut status, mut last_active) = (None, None, None);
         let (mut online, mut invisible) = (None, None);
-        let mut rest = Rest::default();
-        let mut missing = Missing {
+        let mut rest = Fingerprint::default();
+        let mut missing = MissingFields {
             online: true,
             status: true,
             last_active: true,

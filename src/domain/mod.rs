@@ -4,20 +4,20 @@
 //! knows that HTTP exists; where a rule needs the time, the time is an argument.
 
 pub mod event;
+pub mod fingerprint;
 pub mod id;
 pub mod list;
 pub mod presence;
 pub mod record;
-pub mod rest;
 pub mod secret;
 pub mod time;
 pub mod token;
 pub mod user;
 
 pub use event::Event;
+pub use fingerprint::{Fingerprint, FingerprintSample, UserOrigin};
 pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
 pub use list::IdList;
-pub use presence::{Change, Field, Fields, Presence};
-pub use rest::{Rest, Sight, View};
+pub use presence::{Change, Presence, PresenceField, PresenceFields};
 pub use secret::SecretString;
 pub use user::User;

@@ -25,7 +25,7 @@ pub struct Presence {
 /// A field of [`Presence`], by its name on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Field {
+pub enum PresenceField {
     /// `online`
     Online,
     /// `invisible`
@@ -36,7 +36,7 @@ pub enum Field {
     LastActive,
 }
 
-impl Field {
+impl PresenceField {
     /// All fields, in the order in which records list them.
     pub const ALL: [Self; 4] = [
         Self::Online,
@@ -58,19 +58,19 @@ impl Field {
 
 /// Some of the fields. No allocation: there is one of these for each event.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fields(u8);
+pub struct PresenceFields(u8);
 
-impl Fields {
+impl PresenceFields {
     /// No field.
     pub const NONE: Self = Self(0);
 
     /// Adds a field.
-    pub const fn insert(&mut self, field: Field) {
+    pub const fn insert(&mut self, field: PresenceField) {
         self.0 |= 1 << field as u8;
     }
 
     /// Whether a field is among them.
-    pub const fn contains(self, field: Field) -> bool {
+    pub const fn contains(self, field: PresenceField) -> bool {
         self.0 & 1 << field as u8 != 0
     }
 
@@ -79,16 +79,16 @@ impl Fields {
         self.0 == 0
     }
 
-    /// The fields, in the order of [`Field::ALL`].
-    pub fn iter(self) -> impl Iterator<Item = Field> {
-        Field::ALL
+    /// The fields, in the order of [`PresenceField::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = PresenceField> {
+        PresenceField::ALL
             .into_iter()
             .filter(move |field| self.contains(*field))
     }
 }
 
-impl FromIterator<Field> for Fields {
-    fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
+impl FromIterator<PresenceField> for PresenceFields {
+    fn from_iter<I: IntoIterator<Item = PresenceField>>(fields: I) -> Self {
         fields.into_iter().fold(Self::NONE, |mut all, field| {
             all.insert(field);
             all
@@ -96,19 +96,19 @@ impl FromIterator<Field> for Fields {
     }
 }
 
-impl<const N: usize> From<[Field; N]> for Fields {
-    fn from(fields: [Field; N]) -> Self {
+impl<const N: usize> From<[PresenceField; N]> for PresenceFields {
+    fn from(fields: [PresenceField; N]) -> Self {
         fields.into_iter().collect()
     }
 }
 
-impl<const N: usize> PartialEq<[Field; N]> for Fields {
-    fn eq(&self, fields: &[Field; N]) -> bool {
+impl<const N: usize> PartialEq<[PresenceField; N]> for PresenceFields {
+    fn eq(&self, fields: &[PresenceField; N]) -> bool {
         *self == Self::from(*fields)
     }
 }
 
-impl fmt::Debug for Fields {
+impl fmt::Debug for PresenceFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -118,10 +118,10 @@ impl fmt::Debug for Fields {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// The fields that differ.
-    pub changed: Fields,
+    pub changed: PresenceFields,
     /// The earlier observation. Only the changed fields of it are of interest.
     pub previous: Presence,
-    /// How far the sum over all other fields of the user moved ([`Sight::until`](super::Sight::until)); 0 when they are
+    /// How far the sum over all other fields of the user moved ([`FingerprintSample::until`](super::FingerprintSample::until)); 0 when they are
     /// the same, or nothing is known of them. Which of them moved nobody knows.
     pub rest: u32,
 }
@@ -134,18 +134,18 @@ impl Change {
     /// be removed than to be absent from a complete user object; callers that hold a partial object use
     /// [`Presence::merged`] first.
     pub fn between(before: &Presence, after: &Presence) -> Self {
-        let mut changed = Fields::NONE;
+        let mut changed = PresenceFields::NONE;
         if after.online.is_some() && before.online != after.online {
-            changed.insert(Field::Online);
+            changed.insert(PresenceField::Online);
         }
         if after.invisible.is_some() && before.invisible != after.invisible {
-            changed.insert(Field::Invisible);
+            changed.insert(PresenceField::Invisible);
         }
         if before.status != after.status {
-            changed.insert(Field::Status);
+            changed.insert(PresenceField::Status);
         }
         if after.last_active.is_some() && before.last_active != after.last_active {
-            changed.insert(Field::LastActive);
+            changed.insert(PresenceField::LastActive);
         }
         Self {
             changed,
@@ -162,7 +162,7 @@ impl Change {
             rest: self.rest.wrapping_add(later.rest),
             ..Self::default()
         };
-        for field in Field::ALL {
+        for field in PresenceField::ALL {
             let first = self.changed.contains(field);
             let second = later.changed.contains(field);
             if !first && !second {
@@ -199,21 +199,21 @@ impl Change {
 }
 
 impl Presence {
-    fn agrees(&self, other: &Self, field: Field) -> bool {
+    fn agrees(&self, other: &Self, field: PresenceField) -> bool {
         match field {
-            Field::Online => self.online == other.online,
-            Field::Invisible => self.invisible == other.invisible,
-            Field::Status => self.status == other.status,
-            Field::LastActive => self.last_active == other.last_active,
+            PresenceField::Online => self.online == other.online,
+            PresenceField::Invisible => self.invisible == other.invisible,
+            PresenceField::Status => self.status == other.status,
+            PresenceField::LastActive => self.last_active == other.last_active,
         }
     }
 
-    fn copy(&mut self, other: &Self, field: Field) {
+    fn copy(&mut self, other: &Self, field: PresenceField) {
         match field {
-            Field::Online => self.online = other.online,
-            Field::Invisible => self.invisible = other.invisible,
-            Field::Status => self.status.clone_from(&other.status),
-            Field::LastActive => self.last_active.clone_from(&other.last_active),
+            PresenceField::Online => self.online = other.online,
+            PresenceField::Invisible => self.invisible = other.invisible,
+            PresenceField::Status => self.status.clone_from(&other.status),
+            PresenceField::LastActive => self.last_active.clone_from(&other.last_active),
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
                     let direct = Change::between(a, c);
                     assert_eq!(both.changed, direct.changed, "{a:?} {b:?} {c:?}");
                     assert_eq!(both.rest, 0);
-                    if both.changed.contains(Field::Status) {
+                    if both.changed.contains(PresenceField::Status) {
                         assert_eq!(both.previous.status, a.status);
                     }
                 }
@@ -288,7 +288,10 @@ mod tests {
             ..Presence::default()
         };
         let change = Change::between(&before, &after);
-        assert_eq!(change.changed, [Field::Online, Field::Status]);
+        assert_eq!(
+            change.changed,
+            [PresenceField::Online, PresenceField::Status]
+        );
         assert_eq!(change.previous.status.as_deref(), Some("at lunch"));
         let merged = after.merged(&before);
         assert_eq!(merged.invisible, Some(false));

@@ -14,7 +14,7 @@ use super::user::User;
 /// Where the content of a record comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum RecordSource {
     /// The WebSocket.
     Ws,
     /// An answer to a query.
@@ -31,9 +31,9 @@ pub struct Record<'a> {
     /// When this program received or made it.
     pub received_at: DateTime<Utc>,
     /// Where it comes from.
-    pub source: Source,
+    pub source: RecordSource,
     /// What it says.
-    pub body: Body<'a>,
+    pub body: RecordBody<'a>,
 }
 
 /// What a record says.
@@ -42,7 +42,7 @@ pub struct Record<'a> {
     clippy::large_enum_variant,
     reason = "the large one is the one that comes a million times; a box would be an allocation for each"
 )]
-pub enum Body<'a> {
+pub enum RecordBody<'a> {
     /// An event of the service, or one in its shape that a resync made.
     Event {
         /// The event.
@@ -61,7 +61,7 @@ pub enum Body<'a> {
     /// `presence.coverage`: how many of the requested users are subscribed.
     Coverage(Coverage),
     /// `stream.end`: the last line.
-    End(End),
+    End(StreamEnd),
 }
 
 /// Fields of `connection.changed`.
@@ -101,7 +101,7 @@ pub struct Coverage {
 
 /// Fields of `stream.end`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct End {
+pub struct StreamEnd {
     /// Why the stream ends: `count`, `timeout`, `idle`, `until`, `interrupted`, `terminated`, `lost`, `gap`,
     /// `coverage`, `snapshot`, `hook`.
     pub reason: &'static str,
@@ -115,7 +115,7 @@ pub struct End {
     pub exit_code: u8,
 }
 
-impl Body<'_> {
+impl RecordBody<'_> {
     /// The value of `type`.
     pub fn kind(&self) -> &str {
         match self {

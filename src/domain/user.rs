@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::presence::{Field, Presence};
+use super::presence::{Presence, PresenceField};
 
 /// A user object, complete, in the order in which the service sent its fields.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -62,10 +62,10 @@ impl User {
     #[must_use]
     pub fn normalized(mut self) -> Self {
         for field in [
-            Field::Online,
-            Field::Status,
-            Field::LastActive,
-            Field::Invisible,
+            PresenceField::Online,
+            PresenceField::Status,
+            PresenceField::LastActive,
+            PresenceField::Invisible,
         ] {
             if !self.fields.contains_key(field.name()) {
                 self.fields.insert(field.name().to_owned(), Value::Null);
@@ -82,16 +82,22 @@ impl User {
             status,
             last_active,
         } = presence;
-        self.fields
-            .insert(Field::Online.name().to_owned(), Value::from(*online));
-        self.fields
-            .insert(Field::Status.name().to_owned(), Value::from(status.clone()));
         self.fields.insert(
-            Field::LastActive.name().to_owned(),
+            PresenceField::Online.name().to_owned(),
+            Value::from(*online),
+        );
+        self.fields.insert(
+            PresenceField::Status.name().to_owned(),
+            Value::from(status.clone()),
+        );
+        self.fields.insert(
+            PresenceField::LastActive.name().to_owned(),
             Value::from(last_active.clone()),
         );
-        self.fields
-            .insert(Field::Invisible.name().to_owned(), Value::from(*invisible));
+        self.fields.insert(
+            PresenceField::Invisible.name().to_owned(),
+            Value::from(*invisible),
+        );
     }
 
     fn text(&self, field: &str) -> Option<&str> {

@@ -4,26 +4,29 @@
 //! an uncovered user are records of the same stream. Nothing in this layer prints.
 
 mod backoff;
+mod call_limiter;
+mod channel_sets;
 pub mod connect;
-pub mod hold;
-mod membership;
-mod moment;
+pub mod connection_pool;
 pub mod observer;
-mod pace;
 mod reconcile;
 pub mod session;
 pub mod shard;
-mod stale;
 mod subscribe;
-mod tracker;
-pub mod watch;
-mod wire;
+mod subscriptions;
+mod sync_stream;
+mod timestamp;
+mod token_rejections;
+pub mod watcher;
 
 pub use connect::{Identity, Socket, connect};
-pub use hold::{Holder, Link, LinkChange};
+pub use connection_pool::{ConnectionEvent, ConnectionPool, ConnectionUpdate};
 pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;
-pub use tracker::Known;
-pub(crate) use watch::is_final;
-pub use watch::{Create, Options, Ready, Resume, Step, Target, WatchError, Watcher};
+pub use subscriptions::KnownUser;
+pub(crate) use watcher::is_final;
+pub use watcher::{
+    ChannelSpec, DrainResult, ResumeState, WatchError, WatchTarget, Watcher, WatcherOptions,
+    WatcherStep,
+};

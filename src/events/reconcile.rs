@@ -25,10 +25,10 @@ use crate::domain::event::{
 };
 use crate::domain::record::{ConnectionChanged, Coverage, Gap};
 use crate::domain::time::{millis, millis_after};
-use crate::domain::{Change, Cid, Field, User, View};
+use crate::domain::{Change, Cid, PresenceField, User, UserOrigin};
 use crate::events::shard::Shard;
-use crate::events::subscribe::{Found, Question, covers_all, member_count};
-use crate::events::tracker::{Standing, Tracker, Why};
+use crate::events::subscribe::{Answer, Query, covers_all, member_count};
+use crate::events::subscriptions::{Reason, SubscriptionState, Tracker};
 
 /// How much text may wait for answers before it is folded.
 const WAITING_BYTES: usize = 32 << 20;
@@ -39,14 +39,14 @@ const OVERTAKING: TimeDelta = TimeDelta::seconds(1);
 
 /// A frame with the time of its arrival.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Received {
+pub(super) struct ReceivedFrame {
     pub(super) at: DateTime<Utc>,
     pub(super) text: Utf8Bytes,
 }
 
 /// Something to say that is no frame.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Pending {
     Snapshot(Box<User>),
     /// An event in the service's shape, made from the answer to a query.
     Resync {
@@ -62,11 +62,11 @@ pub(super) enum Said {
 
 /// What is to become of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     /// It is told, with how the user's presence moved.
-    Tell(Option<Change>),
+    Emit(Option<Change>),
     /// It is not told now, or concerns nobody who was asked for.
-    Keep,
+    Suppress,
 }
 
 /// A loss that is being made good.
@@ -75,7 +75,7 @@ struct Repair {
     from: DateTime<Utc>,
     note: String,
     reconnected: bool,
-    said: Vec<Said>,
+    said: Vec<Pending>,
     repaired: Vec<String>,
 }
 
@@ -83,25 +83,25 @@ struct Repair {
 #[derive(Debug)]
 pub(super) struct Reconciler {
     pub(super) tracker: Tracker,
-    /// Channels by number, as [`Why::Member`] refers to them.
+    /// Channels by number, as [`Reason::Member`] refers to them.
     channels: Vec<String>,
     /// Channels that have answered since everything was void.
     standing: HashSet<u16>,
     observer: String,
     shard: Shard,
     raw: bool,
-    said: VecDeque<(DateTime<Utc>, Said)>,
+    said: VecDeque<(DateTime<Utc>, Pending)>,
     /// Frames in order, waiting for a repair or for memberships.
-    waiting: VecDeque<Received>,
+    waiting: VecDeque<ReceivedFrame>,
     waiting_bytes: usize,
     waiting_bound: usize,
     /// Frames about users whose own answer is still to come.
-    held: Vec<(Box<str>, Received)>,
+    held: Vec<(Box<str>, ReceivedFrame)>,
     held_bytes: usize,
     held_bound: usize,
     repair: Option<Repair>,
     awaits_members: bool,
-    last: Option<Received>,
+    last: Option<ReceivedFrame>,
     coverage: Option<Coverage>,
     /// Up to which arrival events are not the last word on their users.
     unsure_until: Option<DateTime<Utc>>,
@@ -137,17 +137,17 @@ impl Reconciler {
     /// Asks for a user by name.
     pub(super) fn want(&mut self, id: &str) {
         if self.shard.takes(id) {
-            self.tracker.want(id, Why::Named);
+            self.tracker.want(id, Reason::Named);
         }
     }
 
     /// Queues something to say.
-    pub(super) fn say(&mut self, now: DateTime<Utc>, said: Said) {
+    pub(super) fn say(&mut self, now: DateTime<Utc>, said: Pending) {
         self.said.push_back((now, said));
     }
 
     /// The next thing to say, before any further frame.
-    pub(super) fn next_said(&mut self) -> Option<(DateTime<Utc>, Said)> {
+    pub(super) fn next_said(&mut self) -> Option<(DateTime<Utc>, Pending)> {
         self.said.pop_front()
     }
 
@@ -163,12 +163,12 @@ impl Reconciler {
     }
 
     /// Takes note of the first frame of a connection.
-    pub(super) fn begin(&mut self, hello: &Received) {
+    pub(super) fn begin(&mut self, hello: &ReceivedFrame) {
         self.last = Some(hello.clone());
     }
 
     /// Takes a frame in. It comes back if it can be judged at once.
-    pub(super) fn receive(&mut self, frame: Received) -> Option<Received> {
+    pub(super) fn receive(&mut self, frame: ReceivedFrame) -> Option<ReceivedFrame> {
         self.last = Some(frame.clone());
         if self.raw || !self.is_waiting() {
             return Some(frame);
@@ -182,7 +182,7 @@ impl Reconciler {
     }
 
     /// The next frame that waited and can be judged now.
-    pub(super) fn next_waiting(&mut self) -> Option<Received> {
+    pub(super) fn next_waiting(&mut self) -> Option<ReceivedFrame> {
         if self.is_waiting() {
             return None;
         }
@@ -193,7 +193,7 @@ impl Reconciler {
 
     /// Whether nothing is being repaired, and nothing waits to be told but what is found ([`Self::found`]).
     pub(super) fn is_whole(&self) -> bool {
-        let is_gap = |(_, said): &(DateTime<Utc>, Said)| matches!(said, Said::Gap(_));
+        let is_gap = |(_, said): &(DateTime<Utc>, Pending)| matches!(said, Pending::Gap(_));
         self.repair.is_none()
             && self.waiting.is_empty()
             && self.held.is_empty()
@@ -203,18 +203,18 @@ impl Reconciler {
     /// Who was found to be otherwise, or to be there, and waits to be told of; with the change, unless he is new.
     pub(super) fn found(&self) -> impl Iterator<Item = (String, Option<&Change>)> {
         self.said.iter().filter_map(|(_, said)| match said {
-            Said::Snapshot(user) => Some((user.id().to_owned(), None)),
-            Said::Resync { text, change } => {
+            Pending::Snapshot(user) => Some((user.id().to_owned(), None)),
+            Pending::Resync { text, change } => {
                 let event =
                     Event::parse(text).expect("the reconciler makes events that can be read");
                 let id = event.user?.id.into_owned();
                 Some((id, Some(change)))
             }
-            Said::Gap(_)
-            | Said::Coverage(_)
-            | Said::Link(_)
-            | Said::Recovered
-            | Said::Notice(_) => None,
+            Pending::Gap(_)
+            | Pending::Coverage(_)
+            | Pending::Link(_)
+            | Pending::Recovered
+            | Pending::Notice(_) => None,
         })
     }
 
@@ -228,16 +228,16 @@ impl Reconciler {
     }
 
     /// Decides about an event, and applies it.
-    pub(super) fn judge(&mut self, event: &Event<'_>, frame: &Received) -> Verdict {
+    pub(super) fn judge(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
         let Some(user) = &event.user else {
-            return Verdict::Tell(None);
+            return Decision::Emit(None);
         };
         match &*event.kind {
             MEMBER_ADDED => {
                 if let Some(channel) = self.channel(event.cid.as_deref())
                     && self.shard.takes(&user.id)
                 {
-                    self.tracker.want(&user.id, Why::Member(channel));
+                    self.tracker.want(&user.id, Reason::Member(channel));
                     self.unsettled = true;
                 }
             }
@@ -258,49 +258,55 @@ impl Reconciler {
             _ => {}
         }
         if self.raw || self.shard.takes(&user.id) {
-            Verdict::Tell(None)
+            Decision::Emit(None)
         } else {
-            Verdict::Keep
+            Decision::Suppress
         }
     }
 
     /// Decides about an event that carries a user's current state.
-    fn judge_state(&mut self, event: &Event<'_>, frame: &Received) -> Verdict {
+    fn judge_state(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
         let Some(user) = &event.user else {
-            return Verdict::Tell(None);
+            return Decision::Emit(None);
         };
         let created_at = event.created_at.as_deref();
         match self.tracker.heard(user, created_at) {
-            (Standing::Live, news) => {
+            (SubscriptionState::Live, news) => {
                 if news.out_of_order || Some(frame.at) <= self.unsure_until {
                     // A newer event came first, so what was applied last may not be the newest.
                     self.tracker.doubt(&user.id);
                     self.unsettled = true;
                 }
-                Verdict::Tell(news.change)
+                Decision::Emit(news.change)
             }
-            (Standing::Awaited, _) => {
+            (SubscriptionState::Awaited, _) => {
                 self.held_bytes += frame.text.len();
                 self.held.push((user.id.as_ref().into(), frame.clone()));
                 if self.held_bytes > self.held_bound {
                     self.fold_held();
                 }
-                Verdict::Keep
+                Decision::Suppress
             }
-            (Standing::Missing, _) => {
+            (SubscriptionState::Missing, _) => {
                 // Whoever is spoken of may exist by now. What this says of somebody who was known before is told, and
                 // so the answer is compared with it.
                 let news = self.tracker.heard_of_missing(user, created_at);
                 self.tracker.doubt(&user.id);
                 self.unsettled = true;
-                Verdict::Tell(news.and_then(|news| news.change))
+                Decision::Emit(news.and_then(|news| news.change))
             }
-            (Standing::Left | Standing::Stranger, _) if user.id == self.observer => Verdict::Keep,
-            (Standing::Left, _) if event.cid.is_none() => Verdict::Keep,
-            (Standing::Left | Standing::Stranger, _) if !self.shard.takes(&user.id) => {
-                Verdict::Keep
+            (SubscriptionState::Left | SubscriptionState::Stranger, _)
+                if user.id == self.observer =>
+            {
+                Decision::Suppress
             }
-            (Standing::Left | Standing::Stranger, _) => Verdict::Tell(None),
+            (SubscriptionState::Left, _) if event.cid.is_none() => Decision::Suppress,
+            (SubscriptionState::Left | SubscriptionState::Stranger, _)
+                if !self.shard.takes(&user.id) =>
+            {
+                Decision::Suppress
+            }
+            (SubscriptionState::Left | SubscriptionState::Stranger, _) => Decision::Emit(None),
         }
     }
 
@@ -308,39 +314,42 @@ impl Reconciler {
     pub(super) fn answered(
         &mut self,
         now: DateTime<Utc>,
-        question: Question,
-        found: Found,
-    ) -> Vec<Question> {
+        question: Query,
+        found: Answer,
+    ) -> Vec<Query> {
         self.unsettled = true;
         let mut further = Vec::new();
         match found {
-            Found::Channels {
+            Answer::Channels {
                 states,
                 refused,
                 more,
             } => {
                 for (cid, error) in refused {
-                    self.say(now, Said::Notice(format!("{cid} is not watched: {error}")));
+                    self.say(
+                        now,
+                        Pending::Notice(format!("{cid} is not watched: {error}")),
+                    );
                 }
-                if let Question::Matching(filter, offset) = question
+                if let Query::Matching(filter, offset) = question
                     && more
                 {
                     let offset = offset.saturating_add(states.len().try_into().unwrap_or(u32::MAX));
-                    further.push(Question::Matching(filter, offset));
+                    further.push(Query::Matching(filter, offset));
                 }
                 let covered = covers_all(&states);
                 for state in states {
                     further.extend(self.take_members_of(now, state, covered));
                 }
             }
-            Found::Members { ids, complete } => {
-                if let Question::Members(cid, _) = question {
+            Answer::Members { ids, complete } => {
+                if let Query::Members(cid, _) = question {
                     let channel = self.number(&cid.to_string());
                     self.take_members(channel, &ids, complete);
                     if !complete {
                         self.say(
                             now,
-                            Said::Notice(format!(
+                            Pending::Notice(format!(
                                 "{cid} has more members than the service tells; those beyond {} are not watched",
                                 ids.len()
                             )),
@@ -348,9 +357,9 @@ impl Reconciler {
                     }
                 }
             }
-            Found::Users(users) => {
-                self.take_users(now, users, View::User);
-                if let Question::Users(ids) = question {
+            Answer::Users(users) => {
+                self.take_users(now, users, UserOrigin::User);
+                if let Query::Users(ids) = question {
                     for id in &ids {
                         self.tracker.unanswered(id);
                     }
@@ -366,7 +375,7 @@ impl Reconciler {
         now: DateTime<Utc>,
         state: ChannelState,
         covered: bool,
-    ) -> Option<Question> {
+    ) -> Option<Query> {
         let cid: Cid = state.cid()?.parse().ok()?;
         let channel = self.number(&cid.to_string());
         self.standing.insert(channel);
@@ -380,9 +389,9 @@ impl Reconciler {
         self.take_members(channel, &ids, complete);
         if covered {
             let users = state.members.into_iter().filter_map(|member| member.user);
-            self.take_users(now, users.collect(), View::Member);
+            self.take_users(now, users.collect(), UserOrigin::Member);
         }
-        (!complete).then_some(Question::Members(cid, total))
+        (!complete).then_some(Query::Members(cid, total))
     }
 
     fn take_members(&mut self, channel: u16, ids: &[String], complete: bool) {
@@ -395,21 +404,21 @@ impl Reconciler {
             self.tracker.set_members(channel, &ids);
         }
         for id in ids {
-            self.tracker.want(id, Why::Member(channel));
+            self.tracker.want(id, Reason::Member(channel));
         }
     }
 
-    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>, view: View) {
+    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>, view: UserOrigin) {
         for user in users {
             // Subscribed twice, by a channel and by name: what events have told since the first answer is newer.
-            if self.tracker.standing(user.id()) == Standing::Live {
+            if self.tracker.standing(user.id()) == SubscriptionState::Live {
                 continue;
             }
             let Some(news) = self.tracker.answered(&user, view) else {
                 continue;
             };
             let said = match news.change {
-                None => Said::Snapshot(Box::new(user)),
+                None => Pending::Snapshot(Box::new(user)),
                 Some(change) if change.is_empty() => continue,
                 Some(change) => {
                     if let Some(repair) = &mut self.repair {
@@ -428,7 +437,7 @@ impl Reconciler {
     /// Gives back the frames of users whose answer is there: before whatever waits, since they came before it.
     fn release_held(&mut self) {
         for (id, frame) in std::mem::take(&mut self.held).into_iter().rev() {
-            if self.tracker.standing(&id) == Standing::Awaited {
+            if self.tracker.standing(&id) == SubscriptionState::Awaited {
                 self.held.push((id, frame));
             } else {
                 self.held_bytes -= frame.text.len();
@@ -461,7 +470,7 @@ impl Reconciler {
                 repaired: repair.repaired,
                 note: repair.note,
             };
-            self.say(now, Said::Gap(gap));
+            self.say(now, Pending::Gap(gap));
             for said in repair.said {
                 self.say(now, said);
             }
@@ -469,10 +478,10 @@ impl Reconciler {
         let coverage = self.tracker.coverage();
         if self.coverage.as_ref() != Some(&coverage) {
             self.coverage = Some(coverage.clone());
-            self.say(now, Said::Coverage(coverage));
+            self.say(now, Pending::Coverage(coverage));
         }
         if recovered {
-            self.say(now, Said::Recovered);
+            self.say(now, Pending::Recovered);
         }
     }
 
@@ -522,7 +531,7 @@ impl Reconciler {
     }
 
     /// A frame could not be read, so an event may be lost although the link stands.
-    pub(super) fn garbled(&mut self, now: DateTime<Utc>, before: &Received, note: &str) {
+    pub(super) fn garbled(&mut self, now: DateTime<Utc>, before: &ReceivedFrame, note: &str) {
         let from = if before.text.is_empty() {
             now
         } else {
@@ -607,7 +616,7 @@ impl Reconciler {
                 repaired: Vec::new(),
                 note: format!("{folded} events were folded into later ones while subscribing"),
             };
-            self.say(now, Said::Gap(gap));
+            self.say(now, Pending::Gap(gap));
         }
     }
 
@@ -627,7 +636,7 @@ impl Reconciler {
 }
 
 /// Keeps of each user's states the last, and of all other frames those that are needed.
-fn fold(frames: &mut VecDeque<Received>, needed: impl Fn(&Event<'_>) -> bool) {
+fn fold(frames: &mut VecDeque<ReceivedFrame>, needed: impl Fn(&Event<'_>) -> bool) {
     let mut newer = HashSet::new();
     let mut kept = VecDeque::new();
     for frame in std::mem::take(frames).into_iter().rev() {
@@ -651,13 +660,13 @@ fn is_about_members(event: &Event<'_>) -> bool {
     event.is(MEMBER_ADDED) || event.is(MEMBER_REMOVED) || event.is(USER_DELETED)
 }
 
-fn bytes(frames: &VecDeque<Received>) -> usize {
+fn bytes(frames: &VecDeque<ReceivedFrame>) -> usize {
     frames.iter().map(|frame| frame.text.len()).sum()
 }
 
 /// When what a frame tells happened: by the server's clock or ours, whichever is earlier, since a frame may have been
 /// long on its way and the clocks need not agree.
-fn happened(frame: &Received) -> DateTime<Utc> {
+fn happened(frame: &ReceivedFrame) -> DateTime<Utc> {
     Event::parse(&frame.text)
         .ok()
         .and_then(|event| DateTime::parse_from_rfc3339(event.created_at.as_deref()?).ok())
@@ -665,9 +674,12 @@ fn happened(frame: &Received) -> DateTime<Utc> {
 }
 
 /// The event that the service would have sent, had the link stood.
-fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Said {
+fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Pending {
     // Whatever else of the user it was: that something was updated is all that is said of it.
-    let others = change.changed.iter().any(|field| field != Field::Status);
+    let others = change
+        .changed
+        .iter()
+        .any(|field| field != PresenceField::Status);
     let kind = if others {
         USER_PRESENCE_CHANGED
     } else {
@@ -678,7 +690,7 @@ fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Said {
         ("created_at".to_owned(), Value::from(millis(now))),
         ("user".to_owned(), Value::Object(user.fields().clone())),
     ]);
-    Said::Resync {
+    Pending::Resync {
         text: Value::Object(event).to_string(),
         change,
     }

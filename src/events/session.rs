@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::api::Refusal;
 use crate::api::error::harmless;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
-use crate::events::wire::Wire;
+use crate::events::sync_stream::SyncStream;
 
 /// How long a socket may usually be silent before it counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
@@ -135,7 +135,7 @@ fn would_block(error: &tungstenite::Error) -> bool {
 
 /// A connected socket of one user.
 pub struct Session<S> {
-    socket: WebSocket<Wire<S>>,
+    socket: WebSocket<SyncStream<S>>,
     connection_id: String,
     hello: Utf8Bytes,
     stale_after: Duration,
@@ -173,7 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(read_buffer)
             .write_buffer_size(0);
-        let socket = WebSocket::from_raw_socket(Wire::new(stream), Role::Client, Some(config));
+        let socket =
+            WebSocket::from_raw_socket(SyncStream::new(stream), Role::Client, Some(config));
         let now = Instant::now();
         let ping_at = now + ping_after(stale_after);
         let mut session = Self {

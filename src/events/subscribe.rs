@@ -21,7 +21,7 @@ use crate::api::{
     ApiError, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels, QueryUsers, Sort,
 };
 use crate::domain::{Cid, User};
-use crate::events::pace::Pace;
+use crate::events::call_limiter::CallLimiter;
 
 /// The most users that one call subscribes to.
 pub(super) const USERS_A_CALL: usize = 30;
@@ -36,7 +36,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// One question.
 #[derive(Debug, Clone)]
-pub(super) enum Question {
+pub(super) enum Query {
     /// Watch these channels.
     Channels(Vec<Cid>),
     /// Watch the channels that match, from an offset on.
@@ -47,7 +47,7 @@ pub(super) enum Question {
     Users(Vec<Box<str>>),
 }
 
-impl Question {
+impl Query {
     /// Whether the answer tells who is a member where.
     pub(super) const fn is_about_members(&self) -> bool {
         match self {
@@ -67,7 +67,7 @@ impl Question {
 
 /// What a question found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Answer {
     /// Channels that are watched now.
     Channels {
         states: Vec<ChannelState>,
@@ -100,21 +100,21 @@ pub(super) fn member_count(state: &ChannelState) -> u64 {
     told.unwrap_or(0).max(state.members.len() as u64)
 }
 
-struct Pending {
-    question: Question,
+struct QueuedQuery {
+    question: Query,
     tries: u32,
 }
 
 /// What a call ended with.
-type Answered = (Pending, Result<Found, ApiError>);
+type Answered = (QueuedQuery, Result<Answer, ApiError>);
 
 /// The calls of one connection.
 pub(super) struct Subscriber {
     client: Client,
     connection_id: String,
-    queue: VecDeque<Pending>,
+    queue: VecDeque<QueuedQuery>,
     running: FuturesUnordered<BoxFuture<'static, Answered>>,
-    pace: Pace,
+    pace: CallLimiter,
     gate: Option<Pin<Box<Sleep>>>,
     about_members: usize,
     answered: usize,
@@ -137,7 +137,7 @@ impl Subscriber {
             connection_id: connection_id.to_owned(),
             queue: VecDeque::new(),
             running: FuturesUnordered::new(),
-            pace: Pace::new(Instant::now()),
+            pace: CallLimiter::new(Instant::now()),
             gate: None,
             about_members: 0,
             answered: 0,
@@ -145,22 +145,22 @@ impl Subscriber {
     }
 
     /// Queues a question.
-    pub(super) fn ask(&mut self, question: Question) {
+    pub(super) fn ask(&mut self, question: Query) {
         self.about_members += usize::from(question.is_about_members());
-        self.queue.push_back(Pending { question, tries: 0 });
+        self.queue.push_back(QueuedQuery { question, tries: 0 });
     }
 
     /// Queues the questions that subscribe to these users.
     pub(super) fn ask_for_users(&mut self, ids: &[Box<str>]) {
         for ids in ids.chunks(USERS_A_CALL) {
-            self.ask(Question::Users(ids.to_vec()));
+            self.ask(Query::Users(ids.to_vec()));
         }
     }
 
     /// Queues the questions that watch these channels.
     pub(super) fn ask_for_channels(&mut self, cids: &[Cid]) {
         for cids in cids.chunks(CHANNELS_A_PAGE as usize) {
-            self.ask(Question::Channels(cids.to_vec()));
+            self.ask(Query::Channels(cids.to_vec()));
         }
     }
 
@@ -200,22 +200,22 @@ impl Subscriber {
     /// # Errors
     ///
     /// A question that was refused, or that could not be asked in several tries.
-    pub(super) async fn next(&mut self) -> Result<(Question, Found), ApiError> {
+    pub(super) async fn next(&mut self) -> Result<(Query, Answer), ApiError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Question, Found), ApiError>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Query, Answer), ApiError>> {
         loop {
             if let Poll::Ready(Some((pending, result))) = self.running.poll_next_unpin(cx) {
                 match (result, pending) {
-                    (Ok(found), Pending { question, .. }) => {
+                    (Ok(found), QueuedQuery { question, .. }) => {
                         self.about_members -= usize::from(question.is_about_members());
                         self.answered += 1;
                         return Poll::Ready(Ok((question, found)));
                     }
                     (Err(error), pending) => match patience(&error, pending.tries) {
                         Some(wait) => {
-                            self.queue.push_front(Pending {
+                            self.queue.push_front(QueuedQuery {
                                 tries: pending.tries + 1,
                                 ..pending
                             });
@@ -266,9 +266,9 @@ fn patience(error: &ApiError, tries: u32) -> Option<Duration> {
     }
 }
 
-async fn put(client: &Client, connection_id: &str, question: &Question) -> Result<Found, ApiError> {
+async fn put(client: &Client, connection_id: &str, question: &Query) -> Result<Answer, ApiError> {
     match question {
-        Question::Channels(cids) => {
+        Query::Channels(cids) => {
             let names: Vec<String> = cids.iter().map(ToString::to_string).collect();
             let filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
             let query = watching(filter, connection_id);
@@ -285,13 +285,13 @@ async fn put(client: &Client, connection_id: &str, question: &Question) -> Resul
                     }
                 }
             }
-            Ok(Found::Channels {
+            Ok(Answer::Channels {
                 states,
                 refused,
                 more: false,
             })
         }
-        Question::Matching(filter, offset) => {
+        Query::Matching(filter, offset) => {
             let query = QueryChannels {
                 offset: Some(*offset),
                 // By an unchanging key, so that no channel moves to a page that is already read.
@@ -302,13 +302,13 @@ async fn put(client: &Client, connection_id: &str, question: &Question) -> Resul
                 ..watching(filter.clone(), connection_id)
             };
             let states = client.query_channels(&query).await?;
-            Ok(Found::Channels {
+            Ok(Answer::Channels {
                 more: states.len() >= CHANNELS_A_PAGE as usize,
                 states,
                 refused: Vec::new(),
             })
         }
-        Question::Members(cid, total) => {
+        Query::Members(cid, total) => {
             let mut pages = MemberPages::new(client.clone(), cid.clone(), *total);
             let mut ids = Vec::new();
             while let Some(page) = pages.next_page().await? {
@@ -317,12 +317,12 @@ async fn put(client: &Client, connection_id: &str, question: &Question) -> Resul
                         .filter_map(|member| member.id().map(str::to_owned)),
                 );
             }
-            Ok(Found::Members {
+            Ok(Answer::Members {
                 ids,
                 complete: !pages.truncated(),
             })
         }
-        Question::Users(ids) => {
+        Query::Users(ids) => {
             let query = QueryUsers {
                 filter_conditions: Map::from_iter([("id".to_owned(), json!({ "$in": ids }))]),
                 sort: vec![Sort {
@@ -334,7 +334,7 @@ async fn put(client: &Client, connection_id: &str, question: &Question) -> Resul
                 connection_id: Some(connection_id.to_owned()),
                 ..QueryUsers::default()
             };
-            Ok(Found::Users(client.query_users(&query).await?))
+            Ok(Answer::Users(client.query_users(&query).await?))
         }
     }
 }

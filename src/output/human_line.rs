@@ -15,8 +15,8 @@ use crate::domain::event::{
     Event, EventUser, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_WATCHING_START,
     USER_WATCHING_STOP,
 };
-use crate::domain::presence::{Change, Field};
-use crate::domain::record::{Body, Coverage, Gap, Record, Source};
+use crate::domain::presence::{Change, PresenceField};
+use crate::domain::record::{Coverage, Gap, Record, RecordBody, RecordSource};
 use crate::domain::user::User;
 use crate::json::select;
 
@@ -64,13 +64,13 @@ impl Narrator {
     pub(super) fn line(&mut self, record: &Record<'_>, look: Look) -> String {
         let at = record.received_at;
         let (mark, tone, what) = match &record.body {
-            Body::Event { event, change } => self.event(event, change.as_ref(), record, look),
-            Body::Snapshot(user) => self.snapshot(user, at),
-            Body::ConnectionChanged(body) if body.online => {
+            RecordBody::Event { event, change } => self.event(event, change.as_ref(), record, look),
+            RecordBody::Snapshot(user) => self.snapshot(user, at),
+            RecordBody::ConnectionChanged(body) if body.online => {
                 let reason = text::visible(&body.reason).into_owned();
                 ('✓', Tone::Faint, format!("connected: {reason}"))
             }
-            Body::ConnectionChanged(body) => {
+            RecordBody::ConnectionChanged(body) => {
                 let reason = text::visible(&body.reason).into_owned();
                 let attempt = match body.attempt {
                     0 => String::new(),
@@ -82,12 +82,12 @@ impl Narrator {
                     format!("connection lost: {reason}{attempt}"),
                 )
             }
-            Body::ConnectionRecovered => {
+            RecordBody::ConnectionRecovered => {
                 ('✓', Tone::Faint, "all subscriptions stand again".to_owned())
             }
-            Body::Gap(gap) => ('!', Tone::Warning, gap_text(gap, look.utc)),
-            Body::Coverage(coverage) => coverage_text(coverage),
-            Body::End(end) => {
+            RecordBody::Gap(gap) => ('!', Tone::Warning, gap_text(gap, look.utc)),
+            RecordBody::Coverage(coverage) => coverage_text(coverage),
+            RecordBody::End(end) => {
                 let what = format!(
                     "end: {}, {} {}, {} {}",
                     end.reason,
@@ -169,7 +169,7 @@ impl Narrator {
             }
             _ => ('·', Tone::Plain, format!("{} {who}", bare(event))),
         };
-        if record.source == Source::Resync {
+        if record.source == RecordSource::Resync {
             what.push_str(" (found after a gap)");
         }
         (mark, tone, what)
@@ -186,7 +186,7 @@ impl Narrator {
         let moved = |field| change.is_none_or(|change| change.changed.contains(field));
         let mut parts = Vec::new();
         let (mut mark, mut tone) = ('·', Tone::Plain);
-        if moved(Field::Online) {
+        if moved(PresenceField::Online) {
             match user.online {
                 Some(true) => {
                     (mark, tone) = ('●', Tone::Good);
@@ -208,20 +208,20 @@ impl Narrator {
         }
         // Without a known past only the state is news; the rest of the user may be as old as the user.
         if let Some(change) = change {
-            if moved(Field::Invisible) {
+            if moved(PresenceField::Invisible) {
                 parts.push(match user.invisible {
                     Some(true) => "is invisible".to_owned(),
                     Some(false) => "is visible".to_owned(),
                     None => "may be visible or not".to_owned(),
                 });
             }
-            if moved(Field::Status) {
+            if moved(PresenceField::Status) {
                 parts.push(status_text(
                     user.status.as_deref(),
                     change.previous.status.as_deref(),
                 ));
             }
-            if moved(Field::LastActive)
+            if moved(PresenceField::LastActive)
                 && parts.is_empty()
                 && let Some(last_active) = &user.last_active
             {
@@ -329,7 +329,7 @@ fn plural(count: u64, word: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::presence::Presence;
-    use crate::domain::record::{ConnectionChanged, End};
+    use crate::domain::record::{ConnectionChanged, StreamEnd};
     use chrono::TimeDelta;
 
     const PLAIN: Look = Look {
@@ -344,10 +344,10 @@ mod tests {
             .to_utc()
     }
 
-    fn local(body: Body<'_>) -> String {
+    fn local(body: RecordBody<'_>) -> String {
         let record = Record {
             received_at: noon(),
-            source: Source::Local,
+            source: RecordSource::Local,
             body,
         };
         Narrator::default().line(&record, PLAIN)
@@ -356,8 +356,8 @@ mod tests {
     fn event(lines: &mut Narrator, seconds: i64, raw: &str, change: Option<Change>) -> String {
         let record = Record {
             received_at: noon() + TimeDelta::seconds(seconds),
-            source: Source::Ws,
-            body: Body::Event {
+            source: RecordSource::Ws,
+            body: RecordBody::Event {
                 event: Event::parse(raw).unwrap(),
                 change,
             },
@@ -365,7 +365,7 @@ mod tests {
         lines.line(&record, PLAIN)
     }
 
-    fn moved(changed: &[Field], status: Option<&str>) -> Option<Change> {
+    fn moved(changed: &[PresenceField], status: Option<&str>) -> Option<Change> {
         Some(Change {
             changed: changed.iter().copied().collect(),
             previous: Presence {
@@ -384,12 +384,12 @@ mod tests {
             (
                 0,
                 r#"{"type":"user.presence.changed","user":{"id":"jack","name":"Jack","online":true}}"#,
-                moved(&[Field::Online, Field::LastActive], None),
+                moved(&[PresenceField::Online, PresenceField::LastActive], None),
             ),
             (
                 185,
                 r#"{"type":"user.presence.changed","user":{"id":"jack","name":"jack","online":false}}"#,
-                moved(&[Field::Online], None),
+                moved(&[PresenceField::Online], None),
             ),
             (
                 186,
@@ -399,22 +399,22 @@ mod tests {
             (
                 187,
                 r#"{"type":"user.updated","user":{"id":"zoe","online":true,"status":"in\u001b[2J a meeting"}}"#,
-                moved(&[Field::Status], Some("at lunch")),
+                moved(&[PresenceField::Status], Some("at lunch")),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe"}}"#,
-                moved(&[Field::Status], Some("x")),
+                moved(&[PresenceField::Status], Some("x")),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe","invisible":true,"online":false}}"#,
-                moved(&[Field::Online, Field::Invisible], None),
+                moved(&[PresenceField::Online, PresenceField::Invisible], None),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe","last_active":"2026-03-01T11:59:00Z"}}"#,
-                moved(&[Field::LastActive], None),
+                moved(&[PresenceField::LastActive], None),
             ),
             (
                 188,
@@ -465,30 +465,30 @@ mod tests {
         .unwrap();
         let ids: Vec<String> = (1..=7).map(|n| format!("u{n}")).collect();
         let said = [
-            local(Body::Snapshot(&user)),
-            local(Body::Coverage(Coverage {
+            local(RecordBody::Snapshot(&user)),
+            local(RecordBody::Coverage(Coverage {
                 requested: 3,
                 subscribed: 3,
                 missing: vec![],
             })),
-            local(Body::Coverage(Coverage {
+            local(RecordBody::Coverage(Coverage {
                 requested: 8,
                 subscribed: 1,
                 missing: ids.clone(),
             })),
-            local(Body::ConnectionChanged(ConnectionChanged {
+            local(RecordBody::ConnectionChanged(ConnectionChanged {
                 online: false,
                 reason: "closed with code 1006".into(),
                 attempt: 2,
             })),
-            local(Body::ConnectionRecovered),
-            local(Body::Gap(Gap {
+            local(RecordBody::ConnectionRecovered),
+            local(RecordBody::Gap(Gap {
                 from: "2026-03-01T11:57:00Z".into(),
                 to: "2026-03-01T11:58:00Z".into(),
                 repaired: vec!["john".into()],
                 note: "reconnected".into(),
             })),
-            local(Body::End(End {
+            local(RecordBody::End(StreamEnd {
                 reason: "count",
                 events: 1,
                 gaps: 2,
@@ -514,15 +514,15 @@ mod tests {
         let raw = format!(r#"{{"type":"user.updated","user":{{"id":"eve","status":"{status}"}}}}"#);
         let record = |change| Record {
             received_at: noon(),
-            source: Source::Resync,
-            body: Body::Event {
+            source: RecordSource::Resync,
+            body: RecordBody::Event {
                 event: Event::parse(&raw).unwrap(),
                 change,
             },
         };
         for width in [None, Some(80), Some(10)] {
             let line = Narrator::default().line(
-                &record(moved(&[Field::Status], None)),
+                &record(moved(&[PresenceField::Status], None)),
                 Look { width, ..PLAIN },
             );
             assert!(
@@ -539,8 +539,8 @@ mod tests {
         let raw = r#"{"type":"user.presence.changed","user":{"id":"a","online":true}}"#;
         let record = Record {
             received_at: noon(),
-            source: Source::Ws,
-            body: Body::Event {
+            source: RecordSource::Ws,
+            body: RecordBody::Event {
                 event: Event::parse(raw).unwrap(),
                 change: None,
             },

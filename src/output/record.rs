@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use memchr::memchr2;
 use serde::Serialize;
 
-use crate::domain::event::{Event, EventUser, Missing};
-use crate::domain::presence::{Change, Field, Fields, Presence};
-use crate::domain::record::{Body, Record, Source};
+use crate::domain::event::{Event, EventUser, MissingFields};
+use crate::domain::presence::{Change, Presence, PresenceField, PresenceFields};
+use crate::domain::record::{Record, RecordBody, RecordSource};
 use crate::domain::user::User;
 use crate::json::scanner::{escape_controls, needs_no_escape};
 use crate::json::select;
@@ -40,7 +40,7 @@ impl Renderer {
         let start = out.len();
         let mut plain = false;
         let change = match &record.body {
-            Body::Event { event, change } => {
+            RecordBody::Event { event, change } => {
                 out.reserve(event.raw.len() + ROOM);
                 plain = event.plain;
                 if let Some(shadowed) = open_event(event, out) {
@@ -53,20 +53,20 @@ impl Renderer {
                     None => None,
                 }
             }
-            Body::Snapshot(user) => {
+            RecordBody::Snapshot(user) => {
                 open(record.body.kind(), out);
                 out.extend_from_slice(b",\"user\":");
                 user_object(user, out);
                 None
             }
-            Body::ConnectionChanged(body) => own(record.body.kind(), body, out),
-            Body::ConnectionRecovered => {
+            RecordBody::ConnectionChanged(body) => own(record.body.kind(), body, out),
+            RecordBody::ConnectionRecovered => {
                 open(record.body.kind(), out);
                 None
             }
-            Body::Gap(body) => own(record.body.kind(), body, out),
-            Body::Coverage(body) => own(record.body.kind(), body, out),
-            Body::End(body) => own(record.body.kind(), body, out),
+            RecordBody::Gap(body) => own(record.body.kind(), body, out),
+            RecordBody::Coverage(body) => own(record.body.kind(), body, out),
+            RecordBody::End(body) => own(record.body.kind(), body, out),
         };
         if !plain {
             escape_controls(out, start);
@@ -75,10 +75,10 @@ impl Renderer {
         json(&seq, out);
         self.stamp.write(record.received_at, out);
         out.extend_from_slice(match record.source {
-            Source::Ws => b"\",\"source\":\"ws\"",
-            Source::Query => b"\",\"source\":\"query\"",
-            Source::Resync => b"\",\"source\":\"resync\"",
-            Source::Local => b"\",\"source\":\"local\"",
+            RecordSource::Ws => b"\",\"source\":\"ws\"",
+            RecordSource::Query => b"\",\"source\":\"query\"",
+            RecordSource::Resync => b"\",\"source\":\"resync\"",
+            RecordSource::Local => b"\",\"source\":\"local\"",
         });
         if let Some(change) = change {
             changed_and_previous(change, out);
@@ -92,7 +92,7 @@ const ROOM: usize = 512;
 
 /// What is said of a user whose earlier state is not known.
 const NOTHING: Change = Change {
-    changed: Fields::NONE,
+    changed: PresenceFields::NONE,
     previous: Presence {
         online: None,
         invisible: None,
@@ -104,7 +104,7 @@ const NOTHING: Change = Change {
 
 /// Appends what the service sent, on one line. `false` for records that the service did not send.
 pub fn verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
-    let Body::Event { event, .. } = &record.body else {
+    let RecordBody::Event { event, .. } = &record.body else {
         return false;
     };
     copy_of(event, event.raw, out);
@@ -123,12 +123,12 @@ pub fn user_text(user: &EventUser<'_>, out: &mut Vec<u8>) {
 pub fn user_object(user: &User, out: &mut Vec<u8>) {
     let first = out.len() + 1;
     json(user.fields(), out);
-    let has = |field: Field| user.get(field.name()).is_some();
-    let missing = Missing {
-        online: !has(Field::Online),
-        status: !has(Field::Status),
-        last_active: !has(Field::LastActive),
-        invisible: !has(Field::Invisible),
+    let has = |field: PresenceField| user.get(field.name()).is_some();
+    let missing = MissingFields {
+        online: !has(PresenceField::Online),
+        status: !has(PresenceField::Status),
+        last_active: !has(PresenceField::LastActive),
+        invisible: !has(PresenceField::Invisible),
     };
     out.pop();
     add_missing(missing, out);
@@ -152,7 +152,7 @@ fn open_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
     match event
         .user
         .as_ref()
-        .filter(|user| user.missing != Missing::default())
+        .filter(|user| user.missing != MissingFields::default())
         .and_then(|user| Some((closing_brace(raw, user)?, user.missing)))
     {
         None => copy_of(event, body, out),
@@ -246,7 +246,7 @@ fn own<'c>(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> Option<&'c C
 }
 
 /// Adds fields to an object that has at least an id.
-fn add_missing(missing: Missing, out: &mut Vec<u8>) {
+fn add_missing(missing: MissingFields, out: &mut Vec<u8>) {
     for (is_missing, text) in [
         (missing.online, &b",\"online\":null"[..]),
         (missing.status, b",\"status\":null"),
@@ -264,10 +264,10 @@ fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
     for (index, field) in change.changed.iter().enumerate() {
         let comma = usize::from(index == 0);
         let name: &[u8] = match field {
-            Field::Online => b",\"online\"",
-            Field::Invisible => b",\"invisible\"",
-            Field::Status => b",\"status\"",
-            Field::LastActive => b",\"last_active\"",
+            PresenceField::Online => b",\"online\"",
+            PresenceField::Invisible => b",\"invisible\"",
+            PresenceField::Status => b",\"status\"",
+            PresenceField::LastActive => b",\"last_active\"",
         };
         out.extend_from_slice(&name[comma..]);
     }
@@ -276,10 +276,10 @@ fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
     for (index, field) in change.changed.iter().enumerate() {
         let comma = usize::from(index == 0);
         let (name, value): (&[u8], _) = match field {
-            Field::Online => (b",\"online\":", Value::Flag(previous.online)),
-            Field::Invisible => (b",\"invisible\":", Value::Flag(previous.invisible)),
-            Field::Status => (b",\"status\":", Value::Text(previous.status.as_deref())),
-            Field::LastActive => (
+            PresenceField::Online => (b",\"online\":", Value::Flag(previous.online)),
+            PresenceField::Invisible => (b",\"invisible\":", Value::Flag(previous.invisible)),
+            PresenceField::Status => (b",\"status\":", Value::Text(previous.status.as_deref())),
+            PresenceField::LastActive => (
                 b",\"last_active\":",
                 Value::Text(previous.last_active.as_deref()),
             ),
@@ -355,7 +355,7 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::{ConnectionChanged, Coverage, End, Gap};
+    use crate::domain::record::{ConnectionChanged, Coverage, Gap, StreamEnd};
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::collections::BTreeSet;
@@ -366,7 +366,7 @@ mod tests {
             .to_utc()
     }
 
-    fn line(body: Body<'_>, source: Source) -> String {
+    fn line(body: RecordBody<'_>, source: RecordSource) -> String {
         let record = Record {
             received_at: at(),
             source,
@@ -379,12 +379,12 @@ mod tests {
 
     fn event(raw: &str, change: Option<Change>) -> String {
         let event = Event::parse(raw).unwrap();
-        line(Body::Event { event, change }, Source::Ws)
+        line(RecordBody::Event { event, change }, RecordSource::Ws)
     }
 
     fn online_changed() -> Change {
         Change {
-            changed: [Field::Online, Field::Status].into(),
+            changed: [PresenceField::Online, PresenceField::Status].into(),
             previous: Presence {
                 online: Some(false),
                 status: Some("a \"b\"\n".into()),
@@ -441,12 +441,13 @@ mod tests {
         let user: User =
             serde_json::from_str(r#"{"online":true,"id":"john","color":"green"}"#).unwrap();
         insta::assert_snapshot!(
-            line(Body::Snapshot(&user), Source::Query),
+            line(RecordBody::Snapshot(&user), RecordSource::Query),
             @r#"{"type":"presence.snapshot","user":{"online":true,"id":"john","color":"green","status":null,"last_active":null,"invisible":null},"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"query"}"#
         );
         let nobody = User::new(Map::new());
         assert!(
-            line(Body::Snapshot(&nobody), Source::Query).contains(r#""user":{"online":null,"#),
+            line(RecordBody::Snapshot(&nobody), RecordSource::Query)
+                .contains(r#""user":{"online":null,"#),
             "no comma in front of the first field"
         );
     }
@@ -454,20 +455,20 @@ mod tests {
     #[test]
     fn records_of_our_own() {
         let all = [
-            Body::ConnectionChanged(ConnectionChanged {
+            RecordBody::ConnectionChanged(ConnectionChanged {
                 online: false,
                 reason: "closed \"1006\"".into(),
                 attempt: 0,
             }),
-            Body::ConnectionRecovered,
-            Body::Gap(Gap {
+            RecordBody::ConnectionRecovered,
+            RecordBody::Gap(Gap {
                 from: "a".into(),
                 to: "b".into(),
                 repaired: vec!["john".into()],
                 note: "reconnected".into(),
             }),
-            Body::Coverage(Coverage::default()),
-            Body::End(End {
+            RecordBody::Coverage(Coverage::default()),
+            RecordBody::End(StreamEnd {
                 reason: "count",
                 events: 5,
                 gaps: 0,
@@ -475,7 +476,7 @@ mod tests {
                 exit_code: 0,
             }),
         ]
-        .map(|body| line(body, Source::Local))
+        .map(|body| line(body, RecordSource::Local))
         .join("\n");
         insta::assert_snapshot!(all, @r#"
         {"type":"connection.changed","online":false,"reason":"closed \"1006\"","attempt":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
@@ -502,20 +503,23 @@ mod tests {
         let raw = r#"{"type":"x", "source":1.0 }"#;
         let record = |body| Record {
             received_at: at(),
-            source: Source::Ws,
+            source: RecordSource::Ws,
             body,
         };
         let mut out = Vec::new();
         let event = Event::parse(raw).unwrap();
         assert!(verbatim(
-            &record(Body::Event {
+            &record(RecordBody::Event {
                 event,
                 change: None
             }),
             &mut out
         ));
         assert_eq!(out, raw.as_bytes());
-        assert!(!verbatim(&record(Body::ConnectionRecovered), &mut out));
+        assert!(!verbatim(
+            &record(RecordBody::ConnectionRecovered),
+            &mut out
+        ));
     }
 
     #[test]

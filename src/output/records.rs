@@ -353,7 +353,7 @@ mod tests {
     use super::super::testing::{Capture, output, settings};
     use super::*;
     use crate::domain::event::Event;
-    use crate::domain::record::{Body, End, Source};
+    use crate::domain::record::{RecordBody, RecordSource, StreamEnd};
     use crate::json::expression::Expr;
     use chrono::{DateTime, Utc};
     use serde_json::Value;
@@ -369,8 +369,8 @@ mod tests {
     fn event(raw: &str) -> Record<'_> {
         Record {
             received_at: at(),
-            source: Source::Ws,
-            body: Body::Event {
+            source: RecordSource::Ws,
+            body: RecordBody::Event {
                 event: Event::parse(raw).unwrap(),
                 change: None,
             },
@@ -380,8 +380,8 @@ mod tests {
     fn end() -> Record<'static> {
         Record {
             received_at: at(),
-            source: Source::Local,
-            body: Body::End(End {
+            source: RecordSource::Local,
+            body: RecordBody::End(StreamEnd {
                 reason: "count",
                 events: 2,
                 gaps: 0,

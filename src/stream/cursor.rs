@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::debounce::Settling;
-use crate::domain::{Presence, Sight, rest};
-use crate::events::{Known, Resume, Watcher};
+use crate::domain::{FingerprintSample, Presence, fingerprint};
+use crate::events::{KnownUser, ResumeState, Watcher};
 use crate::exit::{Code, Failure};
 
 /// How often the file is written at most.
@@ -43,31 +43,31 @@ struct StoredUser {
     presence: Presence,
     /// Whatever is not presence, as a number; files of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rest: Option<Sight>,
+    rest: Option<FingerprintSample>,
 }
 
 impl Stored {
-    fn new<'a>(at: DateTime<Utc>, users: impl Iterator<Item = (&'a str, Known)>) -> Self {
-        let user = |(id, known): (&str, Known)| {
-            let Known { presence, rest } = known;
+    fn new<'a>(at: DateTime<Utc>, users: impl Iterator<Item = (&'a str, KnownUser)>) -> Self {
+        let user = |(id, known): (&str, KnownUser)| {
+            let KnownUser { presence, rest } = known;
             (id.to_owned(), StoredUser { presence, rest })
         };
         Self {
             version: 1,
             at,
-            rest: rest::VERSION,
+            rest: fingerprint::VERSION,
             users: users.map(user).collect(),
         }
     }
 
-    fn resume(self) -> Resume {
-        let comparable = self.rest == rest::VERSION;
+    fn resume(self) -> ResumeState {
+        let comparable = self.rest == fingerprint::VERSION;
         let known = |(id, user): (String, StoredUser)| {
             let StoredUser { presence, rest } = user;
             let rest = rest.filter(|_| comparable);
-            (id, Known { presence, rest })
+            (id, KnownUser { presence, rest })
         };
-        Resume {
+        ResumeState {
             at: self.at,
             users: self.users.into_iter().map(known).collect(),
         }
@@ -86,7 +86,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Reads the file, if there is one.
-    pub(super) fn open(path: &Path) -> Result<(Self, Option<Resume>), Failure> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Option<ResumeState>), Failure> {
         let cursor = Self {
             path: path.to_owned(),
             next: Instant::now() + SOON,
@@ -210,7 +210,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Rest, View};
+    use crate::domain::{Fingerprint, UserOrigin};
 
     #[test]
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {
@@ -224,14 +224,16 @@ mod tests {
 
     #[test]
     fn what_is_known_comes_back_unless_its_numbers_are_of_another_kind() {
-        let known = Known {
+        let known = KnownUser {
             presence: Presence {
                 online: Some(true),
                 ..Presence::default()
             },
-            rest: Some(Sight {
-                view: View::Event,
-                rest: Rest::of(&serde_json::from_str(r#"{"id":"amy","name":"Amy"}"#).unwrap()),
+            rest: Some(FingerprintSample {
+                view: UserOrigin::Event,
+                rest: Fingerprint::of(
+                    &serde_json::from_str(r#"{"id":"amy","name":"Amy"}"#).unwrap(),
+                ),
             }),
         };
         let users = [("amy", known.clone())];
@@ -242,12 +244,12 @@ mod tests {
             stored.resume().users
         };
         assert_eq!(users(&json), [("amy".to_owned(), known.clone())]);
-        json["rest"] = (rest::VERSION + 1).into();
+        json["rest"] = (fingerprint::VERSION + 1).into();
         assert_eq!(
             users(&json),
             [(
                 "amy".to_owned(),
-                Known {
+                KnownUser {
                     rest: None,
                     ..known
                 }

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::domain::record::{Body, Record, Source};
-use crate::domain::{Change, Event, Field};
+use crate::domain::record::{Record, RecordBody, RecordSource};
+use crate::domain::{Change, Event, PresenceField};
 
 /// An event that waited.
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) received_at: DateTime<Utc>,
-    pub(super) source: Source,
+    pub(super) source: RecordSource,
     pub(super) text: String,
     pub(super) change: Change,
 }
@@ -27,7 +27,7 @@ impl Settled {
         Record {
             received_at: self.received_at,
             source: self.source,
-            body: Body::Event {
+            body: RecordBody::Event {
                 event: Event::parse(&self.text).expect("it was an event before it waited"),
                 change: Some(self.change.clone()),
             },
@@ -61,7 +61,7 @@ pub(super) enum Fate {
 impl Settling {
     /// Decides about a record that arrived now; a change of `online` is due at `due`.
     pub(super) fn take(&mut self, record: &Record<'_>, due: Instant) -> Fate {
-        let Body::Event {
+        let RecordBody::Event {
             event,
             change: Some(change),
         } = &record.body
@@ -83,7 +83,7 @@ impl Settling {
             text: event.raw.to_owned(),
             change: change.clone(),
         };
-        if change.changed.contains(Field::Online) {
+        if change.changed.contains(PresenceField::Online) {
             let pending = Pending {
                 due: started.unwrap_or(due),
                 settled: settled(),
@@ -99,7 +99,7 @@ impl Settling {
                     && change
                         .changed
                         .iter()
-                        .all(|field| field == Field::LastActive) =>
+                        .all(|field| field == PresenceField::LastActive) =>
             {
                 Fate::Wait
             }
@@ -141,7 +141,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Fields, Presence};
+    use crate::domain::{Presence, PresenceFields};
 
     struct Bench {
         settling: Settling,
@@ -185,8 +185,8 @@ mod tests {
             self.before = after;
             let record = Record {
                 received_at: DateTime::UNIX_EPOCH,
-                source: Source::Ws,
-                body: Body::Event {
+                source: RecordSource::Ws,
+                body: RecordBody::Event {
                     event: Event::parse(&text).unwrap(),
                     change: Some(change),
                 },
@@ -195,13 +195,13 @@ mod tests {
             self.settling.take(&record, due)
         }
 
-        fn due(&mut self, tenths: u64) -> Vec<(Option<bool>, Fields)> {
+        fn due(&mut self, tenths: u64) -> Vec<(Option<bool>, PresenceFields)> {
             let now = self.at(tenths);
             let settled = self.settling.due(now);
             settled
                 .iter()
                 .map(|settled| match settled.record().body {
-                    Body::Event { event, change } => {
+                    RecordBody::Event { event, change } => {
                         (event.user.unwrap().online, change.unwrap().changed)
                     }
                     other => panic!("{other:?}"),
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(bench.settling.next_due(), Some(bench.at(20)));
         assert_eq!(
             bench.due(20),
-            [(Some(false), Fields::from([Field::Online]))]
+            [(Some(false), PresenceFields::from([PresenceField::Online]))]
         );
         assert!(bench.due(21).is_empty());
     }
@@ -249,13 +249,16 @@ mod tests {
         bench.take(5, false, Some("away"));
         assert_eq!(
             bench.due(20),
-            [(Some(false), Fields::from([Field::Online, Field::Status]))]
+            [(
+                Some(false),
+                PresenceFields::from([PresenceField::Online, PresenceField::Status])
+            )]
         );
         bench.take(30, true, Some("away"));
         let Fate::Instead(settled) = bench.take(35, false, Some("gone")) else {
             panic!("the status moved for good");
         };
-        assert_eq!(settled.change.changed, [Field::Status]);
+        assert_eq!(settled.change.changed, [PresenceField::Status]);
         assert_eq!(settled.change.previous.status.as_deref(), Some("away"));
     }
 
@@ -270,7 +273,7 @@ mod tests {
         };
         assert_eq!(
             (settled.change.changed, settled.change.rest),
-            (Fields::NONE, 7)
+            (PresenceFields::NONE, 7)
         );
         bench.take(30, false, None);
         bench.rest = 7;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::{self, HEALTH_CHECK};
-use crate::domain::record::{Body, Record};
-use crate::domain::{Field, UserId};
+use crate::domain::record::{Record, RecordBody};
+use crate::domain::{PresenceField, UserId};
 use crate::json::expression::{EvalError, Expr};
 
 /// A pattern of record types, in which `*` stands for any text and `?` for any letter.
@@ -110,7 +110,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
 pub(super) struct Filter {
     events: Vec<Glob>,
     only: Vec<UserId>,
-    changed: Vec<Field>,
+    changed: Vec<PresenceField>,
     condition: Option<Arc<Expr>>,
     snapshots: bool,
 }
@@ -129,7 +129,7 @@ impl Filter {
     /// Whether a record passes, as far as can be told without rendering it.
     pub(super) fn passes(&self, record: &Record<'_>) -> bool {
         let body = &record.body;
-        if let Body::Gap(_) | Body::End(_) = body {
+        if let RecordBody::Gap(_) | RecordBody::End(_) = body {
             return true;
         }
         let kind = body.kind();
@@ -139,7 +139,7 @@ impl Filter {
             return false;
         }
         match body {
-            Body::Event { change, .. } => {
+            RecordBody::Event { change, .. } => {
                 let moved = |change: &crate::domain::Change| {
                     self.changed
                         .iter()
@@ -148,28 +148,28 @@ impl Filter {
                 self.concerns(body)
                     && (self.changed.is_empty() || change.as_ref().is_some_and(moved))
             }
-            Body::Snapshot(_) => self.snapshots && self.concerns(body),
-            Body::ConnectionChanged(_)
-            | Body::ConnectionRecovered
-            | Body::Coverage(_)
-            | Body::Gap(_)
-            | Body::End(_) => true,
+            RecordBody::Snapshot(_) => self.snapshots && self.concerns(body),
+            RecordBody::ConnectionChanged(_)
+            | RecordBody::ConnectionRecovered
+            | RecordBody::Coverage(_)
+            | RecordBody::Gap(_)
+            | RecordBody::End(_) => true,
         }
     }
 
     /// The condition that a record must still fulfil once it is rendered, if there is one for it.
     pub(super) fn condition_for(&self, record: &Record<'_>) -> Option<&Expr> {
         match record.body {
-            Body::Gap(_) | Body::End(_) => None,
-            Body::Event { .. }
-            | Body::Snapshot(_)
-            | Body::ConnectionChanged(_)
-            | Body::ConnectionRecovered
-            | Body::Coverage(_) => self.condition.as_deref(),
+            RecordBody::Gap(_) | RecordBody::End(_) => None,
+            RecordBody::Event { .. }
+            | RecordBody::Snapshot(_)
+            | RecordBody::ConnectionChanged(_)
+            | RecordBody::ConnectionRecovered
+            | RecordBody::Coverage(_) => self.condition.as_deref(),
         }
     }
 
-    fn concerns(&self, body: &Body<'_>) -> bool {
+    fn concerns(&self, body: &RecordBody<'_>) -> bool {
         self.only.is_empty()
             || body
                 .user_id()
@@ -213,7 +213,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::domain::record::{Coverage, Gap, Source};
+    use crate::domain::record::{Coverage, Gap, RecordSource};
     use crate::domain::{Change, Event, User};
 
     #[derive(Debug, Parser)]
@@ -227,16 +227,16 @@ mod tests {
         Filter::new(&Line::try_parse_from(words).unwrap().stream)
     }
 
-    fn record(body: Body<'_>) -> Record<'_> {
+    fn record(body: RecordBody<'_>) -> Record<'_> {
         Record {
             received_at: DateTime::UNIX_EPOCH,
-            source: Source::Ws,
+            source: RecordSource::Ws,
             body,
         }
     }
 
-    fn event(raw: &str, changed: Vec<Field>) -> Record<'_> {
-        record(Body::Event {
+    fn event(raw: &str, changed: Vec<PresenceField>) -> Record<'_> {
+        record(RecordBody::Event {
             event: Event::parse(raw).unwrap(),
             change: Some(Change {
                 changed: changed.into_iter().collect(),
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn all_filters_must_hold() {
         let john = r#"{"type":"user.updated","user":{"id":"john"}}"#;
-        let passes = |line: &str| filter(line).passes(&event(john, vec![Field::Status]));
+        let passes = |line: &str| filter(line).passes(&event(john, vec![PresenceField::Status]));
         assert!(passes(""));
         assert!(passes("-e user.updated,member.*"));
         assert!(passes("-e x -e user.*"));
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn gaps_always_pass_and_heartbeats_only_when_asked_for() {
-        let gap = record(Body::Gap(Gap {
+        let gap = record(RecordBody::Gap(Gap {
             from: String::new(),
             to: String::new(),
             repaired: Vec::new(),
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn our_own_records_are_chosen_by_type_alone() {
-        let coverage = record(Body::Coverage(Coverage::default()));
+        let coverage = record(RecordBody::Coverage(Coverage::default()));
         assert!(filter("--user john --changed online").passes(&coverage));
         assert!(!filter("-e user.*").passes(&coverage));
         assert!(filter("-e user.*,presence.*").passes(&coverage));
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn snapshots_are_filtered_by_user_and_can_be_left_out() {
         let john: User = serde_json::from_str(r#"{"id":"john"}"#).unwrap();
-        let snapshot = record(Body::Snapshot(&john));
+        let snapshot = record(RecordBody::Snapshot(&john));
         assert!(filter("--changed online").passes(&snapshot));
         assert!(!filter("--user jack").passes(&snapshot));
         assert!(!filter("--snapshot none").passes(&snapshot));

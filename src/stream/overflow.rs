@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::record::{Body, Gap, Record, Source};
+use crate::domain::record::{Gap, Record, RecordBody, RecordSource};
 use crate::domain::time::{millis, millis_after};
 use crate::stream::debounce::Settled;
 
@@ -34,7 +34,7 @@ impl Behind {
 
     /// Takes an event instead of the reader. Whether it did: what is no event must be written, for it is not told twice.
     pub(super) fn absorb(&mut self, record: &Record<'_>) -> bool {
-        let Body::Event { event, change } = &record.body else {
+        let RecordBody::Event { event, change } = &record.body else {
             return false;
         };
         self.from.get_or_insert(record.received_at);
@@ -51,7 +51,7 @@ impl Behind {
         };
         let folded = Settled {
             received_at: record.received_at,
-            source: Source::Resync,
+            source: RecordSource::Resync,
             text: event.raw.to_owned(),
             change,
         };
@@ -90,7 +90,7 @@ impl Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Change, Event, Field, Fields, Presence};
+    use crate::domain::{Change, Event, Presence, PresenceField, PresenceFields};
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -106,8 +106,8 @@ mod tests {
         };
         let record = Record {
             received_at: at(second),
-            source: Source::Ws,
-            body: Body::Event {
+            source: RecordSource::Ws,
+            body: RecordBody::Event {
                 event: Event::parse(&text).unwrap(),
                 change: Some(Change::between(&state(before), &state(online))),
             },
@@ -135,8 +135,8 @@ mod tests {
         let [bob] = &folded[..] else {
             panic!("{folded:?}");
         };
-        assert_eq!(bob.source, Source::Resync);
-        assert_eq!(bob.change.changed, [Field::Online]);
+        assert_eq!(bob.source, RecordSource::Resync);
+        assert_eq!(bob.change.changed, [PresenceField::Online]);
         assert!(!behind.is_behind());
         assert!(behind.catch_up(at(201)).is_none());
     }
@@ -152,8 +152,8 @@ mod tests {
             };
             let record = Record {
                 received_at: at(1),
-                source: Source::Ws,
-                body: Body::Event {
+                source: RecordSource::Ws,
+                body: RecordBody::Event {
                     event: Event::parse(&text).unwrap(),
                     change: Some(change),
                 },
@@ -171,7 +171,10 @@ mod tests {
         let [amy] = &folded[..] else {
             panic!("{folded:?}");
         };
-        assert_eq!((amy.change.changed, amy.change.rest), (Fields::NONE, 7));
+        assert_eq!(
+            (amy.change.changed, amy.change.rest),
+            (PresenceFields::NONE, 7)
+        );
     }
 
     #[test]
@@ -179,15 +182,15 @@ mod tests {
         let mut behind = Behind::default();
         let record = |body| Record {
             received_at: at(1),
-            source: Source::Ws,
+            source: RecordSource::Ws,
             body,
         };
         let event = Event::parse(r#"{"type":"channel.updated"}"#).unwrap();
-        assert!(behind.absorb(&record(Body::Event {
+        assert!(behind.absorb(&record(RecordBody::Event {
             event,
             change: None
         })));
-        assert!(!behind.absorb(&record(Body::ConnectionRecovered)));
+        assert!(!behind.absorb(&record(RecordBody::ConnectionRecovered)));
         let (gap, folded) = behind.catch_up(at(2)).unwrap();
         assert!(folded.is_empty());
         assert_eq!(gap.note, "reader too slow; 1 other events were left out");

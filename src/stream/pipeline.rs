@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::app::App;
 use crate::commands::watch::StreamArgs;
-use crate::domain::record::{Body, Gap, Record};
+use crate::domain::record::{Gap, Record, RecordBody};
 use crate::output::{Output, Records};
 use crate::stream::debounce::Settled;
 use crate::stream::filter::{Doubts, Filter};
@@ -114,7 +114,7 @@ impl<'a> Teller<'a> {
         }
         let fulfilled = until.is_some_and(|until| doubts.is_true(until, json));
         let event = match &record.body {
-            Body::Event { event, .. } => Some(event),
+            RecordBody::Event { event, .. } => Some(event),
             _ => None,
         };
         if let Some(tee) = &mut self.tee {

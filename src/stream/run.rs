@@ -16,9 +16,12 @@ use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::commands::watch_plan as plan;
 use crate::domain::event::HEALTH_CHECK;
-use crate::domain::record::{Body, End, Record, Source};
+use crate::domain::record::{Record, RecordBody, RecordSource, StreamEnd};
 use crate::error_report::code_of;
-use crate::events::{Observer, Options, Ready, Resume, Step, Target, WatchError, Watcher};
+use crate::events::{
+    DrainResult, Observer, ResumeState, WatchError, WatchTarget, Watcher, WatcherOptions,
+    WatcherStep,
+};
 use crate::exit::{Code, Failure};
 use crate::signals::Signals;
 use crate::stream::cursor::Cursor;
@@ -95,7 +98,7 @@ impl Ending {
     reason = "the large one is what nearly every turn is"
 )]
 enum Turn<'w> {
-    Step(Result<Step<'w>, WatchError>),
+    Step(Result<WatcherStep<'w>, WatchError>),
     Settled,
     Hook(Done),
     CatchUp,
@@ -111,7 +114,7 @@ enum Turn<'w> {
 /// # Errors
 ///
 /// The stream could not begin, or was lost; `--columns` names no column; or there is no time.
-pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Result<Code> {
+pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow::Result<Code> {
     // A stream of no length would be silent, and pass for one in which nobody is there.
     if app.global().timeout == Some(Duration::ZERO) {
         return Err(Failure::new(
@@ -173,17 +176,17 @@ pub async fn follow(app: &App, args: &StreamArgs, target: Target) -> anyhow::Res
 async fn eye(
     app: &App,
     args: &StreamArgs,
-    resume: Option<Resume>,
-) -> anyhow::Result<(Client, Options)> {
+    resume: Option<ResumeState>,
+) -> anyhow::Result<(Client, WatcherOptions)> {
     let (client, observer) = observer(app).await?;
-    let options = Options {
+    let options = WatcherOptions {
         reconnect: !args.no_reconnect,
         longest_wait: args.backoff_max,
         stale_after: args.stale_after,
         shard: args.shard,
         raw: args.raw,
         resume,
-        ..Options::new(observer)
+        ..WatcherOptions::new(observer)
     };
     Ok((client, options))
 }
@@ -284,10 +287,10 @@ impl<'a> Stream<'a> {
             let mut nothing = waits;
             if !waits {
                 match self.take_ready(watcher)? {
-                    Ready::Break(Some(ending)) => return Ok(Some(ending)),
-                    Ready::Break(None) => stretch = AT_A_STRETCH,
-                    Ready::Nothing => nothing = true,
-                    Ready::Else => {}
+                    DrainResult::Break(Some(ending)) => return Ok(Some(ending)),
+                    DrainResult::Break(None) => stretch = AT_A_STRETCH,
+                    DrainResult::Nothing => nothing = true,
+                    DrainResult::Else => {}
                 }
             }
             let ready = if nothing || stretch >= AT_A_STRETCH {
@@ -326,12 +329,12 @@ impl<'a> Stream<'a> {
                 }
             };
             let ending = match turn {
-                Turn::Step(Ok(Step::Record(record))) => self.take(&record)?,
-                Turn::Step(Ok(Step::Notice(text))) => {
+                Turn::Step(Ok(WatcherStep::Record(record))) => self.take(&record)?,
+                Turn::Step(Ok(WatcherStep::Notice(text))) => {
                     self.teller.output().warn(text);
                     None
                 }
-                Turn::Step(Ok(Step::Quiet)) => {
+                Turn::Step(Ok(WatcherStep::Quiet)) => {
                     if !self.covered {
                         let output = self.teller.output();
                         self.progress.tell(output, watcher.progress());
@@ -371,7 +374,7 @@ impl<'a> Stream<'a> {
 
     /// Takes the events that are there already: until something ends the stream, until the reader cannot keep up, or
     /// until it is time to look at everything else.
-    fn take_ready(&mut self, watcher: &mut Watcher) -> io::Result<Ready<Option<Ending>>> {
+    fn take_ready(&mut self, watcher: &mut Watcher) -> io::Result<DrainResult<Option<Ending>>> {
         let mut left = AT_A_STRETCH;
         let told = watcher.tell_ready(|record| match self.take(record) {
             Ok(None) => {
@@ -385,9 +388,9 @@ impl<'a> Stream<'a> {
             Err(error) => ControlFlow::Break(Err(error)),
         });
         Ok(match told {
-            Ready::Break(ending) => Ready::Break(ending?),
-            Ready::Nothing => Ready::Nothing,
-            Ready::Else => Ready::Else,
+            DrainResult::Break(ending) => DrainResult::Break(ending?),
+            DrainResult::Nothing => DrainResult::Nothing,
+            DrainResult::Else => DrainResult::Else,
         })
     }
 
@@ -430,8 +433,8 @@ impl<'a> Stream<'a> {
         };
         let gap = Record {
             received_at: now,
-            source: Source::Local,
-            body: Body::Gap(gap),
+            source: RecordSource::Local,
+            body: RecordBody::Gap(gap),
         };
         let mut ending = self.show(&gap)?;
         for folded in folded {
@@ -466,16 +469,16 @@ impl<'a> Stream<'a> {
     /// Counts a record, and tells whether that ends the stream.
     fn count(&mut self, record: &Record<'_>, shown: bool) -> Option<Ending> {
         match &record.body {
-            Body::Event { event, .. } if shown && !event.is(HEALTH_CHECK) => {
+            RecordBody::Event { event, .. } if shown && !event.is(HEALTH_CHECK) => {
                 self.events += 1;
                 self.idle_at = self.args.idle.map(|idle| Instant::now() + idle);
                 (self.args.count == Some(self.events)).then(|| Ending::new("count", Code::Ok))
             }
-            Body::Gap(_) => {
+            RecordBody::Gap(_) => {
                 self.gaps += 1;
                 self.args.fail_on_gap.then(|| Ending::new("gap", Code::Gap))
             }
-            Body::Coverage(coverage) => {
+            RecordBody::Coverage(coverage) => {
                 self.covered = true;
                 if self.args.strict_coverage && !coverage.missing.is_empty() {
                     Some(Ending::new("coverage", Code::Coverage))
@@ -485,14 +488,15 @@ impl<'a> Stream<'a> {
                     None
                 }
             }
-            Body::ConnectionChanged(changed) => {
+            RecordBody::ConnectionChanged(changed) => {
                 self.linked = changed.online;
                 self.reconnects += u64::from(changed.online);
                 None
             }
-            Body::Event { .. } | Body::Snapshot(_) | Body::ConnectionRecovered | Body::End(_) => {
-                None
-            }
+            RecordBody::Event { .. }
+            | RecordBody::Snapshot(_)
+            | RecordBody::ConnectionRecovered
+            | RecordBody::End(_) => None,
         }
     }
 
@@ -546,8 +550,8 @@ impl<'a> Stream<'a> {
         if let Some((gap, folded)) = self.teller.catch_up_at_the_end(now) {
             let gap = Record {
                 received_at: now,
-                source: Source::Local,
-                body: Body::Gap(gap),
+                source: RecordSource::Local,
+                body: RecordBody::Gap(gap),
             };
             self.show(&gap)?;
             for folded in folded {
@@ -562,7 +566,7 @@ impl<'a> Stream<'a> {
                 *ending = Ending::uncopied(error);
             }
         }
-        let end = End {
+        let end = StreamEnd {
             reason: ending.reason,
             events: self.events,
             gaps: self.gaps,
@@ -571,8 +575,8 @@ impl<'a> Stream<'a> {
         };
         self.teller.tell(&Record {
             received_at: now,
-            source: Source::Local,
-            body: Body::End(end),
+            source: RecordSource::Local,
+            body: RecordBody::End(end),
         })?;
         let gauge = self.teller.gauge();
         let copied = self.teller.copy();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::commands::ids::summarize_ids;
-use crate::domain::record::{Body, ConnectionChanged, Coverage, Gap, Record};
+use crate::domain::record::{ConnectionChanged, Coverage, Gap, Record, RecordBody};
 use crate::output::Output;
 
 /// How often progress is told.
@@ -25,13 +25,16 @@ pub(crate) struct LinkWas {
 /// Says a record on stderr if it is one that nobody should miss.
 pub(crate) fn remark(output: &Output, record: &Record<'_>, was: LinkWas) {
     match &record.body {
-        Body::Gap(gap) => output.warn(&gap_in_words(gap)),
-        Body::Coverage(coverage) if !coverage.missing.is_empty() => {
+        RecordBody::Gap(gap) => output.warn(&gap_in_words(gap)),
+        RecordBody::Coverage(coverage) if !coverage.missing.is_empty() => {
             output.warn(&coverage_in_words(coverage));
         }
-        Body::ConnectionChanged(changed) => link(output, changed, was),
-        Body::ConnectionRecovered => output.status("all subscriptions stand again."),
-        Body::Coverage(_) | Body::Event { .. } | Body::Snapshot(_) | Body::End(_) => {}
+        RecordBody::ConnectionChanged(changed) => link(output, changed, was),
+        RecordBody::ConnectionRecovered => output.status("all subscriptions stand again."),
+        RecordBody::Coverage(_)
+        | RecordBody::Event { .. }
+        | RecordBody::Snapshot(_)
+        | RecordBody::End(_) => {}
     }
 }
 

@@ -11,7 +11,7 @@ use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::commands::watch::StreamArgs;
 use crate::domain::{ChannelType, UserId};
-use crate::events::Target;
+use crate::events::WatchTarget;
 use crate::exit::Code;
 use crate::stream::follow;
 
@@ -133,9 +133,9 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         ));
     }
     if args.watch && found > 0 {
-        let target = Target {
+        let target = WatchTarget {
             channels: watched,
-            ..Target::default()
+            ..WatchTarget::default()
         };
         return follow(app, &StreamArgs::default(), target).await;
     }

@@ -17,11 +17,11 @@ use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::ids::{IdArgs, summarize_ids};
-use crate::domain::record::{Body, ConnectionChanged, End, Record, Source};
+use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource, StreamEnd};
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
 use crate::error_report::code_of;
-use crate::events::{Holder, Identity, Link, LinkChange};
+use crate::events::{ConnectionEvent, ConnectionPool, ConnectionUpdate, Identity};
 use crate::exit::{Code, Failure};
 use crate::output::Records;
 use crate::signals::Signals;
@@ -112,7 +112,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         .context("cannot read how the users are now")?;
     let held = users.len();
     let identities = users.into_iter().map(|user| args.identity(user)).collect();
-    let mut holder = Holder::start(client.clone(), identities, args.channel.clone());
+    let mut holder = ConnectionPool::start(client.clone(), identities, args.channel.clone());
 
     let now = Instant::now();
     let time = [args.duration, app.global().timeout]
@@ -211,7 +211,7 @@ struct Hold<'a> {
 }
 
 impl Hold<'_> {
-    async fn run(&mut self, holder: &mut Holder, signals: &mut Signals) -> Ending {
+    async fn run(&mut self, holder: &mut ConnectionPool, signals: &mut Signals) -> Ending {
         let gauge = self.gauge.clone();
         let mut gone = std::pin::pin!(gauge.hung_up());
         loop {
@@ -233,12 +233,15 @@ impl Hold<'_> {
         }
     }
 
-    fn take(&mut self, Link { user, change }: Link) -> std::io::Result<Option<Ending>> {
+    fn take(
+        &mut self,
+        ConnectionEvent { user, change }: ConnectionEvent,
+    ) -> std::io::Result<Option<Ending>> {
         match change {
-            LinkChange::Up { hello, attempt: 0 } => {
+            ConnectionUpdate::Connected { hello, attempt: 0 } => {
                 self.up += 1;
                 let me = me(&hello).unwrap_or_else(|| bare(&user));
-                self.tell(Source::Ws, Body::Snapshot(&me))?;
+                self.tell(RecordSource::Ws, RecordBody::Snapshot(&me))?;
                 if self.up == self.held && self.held > 1 {
                     let held = self.held;
                     self.app
@@ -246,11 +249,11 @@ impl Hold<'_> {
                         .status(&format!("all {held} users are connected."));
                 }
             }
-            LinkChange::Up { attempt, .. } => {
+            ConnectionUpdate::Connected { attempt, .. } => {
                 self.reconnects += 1;
                 self.changed(true, format!("{user}: connected again"), attempt)?;
             }
-            LinkChange::Down {
+            ConnectionUpdate::Lost {
                 reason,
                 was_up,
                 attempt,
@@ -262,11 +265,11 @@ impl Hold<'_> {
                 });
                 self.changed(false, format!("{user}: {reason}"), attempt)?;
             }
-            LinkChange::Failed {
+            ConnectionUpdate::Failed {
                 error,
                 stood: false,
             } => return Ok(Some(Ending::Failed(user, error))),
-            LinkChange::Failed { error, .. } => {
+            ConnectionUpdate::Failed { error, .. } => {
                 self.app
                     .output()
                     .warn(&format!("{user} is not held any more: {error}"));
@@ -283,10 +286,10 @@ impl Hold<'_> {
             reason,
             attempt,
         };
-        self.tell(Source::Local, Body::ConnectionChanged(changed))
+        self.tell(RecordSource::Local, RecordBody::ConnectionChanged(changed))
     }
 
-    fn tell(&mut self, source: Source, body: Body<'_>) -> std::io::Result<()> {
+    fn tell(&mut self, source: RecordSource, body: RecordBody<'_>) -> std::io::Result<()> {
         self.records.write(&Record {
             received_at: Utc::now(),
             source,
@@ -328,14 +331,14 @@ impl Hold<'_> {
             ));
         }
         let code = error.as_ref().map_or(code, code_of);
-        let end = End {
+        let end = StreamEnd {
             reason,
             events: 0,
             gaps: 0,
             reconnects: self.reconnects,
             exit_code: code.number(),
         };
-        self.tell(Source::Local, Body::End(end))?;
+        self.tell(RecordSource::Local, RecordBody::End(end))?;
         self.records.finish()?;
         // A reader who has stopped must not keep the program from ending.
         if let Ok(drained) = tokio::time::timeout(LAST_WORDS, self.gauge.drained()).await {

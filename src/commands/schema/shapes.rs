@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::presence::Field;
+use crate::domain::presence::PresenceField;
 use crate::exit::Code;
 
 /// An object with these properties, of which those are required. Others may be there.
@@ -121,7 +121,7 @@ pub(super) fn snapshot() -> Value {
 }
 
 pub(super) fn event() -> Value {
-    let fields = Field::ALL.map(Field::name);
+    let fields = PresenceField::ALL.map(PresenceField::name);
     let mut event = line(
         None,
         "an event of the service, its own fields untouched",

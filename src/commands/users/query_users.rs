@@ -19,7 +19,7 @@ use crate::commands::watch::StreamArgs;
 use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, User, UserId};
-use crate::events::Target;
+use crate::events::WatchTarget;
 use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
 use crate::stream::follow;
@@ -173,9 +173,9 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
         return Err(Failure::new(Code::NothingMatched, "no user matches").into());
     }
     if args.watch && found > 0 {
-        let target = Target {
+        let target = WatchTarget {
             users: watched,
-            ..Target::default()
+            ..WatchTarget::default()
         };
         return follow(app, &StreamArgs::default(), target).await;
     }

@@ -15,8 +15,8 @@ use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::watch_plan as plan;
 use crate::domain::Cid;
-use crate::domain::record::Body;
-use crate::events::{Options, Step, Target, Watcher};
+use crate::domain::record::RecordBody;
+use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
@@ -69,7 +69,7 @@ fn parse_expression(source: &str) -> Result<Condition, String> {
 /// It was not so in time, is not so now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
     if app.global().dry_run {
-        return plan::print(app, &Target::default()).await;
+        return plan::print(app, &WatchTarget::default()).await;
     }
     let what = format!("`{}` is true of {}", args.condition.source, args.cid);
     let mut signals = Signals::listen()?;
@@ -109,11 +109,11 @@ async fn wait(
     let stable_for = args.patience.stable_for.unwrap_or_default();
     let mut vigil = Vigil::new([name.clone()], false, stable_for);
     let (server, observer) = observer(app).await?;
-    let target = Target {
+    let target = WatchTarget {
         channels: vec![args.cid.clone()],
-        ..Target::default()
+        ..WatchTarget::default()
     };
-    let mut watcher = Watcher::start(server, target, Options::new(observer)).await?;
+    let mut watcher = Watcher::start(server, target, WatcherOptions::new(observer)).await?;
     let mut last = Map::new();
     let mut narrator = Narrator::new(app, false);
     loop {
@@ -121,21 +121,21 @@ async fn wait(
             biased;
             () = at(vigil.over_at()) => break,
             step = watcher.step() => match step? {
-                Step::Record(record) => {
+                WatcherStep::Record(record) => {
                     narrator.tell(&record);
                     match &record.body {
-                        Body::Gap(_) => vigil.doubt::<&str>(&[], Instant::now()),
-                        Body::ConnectionChanged(changed) if !changed.online => vigil.lose_sight(),
+                        RecordBody::Gap(_) => vigil.doubt::<&str>(&[], Instant::now()),
+                        RecordBody::ConnectionChanged(changed) if !changed.online => vigil.lose_sight(),
                         _ => {}
                     }
                     // The first answers come one by one; they are complete with the coverage.
-                    !matches!(&record.body, Body::Snapshot(_) | Body::ConnectionChanged(_))
+                    !matches!(&record.body, RecordBody::Snapshot(_) | RecordBody::ConnectionChanged(_))
                 }
-                Step::Notice(text) => {
+                WatcherStep::Notice(text) => {
                     app.output().warn(text);
                     false
                 }
-                Step::Quiet => false,
+                WatcherStep::Quiet => false,
             },
         };
         if changed {

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
-use crate::domain::record::{Body, Record};
+use crate::domain::record::{Record, RecordBody};
 use crate::domain::time::parse_duration;
 use crate::events::{WatchError, is_final};
 use crate::exit::{Code, Failure};
@@ -101,8 +101,8 @@ impl<'a> Narrator<'a> {
             reconnects: true,
         };
         match &record.body {
-            Body::Coverage(_) if !self.names_missing => return,
-            Body::ConnectionChanged(changed) => self.linked = changed.online,
+            RecordBody::Coverage(_) if !self.names_missing => return,
+            RecordBody::ConnectionChanged(changed) => self.linked = changed.online,
             _ => {}
         }
         remark(self.app.output(), record, was);

@@ -15,8 +15,8 @@ use crate::commands::ids::{self, IdArgs};
 use crate::commands::watch_plan as plan;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
-use crate::domain::record::{Body, Record};
-use crate::events::{Options, Step, Target, Watcher};
+use crate::domain::record::{Record, RecordBody};
+use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
@@ -148,7 +148,7 @@ impl State {
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users = args.users.read_some()?;
     if app.global().dry_run {
-        return plan::print(app, &Target::default()).await;
+        return plan::print(app, &WatchTarget::default()).await;
     }
     let names: Vec<String> = users.iter().map(ToString::to_string).collect();
     let stable_for = args.patience.stable_for.unwrap_or_default();
@@ -174,9 +174,9 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let mut narrator = Narrator::new(app, !matches!(wait.state, State::Exists));
     let mut signals = Signals::listen()?;
     let (server, observer) = observer(app).await?;
-    let target = Target {
+    let target = WatchTarget {
         users,
-        ..Target::default()
+        ..WatchTarget::default()
     };
     // Asking whether it is so now takes the time that one look takes.
     let once = app.global().timeout == Some(Duration::ZERO);
@@ -185,9 +185,9 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         .timeout
         .filter(|timeout| !timeout.is_zero())
         .map(|timeout| Instant::now() + timeout);
-    let options = Options {
+    let options = WatcherOptions {
         look_again: LOOK_AGAIN,
-        ..Options::new(observer)
+        ..WatcherOptions::new(observer)
     };
     let mut watcher = tokio::select! {
         watcher = Watcher::start(server, target, options) => watcher?,
@@ -202,15 +202,15 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             () = at(over) => break Code::Ok,
             () = at(deadline) => return Err(not_reached(app, &what)),
             step = watcher.step() => match step? {
-                Step::Record(record) => {
+                WatcherStep::Record(record) => {
                     narrator.tell(&record);
                     Look::of(&record)
                 }
-                Step::Notice(text) => {
+                WatcherStep::Notice(text) => {
                     app.output().warn(text);
                     continue;
                 }
-                Step::Quiet => continue,
+                WatcherStep::Quiet => continue,
             },
         };
         match look {
@@ -265,8 +265,8 @@ enum Look {
 impl Look {
     fn of(record: &Record<'_>) -> Option<Self> {
         match &record.body {
-            Body::Snapshot(user) => Some(Self::At(Box::new((*user).clone()))),
-            Body::Event { event, .. } => {
+            RecordBody::Snapshot(user) => Some(Self::At(Box::new((*user).clone()))),
+            RecordBody::Event { event, .. } => {
                 let user = event.user.as_ref()?.to_user().ok()?;
                 Some(if event.is(USER_DELETED) {
                     Self::Gone(user.id().to_owned())
@@ -274,10 +274,10 @@ impl Look {
                     Self::At(Box::new(user))
                 })
             }
-            Body::Gap(gap) => Some(Self::Doubt(gap.repaired.clone())),
-            Body::Coverage(coverage) => Some(Self::Covered(coverage.missing.clone())),
-            Body::ConnectionChanged(changed) => (!changed.online).then_some(Self::Away),
-            Body::ConnectionRecovered | Body::End(_) => None,
+            RecordBody::Gap(gap) => Some(Self::Doubt(gap.repaired.clone())),
+            RecordBody::Coverage(coverage) => Some(Self::Covered(coverage.missing.clone())),
+            RecordBody::ConnectionChanged(changed) => (!changed.online).then_some(Self::Away),
+            RecordBody::ConnectionRecovered | RecordBody::End(_) => None,
         }
     }
 }
@@ -397,17 +397,17 @@ mod tests {
         let text = r#"{"type":"user.deleted","user":{"id":"a","online":false}}"#;
         let record = |body| Record {
             received_at: chrono::DateTime::UNIX_EPOCH,
-            source: crate::domain::record::Source::Ws,
+            source: crate::domain::record::RecordSource::Ws,
             body,
         };
         let event = crate::domain::Event::parse(text).unwrap();
-        let gone = Look::of(&record(Body::Event {
+        let gone = Look::of(&record(RecordBody::Event {
             event,
             change: None,
         }));
         assert!(matches!(gone, Some(Look::Gone(id)) if id == "a"));
         let link = |online| {
-            Look::of(&record(Body::ConnectionChanged(ConnectionChanged {
+            Look::of(&record(RecordBody::ConnectionChanged(ConnectionChanged {
                 online,
                 reason: String::new(),
                 attempt: 0,

@@ -5,7 +5,7 @@ use crate::commands::fields::{Changes, FieldArgs, TextField};
 use crate::commands::ids;
 use crate::commands::watch::StreamArgs;
 use crate::domain::{Cid, IdList};
-use crate::events::{Create, Target};
+use crate::events::{ChannelSpec, WatchTarget};
 use crate::exit::Code;
 use crate::stream::follow;
 
@@ -51,7 +51,7 @@ pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
             set: args.set,
             ..FieldArgs::default()
         })?;
-        Some(Create {
+        Some(ChannelSpec {
             members: args
                 .members
                 .as_ref()
@@ -63,10 +63,10 @@ pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     } else {
         None
     };
-    let target = Target {
+    let target = WatchTarget {
         channels: args.cids,
         create,
-        ..Target::default()
+        ..WatchTarget::default()
     };
     follow(app, &args.stream, target).await
 }

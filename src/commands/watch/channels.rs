@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::commands::watch::StreamArgs;
 use crate::domain::{ChannelType, UserId};
-use crate::events::Target;
+use crate::events::WatchTarget;
 use crate::exit::Code;
 use crate::stream::follow;
 
@@ -48,9 +48,9 @@ fn parse_filter(text: &str) -> Result<Map<String, Value>, String> {
 ///
 /// The stream could not begin, or was lost.
 pub async fn run(app: &App, args: WatchChannelsArgs) -> anyhow::Result<Code> {
-    let target = Target {
+    let target = WatchTarget {
         matching: Some(filter(&args)),
-        ..Target::default()
+        ..WatchTarget::default()
     };
     follow(app, &args.stream, target).await
 }

@@ -15,7 +15,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use crate::app::App;
 use crate::domain::time::parse_duration;
-use crate::domain::{Field, UserId};
+use crate::domain::{PresenceField, UserId};
 use crate::events::Shard;
 use crate::exit::Code;
 use crate::json::expression::Expr;
@@ -73,7 +73,7 @@ pub struct StreamArgs {
         value_parser = field,
         conflicts_with = "raw"
     )]
-    pub changed: Vec<Field>,
+    pub changed: Vec<PresenceField>,
 
     /// End after this many events that passed the filters
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -202,8 +202,8 @@ fn at_least_a_second(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn field(name: &str) -> Result<Field, String> {
-    Field::ALL
+fn field(name: &str) -> Result<PresenceField, String> {
+    PresenceField::ALL
         .into_iter()
         .find(|field| field.name() == name)
         .ok_or_else(|| {

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::commands::ids::IdArgs;
 use crate::commands::watch::StreamArgs;
-use crate::events::Target;
+use crate::events::WatchTarget;
 use crate::exit::Code;
 use crate::stream::follow;
 
@@ -33,9 +33,9 @@ pub struct WatchUsersArgs {
 ///
 /// The stream could not begin, or was lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
-    let target = Target {
+    let target = WatchTarget {
         users: args.users.read_some()?,
-        ..Target::default()
+        ..WatchTarget::default()
     };
     follow(app, &args.stream, target).await
 }

@@ -3,18 +3,18 @@
 use serde_json::json;
 
 use super::*;
-use crate::events::tracker::Known;
+use crate::events::subscriptions::KnownUser;
 
 fn at(second: u32) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600 + i64::from(second), 0).unwrap()
 }
 
-fn event(kind: &str, user: &Value, second: u32) -> Received {
+fn event(kind: &str, user: &Value, second: u32) -> ReceivedFrame {
     let event = json!({"type": kind, "created_at": millis(at(second)), "user": user});
     frame(&event.to_string(), second)
 }
 
-fn presence(id: &str, online: bool, second: u32) -> Received {
+fn presence(id: &str, online: bool, second: u32) -> ReceivedFrame {
     event(
         USER_PRESENCE_CHANGED,
         &json!({"id": id, "online": online}),
@@ -22,13 +22,13 @@ fn presence(id: &str, online: bool, second: u32) -> Received {
     )
 }
 
-fn member(kind: &str, id: &str, second: u32) -> Received {
+fn member(kind: &str, id: &str, second: u32) -> ReceivedFrame {
     let event = json!({"type": kind, "cid": "messaging:c", "user": {"id": id}, "created_at": millis(at(second))});
     frame(&event.to_string(), second)
 }
 
-fn frame(text: &str, second: u32) -> Received {
-    Received {
+fn frame(text: &str, second: u32) -> ReceivedFrame {
+    ReceivedFrame {
         at: at(second),
         text: text.into(),
     }
@@ -68,16 +68,16 @@ impl Bench {
         }
     }
 
-    fn receive(&mut self, frame: Received) {
+    fn receive(&mut self, frame: ReceivedFrame) {
         if let Some(frame) = self.reconciler.receive(frame) {
             self.judge(&frame);
         }
         self.drain();
     }
 
-    fn judge(&mut self, frame: &Received) {
+    fn judge(&mut self, frame: &ReceivedFrame) {
         let event = Event::parse(&frame.text).unwrap();
-        if let Verdict::Tell(change) = self.reconciler.judge(&event, frame) {
+        if let Decision::Emit(change) = self.reconciler.judge(&event, frame) {
             let user = event.user.as_ref();
             let id = user.map_or("-", |user| &user.id);
             let online = user.and_then(|user| user.online);
@@ -93,16 +93,16 @@ impl Bench {
     }
 
     fn answer(&mut self, asked: &[&str], found: &[(&str, bool)], second: u32) {
-        let question = Question::Users(asked.iter().map(|id| (*id).into()).collect());
+        let question = Query::Users(asked.iter().map(|id| (*id).into()).collect());
         let users = found.iter().map(|(id, online)| user(id, *online)).collect();
         self.reconciler
-            .answered(at(second), question, Found::Users(users));
+            .answered(at(second), question, Answer::Users(users));
         self.drain();
     }
 
-    fn channel(&mut self, state: ChannelState, second: u32) -> Vec<Question> {
-        let question = Question::Channels(vec!["messaging:c".parse().unwrap()]);
-        let found = Found::Channels {
+    fn channel(&mut self, state: ChannelState, second: u32) -> Vec<Query> {
+        let question = Query::Channels(vec!["messaging:c".parse().unwrap()]);
+        let found = Answer::Channels {
             states: vec![state],
             refused: Vec::new(),
             more: false,
@@ -121,8 +121,8 @@ impl Bench {
         loop {
             if let Some((_, said)) = self.reconciler.next_said() {
                 self.told.push(match said {
-                    Said::Snapshot(user) => format!("snapshot {}", user.id()),
-                    Said::Resync { text, change } => {
+                    Pending::Snapshot(user) => format!("snapshot {}", user.id()),
+                    Pending::Resync { text, change } => {
                         let event = Event::parse(&text).unwrap();
                         let user = event.user.unwrap();
                         format!(
@@ -130,7 +130,7 @@ impl Bench {
                             event.kind, user.id, user.online, change.changed
                         )
                     }
-                    Said::Gap(gap) => {
+                    Pending::Gap(gap) => {
                         format!(
                             "gap {}..{} {:?}",
                             &gap.from[17..19],
@@ -138,13 +138,13 @@ impl Bench {
                             gap.repaired
                         )
                     }
-                    Said::Coverage(coverage) => format!(
+                    Pending::Coverage(coverage) => format!(
                         "coverage {}/{} {:?}",
                         coverage.subscribed, coverage.requested, coverage.missing
                     ),
-                    Said::Link(link) => format!("link {}", link.online),
-                    Said::Recovered => "recovered".to_owned(),
-                    Said::Notice(text) => format!("notice {text}"),
+                    Pending::Link(link) => format!("link {}", link.online),
+                    Pending::Recovered => "recovered".to_owned(),
+                    Pending::Notice(text) => format!("notice {text}"),
                 });
             } else if let Some(frame) = self.reconciler.next_waiting() {
                 self.judge(&frame);
@@ -335,7 +335,7 @@ fn frames_held_at_a_loss_are_inside_the_gap() {
 #[test]
 fn a_gap_begins_with_what_the_last_frame_told_not_with_its_arrival() {
     let mut bench = watching();
-    let late = Received {
+    let late = ReceivedFrame {
         at: at(15),
         ..presence("bob", true, 5)
     };
@@ -438,14 +438,14 @@ fn a_resync_of_the_status_alone_is_an_update() {
     let mut bench = watching();
     bench.reconciler.lost(at(20), "gone");
     bench.ask();
-    let question = Question::Users(vec!["amy".into(), "bob".into()]);
+    let question = Query::Users(vec!["amy".into(), "bob".into()]);
     let users = vec![
         serde_json::from_value(json!({"id": "amy", "online": true, "status": "x"})).unwrap(),
         user("bob", false),
     ];
     bench
         .reconciler
-        .answered(at(21), question, Found::Users(users));
+        .answered(at(21), question, Answer::Users(users));
     bench.settle(21);
     assert_eq!(
         bench.told()[1],
@@ -460,8 +460,8 @@ fn named(name: &str, second: u32) -> Value {
 
 fn answer_named(bench: &mut Bench, name: &str, changed_at: u32, second: u32) {
     let amy = serde_json::from_value(named(name, changed_at)).unwrap();
-    let found = Found::Users(vec![amy]);
-    let question = Question::Users(vec!["amy".into()]);
+    let found = Answer::Users(vec![amy]);
+    let question = Query::Users(vec!["amy".into()]);
     bench.reconciler.answered(at(second), question, found);
     bench.drain();
 }
@@ -597,15 +597,15 @@ fn a_small_channel_needs_no_further_question() {
 fn a_large_channel_asks_for_all_its_members() {
     let mut bench = Bench::new(&[]);
     let further = bench.channel(channel(&[("amy", true)], 3), 1);
-    let [Question::Members(cid, 3)] = &further[..] else {
+    let [Query::Members(cid, 3)] = &further[..] else {
         panic!("{further:?}");
     };
-    let question = Question::Members(cid.clone(), 3);
+    let question = Query::Members(cid.clone(), 3);
     let ids = ["amy", "bob", "cem"].map(str::to_owned).to_vec();
     bench.reconciler.answered(
         at(2),
         question,
-        Found::Members {
+        Answer::Members {
             ids,
             complete: true,
         },
@@ -778,7 +778,7 @@ fn a_shard_sees_its_own_users_only() {
 #[test]
 fn an_earlier_run_is_compared_with() {
     let mut bench = Bench::new(&["amy", "bob"]);
-    let amy = Known {
+    let amy = KnownUser {
         presence: crate::domain::Presence {
             online: Some(false),
             ..Default::default()

@@ -6,7 +6,7 @@
 //!
 //! The service shows one user differently in events, in answers about users and in those about channels. Nothing that
 //! one of these may leave out is part of the sum, nor what moves without anybody changing the user, nor what is empty.
-//! The service may still grow a field that only some of them show; see [`Sight::until`].
+//! The service may still grow a field that only some of them show; see [`FingerprintSample::until`].
 //!
 //! The numbers outlive the program in files. Whoever changes what they are made of changes [`VERSION`], too.
 
@@ -24,7 +24,7 @@ const DEEPEST: u32 = 24;
 
 /// The fields of a user object that are not his presence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rest {
+pub struct Fingerprint {
     /// The sum over the fields.
     fields: u32,
     /// When the user was changed last, likewise as a number; 0 where the object does not say.
@@ -34,7 +34,7 @@ pub struct Rest {
 /// Where a user object was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum View {
+pub enum UserOrigin {
     /// In an event.
     Event,
     /// In an answer about users.
@@ -45,15 +45,15 @@ pub enum View {
 
 /// The rest of a user as it was seen somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sight {
+pub struct FingerprintSample {
     /// Where.
-    pub view: View,
+    pub view: UserOrigin,
     /// What was seen.
     #[serde(flatten)]
-    pub rest: Rest,
+    pub rest: Fingerprint,
 }
 
-impl Sight {
+impl FingerprintSample {
     /// How far the sum has moved by a later sight; 0 when nothing did. Ways add up, so that there and back is 0.
     ///
     /// Objects from different places are compared only if they also say that the user was changed in between: a field
@@ -70,7 +70,7 @@ impl Sight {
     }
 }
 
-impl Sight {
+impl FingerprintSample {
     /// What was seen before the sum moved so far.
     #[must_use]
     pub const fn before(mut self, moved: u32) -> Self {
@@ -86,7 +86,7 @@ impl Sight {
     }
 }
 
-impl Rest {
+impl Fingerprint {
     /// The rest of a whole user object.
     pub fn of(user: &User) -> Self {
         let text = serde_json::to_string(user).expect("plain values always serialise to memory");
@@ -258,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    fn rest(text: &str) -> Rest {
+    fn rest(text: &str) -> Fingerprint {
         EventUser::parse(text).unwrap().rest
     }
 
@@ -380,20 +380,20 @@ mod tests {
 
     #[test]
     fn places_are_compared_only_if_the_user_was_changed() {
-        let sight = |view, name: &str, updated: &str| Sight {
+        let sight = |view, name: &str, updated: &str| FingerprintSample {
             view,
             rest: rest(&json!({"id": "a", "name": name, "updated_at": updated}).to_string()),
         };
-        let before = sight(View::User, "A", "1");
-        assert_eq!(before.until(sight(View::User, "A", "2")), 0);
-        assert_ne!(before.until(sight(View::User, "B", "1")), 0);
-        assert_eq!(before.until(sight(View::Event, "B", "1")), 0);
-        let after = sight(View::Event, "B", "2");
+        let before = sight(UserOrigin::User, "A", "1");
+        assert_eq!(before.until(sight(UserOrigin::User, "A", "2")), 0);
+        assert_ne!(before.until(sight(UserOrigin::User, "B", "1")), 0);
+        assert_eq!(before.until(sight(UserOrigin::Event, "B", "1")), 0);
+        let after = sight(UserOrigin::Event, "B", "2");
         let (there, back) = (before.until(after), after.until(before));
         assert_ne!(there, 0);
         assert_eq!(there.wrapping_add(back), 0);
-        let silent = Sight {
-            view: View::Event,
+        let silent = FingerprintSample {
+            view: UserOrigin::Event,
             rest: rest(r#"{"id":"a","name":"B"}"#),
         };
         assert_eq!(before.until(silent), 0);
@@ -472,23 +472,23 @@ mod tests {
             prop_assume!(user["id"] == "a");
             prop_assert_eq!(rest(&text), rest(&user.to_string()));
             let user: User = serde_json::from_value(user).unwrap();
-            prop_assert_eq!(rest(&text), Rest::of(&user));
+            prop_assert_eq!(rest(&text), Fingerprint::of(&user));
         }
     }
 
     #[test]
     fn what_moved_can_be_moved_back_and_is_news_again() {
-        let seen = |view| Sight {
+        let seen = |view| FingerprintSample {
             view,
-            rest: Rest {
+            rest: Fingerprint {
                 fields: 7,
                 updated: 1,
             },
         };
-        for view in [View::Event, View::User] {
-            let before = seen(View::Event).before(9);
+        for view in [UserOrigin::Event, UserOrigin::User] {
+            let before = seen(UserOrigin::Event).before(9);
             assert_eq!(before.until(seen(view)), 9, "{view:?}");
         }
-        assert_eq!(seen(View::Event).before(0), seen(View::Event));
+        assert_eq!(seen(UserOrigin::Event).before(0), seen(UserOrigin::Event));
     }
 }

@@ -31,13 +31,13 @@ impl Arrival {
 
 /// The stream, and whom to wake when it is ready.
 #[derive(Debug)]
-pub(super) struct Wire<S> {
+pub(super) struct SyncStream<S> {
     stream: S,
     waker: Waker,
     last: Arrival,
 }
 
-impl<S> Wire<S> {
+impl<S> SyncStream<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -68,7 +68,7 @@ fn at_once<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for Wire<S> {
+impl<S: AsyncRead + Unpin> Read for SyncStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
         let mut cx = Context::from_waker(&self.waker);
@@ -78,7 +78,7 @@ impl<S: AsyncRead + Unpin> Read for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Wire<S> {
+impl<S: AsyncWrite + Unpin> Write for SyncStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut cx = Context::from_waker(&self.waker);
         at_once(Pin::new(&mut self.stream).poll_write(&mut cx, bytes))

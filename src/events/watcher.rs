@@ -22,17 +22,17 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::api::error::harmless;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
-use crate::domain::record::{Body, ConnectionChanged, Record, Source};
+use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
 use crate::domain::{Change, Cid, Event, Presence, UserId};
 use crate::events::backoff::{Backoff, LARGEST};
 use crate::events::connect::{BUSY, Socket, connect, persist};
 use crate::events::observer::Observer;
-use crate::events::reconcile::{Received, Reconciler, Said, Verdict};
+use crate::events::reconcile::{Decision, Pending, ReceivedFrame, Reconciler};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
 use crate::events::shard::Shard;
-use crate::events::stale::Stale;
-use crate::events::subscribe::{Found, Question, Subscriber, USERS_A_CALL};
-use crate::events::tracker::Known;
+use crate::events::subscribe::{Answer, Query, Subscriber, USERS_A_CALL};
+use crate::events::subscriptions::KnownUser;
+use crate::events::token_rejections::TokenRejections;
 
 /// How long after an answer that lacked users they are asked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ const NONSENSE: u32 = 8;
 
 /// Whom to watch.
 #[derive(Debug, Clone, Default)]
-pub struct Target {
+pub struct WatchTarget {
     /// Channels by name, with all their members, also those who join later.
     pub channels: Vec<Cid>,
     /// The channels that match this filter at the time of connecting, in the same way.
@@ -49,12 +49,12 @@ pub struct Target {
     /// Users by name.
     pub users: Vec<UserId>,
     /// What to create the first of `channels` with, where it does not exist.
-    pub create: Option<Create>,
+    pub create: Option<ChannelSpec>,
 }
 
 /// A channel that may have to be created.
 #[derive(Debug, Clone, Default)]
-pub struct Create {
+pub struct ChannelSpec {
     /// Its members.
     pub members: Vec<UserId>,
     /// Its custom fields.
@@ -63,15 +63,15 @@ pub struct Create {
 
 /// What an earlier run knew at its end.
 #[derive(Debug, Clone)]
-pub struct Resume {
+pub struct ResumeState {
     /// Up to when it knew everything.
     pub at: DateTime<Utc>,
     /// The last known state of each user.
-    pub users: Vec<(String, Known)>,
+    pub users: Vec<(String, KnownUser)>,
 }
 
 /// How to watch.
-pub struct Options {
+pub struct WatcherOptions {
     /// Who looks.
     pub observer: Observer,
     /// Whether a lost link is made anew. Without it, losing the link is the end.
@@ -87,12 +87,12 @@ pub struct Options {
     /// Whether every frame is told as it comes, with no state kept.
     pub raw: bool,
     /// What to compare the first answers with.
-    pub resume: Option<Resume>,
+    pub resume: Option<ResumeState>,
     /// A number between 0 and 1 for each wait before connecting again.
     pub chance: Box<dyn FnMut() -> f64 + Send>,
 }
 
-impl Options {
+impl WatcherOptions {
     /// The usual way of watching, as `observer`.
     pub fn new(observer: Observer) -> Self {
         Self {
@@ -109,9 +109,9 @@ impl Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for WatcherOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("WatcherOptions")
             .field("observer", &self.observer)
             .field("reconnect", &self.reconnect)
             .field("longest_wait", &self.longest_wait)
@@ -162,7 +162,7 @@ impl From<ApiError> for WatchError {
     clippy::large_enum_variant,
     reason = "the large one is what nearly every step brings; a box would be an allocation for each event"
 )]
-pub enum Step<'a> {
+pub enum WatcherStep<'a> {
     /// A record.
     Record(Record<'a>),
     /// Something that a person should know and a record has no type for.
@@ -173,7 +173,7 @@ pub enum Step<'a> {
 
 /// What came of telling the frames that are there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ready<B> {
+pub enum DrainResult<B> {
     /// Whoever was told wants a break.
     Break(B),
     /// All are told, and there is nothing to do but to wait.
@@ -185,18 +185,18 @@ pub enum Ready<B> {
 /// A running watch.
 pub struct Watcher {
     server: Client,
-    target: Target,
-    options: Options,
+    target: WatchTarget,
+    options: WatcherOptions,
     link: Link,
     backoff: Backoff,
-    stale: Stale,
+    stale: TokenRejections,
     reconciler: Reconciler,
     /// The frame that the record of this step borrows from.
-    frame: Received,
+    frame: ReceivedFrame,
     /// What this step's record borrows from when it is no frame.
-    said: Option<(DateTime<Utc>, Said)>,
+    said: Option<(DateTime<Utc>, Pending)>,
     /// The frame before the last one, where the last one could not be read.
-    unread: Option<Received>,
+    unread: Option<ReceivedFrame>,
     /// What came instead of a text when only those were wanted.
     early: Option<Result<Frame, SessionEnd>>,
     /// Whether everything was asked and answered once: from then on a refusal is a loss and not an error.
@@ -221,7 +221,7 @@ struct Up {
 /// What happened on a link that is up.
 enum Happened {
     Frame(Result<Frame, SessionEnd>),
-    Answer(Result<(Question, Found), ApiError>),
+    Answer(Result<(Query, Answer), ApiError>),
     LookAgain,
 }
 
@@ -244,8 +244,8 @@ impl Watcher {
     /// The service refuses, or cannot be reached after as many attempts as the client's settings allow.
     pub async fn start(
         server: Client,
-        mut target: Target,
-        mut options: Options,
+        mut target: WatchTarget,
+        mut options: WatcherOptions,
     ) -> Result<Self, WatchError> {
         let mut reconciler =
             Reconciler::new(options.observer.user().as_str(), options.shard, options.raw);
@@ -262,11 +262,11 @@ impl Watcher {
             server,
             target,
             backoff: Backoff::up_to(options.longest_wait),
-            stale: Stale::default(),
+            stale: TokenRejections::default(),
             options,
             link: Link::Over(None),
             reconciler,
-            frame: Received::default(),
+            frame: ReceivedFrame::default(),
             said: None,
             unread: None,
             early: None,
@@ -285,36 +285,36 @@ impl Watcher {
     pub fn tell_ready<B>(
         &mut self,
         mut tell: impl FnMut(&Record<'_>) -> ControlFlow<B>,
-    ) -> Ready<B> {
+    ) -> DrainResult<B> {
         loop {
             if self.unread.is_some() || self.early.is_some() || self.reconciler.has_more() {
-                return Ready::Else;
+                return DrainResult::Else;
             }
             let Link::Up(up) = &mut self.link else {
-                return Ready::Else;
+                return DrainResult::Else;
             };
             if !up.subscriber.is_idle()
                 || self.reconciler.is_unsettled()
                 || self.reconciler.tracker.is_open()
             {
-                return Ready::Else;
+                return DrainResult::Else;
             }
             let text = match up.session.try_next() {
-                None => return Ready::Nothing,
+                None => return DrainResult::Nothing,
                 Some(Ok(Frame::Text(text))) => text,
                 other @ Some(_) => {
                     self.early = other;
-                    return Ready::Else;
+                    return DrainResult::Else;
                 }
             };
             let at = up.session.arrived();
-            let Some(frame) = self.reconciler.receive(Received { at, text }) else {
+            let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) else {
                 continue;
             };
             if let Some(record) = self.judge(frame)
                 && let ControlFlow::Break(out) = tell(&record)
             {
-                return Ready::Break(out);
+                return DrainResult::Break(out);
             }
         }
     }
@@ -324,7 +324,7 @@ impl Watcher {
     /// # Errors
     ///
     /// The watch is over, after the last record was told.
-    pub async fn step(&mut self) -> Result<Step<'_>, WatchError> {
+    pub async fn step(&mut self) -> Result<WatcherStep<'_>, WatchError> {
         if let Some(before) = self.unread.take() {
             self.garbled(&before);
         }
@@ -332,14 +332,16 @@ impl Watcher {
             return Ok(tell(self.said.insert(said)));
         }
         if let Some(frame) = self.reconciler.next_waiting() {
-            return Ok(self.judge(frame).map_or(Step::Quiet, Step::Record));
+            return Ok(self
+                .judge(frame)
+                .map_or(WatcherStep::Quiet, WatcherStep::Record));
         }
         if let Some(frame) = self.early.take() {
             return self.take(Happened::Frame(frame));
         }
         self.proceed();
         if self.reconciler.has_more() {
-            return Ok(Step::Quiet);
+            return Ok(WatcherStep::Quiet);
         }
         match &mut self.link {
             Link::Over(error) => {
@@ -351,12 +353,12 @@ impl Watcher {
             Link::Waiting(sleep) => {
                 sleep.await;
                 self.link = Link::Opening(self.open());
-                Ok(Step::Quiet)
+                Ok(WatcherStep::Quiet)
             }
             Link::Opening(opening) => {
                 let opened = opening.await;
                 self.opened(opened);
-                Ok(Step::Quiet)
+                Ok(WatcherStep::Quiet)
             }
             Link::Up(up) => {
                 let happened = up.happens(&mut self.look_again).await;
@@ -371,7 +373,7 @@ impl Watcher {
     }
 
     /// How every watched user was last told of.
-    pub fn known(&self) -> impl Iterator<Item = (&str, Known)> {
+    pub fn known(&self) -> impl Iterator<Item = (&str, KnownUser)> {
         let untold: HashMap<String, Option<&Change>> = self.reconciler.found().collect();
         self.reconciler
             .tracker
@@ -453,7 +455,7 @@ impl Watcher {
         if !absent.is_empty() || !create.data.is_empty() {
             self.reconciler.say(
                 Utc::now(),
-                Said::Notice(format!(
+                Pending::Notice(format!(
                     "{cid} exists already and stays as it is; `set-channel` changes members and fields"
                 )),
             );
@@ -467,11 +469,11 @@ impl Watcher {
         let mut subscriber = Subscriber::new(client, session.connection_id());
         subscriber.ask_for_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
-            subscriber.ask(Question::Matching(filter.clone(), 0));
+            subscriber.ask(Query::Matching(filter.clone(), 0));
         }
         self.look_again = None;
         // A stream that falls silent at once is complete up to its first frame, and no further.
-        self.frame = Received {
+        self.frame = ReceivedFrame {
             at: Utc::now(),
             text: session.hello().clone(),
         };
@@ -511,7 +513,7 @@ impl Watcher {
         }
     }
 
-    fn take(&mut self, happened: Happened) -> Result<Step<'_>, WatchError> {
+    fn take(&mut self, happened: Happened) -> Result<WatcherStep<'_>, WatchError> {
         match happened {
             Happened::Frame(Ok(frame)) => {
                 let text = match frame {
@@ -523,8 +525,10 @@ impl Watcher {
                     Link::Up(up) => up.session.arrived(),
                     Link::Waiting(_) | Link::Opening(_) | Link::Over(_) => Utc::now(),
                 };
-                if let Some(frame) = self.reconciler.receive(Received { at, text }) {
-                    return Ok(self.judge(frame).map_or(Step::Quiet, Step::Record));
+                if let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) {
+                    return Ok(self
+                        .judge(frame)
+                        .map_or(WatcherStep::Quiet, WatcherStep::Record));
                 }
             }
             Happened::Frame(Err(end)) => {
@@ -552,12 +556,12 @@ impl Watcher {
                 self.reconciler.look_again();
             }
         }
-        Ok(Step::Quiet)
+        Ok(WatcherStep::Quiet)
     }
 
-    fn answered(&mut self, question: Question, mut found: Found) -> Result<(), WatchError> {
+    fn answered(&mut self, question: Query, mut found: Answer) -> Result<(), WatchError> {
         // Nothing of what was asked for may be looked at: a mistake at the start, and a notice later on.
-        if let Found::Channels { refused, .. } = &mut found
+        if let Answer::Channels { refused, .. } = &mut found
             && !self.begun
             && !refused.is_empty()
             && refused.len() == self.target.channels.len()
@@ -577,30 +581,30 @@ impl Watcher {
 
     /// Looks at a frame, the only time.
     #[inline]
-    fn judge(&mut self, frame: Received) -> Option<Record<'_>> {
+    fn judge(&mut self, frame: ReceivedFrame) -> Option<Record<'_>> {
         let before = std::mem::replace(&mut self.frame, frame);
         let Ok(event) = Event::parse(&self.frame.text) else {
             self.unread = Some(before);
             return None;
         };
         match self.reconciler.judge(&event, &self.frame) {
-            Verdict::Tell(change) => Some(Record {
+            Decision::Emit(change) => Some(Record {
                 received_at: self.frame.at,
-                source: Source::Ws,
-                body: Body::Event { event, change },
+                source: RecordSource::Ws,
+                body: RecordBody::Event { event, change },
             }),
-            Verdict::Keep => None,
+            Decision::Suppress => None,
         }
     }
 
     /// The frame of the last step, which nobody can read, may have been an event, so everything is asked again on the
     /// same link.
-    fn garbled(&mut self, before: &Received) {
+    fn garbled(&mut self, before: &ReceivedFrame) {
         let now = Utc::now();
         let start: String = self.frame.text.chars().take(60).collect();
         let note = format!("a frame could not be read: `{}`", harmless(&start));
         if self.options.raw {
-            self.reconciler.say(now, Said::Notice(note));
+            self.reconciler.say(now, Pending::Notice(note));
             return;
         }
         self.reconciler.garbled(now, before, &note);
@@ -617,7 +621,7 @@ impl Watcher {
         up.subscriber.forget();
         up.subscriber.ask_for_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
-            up.subscriber.ask(Question::Matching(filter.clone(), 0));
+            up.subscriber.ask(Query::Matching(filter.clone(), 0));
         }
     }
 
@@ -638,7 +642,7 @@ impl Watcher {
             reason: reason.to_owned(),
             attempt: self.backoff.attempts(),
         };
-        self.reconciler.say(Utc::now(), Said::Link(changed));
+        self.reconciler.say(Utc::now(), Pending::Link(changed));
         let minted = !matches!(self.server.settings().auth, Auth::Token { .. });
         let stale = match &error {
             WatchError::Api(error) => self.stale.again(error),
@@ -669,7 +673,7 @@ impl Watcher {
                     reason: "connected again".to_owned(),
                     attempt: self.backoff.attempts(),
                 };
-                self.reconciler.say(Utc::now(), Said::Link(changed));
+                self.reconciler.say(Utc::now(), Pending::Link(changed));
                 self.subscribe(session);
             }
             Err(error) => {
@@ -726,21 +730,26 @@ pub(crate) fn is_final(error: &WatchError, minted: bool) -> bool {
 }
 
 /// The record of something that is no frame.
-fn tell((received_at, said): &(DateTime<Utc>, Said)) -> Step<'_> {
+fn tell((received_at, said): &(DateTime<Utc>, Pending)) -> WatcherStep<'_> {
     let (source, body) = match said {
-        Said::Notice(text) => return Step::Notice(text),
-        Said::Snapshot(user) => (Source::Query, Body::Snapshot(user)),
-        Said::Resync { text, change } => {
+        Pending::Notice(text) => return WatcherStep::Notice(text),
+        Pending::Snapshot(user) => (RecordSource::Query, RecordBody::Snapshot(user)),
+        Pending::Resync { text, change } => {
             let event = Event::parse(text).expect("the reconciler makes events that can be read");
             let change = Some(change.clone());
-            (Source::Resync, Body::Event { event, change })
+            (RecordSource::Resync, RecordBody::Event { event, change })
         }
-        Said::Gap(gap) => (Source::Local, Body::Gap(gap.clone())),
-        Said::Coverage(coverage) => (Source::Local, Body::Coverage(coverage.clone())),
-        Said::Link(changed) => (Source::Local, Body::ConnectionChanged(changed.clone())),
-        Said::Recovered => (Source::Local, Body::ConnectionRecovered),
+        Pending::Gap(gap) => (RecordSource::Local, RecordBody::Gap(gap.clone())),
+        Pending::Coverage(coverage) => {
+            (RecordSource::Local, RecordBody::Coverage(coverage.clone()))
+        }
+        Pending::Link(changed) => (
+            RecordSource::Local,
+            RecordBody::ConnectionChanged(changed.clone()),
+        ),
+        Pending::Recovered => (RecordSource::Local, RecordBody::ConnectionRecovered),
     };
-    Step::Record(Record {
+    WatcherStep::Record(Record {
         received_at: *received_at,
         source,
         body,

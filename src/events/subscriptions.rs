@@ -12,13 +12,15 @@ use foldhash::fast::RandomState;
 
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
-use crate::domain::{Change, Field, Presence, Rest, Sight, User, View};
-use crate::events::membership::{Combination, Combinations};
-use crate::events::moment::{self, Moment};
+use crate::domain::{
+    Change, Fingerprint, FingerprintSample, Presence, PresenceField, User, UserOrigin,
+};
+use crate::events::channel_sets::{ChannelSet, ChannelSets};
+use crate::events::timestamp::{self, Timestamp};
 
 /// Why a user is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum Reason {
     /// By name.
     Named,
     /// As a member of the channel with this number.
@@ -27,7 +29,7 @@ pub(super) enum Why {
 
 /// Where a user stands on the current connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum SubscriptionState {
     /// Never asked for.
     Stranger,
     /// Asked for once, and no longer.
@@ -42,7 +44,7 @@ pub(super) enum Standing {
 
 /// What an event or an answer said about a user that was not known before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct UserUpdate {
     /// How the presence moved; `None` when there is nothing earlier to compare with.
     pub(super) change: Option<Change>,
     /// Whether the event is older than one that came before it.
@@ -51,14 +53,14 @@ pub(super) struct News {
 
 /// How a user was last seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownUser {
     /// His presence.
     pub presence: Presence,
     /// Everything else, where that is known.
-    pub rest: Option<Sight>,
+    pub rest: Option<FingerprintSample>,
 }
 
-impl Known {
+impl KnownUser {
     /// The user as he was before a change.
     #[must_use]
     pub fn before(self, change: &Change) -> Self {
@@ -71,7 +73,7 @@ impl Known {
 
 /// How far a user's subscription on the current connection is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     #[default]
     Awaited,
     Asked,
@@ -80,24 +82,24 @@ enum Stage {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct UserEntry {
     online: Option<bool>,
     invisible: Option<bool>,
     status: Option<Box<str>>,
-    last_active: Option<Moment>,
+    last_active: Option<Timestamp>,
     /// Everything else about the user, and where it was seen; it says nothing before.
-    rest: Rest,
-    view: Option<View>,
+    rest: Fingerprint,
+    view: Option<UserOrigin>,
     /// Whether the fields above were ever told.
     known: bool,
     named: bool,
-    stage: Stage,
+    stage: Phase,
     /// When the last event about the user happened, by the server's clock.
     last_event: Option<NonZeroI64>,
-    channels: Combination,
+    channels: ChannelSet,
 }
 
-impl Entry {
+impl UserEntry {
     const fn wanted(&self) -> bool {
         self.named || !self.channels.is_empty()
     }
@@ -107,18 +109,18 @@ impl Entry {
             online: self.online,
             invisible: self.invisible,
             status: self.status.as_deref().map(str::to_owned),
-            last_active: self.last_active.as_ref().map(Moment::text),
+            last_active: self.last_active.as_ref().map(Timestamp::text),
         }
     }
 
-    fn sight(&self) -> Option<Sight> {
+    fn sight(&self) -> Option<FingerprintSample> {
         let rest = self.rest;
-        self.view.map(|view| Sight { view, rest })
+        self.view.map(|view| FingerprintSample { view, rest })
     }
 
-    fn recall(&mut self, known: &Known) {
+    fn recall(&mut self, known: &KnownUser) {
         let presence = &known.presence;
-        self.update(&Seen {
+        self.update(&ObservedUser {
             online: presence.online,
             invisible: presence.invisible,
             status: presence.status.as_deref(),
@@ -128,23 +130,25 @@ impl Entry {
     }
 
     /// Takes over what an event says.
-    fn hear(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> News {
-        let at = created_at.and_then(moment::ticks).and_then(NonZeroI64::new);
+    fn hear(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> UserUpdate {
+        let at = created_at
+            .and_then(timestamp::ticks)
+            .and_then(NonZeroI64::new);
         let out_of_order = at < self.last_event && at.is_some();
         if !out_of_order {
             self.last_event = at.or(self.last_event);
         }
-        let change = self.update(&Seen {
+        let change = self.update(&ObservedUser {
             online: user.online,
             invisible: user.invisible,
             status: user.status.as_deref(),
             last_active: user.last_active.as_deref(),
-            rest: Some(Sight {
-                view: View::Event,
+            rest: Some(FingerprintSample {
+                view: UserOrigin::Event,
                 rest: user.rest,
             }),
         });
-        News {
+        UserUpdate {
             change,
             out_of_order,
         }
@@ -152,27 +156,27 @@ impl Entry {
 
     /// Takes over what is said, and tells what moved. Silence on `status` means that there is none, for objects of the
     /// service are complete; silence on the others means nothing.
-    fn update(&mut self, seen: &Seen<'_>) -> Option<Change> {
+    fn update(&mut self, seen: &ObservedUser<'_>) -> Option<Change> {
         let mut change = Change::default();
         if seen.online.is_some() && seen.online != self.online {
-            change.changed.insert(Field::Online);
+            change.changed.insert(PresenceField::Online);
             change.previous.online = self.online;
             self.online = seen.online;
         }
         if seen.invisible.is_some() && seen.invisible != self.invisible {
-            change.changed.insert(Field::Invisible);
+            change.changed.insert(PresenceField::Invisible);
             change.previous.invisible = self.invisible;
             self.invisible = seen.invisible;
         }
         if seen.status != self.status.as_deref() {
-            change.changed.insert(Field::Status);
+            change.changed.insert(PresenceField::Status);
             change.previous.status = self.status.take().map(String::from);
             self.status = seen.status.map(Box::from);
         }
-        let last_active = seen.last_active.map(Moment::read);
+        let last_active = seen.last_active.map(Timestamp::read);
         if last_active.is_some() && last_active != self.last_active {
-            change.changed.insert(Field::LastActive);
-            change.previous.last_active = self.last_active.as_ref().map(Moment::text);
+            change.changed.insert(PresenceField::LastActive);
+            change.previous.last_active = self.last_active.as_ref().map(Timestamp::text);
             self.last_active = last_active;
         }
         if let Some(sight) = seen.rest {
@@ -184,32 +188,32 @@ impl Entry {
 }
 
 /// What an event or an answer says about a user.
-struct Seen<'a> {
+struct ObservedUser<'a> {
     online: Option<bool>,
     invisible: Option<bool>,
     status: Option<&'a str>,
     last_active: Option<&'a str>,
-    rest: Option<Sight>,
+    rest: Option<FingerprintSample>,
 }
 
 /// The memory of a watcher.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    users: HashMap<Box<str>, Entry, RandomState>,
-    channels: Combinations,
+    users: HashMap<Box<str>, UserEntry, RandomState>,
+    channels: ChannelSets,
     left: HashSet<Box<str>>,
-    /// Whether anybody may be at [`Stage::Awaited`].
+    /// Whether anybody may be at [`Phase::Awaited`].
     open: bool,
     /// What an earlier run knew about users who are not asked for yet.
-    remembered: HashMap<Box<str>, Known>,
+    remembered: HashMap<Box<str>, KnownUser>,
 }
 
 impl Tracker {
     /// Asks for a user. Whether that is news: he was not asked for, for any reason.
-    pub(super) fn want(&mut self, id: &str, why: Why) -> bool {
+    pub(super) fn want(&mut self, id: &str, why: Reason) -> bool {
         self.left.remove(id);
         if !self.users.contains_key(id) {
-            let mut entry = Entry::default();
+            let mut entry = UserEntry::default();
             if let Some(known) = self.remembered.remove(id) {
                 entry.recall(&known);
             }
@@ -219,8 +223,8 @@ impl Tracker {
         let entry = self.users.get_mut(id).expect("it was just put there");
         let news = !entry.wanted();
         match why {
-            Why::Named => entry.named = true,
-            Why::Member(channel) => {
+            Reason::Named => entry.named = true,
+            Reason::Member(channel) => {
                 entry.channels = self.channels.joined(entry.channels, channel);
             }
         }
@@ -256,22 +260,22 @@ impl Tracker {
         }
     }
 
-    pub(super) fn standing(&self, id: &str) -> Standing {
+    pub(super) fn standing(&self, id: &str) -> SubscriptionState {
         match self.users.get(id) {
             Some(entry) => match entry.stage {
-                Stage::Awaited | Stage::Asked => Standing::Awaited,
-                Stage::Missing => Standing::Missing,
-                Stage::Live => Standing::Live,
+                Phase::Awaited | Phase::Asked => SubscriptionState::Awaited,
+                Phase::Missing => SubscriptionState::Missing,
+                Phase::Live => SubscriptionState::Live,
             },
-            None if self.left.contains(id) => Standing::Left,
-            None => Standing::Stranger,
+            None if self.left.contains(id) => SubscriptionState::Left,
+            None => SubscriptionState::Stranger,
         }
     }
 
     /// All subscriptions are void: the connection they belong to is gone, or not to be trusted.
     pub(super) fn void(&mut self) {
         for entry in self.users.values_mut() {
-            entry.stage = Stage::Awaited;
+            entry.stage = Phase::Awaited;
         }
         self.open = true;
     }
@@ -279,8 +283,8 @@ impl Tracker {
     /// Those whom the service did not know are to be asked for again.
     pub(super) fn hope(&mut self) {
         for entry in self.users.values_mut() {
-            if entry.stage == Stage::Missing {
-                entry.stage = Stage::Awaited;
+            if entry.stage == Phase::Missing {
+                entry.stage = Phase::Awaited;
             }
         }
         self.open = true;
@@ -289,7 +293,7 @@ impl Tracker {
     /// One user's state is to be confirmed by another answer.
     pub(super) fn doubt(&mut self, id: &str) {
         if let Some(entry) = self.users.get_mut(id) {
-            entry.stage = Stage::Awaited;
+            entry.stage = Phase::Awaited;
             self.open = true;
         }
     }
@@ -297,9 +301,9 @@ impl Tracker {
     /// Takes note that an answer was to hold a user and did not.
     pub(super) fn unanswered(&mut self, id: &str) {
         if let Some(entry) = self.users.get_mut(id)
-            && entry.stage == Stage::Asked
+            && entry.stage == Phase::Asked
         {
-            entry.stage = Stage::Missing;
+            entry.stage = Phase::Missing;
         }
     }
 
@@ -308,12 +312,12 @@ impl Tracker {
         &mut self,
         user: &EventUser<'_>,
         created_at: Option<&str>,
-    ) -> (Standing, News) {
+    ) -> (SubscriptionState, UserUpdate) {
         match self.users.get_mut(&*user.id) {
-            Some(entry) if entry.stage == Stage::Live => {
-                (Standing::Live, entry.hear(user, created_at))
+            Some(entry) if entry.stage == Phase::Live => {
+                (SubscriptionState::Live, entry.hear(user, created_at))
             }
-            _ => (self.standing(&user.id), News::default()),
+            _ => (self.standing(&user.id), UserUpdate::default()),
         }
     }
 
@@ -322,7 +326,7 @@ impl Tracker {
         &mut self,
         user: &EventUser<'_>,
         created_at: Option<&str>,
-    ) -> Option<News> {
+    ) -> Option<UserUpdate> {
         let entry = self.users.get_mut(&*user.id)?;
         entry.known.then(|| entry.hear(user, created_at))
     }
@@ -330,27 +334,27 @@ impl Tracker {
     /// Applies an answer that subscribed the user, whom it shows as that `view` does. `None` when nobody asked for him.
     ///
     /// Copies in answers may lag behind events in `last_active`, which never moves backwards; an older one is not news.
-    pub(super) fn answered(&mut self, user: &User, view: View) -> Option<News> {
+    pub(super) fn answered(&mut self, user: &User, view: UserOrigin) -> Option<UserUpdate> {
         let entry = self.users.get_mut(user.id())?;
-        entry.stage = Stage::Live;
+        entry.stage = Phase::Live;
         let presence = user.presence();
         let last_active = presence.last_active.as_deref().filter(|fresh| {
             entry
                 .last_active
                 .as_ref()
-                .is_none_or(|own| own.order(&Moment::read(fresh)) != Some(Ordering::Greater))
+                .is_none_or(|own| own.order(&Timestamp::read(fresh)) != Some(Ordering::Greater))
         });
-        let change = entry.update(&Seen {
+        let change = entry.update(&ObservedUser {
             online: presence.online,
             invisible: presence.invisible,
             status: presence.status.as_deref(),
             last_active,
-            rest: Some(Sight {
+            rest: Some(FingerprintSample {
                 view,
-                rest: Rest::of(user),
+                rest: Fingerprint::of(user),
             }),
         });
-        Some(News {
+        Some(UserUpdate {
             change,
             out_of_order: false,
         })
@@ -359,17 +363,17 @@ impl Tracker {
     /// Takes note that a user was deleted: he stays asked for, without a state.
     pub(super) fn gone(&mut self, id: &str) {
         if let Some(entry) = self.users.get_mut(id) {
-            *entry = Entry {
+            *entry = UserEntry {
                 named: entry.named,
                 channels: entry.channels,
-                stage: Stage::Missing,
-                ..Entry::default()
+                stage: Phase::Missing,
+                ..UserEntry::default()
             };
         }
     }
 
     /// Puts in what was known about a user in an earlier run.
-    pub(super) fn remember(&mut self, id: &str, known: Known) {
+    pub(super) fn remember(&mut self, id: &str, known: KnownUser) {
         if let Some(entry) = self.users.get_mut(id) {
             entry.recall(&known);
         } else {
@@ -388,12 +392,12 @@ impl Tracker {
         self.users
             .get(id)
             .filter(|entry| entry.known)
-            .map(Entry::presence)
+            .map(UserEntry::presence)
     }
 
     /// Everybody who was ever seen, and how.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, Known)> {
-        let known = |entry: &Entry| Known {
+    pub(super) fn known(&self) -> impl Iterator<Item = (&str, KnownUser)> {
+        let known = |entry: &UserEntry| KnownUser {
             presence: entry.presence(),
             rest: entry.sight(),
         };
@@ -413,10 +417,10 @@ impl Tracker {
         if !std::mem::take(&mut self.open) {
             return Vec::new();
         }
-        let ids = self.at(|stage| stage == Stage::Awaited);
+        let ids = self.at(|stage| stage == Phase::Awaited);
         for id in &ids {
             if let Some(entry) = self.users.get_mut(id) {
-                entry.stage = Stage::Asked;
+                entry.stage = Phase::Asked;
             }
         }
         ids
@@ -424,11 +428,11 @@ impl Tracker {
 
     /// How many the service does not know.
     pub(super) fn missing_count(&self) -> usize {
-        let missing = |entry: &&Entry| entry.stage == Stage::Missing;
+        let missing = |entry: &&UserEntry| entry.stage == Phase::Missing;
         self.users.values().filter(missing).count()
     }
 
-    fn at(&self, stage: impl Fn(Stage) -> bool) -> Vec<Box<str>> {
+    fn at(&self, stage: impl Fn(Phase) -> bool) -> Vec<Box<str>> {
         let mut ids: Vec<Box<str>> = self
             .users
             .iter()
@@ -440,7 +444,7 @@ impl Tracker {
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let missing = self.at(|stage| stage != Stage::Live);
+        let missing = self.at(|stage| stage != Phase::Live);
         Coverage {
             requested: self.users.len(),
             subscribed: self.users.len() - missing.len(),
@@ -452,44 +456,47 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Fields;
+    use crate::domain::PresenceFields;
 
     fn user(json: &str) -> User {
         serde_json::from_str(json).unwrap()
     }
 
-    fn answered(tracker: &mut Tracker, user: &User) -> Option<News> {
-        tracker.answered(user, View::User)
+    fn answered(tracker: &mut Tracker, user: &User) -> Option<UserUpdate> {
+        tracker.answered(user, UserOrigin::User)
     }
 
-    fn heard(tracker: &mut Tracker, json: &str, at: &str) -> News {
+    fn heard(tracker: &mut Tracker, json: &str, at: &str) -> UserUpdate {
         let user = EventUser::parse(json).unwrap();
         let entry = tracker.users.get_mut(&*user.id);
-        entry.map_or_else(News::default, |entry| entry.hear(&user, Some(at)))
+        entry.map_or_else(UserUpdate::default, |entry| entry.hear(&user, Some(at)))
     }
 
-    fn changed(news: News) -> Fields {
+    fn changed(news: UserUpdate) -> PresenceFields {
         news.change.unwrap().changed
     }
 
     #[test]
     fn the_first_sight_is_no_change_and_the_second_is_compared() {
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
-        assert_eq!(tracker.standing("amy"), Standing::Awaited);
+        tracker.want("amy", Reason::Named);
+        assert_eq!(tracker.standing("amy"), SubscriptionState::Awaited);
         let first = answered(
             &mut tracker,
             &user(r#"{"id":"amy","online":false,"status":"a"}"#),
         );
-        assert_eq!(first, Some(News::default()));
-        assert_eq!(tracker.standing("amy"), Standing::Live);
+        assert_eq!(first, Some(UserUpdate::default()));
+        assert_eq!(tracker.standing("amy"), SubscriptionState::Live);
         let news = heard(
             &mut tracker,
             r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
             "2026-01-01T00:00:00Z",
         );
         let change = news.change.unwrap();
-        assert_eq!(change.changed, [Field::Online, Field::LastActive]);
+        assert_eq!(
+            change.changed,
+            [PresenceField::Online, PresenceField::LastActive]
+        );
         assert_eq!(change.previous.online, Some(false));
         assert_eq!(change.previous.last_active, None);
         assert_eq!(
@@ -514,7 +521,7 @@ mod tests {
         for before in states {
             for after in states {
                 let mut tracker = Tracker::default();
-                tracker.want("a", Why::Named);
+                tracker.want("a", Reason::Named);
                 heard(&mut tracker, before, "x");
                 let ours = heard(&mut tracker, after, "x").change.unwrap();
                 let theirs = Change::between(&user(before).presence(), &user(after).presence());
@@ -530,19 +537,19 @@ mod tests {
     #[test]
     fn a_new_connection_voids_subscriptions_and_keeps_knowledge() {
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
-        tracker.want("bob", Why::Named);
+        tracker.want("amy", Reason::Named);
+        tracker.want("bob", Reason::Named);
         answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
         assert_eq!(tracker.coverage().missing, ["bob"]);
         tracker.void();
         assert_eq!(tracker.take_open(), ["amy".into(), "bob".into()]);
         assert!(tracker.take_open().is_empty(), "once is enough");
         let news = answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#));
-        assert_eq!(changed(news.unwrap()), [Field::Online]);
+        assert_eq!(changed(news.unwrap()), [PresenceField::Online]);
         tracker.unanswered("amy");
         tracker.unanswered("bob");
-        assert_eq!(tracker.standing("amy"), Standing::Live);
-        assert_eq!(tracker.standing("bob"), Standing::Missing);
+        assert_eq!(tracker.standing("amy"), SubscriptionState::Live);
+        assert_eq!(tracker.standing("bob"), SubscriptionState::Missing);
         tracker.hope();
         assert_eq!(tracker.take_open(), ["bob".into()]);
         assert_eq!(
@@ -558,25 +565,25 @@ mod tests {
     #[test]
     fn membership_is_counted_by_channel() {
         let mut tracker = Tracker::default();
-        assert!(tracker.want("amy", Why::Member(0)));
-        assert!(!tracker.want("amy", Why::Member(1)));
-        assert!(!tracker.want("amy", Why::Member(1)), "told twice");
+        assert!(tracker.want("amy", Reason::Member(0)));
+        assert!(!tracker.want("amy", Reason::Member(1)));
+        assert!(!tracker.want("amy", Reason::Member(1)), "told twice");
         assert!(!tracker.leave("amy", 0));
         assert!(tracker.leave("amy", 1));
-        assert_eq!(tracker.standing("amy"), Standing::Left);
+        assert_eq!(tracker.standing("amy"), SubscriptionState::Left);
         assert!(!tracker.leave("amy", 1), "told twice");
-        assert_eq!(tracker.standing("bob"), Standing::Stranger);
-        tracker.want("amy", Why::Named);
+        assert_eq!(tracker.standing("bob"), SubscriptionState::Stranger);
+        tracker.want("amy", Reason::Named);
         assert!(!tracker.leave("amy", 1), "a named user stays");
-        tracker.want("cem", Why::Member(1));
+        tracker.want("cem", Reason::Member(1));
         tracker.set_members(1, &HashSet::from(["dan"]));
-        assert_eq!(tracker.standing("cem"), Standing::Left);
+        assert_eq!(tracker.standing("cem"), SubscriptionState::Left);
     }
 
     #[test]
     fn an_older_event_is_applied_and_noticed() {
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
+        tracker.want("amy", Reason::Named);
         heard(
             &mut tracker,
             r#"{"id":"amy","online":false}"#,
@@ -588,7 +595,7 @@ mod tests {
             "2026-01-01T00:00:01Z",
         );
         assert!(news.out_of_order);
-        assert_eq!(changed(news), [Field::Online]);
+        assert_eq!(changed(news), [PresenceField::Online]);
         let again = heard(
             &mut tracker,
             r#"{"id":"amy","online":true}"#,
@@ -600,7 +607,7 @@ mod tests {
     #[test]
     fn an_answer_does_not_turn_last_active_back() {
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
+        tracker.want("amy", Reason::Named);
         heard(
             &mut tracker,
             r#"{"id":"amy","last_active":"2026-01-01T00:00:05.5Z"}"#,
@@ -615,27 +622,27 @@ mod tests {
             &mut tracker,
             &user(r#"{"id":"amy","last_active":"2026-01-01T00:00:06Z"}"#),
         );
-        assert_eq!(changed(news.unwrap()), [Field::LastActive]);
+        assert_eq!(changed(news.unwrap()), [PresenceField::LastActive]);
     }
 
     #[test]
     fn a_deleted_user_is_missing_and_starts_afresh() {
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
+        tracker.want("amy", Reason::Named);
         answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
         tracker.gone("amy");
         assert_eq!(tracker.coverage().missing, ["amy"]);
         assert_eq!(tracker.presence("amy"), None);
         assert_eq!(
             answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#)),
-            Some(News::default())
+            Some(UserUpdate::default())
         );
     }
 
     #[test]
     fn an_earlier_run_is_remembered_until_somebody_asks() {
         let mut tracker = Tracker::default();
-        let online = Known {
+        let online = KnownUser {
             presence: Presence {
                 online: Some(true),
                 ..Presence::default()
@@ -645,10 +652,10 @@ mod tests {
         tracker.remember("amy", online.clone());
         tracker.remember("bob", online);
         assert_eq!(tracker.presence("amy"), None);
-        tracker.want("amy", Why::Member(0));
+        tracker.want("amy", Reason::Member(0));
         assert_eq!(tracker.presence("amy").unwrap().online, Some(true));
         tracker.forget_remembered();
-        tracker.want("bob", Why::Named);
+        tracker.want("bob", Reason::Named);
         assert_eq!(tracker.presence("bob"), None);
     }
 
@@ -659,13 +666,13 @@ mod tests {
                 r#"{{"id":"amy","online":true,"name":"{name}","updated_at":"2026-01-01T00:00:0{at}Z"}}"#
             )
         };
-        let rest = |news: News| {
+        let rest = |news: UserUpdate| {
             let change = news.change.unwrap();
             assert_eq!(change.changed, []);
             change.rest != 0
         };
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
+        tracker.want("amy", Reason::Named);
         answered(&mut tracker, &user(&named("A", 1)));
         assert!(!rest(heard(&mut tracker, &named("A", 1), "x")));
         assert!(rest(heard(&mut tracker, &named("B", 2), "x")));
@@ -673,7 +680,7 @@ mod tests {
         let mut answered = |name, at| {
             rest(
                 tracker
-                    .answered(&user(&named(name, at)), View::User)
+                    .answered(&user(&named(name, at)), UserOrigin::User)
                     .unwrap(),
             )
         };
@@ -686,17 +693,17 @@ mod tests {
     fn without_a_rest_to_compare_with_nothing_changed() {
         let amy = user(r#"{"id":"amy","online":true,"name":"A"}"#);
         let mut tracker = Tracker::default();
-        tracker.want("amy", Why::Named);
-        let mut known = Known {
+        tracker.want("amy", Reason::Named);
+        let mut known = KnownUser {
             presence: amy.presence(),
             rest: None,
         };
         tracker.remember("amy", known.clone());
         let news = answered(&mut tracker, &amy).unwrap();
         assert_eq!(news.change, Some(Change::default()));
-        known.rest = Some(Sight {
-            view: View::User,
-            rest: Rest::of(&amy),
+        known.rest = Some(FingerprintSample {
+            view: UserOrigin::User,
+            rest: Fingerprint::of(&amy),
         });
         assert_eq!(
             tracker.known().collect::<Vec<_>>(),
@@ -704,7 +711,7 @@ mod tests {
         );
         let mut later = Tracker::default();
         later.remember("amy", known);
-        later.want("amy", Why::Member(0));
+        later.want("amy", Reason::Member(0));
         let news = answered(
             &mut later,
             &user(r#"{"id":"amy","online":true,"name":"B"}"#),
@@ -715,9 +722,9 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert!(
-            size_of::<(Box<str>, Entry)>() <= 80,
+            size_of::<(Box<str>, UserEntry)>() <= 80,
             "{}",
-            size_of::<(Box<str>, Entry)>()
+            size_of::<(Box<str>, UserEntry)>()
         );
     }
 }

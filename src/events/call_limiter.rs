@@ -19,12 +19,12 @@ const MARGIN: Duration = Duration::from_millis(200);
 
 /// The bucket.
 #[derive(Debug, Clone)]
-pub(super) struct Pace {
+pub(super) struct CallLimiter {
     filled: f64,
     at: Instant,
 }
 
-impl Pace {
+impl CallLimiter {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             filled: f64::INFINITY,
@@ -81,7 +81,7 @@ mod tests {
     fn starts(calls: usize, budget: u32) -> Vec<Duration> {
         let begin = Instant::now();
         let mut now = begin;
-        let mut pace = Pace::new(now);
+        let mut pace = CallLimiter::new(now);
         let mut starts = Vec::new();
         while starts.len() < calls {
             match pace.start(limit(budget, budget, 60), 0, now) {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_spent_budget_waits_for_the_window_to_end() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = CallLimiter::new(now);
         assert_eq!(
             pace.start(limit(1000, 5, 40), 3, now),
             Duration::from_secs(40) + MARGIN
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn the_first_call_finds_out() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = CallLimiter::new(now);
         assert_eq!(pace.start(None, 0, now), Duration::ZERO);
         assert!(pace.start(None, 1, now) > Duration::ZERO);
     }

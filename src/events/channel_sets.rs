@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// The channels of a user, by a number that means something to its [`Combinations`] only.
+/// The channels of a user, by a number that means something to its [`ChannelSets`] only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Combination(Option<NonZeroU32>);
+pub(super) struct ChannelSet(Option<NonZeroU32>);
 
-impl Combination {
+impl ChannelSet {
     /// Whether these are no channels.
     pub(super) const fn is_empty(self) -> bool {
         self.0.is_none()
@@ -29,7 +29,7 @@ impl Combination {
 
 /// All combinations that somebody has.
 #[derive(Debug, Default)]
-pub(super) struct Combinations {
+pub(super) struct ChannelSets {
     /// The channels of each, sorted, and how many users have it.
     all: Vec<(Arc<[u16]>, u32)>,
     places: HashMap<Arc<[u16]>, usize>,
@@ -37,14 +37,14 @@ pub(super) struct Combinations {
     free: Vec<usize>,
 }
 
-impl Combinations {
+impl ChannelSets {
     /// Whether a channel is one of these.
-    pub(super) fn has(&self, of: Combination, channel: u16) -> bool {
+    pub(super) fn has(&self, of: ChannelSet, channel: u16) -> bool {
         self.channels(of).binary_search(&channel).is_ok()
     }
 
     /// What becomes of a user's channels when he joins one.
-    pub(super) fn joined(&mut self, of: Combination, channel: u16) -> Combination {
+    pub(super) fn joined(&mut self, of: ChannelSet, channel: u16) -> ChannelSet {
         let mut channels = self.channels(of).to_vec();
         match channels.binary_search(&channel) {
             Ok(_) => return of,
@@ -54,7 +54,7 @@ impl Combinations {
     }
 
     /// What becomes of a user's channels when he leaves one.
-    pub(super) fn left(&mut self, of: Combination, channel: u16) -> Combination {
+    pub(super) fn left(&mut self, of: ChannelSet, channel: u16) -> ChannelSet {
         let mut channels = self.channels(of).to_vec();
         match channels.binary_search(&channel) {
             Ok(place) => channels.remove(place),
@@ -63,11 +63,11 @@ impl Combinations {
         self.exchange(of, &channels)
     }
 
-    fn channels(&self, of: Combination) -> &[u16] {
+    fn channels(&self, of: ChannelSet) -> &[u16] {
         of.place().map_or(&[], |place| &self.all[place].0)
     }
 
-    fn exchange(&mut self, old: Combination, channels: &[u16]) -> Combination {
+    fn exchange(&mut self, old: ChannelSet, channels: &[u16]) -> ChannelSet {
         let new = self.taken(channels);
         if let Some(place) = old.place() {
             let (channels, users) = &mut self.all[place];
@@ -81,13 +81,13 @@ impl Combinations {
     }
 
     /// The number of a combination, for one more user.
-    fn taken(&mut self, channels: &[u16]) -> Combination {
+    fn taken(&mut self, channels: &[u16]) -> ChannelSet {
         if channels.is_empty() {
-            return Combination::default();
+            return ChannelSet::default();
         }
         if let Some(&place) = self.places.get(channels) {
             self.all[place].1 += 1;
-            return Combination::at(place);
+            return ChannelSet::at(place);
         }
         let channels: Arc<[u16]> = channels.into();
         let place = self.free.pop().unwrap_or(self.all.len());
@@ -97,7 +97,7 @@ impl Combinations {
         } else {
             self.all[place] = (channels, 1);
         }
-        Combination::at(place)
+        ChannelSet::at(place)
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_combination_is_kept_once_and_while_somebody_has_it() {
-        let mut all = Combinations::default();
-        let none = Combination::default();
+        let mut all = ChannelSets::default();
+        let none = ChannelSet::default();
         let amy = all.joined(none, 2);
         let bob = all.joined(none, 2);
         assert_eq!(amy, bob);

@@ -12,9 +12,9 @@ const ENOUGH: u32 = 5;
 
 /// How many fresh tokens were refused in a row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Stale(u32);
+pub(super) struct TokenRejections(u32);
 
-impl Stale {
+impl TokenRejections {
     /// Takes note of an error. Whether it has been the same one so often that another token is useless.
     pub(super) fn again(&mut self, error: &ApiError) -> bool {
         self.0 = match error.api_code() {
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn only_the_same_refusal_in_a_row_counts() {
-        let mut stale = Stale::default();
+        let mut stale = TokenRejections::default();
         for _ in 0..ENOUGH {
             assert!(!stale.again(&refused(40)));
         }

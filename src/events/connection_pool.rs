@@ -17,11 +17,11 @@ use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate, Page, RateLimit};
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
+use crate::events::call_limiter::CallLimiter;
 use crate::events::connect::{Identity, QUIET, Socket, connect};
-use crate::events::pace::Pace;
 use crate::events::session::STALE_AFTER;
-use crate::events::stale::Stale;
-use crate::events::watch::is_final;
+use crate::events::token_rejections::TokenRejections;
+use crate::events::watcher::is_final;
 use crate::events::{SessionEnd, WatchError};
 
 /// The service's default budget of connects.
@@ -35,25 +35,25 @@ const NEWS: usize = 1024;
 
 /// What happened to a user's link.
 #[derive(Debug)]
-pub struct Link {
+pub struct ConnectionEvent {
     /// Whose.
     pub user: UserId,
     /// What happened.
-    pub change: LinkChange,
+    pub change: ConnectionUpdate,
 }
 
 /// A change of a link.
 #[derive(Debug)]
-pub enum LinkChange {
+pub enum ConnectionUpdate {
     /// It stands.
-    Up {
+    Connected {
         /// The service's first frame, in which the user is `me`.
         hello: Utf8Bytes,
         /// How many attempts it took since it was last healthy; 0 for the first link.
         attempt: u32,
     },
     /// It is gone, or could not be made, and will be made anew.
-    Down {
+    Lost {
         /// Why.
         reason: String,
         /// Whether it stood until now.
@@ -72,28 +72,28 @@ pub enum LinkChange {
 
 /// Users being kept connected. Dropping it hangs up on all of them without a word.
 #[derive(Debug)]
-pub struct Holder {
+pub struct ConnectionPool {
     tasks: JoinSet<()>,
-    news: mpsc::Receiver<Link>,
+    news: mpsc::Receiver<ConnectionEvent>,
     leave: watch::Sender<bool>,
 }
 
 /// What all tasks share.
 #[derive(Debug)]
-struct Common {
+struct Shared {
     client: Client,
     channel: Option<Cid>,
     /// Locked for as long as a user waits for his turn, which makes them queue in order.
-    pace: Mutex<Pace>,
+    pace: Mutex<CallLimiter>,
 }
 
-impl Holder {
+impl ConnectionPool {
     /// Begins to connect these users. With a channel, each of them opens it.
     pub fn start(client: Client, users: Vec<Identity>, channel: Option<Cid>) -> Self {
-        let common = Arc::new(Common {
+        let common = Arc::new(Shared {
             client,
             channel,
-            pace: Mutex::new(Pace::new(Instant::now())),
+            pace: Mutex::new(CallLimiter::new(Instant::now())),
         });
         let (sender, news) = mpsc::channel(NEWS);
         let (leave, left) = watch::channel(false);
@@ -108,7 +108,7 @@ impl Holder {
     }
 
     /// The next change of a link; `None` when nobody is held any more. Safe to drop and call again.
-    pub async fn next(&mut self) -> Option<Link> {
+    pub async fn next(&mut self) -> Option<ConnectionEvent> {
         self.news.recv().await
     }
 
@@ -124,13 +124,13 @@ impl Holder {
 
 /// Keeps one user connected until he is to leave, or cannot be.
 async fn hold(
-    common: &Common,
+    common: &Shared,
     identity: &Identity,
-    news: &mpsc::Sender<Link>,
+    news: &mpsc::Sender<ConnectionEvent>,
     mut left: watch::Receiver<bool>,
 ) {
     let tell = |change| {
-        let link = Link {
+        let link = ConnectionEvent {
             user: identity.user.clone(),
             change,
         };
@@ -141,7 +141,7 @@ async fn hold(
     };
     let minted = !matches!(common.client.settings().auth, Auth::Token { .. });
     let mut backoff = Backoff::default();
-    let mut stale = Stale::default();
+    let mut stale = TokenRejections::default();
     let mut stood = false;
     loop {
         let opened = tokio::select! {
@@ -153,7 +153,7 @@ async fn hold(
             Ok(mut session) => {
                 stood = true;
                 stale.passed();
-                tell(LinkChange::Up {
+                tell(ConnectionUpdate::Connected {
                     hello: session.hello().clone(),
                     attempt: backoff.attempts(),
                 })
@@ -171,7 +171,7 @@ async fn hold(
                 if let SessionEnd::Refused(refusal) = end {
                     let error = WatchError::Api(ApiError::Refused(refusal));
                     if let (true, WatchError::Api(error)) = (is_final(&error, minted), error) {
-                        tell(LinkChange::Failed { error, stood }).await;
+                        tell(ConnectionUpdate::Failed { error, stood }).await;
                         return;
                     }
                 }
@@ -185,7 +185,7 @@ async fn hold(
                 let end = stale || (!stood && !limited) || is_final(&error, minted);
                 match error {
                     WatchError::Api(error) if end => {
-                        tell(LinkChange::Failed { error, stood }).await;
+                        tell(ConnectionUpdate::Failed { error, stood }).await;
                         return;
                     }
                     WatchError::Api(error) => error_chain(&error),
@@ -193,7 +193,7 @@ async fn hold(
                 }
             }
         };
-        tell(LinkChange::Down {
+        tell(ConnectionUpdate::Lost {
             reason,
             was_up,
             attempt: backoff.attempts(),
@@ -207,7 +207,7 @@ async fn hold(
 }
 
 /// Connects when it is the user's turn, and opens the channel.
-async fn open(common: &Common, identity: &Identity) -> Result<Socket, ApiError> {
+async fn open(common: &Shared, identity: &Identity) -> Result<Socket, ApiError> {
     let mut pace = common.pace.lock().await;
     loop {
         match pace.start(Some(CONNECTS), 0, Instant::now()) {

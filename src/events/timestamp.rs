@@ -11,11 +11,11 @@ use std::cmp::Ordering;
 
 /// A point in time as the service wrote it. Two are equal when their texts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(super) enum Timestamp {
     /// Written the usual way, with so many digits after the point (0 for none, and no point).
-    Usual { ticks: Ticks, digits: u8 },
+    Parsed { ticks: Ticks, digits: u8 },
     /// Written in any other way.
-    Other(Box<Unusual>),
+    Verbatim(Box<VerbatimText>),
 }
 
 /// Nanoseconds since 1970, if every month had 31 days. Later ones are larger.
@@ -23,28 +23,28 @@ pub(super) type Ticks = i64;
 
 /// A text behind one pointer rather than a pointer and a length, which would make every moment larger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unusual(Box<str>);
+pub(super) struct VerbatimText(Box<str>);
 
-impl Moment {
+impl Timestamp {
     pub(super) fn read(text: &str) -> Self {
         match usual(text) {
-            Some((ticks, digits)) => Self::Usual { ticks, digits },
-            None => Self::Other(Box::new(Unusual(text.into()))),
+            Some((ticks, digits)) => Self::Parsed { ticks, digits },
+            None => Self::Verbatim(Box::new(VerbatimText(text.into()))),
         }
     }
 
     /// The text it was read from.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Usual { ticks, digits } => written(*ticks, usize::from(*digits)),
-            Self::Other(text) => text.0.to_string(),
+            Self::Parsed { ticks, digits } => written(*ticks, usize::from(*digits)),
+            Self::Verbatim(text) => text.0.to_string(),
         }
     }
 
     /// Which is earlier; `None` where that cannot be told.
     pub(super) fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
-            (Self::Usual { ticks: a, .. }, Self::Usual { ticks: b, .. }) => Some(a.cmp(b)),
+            (Self::Parsed { ticks: a, .. }, Self::Parsed { ticks: b, .. }) => Some(a.cmp(b)),
             _ => None,
         }
     }
@@ -207,25 +207,25 @@ mod tests {
             "",
             "Z",
         ] {
-            let moment = Moment::read(text);
+            let moment = Timestamp::read(text);
             assert_eq!(moment.text(), text);
         }
-        assert!(size_of::<Option<Moment>>() <= 24);
+        assert!(size_of::<Option<Timestamp>>() <= 24);
     }
 
     #[test]
     fn a_trimmed_zero_is_another_text_and_the_same_time() {
-        let short = Moment::read("2026-01-05T10:00:00Z");
-        assert_ne!(short, Moment::read("2026-01-05T10:00:00.0Z"));
+        let short = Timestamp::read("2026-01-05T10:00:00Z");
+        assert_ne!(short, Timestamp::read("2026-01-05T10:00:00.0Z"));
         assert_eq!(
-            short.order(&Moment::read("2026-01-05T10:00:00.0Z")),
+            short.order(&Timestamp::read("2026-01-05T10:00:00.0Z")),
             Some(Ordering::Equal)
         );
         assert_eq!(
-            short.order(&Moment::read("2026-01-05T10:00:00.000000001Z")),
+            short.order(&Timestamp::read("2026-01-05T10:00:00.000000001Z")),
             Some(Ordering::Less)
         );
-        assert_eq!(short.order(&Moment::read("soon")), None);
+        assert_eq!(short.order(&Timestamp::read("soon")), None);
     }
 
     proptest! {
@@ -234,8 +234,8 @@ mod tests {
             let time = DateTime::from_timestamp(seconds, sub).unwrap();
             for form in [SecondsFormat::Secs, SecondsFormat::Millis, SecondsFormat::Nanos] {
                 let text = time.to_rfc3339_opts(form, true);
-                let moment = Moment::read(&text);
-                let usual = matches!(moment, Moment::Usual { .. });
+                let moment = Timestamp::read(&text);
+                let usual = matches!(moment, Timestamp::Parsed { .. });
                 prop_assert!(usual);
                 prop_assert_eq!(moment.text(), text);
             }
@@ -245,13 +245,13 @@ mod tests {
         fn the_order_is_that_of_the_calendar(a in 0i64..8_950_000_000_000_000_000, days in -70i64..70, b in -3i64..3) {
             let b = a.saturating_add(days * 86_400_000_000_000).saturating_add(b).max(0);
             let text = |nanos| DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::Nanos, true);
-            let (first, second) = (Moment::read(&text(a)), Moment::read(&text(b)));
+            let (first, second) = (Timestamp::read(&text(a)), Timestamp::read(&text(b)));
             prop_assert_eq!(first.order(&second), Some(a.cmp(&b)));
         }
 
         #[test]
         fn any_text_comes_back(text in "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,10})?[Zz]?|\\PC{0,30}") {
-            prop_assert_eq!(Moment::read(&text).text(), text);
+            prop_assert_eq!(Timestamp::read(&text).text(), text);
         }
     }
 }
