@@ -1,12 +1,22 @@
 //! The library behind `presencectl`, the command line for user presence on Stream Chat.
 //!
-//! How a run evolves, type by type: the command line becomes [`cli::Cli`] (what was typed); [`app::App`] resolves it
-//! against environment and profile (what it means); a command in [`commands`] calls the service through
-//! [`api::Client`] or follows it through [`events`]; what it learns are [`domain`] values and records; [`output`]
-//! writes them; and whatever goes wrong becomes one exit code in [`exit`].
+//! A run goes through these types: [`cli::Cli`] is the command line as typed. [`app::App`] resolves it against
+//! environment, profile and terminal. A command in [`commands`] calls the service through [`api::Client`] or follows it
+//! through [`events`]. What it learns are [`domain`] values and records, which [`output`] writes. An error becomes an
+//! exit code in [`error_report`].
 //!
-//! Dependencies point one way: `domain ← api ← events ← commands → output → domain`, and `mock`, the bundled server,
-//! stands on `domain` alone, so that client and server cannot agree on a mistake.
+//! A module may import only modules to the left of it:
+//!
+//! ```text
+//! exit → domain → config → api → events → output → mock → error_report → args → app → commands → cli
+//! output does not import api, events
+//! mock imports only exit, domain
+//! mock is imported only by app, commands::mock
+//! ```
+//!
+//! No command imports another command. Files of different folders do not import each other in a circle. The bundled
+//! server shares no code with the client except `domain`, so that the two cannot agree on a mistake.
+//! `tests/architecture.rs` reads the order from here and checks it.
 
 pub mod api;
 pub mod app;

@@ -2,6 +2,7 @@
 
 mod api_command;
 mod api_literal;
+mod architecture;
 mod bad_input;
 mod bulk;
 mod channels;
