@@ -382,9 +382,9 @@ impl App {
     }
 
     async fn start_mock(&self, fixture: &str) -> anyhow::Result<Access> {
-        let mut options = mock::Options::default();
+        let mut options = mock::MockOptions::default();
         if fixture.is_empty() {
-            options.world = mock::demo_world(self.now());
+            options.fixture = mock::demo_fixture(self.now());
         } else {
             let text = std::fs::read_to_string(fixture).map_err(|error| {
                 Failure::new(
@@ -392,7 +392,7 @@ impl App {
                     format!("cannot read the fixture {fixture}: {error}"),
                 )
             })?;
-            options.world = mock::fixture(&text).map_err(|error| {
+            options.fixture = mock::read_fixture(&text).map_err(|error| {
                 Failure::new(
                     Code::MockCannotStart,
                     format!("the fixture {fixture} does not load: {error}"),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use presencectl::mock::RateLimit;
+use presencectl::mock::RateLimitMode;
 use serde_json::{Value, json};
 
 use crate::support::mock::Mock;
@@ -51,8 +51,8 @@ fn a_hundred_thousand_users_are_changed_once_each_across_an_interruption_and_nev
     const COUNT: usize = 100_000;
     let mock = Mock::with(|options| {
         let as_object = |user: Value| user.as_object().unwrap().clone();
-        options.world.users = users(COUNT).into_iter().map(as_object).collect();
-        options.rules.rate_limit = RateLimit::PerMinute(300);
+        options.fixture.users = users(COUNT).into_iter().map(as_object).collect();
+        options.rules.rate_limit = RateLimitMode::PerMinute(300);
     });
     // A minute of the mock's is a second and a half of ours.
     let _ = presencectl(&mock, "mock clock run 40").run().ended_with(0);

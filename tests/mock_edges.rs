@@ -90,9 +90,9 @@ fn a_long_poll_is_a_connection() {
 
 #[test]
 fn a_spent_budget_is_429_with_the_time_to_wait() {
-    use presencectl::mock::RateLimit;
+    use presencectl::mock::RateLimitMode;
 
-    let mock = Mock::with(|options| options.rules.rate_limit = RateLimit::PerMinute(2));
+    let mock = Mock::with(|options| options.rules.rate_limit = RateLimitMode::PerMinute(2));
     let control = |path: &str, body: &str| {
         mock.raw(&format!(
             "POST /_mock/{path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",

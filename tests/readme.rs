@@ -240,7 +240,7 @@ fn the_exit_codes_are_the_programs() {
 
 #[test]
 fn every_option_of_the_mock_is_listed_with_its_default() {
-    let missing: Vec<String> = presencectl::mock::KNOBS
+    let missing: Vec<String> = presencectl::mock::RULE_OPTIONS
         .iter()
         .map(|knob| {
             format!(

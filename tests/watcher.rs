@@ -32,11 +32,11 @@ impl Server {
     fn on(listener: TcpListener, world: &Value) -> Self {
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel();
-        let options = mock::Options {
+        let options = mock::MockOptions {
             api_key: "key".to_owned(),
             secret: SecretString::new("secret"),
-            world: mock::fixture(&world.to_string()).unwrap(),
-            ..mock::Options::default()
+            fixture: mock::read_fixture(&world.to_string()).unwrap(),
+            ..mock::MockOptions::default()
         };
         let task = tokio::spawn(async move {
             let stopped = async {

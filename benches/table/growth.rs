@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Instant;
 
-use presencectl::mock::Rehearsal;
+use presencectl::mock::BenchState;
 
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median};
@@ -21,7 +21,7 @@ pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
     let mut last = Vec::new();
     for users in USERS {
         let before = resident(std::process::id())?;
-        let mut world = Rehearsal::new(users);
+        let mut world = BenchState::new(users);
         let memory = resident(std::process::id())? - before;
         let mut subscribed = 0;
         let _ = write!(table, "| {users} ");
@@ -55,7 +55,7 @@ pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
 }
 
 /// The middle time of a change, in microseconds.
-fn change(world: &mut Rehearsal, subscriptions: usize) -> io::Result<f64> {
+fn change(world: &mut BenchState, subscriptions: usize) -> io::Result<f64> {
     let rounds = (200_000 / subscriptions).clamp(51, 2001);
     let mut times = Vec::with_capacity(rounds);
     for _ in 0..rounds {

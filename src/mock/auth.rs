@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use super::engine::Caller;
-use super::error::{Reject, code};
-use super::options::Options;
+use super::error::{Rejection, code};
+use super::options::MockOptions;
 use crate::domain::token::{self, Claims, TokenError};
 
 /// What a request shows of itself.
 #[derive(Debug, Default)]
-pub(crate) struct Credentials<'a> {
+pub(crate) struct RequestCredentials<'a> {
     /// `api_key`.
     pub(crate) api_key: Option<&'a str>,
     /// `stream-auth-type`.
@@ -22,7 +22,7 @@ pub(crate) struct Credentials<'a> {
 
 /// A caller, and when his token ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct CallerIdentity {
     /// Who.
     pub(crate) caller: Caller,
     /// When the token expires, if it does.
@@ -30,11 +30,17 @@ pub(crate) struct Identity {
 }
 
 /// Refuses a missing or unknown API key.
-pub(crate) fn check_key(options: &Options, credentials: &Credentials<'_>) -> Result<(), Reject> {
+pub(crate) fn check_key(
+    options: &MockOptions,
+    credentials: &RequestCredentials<'_>,
+) -> Result<(), Rejection> {
     match credentials.api_key {
         Some(key) if key == options.api_key => Ok(()),
-        None | Some("") => Err(Reject::unauthorized(code::ACCESS_KEY, "api_key is missing")),
-        Some(_) => Err(Reject::unauthorized(
+        None | Some("") => Err(Rejection::unauthorized(
+            code::ACCESS_KEY,
+            "api_key is missing",
+        )),
+        Some(_) => Err(Rejection::unauthorized(
             code::ACCESS_KEY,
             "api_key not found, or the app was deleted",
         )),
@@ -43,24 +49,24 @@ pub(crate) fn check_key(options: &Options, credentials: &Credentials<'_>) -> Res
 
 /// Finds out who calls.
 pub(crate) fn authenticate(
-    options: &Options,
-    credentials: &Credentials<'_>,
+    options: &MockOptions,
+    credentials: &RequestCredentials<'_>,
     now: DateTime<Utc>,
-    takes_development_tokens: impl FnOnce() -> bool,
-) -> Result<Identity, Reject> {
+    accepts_development_tokens: impl FnOnce() -> bool,
+) -> Result<CallerIdentity, Rejection> {
     check_key(options, credentials)?;
     let anonymous = match credentials.auth_type {
         Some(kind) if kind.eq_ignore_ascii_case("jwt") => false,
         Some(kind) if kind.eq_ignore_ascii_case("anonymous") => true,
         _ => {
-            return Err(Reject::unauthorized(
+            return Err(Rejection::unauthorized(
                 code::AUTHENTICATION,
                 "stream-auth-type missing or invalid",
             ));
         }
     };
     if anonymous {
-        return Ok(Identity {
+        return Ok(CallerIdentity {
             caller: Caller::Anonymous {
                 id: credentials
                     .user_id
@@ -73,9 +79,9 @@ pub(crate) fn authenticate(
     let token = credentials
         .token
         .filter(|token| !token.is_empty() && *token != "undefined")
-        .ok_or_else(|| Reject::unauthorized(code::AUTHENTICATION, "the token is missing"))?;
+        .ok_or_else(|| Rejection::unauthorized(code::AUTHENTICATION, "the token is missing"))?;
     let claims = if token.ends_with(".devtoken") {
-        development(takes_development_tokens(), token)?
+        development(accepts_development_tokens(), token)?
     } else {
         token::verify(options.secret.reveal(), token, now).map_err(|error| {
             let code = match error {
@@ -85,7 +91,7 @@ pub(crate) fn authenticate(
                 TokenError::NotYetValid => code::TOKEN_NOT_YET,
                 TokenError::IssuedInFuture => code::TOKEN_IN_FUTURE,
             };
-            Reject::unauthorized(code, error.to_string())
+            Rejection::unauthorized(code, error.to_string())
         })?
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
@@ -105,23 +111,23 @@ pub(crate) fn authenticate(
             ..
         } if !id.is_empty() => Caller::User { id, issued_at: iat },
         _ => {
-            return Err(Reject::unauthorized(
+            return Err(Rejection::unauthorized(
                 code::AUTHENTICATION,
                 "the token names no user",
             ));
         }
     };
-    Ok(Identity { caller, expires })
+    Ok(CallerIdentity { caller, expires })
 }
 
 /// Reads an unsigned token, which is good for development only. Clients pad its middle part.
-fn development(allowed: bool, token: &str) -> Result<Claims, Reject> {
+fn development(allowed: bool, token: &str) -> Result<Claims, Rejection> {
     use base64::Engine;
     use base64::alphabet::{STANDARD, URL_SAFE};
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
     if !allowed {
-        return Err(Reject::unauthorized(
+        return Err(Rejection::unauthorized(
             code::AUTHENTICATION,
             "development tokens are not allowed for this application",
         ));
@@ -140,7 +146,7 @@ fn development(allowed: bool, token: &str) -> Result<Claims, Reject> {
             server: None,
             ..claims
         })
-        .ok_or_else(|| Reject::unauthorized(code::AUTHENTICATION, "the token is malformed"))
+        .ok_or_else(|| Rejection::unauthorized(code::AUTHENTICATION, "the token is malformed"))
 }
 
 #[cfg(test)]
@@ -148,16 +154,16 @@ mod tests {
     use super::*;
     use crate::domain::SecretString;
 
-    fn options() -> Options {
-        Options {
+    fn options() -> MockOptions {
+        MockOptions {
             api_key: "key".into(),
             secret: SecretString::new("secret"),
-            ..Options::default()
+            ..MockOptions::default()
         }
     }
 
     fn ask(development: bool, kind: &str, token: &str) -> Result<Caller, (u16, i32)> {
-        let credentials = Credentials {
+        let credentials = RequestCredentials {
             api_key: Some("key"),
             auth_type: Some(kind),
             token: Some(token),
@@ -226,9 +232,9 @@ mod tests {
     #[test]
     fn the_key_comes_first() {
         for (key, code) in [(None, 2), (Some("other"), 2), (Some("key"), 5)] {
-            let credentials = Credentials {
+            let credentials = RequestCredentials {
                 api_key: key,
-                ..Credentials::default()
+                ..RequestCredentials::default()
             };
             let reject = authenticate(&options(), &credentials, DateTime::UNIX_EPOCH, || false);
             assert_eq!(reject.unwrap_err().code, code);

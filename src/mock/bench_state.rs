@@ -5,36 +5,36 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
-use super::engine::{Caller, Carrier, Connect, Op, State, read};
-use super::fixture::World;
-use super::options::Rules;
+use super::engine::{Caller, Connect, Op, ServiceState, Transport, read};
+use super::fixture::Fixture;
+use super::options::MockRules;
 
 /// A state, and a time that moves by itself with each change.
 #[derive(Debug)]
-pub struct Rehearsal {
-    state: State,
+pub struct BenchState {
+    state: ServiceState,
     now: DateTime<Utc>,
 }
 
-impl Rehearsal {
+impl BenchState {
     /// A world of that many users, `user-0000000` and so on.
     ///
     /// # Panics
     ///
     /// Never; ids of that form are good.
     pub fn new(users: usize) -> Self {
-        let rules = Rules {
+        let rules = MockRules {
             presence_cap_users: usize::MAX,
-            ..Rules::default()
+            ..MockRules::default()
         };
-        let mut state = State::new(rules, 1);
+        let mut state = ServiceState::new(rules, 1);
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         for n in 0..users {
             let user =
                 json!({"id": id(n), "name": "Amelia Example", "status": "at lunch until two"});
-            let world = World {
+            let world = Fixture {
                 users: user.as_object().cloned().into_iter().collect(),
-                ..World::default()
+                ..Fixture::default()
             };
             state.load(&world, now).expect("a new user with a good id");
         }
@@ -55,7 +55,7 @@ impl Rehearsal {
             let request = Connect {
                 user_id: None,
                 details: Map::new(),
-                carrier: Carrier::Socket,
+                carrier: Transport::Socket,
                 token_expires: None,
             };
             let key = self

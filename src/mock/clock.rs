@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 /// A clock that can be stopped, moved, and run at any speed.
 #[derive(Debug)]
-pub(crate) struct Clock(Mutex<Face>);
+pub(crate) struct Clock(Mutex<ClockMode>);
 
 #[derive(Debug, Clone, Copy)]
-enum Face {
+enum ClockMode {
     /// The system's time, moved by a constant.
     System { offset: TimeDelta },
     /// Stopped.
@@ -26,13 +26,13 @@ enum Face {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Mutex::new(Face::System {
+        Self(Mutex::new(ClockMode::System {
             offset: TimeDelta::zero(),
         }))
     }
 }
 
-impl Face {
+impl ClockMode {
     fn now(self) -> DateTime<Utc> {
         match self {
             Self::System { offset } => later(Utc::now(), offset),
@@ -68,7 +68,7 @@ fn later(time: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
 }
 
 impl Clock {
-    fn change(&self, change: impl FnOnce(Face) -> Face) {
+    fn change(&self, change: impl FnOnce(ClockMode) -> ClockMode) {
         let mut face = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *face = change(*face);
     }
@@ -82,17 +82,17 @@ impl Clock {
     pub(crate) fn describe(&self) -> String {
         let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match face {
-            Face::System { offset } if offset.is_zero() => "system".to_owned(),
-            Face::System { .. } => "moved".to_owned(),
-            Face::Frozen { .. } => "frozen".to_owned(),
-            Face::Scaled { rate: 1.0, .. } => "running".to_owned(),
-            Face::Scaled { rate, .. } => format!("running {rate} times as fast"),
+            ClockMode::System { offset } if offset.is_zero() => "system".to_owned(),
+            ClockMode::System { .. } => "moved".to_owned(),
+            ClockMode::Frozen { .. } => "frozen".to_owned(),
+            ClockMode::Scaled { rate: 1.0, .. } => "running".to_owned(),
+            ClockMode::Scaled { rate, .. } => format!("running {rate} times as fast"),
         }
     }
 
     /// Stops the clock.
     pub(crate) fn freeze(&self) {
-        self.change(|face| Face::Frozen { at: face.now() });
+        self.change(|face| ClockMode::Frozen { at: face.now() });
     }
 
     /// Moves the clock forward.
@@ -107,7 +107,7 @@ impl Clock {
 
     /// Lets the clock run, so many times as fast as the system's.
     pub(crate) fn run(&self, rate: f64) {
-        self.change(|face| Face::Scaled {
+        self.change(|face| ClockMode::Scaled {
             at: face.now(),
             since: Instant::now(),
             rate,
@@ -116,7 +116,7 @@ impl Clock {
 
     /// Shows the system's time again.
     pub(crate) fn reset(&self) {
-        self.change(|_| Face::System {
+        self.change(|_| ClockMode::System {
             offset: TimeDelta::zero(),
         });
     }
@@ -126,9 +126,9 @@ impl Clock {
         let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = (time - face.now()).to_std().unwrap_or_default();
         match face {
-            Face::System { .. } => Some(left),
-            Face::Frozen { .. } => left.is_zero().then_some(left),
-            Face::Scaled { rate, .. } => {
+            ClockMode::System { .. } => Some(left),
+            ClockMode::Frozen { .. } => left.is_zero().then_some(left),
+            ClockMode::Scaled { rate, .. } => {
                 Duration::try_from_secs_f64(left.as_secs_f64() / rate).ok()
             }
         }

@@ -36,7 +36,7 @@ pub(crate) mod code {
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reject {
+pub(crate) struct Rejection {
     /// The HTTP status.
     pub(crate) status: u16,
     /// The service's error code.
@@ -47,7 +47,7 @@ pub(crate) struct Reject {
     pub(crate) exception_fields: BTreeMap<String, String>,
 }
 
-impl Reject {
+impl Rejection {
     fn new(status: u16, code: i32, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -119,13 +119,13 @@ impl Reject {
     }
 }
 
-impl fmt::Display for Reject {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (code {})", self.detail, self.code)
     }
 }
 
-impl std::error::Error for Reject {}
+impl std::error::Error for Rejection {}
 
 /// The service's error object, in bodies and in `connection.error` frames.
 #[derive(Debug, Serialize)]
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_envelope_is_the_services() {
-        let reject = Reject::field("users[john].online", "is a reserved field");
+        let reject = Rejection::field("users[john].online", "is a reserved field");
         assert_eq!(
             serde_json::to_string(&reject.body("UpdateUsers", "0.10ms")).unwrap(),
             concat!(

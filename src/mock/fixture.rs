@@ -10,13 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::engine::State;
-use super::options::Rules;
+use super::engine::ServiceState;
+use super::options::MockRules;
 
 /// What exists at the start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct World {
+pub struct Fixture {
     /// User objects: `id`, and any fields that an upsert takes. Besides, `created_at`, `last_active`, `deactivated_at`,
     /// and `online`, which connects the user from the start.
     pub users: Vec<Map<String, Value>>,
@@ -95,9 +95,10 @@ impl std::error::Error for FixtureError {}
 /// # Errors
 ///
 /// The text is not such an object, or something in it breaks a rule of the service; the message says where.
-pub fn fixture(text: &str) -> Result<World, FixtureError> {
-    let world: World = serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
-    State::new(Rules::default(), 0).load(&world, DateTime::UNIX_EPOCH)?;
+pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
+    let world: Fixture =
+        serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
+    ServiceState::new(MockRules::default(), 0).load(&world, DateTime::UNIX_EPOCH)?;
     if let Some(demo) = &world.demo {
         for id in &demo.users {
             if !world
@@ -116,7 +117,7 @@ pub fn fixture(text: &str) -> Result<World, FixtureError> {
 }
 
 /// The world that shows what presence is: a dozen users, two channels, and people who come and go.
-pub fn demo_world(now: DateTime<Utc>) -> World {
+pub fn demo_fixture(now: DateTime<Utc>) -> Fixture {
     let people = [
         ("john", "John", Some("Eating a veggie burger...")),
         ("jack", "Jack", None),
@@ -155,7 +156,7 @@ pub fn demo_world(now: DateTime<Utc>) -> World {
         Value::Object(channel) => channel,
         _ => Map::new(),
     };
-    World {
+    Fixture {
         users,
         channels: vec![
             channel(json!({
@@ -191,8 +192,8 @@ mod tests {
 
     #[test]
     fn the_demonstration_obeys_the_rules() {
-        let world = demo_world(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
-        let mut state = State::new(Rules::default(), 0);
+        let world = demo_fixture(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
+        let mut state = ServiceState::new(MockRules::default(), 0);
         state.load(&world, DateTime::UNIX_EPOCH).unwrap();
         let (users, channels, connections) = state.counts();
         assert_eq!((users, channels), (12, 2));
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_named_with_its_place() {
-        let error = |text: &str| fixture(text).unwrap_err().to_string();
+        let error = |text: &str| read_fixture(text).unwrap_err().to_string();
         assert!(error("{").contains("line 1"));
         assert!(error(r#"{"user": []}"#).contains("unknown field `user`"));
         assert_eq!(
@@ -215,6 +216,6 @@ mod tests {
                 .starts_with("channels[0]: ")
         );
         assert!(error(r#"{"demo": {"users": ["ghost"]}}"#).starts_with("demo.users: "));
-        assert!(fixture("{}").is_ok());
+        assert!(read_fixture("{}").is_ok());
     }
 }

@@ -10,29 +10,29 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::engine::{Caller, ConnKey, Connect, Delivery, Op, Reply, Signal, State};
-use super::error::Reject;
-use super::faults::{Faults, Spec};
-use super::fixture::{FixtureError, World};
-use super::options::Options;
-use super::rate_limits::{Budget, Budgets, Platform};
-use super::send_queue::{ABNORMAL, Bounds, Farewell, Outbox, Pushed};
-use super::traffic_log::{Journal, Party};
+use super::engine::{Caller, Connect, ConnectionKey, Delivery, Op, Reply, ServiceState, Signal};
+use super::error::Rejection;
+use super::faults::{FaultInjector, FaultSpec};
+use super::fixture::{Fixture, FixtureError};
+use super::options::MockOptions;
+use super::rate_limits::{ClientPlatform, RateLimitStatus, RateLimiter};
+use super::send_queue::{CLOSE_ABNORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue};
+use super::traffic_log::{SocketIdentity, TrafficLog};
 
 /// The running service.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    inner: Mutex<Inner>,
+    inner: Mutex<HubState>,
     /// The time that everything here goes by.
     pub(crate) clock: Clock,
     /// How the mock is set up.
-    pub(crate) options: Options,
+    pub(crate) options: MockOptions,
     /// What callers have spent of what they may ask.
-    pub(crate) budgets: Mutex<Budgets>,
+    pub(crate) rate_limiter: Mutex<RateLimiter>,
     /// What goes wrong on purpose.
-    pub(crate) faults: Faults,
+    pub(crate) faults: FaultInjector,
     /// What has happened on the wire.
-    pub(crate) journal: Journal,
+    pub(crate) traffic_log: TrafficLog,
     /// Asks the server to end.
     pub(crate) stop: Notify,
     /// Tells that the server is about to end.
@@ -42,9 +42,9 @@ pub(crate) struct Hub {
 }
 
 #[derive(Debug)]
-struct Inner {
-    state: State,
-    outboxes: HashMap<ConnKey, Arc<Outbox>>,
+struct HubState {
+    state: ServiceState,
+    send_queues: HashMap<ConnectionKey, Arc<SendQueue>>,
     /// The deadline that the ticker waits for.
     armed: Option<DateTime<Utc>>,
     closing: bool,
@@ -52,39 +52,39 @@ struct Inner {
 
 impl Hub {
     /// A service with the options' world.
-    pub(crate) fn new(options: Options, seed: u64) -> Result<Self, FixtureError> {
+    pub(crate) fn new(options: MockOptions, seed: u64) -> Result<Self, FixtureError> {
         let clock = Clock::default();
-        let mut state = State::new(options.rules.clone(), seed);
-        state.load(&options.world, clock.now())?;
+        let mut state = ServiceState::new(options.rules.clone(), seed);
+        state.load(&options.fixture, clock.now())?;
         state.drain();
         Ok(Self {
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(HubState {
                 state,
-                outboxes: HashMap::new(),
+                send_queues: HashMap::new(),
                 armed: None,
                 closing: false,
             }),
             clock,
             options,
-            budgets: Mutex::default(),
-            faults: Faults::default(),
-            journal: Journal::default(),
+            rate_limiter: Mutex::default(),
+            faults: FaultInjector::default(),
+            traffic_log: TrafficLog::default(),
             stop: Notify::new(),
             shutting: Notify::new(),
             rearm: Notify::new(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs something on the state, and publishes what it sends.
-    pub(crate) fn with<R>(&self, run: impl FnOnce(&mut State, DateTime<Utc>) -> R) -> R {
+    pub(crate) fn with<R>(&self, run: impl FnOnce(&mut ServiceState, DateTime<Utc>) -> R) -> R {
         self.within(|inner, now| run(&mut inner.state, now))
     }
 
-    fn within<R>(&self, run: impl FnOnce(&mut Inner, DateTime<Utc>) -> R) -> R {
+    fn within<R>(&self, run: impl FnOnce(&mut HubState, DateTime<Utc>) -> R) -> R {
         let mut woken = Vec::new();
         let mut inner = self.lock();
         // Read under the lock, so that the order of times is the order of changes.
@@ -97,8 +97,8 @@ impl Hub {
             inner.armed = next;
         }
         drop(inner);
-        for outbox in woken {
-            outbox.wake();
+        for send_queue in woken {
+            send_queue.wake();
         }
         if earlier {
             self.rearm.notify_one();
@@ -107,48 +107,52 @@ impl Hub {
     }
 
     /// Does what a caller asks.
-    pub(crate) fn apply(&self, caller: &Caller, op: Op) -> Result<Reply, Reject> {
+    pub(crate) fn apply(&self, caller: &Caller, op: Op) -> Result<Reply, Rejection> {
         self.with(|state, now| state.apply(now, caller, op))
     }
 
     /// Counts a request against its budget.
     pub(crate) fn spend(
         &self,
-        platform: Platform,
+        platform: ClientPlatform,
         endpoint: &'static str,
         user: Option<&str>,
-    ) -> (Budget, Result<(), Reject>) {
+    ) -> (RateLimitStatus, Result<(), Rejection>) {
         let now = self.clock.now();
-        self.budgets
+        self.rate_limiter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .spend(now, self.options.rules.rate_limit, platform, endpoint, user)
     }
 
     /// The state of a budget.
-    pub(crate) fn budget(&self, platform: Platform, endpoint: &'static str) -> Budget {
+    pub(crate) fn rate_limit_status(
+        &self,
+        platform: ClientPlatform,
+        endpoint: &'static str,
+    ) -> RateLimitStatus {
         let now = self.clock.now();
-        self.budgets
+        self.rate_limiter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .look(now, self.options.rules.rate_limit, platform, endpoint)
     }
 
     /// Whether unsigned tokens are taken.
-    pub(crate) fn takes_development_tokens(&self) -> bool {
+    pub(crate) fn accepts_development_tokens(&self) -> bool {
         self.lock().state.app().disable_auth_checks
     }
 
     /// The queue of a connection, for a caller to whom it belongs.
-    pub(crate) fn outbox(
+    pub(crate) fn send_queue(
         &self,
         caller: &Caller,
         connection_id: &str,
-    ) -> Option<(ConnKey, Arc<Outbox>)> {
+    ) -> Option<(ConnectionKey, Arc<SendQueue>)> {
         self.within(|inner, now| {
             let key = inner.state.own_connection(caller, connection_id)?;
             inner.state.heard(now, key);
-            Some((key, inner.outboxes.get(&key)?.clone()))
+            Some((key, inner.send_queues.get(&key)?.clone()))
         })
     }
 
@@ -157,44 +161,46 @@ impl Hub {
         &self,
         caller: &Caller,
         request: &Connect,
-    ) -> Result<(ConnKey, Arc<Outbox>), Reject> {
+    ) -> Result<(ConnectionKey, Arc<SendQueue>), Rejection> {
         let rules = &self.options.rules;
-        let outbox = Arc::new(Outbox::new(Bounds {
+        let send_queue = Arc::new(SendQueue::new(QueueLimits {
             frames: rules.queue_frames,
             bytes: rules.queue_bytes,
         }));
         self.within(|inner, now| {
             let key = inner.state.connect(now, caller, request)?;
-            inner.outboxes.insert(key, outbox.clone());
+            inner.send_queues.insert(key, send_queue.clone());
             if inner.closing {
-                inner.state.close(now, key, GOING_AWAY, CLOSING);
+                inner
+                    .state
+                    .close(now, key, CLOSE_GOING_AWAY, SHUTDOWN_REASON);
             }
-            Ok((key, outbox))
+            Ok((key, send_queue))
         })
     }
 
     /// Whose a connection is.
-    pub(crate) fn party(&self, key: ConnKey) -> Option<Party> {
+    pub(crate) fn socket_identity(&self, key: ConnectionKey) -> Option<SocketIdentity> {
         let inner = self.lock();
-        Some(Party {
+        Some(SocketIdentity {
             connection: inner.state.connection_id(key)?.into(),
             user: inner.state.owner(key)?.into(),
         })
     }
 
     /// Puts faults into force, and brings those that do not wait for a frame to the sockets that are open.
-    pub(crate) fn add_faults(&self, specs: Vec<Spec>) -> Result<Vec<String>, Reject> {
+    pub(crate) fn add_faults(&self, specs: Vec<FaultSpec>) -> Result<Vec<String>, Rejection> {
         let added = self.faults.add(specs)?;
         let inner = self.lock();
-        let mut keys: Vec<&ConnKey> = inner.outboxes.keys().collect();
+        let mut keys: Vec<&ConnectionKey> = inner.send_queues.keys().collect();
         keys.sort_unstable();
         for fault in added.iter().filter(|fault| fault.now) {
             for key in &keys {
                 if let Some(user) = inner.state.owner(**key)
                     && let Some(kind) = self.faults.socket(&fault.id, user)
-                    && let Some(outbox) = inner.outboxes.get(key)
+                    && let Some(send_queue) = inner.send_queues.get(key)
                 {
-                    outbox.strike(kind);
+                    send_queue.inject_fault(kind);
                 }
             }
         }
@@ -213,9 +219,9 @@ impl Hub {
     }
 
     /// Forgets a connection whose carrier is gone.
-    pub(crate) fn disconnect(&self, key: ConnKey) {
+    pub(crate) fn disconnect(&self, key: ConnectionKey) {
         self.within(|inner, now| {
-            inner.outboxes.remove(&key);
+            inner.send_queues.remove(&key);
             inner.state.disconnect(now, key);
         });
     }
@@ -223,9 +229,9 @@ impl Hub {
     /// Puts everything back to how it was at the start, the clock and the faults as well; every connection is closed.
     pub(crate) fn reset(&self) {
         self.faults.clear();
-        self.journal.clear();
+        self.traffic_log.clear();
         self.set_clock(Clock::reset);
-        self.replace(&self.options.world, "the world was reset")
+        self.replace(&self.options.fixture, "the world was reset")
             .expect("the same world was loaded at the start");
     }
 
@@ -234,12 +240,12 @@ impl Hub {
     /// # Errors
     ///
     /// It breaks a rule of the service. Then nothing has happened.
-    pub(crate) fn restore(&self, world: &World) -> Result<(), FixtureError> {
-        State::new(self.options.rules.clone(), 0).load(world, self.clock.now())?;
+    pub(crate) fn restore(&self, world: &Fixture) -> Result<(), FixtureError> {
+        ServiceState::new(self.options.rules.clone(), 0).load(world, self.clock.now())?;
         self.replace(world, "the world was replaced")
     }
 
-    fn replace(&self, world: &World, reason: &str) -> Result<(), FixtureError> {
+    fn replace(&self, world: &Fixture, reason: &str) -> Result<(), FixtureError> {
         self.within(|inner, now| {
             inner.close_all(now, reason);
             let mut woken = Vec::new();
@@ -247,8 +253,8 @@ impl Hub {
             inner.state.restart();
             let loaded = inner.state.load(world, now);
             inner.state.drain();
-            for outbox in woken {
-                outbox.wake();
+            for send_queue in woken {
+                send_queue.wake();
             }
             loaded
         })
@@ -258,16 +264,16 @@ impl Hub {
     pub(crate) fn shut_down(&self) {
         self.within(|inner, now| {
             inner.closing = true;
-            inner.close_all(now, CLOSING);
+            inner.close_all(now, SHUTDOWN_REASON);
         });
-        self.journal.close();
+        self.traffic_log.close();
         self.shutting.notify_waiters();
     }
 
     /// Touches the clock, and does at once what has become due.
     pub(crate) fn set_clock(&self, change: impl FnOnce(&Clock)) {
         change(&self.clock);
-        self.with(State::tick);
+        self.with(ServiceState::tick);
         self.rearm.notify_one();
     }
 
@@ -284,16 +290,16 @@ impl Hub {
                 () = self.rearm.notified() => continue,
                 () = sleep(wait) => {}
             }
-            self.with(State::tick);
+            self.with(ServiceState::tick);
         }
     }
 }
 
 /// The close code that says "come back later".
-const GOING_AWAY: u16 = 1001;
+const CLOSE_GOING_AWAY: u16 = 1001;
 /// The close code for a connection that cannot keep up.
-const TRY_AGAIN: u16 = 1013;
-const CLOSING: &str = "the server is shutting down";
+const CLOSE_TRY_AGAIN_LATER: u16 = 1013;
+const SHUTDOWN_REASON: &str = "the server is shutting down";
 
 async fn sleep(wait: Option<std::time::Duration>) {
     match wait {
@@ -303,41 +309,41 @@ async fn sleep(wait: Option<std::time::Duration>) {
     }
 }
 
-impl Inner {
+impl HubState {
     /// Hands out what the state sends. A connection that cannot take it is closed, of which others may hear, and so on.
-    fn publish(&mut self, now: DateTime<Utc>, woken: &mut Vec<Arc<Outbox>>) {
+    fn publish(&mut self, now: DateTime<Utc>, woken: &mut Vec<Arc<SendQueue>>) {
         loop {
             let mut slow = Vec::new();
             for Delivery { connection, signal } in self.state.drain() {
                 match signal {
                     Signal::Frame(frame) => {
-                        let Some(outbox) = self.outboxes.get(&connection) else {
+                        let Some(send_queue) = self.send_queues.get(&connection) else {
                             continue;
                         };
-                        match outbox.push(frame) {
-                            Pushed::Wake => woken.push(outbox.clone()),
-                            Pushed::Queued | Pushed::Ended => {}
-                            Pushed::Full => {
+                        match send_queue.push(frame) {
+                            PushOutcome::Wake => woken.push(send_queue.clone()),
+                            PushOutcome::Queued | PushOutcome::Ended => {}
+                            PushOutcome::Full => {
                                 let reason = "the client reads too slowly".into();
-                                let code = TRY_AGAIN;
-                                outbox.end(Farewell { code, reason }, true);
-                                woken.push(outbox.clone());
+                                let code = CLOSE_TRY_AGAIN_LATER;
+                                send_queue.end(CloseReason { code, reason }, true);
+                                woken.push(send_queue.clone());
                                 slow.push(connection);
                             }
                         }
                     }
                     Signal::Cut => {
-                        if let Some(outbox) = self.outboxes.remove(&connection) {
-                            let code = ABNORMAL;
+                        if let Some(send_queue) = self.send_queues.remove(&connection) {
+                            let code = CLOSE_ABNORMAL;
                             let reason = "lost".into();
-                            outbox.end(Farewell { code, reason }, true);
-                            woken.push(outbox);
+                            send_queue.end(CloseReason { code, reason }, true);
+                            woken.push(send_queue);
                         }
                     }
                     Signal::Close { code, reason } => {
-                        if let Some(outbox) = self.outboxes.remove(&connection) {
-                            outbox.end(Farewell { code, reason }, false);
-                            woken.push(outbox);
+                        if let Some(send_queue) = self.send_queues.remove(&connection) {
+                            send_queue.end(CloseReason { code, reason }, false);
+                            woken.push(send_queue);
                         }
                     }
                 }
@@ -346,17 +352,17 @@ impl Inner {
                 return;
             }
             for connection in slow {
-                self.outboxes.remove(&connection);
+                self.send_queues.remove(&connection);
                 self.state.disconnect(now, connection);
             }
         }
     }
 
     fn close_all(&mut self, now: DateTime<Utc>, reason: &str) {
-        let mut keys: Vec<ConnKey> = self.outboxes.keys().copied().collect();
+        let mut keys: Vec<ConnectionKey> = self.send_queues.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
-            self.state.close(now, key, GOING_AWAY, reason);
+            self.state.close(now, key, CLOSE_GOING_AWAY, reason);
         }
     }
 }
@@ -366,9 +372,9 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::mock::engine::{Carrier, read};
+    use crate::mock::engine::{Transport, read};
 
-    fn connect(hub: &Hub, id: &str) -> (ConnKey, Arc<Outbox>) {
+    fn connect(hub: &Hub, id: &str) -> (ConnectionKey, Arc<SendQueue>) {
         let caller = Caller::User {
             id: id.to_owned(),
             issued_at: None,
@@ -376,13 +382,13 @@ mod tests {
         let request = Connect {
             user_id: None,
             details: Map::new(),
-            carrier: Carrier::Socket,
+            carrier: Transport::Socket,
             token_expires: None,
         };
         hub.connect(&caller, &request).unwrap()
     }
 
-    fn subscribe(hub: &Hub, id: &str, key: ConnKey, to: &str) {
+    fn subscribe(hub: &Hub, id: &str, key: ConnectionKey, to: &str) {
         let connection = hub.with(|state, _| state.connection_id(key).unwrap().to_owned());
         let body: Map<String, Value> = serde_json::from_value(json!({
             "filter_conditions": {"id": to}, "presence": true, "connection_id": connection,
@@ -398,16 +404,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_who_is_too_slow_is_dropped_and_others_hear_of_it() {
-        let mut options = Options::default();
+        let mut options = MockOptions::default();
         options.rules.queue_frames = 20;
         let hub = Hub::new(options, 1).unwrap();
         let (slow, unread) = connect(&hub, "slow");
-        let (watcher, outbox) = connect(&hub, "watcher");
+        let (watcher, send_queue) = connect(&hub, "watcher");
         connect(&hub, "busy");
         subscribe(&hub, "slow", slow, "busy");
         subscribe(&hub, "watcher", watcher, "slow");
         let mut frames = Vec::new();
-        outbox.take(&mut frames).await;
+        send_queue.take(&mut frames).await;
         frames.clear();
         // Each change of status is one more frame that nobody reads.
         for n in 0..30 {
@@ -418,9 +424,9 @@ mod tests {
                 .unwrap();
         }
         let farewell = unread.take(&mut frames).await.unwrap();
-        assert_eq!(farewell.code, TRY_AGAIN);
+        assert_eq!(farewell.code, CLOSE_TRY_AGAIN_LATER);
         assert!(frames.is_empty(), "what nobody reads is not kept");
-        outbox.take(&mut frames).await;
+        send_queue.take(&mut frames).await;
         let heard: Value = serde_json::from_slice(&frames[0]).unwrap();
         assert_eq!(heard["type"], "user.presence.changed");
         assert_eq!(heard["user"]["id"], "slow");
@@ -429,13 +435,13 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_while_the_server_goes_is_sent_away() {
-        let hub = Hub::new(Options::default(), 1).unwrap();
+        let hub = Hub::new(MockOptions::default(), 1).unwrap();
         let (_, early) = connect(&hub, "early");
         hub.shut_down();
         let (_, late) = connect(&hub, "late");
-        for outbox in [early, late] {
-            let farewell = outbox.take(&mut Vec::new()).await.unwrap();
-            assert_eq!(farewell.code, GOING_AWAY);
+        for send_queue in [early, late] {
+            let farewell = send_queue.take(&mut Vec::new()).await.unwrap();
+            assert_eq!(farewell.code, CLOSE_GOING_AWAY);
         }
     }
 }

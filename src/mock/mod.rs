@@ -31,17 +31,17 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::bench_state::Rehearsal;
-pub use self::fixture::{Demo, FixtureError, World, demo_world, fixture};
+pub use self::bench_state::BenchState;
+pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture, read_fixture};
 use self::hub::Hub;
 pub use self::options::{
-    InvisibleField, Options, OwnPresence, RateLimit, Rules, random_key, random_secret,
+    InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
-pub use self::rule_options::{KNOBS, Knob};
-use self::tcp::{Exchange, Peer};
+pub use self::rule_options::{RULE_OPTIONS, RuleOption};
+use self::tcp::{ControlledListener, Peer};
 
 /// How long sessions and requests have to end once the server stops.
-const LINGER: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves until `shutdown` ends or a client of the control API asks for the end, and then closes every socket with a code that asks clients to come back.
 ///
@@ -50,23 +50,23 @@ const LINGER: Duration = Duration::from_secs(3);
 /// The options' world breaks a rule of the service, or the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    options: Options,
+    options: MockOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let seed = rand::random();
-    let demo = options.world.demo.clone();
+    let demo = options.fixture.demo.clone();
     let hub = Hub::new(options, seed)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let hub = Arc::new(hub);
     let (alive, mut gone) = mpsc::channel::<()>(1);
-    let app = routes::app(routes::App {
+    let router = routes::router(routes::RouteContext {
         hub: hub.clone(),
         alive,
     });
     let (stopped, stop) = oneshot::channel();
     let server = axum::serve(
-        Exchange(listener),
-        app.into_make_service_with_connect_info::<Peer>(),
+        ControlledListener(listener),
+        router.into_make_service_with_connect_info::<Peer>(),
     )
     .with_graceful_shutdown({
         let hub = hub.clone();
@@ -84,7 +84,7 @@ pub async fn serve(
         if stop.await.is_err() {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(LINGER).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     let life = async {
         match demo {
@@ -99,6 +99,6 @@ pub async fn serve(
         () = life => {}
     }
     // Every session holds a sender; the last one to go ends the wait.
-    let _ = tokio::time::timeout(LINGER, gone.recv()).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, gone.recv()).await;
     Ok(())
 }

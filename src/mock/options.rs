@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use crate::domain::SecretString;
 
-use super::fixture::World;
-use super::rule_options::{KNOBS, Knob};
+use super::fixture::Fixture;
+use super::rule_options::{RULE_OPTIONS, RuleOption};
 
-/// How the mock is set up. Every field has a default; see [`Options::describe`] for the table.
+/// How the mock is set up. Every field has a default; see [`MockOptions::describe`] for the table.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct MockOptions {
     /// The application's public key, which every request must name.
     pub api_key: String,
     /// The secret that tokens are signed with.
     pub secret: SecretString,
     /// The users and channels that exist at the start, and after a reset.
-    pub world: World,
+    pub fixture: Fixture,
     /// The rules that have more than one answer.
-    pub rules: Rules,
+    pub rules: MockRules,
 }
 
 /// Who receives a user's own presence events.
@@ -47,7 +47,7 @@ pub enum InvisibleField {
 
 /// When a budget of requests is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateLimit {
+pub enum RateLimitMode {
     /// Never; the headers are sent all the same.
     Off,
     /// After the service's default number of requests a minute, per endpoint and platform.
@@ -62,7 +62,7 @@ pub enum RateLimit {
     clippy::struct_excessive_bools,
     reason = "independent switches, each an option of its own"
 )]
-pub struct Rules {
+pub struct MockRules {
     /// Users that one channel (in a channel call, or per channel of a query) is covered for with `presence`.
     pub presence_cap_channel: usize,
     /// Users that one users query is covered for with `presence`.
@@ -124,10 +124,10 @@ pub struct Rules {
     /// Bytes that may wait for a slow connection before it is closed.
     pub queue_bytes: usize,
     /// Request budgets.
-    pub rate_limit: RateLimit,
+    pub rate_limit: RateLimitMode,
 }
 
-impl Default for Rules {
+impl Default for MockRules {
     fn default() -> Self {
         Self {
             presence_cap_channel: 10,
@@ -160,26 +160,26 @@ impl Default for Rules {
             frame_limit: 64 * 1024,
             queue_frames: 16 * 1024,
             queue_bytes: 16 * 1024 * 1024,
-            rate_limit: RateLimit::Off,
+            rate_limit: RateLimitMode::Off,
         }
     }
 }
 
-impl Options {
+impl MockOptions {
     /// The table of everything that can be chosen: the point, its default, the option's name.
-    pub const fn describe() -> &'static [Knob] {
-        KNOBS
+    pub const fn describe() -> &'static [RuleOption] {
+        RULE_OPTIONS
     }
 }
 
-impl Default for Options {
+impl Default for MockOptions {
     /// An empty world, a random key and a random secret.
     fn default() -> Self {
         Self {
             api_key: random_key(),
             secret: random_secret(),
-            world: World::default(),
-            rules: Rules::default(),
+            fixture: Fixture::default(),
+            rules: MockRules::default(),
         }
     }
 }

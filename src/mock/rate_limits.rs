@@ -7,17 +7,17 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::error::Reject;
-use super::options::RateLimit;
+use super::error::Rejection;
+use super::options::RateLimitMode;
 
 /// Requests of one user a minute and endpoint, where the service's own limits hold.
-const PER_USER: u32 = 60;
+const USER_REQUESTS_PER_MINUTE: u32 = 60;
 /// The part of a minute's budget that a second may take.
-const SECONDS_SHARE: u32 = 30;
+const SECOND_SHARE_OF_MINUTE: u32 = 30;
 
 /// Where a request comes from, which budgets are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Platform {
+pub(crate) enum ClientPlatform {
     /// The application's server.
     Server,
     /// A browser, or anything else.
@@ -28,7 +28,7 @@ pub(crate) enum Platform {
     Android,
 }
 
-impl Platform {
+impl ClientPlatform {
     /// All of them, by the names of the query that asks for them and of the answer.
     pub(crate) const ALL: [(&'static str, Self); 4] = [
         ("server_side", Self::Server),
@@ -52,7 +52,7 @@ impl Platform {
 
 /// The state of one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Budget {
+pub(crate) struct RateLimitStatus {
     /// Requests a minute.
     pub(crate) limit: u32,
     /// Requests left in this one.
@@ -63,42 +63,42 @@ pub(crate) struct Budget {
 
 /// All budgets.
 #[derive(Debug, Default)]
-pub(crate) struct Budgets {
+pub(crate) struct RateLimiter {
     minute: i64,
     second: i64,
-    by_minute: HashMap<(Platform, &'static str), u32>,
-    by_second: HashMap<(Platform, &'static str), u32>,
+    by_minute: HashMap<(ClientPlatform, &'static str), u32>,
+    by_second: HashMap<(ClientPlatform, &'static str), u32>,
     by_user: HashMap<(String, &'static str), u32>,
 }
 
-impl Budgets {
+impl RateLimiter {
     /// Counts a request, and refuses it if that is more than the rules allow.
     pub(crate) fn spend(
         &mut self,
         now: DateTime<Utc>,
-        rule: RateLimit,
-        platform: Platform,
+        rule: RateLimitMode,
+        platform: ClientPlatform,
         endpoint: &'static str,
         user: Option<&str>,
-    ) -> (Budget, Result<(), Reject>) {
+    ) -> (RateLimitStatus, Result<(), Rejection>) {
         self.turn(now);
         let key = (platform, endpoint);
         let limit = limit(rule, endpoint);
         let used = self.by_minute.entry(key).or_default();
-        if rule == RateLimit::Off {
+        if rule == RateLimitMode::Off {
             // Told without being held against anybody.
-            let budget = Budget {
+            let rate_limit_status = RateLimitStatus {
                 limit,
                 remaining: limit.saturating_sub(1),
                 ends: end_of_minute(now),
             };
-            return (budget, Ok(()));
+            return (rate_limit_status, Ok(()));
         }
         let mut too_many = None;
         if *used >= limit {
             too_many = Some(format!("Too many requests: {limit} a minute are allowed"));
-        } else if rule == RateLimit::Service {
-            let a_second = (limit / SECONDS_SHARE).max(1);
+        } else if rule == RateLimitMode::Service {
+            let a_second = (limit / SECOND_SHARE_OF_MINUTE).max(1);
             let this_second = self.by_second.entry(key).or_default();
             if *this_second >= a_second {
                 too_many = Some(format!(
@@ -108,9 +108,9 @@ impl Budgets {
                 *this_second += 1;
                 if let Some(user) = user {
                     let own = self.by_user.entry((user.to_owned(), endpoint)).or_default();
-                    if *own >= PER_USER {
+                    if *own >= USER_REQUESTS_PER_MINUTE {
                         too_many = Some(format!(
-                            "Too many requests for user {user:?}: {PER_USER} a minute are allowed"
+                            "Too many requests for user {user:?}: {USER_REQUESTS_PER_MINUTE} a minute are allowed"
                         ));
                     } else {
                         *own += 1;
@@ -121,27 +121,27 @@ impl Budgets {
         if too_many.is_none() {
             *used += 1;
         }
-        let budget = Budget {
+        let rate_limit_status = RateLimitStatus {
             limit,
             remaining: limit - *used,
             ends: end_of_minute(now),
         };
-        let result = too_many.map_or(Ok(()), |detail| Err(Reject::rate_limited(detail)));
-        (budget, result)
+        let result = too_many.map_or(Ok(()), |detail| Err(Rejection::rate_limited(detail)));
+        (rate_limit_status, result)
     }
 
     /// The state of a budget, without counting.
     pub(crate) fn look(
         &mut self,
         now: DateTime<Utc>,
-        rule: RateLimit,
-        platform: Platform,
+        rule: RateLimitMode,
+        platform: ClientPlatform,
         endpoint: &'static str,
-    ) -> Budget {
+    ) -> RateLimitStatus {
         self.turn(now);
         let limit = limit(rule, endpoint);
         let used = self.by_minute.get(&(platform, endpoint)).copied();
-        Budget {
+        RateLimitStatus {
             limit,
             remaining: limit.saturating_sub(used.unwrap_or(0)),
             ends: end_of_minute(now),
@@ -167,10 +167,10 @@ fn end_of_minute(now: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp((now.timestamp().div_euclid(60) + 1) * 60, 0).unwrap_or(now)
 }
 
-fn limit(rule: RateLimit, endpoint: &str) -> u32 {
+fn limit(rule: RateLimitMode, endpoint: &str) -> u32 {
     match rule {
-        RateLimit::Off | RateLimit::Service => by_default(endpoint),
-        RateLimit::PerMinute(limit) => limit,
+        RateLimitMode::Off | RateLimitMode::Service => by_default(endpoint),
+        RateLimitMode::PerMinute(limit) => limit,
     }
 }
 
@@ -199,32 +199,36 @@ mod tests {
 
     #[test]
     fn a_spent_budget_refuses_until_the_minute_ends() {
-        let mut budgets = Budgets::default();
-        let rule = RateLimit::PerMinute(2);
+        let mut rate_limiter = RateLimiter::default();
+        let rule = RateLimitMode::PerMinute(2);
         let mut spend = |seconds, platform| {
-            let (budget, result) = budgets.spend(at(seconds), rule, platform, "QueryUsers", None);
-            (budget.remaining, result.map_err(|reject| reject.code))
+            let (rate_limit_status, result) =
+                rate_limiter.spend(at(seconds), rule, platform, "QueryUsers", None);
+            (
+                rate_limit_status.remaining,
+                result.map_err(|reject| reject.code),
+            )
         };
-        assert_eq!(spend(5, Platform::Web), (1, Ok(())));
-        assert_eq!(spend(59, Platform::Web), (0, Ok(())));
-        assert_eq!(spend(59, Platform::Web), (0, Err(9)));
+        assert_eq!(spend(5, ClientPlatform::Web), (1, Ok(())));
+        assert_eq!(spend(59, ClientPlatform::Web), (0, Ok(())));
+        assert_eq!(spend(59, ClientPlatform::Web), (0, Err(9)));
         assert_eq!(
-            spend(59, Platform::Server),
+            spend(59, ClientPlatform::Server),
             (1, Ok(())),
             "platforms have their own"
         );
-        assert_eq!(spend(60, Platform::Web), (1, Ok(())));
+        assert_eq!(spend(60, ClientPlatform::Web), (1, Ok(())));
     }
 
     #[test]
     fn the_services_limits_hold_seconds_and_users_too() {
-        let mut budgets = Budgets::default();
+        let mut rate_limiter = RateLimiter::default();
         let mut spend = |seconds, user: Option<&str>| {
-            budgets
+            rate_limiter
                 .spend(
                     at(seconds),
-                    RateLimit::Service,
-                    Platform::Web,
+                    RateLimitMode::Service,
+                    ClientPlatform::Web,
                     "QueryUsers",
                     user,
                 )
@@ -242,11 +246,19 @@ mod tests {
 
     #[test]
     fn off_tells_and_does_not_count() {
-        let mut budgets = Budgets::default();
+        let mut rate_limiter = RateLimiter::default();
         for _ in 0..5000 {
-            let (budget, result) =
-                budgets.spend(at(0), RateLimit::Off, Platform::Web, "UpdateUsers", None);
-            assert_eq!((budget.limit, budget.remaining), (300, 299));
+            let (rate_limit_status, result) = rate_limiter.spend(
+                at(0),
+                RateLimitMode::Off,
+                ClientPlatform::Web,
+                "UpdateUsers",
+                None,
+            );
+            assert_eq!(
+                (rate_limit_status.limit, rate_limit_status.remaining),
+                (300, 299)
+            );
             assert!(result.is_ok());
         }
     }

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::options::{InvisibleField, OwnPresence, RateLimit, Rules};
+use super::options::{InvisibleField, MockRules, OwnPresence, RateLimitMode};
 use crate::domain::time::parse_duration;
 
 /// One row of the table.
 #[derive(Clone, Copy)]
-pub struct Knob {
+pub struct RuleOption {
     /// The option's name, in words joined by hyphens.
     pub name: &'static str,
     /// What it decides.
@@ -18,21 +18,21 @@ pub struct Knob {
     pub values: &'static str,
     /// Whether the real service leaves the point open; otherwise the default is the service's own rule.
     pub open: bool,
-    get: fn(&Rules) -> String,
-    set: fn(&mut Rules, &str) -> Result<(), NoValue>,
+    get: fn(&MockRules) -> String,
+    set: fn(&mut MockRules, &str) -> Result<(), InvalidRuleValue>,
 }
 
 /// The text is no value of the option.
-struct NoValue;
+struct InvalidRuleValue;
 
-impl Knob {
+impl RuleOption {
     /// The default, as it would be typed.
     pub fn default(&self) -> String {
-        (self.get)(&Rules::default())
+        (self.get)(&MockRules::default())
     }
 
     /// The value in some rules, as it would be typed.
-    pub fn value(&self, rules: &Rules) -> String {
+    pub fn value(&self, rules: &MockRules) -> String {
         (self.get)(rules)
     }
 
@@ -40,9 +40,9 @@ impl Knob {
     ///
     /// # Errors
     ///
-    /// The text is not one of [`Knob::values`]; the message says what is.
-    pub fn choose(&self, rules: &mut Rules, text: &str) -> Result<(), String> {
-        (self.set)(rules, text).map_err(|NoValue| {
+    /// The text is not one of [`RuleOption::values`]; the message says what is.
+    pub fn choose(&self, rules: &mut MockRules, text: &str) -> Result<(), String> {
+        (self.set)(rules, text).map_err(|InvalidRuleValue| {
             format!(
                 "`{text}` is no value of {}: it takes {}",
                 self.name, self.values
@@ -51,7 +51,7 @@ impl Knob {
     }
 }
 
-impl fmt::Debug for Knob {
+impl fmt::Debug for RuleOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Knob")
             .field("name", &self.name)
@@ -61,13 +61,13 @@ impl fmt::Debug for Knob {
 }
 
 /// A type of value.
-trait Setting: Sized {
+trait RuleValue: Sized {
     const VALUES: &'static str;
     fn read(text: &str) -> Option<Self>;
     fn show(&self) -> String;
 }
 
-impl Setting for usize {
+impl RuleValue for usize {
     const VALUES: &'static str = "a whole number";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -77,7 +77,7 @@ impl Setting for usize {
     }
 }
 
-impl Setting for i32 {
+impl RuleValue for i32 {
     const VALUES: &'static str = "an API error code";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -87,7 +87,7 @@ impl Setting for i32 {
     }
 }
 
-impl Setting for bool {
+impl RuleValue for bool {
     const VALUES: &'static str = "true or false";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -97,7 +97,7 @@ impl Setting for bool {
     }
 }
 
-impl Setting for Duration {
+impl RuleValue for Duration {
     const VALUES: &'static str = "a duration";
     fn read(text: &str) -> Option<Self> {
         parse_duration(text).ok()
@@ -110,7 +110,7 @@ impl Setting for Duration {
     }
 }
 
-impl Setting for Option<Duration> {
+impl RuleValue for Option<Duration> {
     const VALUES: &'static str = "a duration, or never";
     fn read(text: &str) -> Option<Self> {
         if text == "never" {
@@ -126,7 +126,7 @@ impl Setting for Option<Duration> {
     }
 }
 
-impl Setting for RateLimit {
+impl RuleValue for RateLimitMode {
     const VALUES: &'static str = "off, service (its documented limits), or requests a minute";
     fn read(text: &str) -> Option<Self> {
         match text {
@@ -147,7 +147,7 @@ impl Setting for RateLimit {
 /// Values that are words.
 macro_rules! words {
     ($type:ty, $values:literal, $($word:literal => $value:path),*) => {
-        impl Setting for $type {
+        impl RuleValue for $type {
             const VALUES: &'static str = $values;
             fn read(text: &str) -> Option<Self> {
                 match text {
@@ -183,14 +183,14 @@ words!(
 macro_rules! knobs {
     ($($open:ident $field:ident $name:literal: $type:ty, $point:literal;)*) => {
         /// All of them, those that the service leaves open first.
-        pub const KNOBS: &[Knob] = &[$(Knob {
+        pub const RULE_OPTIONS: &[RuleOption] = &[$(RuleOption {
             name: $name,
             point: $point,
-            values: <$type as Setting>::VALUES,
+            values: <$type as RuleValue>::VALUES,
             open: knobs!(@open $open),
-            get: |rules| Setting::show(&rules.$field),
+            get: |rules| RuleValue::show(&rules.$field),
             set: |rules, text| {
-                rules.$field = <$type as Setting>::read(text).ok_or(NoValue)?;
+                rules.$field = <$type as RuleValue>::read(text).ok_or(InvalidRuleValue)?;
                 Ok(())
             },
         }),*];
@@ -263,7 +263,7 @@ knobs! {
         "frames that may wait for a slow client before it is dropped";
     fixed queue_bytes "queue-bytes": usize,
         "bytes that may wait for a slow client before it is dropped";
-    fixed rate_limit "rate-limit": RateLimit,
+    fixed rate_limit "rate-limit": RateLimitMode,
         "requests a minute, per endpoint and platform, before code 9";
 }
 
@@ -277,15 +277,15 @@ mod tests {
             assert_eq!(field.replace('_', "-"), *name);
         }
         // A rule that is added without a row is missing from one of the two.
-        let shown = format!("{:?}", Rules::default());
+        let shown = format!("{:?}", MockRules::default());
         let fields = shown.matches(": ").count();
-        assert_eq!(fields, KNOBS.len(), "{shown}");
+        assert_eq!(fields, RULE_OPTIONS.len(), "{shown}");
     }
 
     #[test]
     fn every_default_is_a_value_of_its_option() {
-        for knob in KNOBS {
-            let mut rules = Rules::default();
+        for knob in RULE_OPTIONS {
+            let mut rules = MockRules::default();
             knob.choose(&mut rules, &knob.default()).unwrap();
             assert_eq!(knob.value(&rules), knob.default());
             let error = knob.choose(&mut rules, "nonsense").unwrap_err();
@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn a_choice_is_made() {
         let choose = |name: &str, text: &str| {
-            let mut rules = Rules::default();
-            let knob = KNOBS.iter().find(|knob| knob.name == name).unwrap();
+            let mut rules = MockRules::default();
+            let knob = RULE_OPTIONS.iter().find(|knob| knob.name == name).unwrap();
             knob.choose(&mut rules, text).map(|()| rules)
         };
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
         );
         assert_eq!(
             choose("rate-limit", "600").unwrap().rate_limit,
-            RateLimit::PerMinute(600)
+            RateLimitMode::PerMinute(600)
         );
         assert_eq!(
             choose("own-presence", "never").unwrap().own_presence,

@@ -12,7 +12,7 @@ use super::faults::SocketFault;
 
 /// What a queue holds at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct QueueLimits {
     /// Frames.
     pub(crate) frames: usize,
     /// Bytes of frames.
@@ -21,7 +21,7 @@ pub(crate) struct Bounds {
 
 /// Why and how a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Farewell {
+pub(crate) struct CloseReason {
     /// A WebSocket close code.
     pub(crate) code: u16,
     /// The reason, for the close frame.
@@ -29,11 +29,11 @@ pub(crate) struct Farewell {
 }
 
 /// The close code that means that there is no close frame: what carries the connection is gone.
-pub(crate) const ABNORMAL: u16 = 1006;
+pub(crate) const CLOSE_ABNORMAL: u16 = 1006;
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pushed {
+pub(crate) enum PushOutcome {
     /// The reader has been told before.
     Queued,
     /// The reader is to be woken.
@@ -46,60 +46,60 @@ pub(crate) enum Pushed {
 
 /// The queue of one connection.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    queue: Mutex<Queue>,
-    bounds: Bounds,
+pub(crate) struct SendQueue {
+    queue: Mutex<QueueState>,
+    bounds: QueueLimits,
     wake: Notify,
     ended: Notify,
-    struck: Notify,
+    next_fault: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct QueueState {
     frames: Vec<Bytes>,
     bytes: usize,
-    farewell: Option<Farewell>,
+    farewell: Option<CloseReason>,
     /// Whether what is not delivered yet never will be.
     at_once: bool,
-    strikes: Vec<SocketFault>,
+    faults: Vec<SocketFault>,
 }
 
-impl Outbox {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+impl SendQueue {
+    pub(crate) fn new(bounds: QueueLimits) -> Self {
         Self {
             queue: Mutex::default(),
             bounds,
             wake: Notify::new(),
             ended: Notify::new(),
-            struck: Notify::new(),
+            next_fault: Notify::new(),
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, QueueState> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a frame in. [`Pushed::Wake`] leaves the waking to the caller, who may hold a lock now.
-    pub(crate) fn push(&self, frame: Bytes) -> Pushed {
+    /// Puts a frame in. [`PushOutcome::Wake`] leaves the waking to the caller, who may hold a lock now.
+    pub(crate) fn push(&self, frame: Bytes) -> PushOutcome {
         let mut queue = self.queue();
         if queue.farewell.is_some() {
-            return Pushed::Ended;
+            return PushOutcome::Ended;
         }
         if queue.frames.len() >= self.bounds.frames || queue.bytes + frame.len() > self.bounds.bytes
         {
-            return Pushed::Full;
+            return PushOutcome::Full;
         }
         queue.bytes += frame.len();
         queue.frames.push(frame);
         if queue.frames.len() == 1 {
-            Pushed::Wake
+            PushOutcome::Wake
         } else {
-            Pushed::Queued
+            PushOutcome::Queued
         }
     }
 
     /// Ends the queue. What is in it is still delivered, unless `now` says that nobody will read it.
-    pub(crate) fn end(&self, farewell: Farewell, now: bool) {
+    pub(crate) fn end(&self, farewell: CloseReason, now: bool) {
         let mut queue = self.queue();
         if now {
             queue.frames = Vec::new();
@@ -118,7 +118,7 @@ impl Outbox {
     }
 
     /// Waits for frames or the end and takes all there is. Loses nothing when it is dropped while waiting.
-    pub(crate) async fn take(&self, frames: &mut Vec<Bytes>) -> Option<Farewell> {
+    pub(crate) async fn take(&self, frames: &mut Vec<Bytes>) -> Option<CloseReason> {
         loop {
             {
                 let mut queue = self.queue();
@@ -146,27 +146,27 @@ impl Outbox {
     }
 
     /// Lets a fault strike the connection, ahead of what is queued.
-    pub(crate) fn strike(&self, fault: SocketFault) {
-        self.queue().strikes.push(fault);
-        self.struck.notify_one();
+    pub(crate) fn inject_fault(&self, fault: SocketFault) {
+        self.queue().faults.push(fault);
+        self.next_fault.notify_one();
     }
 
     /// Waits for a fault. Loses nothing when it is dropped while waiting.
-    pub(crate) async fn struck(&self) -> SocketFault {
+    pub(crate) async fn next_fault(&self) -> SocketFault {
         loop {
-            let struck = {
+            let next_fault = {
                 let mut queue = self.queue();
-                (!queue.strikes.is_empty()).then(|| queue.strikes.remove(0))
+                (!queue.faults.is_empty()).then(|| queue.faults.remove(0))
             };
-            match struck {
+            match next_fault {
                 Some(fault) => return fault,
-                None => self.struck.notified().await,
+                None => self.next_fault.notified().await,
             }
         }
     }
 
     /// Whether it has ended without waiting for anything to be delivered.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_ended_now(&self) -> bool {
         self.queue().at_once
     }
 
@@ -186,45 +186,45 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn outbox(frames: usize, bytes: usize) -> Outbox {
-        Outbox::new(Bounds { frames, bytes })
+    fn send_queue(frames: usize, bytes: usize) -> SendQueue {
+        SendQueue::new(QueueLimits { frames, bytes })
     }
 
     #[tokio::test]
     async fn frames_come_in_order_and_in_batches() {
-        let outbox = outbox(10, 100);
-        assert_eq!(outbox.push("a".into()), Pushed::Wake);
-        assert_eq!(outbox.push("b".into()), Pushed::Queued);
+        let send_queue = send_queue(10, 100);
+        assert_eq!(send_queue.push("a".into()), PushOutcome::Wake);
+        assert_eq!(send_queue.push("b".into()), PushOutcome::Queued);
         let mut frames = Vec::new();
-        assert_eq!(outbox.take(&mut frames).await, None);
+        assert_eq!(send_queue.take(&mut frames).await, None);
         assert_eq!(frames, ["a", "b"]);
-        assert_eq!(outbox.push("c".into()), Pushed::Wake);
+        assert_eq!(send_queue.push("c".into()), PushOutcome::Wake);
     }
 
     #[tokio::test]
     async fn both_bounds_hold_and_taking_makes_room() {
-        let outbox = outbox(2, 5);
-        assert_eq!(outbox.push("123".into()), Pushed::Wake);
-        assert_eq!(outbox.push("456".into()), Pushed::Full);
-        assert_eq!(outbox.push("45".into()), Pushed::Queued);
-        assert_eq!(outbox.push("".into()), Pushed::Full);
-        outbox.take(&mut Vec::new()).await;
-        assert_eq!(outbox.push("12345".into()), Pushed::Wake);
+        let send_queue = send_queue(2, 5);
+        assert_eq!(send_queue.push("123".into()), PushOutcome::Wake);
+        assert_eq!(send_queue.push("456".into()), PushOutcome::Full);
+        assert_eq!(send_queue.push("45".into()), PushOutcome::Queued);
+        assert_eq!(send_queue.push("".into()), PushOutcome::Full);
+        send_queue.take(&mut Vec::new()).await;
+        assert_eq!(send_queue.push("12345".into()), PushOutcome::Wake);
     }
 
     #[tokio::test]
     async fn the_end_comes_after_the_frames() {
-        let outbox = outbox(10, 100);
-        let farewell = Farewell {
+        let send_queue = send_queue(10, 100);
+        let farewell = CloseReason {
             code: 1001,
             reason: "bye".into(),
         };
-        outbox.push("last".into());
-        outbox.end(farewell.clone(), false);
-        assert_eq!(outbox.push("late".into()), Pushed::Ended);
-        outbox.ended().await;
+        send_queue.push("last".into());
+        send_queue.end(farewell.clone(), false);
+        assert_eq!(send_queue.push("late".into()), PushOutcome::Ended);
+        send_queue.ended().await;
         let mut frames = Vec::new();
-        assert_eq!(outbox.take(&mut frames).await, Some(farewell));
+        assert_eq!(send_queue.take(&mut frames).await, Some(farewell));
         assert_eq!(frames, ["last"]);
     }
 }

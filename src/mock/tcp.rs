@@ -18,39 +18,41 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-const WHOLE: u8 = 0;
-const SILENT: u8 = 1;
-const CUT: u8 = 2;
+const STATE_OPEN: u8 = 0;
+const STATE_BLACKHOLED: u8 = 1;
+const STATE_RESET: u8 = 2;
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TcpState {
     state: AtomicU8,
     reader: AtomicWaker,
 }
 
 /// The handle by which a line is broken.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Line(Arc<Shared>);
+pub(crate) struct TcpHandle(Arc<TcpState>);
 
-impl Line {
+impl TcpHandle {
     /// Cuts the line: both ends see a reset, and what was on its way is lost.
-    pub(crate) fn cut(&self) {
-        self.0.state.store(CUT, Ordering::Release);
+    pub(crate) fn reset(&self) {
+        self.0.state.store(STATE_RESET, Ordering::Release);
         self.0.reader.wake();
     }
 
     /// From now on nothing leaves, not even the end of the connection, for as long as the client holds it.
-    pub(crate) fn silence(&self) {
+    pub(crate) fn blackhole(&self) {
         // A line that is cut stays cut.
-        let _ = self
-            .0
-            .state
-            .compare_exchange(WHOLE, SILENT, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.0.state.compare_exchange(
+            STATE_OPEN,
+            STATE_BLACKHOLED,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 
     /// Whether nothing leaves any more.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.state() == SILENT
+    pub(crate) fn is_blackholed(&self) -> bool {
+        self.state() == STATE_BLACKHOLED
     }
 
     fn state(&self) -> u8 {
@@ -59,67 +61,63 @@ impl Line {
 }
 
 /// A stream on a line.
-pub(crate) struct Carried<S> {
+pub(crate) struct ControlledStream<S> {
     stream: S,
-    line: Line,
+    tcp: TcpHandle,
     reset: fn(&S),
 }
 
-impl<S> Carried<S> {
+impl<S> ControlledStream<S> {
     /// Puts a stream on a line. `reset` makes the end of the stream a reset.
-    fn new(stream: S, line: Line, reset: fn(&S)) -> Self {
-        Self {
-            stream,
-            line,
-            reset,
-        }
+    fn new(stream: S, tcp: TcpHandle, reset: fn(&S)) -> Self {
+        Self { stream, tcp, reset }
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.line.state() == CUT {
+        if self.tcp.state() == STATE_RESET {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())
     }
 }
 
-impl<S> fmt::Debug for Carried<S> {
+impl<S> fmt::Debug for ControlledStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carried")
-            .field("line", &self.line)
+            .field("line", &self.tcp)
             .finish_non_exhaustive()
     }
 }
 
-impl<S> Drop for Carried<S> {
+impl<S> Drop for ControlledStream<S> {
     fn drop(&mut self) {
-        if self.line.state() == CUT {
+        if self.tcp.state() == STATE_RESET {
             (self.reset)(&self.stream);
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Carried<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ControlledStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // Registered before looking, so that a cut in between is not missed.
-        self.line.0.reader.register(cx.waker());
+        self.tcp.0.reader.register(cx.waker());
         self.check()?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Carried<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ControlledStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        if self.line.is_silent() {
+        if self.tcp.is_blackholed() {
             return Poll::Ready(Ok(bytes.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -131,7 +129,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Carried<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        if self.line.is_silent() {
+        if self.tcp.is_blackholed() {
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
@@ -148,7 +146,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Carried<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check()?;
-        if self.line.is_silent() {
+        if self.tcp.is_blackholed() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
@@ -161,39 +159,39 @@ pub(crate) struct Peer {
     /// Where he is.
     pub(crate) address: SocketAddr,
     /// The line to him.
-    pub(crate) line: Line,
+    pub(crate) tcp: TcpHandle,
 }
 
-impl Connected<IncomingStream<'_, Exchange>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Exchange>) -> Self {
+impl Connected<IncomingStream<'_, ControlledListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, ControlledListener>) -> Self {
         stream.remote_addr().clone()
     }
 }
 
 /// A listener that puts every connection on a line.
 #[derive(Debug)]
-pub(crate) struct Exchange(pub(crate) TcpListener);
+pub(crate) struct ControlledListener(pub(crate) TcpListener);
 
-impl Listener for Exchange {
-    type Io = Carried<TcpStream>;
+impl Listener for ControlledListener {
+    type Io = ControlledStream<TcpStream>;
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Events are small and must not wait for each other; without the option they still arrive.
         let _ = stream.set_nodelay(true);
-        let line = Line::default();
-        let carried = Carried::new(stream, line.clone(), |stream| {
+        let tcp = TcpHandle::default();
+        let controlled = ControlledStream::new(stream, tcp.clone(), |stream| {
             // Without the option the client sees an end instead of a reset, which is as lost.
             let _ = stream.set_zero_linger();
         });
-        (carried, Peer { address, line })
+        (controlled, Peer { address, tcp })
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Ok(Peer {
             address: self.0.local_addr()?,
-            line: Line::default(),
+            tcp: TcpHandle::default(),
         })
     }
 }
@@ -204,32 +202,36 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Carried<DuplexStream>, DuplexStream, Line) {
+    fn pair() -> (ControlledStream<DuplexStream>, DuplexStream, TcpHandle) {
         let (server, client) = duplex(64);
-        let line = Line::default();
-        (Carried::new(server, line.clone(), |_| {}), client, line)
+        let tcp = TcpHandle::default();
+        (
+            ControlledStream::new(server, tcp.clone(), |_| {}),
+            client,
+            tcp,
+        )
     }
 
     #[tokio::test]
     async fn a_cut_wakes_whoever_waits_for_bytes() {
-        let (mut server, mut client, line) = pair();
+        let (mut server, mut client, tcp) = pair();
         let reading = tokio::spawn(async move { server.read_u8().await.unwrap_err().kind() });
         tokio::task::yield_now().await;
-        line.cut();
+        tcp.reset();
         assert_eq!(reading.await.unwrap(), io::ErrorKind::ConnectionReset);
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]
     async fn a_silent_line_hears_and_says_nothing() {
-        let (mut server, mut client, line) = pair();
+        let (mut server, mut client, tcp) = pair();
         server.write_all(b"a").await.unwrap();
-        line.silence();
+        tcp.blackhole();
         server.write_all(b"b").await.unwrap();
         server.shutdown().await.unwrap();
         client.write_all(b"c").await.unwrap();
         assert_eq!(server.read_u8().await.unwrap(), b'c');
-        line.cut();
+        tcp.reset();
         assert!(server.write_all(b"d").await.is_err());
         drop(server);
         let mut all = Vec::new();

@@ -12,18 +12,18 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use super::engine::Stamp;
+use super::engine::Rfc3339;
 
 /// Notes that are kept.
-const NOTES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 /// Bytes of requests and frames that are kept.
-const BYTES: usize = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one request or frame that are shown.
-const SHOWN: usize = 16 * 1024;
+const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
 /// Whose connection something happened on.
 #[derive(Debug, Clone)]
-pub(crate) struct Party {
+pub(crate) struct SocketIdentity {
     /// The connection's id.
     pub(crate) connection: Arc<str>,
     /// The user's.
@@ -32,22 +32,22 @@ pub(crate) struct Party {
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub(crate) enum Happening {
+pub(crate) enum TrafficEvent {
     /// A request was answered.
-    Request(Box<Request>),
+    Request(Box<LoggedRequest>),
     /// A socket opened.
-    Opened(Party),
+    Opened(SocketIdentity),
     /// A socket ended.
-    Closed(Party, String),
+    Closed(SocketIdentity, String),
     /// A frame was sent to a client.
-    Sent(Party, Bytes, Option<String>),
+    Sent(SocketIdentity, Bytes, Option<String>),
     /// A frame came from a client.
-    Heard(Party, Bytes),
+    Heard(SocketIdentity, Bytes),
 }
 
 /// A request and its answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Request {
+pub(crate) struct LoggedRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     /// Parameters by name.
@@ -64,7 +64,7 @@ pub(crate) struct Request {
     pub(crate) fault: Option<String>,
 }
 
-impl Happening {
+impl TrafficEvent {
     fn size(&self) -> usize {
         match self {
             Self::Request(request) => {
@@ -116,26 +116,26 @@ impl Happening {
                     tell("fault", fault.clone().into());
                 }
             }
-            Self::Opened(party) => {
+            Self::Opened(socket_identity) => {
                 tell("type", "mock.socket.open".into());
-                told.extend(party.to_json());
+                told.extend(socket_identity.to_json());
             }
-            Self::Closed(party, how) => {
+            Self::Closed(socket_identity, how) => {
                 tell("type", "mock.socket.end".into());
                 tell("reason", how.clone().into());
-                told.extend(party.to_json());
+                told.extend(socket_identity.to_json());
             }
-            Self::Sent(party, frame, fault) => {
+            Self::Sent(socket_identity, frame, fault) => {
                 tell("type", "mock.frame.sent".into());
                 if let Some(fault) = fault {
                     tell("fault", fault.clone().into());
                 }
-                told.extend(party.to_json());
+                told.extend(socket_identity.to_json());
                 told.insert("frame".to_owned(), shown(frame));
             }
-            Self::Heard(party, frame) => {
+            Self::Heard(socket_identity, frame) => {
                 tell("type", "mock.frame.heard".into());
-                told.extend(party.to_json());
+                told.extend(socket_identity.to_json());
                 told.insert("frame".to_owned(), shown(frame));
             }
         }
@@ -143,7 +143,7 @@ impl Happening {
     }
 }
 
-impl Party {
+impl SocketIdentity {
     fn to_json(&self) -> [(String, Value); 2] {
         [
             ("user".to_owned(), (*self.user).into()),
@@ -154,11 +154,11 @@ impl Party {
 
 /// Bytes as they are shown: JSON where they are, else text, and never too much.
 fn shown(bytes: &Bytes) -> Value {
-    if bytes.len() <= SHOWN {
+    if bytes.len() <= SHOWN_MAX_BYTES {
         let text = String::from_utf8_lossy(bytes);
         return hidden("", json_in(&text));
     }
-    let start = String::from_utf8_lossy(&bytes[..SHOWN / 8]);
+    let start = String::from_utf8_lossy(&bytes[..SHOWN_MAX_BYTES / 8]);
     json!(format!(
         "{}… ({} bytes)",
         without_tokens(&start),
@@ -218,14 +218,14 @@ fn without_tokens(text: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Note {
+struct LogEntry {
     at: DateTime<Utc>,
-    happening: Happening,
+    happening: TrafficEvent,
 }
 
 #[derive(Debug, Default)]
-struct Ring {
-    notes: VecDeque<Note>,
+struct LogBuffer {
+    notes: VecDeque<LogEntry>,
     bytes: usize,
     /// The number of the last note.
     last: u64,
@@ -234,14 +234,14 @@ struct Ring {
 
 /// The journal.
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
-    ring: Mutex<Ring>,
+pub(crate) struct TrafficLog {
+    ring: Mutex<LogBuffer>,
     more: Notify,
 }
 
 /// A part of the journal.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct LogPage {
     /// Notes as they are shown, oldest first.
     pub(crate) notes: Vec<Value>,
     /// The number from which to read on.
@@ -250,28 +250,28 @@ pub(crate) struct Page {
     pub(crate) lost: u64,
 }
 
-impl Journal {
-    fn ring(&self) -> MutexGuard<'_, Ring> {
+impl TrafficLog {
+    fn ring(&self) -> MutexGuard<'_, LogBuffer> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a note.
-    pub(crate) fn note(&self, at: DateTime<Utc>, happening: Happening) {
-        self.note_all(at, [happening]);
+    pub(crate) fn record(&self, at: DateTime<Utc>, happening: TrafficEvent) {
+        self.record_all(at, [happening]);
     }
 
     /// Takes notes of things that happened together.
-    pub(crate) fn note_all(
+    pub(crate) fn record_all(
         &self,
         at: DateTime<Utc>,
-        happenings: impl IntoIterator<Item = Happening>,
+        happenings: impl IntoIterator<Item = TrafficEvent>,
     ) {
         let mut ring = self.ring();
         for happening in happenings {
             ring.bytes += happening.size();
             ring.last += 1;
-            ring.notes.push_back(Note { at, happening });
-            while ring.notes.len() > NOTES || ring.bytes > BYTES {
+            ring.notes.push_back(LogEntry { at, happening });
+            while ring.notes.len() > MAX_ENTRIES || ring.bytes > MAX_BYTES {
                 let Some(oldest) = ring.notes.pop_front() else {
                     break;
                 };
@@ -301,18 +301,18 @@ impl Journal {
     }
 
     /// The notes after a number, at most so many.
-    pub(crate) fn after(&self, since: u64, limit: usize) -> Page {
+    pub(crate) fn after(&self, since: u64, limit: usize) -> LogPage {
         let ring = self.ring();
         let first = ring.last - ring.notes.len() as u64;
         let start = since.max(first);
-        let taken: Vec<(u64, DateTime<Utc>, Happening)> = (start + 1..)
+        let taken: Vec<(u64, DateTime<Utc>, TrafficEvent)> = (start + 1..)
             .zip(
                 ring.notes
                     .iter()
                     .skip(usize::try_from(start - first).unwrap_or(usize::MAX))
                     .take(limit),
             )
-            .map(|(number, note)| (number, note.at, note.happening.clone()))
+            .map(|(number, record)| (number, record.at, record.happening.clone()))
             .collect();
         let last = ring.last;
         drop(ring);
@@ -327,12 +327,12 @@ impl Journal {
                     told.insert("type".to_owned(), kind);
                 }
                 told.insert("number".to_owned(), number.into());
-                told.insert("at".to_owned(), Stamp(at).to_string().into());
+                told.insert("at".to_owned(), Rfc3339(at).to_string().into());
                 told.extend(content);
                 Value::Object(told)
             })
             .collect();
-        Page {
+        LogPage {
             notes,
             next,
             lost: start.saturating_sub(since),
@@ -340,7 +340,7 @@ impl Journal {
     }
 
     /// Waits until there is a note after a number.
-    pub(crate) async fn until_after(&self, since: u64) {
+    pub(crate) async fn wait_after(&self, since: u64) {
         loop {
             let more = self.more.notified();
             {
@@ -358,26 +358,26 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn party() -> Party {
-        Party {
+    fn socket_identity() -> SocketIdentity {
+        SocketIdentity {
             connection: "c1".into(),
             user: "john".into(),
         }
     }
 
-    fn sent(text: &str) -> Happening {
-        Happening::Sent(party(), Bytes::from(text.to_owned()), None)
+    fn sent(text: &str) -> TrafficEvent {
+        TrafficEvent::Sent(socket_identity(), Bytes::from(text.to_owned()), None)
     }
 
     const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzZXJ2ZXIiOnRydWV9.DHnfQolWsEGFcTR7ZwVBbIVUFAvxzDJXzB6UlyU-7JQ";
 
     #[test]
     fn no_secret_is_ever_shown() {
-        let journal = Journal::default();
+        let traffic_log = TrafficLog::default();
         let query = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        journal.note(
+        traffic_log.record(
             DateTime::UNIX_EPOCH,
-            Happening::Request(Box::new(Request {
+            TrafficEvent::Request(Box::new(LoggedRequest {
                 query: vec![
                     query("api_key", "the-key"),
                     query("authorization", "hush"),
@@ -385,13 +385,13 @@ mod tests {
                 ],
                 body: Bytes::from(format!(r#"{{"password":"hush","deep":[{{"api_secret":"hush"}}],"text":"{TOKEN}"}}"#)),
                 refusal: Some(Bytes::from(format!(r#"{{"code":5,"message":"bad {TOKEN}","access_token":"hush"}}"#))),
-                ..Request::default()
+                ..LoggedRequest::default()
             })),
         );
-        journal.note(DateTime::UNIX_EPOCH, sent(&format!("garbage {TOKEN}")));
-        let long = format!("{TOKEN}{}", " ".repeat(SHOWN));
-        journal.note(DateTime::UNIX_EPOCH, sent(&long));
-        let page = journal.after(0, 100);
+        traffic_log.record(DateTime::UNIX_EPOCH, sent(&format!("garbage {TOKEN}")));
+        let long = format!("{TOKEN}{}", " ".repeat(SHOWN_MAX_BYTES));
+        traffic_log.record(DateTime::UNIX_EPOCH, sent(&long));
+        let page = traffic_log.after(0, 100);
         let text = serde_json::to_string(&page.notes).unwrap();
         assert!(!text.contains("hush") && !text.contains("eyJ"), "{text}");
         assert!(!text.contains("the-key"), "{text}");
@@ -404,46 +404,46 @@ mod tests {
 
     #[test]
     fn the_ring_is_bounded_and_says_what_is_gone() {
-        let journal = Journal::default();
-        for number in 0..NOTES + 5 {
-            journal.note(DateTime::UNIX_EPOCH, sent(&format!(r#"{{"n":{number}}}"#)));
+        let traffic_log = TrafficLog::default();
+        for number in 0..MAX_ENTRIES + 5 {
+            traffic_log.record(DateTime::UNIX_EPOCH, sent(&format!(r#"{{"n":{number}}}"#)));
         }
-        let page = journal.after(0, 2);
+        let page = traffic_log.after(0, 2);
         assert_eq!((page.lost, page.next), (5, 7));
         assert_eq!(page.notes[0]["frame"]["n"], 5);
         assert_eq!(page.notes[0]["number"], 6);
-        let rest = journal.after(page.next, usize::MAX);
-        assert_eq!((rest.notes.len(), rest.lost), (NOTES - 2, 0));
-        assert_eq!(rest.next, journal.last());
-        assert!(journal.after(rest.next, 10).notes.is_empty());
+        let rest = traffic_log.after(page.next, usize::MAX);
+        assert_eq!((rest.notes.len(), rest.lost), (MAX_ENTRIES - 2, 0));
+        assert_eq!(rest.next, traffic_log.last());
+        assert!(traffic_log.after(rest.next, 10).notes.is_empty());
 
-        let big = "x".repeat(BYTES / 4);
+        let big = "x".repeat(MAX_BYTES / 4);
         for _ in 0..8 {
-            journal.note(DateTime::UNIX_EPOCH, sent(&big));
+            traffic_log.record(DateTime::UNIX_EPOCH, sent(&big));
         }
-        assert!(journal.ring().notes.len() <= 4);
-        assert!(journal.ring().bytes <= BYTES);
-        journal.clear();
-        let page = journal.after(0, 10);
-        assert_eq!((page.notes.len(), page.next), (0, journal.last()));
+        assert!(traffic_log.ring().notes.len() <= 4);
+        assert!(traffic_log.ring().bytes <= MAX_BYTES);
+        traffic_log.clear();
+        let page = traffic_log.after(0, 10);
+        assert_eq!((page.notes.len(), page.next), (0, traffic_log.last()));
     }
 
     #[tokio::test]
     async fn a_reader_waits_for_the_next_note_or_the_end() {
-        let journal = Arc::new(Journal::default());
+        let traffic_log = Arc::new(TrafficLog::default());
         let reader = tokio::spawn({
-            let journal = journal.clone();
+            let traffic_log = traffic_log.clone();
             async move {
-                journal.until_after(0).await;
-                journal.until_after(1).await;
-                journal.after(0, 10).notes.len()
+                traffic_log.wait_after(0).await;
+                traffic_log.wait_after(1).await;
+                traffic_log.after(0, 10).notes.len()
             }
         });
         tokio::task::yield_now().await;
-        journal.note(DateTime::UNIX_EPOCH, sent("{}"));
+        traffic_log.record(DateTime::UNIX_EPOCH, sent("{}"));
         tokio::task::yield_now().await;
         assert!(!reader.is_finished());
-        journal.close();
+        traffic_log.close();
         assert_eq!(reader.await.unwrap(), 1);
     }
 }

@@ -12,30 +12,30 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::engine::{Caller, ConnKey, Connect, connection_error};
-use super::error::{Reject, code};
-use super::faults::{Course, Next, Sent, SocketFault, half};
+use super::engine::{Caller, Connect, ConnectionKey, connection_error};
+use super::error::{Rejection, code};
+use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
-use super::send_queue::{ABNORMAL, Farewell, Outbox};
-use super::tcp::Line;
-use super::traffic_log::{Happening, Party};
+use super::send_queue::{CLOSE_ABNORMAL, CloseReason, SendQueue};
+use super::tcp::TcpHandle;
+use super::traffic_log::{SocketIdentity, TrafficEvent};
 
 /// How long a closed peer has to answer the close.
-const LINGER: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A close for a frame that makes no sense.
-const UNSUPPORTED: u16 = 1003;
+const CLOSE_UNSUPPORTED_DATA: u16 = 1003;
 /// A close for text that is no JSON.
-const INVALID: u16 = 1007;
+const CLOSE_INVALID_PAYLOAD: u16 = 1007;
 /// A close for a frame that is too big.
-const TOO_BIG: u16 = 1009;
+const CLOSE_MESSAGE_TOO_BIG: u16 = 1009;
 /// The final close.
-const NORMAL: u16 = 1000;
+const CLOSE_NORMAL: u16 = 1000;
 
 /// How a conversation ended.
 #[derive(Debug)]
-enum Parting {
+enum SessionEnd {
     /// This is still to be said.
-    Say(Farewell),
+    Say(CloseReason),
     /// The peer has said goodbye, or is gone.
     Left,
     /// The connection was cut, as both sides notice.
@@ -47,57 +47,57 @@ enum Parting {
 /// Speaks to one client from the first frame to the last.
 pub(crate) async fn run<S>(
     mut socket: S,
-    line: Line,
+    tcp: TcpHandle,
     hub: Arc<Hub>,
-    wish: Result<(Caller, Connect), Reject>,
+    wish: Result<(Caller, Connect), Rejection>,
 ) where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     let opened = wish.and_then(|(caller, request)| hub.connect(&caller, &request));
-    let (key, outbox) = match opened {
+    let (key, send_queue) = match opened {
         Ok(opened) => opened,
         Err(reject) => return refuse(&mut socket, &hub, reject).await,
     };
-    let party = hub.party(key).unwrap_or_else(|| Party {
+    let socket_identity = hub.socket_identity(key).unwrap_or_else(|| SocketIdentity {
         connection: "".into(),
         user: "".into(),
     });
-    note(&hub, Happening::Opened(party.clone()));
-    let mut session = Session {
+    record(&hub, TrafficEvent::Opened(socket_identity.clone()));
+    let mut session = SocketSession {
         socket,
-        line,
+        tcp,
         hub: &hub,
         key,
-        party,
-        outbox: &outbox,
-        course: Course::default(),
+        socket_identity,
+        send_queue: &send_queue,
+        course: FrameQueue::default(),
     };
     let parting = session.converse().await;
     session.note_end(&parting);
-    let Session {
-        mut socket, line, ..
+    let SocketSession {
+        mut socket, tcp, ..
     } = session;
     match parting {
-        Parting::Say(farewell) if farewell.code == ABNORMAL => line.cut(),
-        Parting::Say(farewell) => {
+        SessionEnd::Say(farewell) if farewell.code == CLOSE_ABNORMAL => tcp.reset(),
+        SessionEnd::Say(farewell) => {
             hub.disconnect(key);
             part(&mut socket, farewell).await;
         }
-        Parting::Left => {
+        SessionEnd::Left => {
             hub.disconnect(key);
             // The answer to the peer's own close leaves while the socket is read on.
             read_on(&mut socket).await;
         }
-        Parting::Cut => {
-            line.cut();
+        SessionEnd::Cut => {
+            tcp.reset();
             hub.disconnect(key);
         }
-        Parting::Lost => {}
+        SessionEnd::Lost => {}
     }
 }
 
 /// Accepts first and refuses then: clients take a refused upgrade for a broken network.
-async fn refuse<S>(socket: &mut S, hub: &Hub, reject: Reject)
+async fn refuse<S>(socket: &mut S, hub: &Hub, reject: Rejection)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
@@ -106,33 +106,33 @@ where
         && socket.send(message).await.is_ok()
     {
         let reason = reject.detail.into();
-        let code = NORMAL;
-        part(socket, Farewell { code, reason }).await;
+        let code = CLOSE_NORMAL;
+        part(socket, CloseReason { code, reason }).await;
     }
 }
 
-fn note(hub: &Hub, happening: Happening) {
-    hub.journal.note(hub.clock.now(), happening);
+fn record(hub: &Hub, happening: TrafficEvent) {
+    hub.traffic_log.record(hub.clock.now(), happening);
 }
 
 /// A conversation under way.
-struct Session<'a, S> {
+struct SocketSession<'a, S> {
     socket: S,
-    line: Line,
+    tcp: TcpHandle,
     hub: &'a Hub,
-    key: ConnKey,
-    party: Party,
-    outbox: &'a Outbox,
-    course: Course,
+    key: ConnectionKey,
+    socket_identity: SocketIdentity,
+    send_queue: &'a SendQueue,
+    course: FrameQueue,
 }
 
-impl<S> Session<'_, S>
+impl<S> SocketSession<'_, S>
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     /// Carries frames both ways until one side ends it.
-    async fn converse(&mut self) -> Parting {
-        let outbox = self.outbox;
+    async fn converse(&mut self) -> SessionEnd {
+        let send_queue = self.send_queue;
         let mut frames = Vec::new();
         let mut farewell = None;
         loop {
@@ -140,17 +140,17 @@ where
             let written = tokio::select! {
                 biased;
                 written = self.write(&mut frames) => written,
-                () = outbox.ended(), if farewell.is_none() => return Parting::Left,
+                () = send_queue.ended(), if farewell.is_none() => return SessionEnd::Left,
             };
             let wake_at = match written {
                 Ok(wake_at) => wake_at,
                 Err(Some(fault)) => return self.end_by(fault).await,
-                Err(None) => return Parting::Left,
+                Err(None) => return SessionEnd::Left,
             };
             if wake_at.is_none()
                 && let Some(farewell) = farewell
             {
-                return Parting::Say(farewell);
+                return SessionEnd::Say(farewell);
             }
             tokio::select! {
                 message = self.socket.next() => match message {
@@ -159,21 +159,21 @@ where
                         Err(parting) => return parting,
                     },
                     Some(Err(error)) => {
-                        return too_big(&error).map_or(Parting::Left, Parting::Say);
+                        return too_big(&error).map_or(SessionEnd::Left, SessionEnd::Say);
                     }
-                    None => return Parting::Left,
+                    None => return SessionEnd::Left,
                 },
-                end = outbox.take(&mut frames), if farewell.is_none() && self.course.takes_more() => {
+                end = send_queue.take(&mut frames), if farewell.is_none() && self.course.accepts_more() => {
                     farewell = end;
                 }
-                () = outbox.ended(), if farewell.is_none() && !self.course.takes_more() => {
-                    farewell = outbox.take(&mut frames).await;
-                    if outbox.is_over() {
+                () = send_queue.ended(), if farewell.is_none() && !self.course.accepts_more() => {
+                    farewell = send_queue.take(&mut frames).await;
+                    if send_queue.is_ended_now() {
                         self.course.clear();
                     }
                 }
                 () = at(wake_at), if wake_at.is_some() => {}
-                fault = outbox.struck() => {
+                fault = send_queue.next_fault() => {
                     if let Some(parting) = self.strike(fault).await {
                         return parting;
                     }
@@ -188,15 +188,15 @@ where
         &mut self,
         frames: &mut Vec<Bytes>,
     ) -> Result<Option<Instant>, Option<SocketFault>> {
-        if self.course.is_plain() && !self.hub.faults.watch_frames() {
+        if self.course.is_pass_through() && !self.hub.faults.has_frame_faults() {
             if frames.is_empty() {
                 return Ok(None);
             }
             self.course.begin();
             let sent = frames
                 .iter()
-                .map(|frame| Happening::Sent(self.party.clone(), frame.clone(), None));
-            self.hub.journal.note_all(self.hub.clock.now(), sent);
+                .map(|frame| TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None));
+            self.hub.traffic_log.record_all(self.hub.clock.now(), sent);
             for frame in frames.drain(..) {
                 self.feed(frame).await?;
             }
@@ -205,21 +205,21 @@ where
         }
         self.course.take(frames);
         let wake_at = loop {
-            let (faults, user) = (&self.hub.faults, &self.party.user);
+            let (faults, user) = (&self.hub.faults, &self.socket_identity.user);
             let next = self.course.next(Instant::now(), |event, first| {
-                faults.frame(&Sent { user, event, first })
+                faults.frame(&FrameFacts { user, event, first })
             });
             match next {
-                Next::Send(frame, fault) => {
-                    note(
+                FrameAction::Send(frame, fault) => {
+                    record(
                         self.hub,
-                        Happening::Sent(self.party.clone(), frame.clone(), fault),
+                        TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), fault),
                     );
                     self.feed(frame).await?;
                 }
-                Next::Wait(then) => break Some(then),
-                Next::Idle => break None,
-                Next::End(fault, _) => {
+                FrameAction::Wait(then) => break Some(then),
+                FrameAction::Idle => break None,
+                FrameAction::End(fault, _) => {
                     self.flush().await?;
                     return Err(Some(fault));
                 }
@@ -239,18 +239,18 @@ where
     }
 
     /// Lets a fault strike that waits for no frame.
-    async fn strike(&mut self, fault: SocketFault) -> Option<Parting> {
+    async fn strike(&mut self, fault: SocketFault) -> Option<SessionEnd> {
         match fault {
             SocketFault::Garbage { text: wish } => {
                 let garbage = wish.map_or_else(|| half(br#"{"type":"health.check"}"#), Bytes::from);
-                note(
+                record(
                     self.hub,
-                    Happening::Sent(self.party.clone(), garbage.clone(), None),
+                    TrafficEvent::Sent(self.socket_identity.clone(), garbage.clone(), None),
                 );
                 let message = text(garbage).ok()?;
                 match self.socket.send(message).await {
                     Ok(()) => None,
-                    Err(_) => Some(Parting::Left),
+                    Err(_) => Some(SessionEnd::Left),
                 }
             }
             ending @ (SocketFault::Drop
@@ -266,32 +266,35 @@ where
 
     /// Lets a fault end the connection. Frames that have not left never will: a stream can end anywhere, and it has no
     /// holes.
-    async fn end_by(&mut self, fault: SocketFault) -> Parting {
+    async fn end_by(&mut self, fault: SocketFault) -> SessionEnd {
         match fault {
-            SocketFault::Close { code, reason } => Parting::Say(Farewell {
+            SocketFault::Close { code, reason } => SessionEnd::Say(CloseReason {
                 code,
                 reason: reason.into(),
             }),
             SocketFault::Expire => {
-                let expired = Reject::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
-                let frame =
-                    connection_error(self.hub.clock.now(), &self.party.connection, &expired);
-                note(
+                let expired = Rejection::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
+                let frame = connection_error(
+                    self.hub.clock.now(),
+                    &self.socket_identity.connection,
+                    &expired,
+                );
+                record(
                     self.hub,
-                    Happening::Sent(self.party.clone(), frame.clone(), None),
+                    TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
                 );
                 if self.feed(frame).await.is_err() {
-                    return Parting::Left;
+                    return SessionEnd::Left;
                 }
-                Parting::Say(Farewell {
-                    code: NORMAL,
+                SessionEnd::Say(CloseReason {
+                    code: CLOSE_NORMAL,
                     reason: expired.detail.into(),
                 })
             }
             SocketFault::HalfOpen => {
-                self.line.silence();
+                self.tcp.blackhole();
                 self.hold().await;
-                Parting::Lost
+                SessionEnd::Lost
             }
             SocketFault::Drop
             | SocketFault::Mute
@@ -299,7 +302,7 @@ where
             | SocketFault::Reorder { .. }
             | SocketFault::Late { .. }
             | SocketFault::Garbage { .. }
-            | SocketFault::Slow { .. } => Parting::Cut,
+            | SocketFault::Slow { .. } => SessionEnd::Cut,
         }
     }
 
@@ -313,7 +316,7 @@ where
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return,
                 },
-                farewell = self.outbox.take(&mut frames), if !ended => {
+                farewell = self.send_queue.take(&mut frames), if !ended => {
                     frames.clear();
                     ended = farewell.is_some();
                 }
@@ -323,9 +326,9 @@ where
     }
 
     /// Takes a client's frame in.
-    fn hear(&mut self, message: &Message) -> Result<(), Parting> {
+    fn hear(&mut self, message: &Message) -> Result<(), SessionEnd> {
         let farewell = |code, reason: &str| {
-            Err(Parting::Say(Farewell {
+            Err(SessionEnd::Say(CloseReason {
                 code,
                 reason: reason.into(),
             }))
@@ -333,7 +336,10 @@ where
         match message {
             Message::Text(text) => {
                 let text = Bytes::copy_from_slice(text.as_bytes());
-                note(self.hub, Happening::Heard(self.party.clone(), text.clone()));
+                record(
+                    self.hub,
+                    TrafficEvent::Heard(self.socket_identity.clone(), text.clone()),
+                );
                 match serde_json::from_slice::<Value>(&text) {
                     Ok(value) if is_ping(&value) => {
                         self.hub.with(|state, now| state.ping(now, self.key));
@@ -342,28 +348,38 @@ where
                     Ok(Value::Object(_) | Value::Array(_)) => {
                         self.hub.with(|state, now| state.heard(now, self.key));
                     }
-                    Ok(_) => return farewell(UNSUPPORTED, "a frame must be an object or a list"),
-                    Err(_) => return farewell(INVALID, "a frame must be JSON"),
+                    Ok(_) => {
+                        return farewell(
+                            CLOSE_UNSUPPORTED_DATA,
+                            "a frame must be an object or a list",
+                        );
+                    }
+                    Err(_) => return farewell(CLOSE_INVALID_PAYLOAD, "a frame must be JSON"),
                 }
             }
-            Message::Binary(_) => return farewell(UNSUPPORTED, "a frame must be text"),
+            Message::Binary(_) => return farewell(CLOSE_UNSUPPORTED_DATA, "a frame must be text"),
             Message::Ping(_) | Message::Pong(_) => {
                 self.hub.with(|state, now| state.heard(now, self.key));
             }
-            Message::Close(_) => return Err(Parting::Left),
+            Message::Close(_) => return Err(SessionEnd::Left),
         }
         Ok(())
     }
 
-    fn note_end(&self, parting: &Parting) {
+    fn note_end(&self, parting: &SessionEnd) {
         let how = match parting {
-            Parting::Say(farewell) if farewell.code == ABNORMAL => "lost".to_owned(),
-            Parting::Say(farewell) => format!("closed with {}: {}", farewell.code, farewell.reason),
-            Parting::Left => "the client has left".to_owned(),
-            Parting::Cut => "cut".to_owned(),
-            Parting::Lost => "half-open until the client left".to_owned(),
+            SessionEnd::Say(farewell) if farewell.code == CLOSE_ABNORMAL => "lost".to_owned(),
+            SessionEnd::Say(farewell) => {
+                format!("closed with {}: {}", farewell.code, farewell.reason)
+            }
+            SessionEnd::Left => "the client has left".to_owned(),
+            SessionEnd::Cut => "cut".to_owned(),
+            SessionEnd::Lost => "half-open until the client left".to_owned(),
         };
-        note(self.hub, Happening::Closed(self.party.clone(), how));
+        record(
+            self.hub,
+            TrafficEvent::Closed(self.socket_identity.clone(), how),
+        );
     }
 }
 
@@ -392,13 +408,13 @@ fn is_ping(value: &Value) -> bool {
     event.get("type").and_then(Value::as_str) == Some("health.check")
 }
 
-fn too_big(error: &Error) -> Option<Farewell> {
+fn too_big(error: &Error) -> Option<CloseReason> {
     use tokio_tungstenite::tungstenite::Error as Wire;
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if matches!(error.downcast_ref::<Wire>(), Some(Wire::Capacity(_))) {
-            return Some(Farewell {
-                code: TOO_BIG,
+            return Some(CloseReason {
+                code: CLOSE_MESSAGE_TOO_BIG,
                 reason: "the frame is too big".into(),
             });
         }
@@ -408,7 +424,7 @@ fn too_big(error: &Error) -> Option<Farewell> {
 }
 
 /// Says goodbye and waits a little for the answer, so that the last frames are not cut off.
-async fn part<S>(socket: &mut S, farewell: Farewell)
+async fn part<S>(socket: &mut S, farewell: CloseReason)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
@@ -427,7 +443,7 @@ where
         }
     };
     // Nobody is told if the peer does not answer in time; it is gone then.
-    let _ = tokio::time::timeout(LINGER, goodbye).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
 }
 
 /// Reads until the connection ends, and not much longer than it should take.
@@ -436,5 +452,5 @@ where
     S: Stream<Item = Result<Message, Error>> + Unpin,
 {
     let end = async { while let Some(Ok(_)) = socket.next().await {} };
-    let _ = tokio::time::timeout(LINGER, end).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, end).await;
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use presencectl::domain::SecretString;
 use presencectl::domain::token::{self, Claims};
-use presencectl::mock::{Options, serve};
+use presencectl::mock::{MockOptions, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -31,11 +31,11 @@ impl Mock {
     }
 
     /// One whose options are changed first. Key and secret are the tests'.
-    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options {
+    pub(crate) fn with(change: impl FnOnce(&mut MockOptions)) -> Self {
+        let mut options = MockOptions {
             api_key: API_KEY.to_owned(),
             secret: SecretString::new(SECRET),
-            ..Options::default()
+            ..MockOptions::default()
         };
         change(&mut options);
         let (stop, stopped) = oneshot::channel::<()>();

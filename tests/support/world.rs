@@ -28,8 +28,8 @@ pub(crate) fn world(users: &[Value], channels: &[Value]) -> Mock {
             .collect()
     };
     Mock::with(|options| {
-        options.world.users = objects(users);
-        options.world.channels = objects(channels);
+        options.fixture.users = objects(users);
+        options.fixture.channels = objects(channels);
     })
 }
 

@@ -15,9 +15,9 @@ use crate::exit::{Code, Failure};
 use crate::output::Column;
 
 /// The service's code for what is invalid.
-const INVALID: i32 = 4;
+const INPUT_ERROR_CODE: i32 = 4;
 /// The service's code for what does not exist.
-const DOES_NOT_EXIST: i32 = 16;
+const NOT_FOUND_CODE: i32 = 16;
 
 /// What to do with the clock.
 #[derive(Debug, Clone, Subcommand)]
@@ -256,8 +256,8 @@ fn refused(error: ApiError) -> anyhow::Error {
         return error.into();
     };
     match refusal.code {
-        INVALID => Failure::new(Code::Usage, harmless(detail)).into(),
-        DOES_NOT_EXIST => {
+        INPUT_ERROR_CODE => Failure::new(Code::Usage, harmless(detail)).into(),
+        NOT_FOUND_CODE => {
             let hint = if detail.starts_with("fault ") {
                 "see what is in force: presencectl mock fault list"
             } else {

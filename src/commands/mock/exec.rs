@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::server::{Server, ServerArgs};
+use super::server::{MockServer, ServerArgs};
 use crate::app::App;
 use crate::exit::{Code, Failure};
 use crate::mock;
@@ -41,7 +41,7 @@ pub struct ExecArgs {
 ///
 /// The server cannot start, or the command cannot be run.
 pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
-    let server = Server::prepare(app, &args.server)?;
+    let server = MockServer::prepare(app, &args.server)?;
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,7 +49,7 @@ pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
         .block_on(serve(args, server))
 }
 
-async fn serve(args: &ExecArgs, server: Server) -> anyhow::Result<u8> {
+async fn serve(args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
     let listener = server.listen()?;
     let url = format!("http://{}", listener.local_addr()?);
     // The terminal sends Ctrl-C to the command as well; we stay until it has ended.

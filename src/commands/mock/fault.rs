@@ -15,7 +15,7 @@ use crate::output::Column;
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
     /// Let something go wrong
-    Add(Box<AddArgs>),
+    Add(Box<FaultAddArgs>),
     /// Show the faults in force, and how often each has struck
     List,
     /// End all faults, or one
@@ -27,7 +27,7 @@ pub enum FaultCommand {
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum FaultKindArg {
     /// A request is answered with an error.
     Status,
     /// A request is answered late.
@@ -60,7 +60,7 @@ pub enum Kind {
     Slow,
 }
 
-impl Kind {
+impl FaultKindArg {
     const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -94,10 +94,10 @@ Examples:
   presencectl mock fault add close --code 4000 --user john --now
   presencectl mock fault add drop --event 'user.presence.*' --after 10 --count 1
   presencectl mock fault add late --delay 2s --probability 0.1 --seed 7")]
-pub struct AddArgs {
+pub struct FaultAddArgs {
     /// What goes wrong
     #[arg(value_enum)]
-    pub kind: Kind,
+    pub kind: FaultKindArg,
 
     /// Only requests with this method
     #[arg(long)]
@@ -225,7 +225,7 @@ fn parse_probability(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write a number from 0 to 1, such as 0.25".to_owned())
 }
 
-impl AddArgs {
+impl FaultAddArgs {
     /// The fault as the server reads it, with nothing in it that was not said.
     fn spec(&self) -> Map<String, Value> {
         let delay = self

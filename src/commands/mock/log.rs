@@ -16,9 +16,9 @@ use crate::output::Rows;
 use crate::stream::sinks::stdout_writer as outlet;
 
 /// How long one request waits for news.
-const WAIT: &str = "5s";
+const POLL_WAIT: &str = "5s";
 /// Notes of one request.
-const A_PAGE: u64 = 1000;
+const ENTRIES_PER_PAGE: u64 = 1000;
 
 /// Flags of `mock log`.
 #[derive(Debug, clap::Args)]
@@ -99,13 +99,15 @@ async fn follow(
     mut since: u64,
 ) -> anyhow::Result<Infallible> {
     loop {
-        let page = page(client, since, Some(WAIT)).await.map_err(|error| {
-            if code_of(&error) == Code::CannotConnect {
-                Failure::new(Code::StreamLost, "the server is gone").into()
-            } else {
-                error
-            }
-        })?;
+        let page = page(client, since, Some(POLL_WAIT))
+            .await
+            .map_err(|error| {
+                if code_of(&error) == Code::CannotConnect {
+                    Failure::new(Code::StreamLost, "the server is gone").into()
+                } else {
+                    error
+                }
+            })?;
         since = number(&page, "next");
         let lost = number(&page, "lost");
         if lost > 0 {
@@ -127,7 +129,7 @@ async fn page(
     since: u64,
     wait: Option<&str>,
 ) -> anyhow::Result<Map<String, Value>> {
-    let (since, limit) = (since.to_string(), A_PAGE.to_string());
+    let (since, limit) = (since.to_string(), ENTRIES_PER_PAGE.to_string());
     let mut query = vec![("since", since.as_str()), ("limit", limit.as_str())];
     query.extend(wait.map(|wait| ("wait", wait)));
     ask_as(client, "GET", "log", &query, None).await

@@ -4,13 +4,13 @@
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::mock::{KNOBS, Rules};
+use crate::mock::{MockRules, RULE_OPTIONS};
 
 /// The rules, as chosen.
 #[derive(Debug, Clone, Default)]
 pub struct RuleArgs {
     /// The service's own rules, or the documented default where it leaves a point open, and what was chosen instead.
-    pub rules: Rules,
+    pub rules: MockRules,
 }
 
 impl FromArgMatches for RuleArgs {
@@ -21,7 +21,7 @@ impl FromArgMatches for RuleArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        for knob in KNOBS {
+        for knob in RULE_OPTIONS {
             if let Some(text) = matches.get_one::<String>(knob.name) {
                 knob.choose(&mut self.rules, text)
                     .map_err(|message| Error::raw(ErrorKind::InvalidValue, message + "\n"))?;
@@ -33,7 +33,7 @@ impl FromArgMatches for RuleArgs {
 
 impl Args for RuleArgs {
     fn augment_args(command: Command) -> Command {
-        KNOBS.iter().fold(command, |command, knob| {
+        RULE_OPTIONS.iter().fold(command, |command, knob| {
             let heading = if knob.open {
                 "Points that the service leaves open"
             } else {

@@ -10,10 +10,10 @@ use crate::app::App;
 use crate::config::read_secret_file;
 use crate::domain::SecretString;
 use crate::exit::{Code, Failure};
-use crate::mock::{self, Options};
+use crate::mock::{self, MockOptions};
 
 /// Connections that may wait to be accepted: a thousand clients that start at once must not be turned away.
-const BACKLOG: u32 = 4096;
+const LISTEN_BACKLOG: u32 = 4096;
 
 /// Flags of a server.
 #[derive(Debug, clap::Args)]
@@ -45,33 +45,33 @@ pub struct ServerArgs {
 
 /// A server about to be run.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) options: Options,
+pub(super) struct MockServer {
+    pub(super) options: MockOptions,
     /// Where the secret is from, in words that do not contain it.
     pub(super) secret_from: String,
     port: u16,
 }
 
-impl Server {
+impl MockServer {
     /// Decides on options and world.
     ///
     /// # Errors
     ///
     /// The fixture or the secret cannot be had (exit code 13).
     pub(super) fn prepare(app: &App, args: &ServerArgs) -> anyhow::Result<Self> {
-        let mut options = Options {
+        let mut options = MockOptions {
             api_key: args.api_key.clone(),
             rules: args.rules.rules.clone(),
-            ..Options::default()
+            ..MockOptions::default()
         };
         let secret_from = choose_secret(args, &mut options)?;
         if args.demo {
-            options.world = mock::demo_world(app.now());
+            options.fixture = mock::demo_fixture(app.now());
         } else if let Some(path) = &args.fixture {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 cannot_start(format!("cannot read {}: {error}", path.display()))
             })?;
-            options.world = mock::fixture(&text).map_err(|error| {
+            options.fixture = mock::read_fixture(&text).map_err(|error| {
                 cannot_start(format!(
                     "the fixture {} does not load: {error}",
                     path.display()
@@ -118,10 +118,10 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     // A restart on the same port must not wait for the kernel to forget the old connections.
     socket.set_reuseaddr(true)?;
     socket.bind(([127, 0, 0, 1], port).into())?;
-    socket.listen(BACKLOG)
+    socket.listen(LISTEN_BACKLOG)
 }
 
-fn choose_secret(args: &ServerArgs, options: &mut Options) -> anyhow::Result<String> {
+fn choose_secret(args: &ServerArgs, options: &mut MockOptions) -> anyhow::Result<String> {
     if let Some(path) = &args.api_secret_file {
         options.secret =
             read_secret_file(path).map_err(|error| cannot_start(format!("{error:#}")))?;

@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::server::{Server, ServerArgs};
+use super::server::{MockServer, ServerArgs};
 use crate::app::App;
 use crate::exit::Code;
 use crate::mock;
 
 /// Threads that serve. All of them change one world, so more would wait for each other; and to count the machine's
 /// processors takes longer than to start two threads.
-const WORKERS: usize = 2;
+const WORKER_THREADS: usize = 2;
 
 /// Flags of `mock start`.
 #[derive(Debug, clap::Args)]
@@ -31,13 +31,13 @@ pub struct StartArgs {
     pub server: ServerArgs,
 
     /// Print this when ready: a JSON record, or shell assignments for the variables of every SDK
-    #[arg(long, value_enum, default_value_t = Print::Json)]
-    pub print: Print,
+    #[arg(long, value_enum, default_value_t = ReadyFormat::Json)]
+    pub print: ReadyFormat,
 }
 
 /// What to print when ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Print {
+pub enum ReadyFormat {
     /// One JSON record.
     Json,
     /// Shell assignments, the secret among them.
@@ -46,7 +46,7 @@ pub enum Print {
 
 /// The record that says that the server can be used.
 #[derive(Debug, Serialize)]
-struct Ready<'a> {
+struct ReadyRecord<'a> {
     r#type: &'static str,
     url: String,
     api_key: &'a str,
@@ -60,16 +60,16 @@ struct Ready<'a> {
 ///
 /// The port is taken, or the fixture or the secret cannot be had (exit code 13).
 pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Code> {
-    let server = Server::prepare(app, &args.server)?;
+    let server = MockServer::prepare(app, &args.server)?;
     runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?
         .block_on(serve(args.print, server))
 }
 
-async fn serve(print: Print, server: Server) -> anyhow::Result<Code> {
+async fn serve(print: ReadyFormat, server: MockServer) -> anyhow::Result<Code> {
     let listener = server.listen()?;
     // Signals are caught before the record says ready, so that a script can end the server right away.
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -88,12 +88,12 @@ async fn serve(print: Print, server: Server) -> anyhow::Result<Code> {
     Ok(end.await.unwrap_or(Code::Ok))
 }
 
-fn announce(print: Print, listener: &TcpListener, server: &Server) -> anyhow::Result<()> {
+fn announce(print: ReadyFormat, listener: &TcpListener, server: &MockServer) -> anyhow::Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let mut stdout = io::stdout().lock();
     match print {
-        Print::Json => {
-            let ready = Ready {
+        ReadyFormat::Json => {
+            let ready = ReadyRecord {
                 r#type: "mock.ready",
                 url,
                 api_key: &server.options.api_key,
@@ -102,7 +102,7 @@ fn announce(print: Print, listener: &TcpListener, server: &Server) -> anyhow::Re
             };
             writeln!(stdout, "{}", serde_json::to_string(&ready)?)?;
         }
-        Print::Env => {
+        ReadyFormat::Env => {
             for (name, value) in server.variables(&url) {
                 writeln!(stdout, "export {name}={}", quote(&value))?;
             }

@@ -50,17 +50,17 @@ pub struct UserArgs {
 
     /// Fields for set, NAME=VALUE
     #[arg(value_name = "NAME=VALUE")]
-    pub fields: Vec<Assignment>,
+    pub fields: Vec<FieldAssignment>,
 }
 
 /// `name=value`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Assignment {
+pub struct FieldAssignment {
     name: String,
     value: Option<Value>,
 }
 
-impl FromStr for Assignment {
+impl FromStr for FieldAssignment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -142,7 +142,7 @@ pub struct TriggerArgs {
 
     /// A field of the event, NAME=VALUE (can be repeated)
     #[arg(long, value_name = "NAME=VALUE", requires = "kind")]
-    pub set: Vec<Assignment>,
+    pub set: Vec<FieldAssignment>,
 
     /// The whole event instead, as JSON
     #[arg(long, value_name = "JSON")]
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_value_is_json_where_it_can_be() {
-        let value = |text: &str| text.parse::<Assignment>().unwrap().value;
+        let value = |text: &str| text.parse::<FieldAssignment>().unwrap().value;
         assert_eq!(value("a=true"), Some(json!(true)));
         assert_eq!(value("a=7"), Some(json!(7)));
         assert_eq!(value("a=at lunch"), Some(json!("at lunch")));
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(value("a=\"7\""), Some(json!("7")));
         assert_eq!(value("a={\"b\":[1]}"), Some(json!({"b": [1]})));
         assert_eq!(value("a="), None);
-        assert!("a".parse::<Assignment>().is_err());
-        assert!("=a".parse::<Assignment>().is_err());
+        assert!("a".parse::<FieldAssignment>().is_err());
+        assert!("=a".parse::<FieldAssignment>().is_err());
     }
 }

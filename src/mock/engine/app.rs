@@ -5,15 +5,15 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::State;
-use super::op::{Body, Reply};
+use super::ServiceState;
+use super::op::{JsonObject, Reply};
 use super::permissions::Actor;
-use super::rfc3339::Stamp;
-use crate::mock::error::Reject;
+use super::rfc3339::Rfc3339;
+use crate::mock::error::Rejection;
 
 /// The settings.
 #[derive(Debug, Clone)]
-pub(crate) struct App {
+pub(crate) struct AppSettings {
     /// Whether development tokens are taken.
     pub(crate) disable_auth_checks: bool,
     /// Whether permissions of clients go unchecked.
@@ -25,7 +25,7 @@ pub(crate) struct App {
     others: Map<String, Value>,
 }
 
-impl App {
+impl AppSettings {
     pub(crate) fn new(development_tokens: bool) -> Self {
         Self {
             disable_auth_checks: development_tokens,
@@ -48,12 +48,12 @@ const READ_ONLY: &[&str] = &[
 ];
 
 /// The settings, as somebody sees them.
-struct AppView<'a> {
-    app: &'a App,
+struct AppSettingsView<'a> {
+    app: &'a AppSettings,
     server: bool,
 }
 
-impl Serialize for AppView<'_> {
+impl Serialize for AppSettingsView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let app = self.app;
         let uploads = json!({
@@ -89,7 +89,7 @@ impl Serialize for AppView<'_> {
             )?;
             map.serialize_entry(
                 "revoke_tokens_issued_before",
-                &app.revoke_tokens_issued_before.map(Stamp),
+                &app.revoke_tokens_issued_before.map(Rfc3339),
             )?;
             for (name, value) in &app.others {
                 map.serialize_entry(name, value)?;
@@ -110,20 +110,20 @@ impl Serialize for AppView<'_> {
     }
 }
 
-impl State {
+impl ServiceState {
     /// The settings.
-    pub(crate) const fn app(&self) -> &App {
+    pub(crate) const fn app(&self) -> &AppSettings {
         &self.app
     }
 
     /// `GET /app`.
     pub(crate) fn get_app(&self, actor: &Actor) -> Reply {
         #[derive(Serialize)]
-        struct Answer<'a> {
-            app: AppView<'a>,
+        struct AppResponse<'a> {
+            app: AppSettingsView<'a>,
         }
-        Reply::new(&Answer {
-            app: AppView {
+        Reply::new(&AppResponse {
+            app: AppSettingsView {
                 app: &self.app,
                 server: actor.server,
             },
@@ -131,14 +131,18 @@ impl State {
     }
 
     /// `PATCH /app`.
-    pub(crate) fn patch_app(&mut self, actor: &Actor, settings: Body) -> Result<Reply, Reject> {
+    pub(crate) fn patch_app(
+        &mut self,
+        actor: &Actor,
+        settings: JsonObject,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let mut next = self.app.clone();
         for (name, value) in settings {
             let flag = |value: &Value| {
                 value
                     .as_bool()
-                    .ok_or_else(|| Reject::field(name.clone(), "must be a boolean"))
+                    .ok_or_else(|| Rejection::field(name.clone(), "must be a boolean"))
             };
             match name.as_str() {
                 "disable_auth_checks" => next.disable_auth_checks = flag(&value)?,
@@ -149,14 +153,14 @@ impl State {
                         Value::Null => None,
                         Value::String(time) => Some(
                             DateTime::parse_from_rfc3339(time)
-                                .map_err(|_| Reject::field(name.clone(), "must be a time"))?
+                                .map_err(|_| Rejection::field(name.clone(), "must be a time"))?
                                 .to_utc(),
                         ),
-                        _ => return Err(Reject::field(name, "must be a time")),
+                        _ => return Err(Rejection::field(name, "must be a time")),
                     }
                 }
                 reserved if READ_ONLY.contains(&reserved) => {
-                    return Err(Reject::field(name, "is a reserved field"));
+                    return Err(Rejection::field(name, "is a reserved field"));
                 }
                 _ => {
                     next.others.insert(name, value);

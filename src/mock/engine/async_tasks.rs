@@ -6,50 +6,52 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::State;
+use super::ServiceState;
 use super::op::Reply;
 use super::permissions::Actor;
-use super::rfc3339::{Stamp, stored};
-use crate::mock::error::Reject;
+use super::rfc3339::{Rfc3339, stored};
+use crate::mock::error::Rejection;
 
 /// Tasks remembered.
-const KEPT: usize = 1000;
+const MAX_TASKS_KEPT: usize = 1000;
 
 /// The tasks, by id.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks {
-    by_id: HashMap<String, Task>,
+pub(crate) struct AsyncTasks {
+    by_id: HashMap<String, AsyncTask>,
     order: VecDeque<String>,
 }
 
 #[derive(Debug)]
-struct Task {
+struct AsyncTask {
     at: DateTime<Utc>,
     result: Value,
 }
 
 #[derive(Serialize)]
-struct TaskAnswer<'a> {
+struct TaskResponse<'a> {
     task_id: &'a str,
     status: &'static str,
-    created_at: Stamp,
-    updated_at: Stamp,
+    created_at: Rfc3339,
+    updated_at: Rfc3339,
     result: &'a Value,
 }
 
 #[derive(Serialize)]
-struct Started<'a> {
+struct TaskStarted<'a> {
     task_id: &'a str,
 }
 
-impl State {
+impl ServiceState {
     /// Remembers a finished task, and gives its id.
     pub(crate) fn finish(&mut self, now: DateTime<Utc>, result: Value) -> String {
         let id = self.ids.next(now);
         let at = stored(now);
-        self.tasks.by_id.insert(id.clone(), Task { at, result });
+        self.tasks
+            .by_id
+            .insert(id.clone(), AsyncTask { at, result });
         self.tasks.order.push_back(id.clone());
-        if self.tasks.order.len() > KEPT
+        if self.tasks.order.len() > MAX_TASKS_KEPT
             && let Some(oldest) = self.tasks.order.pop_front()
         {
             self.tasks.by_id.remove(&oldest);
@@ -59,22 +61,21 @@ impl State {
 
     /// The answer that names a task.
     pub(crate) fn started(id: &str) -> Reply {
-        Reply::new(&Started { task_id: id })
+        Reply::new(&TaskStarted { task_id: id })
     }
 
     /// `GET /tasks/{id}`.
-    pub(crate) fn get_task(&self, actor: &Actor, id: &str) -> Result<Reply, Reject> {
+    pub(crate) fn get_task(&self, actor: &Actor, id: &str) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let task = self
-            .tasks
-            .by_id
-            .get(id)
-            .ok_or_else(|| Reject::not_found(format!("task {:?} was not found", short(id))))?;
-        Ok(Reply::new(&TaskAnswer {
+        let task =
+            self.tasks.by_id.get(id).ok_or_else(|| {
+                Rejection::not_found(format!("task {:?} was not found", short(id)))
+            })?;
+        Ok(Reply::new(&TaskResponse {
             task_id: id,
             status: "completed",
-            created_at: Stamp(task.at),
-            updated_at: Stamp(task.at),
+            created_at: Rfc3339(task.at),
+            updated_at: Rfc3339(task.at),
             result: &task.result,
         }))
     }

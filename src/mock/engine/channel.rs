@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::State;
+use super::ServiceState;
 use super::channel_types::ChannelType;
-use super::connection::ConnKey;
-use super::filter::{Field, Kind, Row, custom};
-use super::members::{MemberView, Members};
-use super::rfc3339::Stamp;
+use super::connection::ConnectionKey;
+use super::filter::{FieldType, FieldValue, FilterRow, custom};
+use super::members::{ChannelMembers, MemberView};
+use super::rfc3339::Rfc3339;
 use super::slots::{ChannelKey, UserKey};
-use super::user::{Shape, UserView, Viewer};
-use crate::mock::error::Reject;
+use super::user::{UserShape, UserView, Viewer};
+use crate::mock::error::Rejection;
 
 /// One channel.
 #[derive(Debug, Clone)]
@@ -32,11 +32,11 @@ pub(crate) struct Channel {
     pub(crate) disabled: bool,
     pub(crate) team: Option<String>,
     pub(crate) custom: Map<String, Value>,
-    pub(crate) members: Members,
+    pub(crate) members: ChannelMembers,
     /// Users who do not want to see it in their lists.
     pub(crate) hidden_for: BTreeSet<UserKey>,
     /// Connections that watch it.
-    pub(crate) watchers: BTreeSet<ConnKey>,
+    pub(crate) watchers: BTreeSet<ConnectionKey>,
     /// The users behind them, each with the number of his connections here.
     pub(crate) watching: BTreeMap<UserKey, usize>,
 }
@@ -55,7 +55,7 @@ impl Channel {
             disabled: false,
             team: None,
             custom: Map::new(),
-            members: Members::default(),
+            members: ChannelMembers::default(),
             hidden_for: BTreeSet::new(),
             watchers: BTreeSet::new(),
             watching: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl Channel {
 /// A channel, as somebody sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChannelView<'a> {
-    pub(crate) state: &'a State,
+    pub(crate) state: &'a ServiceState,
     pub(crate) channel: &'a Channel,
     pub(crate) viewer: Viewer,
     /// What the caller may do here; not in events.
@@ -88,7 +88,7 @@ pub(crate) struct ChannelView<'a> {
 }
 
 /// How many members ride along in an event.
-const EVENT_MEMBERS: usize = 100;
+const MAX_EVENT_MEMBERS: usize = 100;
 
 impl Serialize for ChannelView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,19 +101,19 @@ impl Serialize for ChannelView<'_> {
             map.serialize_entry(field, value)?;
         }
         if let Some(at) = channel.last_message_at {
-            map.serialize_entry("last_message_at", &Stamp(at))?;
+            map.serialize_entry("last_message_at", &Rfc3339(at))?;
         }
-        map.serialize_entry("created_at", &Stamp(channel.created_at))?;
-        map.serialize_entry("updated_at", &Stamp(channel.updated_at))?;
+        map.serialize_entry("created_at", &Rfc3339(channel.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(channel.updated_at))?;
         let creator = channel
             .created_by
             .filter(|key| self.state.users.get(*key).is_some())
-            .map(|key| self.state.view(key, self.viewer, Shape::Common));
+            .map(|key| self.state.view(key, self.viewer, UserShape::Common));
         map.serialize_entry("created_by", &creator)?;
         map.serialize_entry("frozen", &channel.frozen)?;
         map.serialize_entry("disabled", &channel.disabled)?;
         if let Some(at) = self.deleted_at {
-            map.serialize_entry("deleted_at", &Stamp(at))?;
+            map.serialize_entry("deleted_at", &Rfc3339(at))?;
         }
         if let Some(team) = &channel.team {
             map.serialize_entry("team", team)?;
@@ -122,7 +122,7 @@ impl Serialize for ChannelView<'_> {
             let members: Vec<MemberView<'_>> = self
                 .state
                 .members_of(channel, self.viewer)
-                .take(EVENT_MEMBERS)
+                .take(MAX_EVENT_MEMBERS)
                 .collect();
             map.serialize_entry("members", &members)?;
         }
@@ -145,21 +145,21 @@ impl Serialize for ChannelView<'_> {
 
 /// A channel as a row of a query.
 pub(crate) struct ChannelRow<'a> {
-    pub(crate) state: &'a State,
+    pub(crate) state: &'a ServiceState,
     pub(crate) channel: &'a Channel,
     /// The user whose membership `hidden` and the like are about.
     pub(crate) user: Option<UserKey>,
 }
 
-impl Row for ChannelRow<'_> {
-    fn field(&self, name: &str) -> Field<'_> {
+impl FilterRow for ChannelRow<'_> {
+    fn field(&self, name: &str) -> FieldValue<'_> {
         let channel = self.channel;
         let membership = || self.user.and_then(|user| channel.members.get(user));
         match name {
-            "cid" => Field::Text(&channel.cid),
-            "id" => Field::Text(&channel.id),
-            "type" => Field::Text(&channel.channel_type),
-            "members" => Field::Texts(
+            "cid" => FieldValue::Text(&channel.cid),
+            "id" => FieldValue::Text(&channel.id),
+            "type" => FieldValue::Text(&channel.channel_type),
+            "members" => FieldValue::Texts(
                 channel
                     .members
                     .keys()
@@ -167,34 +167,43 @@ impl Row for ChannelRow<'_> {
                     .map(|user| &*user.id)
                     .collect(),
             ),
-            "member_count" => Field::Count(channel.members.len()),
-            "created_at" => Field::Time(channel.created_at),
-            "updated_at" => Field::Time(channel.updated_at),
-            "last_message_at" => channel.last_message_at.map_or(Field::Missing, Field::Time),
-            "last_updated" => Field::Time(channel.last_message_at.unwrap_or(channel.created_at)),
+            "member_count" => FieldValue::Count(channel.members.len()),
+            "created_at" => FieldValue::Time(channel.created_at),
+            "updated_at" => FieldValue::Time(channel.updated_at),
+            "last_message_at" => channel
+                .last_message_at
+                .map_or(FieldValue::Missing, FieldValue::Time),
+            "last_updated" => {
+                FieldValue::Time(channel.last_message_at.unwrap_or(channel.created_at))
+            }
             "created_by_id" => channel
                 .created_by
                 .and_then(|key| self.state.users.get(key))
-                .map_or(Field::Missing, |user| Field::Text(&user.id)),
-            "team" => channel.team.as_deref().map_or(Field::Missing, Field::Text),
-            "frozen" => Field::Flag(channel.frozen),
-            "disabled" => Field::Flag(channel.disabled),
-            "hidden" => Field::Flag(
+                .map_or(FieldValue::Missing, |user| FieldValue::Text(&user.id)),
+            "team" => channel
+                .team
+                .as_deref()
+                .map_or(FieldValue::Missing, FieldValue::Text),
+            "frozen" => FieldValue::Flag(channel.frozen),
+            "disabled" => FieldValue::Flag(channel.disabled),
+            "hidden" => FieldValue::Flag(
                 self.user
                     .is_some_and(|user| channel.hidden_for.contains(&user)),
             ),
-            "archived" => Field::Flag(membership().is_some_and(|m| m.archived_at.is_some())),
-            "pinned" => Field::Flag(membership().is_some_and(|m| m.pinned_at.is_some())),
-            "distinct" => Field::Flag(channel.is_distinct()),
-            "joined" => Field::Flag(membership().is_some()),
-            "muted" | "blocked" | "has_unread" => Field::Flag(false),
-            "channel_role" => {
-                membership().map_or(Field::Missing, |member| Field::Text(&member.channel_role))
-            }
+            "archived" => FieldValue::Flag(membership().is_some_and(|m| m.archived_at.is_some())),
+            "pinned" => FieldValue::Flag(membership().is_some_and(|m| m.pinned_at.is_some())),
+            "distinct" => FieldValue::Flag(channel.is_distinct()),
+            "joined" => FieldValue::Flag(membership().is_some()),
+            "muted" | "blocked" | "has_unread" => FieldValue::Flag(false),
+            "channel_role" => membership().map_or(FieldValue::Missing, |member| {
+                FieldValue::Text(&member.channel_role)
+            }),
             "invite" => membership()
                 .and_then(|member| member.invite)
-                .map_or(Field::Missing, |invite| Field::Text(invite.word())),
-            "member.user.name" => Field::Texts(
+                .map_or(FieldValue::Missing, |invite| {
+                    FieldValue::Text(invite.word())
+                }),
+            "member.user.name" => FieldValue::Texts(
                 channel
                     .members
                     .keys()
@@ -207,21 +216,21 @@ impl Row for ChannelRow<'_> {
 }
 
 /// The fields of channels that filters know.
-pub(crate) fn schema(field: &str) -> Result<Option<Kind>, Reject> {
+pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
     Ok(match field {
         "cid" | "id" | "type" | "created_by_id" | "team" | "channel_role" | "invite" => {
-            Some(Kind::Text)
+            Some(FieldType::Text)
         }
-        "members" | "member.user.name" => Some(Kind::Texts),
-        "member_count" => Some(Kind::Count),
-        "created_at" | "updated_at" | "last_message_at" | "last_updated" => Some(Kind::Time),
+        "members" | "member.user.name" => Some(FieldType::Texts),
+        "member_count" => Some(FieldType::Count),
+        "created_at" | "updated_at" | "last_message_at" | "last_updated" => Some(FieldType::Time),
         "frozen" | "disabled" | "hidden" | "distinct" | "joined" | "muted" | "blocked"
-        | "archived" | "pinned" | "has_unread" => Some(Kind::Flag),
+        | "archived" | "pinned" | "has_unread" => Some(FieldType::Flag),
         _ => None,
     })
 }
 
-impl State {
+impl ServiceState {
     /// A membership as somebody sees it.
     pub(crate) fn member_view<'a>(
         &'a self,
@@ -231,7 +240,7 @@ impl State {
     ) -> Option<MemberView<'a>> {
         Some(MemberView {
             member: channel.members.get(user)?,
-            user: self.view(user, viewer, Shape::Common),
+            user: self.view(user, viewer, UserShape::Common),
             owner: channel.created_by == Some(user),
             with_id: true,
         })
@@ -248,7 +257,7 @@ impl State {
             .iter()
             .map(move |(user, member)| MemberView {
                 member,
-                user: self.view(user, viewer, Shape::Common),
+                user: self.view(user, viewer, UserShape::Common),
                 owner: channel.created_by == Some(user),
                 with_id: true,
             })

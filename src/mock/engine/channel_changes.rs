@@ -4,32 +4,32 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use super::State;
+use super::ServiceState;
 use super::channel::{Channel, ChannelView};
-use super::channel_data::{MAX_MEMBERS, RESERVED, write_data};
-use super::channel_events::News;
-use super::connection::ConnKey;
+use super::channel_data::{MAX_MEMBERS_PER_CALL, RESERVED_CHANNEL_FIELDS, write_data};
+use super::channel_events::ChannelEventDraft;
+use super::connection::ConnectionKey;
 use super::members::{self, Invite, MemberView};
-use super::op::{ChannelName, DeleteChannels, PatchFields, Reply, UpdateChannel, UserRef};
+use super::op::{ChannelRef, DeleteChannels, PartialUpdateRequest, Reply, UpdateChannel, UserRef};
 use super::permissions::Actor;
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 #[derive(Serialize)]
-struct ChannelAnswer<'a> {
+struct ChannelResponse<'a> {
     channel: ChannelView<'a>,
     members: Vec<MemberView<'a>>,
 }
 
-impl State {
+impl ServiceState {
     pub(crate) fn update_channel(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         request: UpdateChannel,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         let lists = [
             ("add_members", &request.add_members),
@@ -40,21 +40,21 @@ impl State {
             ("assign_roles", &request.assign_roles),
         ];
         for (what, list) in lists {
-            if list.len() > MAX_MEMBERS {
-                return Err(Reject::field(
+            if list.len() > MAX_MEMBERS_PER_CALL {
+                return Err(Rejection::field(
                     what,
-                    &format!("must hold at most {MAX_MEMBERS} users"),
+                    &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
                 ));
             }
         }
         let answers_invite = request.accept_invite || request.reject_invite;
         self.check_update(actor, name, channel, &request, answers_invite)?;
-        let add = self.known_users(&request.add_members, "add_members")?;
-        let remove = self.known_users(&request.remove_members, "remove_members")?;
-        let promote = self.known_users(&request.add_moderators, "add_moderators")?;
-        let demote = self.known_users(&request.demote_moderators, "demote_moderators")?;
-        let assign = self.known_users(&request.assign_roles, "assign_roles")?;
-        let invite = self.known_users(&request.invites, "invites")?;
+        let add = self.resolve_members(&request.add_members, "add_members")?;
+        let remove = self.resolve_members(&request.remove_members, "remove_members")?;
+        let promote = self.resolve_members(&request.add_moderators, "add_moderators")?;
+        let demote = self.resolve_members(&request.demote_moderators, "demote_moderators")?;
+        let assign = self.resolve_members(&request.assign_roles, "assign_roles")?;
+        let invite = self.resolve_members(&request.invites, "invites")?;
         let rewritten = match request.data {
             Some(mut data) => {
                 data.retain(|field, _| !matches!(field.as_str(), "created_by" | "created_by_id"));
@@ -100,18 +100,18 @@ impl State {
         for (user, role) in roles.collect::<Vec<_>>() {
             self.update_member(now, key, user, |member| member.channel_role = role);
         }
-        self.tell_of_change(now, actor, key);
+        self.send_channel_updated(now, actor, key);
         Ok(self.channel_answer(actor, key))
     }
 
     fn check_update(
         &self,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         channel: &Channel,
         request: &UpdateChannel,
         answers_invite: bool,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), Rejection> {
         if self.may_change(actor, channel) {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl State {
 
     fn channel_answer(&self, actor: &Actor, key: ChannelKey) -> Reply {
         let channel = self.channels.get(key).expect("the caller has found it");
-        Reply::new(&ChannelAnswer {
+        Reply::new(&ChannelResponse {
             channel: self.channel_view(actor, channel),
             members: self.members_of(channel, actor.viewer()).collect(),
         })
@@ -149,9 +149,9 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
-        request: &PatchFields,
-    ) -> Result<Reply, Reject> {
+        name: &ChannelRef,
+        request: &PartialUpdateRequest,
+    ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         if !self.may_change(actor, channel) {
             return Err(actor.denied("UpdateChannel", &name.channel_type));
@@ -161,8 +161,8 @@ impl State {
         set.retain(|field, _| field != "created_by_id");
         write_data(&mut next, set, self.rules.custom_data_limit)?;
         for field in &request.unset {
-            if RESERVED.contains(&field.as_str()) {
-                return Err(Reject::field(
+            if RESERVED_CHANNEL_FIELDS.contains(&field.as_str()) {
+                return Err(Rejection::field(
                     format!("unset.{field}"),
                     "is a reserved field",
                 ));
@@ -179,7 +179,7 @@ impl State {
         if let Some(channel) = self.channels.get_mut(key) {
             *channel = next;
         }
-        self.tell_of_change(now, actor, key);
+        self.send_channel_updated(now, actor, key);
         Ok(self.channel_answer(actor, key))
     }
 
@@ -187,17 +187,17 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
-    ) -> Result<Reply, Reject> {
+        name: &ChannelRef,
+    ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         if !self.may_change(actor, channel) {
             return Err(actor.denied("DeleteChannel", &name.channel_type));
         }
         #[derive(Serialize)]
-        struct Deleted<'a> {
+        struct DeletedChannelResponse<'a> {
             channel: ChannelView<'a>,
         }
-        let reply = Reply::new(&Deleted {
+        let reply = Reply::new(&DeletedChannelResponse {
             channel: ChannelView {
                 deleted_at: Some(stored(now)),
                 ..self.channel_view(actor, channel)
@@ -213,11 +213,11 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         request: &DeleteChannels,
-    ) -> Result<Reply, Reject> {
-        if request.cids.is_empty() || request.cids.len() > MAX_MEMBERS {
-            return Err(Reject::field(
+    ) -> Result<Reply, Rejection> {
+        if request.cids.is_empty() || request.cids.len() > MAX_MEMBERS_PER_CALL {
+            return Err(Rejection::field(
                 "cids",
-                &format!("must hold between 1 and {MAX_MEMBERS} channels"),
+                &format!("must hold between 1 and {MAX_MEMBERS_PER_CALL} channels"),
             ));
         }
         if request.hard_delete {
@@ -248,21 +248,21 @@ impl State {
         };
         let members: Vec<UserKey> = channel.members.keys().collect();
         let watchers = self.watchers_of(key);
-        let others: Vec<ConnKey> = members
+        let others: Vec<ConnectionKey> = members
             .iter()
             .flat_map(|user| self.not_watching(key, *user))
             .collect();
-        let news = News {
+        let news = ChannelEventDraft {
             user: actor.user.filter(|_| !actor.server),
             whole: true,
-            ..News::new("channel.deleted", key)
+            ..ChannelEventDraft::new("channel.deleted", key)
         };
-        self.tell(now, &watchers, &news);
-        let news = News {
+        self.send_channel_event(now, &watchers, &news);
+        let news = ChannelEventDraft {
             kind: "notification.channel_deleted",
             ..news
         };
-        self.tell(now, &others, &news);
+        self.send_channel_event(now, &others, &news);
         for connection in watchers {
             if let Some(connection) = self.connections.get_mut(&connection) {
                 connection.watching.remove(&key);

@@ -6,15 +6,15 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use super::channel::Channel;
-use super::members::Member;
+use super::members::ChannelMember;
 use super::op::UserRef;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// Members or invites that one call may name.
-pub(crate) const MAX_MEMBERS: usize = 100;
+pub(crate) const MAX_MEMBERS_PER_CALL: usize = 100;
 
 /// Fields that the service sets itself.
-pub(crate) const RESERVED: &[&str] = &[
+pub(crate) const RESERVED_CHANNEL_FIELDS: &[&str] = &[
     "id",
     "type",
     "cid",
@@ -29,7 +29,7 @@ pub(crate) const RESERVED: &[&str] = &[
 ];
 
 /// The id of the channel that a set of members shares; their order does not matter.
-pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Reject> {
+pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
     let mut ids = members
         .iter()
         .map(UserRef::id)
@@ -37,7 +37,7 @@ pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Reject> {
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        return Err(Reject::input(
+        return Err(Rejection::input(
             "data.members must name users when the channel has no id",
         ));
     }
@@ -46,8 +46,8 @@ pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Reject> {
 }
 
 /// The membership that a member object asks for.
-pub(crate) fn wish(user: &UserRef) -> Result<Member, Reject> {
-    let mut member = Member::new(DateTime::UNIX_EPOCH);
+pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
+    let mut member = ChannelMember::new(DateTime::UNIX_EPOCH);
     if let UserRef::Object(fields) = user {
         for (field, value) in fields {
             match (field.as_str(), value) {
@@ -57,7 +57,10 @@ pub(crate) fn wish(user: &UserRef) -> Result<Member, Reject> {
                 }
                 ("channel_role", Value::Null) => {}
                 ("channel_role", _) => {
-                    return Err(Reject::field("channel_role", "must be a non-empty string"));
+                    return Err(Rejection::field(
+                        "channel_role",
+                        "must be a non-empty string",
+                    ));
                 }
                 _ => {
                     member.custom.insert(field.clone(), value.clone());
@@ -69,21 +72,21 @@ pub(crate) fn wish(user: &UserRef) -> Result<Member, Reject> {
 }
 
 /// Reads a list of users of any length, as only fixtures may hold them.
-pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Reject> {
+pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(value) => serde_json::from_value(value)
-            .map_err(|_| Reject::field(format!("data.{what}"), "must be a list of users")),
+            .map_err(|_| Rejection::field(format!("data.{what}"), "must be a list of users")),
     }
 }
 
 /// Reads a list of users from channel data.
-pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Reject> {
+pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
     let list = long_user_list(value, what)?;
-    if list.len() > MAX_MEMBERS {
-        return Err(Reject::field(
+    if list.len() > MAX_MEMBERS_PER_CALL {
+        return Err(Rejection::field(
             format!("data.{what}"),
-            &format!("must hold at most {MAX_MEMBERS} users"),
+            &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
         ));
     }
     Ok(list)
@@ -94,19 +97,21 @@ pub(crate) fn write_data(
     channel: &mut Channel,
     data: Map<String, Value>,
     limit: usize,
-) -> Result<(), Reject> {
+) -> Result<(), Rejection> {
     for (field, value) in data {
         let name = || format!("data.{field}");
-        if RESERVED.contains(&field.as_str()) {
-            return Err(Reject::field(name(), "is a reserved field"));
+        if RESERVED_CHANNEL_FIELDS.contains(&field.as_str()) {
+            return Err(Rejection::field(name(), "is a reserved field"));
         }
         match (field.as_str(), value) {
             ("frozen", Value::Bool(flag)) => channel.frozen = flag,
             ("disabled", Value::Bool(flag)) => channel.disabled = flag,
-            ("frozen" | "disabled", _) => return Err(Reject::field(name(), "must be a boolean")),
+            ("frozen" | "disabled", _) => {
+                return Err(Rejection::field(name(), "must be a boolean"));
+            }
             ("team", Value::String(team)) => channel.team = (!team.is_empty()).then_some(team),
             ("team", Value::Null) => channel.team = None,
-            ("team", _) => return Err(Reject::field(name(), "must be a string")),
+            ("team", _) => return Err(Rejection::field(name(), "must be a string")),
             (_, value) => {
                 channel.custom.insert(field, value);
             }
@@ -114,7 +119,7 @@ pub(crate) fn write_data(
     }
     let size = serde_json::to_string(&channel.custom).map_or(0, |text| text.len());
     if size > limit {
-        return Err(Reject::input(format!(
+        return Err(Rejection::input(format!(
             "custom data of the channel is {size} bytes, and at most {limit} are allowed"
         )));
     }

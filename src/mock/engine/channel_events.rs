@@ -5,15 +5,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::State;
+use super::ServiceState;
 use super::channel::ChannelView;
-use super::connection::ConnKey;
+use super::connection::ConnectionKey;
 use super::events::frame;
-use super::members::{Member, MemberView};
+use super::members::{ChannelMember, MemberView};
 use super::permissions::Actor;
-use super::rfc3339::{Stamp, stored};
+use super::rfc3339::{Rfc3339, stored};
 use super::slots::{ChannelKey, UserKey};
-use super::user::{Shape, UserView, Viewer};
+use super::user::{UserShape, UserView, Viewer};
 
 /// An event about a channel, as it is written.
 #[derive(Serialize)]
@@ -33,12 +33,12 @@ struct ChannelEvent<'a> {
     user: Option<UserView<'a>>,
     #[serde(flatten)]
     extra: Option<&'a Map<String, Value>>,
-    created_at: Stamp,
+    created_at: Rfc3339,
 }
 
 /// What an event about a channel is to say.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct News<'a> {
+pub(crate) struct ChannelEventDraft<'a> {
     /// The type.
     pub(crate) kind: &'a str,
     /// The channel.
@@ -46,7 +46,7 @@ pub(crate) struct News<'a> {
     /// The user concerned, who reads his own view of it.
     pub(crate) user: Option<UserKey>,
     /// Whose membership rides along.
-    pub(crate) member: Membership<'a>,
+    pub(crate) member: EventMember<'a>,
     /// Whether the channel itself rides along, with its members.
     pub(crate) whole: bool,
     /// Whether the number of members rides along.
@@ -57,23 +57,23 @@ pub(crate) struct News<'a> {
 
 /// The membership in an event.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Membership<'a> {
+pub(crate) enum EventMember<'a> {
     /// None.
     None,
     /// The user's, as it is.
     Current,
     /// The user's, as it was.
-    Past(&'a Member),
+    Past(&'a ChannelMember),
 }
 
-impl News<'_> {
+impl ChannelEventDraft<'_> {
     /// News of a kind about a channel, and nothing more.
-    pub(crate) const fn new<'a>(kind: &'a str, channel: ChannelKey) -> News<'a> {
-        News {
+    pub(crate) const fn new<'a>(kind: &'a str, channel: ChannelKey) -> ChannelEventDraft<'a> {
+        ChannelEventDraft {
             kind,
             channel,
             user: None,
-            member: Membership::None,
+            member: EventMember::None,
             whole: false,
             count: false,
             extra: None,
@@ -81,20 +81,25 @@ impl News<'_> {
     }
 }
 
-impl State {
+impl ServiceState {
     /// Sends news to connections.
-    pub(crate) fn tell(&mut self, now: DateTime<Utc>, receivers: &[ConnKey], news: &News<'_>) {
+    pub(crate) fn send_channel_event(
+        &mut self,
+        now: DateTime<Utc>,
+        receivers: &[ConnectionKey],
+        news: &ChannelEventDraft<'_>,
+    ) {
         self.publish(receivers, news.user, |state, viewer| {
-            state.write_news(now, viewer, news)
+            state.render_channel_event(now, viewer, news)
         });
     }
 
     /// Writes news as somebody reads them.
-    pub(crate) fn write_news(
+    pub(crate) fn render_channel_event(
         &self,
         now: DateTime<Utc>,
         viewer: Viewer,
-        news: &News<'_>,
+        news: &ChannelEventDraft<'_>,
     ) -> bytes::Bytes {
         let channel = self
             .channels
@@ -108,23 +113,25 @@ impl State {
             channel: news.whole.then(|| self.event_channel(news.channel, viewer)),
             channel_member_count: news.count.then(|| channel.members.len()),
             member: match (news.member, news.user) {
-                (Membership::Current, Some(user)) => self.member_view(channel, user, viewer),
-                (Membership::Past(member), Some(user)) => Some(MemberView {
+                (EventMember::Current, Some(user)) => self.member_view(channel, user, viewer),
+                (EventMember::Past(member), Some(user)) => Some(MemberView {
                     member,
-                    user: self.view(user, viewer, Shape::Common),
+                    user: self.view(user, viewer, UserShape::Common),
                     owner: channel.created_by == Some(user),
                     with_id: true,
                 }),
-                (Membership::None, _) | (_, None) => None,
+                (EventMember::None, _) | (_, None) => None,
             },
-            user: news.user.map(|user| self.view(user, viewer, Shape::Common)),
+            user: news
+                .user
+                .map(|user| self.view(user, viewer, UserShape::Common)),
             extra: news.extra,
-            created_at: Stamp(now),
+            created_at: Rfc3339(now),
         })
     }
 
     /// The connections that watch a channel.
-    pub(crate) fn watchers_of(&self, key: ChannelKey) -> Vec<ConnKey> {
+    pub(crate) fn watchers_of(&self, key: ChannelKey) -> Vec<ConnectionKey> {
         self.channels
             .get(key)
             .map(|channel| channel.watchers.iter().copied().collect())
@@ -132,7 +139,7 @@ impl State {
     }
 
     /// A user's connections that do not watch a channel.
-    pub(crate) fn not_watching(&self, key: ChannelKey, user: UserKey) -> Vec<ConnKey> {
+    pub(crate) fn not_watching(&self, key: ChannelKey, user: UserKey) -> Vec<ConnectionKey> {
         let (Some(channel), Some(user)) = (self.channels.get(key), self.users.get(user)) else {
             return Vec::new();
         };
@@ -144,20 +151,20 @@ impl State {
     }
 
     /// Tells those who watch about one member.
-    pub(crate) fn tell_of_member(
+    pub(crate) fn send_member_event(
         &mut self,
         now: DateTime<Utc>,
         kind: &str,
         key: ChannelKey,
         user: UserKey,
     ) {
-        let news = News {
+        let news = ChannelEventDraft {
             user: Some(user),
-            member: Membership::Current,
+            member: EventMember::Current,
             count: true,
-            ..News::new(kind, key)
+            ..ChannelEventDraft::new(kind, key)
         };
-        self.tell(now, &self.watchers_of(key), &news);
+        self.send_channel_event(now, &self.watchers_of(key), &news);
     }
 
     /// Notifies those connections of a member that do not watch the channel.
@@ -168,28 +175,33 @@ impl State {
         key: ChannelKey,
         user: UserKey,
     ) {
-        let news = News {
+        let news = ChannelEventDraft {
             user: Some(user),
-            member: Membership::Current,
+            member: EventMember::Current,
             whole: true,
-            ..News::new(kind, key)
+            ..ChannelEventDraft::new(kind, key)
         };
-        self.tell(now, &self.not_watching(key, user), &news);
-        self.note(now, key, Some(user), &news);
+        self.send_channel_event(now, &self.not_watching(key, user), &news);
+        self.record_in_history(now, key, Some(user), &news);
     }
 
     /// Tells those who watch that the channel has changed.
-    pub(crate) fn tell_of_change(&mut self, now: DateTime<Utc>, actor: &Actor, key: ChannelKey) {
+    pub(crate) fn send_channel_updated(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        key: ChannelKey,
+    ) {
         if let Some(channel) = self.channels.get_mut(key) {
             channel.updated_at = stored(now);
         }
-        let news = News {
+        let news = ChannelEventDraft {
             user: actor.user.filter(|_| !actor.server),
             whole: true,
             count: true,
-            ..News::new("channel.updated", key)
+            ..ChannelEventDraft::new("channel.updated", key)
         };
-        self.tell(now, &self.watchers_of(key), &news);
-        self.note(now, key, None, &news);
+        self.send_channel_event(now, &self.watchers_of(key), &news);
+        self.record_in_history(now, key, None, &news);
     }
 }

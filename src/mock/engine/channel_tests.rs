@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use super::channel_data::distinct_id;
-use super::connection::ConnKey;
+use super::connection::ConnectionKey;
 use super::op::{Caller, Op, UserRef};
-use super::test_support::{Stage, fields, name, op, user};
+use super::test_support::{TestState, fields, name, op, user};
 
 fn update(cid: &str, body: Value) -> Op {
     Op::UpdateChannel(name(cid), super::read(fields(body)).unwrap())
 }
 
 /// A channel `messaging:x` of `a`, with members `a` and `b`.
-fn stage() -> Stage {
-    let mut stage = Stage::new();
+fn stage() -> TestState {
+    let mut stage = TestState::new();
     stage.users(&["a", "b", "c", "root"]);
     let body = json!({"users": {"root": {"id": "root", "role": "admin"}}});
     stage.apply(&Caller::Server, op("users", body)).unwrap();
@@ -28,7 +28,7 @@ fn stage() -> Stage {
     stage
 }
 
-fn watch(stage: &mut Stage, id: &str, key: ConnKey) -> Value {
+fn watch(stage: &mut TestState, id: &str, key: ConnectionKey) -> Value {
     let body = json!({"watch": true, "state": true, "connection_id": stage.id(key)});
     stage.channel(&user(id), "messaging:x", body).unwrap()
 }
@@ -141,7 +141,7 @@ fn watchers_ride_along_when_asked_for_and_invisible_ones_are_offline() {
 
 #[test]
 fn a_channel_call_covers_no_more_than_its_cap() {
-    let mut stage = Stage::new();
+    let mut stage = TestState::new();
     let ids: Vec<String> = (0..15).map(|n| format!("m{n:02}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     stage.users(&ids);
@@ -299,7 +299,7 @@ fn channels_are_found_and_paged() {
             .channel(&user("a"), &format!("messaging:n{n}"), body)
             .unwrap();
     }
-    let found = |stage: &mut Stage, body: Value| -> Vec<String> {
+    let found = |stage: &mut TestState, body: Value| -> Vec<String> {
         let answer = stage.apply(&user("a"), op("channels", body)).unwrap();
         let channels = answer["channels"].as_array().unwrap();
         channels

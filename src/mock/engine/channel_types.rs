@@ -8,16 +8,16 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::State;
+use super::ServiceState;
 use super::async_tasks::short;
-use super::op::{Body, Reply};
+use super::op::{JsonObject, Reply};
 use super::permissions::Actor;
-use super::rfc3339::{Stamp, stored};
-use crate::domain::ChannelType as Name;
-use crate::mock::error::Reject;
+use super::rfc3339::{Rfc3339, stored};
+use crate::domain::ChannelType as ChannelTypeName;
+use crate::mock::error::Rejection;
 
 /// The built-in types.
-const BUILT_IN: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
+const BUILT_IN_TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
 
 /// One type.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl ChannelType {
         self.config.get("connect_events") != Some(&Value::Bool(false))
     }
 
-    fn write(&mut self, changes: Body) -> Result<(), Reject> {
+    fn write(&mut self, changes: JsonObject) -> Result<(), Rejection> {
         for (key, value) in changes {
             match key.as_str() {
                 "name" | "created_at" | "updated_at" => {}
@@ -97,7 +97,7 @@ impl ChannelType {
                     // Written as names, read as objects.
                     let commands = value
                         .as_array()
-                        .ok_or_else(|| Reject::field("commands", "must be a list"))?
+                        .ok_or_else(|| Rejection::field("commands", "must be a list"))?
                         .iter()
                         .map(|command| match command {
                             Value::String(name) => {
@@ -113,7 +113,7 @@ impl ChannelType {
                         std::mem::discriminant(old) == std::mem::discriminant(&value)
                     });
                     if !fits {
-                        return Err(Reject::field(key, "has the wrong type"));
+                        return Err(Rejection::field(key, "has the wrong type"));
                     }
                     self.config.insert(key, value);
                 }
@@ -122,32 +122,32 @@ impl ChannelType {
         Ok(())
     }
 
-    fn view(&self, with_grants: bool) -> TypeView<'_> {
-        TypeView {
+    fn view(&self, with_grants: bool) -> ChannelTypeView<'_> {
+        ChannelTypeView {
             channel_type: self,
             with_grants,
         }
     }
 
     /// The configuration, as channels carry it.
-    pub(crate) fn config(&self) -> TypeView<'_> {
+    pub(crate) fn config(&self) -> ChannelTypeView<'_> {
         self.view(false)
     }
 }
 
 /// A type as it is written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TypeView<'a> {
+pub(crate) struct ChannelTypeView<'a> {
     channel_type: &'a ChannelType,
     with_grants: bool,
 }
 
-impl Serialize for TypeView<'_> {
+impl Serialize for ChannelTypeView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let of = self.channel_type;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("created_at", &Stamp(of.created_at))?;
-        map.serialize_entry("updated_at", &Stamp(of.updated_at))?;
+        map.serialize_entry("created_at", &Rfc3339(of.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(of.updated_at))?;
         map.serialize_entry("name", &of.name)?;
         for (key, value) in &of.config {
             map.serialize_entry(key, value)?;
@@ -168,7 +168,7 @@ impl Default for ChannelTypes {
     fn default() -> Self {
         let since = DateTime::UNIX_EPOCH;
         Self(
-            BUILT_IN
+            BUILT_IN_TYPES
                 .into_iter()
                 .map(|name| (name.to_owned(), ChannelType::new(name, since)))
                 .collect(),
@@ -178,21 +178,21 @@ impl Default for ChannelTypes {
 
 impl ChannelTypes {
     /// A type by name.
-    pub(crate) fn get(&self, name: &str) -> Result<&ChannelType, Reject> {
+    pub(crate) fn get(&self, name: &str) -> Result<&ChannelType, Rejection> {
         self.0.get(name).ok_or_else(|| {
-            Reject::not_found(format!("channel type {:?} does not exist", short(name)))
+            Rejection::not_found(format!("channel type {:?} does not exist", short(name)))
         })
     }
 }
 
-impl State {
-    pub(crate) fn list_channel_types(&self, actor: &Actor) -> Result<Reply, Reject> {
+impl ServiceState {
+    pub(crate) fn list_channel_types(&self, actor: &Actor) -> Result<Reply, Rejection> {
         #[derive(Serialize)]
-        struct List<'a> {
-            channel_types: BTreeMap<&'a str, TypeView<'a>>,
+        struct ChannelTypeListResponse<'a> {
+            channel_types: BTreeMap<&'a str, ChannelTypeView<'a>>,
         }
         actor.server_only()?;
-        Ok(Reply::new(&List {
+        Ok(Reply::new(&ChannelTypeListResponse {
             channel_types: self
                 .types
                 .0
@@ -202,7 +202,7 @@ impl State {
         }))
     }
 
-    pub(crate) fn get_channel_type(&self, actor: &Actor, name: &str) -> Result<Reply, Reject> {
+    pub(crate) fn get_channel_type(&self, actor: &Actor, name: &str) -> Result<Reply, Rejection> {
         actor.server_only()?;
         Ok(Reply::new(&self.types.get(name)?.view(true)))
     }
@@ -211,17 +211,17 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        body: Body,
-    ) -> Result<Reply, Reject> {
+        body: JsonObject,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let name = body
             .get("name")
             .and_then(Value::as_str)
-            .ok_or_else(|| Reject::field("name", "is a required field"))?
-            .parse::<Name>()
-            .map_err(|error| Reject::input(error.to_string()))?;
+            .ok_or_else(|| Rejection::field("name", "is a required field"))?
+            .parse::<ChannelTypeName>()
+            .map_err(|error| Rejection::input(error.to_string()))?;
         if self.types.0.contains_key(name.as_str()) {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "channel type {:?} exists already",
                 name.as_str()
             )));
@@ -238,8 +238,8 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         name: &str,
-        body: Body,
-    ) -> Result<Reply, Reject> {
+        body: JsonObject,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let mut channel_type = self.types.get(name)?.clone();
         channel_type.write(body)?;
@@ -253,7 +253,7 @@ impl State {
         &mut self,
         actor: &Actor,
         name: &str,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         self.types.get(name)?;
         let used = self
@@ -261,7 +261,7 @@ impl State {
             .iter()
             .any(|(_, channel)| channel.channel_type == name);
         if used {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "channel type {name:?} still has channels"
             )));
         }
@@ -275,11 +275,11 @@ mod tests {
     use serde_json::json;
 
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{Stage, fields, user};
+    use crate::mock::engine::test_support::{TestState, fields, user};
 
     #[test]
     fn a_type_without_connect_events_counts_silently() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let create =
             Op::CreateChannelType(fields(json!({"name": "quiet", "connect_events": false})));
         let answer = stage.apply(&Caller::Server, create.clone()).unwrap();
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn types_are_changed_by_the_server_side_only() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let update =
             |value| Op::UpdateChannelType("team".into(), fields(json!({"typing_events": value})));
         assert_eq!(

@@ -6,30 +6,30 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::State;
+use super::ServiceState;
 use super::channel::{self, Channel, ChannelRow, ChannelView, ReadView};
 use super::channel_data::{user_list, write_data};
-use super::connection::{ConnKey, Source};
-use super::filter::Filter;
+use super::connection::{ConnectionKey, SubscriptionSource};
+use super::filter::QueryFilter;
 use super::members::{Invite, MemberView};
-use super::op::{ChannelName, GetOrCreateChannel, Page, QueryChannels, Reply, UserRef};
+use super::op::{ChannelRef, GetOrCreateChannel, Page, QueryChannels, Reply, UserRef};
 use super::permissions::Actor;
-use super::rfc3339::{Stamp, stored};
+use super::rfc3339::{Rfc3339, stored};
 use super::slots::{ChannelKey, UserKey};
-use super::sort::{Sort, page};
-use super::user::{Shape, UserView};
+use super::sort::{SortOrder, page};
+use super::user::{UserShape, UserView};
 use crate::domain::{ChannelId, ChannelType, InvalidId};
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// Channels of one page, the default and the largest; the largest offset.
-const PAGE: usize = 10;
+const DEFAULT_CHANNEL_PAGE: usize = 10;
 
-const MAX_PAGE: usize = 30;
+const MAX_CHANNEL_PAGE: usize = 30;
 
-const MAX_OFFSET: usize = 1000;
+const MAX_CHANNEL_OFFSET: usize = 1000;
 
 /// Fields that are about a user's relation to a channel.
-const PERSONAL: &[&str] = &[
+const PERSONAL_FIELDS: &[&str] = &[
     "muted",
     "hidden",
     "blocked",
@@ -41,17 +41,17 @@ const PERSONAL: &[&str] = &[
     "channel_role",
 ];
 /// Members that a channel's state holds.
-const STATE_MEMBERS: usize = 100;
+const STATE_MEMBERS_PAGE: usize = 100;
 
 /// What a reader of a channel may do, and what its owner may do besides.
-const READER: &[&str] = &[
+const READER_CAPABILITIES: &[&str] = &[
     "connect-events",
     "read-events",
     "search-messages",
     "typing-events",
 ];
 
-const OWNER: &[&str] = &[
+const OWNER_CAPABILITIES: &[&str] = &[
     "connect-events",
     "delete-channel",
     "leave-channel",
@@ -62,7 +62,7 @@ const OWNER: &[&str] = &[
     "update-channel-members",
 ];
 
-const MEMBER: &[&str] = &[
+const MEMBER_CAPABILITIES: &[&str] = &[
     "connect-events",
     "leave-channel",
     "read-events",
@@ -72,7 +72,7 @@ const MEMBER: &[&str] = &[
 
 /// What an answer about a channel is to contain.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct ChannelStateParams {
     state: bool,
     members: (usize, usize),
     watchers: Option<(usize, usize)>,
@@ -80,7 +80,7 @@ struct Wanted {
 
 /// A channel's state, as queries answer it.
 #[derive(Serialize)]
-struct ChannelState<'a> {
+struct ChannelStateResponse<'a> {
     channel: ChannelView<'a>,
     messages: [(); 0],
     pinned_messages: [(); 0],
@@ -99,26 +99,28 @@ struct ChannelState<'a> {
 }
 
 #[derive(Serialize)]
-struct ChannelList<'a> {
-    channels: Vec<ChannelState<'a>>,
+struct ChannelListResponse<'a> {
+    channels: Vec<ChannelStateResponse<'a>>,
 }
 
-impl State {
+impl ServiceState {
     pub(crate) fn get_or_create_channel(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         request: GetOrCreateChannel,
-    ) -> Result<Reply, Reject> {
-        let wanted = Wanted {
+    ) -> Result<Reply, Rejection> {
+        let wanted = ChannelStateParams {
             state: request.state,
             members: request
                 .members
-                .map_or(Ok((STATE_MEMBERS, 0)), |page| sub_page(page, STATE_MEMBERS))?,
+                .map_or(Ok((STATE_MEMBERS_PAGE, 0)), |page| {
+                    sub_page(page, STATE_MEMBERS_PAGE)
+                })?,
             watchers: request
                 .watchers
-                .map(|page| sub_page(page, STATE_MEMBERS))
+                .map(|page| sub_page(page, STATE_MEMBERS_PAGE))
                 .transpose()?,
         };
         let subscriber = if request.watch || request.presence {
@@ -156,7 +158,12 @@ impl State {
     }
 
     /// Subscribes a connection to a channel's people, up to the cap: members as the page lists them, then watchers.
-    fn cover_channel(&mut self, subscriber: ConnKey, key: ChannelKey, wanted: Wanted) {
+    fn cover_channel(
+        &mut self,
+        subscriber: ConnectionKey,
+        key: ChannelKey,
+        wanted: ChannelStateParams,
+    ) {
         let Some(channel) = self.channels.get(key) else {
             return;
         };
@@ -176,7 +183,7 @@ impl State {
             people.extend(watchers);
         }
         for user in people {
-            self.subscribe(subscriber, user, Source::Channel(key));
+            self.subscribe(subscriber, user, SubscriptionSource::Channel(key));
         }
     }
 
@@ -184,10 +191,10 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         mut data: Map<String, Value>,
-    ) -> Result<ChannelKey, Reject> {
-        let input = |error: InvalidId| Reject::input(error.to_string());
+    ) -> Result<ChannelKey, Rejection> {
+        let input = |error: InvalidId| Rejection::input(error.to_string());
         name.channel_type.parse::<ChannelType>().map_err(input)?;
         name.id.parse::<ChannelId>().map_err(input)?;
         self.types.get(&name.channel_type)?;
@@ -198,8 +205,8 @@ impl State {
         let invites = user_list(data.shift_remove("invites"), "invites")?;
         let by_object = data.shift_remove("created_by");
         let by_id = data.shift_remove("created_by_id");
-        let members = self.known_users(&members, "members")?;
-        let invites = self.known_users(&invites, "invites")?;
+        let members = self.resolve_members(&members, "members")?;
+        let invites = self.resolve_members(&invites, "invites")?;
         let mut channel = Channel::new(&name.channel_type, &name.id, stored(now));
         write_data(&mut channel, data, self.rules.custom_data_limit)?;
         // Last, because it may make a user, and a refusal must leave nothing behind.
@@ -231,10 +238,10 @@ impl State {
         actor: &Actor,
         by_id: Option<Value>,
         by_object: Option<Value>,
-    ) -> Result<UserKey, Reject> {
+    ) -> Result<UserKey, Rejection> {
         if !actor.server {
             return actor.user.ok_or_else(|| {
-                Reject::input(format!(
+                Rejection::input(format!(
                     "user {:?} does not exist",
                     actor.id.as_deref().unwrap_or_default()
                 ))
@@ -249,7 +256,7 @@ impl State {
         match (named, actor.user) {
             (Some(named), _) => self.named_user(now, &named),
             (None, Some(user)) => Ok(user),
-            (None, None) => Err(Reject::input(
+            (None, None) => Err(Rejection::input(
                 "either data.created_by or data.created_by_id must be provided when using server side auth.",
             )),
         }
@@ -264,7 +271,12 @@ impl State {
     }
 
     /// The answer about one channel.
-    fn channel_state(&self, actor: &Actor, key: ChannelKey, wanted: Wanted) -> ChannelState<'_> {
+    fn channel_state(
+        &self,
+        actor: &Actor,
+        key: ChannelKey,
+        wanted: ChannelStateParams,
+    ) -> ChannelStateResponse<'_> {
         let channel = self.channels.get(key).expect("the caller has found it");
         let viewer = actor.viewer();
         let (limit, offset) = wanted.members;
@@ -275,7 +287,7 @@ impl State {
                 with_id: false,
                 ..view
             });
-        ChannelState {
+        ChannelStateResponse {
             channel: self.channel_view(actor, channel),
             messages: [],
             pinned_messages: [],
@@ -293,19 +305,19 @@ impl State {
                 self.watching_users(channel)
                     .skip(offset)
                     .take(limit)
-                    .map(|user| self.view(user, viewer, Shape::Common))
+                    .map(|user| self.view(user, viewer, UserShape::Common))
                     .collect()
             }),
             read: wanted.state.then(|| {
                 channel
                     .members
                     .iter()
-                    .take(STATE_MEMBERS)
+                    .take(STATE_MEMBERS_PAGE)
                     .map(|(user, member)| ReadView {
-                        user: self.view(user, viewer, Shape::Common),
+                        user: self.view(user, viewer, UserShape::Common),
                         last_read: member.last_read.map_or_else(
                             || "0001-01-01T00:00:00Z".to_owned(),
-                            |time| Stamp(time).to_string(),
+                            |time| Rfc3339(time).to_string(),
                         ),
                         unread_messages: 0,
                     })
@@ -332,11 +344,11 @@ impl State {
             channel,
             viewer: actor.viewer(),
             capabilities: (!actor.server).then_some(if self.may_change(actor, channel) {
-                OWNER
+                OWNER_CAPABILITIES
             } else if member {
-                MEMBER
+                MEMBER_CAPABILITIES
             } else {
-                READER
+                READER_CAPABILITIES
             }),
             with_members: false,
             deleted_at: None,
@@ -348,11 +360,23 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         query: &QueryChannels,
-    ) -> Result<Reply, Reject> {
-        let filter = Filter::parse(&query.filter_conditions, channel::schema)?;
-        let sort = Sort::parse(&query.sort)?;
-        let (limit, offset) = page(query.limit, query.offset, PAGE, MAX_PAGE, MAX_OFFSET)?;
-        let (members, _) = page(query.member_limit, None, STATE_MEMBERS, STATE_MEMBERS, 0)?;
+    ) -> Result<Reply, Rejection> {
+        let filter = QueryFilter::parse(&query.filter_conditions, channel::schema)?;
+        let sort = SortOrder::parse(&query.sort)?;
+        let (limit, offset) = page(
+            query.limit,
+            query.offset,
+            DEFAULT_CHANNEL_PAGE,
+            MAX_CHANNEL_PAGE,
+            MAX_CHANNEL_OFFSET,
+        )?;
+        let (members, _) = page(
+            query.member_limit,
+            None,
+            STATE_MEMBERS_PAGE,
+            STATE_MEMBERS_PAGE,
+            0,
+        )?;
         page(query.message_limit, None, 25, 300, 0)?;
         let watch = query.watch.unwrap_or(false);
         let subscriber = if watch || query.presence {
@@ -360,7 +384,7 @@ impl State {
         } else {
             None
         };
-        let wanted = Wanted {
+        let wanted = ChannelStateParams {
             state: query.state.unwrap_or(true),
             members: (members, 0),
             watchers: None,
@@ -369,9 +393,9 @@ impl State {
         let personal = filter
             .names()
             .into_iter()
-            .find(|name| PERSONAL.contains(name));
+            .find(|name| PERSONAL_FIELDS.contains(name));
         if let (Some(field), None) = (personal, actor.user) {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "filter_conditions: field {field:?} needs a user_id or user"
             )));
         }
@@ -434,7 +458,7 @@ impl State {
                 }
             }
         }
-        Ok(Reply::new(&ChannelList {
+        Ok(Reply::new(&ChannelListResponse {
             channels: found
                 .iter()
                 .map(|key| self.channel_state(actor, *key, wanted))
@@ -442,7 +466,7 @@ impl State {
         }))
     }
 
-    pub(crate) fn get_channel(&self, actor: &Actor, name: &ChannelName) -> Result<Reply, Reject> {
+    pub(crate) fn get_channel(&self, actor: &Actor, name: &ChannelRef) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         if !self.may_read(actor, channel) {
             return Err(actor.denied("ReadChannel", &name.channel_type));
@@ -450,15 +474,15 @@ impl State {
         Ok(Reply::new(&self.channel_state(
             actor,
             key,
-            Wanted {
+            ChannelStateParams {
                 state: true,
-                members: (STATE_MEMBERS, 0),
+                members: (STATE_MEMBERS_PAGE, 0),
                 watchers: None,
             },
         )))
     }
 }
 
-fn sub_page(request: Page, default: usize) -> Result<(usize, usize), Reject> {
+fn sub_page(request: Page, default: usize) -> Result<(usize, usize), Rejection> {
     page(request.limit, request.offset, default, 300, 10_000)
 }

@@ -9,11 +9,11 @@ use super::slots::{ChannelKey, UserKey};
 
 /// A connection of the state; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnKey(pub(crate) u64);
+pub(crate) struct ConnectionKey(pub(crate) u64);
 
 /// What carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub(crate) enum Transport {
     /// A WebSocket.
     Socket,
     /// A long poll.
@@ -22,7 +22,7 @@ pub(crate) enum Carrier {
     Virtual,
 }
 
-impl Carrier {
+impl Transport {
     /// Its name for people.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -35,16 +35,16 @@ impl Carrier {
 
 /// Where a subscription to a user comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Source {
+pub(crate) enum SubscriptionSource {
     /// A users query.
     Users,
     /// A call about this channel.
     Channel(ChannelKey),
 }
 
-impl Source {
+impl SubscriptionSource {
     /// The last of them in order.
-    pub(crate) const LAST: Self = Self::Channel(ChannelKey::LAST);
+    pub(crate) const MAX: Self = Self::Channel(ChannelKey::MAX);
 }
 
 /// One connection.
@@ -55,7 +55,7 @@ pub(crate) struct Connection {
     /// Whose it is.
     pub(crate) user: UserKey,
     /// What carries it.
-    pub(crate) carrier: Carrier,
+    pub(crate) carrier: Transport,
     /// When it was last heard.
     pub(crate) last_seen: DateTime<Utc>,
     /// When it will be looked at for silence.
@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     /// When an unasked health check is due.
     pub(crate) health_check_at: Option<DateTime<Utc>>,
     /// Users it hears presence of.
-    pub(crate) subscriptions: BTreeSet<(UserKey, Source)>,
+    pub(crate) subscriptions: BTreeSet<(UserKey, SubscriptionSource)>,
     /// Channels it watches.
     pub(crate) watching: BTreeSet<ChannelKey>,
 }

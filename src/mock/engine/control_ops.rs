@@ -2,21 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
-use super::State;
-use super::connection::{Carrier, ConnKey};
+use super::ServiceState;
+use super::connection::{ConnectionKey, Transport};
 use super::op::Caller;
 use super::timers::{Timer, after};
 use super::{Delivery, Signal};
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
-impl State {
+impl ServiceState {
     /// The id that a client knows a connection by.
-    pub(crate) fn connection_id(&self, key: ConnKey) -> Option<&str> {
+    pub(crate) fn connection_id(&self, key: ConnectionKey) -> Option<&str> {
         self.connections.get(&key).map(|connection| &*connection.id)
     }
 
     /// A connection by id, if it belongs to the caller.
-    pub(crate) fn own_connection(&self, caller: &Caller, id: &str) -> Option<ConnKey> {
+    pub(crate) fn own_connection(&self, caller: &Caller, id: &str) -> Option<ConnectionKey> {
         let key = *self.connection_ids.get(id)?;
         let user = self.users.get(self.connections.get(&key)?.user)?;
         let theirs = match caller {
@@ -28,13 +28,13 @@ impl State {
     }
 
     /// Whose a connection is.
-    pub(crate) fn owner(&self, key: ConnKey) -> Option<&str> {
+    pub(crate) fn owner(&self, key: ConnectionKey) -> Option<&str> {
         let connection = self.connections.get(&key)?;
         Some(&*self.users.get(connection.user)?.id)
     }
 
     /// Loses a connection as a phone in a tunnel does: nobody says goodbye, so it counts until its silence is noticed.
-    pub(crate) fn lose(&mut self, now: DateTime<Utc>, key: ConnKey) {
+    pub(crate) fn lose(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -51,10 +51,14 @@ impl State {
     }
 
     /// Loses all connections of a user, and says how many there were.
-    pub(crate) fn lose_user(&mut self, now: DateTime<Utc>, id: &str) -> Result<usize, Reject> {
+    pub(crate) fn lose_connections(
+        &mut self,
+        now: DateTime<Utc>,
+        id: &str,
+    ) -> Result<usize, Rejection> {
         let (_, user) = self
             .user(id)
-            .ok_or_else(|| Reject::not_found(format!("user {id:?} was not found")))?;
+            .ok_or_else(|| Rejection::not_found(format!("user {id:?} was not found")))?;
         let keys = user.connections.clone();
         for key in &keys {
             self.lose(now, *key);
@@ -67,18 +71,18 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         id: &str,
-    ) -> Result<usize, Reject> {
+    ) -> Result<usize, Rejection> {
         let (_, user) = self
             .user(id)
-            .ok_or_else(|| Reject::not_found(format!("user {id:?} was not found")))?;
-        let keys: Vec<ConnKey> = user
+            .ok_or_else(|| Rejection::not_found(format!("user {id:?} was not found")))?;
+        let keys: Vec<ConnectionKey> = user
             .connections
             .iter()
             .copied()
             .filter(|key| {
                 self.connections
                     .get(key)
-                    .is_some_and(|connection| connection.carrier == Carrier::Virtual)
+                    .is_some_and(|connection| connection.carrier == Transport::Virtual)
             })
             .collect();
         for key in &keys {
@@ -88,9 +92,9 @@ impl State {
     }
 
     /// Connects a user if he pretends nothing yet, and ends what he pretends otherwise.
-    pub(crate) fn toggle_virtual(&mut self, now: DateTime<Utc>, id: &str) -> Result<(), Reject> {
+    pub(crate) fn toggle_virtual(&mut self, now: DateTime<Utc>, id: &str) -> Result<(), Rejection> {
         if self.disconnect_virtual(now, id)? == 0 {
-            self.connect_virtually(now, id)?;
+            self.connect_virtual(now, id)?;
         }
         Ok(())
     }
@@ -103,18 +107,18 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use crate::mock::engine::test_support::Stage;
+    use crate::mock::engine::test_support::TestState;
 
     #[test]
     fn whoever_is_lost_counts_until_the_silence_is_noticed() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["B"]);
         let watcher = stage.connect("A");
         stage.subscribe("A", watcher, &["B"]);
-        stage.state.connect_virtually(stage.now, "B").unwrap();
+        stage.state.connect_virtual(stage.now, "B").unwrap();
         let client = stage.connect("B");
         assert_eq!(stage.heard(watcher), ["user.presence.changed B true"]);
-        assert_eq!(stage.state.lose_user(stage.now, "B").unwrap(), 2);
+        assert_eq!(stage.state.lose_connections(stage.now, "B").unwrap(), 2);
         for _ in 0..59 {
             stage.pass(1);
             stage.state.heard(stage.now, watcher);
@@ -123,6 +127,6 @@ mod tests {
         assert!(stage.heard(watcher).is_empty());
         stage.pass(1);
         assert_eq!(stage.heard(watcher), ["user.presence.changed B false"]);
-        assert!(stage.state.lose_user(stage.now, "nobody").is_err());
+        assert!(stage.state.lose_connections(stage.now, "nobody").is_err());
     }
 }

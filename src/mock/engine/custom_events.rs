@@ -5,18 +5,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::State;
-use super::channel_events::News;
-use super::connection::ConnKey;
+use super::ServiceState;
+use super::channel_events::ChannelEventDraft;
+use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{Acting, ChannelName, Reply, SendEvent};
+use super::op::{ChannelRef, OnBehalfOf, Reply, SendEvent};
 use super::permissions::Actor;
-use super::rfc3339::Stamp;
-use super::user::{Shape, UserView, Viewer};
-use crate::mock::error::Reject;
+use super::rfc3339::Rfc3339;
+use super::user::{UserShape, UserView, Viewer};
+use crate::mock::error::Rejection;
 
 /// Types with a dot that clients may send: everything else with one is the service's own.
-const SENDABLE: &[&str] = &[
+const SENDABLE_EVENT_TYPES: &[&str] = &[
     "typing.start",
     "typing.stop",
     "message.read",
@@ -25,7 +25,7 @@ const SENDABLE: &[&str] = &[
     "ai_indicator.stop",
 ];
 /// Fields of an event that the service sets.
-const RESERVED: &[&str] = &[
+const RESERVED_EVENT_FIELDS: &[&str] = &[
     "type",
     "cid",
     "channel_type",
@@ -39,7 +39,7 @@ const RESERVED: &[&str] = &[
 ];
 
 #[derive(Serialize)]
-struct Sent<'a> {
+struct CustomEventResponse<'a> {
     event: &'a RawValue,
 }
 
@@ -50,18 +50,18 @@ struct UserCustomEvent<'a> {
     user: UserView<'a>,
     #[serde(flatten)]
     extra: &'a Map<String, Value>,
-    created_at: Stamp,
+    created_at: Rfc3339,
 }
 
-impl State {
+impl ServiceState {
     /// `POST /channels/{type}/{id}/event`.
-    pub(crate) fn send_channel_event(
+    pub(crate) fn send_custom_channel_event(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         request: SendEvent,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let mut event = request.event;
         let kind = kind_of(&mut event)?;
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
@@ -69,24 +69,24 @@ impl State {
             return Err(actor.denied("ReadChannel", &name.channel_type));
         }
         actor.not_anonymous("SendCustomEvent")?;
-        if kind.contains('.') && !SENDABLE.contains(&kind.as_str()) {
-            return Err(Reject::input(format!("event type {kind:?} is reserved")));
+        if kind.contains('.') && !SENDABLE_EVENT_TYPES.contains(&kind.as_str()) {
+            return Err(Rejection::input(format!("event type {kind:?} is reserved")));
         }
-        let acting: Acting = super::read(event.clone())?;
+        let acting: OnBehalfOf = super::read(event.clone())?;
         let actor = self.acting(now, actor.clone(), &acting)?;
         let Some(user) = actor.user else {
-            return Err(Reject::input("event.user_id is a required field"));
+            return Err(Rejection::input("event.user_id is a required field"));
         };
-        event.retain(|field, _| !RESERVED.contains(&field.as_str()));
-        let news = News {
+        event.retain(|field, _| !RESERVED_EVENT_FIELDS.contains(&field.as_str()));
+        let news = ChannelEventDraft {
             user: Some(user),
             extra: Some(&event),
-            ..News::new(&kind, key)
+            ..ChannelEventDraft::new(&kind, key)
         };
-        self.tell(now, &self.watchers_of(key), &news);
+        self.send_channel_event(now, &self.watchers_of(key), &news);
         let viewer = actor.viewer();
-        let text = self.write_news(now, viewer, &news);
-        Ok(Reply::new(&Sent {
+        let text = self.render_channel_event(now, viewer, &news);
+        Ok(Reply::new(&CustomEventResponse {
             event: serde_json::from_slice(&text).expect("it was written as JSON"),
         }))
     }
@@ -98,18 +98,18 @@ impl State {
         actor: &Actor,
         id: &str,
         request: SendEvent,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let mut event = request.event;
         let kind = kind_of(&mut event)?;
         if kind.contains('.') {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "event type {kind:?} must not contain a dot"
             )));
         }
-        let key = self.existing(id)?;
-        event.retain(|field, _| !RESERVED.contains(&field.as_str()));
-        let receivers: Vec<ConnKey> = self
+        let key = self.require_user(id)?;
+        event.retain(|field, _| !RESERVED_EVENT_FIELDS.contains(&field.as_str()));
+        let receivers: Vec<ConnectionKey> = self
             .users
             .get(key)
             .map(|user| user.connections.clone())
@@ -117,19 +117,19 @@ impl State {
         self.publish(&receivers, Some(key), |state, _| {
             frame(&UserCustomEvent {
                 kind: &kind,
-                user: state.view(key, Viewer::User(key), Shape::Common),
+                user: state.view(key, Viewer::User(key), UserShape::Common),
                 extra: &event,
-                created_at: Stamp(now),
+                created_at: Rfc3339(now),
             })
         });
         Ok(Reply::new(&Map::new()))
     }
 }
 
-fn kind_of(event: &mut Map<String, Value>) -> Result<String, Reject> {
+fn kind_of(event: &mut Map<String, Value>) -> Result<String, Rejection> {
     match event.shift_remove("type") {
         Some(Value::String(kind)) if !kind.is_empty() && kind.len() <= 255 => Ok(kind),
-        _ => Err(Reject::field(
+        _ => Err(Rejection::field(
             "event.type",
             "is a required field, a text of at most 255 bytes",
         )),
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{Stage, fields, name, user};
+    use crate::mock::engine::test_support::{TestState, fields, name, user};
 
     fn send(body: &Value) -> SendEvent {
         super::super::read(fields(json!({"event": body}))).unwrap()
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_channel_event_reaches_those_who_watch() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["a", "b"]);
         let (a, b) = (stage.connect("a"), stage.connect("b"));
         let body =
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_user_event_reaches_all_connections_of_one_user() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let (one, two, other) = (stage.connect("a"), stage.connect("a"), stage.connect("b"));
         let event =
             |kind: &str| Op::SendUserEvent("a".into(), send(&json!({"type": kind, "n": 1})));

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::connection::ConnKey;
-use super::rfc3339::Stamp;
-use super::{State, events};
-use crate::mock::error::Reject;
+use super::connection::ConnectionKey;
+use super::rfc3339::Rfc3339;
+use super::{ServiceState, events};
+use crate::mock::error::Rejection;
 
 /// To whom an event is sent.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Receivers {
+pub(crate) struct EventReceivers {
     /// A connection, by its id.
     pub(crate) connection: Option<String>,
     /// All connections of a user.
@@ -24,18 +24,23 @@ pub(crate) struct Receivers {
     pub(crate) channel: Option<String>,
 }
 
-impl State {
+impl ServiceState {
     /// Sends an event, completed where it says nothing of its time and its channel, and tells to how many connections.
     pub(crate) fn inject(
         &mut self,
         now: DateTime<Utc>,
-        receivers: &Receivers,
+        receivers: &EventReceivers,
         mut event: Map<String, Value>,
-    ) -> Result<usize, Reject> {
+    ) -> Result<usize, Rejection> {
         let connections = self.receivers(receivers)?;
         let kind = match event.shift_remove("type") {
             Some(Value::String(kind)) if !kind.is_empty() => kind,
-            _ => return Err(Reject::field("event.type", "is a required field, a string")),
+            _ => {
+                return Err(Rejection::field(
+                    "event.type",
+                    "is a required field, a string",
+                ));
+            }
         };
         // The type comes first, as in every event of the service.
         let mut whole = Map::from_iter([("type".to_owned(), Value::from(kind))]);
@@ -51,7 +56,7 @@ impl State {
         whole.extend(event);
         whole
             .entry("created_at")
-            .or_insert_with(|| Stamp(now).to_string().into());
+            .or_insert_with(|| Rfc3339(now).to_string().into());
         let frame = events::frame(&whole);
         Ok(self.send_to_all(&connections, &frame))
     }
@@ -59,21 +64,21 @@ impl State {
     /// Sends a text that may be no event at all, and tells to how many connections.
     pub(crate) fn inject_text(
         &mut self,
-        receivers: &Receivers,
+        receivers: &EventReceivers,
         text: String,
-    ) -> Result<usize, Reject> {
+    ) -> Result<usize, Rejection> {
         let connections = self.receivers(receivers)?;
         Ok(self.send_to_all(&connections, &Bytes::from(text)))
     }
 
-    fn send_to_all(&mut self, connections: &BTreeSet<ConnKey>, frame: &Bytes) -> usize {
+    fn send_to_all(&mut self, connections: &BTreeSet<ConnectionKey>, frame: &Bytes) -> usize {
         for key in connections {
             self.send(*key, frame.clone());
         }
         connections.len()
     }
 
-    fn receivers(&self, wanted: &Receivers) -> Result<BTreeSet<ConnKey>, Reject> {
+    fn receivers(&self, wanted: &EventReceivers) -> Result<BTreeSet<ConnectionKey>, Rejection> {
         let mut found = BTreeSet::new();
         let mut named = false;
         if let Some(id) = &wanted.connection {
@@ -81,7 +86,7 @@ impl State {
             let key = self
                 .connection_ids
                 .get(id.as_str())
-                .ok_or_else(|| Reject::not_found(format!("connection {id:?} was not found")))?;
+                .ok_or_else(|| Rejection::not_found(format!("connection {id:?} was not found")))?;
             found.insert(*key);
         }
         if let Some(id) = &wanted.user {
@@ -98,22 +103,22 @@ impl State {
                 .channel_ids
                 .get(cid.as_str())
                 .and_then(|key| self.channels.get(*key))
-                .ok_or_else(|| Reject::not_found(format!("channel {cid:?} was not found")))?;
+                .ok_or_else(|| Rejection::not_found(format!("channel {cid:?} was not found")))?;
             found.extend(&channel.watchers);
         }
         if named {
             Ok(found)
         } else {
-            Err(Reject::input(
+            Err(Rejection::input(
                 "one of connection, user, subscribers and channel is required",
             ))
         }
     }
 
-    fn known(&self, id: &str) -> Result<&super::User, Reject> {
+    fn known(&self, id: &str) -> Result<&super::User, Rejection> {
         self.user(id)
             .map(|(_, user)| user)
-            .ok_or_else(|| Reject::not_found(format!("user {id:?} was not found")))
+            .ok_or_else(|| Rejection::not_found(format!("user {id:?} was not found")))
     }
 }
 
@@ -122,17 +127,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::test_support::Stage;
+    use crate::mock::engine::test_support::TestState;
 
-    fn to(change: impl FnOnce(&mut Receivers)) -> Receivers {
-        let mut receivers = Receivers::default();
+    fn to(change: impl FnOnce(&mut EventReceivers)) -> EventReceivers {
+        let mut receivers = EventReceivers::default();
         change(&mut receivers);
         receivers
     }
 
     #[test]
     fn an_event_reaches_those_it_is_for_once() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["B"]);
         let (watcher, b) = (stage.connect("A"), stage.connect("B"));
         stage.subscribe("A", watcher, &["B"]);
@@ -144,7 +149,7 @@ mod tests {
             ])
         };
         let id = stage.id(watcher);
-        let mut inject = |receivers: &Receivers| {
+        let mut inject = |receivers: &EventReceivers| {
             let sent = stage.state.inject(stage.now, receivers, event());
             (
                 sent.map_err(|reject| reject.status),
@@ -162,7 +167,7 @@ mod tests {
         );
         let (sent, frames) = inject(&to(|to| to.user = Some("B".into())));
         assert_eq!((sent, frames[0].len(), frames[1].len()), (Ok(1), 0, 1));
-        assert_eq!(inject(&Receivers::default()).0, Err(400));
+        assert_eq!(inject(&EventReceivers::default()).0, Err(400));
         assert_eq!(
             inject(&to(|to| to.user = Some("nobody".into()))).0,
             Err(404)

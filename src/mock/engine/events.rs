@@ -7,11 +7,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::connection::ConnKey;
-use super::rfc3339::Stamp;
+use super::connection::ConnectionKey;
+use super::rfc3339::Rfc3339;
 use super::slots::UserKey;
-use super::user::{Shape, UserView, Viewer};
-use super::{Delivery, Signal, State};
+use super::user::{UserShape, UserView, Viewer};
+use super::{Delivery, ServiceState, Signal};
 
 /// An event about a user and nothing else.
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ struct UserEvent<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     user: UserView<'a>,
-    created_at: Stamp,
+    created_at: Rfc3339,
 }
 
 /// A heartbeat.
@@ -31,7 +31,7 @@ struct HealthCheck<'a> {
     cid: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     me: Option<UserView<'a>>,
-    created_at: Stamp,
+    created_at: Rfc3339,
 }
 
 /// Writes an event.
@@ -41,9 +41,9 @@ pub(crate) fn frame(event: &impl Serialize) -> Bytes {
         .into()
 }
 
-impl State {
+impl ServiceState {
     /// Sends one frame to one connection.
-    pub(crate) fn send(&mut self, connection: ConnKey, frame: Bytes) {
+    pub(crate) fn send(&mut self, connection: ConnectionKey, frame: Bytes) {
         self.out.push(Delivery {
             connection,
             signal: Signal::Frame(frame),
@@ -53,7 +53,7 @@ impl State {
     /// Sends an event to connections: written once for the subject himself and once for everybody else.
     pub(crate) fn publish(
         &mut self,
-        receivers: &[ConnKey],
+        receivers: &[ConnectionKey],
         subject: Option<UserKey>,
         write: impl Fn(&Self, Viewer) -> Bytes,
     ) {
@@ -84,14 +84,14 @@ impl State {
         now: DateTime<Utc>,
         kind: &str,
         key: UserKey,
-        shape: Shape,
-        receivers: &[ConnKey],
+        shape: UserShape,
+        receivers: &[ConnectionKey],
     ) {
         self.publish(receivers, Some(key), |state, viewer| {
             frame(&UserEvent {
                 kind,
                 user: state.view(key, viewer, shape),
-                created_at: Stamp(now),
+                created_at: Rfc3339(now),
             })
         });
     }
@@ -101,22 +101,22 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         key: UserKey,
-        except: Option<ConnKey>,
+        except: Option<ConnectionKey>,
     ) {
-        let receivers: Vec<ConnKey> = self
+        let receivers: Vec<ConnectionKey> = self
             .subscribers_and_own(key)
             .into_iter()
             .filter(|connection| Some(*connection) != except)
             .collect();
-        self.publish_user(now, "user.updated", key, Shape::Updated, &receivers);
+        self.publish_user(now, "user.updated", key, UserShape::Updated, &receivers);
     }
 
     /// The user's subscribers and his own connections, each once.
-    pub(crate) fn subscribers_and_own(&self, key: UserKey) -> Vec<ConnKey> {
+    pub(crate) fn subscribers_and_own(&self, key: UserKey) -> Vec<ConnectionKey> {
         let Some(user) = self.users.get(key) else {
             return Vec::new();
         };
-        let mut receivers: Vec<ConnKey> = user.subscribers.iter().copied().collect();
+        let mut receivers: Vec<ConnectionKey> = user.subscribers.iter().copied().collect();
         receivers.extend(
             user.connections
                 .iter()
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Sends a heartbeat.
-    pub(crate) fn send_health_check(&mut self, now: DateTime<Utc>, key: ConnKey, me: bool) {
+    pub(crate) fn send_health_check(&mut self, now: DateTime<Utc>, key: ConnectionKey, me: bool) {
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
@@ -135,8 +135,8 @@ impl State {
             kind: "health.check",
             connection_id: &connection.id,
             cid: "*",
-            me: me.then(|| self.view(user, Viewer::User(user), Shape::Own)),
-            created_at: Stamp(now),
+            me: me.then(|| self.view(user, Viewer::User(user), UserShape::Own)),
+            created_at: Rfc3339(now),
         });
         self.send(key, frame);
     }

@@ -1,7 +1,7 @@
 //! The service's filter language: read once into a tree that cannot be wrong any more, then asked row by row.
 //!
 //! A filter knows fields by name and kind only. What rows there are, and which of them need not be looked at because
-//! an index knows better, is decided elsewhere, from [`Filter::ids`] and [`Filter::id_range`].
+//! an index knows better, is decided elsewhere, from [`QueryFilter::ids`] and [`QueryFilter::id_range`].
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use std::ops::Bound;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// What a field of a row is.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Field<'a> {
+pub(crate) enum FieldValue<'a> {
     /// Not there.
     Missing,
     /// Text.
@@ -32,14 +32,14 @@ pub(crate) enum Field<'a> {
 }
 
 /// Something that a filter or a sort can look at.
-pub(crate) trait Row {
+pub(crate) trait FilterRow {
     /// The field of a name; dots reach into custom objects.
-    fn field(&self, name: &str) -> Field<'_>;
+    fn field(&self, name: &str) -> FieldValue<'_>;
 }
 
 /// What a built-in field holds; `None` for custom data, which may hold anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FieldType {
     /// Text.
     Text,
     /// A boolean.
@@ -53,22 +53,22 @@ pub(crate) enum Kind {
 }
 
 /// What fields there are: the kind of a built-in one, or a refusal for one that cannot be asked for.
-pub(crate) type Schema = fn(&str) -> Result<Option<Kind>, Reject>;
+pub(crate) type FieldSchema = fn(&str) -> Result<Option<FieldType>, Rejection>;
 
 /// A value to compare with.
 #[derive(Debug, Clone, PartialEq)]
-enum Literal {
+enum FilterLiteral {
     Time(DateTime<Utc>),
     Json(Value),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
-    Equal(Literal),
-    NotEqual(Literal),
-    In(Set),
-    NotIn(Set),
-    Compare(Comparison, Literal),
+enum FilterTest {
+    Equal(FilterLiteral),
+    NotEqual(FilterLiteral),
+    In(LiteralSet),
+    NotIn(LiteralSet),
+    Compare(FilterComparison, FilterLiteral),
     Exists(bool),
     /// Lower-case prefix.
     Autocomplete(String),
@@ -76,7 +76,7 @@ enum Test {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
+enum FilterComparison {
     Greater,
     GreaterOrEqual,
     Less,
@@ -85,14 +85,14 @@ enum Comparison {
 
 /// A set of literals. Texts, which may be a million, are hashed.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Set {
+struct LiteralSet {
     texts: HashSet<String>,
-    others: Vec<Literal>,
+    others: Vec<FilterLiteral>,
 }
 
 /// A condition on rows.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Filter {
+pub(crate) enum QueryFilter {
     /// All of them; none is true.
     All(Vec<Self>),
     /// One of them.
@@ -100,19 +100,22 @@ pub(crate) enum Filter {
     /// None of them.
     None(Vec<Self>),
     /// One test of one field.
-    Field(FieldTest),
+    Field(FieldCondition),
 }
 
 /// One test of one field.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FieldTest {
+pub(crate) struct FieldCondition {
     name: String,
-    test: Test,
+    test: FilterTest,
 }
 
-impl Filter {
+impl QueryFilter {
     /// Reads `filter_conditions`.
-    pub(crate) fn parse(conditions: &Map<String, Value>, schema: Schema) -> Result<Self, Reject> {
+    pub(crate) fn parse(
+        conditions: &Map<String, Value>,
+        schema: FieldSchema,
+    ) -> Result<Self, Rejection> {
         let mut all = Vec::with_capacity(conditions.len());
         for (key, value) in conditions {
             all.push(match key.as_str() {
@@ -120,7 +123,7 @@ impl Filter {
                 "$or" => Self::Any(branches(key, value, schema)?),
                 "$nor" => Self::None(branches(key, value, schema)?),
                 operator if operator.starts_with('$') => {
-                    return Err(Reject::input(format!(
+                    return Err(Rejection::input(format!(
                         "filter_conditions: unknown operator {operator:?}"
                     )));
                 }
@@ -130,20 +133,20 @@ impl Filter {
         Ok(Self::All(all))
     }
 
-    fn parse_field(name: &str, value: &Value, schema: Schema) -> Result<Self, Reject> {
+    fn parse_field(name: &str, value: &Value, schema: FieldSchema) -> Result<Self, Rejection> {
         let kind = schema(name)?;
         let tests = match value {
             Value::Object(tests) if tests.keys().any(|key| key.starts_with('$')) => tests,
             bare => {
-                return Ok(Self::Field(FieldTest {
+                return Ok(Self::Field(FieldCondition {
                     name: name.to_owned(),
-                    test: Test::Equal(literal(name, kind, bare)?),
+                    test: FilterTest::Equal(literal(name, kind, bare)?),
                 }));
             }
         };
         let mut all = Vec::with_capacity(tests.len());
         for (operator, operand) in tests {
-            all.push(Self::Field(FieldTest {
+            all.push(Self::Field(FieldCondition {
                 name: name.to_owned(),
                 test: parse_test(name, kind, operator, operand)?,
             }));
@@ -152,12 +155,12 @@ impl Filter {
     }
 
     /// Whether the row fulfils the condition.
-    pub(crate) fn matches(&self, row: &impl Row) -> bool {
+    pub(crate) fn matches(&self, row: &impl FilterRow) -> bool {
         match self {
             Self::All(all) => all.iter().all(|filter| filter.matches(row)),
             Self::Any(any) => any.iter().any(|filter| filter.matches(row)),
             Self::None(none) => !none.iter().any(|filter| filter.matches(row)),
-            Self::Field(FieldTest { name, test }) => test.passes(&row.field(name)),
+            Self::Field(FieldCondition { name, test }) => test.passes(&row.field(name)),
         }
     }
 
@@ -165,14 +168,14 @@ impl Filter {
     pub(crate) fn ids(&self, field: &str) -> Option<Vec<&str>> {
         match self {
             Self::All(all) => all.iter().find_map(|filter| filter.ids(field)),
-            Self::Field(FieldTest { name, test }) if name == field => match test {
-                Test::Equal(Literal::Json(Value::String(id))) => Some(vec![id]),
-                Test::Contains(Value::String(id)) => Some(vec![id]),
-                Test::In(Set { texts, others }) if others.is_empty() => {
+            Self::Field(FieldCondition { name, test }) if name == field => match test {
+                FilterTest::Equal(FilterLiteral::Json(Value::String(id))) => Some(vec![id]),
+                FilterTest::Contains(Value::String(id)) => Some(vec![id]),
+                FilterTest::In(LiteralSet { texts, others }) if others.is_empty() => {
                     Some(texts.iter().map(String::as_str).collect())
                 }
                 // A list equals only a list with the same members: looking at those who have the first is enough.
-                Test::Equal(Literal::Json(Value::Array(list))) => {
+                FilterTest::Equal(FilterLiteral::Json(Value::Array(list))) => {
                     list.first()?.as_str().map(|first| vec![first])
                 }
                 _ => None,
@@ -187,7 +190,7 @@ impl Filter {
             Self::All(all) | Self::Any(all) | Self::None(all) => {
                 all.iter().flat_map(Self::names).collect()
             }
-            Self::Field(FieldTest { name, .. }) => vec![name],
+            Self::Field(FieldCondition { name, .. }) => vec![name],
         }
     }
 
@@ -201,30 +204,30 @@ impl Filter {
     fn narrow<'a>(&'a self, range: &mut (Bound<&'a str>, Bound<&'a str>)) {
         match self {
             Self::All(all) => all.iter().for_each(|filter| filter.narrow(range)),
-            Self::Field(FieldTest {
+            Self::Field(FieldCondition {
                 name,
-                test: Test::Compare(comparison, Literal::Json(Value::String(id))),
+                test: FilterTest::Compare(comparison, FilterLiteral::Json(Value::String(id))),
             }) if name == "id" => match comparison {
-                Comparison::Greater => range.0 = Bound::Excluded(id),
-                Comparison::GreaterOrEqual => range.0 = Bound::Included(id),
-                Comparison::Less => range.1 = Bound::Excluded(id),
-                Comparison::LessOrEqual => range.1 = Bound::Included(id),
+                FilterComparison::Greater => range.0 = Bound::Excluded(id),
+                FilterComparison::GreaterOrEqual => range.0 = Bound::Included(id),
+                FilterComparison::Less => range.1 = Bound::Excluded(id),
+                FilterComparison::LessOrEqual => range.1 = Bound::Included(id),
             },
             Self::Any(_) | Self::None(_) | Self::Field(_) => {}
         }
     }
 }
 
-fn branches(key: &str, value: &Value, schema: Schema) -> Result<Vec<Filter>, Reject> {
+fn branches(key: &str, value: &Value, schema: FieldSchema) -> Result<Vec<QueryFilter>, Rejection> {
     let Some(list) = value.as_array().filter(|list| !list.is_empty()) else {
-        return Err(Reject::input(format!(
+        return Err(Rejection::input(format!(
             "filter_conditions: {key} needs a list of conditions"
         )));
     };
     list.iter()
         .map(|branch| match branch {
-            Value::Object(conditions) => Filter::parse(conditions, schema),
-            _ => Err(Reject::input(format!(
+            Value::Object(conditions) => QueryFilter::parse(conditions, schema),
+            _ => Err(Rejection::input(format!(
                 "filter_conditions: {key} needs a list of conditions"
             ))),
         })
@@ -233,12 +236,12 @@ fn branches(key: &str, value: &Value, schema: Schema) -> Result<Vec<Filter>, Rej
 
 fn parse_test(
     name: &str,
-    kind: Option<Kind>,
+    kind: Option<FieldType>,
     operator: &str,
     operand: &Value,
-) -> Result<Test, Reject> {
+) -> Result<FilterTest, Rejection> {
     let needs = |what: &str| {
-        Reject::input(format!(
+        Rejection::input(format!(
             "filter_conditions: {operator} on field {name:?} needs {what}"
         ))
     };
@@ -246,10 +249,10 @@ fn parse_test(
         let Value::Array(list) = operand else {
             return Err(needs("a list"));
         };
-        let mut set = Set::default();
+        let mut set = LiteralSet::default();
         for item in list {
             match literal(name, kind, item)? {
-                Literal::Json(Value::String(text)) => {
+                FilterLiteral::Json(Value::String(text)) => {
                     set.texts.insert(text);
                 }
                 other => set.others.push(other),
@@ -258,64 +261,64 @@ fn parse_test(
         Ok(set)
     };
     let compare = |comparison| match literal(name, kind, operand)? {
-        Literal::Json(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+        FilterLiteral::Json(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
             Err(needs("a text, a number or a time"))
         }
-        literal => Ok(Test::Compare(comparison, literal)),
+        literal => Ok(FilterTest::Compare(comparison, literal)),
     };
     Ok(match operator {
-        "$eq" => Test::Equal(literal(name, kind, operand)?),
-        "$ne" => Test::NotEqual(literal(name, kind, operand)?),
-        "$in" => Test::In(set(operand)?),
-        "$nin" => Test::NotIn(set(operand)?),
-        "$gt" => compare(Comparison::Greater)?,
-        "$gte" => compare(Comparison::GreaterOrEqual)?,
-        "$lt" => compare(Comparison::Less)?,
-        "$lte" => compare(Comparison::LessOrEqual)?,
-        "$exists" => Test::Exists(operand.as_bool().ok_or_else(|| needs("true or false"))?),
+        "$eq" => FilterTest::Equal(literal(name, kind, operand)?),
+        "$ne" => FilterTest::NotEqual(literal(name, kind, operand)?),
+        "$in" => FilterTest::In(set(operand)?),
+        "$nin" => FilterTest::NotIn(set(operand)?),
+        "$gt" => compare(FilterComparison::Greater)?,
+        "$gte" => compare(FilterComparison::GreaterOrEqual)?,
+        "$lt" => compare(FilterComparison::Less)?,
+        "$lte" => compare(FilterComparison::LessOrEqual)?,
+        "$exists" => FilterTest::Exists(operand.as_bool().ok_or_else(|| needs("true or false"))?),
         "$autocomplete" => match operand {
             Value::String(prefix) if !prefix.is_empty() => {
-                Test::Autocomplete(prefix.to_lowercase())
+                FilterTest::Autocomplete(prefix.to_lowercase())
             }
             _ => return Err(needs("a non-empty text")),
         },
         "$contains" => match kind {
-            None | Some(Kind::Texts) => Test::Contains(operand.clone()),
-            Some(Kind::Text | Kind::Flag | Kind::Count | Kind::Time) => {
+            None | Some(FieldType::Texts) => FilterTest::Contains(operand.clone()),
+            Some(FieldType::Text | FieldType::Flag | FieldType::Count | FieldType::Time) => {
                 return Err(needs("a field that holds a list"));
             }
         },
         _ => {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "filter_conditions: unknown operator {operator:?} on field {name:?}"
             )));
         }
     })
 }
 
-fn literal(name: &str, kind: Option<Kind>, value: &Value) -> Result<Literal, Reject> {
+fn literal(name: &str, kind: Option<FieldType>, value: &Value) -> Result<FilterLiteral, Rejection> {
     let wrong = |what: &str| {
-        Err(Reject::input(format!(
+        Err(Rejection::input(format!(
             "filter_conditions: field {name:?} is compared with {}, and needs {what}",
             brief(value)
         )))
     };
     match (kind, value) {
-        (_, Value::Null) => Ok(Literal::Json(Value::Null)),
-        (Some(Kind::Time), Value::String(text)) => match DateTime::parse_from_rfc3339(text) {
-            Ok(time) => Ok(Literal::Time(time.to_utc())),
+        (_, Value::Null) => Ok(FilterLiteral::Json(Value::Null)),
+        (Some(FieldType::Time), Value::String(text)) => match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Ok(FilterLiteral::Time(time.to_utc())),
             Err(_) => wrong("a time (RFC 3339)"),
         },
-        (Some(Kind::Time), _) => wrong("a time (RFC 3339)"),
-        (Some(Kind::Text), Value::String(_))
-        | (Some(Kind::Flag), Value::Bool(_))
-        | (Some(Kind::Count), Value::Number(_))
-        | (Some(Kind::Texts), Value::String(_) | Value::Array(_))
-        | (None, _) => Ok(Literal::Json(value.clone())),
-        (Some(Kind::Text), _) => wrong("a text"),
-        (Some(Kind::Flag), _) => wrong("true or false"),
-        (Some(Kind::Count), _) => wrong("a number"),
-        (Some(Kind::Texts), _) => wrong("a text or a list of texts"),
+        (Some(FieldType::Time), _) => wrong("a time (RFC 3339)"),
+        (Some(FieldType::Text), Value::String(_))
+        | (Some(FieldType::Flag), Value::Bool(_))
+        | (Some(FieldType::Count), Value::Number(_))
+        | (Some(FieldType::Texts), Value::String(_) | Value::Array(_))
+        | (None, _) => Ok(FilterLiteral::Json(value.clone())),
+        (Some(FieldType::Text), _) => wrong("a text"),
+        (Some(FieldType::Flag), _) => wrong("true or false"),
+        (Some(FieldType::Count), _) => wrong("a number"),
+        (Some(FieldType::Texts), _) => wrong("a text or a list of texts"),
     }
 }
 
@@ -331,8 +334,8 @@ fn brief(value: &Value) -> String {
     }
 }
 
-impl Test {
-    fn passes(&self, field: &Field<'_>) -> bool {
+impl FilterTest {
+    fn passes(&self, field: &FieldValue<'_>) -> bool {
         match self {
             Self::Equal(literal) => equal(field, literal),
             Self::NotEqual(literal) => !equal(field, literal),
@@ -340,24 +343,26 @@ impl Test {
             Self::NotIn(set) => !set.holds(field),
             Self::Compare(comparison, literal) => {
                 compare(field, literal).is_some_and(|order| match comparison {
-                    Comparison::Greater => order.is_gt(),
-                    Comparison::GreaterOrEqual => order.is_ge(),
-                    Comparison::Less => order.is_lt(),
-                    Comparison::LessOrEqual => order.is_le(),
+                    FilterComparison::Greater => order.is_gt(),
+                    FilterComparison::GreaterOrEqual => order.is_ge(),
+                    FilterComparison::Less => order.is_lt(),
+                    FilterComparison::LessOrEqual => order.is_le(),
                 })
             }
             Self::Exists(wanted) => {
-                let there = !matches!(field, Field::Missing | Field::Json(Value::Null));
+                let there = !matches!(field, FieldValue::Missing | FieldValue::Json(Value::Null));
                 there == *wanted
             }
             Self::Autocomplete(prefix) => match field {
-                Field::Text(text) => starts_with(text, prefix),
-                Field::Json(Value::String(text)) => starts_with(text, prefix),
+                FieldValue::Text(text) => starts_with(text, prefix),
+                FieldValue::Json(Value::String(text)) => starts_with(text, prefix),
                 _ => false,
             },
             Self::Contains(value) => match field {
-                Field::Texts(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
-                Field::Json(Value::Array(list)) => list.contains(value),
+                FieldValue::Texts(texts) => {
+                    value.as_str().is_some_and(|text| texts.contains(&text))
+                }
+                FieldValue::Json(Value::Array(list)) => list.contains(value),
                 _ => false,
             },
         }
@@ -370,16 +375,16 @@ fn starts_with(text: &str, prefix: &str) -> bool {
     prefix.chars().all(|c| lower.next() == Some(c))
 }
 
-impl Set {
-    fn holds(&self, field: &Field<'_>) -> bool {
+impl LiteralSet {
+    fn holds(&self, field: &FieldValue<'_>) -> bool {
         let text = match field {
-            Field::Text(text) => Some(*text),
-            Field::Json(Value::String(text)) => Some(text.as_str()),
-            Field::Texts(texts) => {
+            FieldValue::Text(text) => Some(*text),
+            FieldValue::Json(Value::String(text)) => Some(text.as_str()),
+            FieldValue::Texts(texts) => {
                 return texts.iter().any(|text| self.texts.contains(*text))
                     || self.others.iter().any(|other| equal(field, other));
             }
-            Field::Json(Value::Array(list)) => {
+            FieldValue::Json(Value::Array(list)) => {
                 let overlap = list
                     .iter()
                     .any(|item| item.as_str().is_some_and(|text| self.texts.contains(text)));
@@ -394,39 +399,41 @@ impl Set {
     }
 }
 
-fn equal(field: &Field<'_>, literal: &Literal) -> bool {
+fn equal(field: &FieldValue<'_>, literal: &FilterLiteral) -> bool {
     match (field, literal) {
-        (Field::Missing, Literal::Json(Value::Null)) => true,
-        (Field::Time(time), Literal::Time(other)) => time == other,
-        (Field::Text(text), Literal::Json(Value::String(other))) => text == other,
-        (Field::Flag(flag), Literal::Json(Value::Bool(other))) => flag == other,
-        (Field::Texts(texts), Literal::Json(Value::String(other))) => {
+        (FieldValue::Missing, FilterLiteral::Json(Value::Null)) => true,
+        (FieldValue::Time(time), FilterLiteral::Time(other)) => time == other,
+        (FieldValue::Text(text), FilterLiteral::Json(Value::String(other))) => text == other,
+        (FieldValue::Flag(flag), FilterLiteral::Json(Value::Bool(other))) => flag == other,
+        (FieldValue::Texts(texts), FilterLiteral::Json(Value::String(other))) => {
             texts.contains(&other.as_str())
         }
-        (Field::Texts(texts), Literal::Json(Value::Array(others))) => {
+        (FieldValue::Texts(texts), FilterLiteral::Json(Value::Array(others))) => {
             let others: HashSet<&str> = others.iter().filter_map(Value::as_str).collect();
             texts.len() == others.len() && texts.iter().all(|text| others.contains(text))
         }
-        (Field::Json(Value::Number(a)), Literal::Json(Value::Number(b))) => {
+        (FieldValue::Json(Value::Number(a)), FilterLiteral::Json(Value::Number(b))) => {
             a == b || a.as_f64() == b.as_f64()
         }
-        (Field::Json(value), Literal::Json(other)) => *value == other,
-        (Field::Count(_), _) => compare(field, literal) == Some(Ordering::Equal),
+        (FieldValue::Json(value), FilterLiteral::Json(other)) => *value == other,
+        (FieldValue::Count(_), _) => compare(field, literal) == Some(Ordering::Equal),
         _ => false,
     }
 }
 
-fn compare(field: &Field<'_>, literal: &Literal) -> Option<Ordering> {
+fn compare(field: &FieldValue<'_>, literal: &FilterLiteral) -> Option<Ordering> {
     match (field, literal) {
-        (Field::Time(time), Literal::Time(other)) => Some(time.cmp(other)),
-        (Field::Text(text), Literal::Json(Value::String(other))) => Some((*text).cmp(other)),
-        (Field::Json(Value::String(text)), Literal::Json(Value::String(other))) => {
+        (FieldValue::Time(time), FilterLiteral::Time(other)) => Some(time.cmp(other)),
+        (FieldValue::Text(text), FilterLiteral::Json(Value::String(other))) => {
+            Some((*text).cmp(other))
+        }
+        (FieldValue::Json(Value::String(text)), FilterLiteral::Json(Value::String(other))) => {
             Some(text.cmp(other))
         }
-        (Field::Json(Value::Number(a)), Literal::Json(Value::Number(b))) => {
+        (FieldValue::Json(Value::Number(a)), FilterLiteral::Json(Value::Number(b))) => {
             a.as_f64()?.partial_cmp(&b.as_f64()?)
         }
-        (Field::Count(count), Literal::Json(Value::Number(other))) => {
+        (FieldValue::Count(count), FilterLiteral::Json(Value::Number(other))) => {
             let count = f64::from(u32::try_from(*count).ok()?);
             count.partial_cmp(&other.as_f64()?)
         }
@@ -435,16 +442,16 @@ fn compare(field: &Field<'_>, literal: &Literal) -> Option<Ordering> {
 }
 
 /// The custom field of a dotted path; a key that itself holds the dots is preferred.
-pub(crate) fn custom<'a>(custom: &'a Map<String, Value>, path: &str) -> Field<'a> {
+pub(crate) fn custom<'a>(custom: &'a Map<String, Value>, path: &str) -> FieldValue<'a> {
     if let Some(value) = custom.get(path) {
-        return Field::Json(value);
+        return FieldValue::Json(value);
     }
     let mut steps = path.split('.');
     let mut value = steps.next().and_then(|step| custom.get(step));
     for step in steps {
         value = value.and_then(|value| value.get(step));
     }
-    value.map_or(Field::Missing, Field::Json)
+    value.map_or(FieldValue::Missing, FieldValue::Json)
 }
 
 #[cfg(test)]
@@ -453,39 +460,41 @@ mod tests {
 
     use super::*;
 
-    struct Fake(Map<String, Value>);
+    struct FilterTestRow(Map<String, Value>);
 
-    impl Row for Fake {
-        fn field(&self, name: &str) -> Field<'_> {
+    impl FilterRow for FilterTestRow {
+        fn field(&self, name: &str) -> FieldValue<'_> {
             match name {
-                "id" => self.0["id"].as_str().map_or(Field::Missing, Field::Text),
-                "teams" => Field::Texts(vec!["red", "blue"]),
-                "born" => Field::Time(DateTime::from_timestamp(100, 0).unwrap()),
-                "member_count" => Field::Count(3),
+                "id" => self.0["id"]
+                    .as_str()
+                    .map_or(FieldValue::Missing, FieldValue::Text),
+                "teams" => FieldValue::Texts(vec!["red", "blue"]),
+                "born" => FieldValue::Time(DateTime::from_timestamp(100, 0).unwrap()),
+                "member_count" => FieldValue::Count(3),
                 other => custom(&self.0, other),
             }
         }
     }
 
-    fn schema(name: &str) -> Result<Option<Kind>, Reject> {
+    fn schema(name: &str) -> Result<Option<FieldType>, Rejection> {
         Ok(match name {
-            "id" => Some(Kind::Text),
-            "teams" => Some(Kind::Texts),
-            "born" => Some(Kind::Time),
-            "member_count" => Some(Kind::Count),
+            "id" => Some(FieldType::Text),
+            "teams" => Some(FieldType::Texts),
+            "born" => Some(FieldType::Time),
+            "member_count" => Some(FieldType::Count),
             _ => None,
         })
     }
 
-    fn parse(filter: &Value) -> Result<Filter, Reject> {
-        Filter::parse(filter.as_object().unwrap(), schema)
+    fn parse(filter: &Value) -> Result<QueryFilter, Rejection> {
+        QueryFilter::parse(filter.as_object().unwrap(), schema)
     }
 
     fn matches(filter: &Value) -> bool {
         let row = json!({"id": "john", "age": 30, "size": 1.5, "tags": ["a", "b"], "deep": {"er": {"x": "Y"}}, "none": null});
         parse(filter)
             .unwrap()
-            .matches(&Fake(row.as_object().unwrap().clone()))
+            .matches(&FilterTestRow(row.as_object().unwrap().clone()))
     }
 
     #[test]

@@ -8,29 +8,29 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::State;
-use super::channel_events::News;
+use super::ServiceState;
+use super::channel_events::ChannelEventDraft;
 use super::op::{Reply, Sync};
 use super::permissions::Actor;
 use super::slots::{ChannelKey, UserKey};
 use super::user::Viewer;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// Events kept, over all channels.
-const KEPT: usize = 20_000;
+const MAX_EVENTS_KEPT: usize = 20_000;
 /// Events that one answer may hold.
-const MAX_EVENTS: usize = 2000;
+const MAX_EVENTS_PER_SYNC: usize = 2000;
 /// Channels that one call may name.
-const MAX_CHANNELS: usize = 255;
+const MAX_CHANNELS_PER_SYNC: usize = 255;
 /// How far back a call may ask.
-const MAX_AGE: TimeDelta = TimeDelta::days(30);
+const MAX_SYNC_AGE: TimeDelta = TimeDelta::days(30);
 
 /// The events, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct History(VecDeque<Past>);
+pub(crate) struct EventHistory(VecDeque<PastEvent>);
 
 #[derive(Debug)]
-struct Past {
+struct PastEvent {
     at: DateTime<Utc>,
     cid: Box<str>,
     /// The one user whom it concerns; otherwise it is for everybody who may read the channel.
@@ -39,34 +39,34 @@ struct Past {
 }
 
 #[derive(Serialize)]
-struct Missed<'a> {
+struct SyncResponse<'a> {
     events: Vec<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inaccessible_cids: Option<Vec<&'a str>>,
 }
 
-impl State {
+impl ServiceState {
     /// Keeps news for those who will ask.
-    pub(crate) fn note(
+    pub(crate) fn record_in_history(
         &mut self,
         now: DateTime<Utc>,
         key: ChannelKey,
         only: Option<UserKey>,
-        news: &News<'_>,
+        news: &ChannelEventDraft<'_>,
     ) {
         let Some(channel) = self.channels.get(key) else {
             return;
         };
         let cid = Box::from(&*channel.cid);
         let viewer = only.map_or(Viewer::Other, Viewer::User);
-        let event = self.write_news(now, viewer, news);
-        self.history.0.push_back(Past {
+        let event = self.render_channel_event(now, viewer, news);
+        self.history.0.push_back(PastEvent {
             at: now,
             cid,
             only,
             event,
         });
-        if self.history.0.len() > KEPT {
+        if self.history.0.len() > MAX_EVENTS_KEPT {
             self.history.0.pop_front();
         }
     }
@@ -77,17 +77,17 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         request: &Sync,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let count = request.channel_cids.len();
-        if count == 0 || count > MAX_CHANNELS {
-            return Err(Reject::field(
+        if count == 0 || count > MAX_CHANNELS_PER_SYNC {
+            return Err(Rejection::field(
                 "channel_cids",
-                &format!("must hold between 1 and {MAX_CHANNELS} channels"),
+                &format!("must hold between 1 and {MAX_CHANNELS_PER_SYNC} channels"),
             ));
         }
         let since = request.last_sync_at;
-        if now - since > MAX_AGE {
-            return Err(Reject::input("last_sync_at is more than 30 days ago"));
+        if now - since > MAX_SYNC_AGE {
+            return Err(Rejection::input("last_sync_at is more than 30 days ago"));
         }
         let readable = |cid: &str| {
             self.channel_ids
@@ -112,10 +112,10 @@ impl State {
             })
             .map(|past| serde_json::from_slice(&past.event).expect("it was written as JSON"))
             .collect();
-        if events.len() > MAX_EVENTS {
-            return Err(Reject::input("Too many events to sync"));
+        if events.len() > MAX_EVENTS_PER_SYNC {
+            return Err(Rejection::input("Too many events to sync"));
         }
-        Ok(Reply::new(&Missed {
+        Ok(Reply::new(&SyncResponse {
             events,
             inaccessible_cids: request.with_inaccessible_cids.then_some(unknown),
         }))

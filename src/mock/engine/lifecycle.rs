@@ -4,32 +4,32 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::State;
+use super::ServiceState;
 use super::async_tasks::short;
-use super::connection::ConnKey;
+use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{DeleteUser, DeleteUsers, ReactivateUser, Reply, UserIds};
+use super::op::{DeleteUser, DeleteUsers, ReactivateUser, Reply, UserIdsRequest};
 use super::permissions::Actor;
-use super::rfc3339::{Stamp, stored};
+use super::rfc3339::{Rfc3339, stored};
 use super::slots::{ChannelKey, UserKey};
-use super::user::{Shape, UserView, Viewer};
-use super::users::MAX_BATCH;
-use crate::mock::error::Reject;
+use super::user::{UserShape, UserView, Viewer};
+use super::users::MAX_USERS_PER_CALL;
+use crate::mock::error::Rejection;
 
 /// How much of a user goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Deletion {
+struct UserDeletion {
     hard: bool,
     messages: bool,
     conversations: bool,
 }
 
 #[derive(Serialize)]
-struct UserDeleted<'a> {
+struct UserDeletedEvent<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     user: UserView<'a>,
-    created_at: Stamp,
+    created_at: Rfc3339,
     hard_delete: bool,
     mark_messages_deleted: bool,
     delete_conversation_channels: bool,
@@ -39,21 +39,21 @@ struct UserDeleted<'a> {
 }
 
 #[derive(Serialize)]
-struct OneUser<'a> {
+struct UserResponse<'a> {
     user: UserView<'a>,
 }
 
-impl State {
+impl ServiceState {
     pub(crate) fn delete_user(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
         id: &str,
         request: &DeleteUser,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let key = self.existing(id)?;
-        let deletion = Deletion {
+        let key = self.require_user(id)?;
+        let deletion = UserDeletion {
             hard: request.hard_delete,
             messages: request.mark_messages_deleted,
             conversations: request.delete_conversation_channels,
@@ -67,7 +67,7 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         request: &DeleteUsers,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         for (field, value) in [
             ("user", &request.user),
@@ -78,7 +78,7 @@ impl State {
                 value.as_deref(),
                 None | Some("" | "soft" | "pruning" | "hard")
             ) {
-                return Err(Reject::field(field, "must be soft, pruning or hard"));
+                return Err(Rejection::field(field, "must be soft, pruning or hard"));
             }
         }
         let hard = request.user.as_deref() == Some("hard");
@@ -86,12 +86,12 @@ impl State {
             .iter()
             .all(|what| what.as_deref() == Some("hard"));
         if hard && !all_hard {
-            return Err(Reject::input(
+            return Err(Rejection::input(
                 "a hard deletion of users needs hard deletions of messages and conversations",
             ));
         }
-        let keys = self.existing_many(&request.user_ids)?;
-        let deletion = Deletion {
+        let keys = self.require_users(&request.user_ids)?;
+        let deletion = UserDeletion {
             hard,
             messages: request.messages.is_some(),
             conversations: request.conversations.is_some(),
@@ -112,10 +112,10 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         key: UserKey,
-        deletion: Deletion,
+        deletion: UserDeletion,
     ) -> Reply {
         let receivers = self.subscribers_and_own(key);
-        self.noting_presence(now, key, |state| {
+        self.with_presence_event(now, key, |state| {
             if let Some(user) = state.users.get_mut(key) {
                 user.deleted_at.get_or_insert(stored(now));
             }
@@ -127,10 +127,10 @@ impl State {
                 (true, true) => "hard",
                 (true, false) => "soft",
             };
-            frame(&UserDeleted {
+            frame(&UserDeletedEvent {
                 kind: "user.deleted",
-                user: state.view(key, viewer, Shape::Common),
-                created_at: Stamp(now),
+                user: state.view(key, viewer, UserShape::Common),
+                created_at: Rfc3339(now),
                 hard_delete: deletion.hard,
                 mark_messages_deleted: deletion.messages,
                 delete_conversation_channels: deletion.conversations,
@@ -139,10 +139,10 @@ impl State {
                 delete_conversation: word(deletion.conversations),
             })
         });
-        let reply = Reply::new(&OneUser {
-            user: self.view(key, Viewer::Server, Shape::Full),
+        let reply = Reply::new(&UserResponse {
+            user: self.view(key, Viewer::Server, UserShape::Full),
         });
-        self.expel(now, key);
+        self.close_user_connections(now, key);
         if deletion.conversations {
             self.delete_conversations(now, actor, key);
         }
@@ -153,15 +153,15 @@ impl State {
     }
 
     /// Ends a user's connections for good.
-    fn expel(&mut self, now: DateTime<Utc>, key: UserKey) {
+    fn close_user_connections(&mut self, now: DateTime<Utc>, key: UserKey) {
         let Some(user) = self.users.get_mut(key) else {
             return;
         };
         if let Some(at) = user.offline_at.take() {
             self.timers.clear(at, super::timers::Timer::Offline(key));
         }
-        let connections: Vec<ConnKey> = user.connections.clone();
-        let reject = Reject::unauthorized(
+        let connections: Vec<ConnectionKey> = user.connections.clone();
+        let reject = Rejection::unauthorized(
             self.rules.deactivated_code,
             "the user is deactivated or deleted",
         );
@@ -193,40 +193,40 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         id: &str,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let key = self.existing(id)?;
+        let key = self.require_user(id)?;
         if self.is_deactivated(key) {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "user {:?} is deactivated already",
                 short(id)
             )));
         }
         self.deactivate(now, key);
-        Ok(Reply::new(&OneUser {
-            user: self.view(key, Viewer::Server, Shape::Full),
+        Ok(Reply::new(&UserResponse {
+            user: self.view(key, Viewer::Server, UserShape::Full),
         }))
     }
 
     fn deactivate(&mut self, now: DateTime<Utc>, key: UserKey) {
-        self.noting_presence(now, key, |state| {
+        self.with_presence_event(now, key, |state| {
             if let Some(user) = state.users.get_mut(key) {
                 user.deactivated_at.get_or_insert(stored(now));
             }
         });
         let receivers = self.subscribers_and_own(key);
-        self.publish_user(now, "user.deactivated", key, Shape::Common, &receivers);
-        self.expel(now, key);
+        self.publish_user(now, "user.deactivated", key, UserShape::Common, &receivers);
+        self.close_user_connections(now, key);
     }
 
     pub(crate) fn deactivate_users(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        request: &UserIds,
-    ) -> Result<Reply, Reject> {
+        request: &UserIdsRequest,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let keys = self.existing_many(&request.user_ids)?;
+        let keys = self.require_users(&request.user_ids)?;
         for key in &keys {
             if !self.is_deactivated(*key) {
                 self.deactivate(now, *key);
@@ -241,11 +241,11 @@ impl State {
         actor: &Actor,
         id: &str,
         request: &ReactivateUser,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let key = self.existing(id)?;
+        let key = self.require_user(id)?;
         if !self.is_deactivated(key) {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "user {:?} is not deactivated",
                 short(id)
             )));
@@ -256,8 +256,8 @@ impl State {
             user.profile.name = Some(name.clone());
         }
         self.reactivate(now, key);
-        Ok(Reply::new(&OneUser {
-            user: self.view(key, Viewer::Server, Shape::Full),
+        Ok(Reply::new(&UserResponse {
+            user: self.view(key, Viewer::Server, UserShape::Full),
         }))
     }
 
@@ -273,17 +273,17 @@ impl State {
             user.updated_at = stored(now);
         }
         let receivers = self.subscribers_and_own(key);
-        self.publish_user(now, "user.reactivated", key, Shape::Common, &receivers);
+        self.publish_user(now, "user.reactivated", key, UserShape::Common, &receivers);
     }
 
     pub(crate) fn reactivate_users(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        request: &UserIds,
-    ) -> Result<Reply, Reject> {
+        request: &UserIdsRequest,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let keys = self.existing_many(&request.user_ids)?;
+        let keys = self.require_users(&request.user_ids)?;
         for key in &keys {
             if self.is_deactivated(*key) {
                 self.reactivate(now, *key);
@@ -295,7 +295,7 @@ impl State {
     fn users_task(&mut self, now: DateTime<Utc>, keys: &[UserKey]) -> Reply {
         let users: Vec<UserView<'_>> = keys
             .iter()
-            .map(|key| self.view(*key, Viewer::Server, Shape::Common))
+            .map(|key| self.view(*key, Viewer::Server, UserShape::Common))
             .collect();
         let result = json!({"users": users});
         let task = self.finish(now, result);
@@ -305,15 +305,15 @@ impl State {
     pub(crate) fn restore_users(
         &mut self,
         actor: &Actor,
-        request: &UserIds,
-    ) -> Result<Reply, Reject> {
+        request: &UserIdsRequest,
+    ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         check_count(request.user_ids.len())?;
         let mut keys = Vec::new();
         for id in &request.user_ids {
-            let (key, _) = self
-                .user(id)
-                .ok_or_else(|| Reject::not_found(format!("user {:?} was not found", short(id))))?;
+            let (key, _) = self.user(id).ok_or_else(|| {
+                Rejection::not_found(format!("user {:?} was not found", short(id)))
+            })?;
             keys.push(key);
         }
         for key in keys {
@@ -325,24 +325,24 @@ impl State {
     }
 
     /// A user who exists and is not deleted.
-    pub(crate) fn existing(&self, id: &str) -> Result<UserKey, Reject> {
+    pub(crate) fn require_user(&self, id: &str) -> Result<UserKey, Rejection> {
         self.user(id)
             .filter(|(_, user)| user.deleted_at.is_none())
             .map(|(key, _)| key)
-            .ok_or_else(|| Reject::not_found(format!("user {:?} was not found", short(id))))
+            .ok_or_else(|| Rejection::not_found(format!("user {:?} was not found", short(id))))
     }
 
-    fn existing_many(&self, ids: &[String]) -> Result<Vec<UserKey>, Reject> {
+    fn require_users(&self, ids: &[String]) -> Result<Vec<UserKey>, Rejection> {
         check_count(ids.len())?;
-        ids.iter().map(|id| self.existing(id)).collect()
+        ids.iter().map(|id| self.require_user(id)).collect()
     }
 }
 
-fn check_count(count: usize) -> Result<(), Reject> {
-    if count == 0 || count > MAX_BATCH {
-        return Err(Reject::field(
+fn check_count(count: usize) -> Result<(), Rejection> {
+    if count == 0 || count > MAX_USERS_PER_CALL {
+        return Err(Rejection::field(
             "user_ids",
-            &format!("must hold between 1 and {MAX_BATCH} users, not {count}"),
+            &format!("must hold between 1 and {MAX_USERS_PER_CALL} users, not {count}"),
         ));
     }
     Ok(())
@@ -353,7 +353,7 @@ mod tests {
     use serde_json::json;
 
     use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{Stage, fields, op, user};
+    use crate::mock::engine::test_support::{TestState, fields, op, user};
 
     fn delete(id: &str, hard: bool) -> Op {
         let body = fields(json!({"hard_delete": hard}));
@@ -361,11 +361,11 @@ mod tests {
     }
 
     fn watched() -> (
-        Stage,
-        crate::mock::engine::ConnKey,
-        crate::mock::engine::ConnKey,
+        TestState,
+        crate::mock::engine::ConnectionKey,
+        crate::mock::engine::ConnectionKey,
     ) {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["b"]);
         let watcher = stage.connect("a");
         stage.subscribe("a", watcher, &["b"]);

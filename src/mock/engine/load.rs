@@ -3,22 +3,22 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::State;
+use super::ServiceState;
 use super::channel::Channel;
 use super::channel_data::{long_user_list, write_data};
-use super::connection::Carrier;
+use super::connection::Transport;
 use super::op::Caller;
 use super::presence::Connect;
 use super::rfc3339::stored;
-use super::user_fields::{Profile, Writer};
+use super::user_fields::{FieldWriter, UserFields};
 use super::users::user_id;
 use crate::domain::{ChannelId, ChannelType, InvalidId};
-use crate::mock::error::Reject;
-use crate::mock::fixture::{FixtureError, World};
+use crate::mock::error::Rejection;
+use crate::mock::fixture::{Fixture, FixtureError};
 
-impl State {
+impl ServiceState {
     /// Adds everything that a world holds.
-    pub(crate) fn load(&mut self, world: &World, now: DateTime<Utc>) -> Result<(), FixtureError> {
+    pub(crate) fn load(&mut self, world: &Fixture, now: DateTime<Utc>) -> Result<(), FixtureError> {
         for (place, user) in world.users.iter().enumerate() {
             self.load_user(now, user.clone())
                 .map_err(|reject| FixtureError::new(format!("users[{place}]"), reject.detail))?;
@@ -34,13 +34,13 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         mut fields: Map<String, Value>,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), Rejection> {
         let id = match fields.get("id") {
             Some(Value::String(id)) => user_id(id)?,
-            _ => return Err(Reject::input("id is a required field, a string")),
+            _ => return Err(Rejection::input("id is a required field, a string")),
         };
         if self.user(id.as_str()).is_some() {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "user {:?} is there twice",
                 id.as_str()
             )));
@@ -51,12 +51,12 @@ impl State {
         let online = match fields.shift_remove("online") {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Bool(true)) => true,
-            Some(_) => return Err(Reject::input("online must be a boolean")),
+            Some(_) => return Err(Rejection::input("online must be a boolean")),
         };
-        let profile = Profile::new("user").replaced(
+        let profile = UserFields::new("user").replaced(
             id.as_str(),
             &fields,
-            Writer::Server,
+            FieldWriter::Server,
             false,
             self.rules.custom_data_limit,
         )?;
@@ -68,7 +68,7 @@ impl State {
             user.shown_last_active = last_active;
         }
         if online {
-            self.connect_virtually(now, id.as_str())?;
+            self.connect_virtual(now, id.as_str())?;
             if let Some(user) = self.users.get_mut(key) {
                 user.last_active = last_active.or(user.last_active);
             }
@@ -80,18 +80,18 @@ impl State {
     }
 
     /// Pretends a connection of a user, as `online` in a fixture and the control API do.
-    pub(crate) fn connect_virtually(
+    pub(crate) fn connect_virtual(
         &mut self,
         now: DateTime<Utc>,
         id: &str,
-    ) -> Result<super::ConnKey, Reject> {
+    ) -> Result<super::ConnectionKey, Rejection> {
         self.connect(
             now,
             &Caller::Server,
             &Connect {
                 user_id: Some(id.to_owned()),
                 details: Map::new(),
-                carrier: Carrier::Virtual,
+                carrier: Transport::Virtual,
                 token_expires: None,
             },
         )
@@ -101,34 +101,34 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         mut data: Map<String, Value>,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), Rejection> {
         let mut text = |field: &str| match data.shift_remove(field) {
             Some(Value::String(text)) => Ok(text),
-            _ => Err(Reject::input(format!(
+            _ => Err(Rejection::input(format!(
                 "{field} is a required field, a string"
             ))),
         };
-        let input = |error: InvalidId| Reject::input(error.to_string());
+        let input = |error: InvalidId| Rejection::input(error.to_string());
         let channel_type = text("type")?.parse::<ChannelType>().map_err(input)?;
         let id = text("id")?.parse::<ChannelId>().map_err(input)?;
         self.types.get(channel_type.as_str())?;
         let mut channel = Channel::new(channel_type.as_str(), id.as_str(), stored(now));
         if self.channel_ids.contains_key(&*channel.cid) {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "channel {} is there twice",
                 channel.cid
             )));
         }
         let members = long_user_list(data.shift_remove("members"), "members")?;
-        let members = self.known_users(&members, "members")?;
+        let members = self.resolve_members(&members, "members")?;
         channel.created_by = match data.shift_remove("created_by_id") {
             None | Some(Value::Null) => members.first().map(|(user, _)| *user),
             Some(Value::String(id)) => Some(
                 self.user(&id)
                     .map(|(key, _)| key)
-                    .ok_or_else(|| Reject::input(format!("there is no user {id:?}")))?,
+                    .ok_or_else(|| Rejection::input(format!("there is no user {id:?}")))?,
             ),
-            Some(_) => return Err(Reject::input("created_by_id must be a string")),
+            Some(_) => return Err(Rejection::input("created_by_id must be a string")),
         };
         if let Some(created_at) = time(&mut data, "created_at")? {
             channel.created_at = stored(created_at);
@@ -143,12 +143,14 @@ impl State {
     }
 }
 
-fn time(fields: &mut Map<String, Value>, field: &str) -> Result<Option<DateTime<Utc>>, Reject> {
+fn time(fields: &mut Map<String, Value>, field: &str) -> Result<Option<DateTime<Utc>>, Rejection> {
     match fields.shift_remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => DateTime::parse_from_rfc3339(&text)
             .map(|time| Some(time.to_utc()))
-            .map_err(|_| Reject::input(format!("{field} must be a time (RFC 3339)"))),
-        Some(_) => Err(Reject::input(format!("{field} must be a time (RFC 3339)"))),
+            .map_err(|_| Rejection::input(format!("{field} must be a time (RFC 3339)"))),
+        Some(_) => Err(Rejection::input(format!(
+            "{field} must be a time (RFC 3339)"
+        ))),
     }
 }

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::filter::{Field, Kind, Row, custom};
-use super::rfc3339::Stamp;
+use super::filter::{FieldType, FieldValue, FilterRow, custom};
+use super::rfc3339::Rfc3339;
 use super::slots::UserKey;
 use super::user::UserView;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// The role that a member has unless he is given another.
 pub(crate) const DEFAULT_ROLE: &str = "channel_member";
@@ -39,7 +39,7 @@ impl Invite {
 
 /// One membership.
 #[derive(Debug, Clone)]
-pub(crate) struct Member {
+pub(crate) struct ChannelMember {
     place: u64,
     pub(crate) channel_role: String,
     pub(crate) created_at: DateTime<Utc>,
@@ -51,7 +51,7 @@ pub(crate) struct Member {
     pub(crate) custom: Map<String, Value>,
 }
 
-impl Member {
+impl ChannelMember {
     pub(crate) fn new(now: DateTime<Utc>) -> Self {
         Self {
             place: 0,
@@ -69,15 +69,15 @@ impl Member {
 
 /// The members, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Members {
-    by_user: BTreeMap<UserKey, Member>,
+pub(crate) struct ChannelMembers {
+    by_user: BTreeMap<UserKey, ChannelMember>,
     by_place: BTreeMap<u64, UserKey>,
     next: u64,
 }
 
-impl Members {
+impl ChannelMembers {
     /// Adds a member; whoever is one already stays as he is.
-    pub(crate) fn add(&mut self, user: UserKey, mut member: Member) -> bool {
+    pub(crate) fn add(&mut self, user: UserKey, mut member: ChannelMember) -> bool {
         if self.by_user.contains_key(&user) {
             return false;
         }
@@ -88,7 +88,7 @@ impl Members {
         true
     }
 
-    pub(crate) fn remove(&mut self, user: UserKey) -> Option<Member> {
+    pub(crate) fn remove(&mut self, user: UserKey) -> Option<ChannelMember> {
         let member = self.by_user.remove(&user)?;
         self.by_place.remove(&member.place);
         Some(member)
@@ -98,11 +98,11 @@ impl Members {
         self.by_user.contains_key(&user)
     }
 
-    pub(crate) fn get(&self, user: UserKey) -> Option<&Member> {
+    pub(crate) fn get(&self, user: UserKey) -> Option<&ChannelMember> {
         self.by_user.get(&user)
     }
 
-    pub(crate) fn get_mut(&mut self, user: UserKey) -> Option<&mut Member> {
+    pub(crate) fn get_mut(&mut self, user: UserKey) -> Option<&mut ChannelMember> {
         self.by_user.get_mut(&user)
     }
 
@@ -114,7 +114,7 @@ impl Members {
         self.by_place.values().copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (UserKey, &Member)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (UserKey, &ChannelMember)> {
         self.by_place.values().map(|user| {
             let member = self
                 .by_user
@@ -128,7 +128,7 @@ impl Members {
 /// A membership, as somebody sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberView<'a> {
-    pub(crate) member: &'a Member,
+    pub(crate) member: &'a ChannelMember,
     pub(crate) user: UserView<'a>,
     /// Whether the user created the channel.
     pub(crate) owner: bool,
@@ -166,8 +166,8 @@ impl Serialize for MemberView<'_> {
             map.serialize_entry("invited", &true)?;
             match invite {
                 Invite::Pending => {}
-                Invite::Accepted(at) => map.serialize_entry("invite_accepted_at", &Stamp(at))?,
-                Invite::Rejected(at) => map.serialize_entry("invite_rejected_at", &Stamp(at))?,
+                Invite::Accepted(at) => map.serialize_entry("invite_accepted_at", &Rfc3339(at))?,
+                Invite::Rejected(at) => map.serialize_entry("invite_rejected_at", &Rfc3339(at))?,
             }
         }
         map.serialize_entry("role", self.role())?;
@@ -179,34 +179,33 @@ impl Serialize for MemberView<'_> {
         map.serialize_entry("shadow_banned", &false)?;
         map.serialize_entry("notifications_muted", &false)?;
         if let Some(at) = member.pinned_at {
-            map.serialize_entry("pinned_at", &Stamp(at))?;
+            map.serialize_entry("pinned_at", &Rfc3339(at))?;
         }
         if let Some(at) = member.archived_at {
-            map.serialize_entry("archived_at", &Stamp(at))?;
+            map.serialize_entry("archived_at", &Rfc3339(at))?;
         }
-        map.serialize_entry("created_at", &Stamp(member.created_at))?;
-        map.serialize_entry("updated_at", &Stamp(member.updated_at))?;
+        map.serialize_entry("created_at", &Rfc3339(member.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(member.updated_at))?;
         map.end()
     }
 }
 
-impl Row for MemberView<'_> {
-    fn field(&self, name: &str) -> Field<'_> {
+impl FilterRow for MemberView<'_> {
+    fn field(&self, name: &str) -> FieldValue<'_> {
         match name {
-            "id" | "user_id" => Field::Text(&self.user.user.id),
+            "id" | "user_id" => FieldValue::Text(&self.user.user.id),
             "name" | "user.name" => self.user.field("name"),
             "user.id" => self.user.field("id"),
             "user.role" => self.user.field("role"),
-            "channel_role" => Field::Text(&self.member.channel_role),
-            "created_at" => Field::Time(self.member.created_at),
-            "updated_at" => Field::Time(self.member.updated_at),
+            "channel_role" => FieldValue::Text(&self.member.channel_role),
+            "created_at" => FieldValue::Time(self.member.created_at),
+            "updated_at" => FieldValue::Time(self.member.updated_at),
             "last_active" => self.user.field("last_active"),
-            "banned" => Field::Flag(false),
-            "invite" => self
-                .member
-                .invite
-                .map_or(Field::Missing, |invite| Field::Text(invite.word())),
-            "joined" => Field::Flag(matches!(
+            "banned" => FieldValue::Flag(false),
+            "invite" => self.member.invite.map_or(FieldValue::Missing, |invite| {
+                FieldValue::Text(invite.word())
+            }),
+            "joined" => FieldValue::Flag(matches!(
                 self.member.invite,
                 None | Some(Invite::Accepted(_))
             )),
@@ -216,12 +215,12 @@ impl Row for MemberView<'_> {
 }
 
 /// The fields of members that filters know.
-pub(crate) fn schema(field: &str) -> Result<Option<Kind>, Reject> {
+pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
     Ok(match field {
         "id" | "user_id" | "name" | "user.name" | "user.id" | "user.role" | "channel_role"
-        | "invite" => Some(Kind::Text),
-        "created_at" | "updated_at" | "last_active" => Some(Kind::Time),
-        "banned" | "joined" => Some(Kind::Flag),
+        | "invite" => Some(FieldType::Text),
+        "created_at" | "updated_at" | "last_active" => Some(FieldType::Time),
+        "banned" | "joined" => Some(FieldType::Flag),
         _ => None,
     })
 }

@@ -3,30 +3,30 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::State;
+use super::ServiceState;
 use super::channel_data::{distinct_id, wish};
-use super::channel_events::{Membership, News};
-use super::filter::Filter;
-use super::members::{self, Invite, Member, MemberView};
+use super::channel_events::{ChannelEventDraft, EventMember};
+use super::filter::QueryFilter;
+use super::members::{self, ChannelMember, Invite, MemberView};
 use super::op::{QueryMembers, Reply, UserRef};
 use super::permissions::Actor;
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
-use super::sort::{Sort, page};
-use crate::mock::error::Reject;
+use super::sort::{SortOrder, page};
+use crate::mock::error::Rejection;
 
 #[derive(Serialize)]
-struct MemberList<'a> {
+struct MemberListResponse<'a> {
     members: Vec<MemberView<'a>>,
 }
 
-impl State {
+impl ServiceState {
     /// The users that a list names, each with the membership it asks for. All must exist.
-    pub(crate) fn known_users(
+    pub(crate) fn resolve_members(
         &self,
         named: &[UserRef],
         what: &str,
-    ) -> Result<Vec<(UserKey, Member)>, Reject> {
+    ) -> Result<Vec<(UserKey, ChannelMember)>, Rejection> {
         let mut known = Vec::with_capacity(named.len());
         let mut unknown = Vec::new();
         for user in named {
@@ -40,7 +40,7 @@ impl State {
             return Ok(known);
         }
         unknown.truncate(10);
-        Err(Reject::input(format!(
+        Err(Rejection::input(format!(
             "the following users are named in {what}, but don't exist: {unknown:?}"
         )))
     }
@@ -51,7 +51,7 @@ impl State {
         now: DateTime<Utc>,
         key: ChannelKey,
         user: UserKey,
-        mut member: Member,
+        mut member: ChannelMember,
     ) -> bool {
         member.created_at = stored(now);
         member.updated_at = member.created_at;
@@ -71,10 +71,10 @@ impl State {
         now: DateTime<Utc>,
         key: ChannelKey,
         user: UserKey,
-        member: Member,
+        member: ChannelMember,
     ) {
         if self.join(now, key, user, member) {
-            self.tell_of_member(now, "member.added", key, user);
+            self.send_member_event(now, "member.added", key, user);
             self.notify_member(now, key, user);
         }
     }
@@ -105,20 +105,20 @@ impl State {
         if let Some(user) = self.users.get_mut(user) {
             user.memberships.remove(&key);
         }
-        let news = News {
+        let news = ChannelEventDraft {
             user: Some(user),
-            member: Membership::Past(&member),
+            member: EventMember::Past(&member),
             count: true,
-            ..News::new("member.removed", key)
+            ..ChannelEventDraft::new("member.removed", key)
         };
-        self.tell(now, &self.watchers_of(key), &news);
-        let news = News {
+        self.send_channel_event(now, &self.watchers_of(key), &news);
+        let news = ChannelEventDraft {
             kind: "notification.removed_from_channel",
             whole: true,
             ..news
         };
-        self.tell(now, &self.not_watching(key, user), &news);
-        self.note(now, key, Some(user), &news);
+        self.send_channel_event(now, &self.not_watching(key, user), &news);
+        self.record_in_history(now, key, Some(user), &news);
     }
 
     /// Changes a membership and tells the channel.
@@ -127,7 +127,7 @@ impl State {
         now: DateTime<Utc>,
         key: ChannelKey,
         user: UserKey,
-        change: impl FnOnce(&mut Member),
+        change: impl FnOnce(&mut ChannelMember),
     ) {
         let Some(member) = self
             .channels
@@ -138,7 +138,7 @@ impl State {
         };
         change(member);
         member.updated_at = stored(now);
-        self.tell_of_member(now, "member.updated", key, user);
+        self.send_member_event(now, "member.updated", key, user);
     }
 
     pub(crate) fn answer_invite(
@@ -147,16 +147,16 @@ impl State {
         actor: &Actor,
         key: ChannelKey,
         accept: bool,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), Rejection> {
         let user = actor
             .user
-            .ok_or_else(|| Reject::input("user_id is a required field"))?;
+            .ok_or_else(|| Rejection::input("user_id is a required field"))?;
         let member = self
             .channels
             .get_mut(key)
             .and_then(|channel| channel.members.get_mut(user))
             .filter(|member| member.invite.is_some())
-            .ok_or_else(|| Reject::input("there is no invite for this user"))?;
+            .ok_or_else(|| Rejection::input("there is no invite for this user"))?;
         let now_stored = stored(now);
         member.invite = Some(if accept {
             Invite::Accepted(now_stored)
@@ -164,7 +164,7 @@ impl State {
             Invite::Rejected(now_stored)
         });
         member.updated_at = now_stored;
-        self.tell_of_member(now, "member.updated", key, user);
+        self.send_member_event(now, "member.updated", key, user);
         let kind = if accept {
             "notification.invite_accepted"
         } else {
@@ -178,7 +178,7 @@ impl State {
         &self,
         actor: &Actor,
         query: &QueryMembers,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let id = match &query.id {
             Some(id) => id.clone(),
             None => distinct_id(&query.members)?,
@@ -188,17 +188,17 @@ impl State {
             return Err(actor.denied("ReadChannel", &query.channel_type));
         }
         if query.sort.len() > 1 {
-            return Err(Reject::input("sort: at most 1 field is allowed"));
+            return Err(Rejection::input("sort: at most 1 field is allowed"));
         }
-        let filter = Filter::parse(&query.filter_conditions, members::schema)?;
-        let sort = Sort::parse(&query.sort)?;
+        let filter = QueryFilter::parse(&query.filter_conditions, members::schema)?;
+        let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(query.limit, query.offset, 100, 300, 10_000)?;
         let mut found: Vec<MemberView<'_>> = self
             .members_of(channel, actor.viewer())
             .filter(|member| filter.matches(member))
             .collect();
         found.sort_by(|a, b| sort.compare(a, b));
-        Ok(Reply::new(&MemberList {
+        Ok(Reply::new(&MemberListResponse {
             members: found.into_iter().skip(offset).take(limit).collect(),
         }))
     }

@@ -1,6 +1,6 @@
 //! The rules of the service as a plain, synchronous state machine.
 //!
-//! [`State`] takes the time as an argument and returns what to send: it does no I/O, reads no clock, and knows neither
+//! [`ServiceState`] takes the time as an argument and returns what to send: it does no I/O, reads no clock, and knows neither
 //! HTTP nor sockets. That makes every rule testable with nothing but values, and every run replayable. Indexes follow
 //! subscriptions (a user knows the connections that hear him, a channel those that watch it), so a change costs what
 //! its subscribers cost, however many users there are.
@@ -52,31 +52,31 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use self::app::App;
-use self::async_tasks::Tasks;
+use self::app::AppSettings;
+use self::async_tasks::AsyncTasks;
 use self::channel::Channel;
 pub(crate) use self::channel_data::distinct_id;
 use self::channel_types::ChannelTypes;
 use self::connection::Connection;
-pub(crate) use self::connection::{Carrier, ConnKey};
-pub(crate) use self::event_injection::Receivers;
-use self::history::History;
+pub(crate) use self::connection::{ConnectionKey, Transport};
+pub(crate) use self::event_injection::EventReceivers;
+use self::history::EventHistory;
 pub(crate) use self::op::{
-    Body, Caller, ChannelName, DeleteChannels, HideChannel, Op, Reply, UserRef, read,
+    Caller, ChannelRef, DeleteChannels, HideChannel, JsonObject, Op, Reply, UserRef, read,
 };
 pub(crate) use self::presence::Connect;
-pub(crate) use self::rfc3339::Stamp;
-use self::slots::{Arena, ChannelKey, UserKey};
+pub(crate) use self::rfc3339::Rfc3339;
+use self::slots::{ChannelKey, Slots, UserKey};
 use self::timers::Timers;
-use self::user::{Shape, User, UserView, Viewer};
-use super::error::{ErrorBody, Reject};
-use super::options::Rules;
+use self::user::{User, UserShape, UserView, Viewer};
+use super::error::{ErrorBody, Rejection};
+use super::options::MockRules;
 
 /// Something to hand to a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     /// To whom.
-    pub(crate) connection: ConnKey,
+    pub(crate) connection: ConnectionKey,
     /// What.
     pub(crate) signal: Signal,
 }
@@ -99,44 +99,44 @@ pub(crate) enum Signal {
 
 /// Everything the service knows.
 #[derive(Debug)]
-pub(crate) struct State {
-    rules: Rules,
-    users: Arena<UserKey, User>,
+pub(crate) struct ServiceState {
+    rules: MockRules,
+    users: Slots<UserKey, User>,
     user_ids: HashMap<Arc<str>, UserKey>,
     /// The same in the order of ids, for pages by id.
     user_order: BTreeMap<Arc<str>, UserKey>,
-    channels: Arena<ChannelKey, Channel>,
+    channels: Slots<ChannelKey, Channel>,
     channel_ids: HashMap<Arc<str>, ChannelKey>,
-    connections: HashMap<ConnKey, Connection>,
-    connection_ids: HashMap<Box<str>, ConnKey>,
+    connections: HashMap<ConnectionKey, Connection>,
+    connection_ids: HashMap<Box<str>, ConnectionKey>,
     next_connection: u64,
     timers: Timers,
-    ids: Ids,
-    history: History,
-    tasks: Tasks,
-    app: App,
+    ids: IdGenerator,
+    history: EventHistory,
+    tasks: AsyncTasks,
+    app: AppSettings,
     types: ChannelTypes,
     out: Vec<Delivery>,
 }
 
-impl State {
+impl ServiceState {
     /// An empty state. The seed makes the ids that the service invents.
-    pub(crate) fn new(rules: Rules, seed: u64) -> Self {
-        let app = App::new(rules.development_tokens);
+    pub(crate) fn new(rules: MockRules, seed: u64) -> Self {
+        let app = AppSettings::new(rules.development_tokens);
         Self {
             rules,
-            users: Arena::default(),
+            users: Slots::default(),
             user_ids: HashMap::new(),
             user_order: BTreeMap::new(),
-            channels: Arena::default(),
+            channels: Slots::default(),
             channel_ids: HashMap::new(),
             connections: HashMap::new(),
             connection_ids: HashMap::new(),
             next_connection: 1,
             timers: Timers::default(),
-            ids: Ids { seed, count: 0 },
-            history: History::default(),
-            tasks: Tasks::default(),
+            ids: IdGenerator { seed, count: 0 },
+            history: EventHistory::default(),
+            tasks: AsyncTasks::default(),
             app,
             types: ChannelTypes::default(),
             out: Vec::new(),
@@ -157,7 +157,7 @@ impl State {
         now: DateTime<Utc>,
         caller: &Caller,
         op: Op,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let actor = self.actor(caller)?;
         match op {
             Op::QueryUsers(query) => self.query_users(&actor, &query),
@@ -203,7 +203,7 @@ impl State {
             Op::GetTask(id) => self.get_task(&actor, &id),
             Op::DeleteChannels(request) => self.delete_channels(now, &actor, &request),
             Op::SendChannelEvent(name, request) => {
-                self.send_channel_event(now, &actor, &name, request)
+                self.send_custom_channel_event(now, &actor, &name, request)
             }
             Op::HideChannel(name, acting, clear_history) => {
                 let actor = self.acting(now, actor, &acting)?;
@@ -244,7 +244,7 @@ impl State {
     /// # Panics
     ///
     /// The user does not exist. Keys of users that can vanish are looked up first.
-    fn view(&self, key: UserKey, viewer: Viewer, shape: Shape) -> UserView<'_> {
+    fn view(&self, key: UserKey, viewer: Viewer, shape: UserShape) -> UserView<'_> {
         UserView {
             user: self.users.get(key).expect("a key in use leads to a user"),
             key,
@@ -271,31 +271,35 @@ impl State {
 }
 
 /// The frame that refuses or ends a connection.
-pub(crate) fn connection_error(now: DateTime<Utc>, connection_id: &str, reject: &Reject) -> Bytes {
+pub(crate) fn connection_error(
+    now: DateTime<Utc>,
+    connection_id: &str,
+    reject: &Rejection,
+) -> Bytes {
     #[derive(Serialize)]
     struct ConnectionError<'a> {
         #[serde(rename = "type")]
         kind: &'static str,
         connection_id: &'a str,
-        created_at: Stamp,
+        created_at: Rfc3339,
         error: ErrorBody<'a>,
     }
     events::frame(&ConnectionError {
         kind: "connection.error",
         connection_id,
-        created_at: Stamp(now),
+        created_at: Rfc3339(now),
         error: reject.body("Connect", ""),
     })
 }
 
 /// Ids that the service invents: UUIDs from a seed and a counter, so that a run can be repeated.
 #[derive(Debug)]
-struct Ids {
+struct IdGenerator {
     seed: u64,
     count: u64,
 }
 
-impl Ids {
+impl IdGenerator {
     fn next(&mut self, now: DateTime<Utc>) -> String {
         self.count += 1;
         let mut mixed = self.seed ^ self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15);

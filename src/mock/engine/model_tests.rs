@@ -13,9 +13,9 @@ use proptest::test_runner::Config;
 use serde_json::{Map, Value, json};
 
 use super::op::{Caller, Op};
-use super::test_support::{Stage, fields, name, op, user};
-use super::{ConnKey, Stamp};
-use crate::mock::options::Rules;
+use super::test_support::{TestState, fields, name, op, user};
+use super::{ConnectionKey, Rfc3339};
+use crate::mock::options::MockRules;
 
 const USERS: usize = 5;
 const CHANNELS: usize = 2;
@@ -27,7 +27,7 @@ const REFRESH: i64 = 150;
 
 /// One step of a story. Numbers are places in lists that exist at that moment, wrapped around.
 #[derive(Debug, Clone)]
-enum Step {
+enum ModelStep {
     Connect {
         user: usize,
         invisible: Option<bool>,
@@ -69,40 +69,40 @@ enum Step {
     Reactivate(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ModelStep> {
     let user = || 0..USERS;
     let channel = || 0..CHANNELS;
     let connection = || 0..8_usize;
     prop_oneof![
         8 => (user(), prop::option::weighted(0.3, any::<bool>()), prop::option::weighted(0.2, 0..3_u8))
-            .prop_map(|(user, invisible, status)| Step::Connect { user, invisible, status }),
-        6 => connection().prop_map(Step::Disconnect),
-        1 => connection().prop_map(Step::Ping),
+            .prop_map(|(user, invisible, status)| ModelStep::Connect { user, invisible, status }),
+        6 => connection().prop_map(ModelStep::Disconnect),
+        1 => connection().prop_map(ModelStep::Ping),
         4 => (1..100_i64, prop::collection::vec(connection(), 0..8))
-            .prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
-        6 => (user(), any::<bool>()).prop_map(|(user, flag)| Step::Invisible(user, flag)),
-        2 => (user(), 0..3_u8).prop_map(|(user, status)| Step::Status(user, status)),
-        2 => user().prop_map(Step::Upsert),
+            .prop_map(|(seconds, heard)| ModelStep::Pass { seconds, heard }),
+        6 => (user(), any::<bool>()).prop_map(|(user, flag)| ModelStep::Invisible(user, flag)),
+        2 => (user(), 0..3_u8).prop_map(|(user, status)| ModelStep::Status(user, status)),
+        2 => user().prop_map(ModelStep::Upsert),
         6 => (connection(), prop::collection::vec(user(), 1..6), prop::bool::weighted(0.8))
-            .prop_map(|(connection, users, presence)| Step::QueryUsers { connection, users, presence }),
+            .prop_map(|(connection, users, presence)| ModelStep::QueryUsers { connection, users, presence }),
         6 => (connection(), channel(), prop::bool::weighted(0.7), prop::bool::weighted(0.7))
-            .prop_map(|(connection, channel, watch, presence)| Step::QueryChannel { connection, channel, watch, presence }),
+            .prop_map(|(connection, channel, watch, presence)| ModelStep::QueryChannel { connection, channel, watch, presence }),
         2 => (connection(), any::<bool>(), any::<bool>())
-            .prop_map(|(connection, watch, presence)| Step::QueryChannels { connection, watch, presence }),
-        3 => (connection(), channel()).prop_map(|(connection, channel)| Step::StopWatching(connection, channel)),
-        3 => (channel(), user()).prop_map(|(channel, user)| Step::AddMember(channel, user)),
-        3 => (channel(), user()).prop_map(|(channel, user)| Step::RemoveMember(channel, user)),
-        1 => channel().prop_map(Step::DeleteChannel),
-        1 => (user(), any::<bool>()).prop_map(|(user, hard)| Step::DeleteUser(user, hard)),
-        2 => user().prop_map(Step::RestoreUser),
-        1 => user().prop_map(Step::Deactivate),
-        2 => user().prop_map(Step::Reactivate),
+            .prop_map(|(connection, watch, presence)| ModelStep::QueryChannels { connection, watch, presence }),
+        3 => (connection(), channel()).prop_map(|(connection, channel)| ModelStep::StopWatching(connection, channel)),
+        3 => (channel(), user()).prop_map(|(channel, user)| ModelStep::AddMember(channel, user)),
+        3 => (channel(), user()).prop_map(|(channel, user)| ModelStep::RemoveMember(channel, user)),
+        1 => channel().prop_map(ModelStep::DeleteChannel),
+        1 => (user(), any::<bool>()).prop_map(|(user, hard)| ModelStep::DeleteUser(user, hard)),
+        2 => user().prop_map(ModelStep::RestoreUser),
+        1 => user().prop_map(ModelStep::Deactivate),
+        2 => user().prop_map(ModelStep::Reactivate),
     ]
 }
 
 /// A user, as the model knows him.
 #[derive(Debug, Clone, PartialEq)]
-struct MUser {
+struct ModelUser {
     /// The order of creation.
     born: usize,
     invisible: bool,
@@ -114,8 +114,8 @@ struct MUser {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct MConnection {
-    key: ConnKey,
+struct ModelConnection {
+    key: ConnectionKey,
     user: usize,
     last_seen: DateTime<Utc>,
     /// Presence of whom it hears.
@@ -125,13 +125,13 @@ struct MConnection {
 
 #[derive(Debug, Clone, Default)]
 struct Model {
-    users: BTreeMap<usize, MUser>,
-    connections: Vec<MConnection>,
+    users: BTreeMap<usize, ModelUser>,
+    connections: Vec<ModelConnection>,
     /// Members in the order of joining.
     channels: BTreeMap<usize, Vec<usize>>,
     births: usize,
     /// What each connection is to hear of the current step.
-    expected: BTreeMap<ConnKey, Vec<String>>,
+    expected: BTreeMap<ConnectionKey, Vec<String>>,
 }
 
 impl Model {
@@ -151,13 +151,13 @@ impl Model {
             .is_some_and(|found| !found.deleted && !found.deactivated)
     }
 
-    fn tell(&mut self, key: ConnKey, what: String) {
+    fn tell(&mut self, key: ConnectionKey, what: String) {
         self.expected.entry(key).or_default().push(what);
     }
 
     /// Tells all connections that a condition picks.
-    fn tell_all(&mut self, pick: impl Fn(&MConnection) -> bool, what: &str) {
-        let keys: Vec<ConnKey> = self
+    fn tell_all(&mut self, pick: impl Fn(&ModelConnection) -> bool, what: &str) {
+        let keys: Vec<ConnectionKey> = self
             .connections
             .iter()
             .filter(|c| pick(c))
@@ -178,7 +178,7 @@ impl Model {
                 continue;
             }
             let own = self.connected(user);
-            let keys: Vec<(ConnKey, bool)> = self
+            let keys: Vec<(ConnectionKey, bool)> = self
                 .connections
                 .iter()
                 .filter(|c| c.hears.contains(&user))
@@ -190,7 +190,7 @@ impl Model {
         }
     }
 
-    fn updated(&mut self, user: usize, except: Option<ConnKey>) {
+    fn updated(&mut self, user: usize, except: Option<ConnectionKey>) {
         self.tell_all(
             |c| (c.user == user || c.hears.contains(&user)) && Some(c.key) != except,
             &format!("user.updated u{user}"),
@@ -242,7 +242,7 @@ impl Model {
         });
     }
 
-    fn by_key(&self, key: ConnKey) -> Option<usize> {
+    fn by_key(&self, key: ConnectionKey) -> Option<usize> {
         self.connections.iter().position(|c| c.key == key)
     }
 
@@ -268,7 +268,7 @@ impl Model {
                 .min();
             match [silent, refresh].into_iter().flatten().min() {
                 Some((at, 0, key)) if at <= now => {
-                    let at = self.by_key(ConnKey(key)).unwrap();
+                    let at = self.by_key(ConnectionKey(key)).unwrap();
                     self.leave(at);
                 }
                 Some((at, _, user)) if at <= now => {
@@ -294,8 +294,8 @@ impl Model {
         covered
     }
 
-    fn expel(&mut self, user: usize) {
-        let keys: Vec<ConnKey> = self
+    fn close_user_connections(&mut self, user: usize) {
+        let keys: Vec<ConnectionKey> = self
             .connections
             .iter()
             .filter(|c| c.user == user)
@@ -320,7 +320,7 @@ impl Model {
         self.births += 1;
         self.users.insert(
             user,
-            MUser {
+            ModelUser {
                 born: self.births,
                 invisible: false,
                 status: None,
@@ -349,8 +349,8 @@ impl Model {
 }
 
 /// A story told to both.
-struct Story {
-    stage: Stage,
+struct ModelRun {
+    stage: TestState,
     model: Model,
 }
 
@@ -386,14 +386,14 @@ fn words(event: &Value) -> String {
     }
 }
 
-impl Story {
+impl ModelRun {
     fn new() -> Self {
-        let stage = Stage::with(Rules {
+        let stage = TestState::with(MockRules {
             presence_cap_channel: CHANNEL_CAP,
             presence_cap_users: USERS_CAP,
             idle_timeout: std::time::Duration::from_secs(IDLE.unsigned_abs()),
             last_active_refresh: std::time::Duration::from_secs(REFRESH.unsigned_abs()),
-            ..Rules::default()
+            ..MockRules::default()
         });
         let mut story = Self {
             stage,
@@ -416,21 +416,21 @@ impl Story {
             .map_err(|reject| reject.code)
     }
 
-    fn tell(&mut self, step: &Step) {
+    fn tell(&mut self, step: &ModelStep) {
         let now = self.stage.now;
         match step {
-            Step::Connect {
+            ModelStep::Connect {
                 user: who,
                 invisible,
                 status,
             } => self.connect(*who, *invisible, *status),
-            Step::Disconnect(place) => {
+            ModelStep::Disconnect(place) => {
                 if let Some(at) = self.connection(*place) {
                     self.stage.disconnect(self.model.connections[at].key);
                     self.model.leave(at);
                 }
             }
-            Step::Ping(place) => {
+            ModelStep::Ping(place) => {
                 if let Some(at) = self.connection(*place) {
                     let key = self.model.connections[at].key;
                     self.stage.ping(key);
@@ -438,7 +438,7 @@ impl Story {
                     self.model.tell(key, "health.check".to_owned());
                 }
             }
-            Step::Pass { seconds, heard } => {
+            ModelStep::Pass { seconds, heard } => {
                 for place in heard {
                     if let Some(at) = self.connection(*place) {
                         self.stage.state.heard(now, self.model.connections[at].key);
@@ -448,7 +448,7 @@ impl Story {
                 self.stage.pass(*seconds);
                 self.model.pass(self.stage.now);
             }
-            Step::Invisible(who, flag) => {
+            ModelStep::Invisible(who, flag) => {
                 let patch = json!({"users": [{"id": uid(*who), "set": {"invisible": flag}}]});
                 let result = self.server(op("patch", patch));
                 let exists = self
@@ -466,7 +466,7 @@ impl Story {
                     }
                 }
             }
-            Step::Status(who, status) => {
+            ModelStep::Status(who, status) => {
                 let patch = json!({"users": [{"id": uid(*who), "set": {"status": status}}]});
                 let result = self.server(op("patch", patch));
                 let exists = self
@@ -482,24 +482,24 @@ impl Story {
                     }
                 }
             }
-            Step::Upsert(who) => self.upsert(*who),
-            Step::QueryUsers {
+            ModelStep::Upsert(who) => self.upsert(*who),
+            ModelStep::QueryUsers {
                 connection,
                 users,
                 presence,
             } => self.query_users(*connection, users, *presence),
-            Step::QueryChannel {
+            ModelStep::QueryChannel {
                 connection,
                 channel,
                 watch,
                 presence,
             } => self.query_channel(*connection, *channel, *watch, *presence),
-            Step::QueryChannels {
+            ModelStep::QueryChannels {
                 connection,
                 watch,
                 presence,
             } => self.query_channels(*connection, *watch, *presence),
-            Step::StopWatching(place, channel) => {
+            ModelStep::StopWatching(place, channel) => {
                 if let Some(at) = self.connection(*place) {
                     let connection = self.model.connections[at].clone();
                     let id = self.stage.id(connection.key);
@@ -512,9 +512,9 @@ impl Story {
                     }
                 }
             }
-            Step::AddMember(channel, who) => self.add_member(*channel, *who),
-            Step::RemoveMember(channel, who) => self.remove_member(*channel, *who),
-            Step::DeleteChannel(channel) => {
+            ModelStep::AddMember(channel, who) => self.add_member(*channel, *who),
+            ModelStep::RemoveMember(channel, who) => self.remove_member(*channel, *who),
+            ModelStep::DeleteChannel(channel) => {
                 let result = self.server(Op::DeleteChannel(name(&cid(*channel))));
                 let exists = self.model.channels.contains_key(channel);
                 assert_eq!(result.is_ok(), exists);
@@ -522,8 +522,8 @@ impl Story {
                     self.model.drop_channel(*channel);
                 }
             }
-            Step::DeleteUser(who, hard) => self.delete_user(*who, *hard),
-            Step::RestoreUser(who) => {
+            ModelStep::DeleteUser(who, hard) => self.delete_user(*who, *hard),
+            ModelStep::RestoreUser(who) => {
                 let ids = fields(json!({"user_ids": [uid(*who)]}));
                 let result = self.server(Op::RestoreUsers(super::read(ids).unwrap()));
                 assert_eq!(result.is_ok(), self.model.users.contains_key(who));
@@ -531,7 +531,7 @@ impl Story {
                     found.deleted = false;
                 }
             }
-            Step::Deactivate(who) => {
+            ModelStep::Deactivate(who) => {
                 let result = self.server(Op::DeactivateUser(uid(*who)));
                 let alive = self.model.alive(*who);
                 assert_eq!(result.is_ok(), alive);
@@ -542,10 +542,10 @@ impl Story {
                         |c| c.user == *who || c.hears.contains(who),
                         &format!("user.deactivated u{who}"),
                     );
-                    self.model.expel(*who);
+                    self.model.close_user_connections(*who);
                 }
             }
-            Step::Reactivate(who) => {
+            ModelStep::Reactivate(who) => {
                 let empty = super::read(Map::new()).unwrap();
                 let result = self.server(Op::ReactivateUser(uid(*who), empty));
                 let exists = self
@@ -596,7 +596,7 @@ impl Story {
                 changed = true;
             }
             found.last_active = Some(now);
-            model.connections.push(MConnection {
+            model.connections.push(ModelConnection {
                 key,
                 user: who,
                 last_seen: now,
@@ -607,7 +607,7 @@ impl Story {
         let found = &self.model.users[&who];
         assert_eq!(hello["me"]["invisible"], found.invisible);
         assert_eq!(hello["me"]["online"], true);
-        assert_eq!(hello["me"]["last_active"], json!(Stamp(now)));
+        assert_eq!(hello["me"]["last_active"], json!(Rfc3339(now)));
         if changed && !new {
             self.model.updated(who, Some(key));
         }
@@ -821,7 +821,7 @@ impl Story {
             |c| c.user == who || c.hears.contains(&who),
             &format!("user.deleted u{who}"),
         );
-        self.model.expel(who);
+        self.model.close_user_connections(who);
         if hard {
             self.model.users.remove(&who);
             for members in self.model.channels.values_mut() {
@@ -955,7 +955,7 @@ impl Story {
         };
         assert_eq!(
             shown["last_active"],
-            json!(last_active.map(Stamp)),
+            json!(last_active.map(Rfc3339)),
             "u{who} as {viewer:?} sees him"
         );
         assert_eq!(shown["status"], json!(found.status));
@@ -971,7 +971,7 @@ proptest! {
 
     #[test]
     fn every_story_is_told_alike(steps in prop::collection::vec(step(), 50..80)) {
-        let mut story = Story::new();
+        let mut story = ModelRun::new();
         for (turn, step) in steps.iter().enumerate() {
             story.tell(step);
             story.compare_frames();

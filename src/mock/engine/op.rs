@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::sort::SortParam;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// Who asks, as the token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +29,12 @@ pub(crate) enum Caller {
 }
 
 /// A body, or the payload of a query, as an object.
-pub(crate) type Body = Map<String, Value>;
+pub(crate) type JsonObject = Map<String, Value>;
 
 /// Reads a body. A `null` at top level is as good as nothing.
-pub(crate) fn read<T: DeserializeOwned>(mut body: Body) -> Result<T, Reject> {
+pub(crate) fn read<T: DeserializeOwned>(mut body: JsonObject) -> Result<T, Rejection> {
     body.retain(|_, value| !value.is_null());
-    serde_json::from_value(Value::Object(body)).map_err(|error| Reject::input(error.to_string()))
+    serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
 }
 
 /// A boolean, also as text, also as the empty text.
@@ -65,33 +65,33 @@ pub(crate) enum UserRef {
     /// By id.
     Id(String),
     /// By object, whose fields are written if the user is new.
-    Object(Body),
+    Object(JsonObject),
 }
 
 impl UserRef {
     /// The id.
-    pub(crate) fn id(&self) -> Result<&str, Reject> {
+    pub(crate) fn id(&self) -> Result<&str, Rejection> {
         match self {
             Self::Id(id) => Ok(id),
             Self::Object(fields) => fields
                 .get("id")
                 .or_else(|| fields.get("user_id"))
                 .and_then(Value::as_str)
-                .ok_or_else(|| Reject::input("user.id is a required field")),
+                .ok_or_else(|| Rejection::input("user.id is a required field")),
         }
     }
 }
 
 /// The user on whose behalf the server side acts.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Acting {
+pub(crate) struct OnBehalfOf {
     #[serde(default)]
     user_id: Option<String>,
     #[serde(default)]
     user: Option<UserRef>,
 }
 
-impl Acting {
+impl OnBehalfOf {
     /// The user named, if one is.
     pub(crate) fn named(&self) -> Option<UserRef> {
         self.user_id
@@ -106,7 +106,7 @@ impl Acting {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct QueryUsers {
-    pub(crate) filter_conditions: Body,
+    pub(crate) filter_conditions: JsonObject,
     pub(crate) sort: Vec<SortParam>,
     pub(crate) limit: Option<i64>,
     pub(crate) offset: Option<i64>,
@@ -130,21 +130,21 @@ pub(crate) enum UserBatch {
     /// By id.
     Map(Map<String, Value>),
     /// One after the other.
-    List(Vec<Body>),
+    List(Vec<JsonObject>),
 }
 
 /// `PATCH /users`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PatchUsers {
-    pub(crate) users: Vec<UserPatch>,
+    pub(crate) users: Vec<UserPartialUpdate>,
 }
 
 /// One partial update.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct UserPatch {
+pub(crate) struct UserPartialUpdate {
     pub(crate) id: String,
     #[serde(default, deserialize_with = "nullable")]
-    pub(crate) set: Body,
+    pub(crate) set: JsonObject,
     #[serde(default, deserialize_with = "nullable")]
     pub(crate) unset: Vec<String>,
 }
@@ -169,7 +169,7 @@ pub(crate) struct Page {
 #[serde(default)]
 pub(crate) struct GetOrCreateChannel {
     #[serde(deserialize_with = "nullable")]
-    pub(crate) data: Body,
+    pub(crate) data: JsonObject,
     #[serde(deserialize_with = "flag")]
     pub(crate) state: bool,
     #[serde(deserialize_with = "flag")]
@@ -187,7 +187,7 @@ pub(crate) struct GetOrCreateChannel {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct QueryChannels {
-    pub(crate) filter_conditions: Body,
+    pub(crate) filter_conditions: JsonObject,
     pub(crate) sort: Vec<SortParam>,
     pub(crate) limit: Option<i64>,
     pub(crate) offset: Option<i64>,
@@ -201,7 +201,7 @@ pub(crate) struct QueryChannels {
     pub(crate) presence: bool,
     pub(crate) connection_id: Option<String>,
     #[serde(flatten)]
-    pub(crate) acting: Acting,
+    pub(crate) acting: OnBehalfOf,
 }
 
 fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
@@ -218,7 +218,7 @@ pub(crate) struct QueryMembers {
     #[serde(default)]
     pub(crate) members: Vec<UserRef>,
     #[serde(default)]
-    pub(crate) filter_conditions: Body,
+    pub(crate) filter_conditions: JsonObject,
     #[serde(default)]
     pub(crate) sort: Vec<SortParam>,
     #[serde(default)]
@@ -231,7 +231,7 @@ pub(crate) struct QueryMembers {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct UpdateChannel {
-    pub(crate) data: Option<Body>,
+    pub(crate) data: Option<JsonObject>,
     pub(crate) add_members: Vec<UserRef>,
     pub(crate) remove_members: Vec<UserRef>,
     pub(crate) add_moderators: Vec<UserRef>,
@@ -242,27 +242,27 @@ pub(crate) struct UpdateChannel {
     pub(crate) accept_invite: bool,
     #[serde(deserialize_with = "flag")]
     pub(crate) reject_invite: bool,
-    pub(crate) message: Option<Body>,
+    pub(crate) message: Option<JsonObject>,
     #[serde(flatten)]
-    pub(crate) acting: Acting,
+    pub(crate) acting: OnBehalfOf,
 }
 
 /// `PATCH /channels/{type}/{id}` and partial updates of members.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct PatchFields {
+pub(crate) struct PartialUpdateRequest {
     #[serde(deserialize_with = "nullable")]
-    pub(crate) set: Body,
+    pub(crate) set: JsonObject,
     #[serde(deserialize_with = "nullable")]
     pub(crate) unset: Vec<String>,
     #[serde(flatten)]
-    pub(crate) acting: Acting,
+    pub(crate) acting: OnBehalfOf,
 }
 
 /// `POST /guest`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct CreateGuest {
-    pub(crate) user: Body,
+    pub(crate) user: JsonObject,
 }
 
 /// `POST /sync`.
@@ -273,7 +273,7 @@ pub(crate) struct Sync {
     #[serde(default, deserialize_with = "flag")]
     pub(crate) with_inaccessible_cids: bool,
     #[serde(flatten)]
-    pub(crate) acting: Acting,
+    pub(crate) acting: OnBehalfOf,
 }
 
 /// `DELETE /users/{id}`, in the query.
@@ -302,7 +302,7 @@ pub(crate) struct DeleteUsers {
 
 /// Calls about several users that say no more than which.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct UserIds {
+pub(crate) struct UserIdsRequest {
     pub(crate) user_ids: Vec<String>,
 }
 
@@ -316,7 +316,7 @@ pub(crate) struct ReactivateUser {
 /// A custom event.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SendEvent {
-    pub(crate) event: Body,
+    pub(crate) event: JsonObject,
 }
 
 /// `POST /channels/delete`.
@@ -334,12 +334,12 @@ pub(crate) struct HideChannel {
     #[serde(deserialize_with = "flag")]
     pub(crate) clear_history: bool,
     #[serde(flatten)]
-    pub(crate) acting: Acting,
+    pub(crate) acting: OnBehalfOf,
 }
 
 /// A call that names a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChannelName {
+pub(crate) struct ChannelRef {
     /// The type.
     pub(crate) channel_type: String,
     /// The id.
@@ -353,38 +353,38 @@ pub(crate) enum Op {
     UpsertUsers(UpsertUsers),
     PatchUsers(PatchUsers),
     CreateGuest(CreateGuest),
-    GetOrCreateChannel(ChannelName, GetOrCreateChannel, Acting),
+    GetOrCreateChannel(ChannelRef, GetOrCreateChannel, OnBehalfOf),
     QueryChannels(QueryChannels),
-    GetChannel(ChannelName),
-    UpdateChannel(ChannelName, UpdateChannel),
-    PatchChannel(ChannelName, PatchFields),
-    DeleteChannel(ChannelName),
-    StopWatching(ChannelName, Option<String>),
+    GetChannel(ChannelRef),
+    UpdateChannel(ChannelRef, UpdateChannel),
+    PatchChannel(ChannelRef, PartialUpdateRequest),
+    DeleteChannel(ChannelRef),
+    StopWatching(ChannelRef, Option<String>),
     QueryMembers(QueryMembers),
     Sync(Sync),
     GetApp,
-    PatchApp(Body),
+    PatchApp(JsonObject),
     DeleteUser(String, DeleteUser),
     DeleteUsers(DeleteUsers),
     DeactivateUser(String),
-    DeactivateUsers(UserIds),
+    DeactivateUsers(UserIdsRequest),
     ReactivateUser(String, ReactivateUser),
-    ReactivateUsers(UserIds),
-    RestoreUsers(UserIds),
+    ReactivateUsers(UserIdsRequest),
+    RestoreUsers(UserIdsRequest),
     SendUserEvent(String, SendEvent),
     GetTask(String),
     DeleteChannels(DeleteChannels),
-    SendChannelEvent(ChannelName, SendEvent),
-    HideChannel(ChannelName, Acting, bool),
-    ShowChannel(ChannelName, Acting),
-    MarkRead(ChannelName, Acting),
-    MarkAllRead(Acting),
+    SendChannelEvent(ChannelRef, SendEvent),
+    HideChannel(ChannelRef, OnBehalfOf, bool),
+    ShowChannel(ChannelRef, OnBehalfOf),
+    MarkRead(ChannelRef, OnBehalfOf),
+    MarkAllRead(OnBehalfOf),
     MarkDelivered,
-    PatchMember(ChannelName, String, PatchFields),
+    PatchMember(ChannelRef, String, PartialUpdateRequest),
     ListChannelTypes,
     GetChannelType(String),
-    CreateChannelType(Body),
-    UpdateChannelType(String, Body),
+    CreateChannelType(JsonObject),
+    UpdateChannelType(String, JsonObject),
     DeleteChannelType(String),
 }
 
@@ -405,7 +405,7 @@ mod tests {
 
     use super::*;
 
-    fn body(value: Value) -> Body {
+    fn body(value: Value) -> JsonObject {
         serde_json::from_value(value).unwrap()
     }
 

@@ -4,12 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::channel::Channel;
-use super::op::{Acting, Caller, UserRef};
+use super::op::{Caller, OnBehalfOf, UserRef};
 use super::slots::{ChannelKey, UserKey};
 use super::user::{User, Viewer};
-use super::user_fields::{Profile, Writer};
-use super::{State, connection::ConnKey};
-use crate::mock::error::{Reject, code};
+use super::user_fields::{FieldWriter, UserFields};
+use super::{ServiceState, connection::ConnectionKey};
+use crate::mock::error::{Rejection, code};
 
 /// Who asks, looked up.
 #[derive(Debug, Clone)]
@@ -35,17 +35,17 @@ impl Actor {
     }
 
     /// By which right fields are written.
-    pub(crate) const fn writer(&self) -> Writer {
+    pub(crate) const fn writer(&self) -> FieldWriter {
         if self.server {
-            Writer::Server
+            FieldWriter::Server
         } else {
-            Writer::Client
+            FieldWriter::Client
         }
     }
 
     /// The refusal of an action, in the service's words.
-    pub(crate) fn denied(&self, action: &str, scope: &str) -> Reject {
-        Reject::forbidden(format!(
+    pub(crate) fn denied(&self, action: &str, scope: &str) -> Rejection {
+        Rejection::forbidden(format!(
             "User '{}' with role {} is not allowed to perform action {action} in scope '{scope}'",
             self.id.as_deref().unwrap_or_default(),
             self.role
@@ -53,18 +53,18 @@ impl Actor {
     }
 
     /// Refuses clients.
-    pub(crate) fn server_only(&self) -> Result<(), Reject> {
+    pub(crate) fn server_only(&self) -> Result<(), Rejection> {
         if self.server {
             Ok(())
         } else {
-            Err(Reject::forbidden(
+            Err(Rejection::forbidden(
                 "this endpoint can only be called server side",
             ))
         }
     }
 
     /// Refuses whoever may not write anything.
-    pub(crate) fn not_anonymous(&self, action: &str) -> Result<(), Reject> {
+    pub(crate) fn not_anonymous(&self, action: &str) -> Result<(), Rejection> {
         if !self.server && self.role == "anonymous" {
             return Err(self.denied(action, ".app"));
         }
@@ -72,9 +72,9 @@ impl Actor {
     }
 }
 
-impl State {
+impl ServiceState {
     /// Looks a caller up. Deactivated users and revoked tokens end here.
-    pub(crate) fn actor(&self, caller: &Caller) -> Result<Actor, Reject> {
+    pub(crate) fn actor(&self, caller: &Caller) -> Result<Actor, Rejection> {
         match caller {
             Caller::Server => {
                 self.check_revoked(caller, None)?;
@@ -120,8 +120,8 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: Actor,
-        acting: &Acting,
-    ) -> Result<Actor, Reject> {
+        acting: &OnBehalfOf,
+    ) -> Result<Actor, Rejection> {
         let Some(named) = acting.named().filter(|_| actor.server) else {
             return Ok(actor);
         };
@@ -138,21 +138,21 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         named: &UserRef,
-    ) -> Result<UserKey, Reject> {
+    ) -> Result<UserKey, Rejection> {
         let id = named.id()?;
         if let Some((key, _)) = self.user(id) {
             return Ok(key);
         }
         let UserRef::Object(fields) = named else {
-            return Err(Reject::input(format!("user {id:?} does not exist")));
+            return Err(Rejection::input(format!("user {id:?} does not exist")));
         };
         let id = id
             .parse::<crate::domain::UserId>()
-            .map_err(|error| Reject::input(error.to_string()))?;
-        let profile = Profile::new("user").replaced(
+            .map_err(|error| Rejection::input(error.to_string()))?;
+        let profile = UserFields::new("user").replaced(
             id.as_str(),
             fields,
-            Writer::Server,
+            FieldWriter::Server,
             false,
             self.rules.custom_data_limit,
         )?;
@@ -160,7 +160,7 @@ impl State {
     }
 
     /// Refuses users who are deactivated or deleted.
-    pub(crate) fn check_alive(&self, user: &User) -> Result<(), Reject> {
+    pub(crate) fn check_alive(&self, user: &User) -> Result<(), Rejection> {
         let what = if user.deleted_at.is_some() {
             "deleted"
         } else if user.deactivated_at.is_some() {
@@ -168,7 +168,7 @@ impl State {
         } else {
             return Ok(());
         };
-        Err(Reject::with_code(
+        Err(Rejection::with_code(
             if self.rules.deactivated_code == code::NOT_ALLOWED {
                 403
             } else {
@@ -180,7 +180,11 @@ impl State {
     }
 
     /// Refuses tokens that were revoked: issued before the user's limit, or without a time of issue.
-    pub(crate) fn check_revoked(&self, caller: &Caller, user: Option<&User>) -> Result<(), Reject> {
+    pub(crate) fn check_revoked(
+        &self,
+        caller: &Caller,
+        user: Option<&User>,
+    ) -> Result<(), Rejection> {
         let Caller::User { issued_at, .. } = caller else {
             return Ok(());
         };
@@ -190,7 +194,7 @@ impl State {
             .and_then(|user| user.profile.revoke_tokens_issued_before())
             .is_some_and(|limit| issued_at.is_none_or(|at| at < limit.timestamp()));
         if all || own {
-            return Err(Reject::with_code(
+            return Err(Rejection::with_code(
                 401,
                 self.rules.revoked_code,
                 "the token was revoked",
@@ -229,14 +233,14 @@ impl State {
         &self,
         channel_type: &str,
         id: &str,
-    ) -> Result<(ChannelKey, &Channel), Reject> {
+    ) -> Result<(ChannelKey, &Channel), Rejection> {
         let cid = format!("{channel_type}:{id}");
         self.channel_ids
             .get(cid.as_str())
             .and_then(|key| Some((*key, self.channels.get(*key)?)))
             .ok_or_else(|| {
                 let shown: String = cid.chars().take(140).collect();
-                Reject::not_found(format!("Can't find channel with id {shown}"))
+                Rejection::not_found(format!("Can't find channel with id {shown}"))
             })
     }
 
@@ -245,7 +249,7 @@ impl State {
         &self,
         actor: &Actor,
         connection_id: Option<&str>,
-    ) -> Result<ConnKey, Reject> {
+    ) -> Result<ConnectionKey, Rejection> {
         let found = connection_id
             .and_then(|id| self.connection_ids.get(id))
             .and_then(|key| Some((*key, self.connections.get(key)?)));
@@ -253,7 +257,7 @@ impl State {
             Some((key, connection)) if actor.server || Some(connection.user) == actor.user => {
                 Ok(key)
             }
-            _ => Err(Reject::input(
+            _ => Err(Rejection::input(
                 "Watch or Presence requires an active websocket connection, please make sure to include your \
                  websocket connection_id",
             )),

@@ -2,7 +2,7 @@
 //! each change once.
 //!
 //! The rule is one sentence: a user is online to others while he has a connection and is not invisible. Every way of
-//! changing that goes through [`State::noting_presence`], which compares before and after, so that no way can forget
+//! changing that goes through [`ServiceState::noting_presence`], which compares before and after, so that no way can forget
 //! the event or send it twice.
 
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::connection::{Carrier, ConnKey, Connection, Source};
+use super::connection::{Connection, ConnectionKey, SubscriptionSource, Transport};
 use super::op::Caller;
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
 use super::timers::{Timer, after};
-use super::user::{Shape, User};
-use super::user_fields::Profile;
-use super::{Delivery, Signal, State};
+use super::user::{User, UserShape};
+use super::user_fields::UserFields;
+use super::{Delivery, ServiceState, Signal};
 use crate::domain::UserId;
-use crate::mock::error::{Reject, code};
+use crate::mock::error::{Rejection, code};
 use crate::mock::options::OwnPresence;
 
 /// A wish to connect.
@@ -31,13 +31,13 @@ pub(crate) struct Connect {
     /// `user_details`: the user's fields at top level.
     pub(crate) details: Map<String, Value>,
     /// What carries the connection.
-    pub(crate) carrier: Carrier,
+    pub(crate) carrier: Transport,
     /// When the token expires.
     pub(crate) token_expires: Option<DateTime<Utc>>,
 }
 
 /// The shortest period of anything; less would be no rule but a standstill.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_REFRESH_PERIOD: Duration = Duration::from_millis(1);
 
 /// The last of the times that follow `first` in equal steps and are not after `now`: a clock may jump over many.
 fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -49,18 +49,18 @@ fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTi
         .map_or(now, |rest| now - rest)
 }
 
-impl State {
+impl ServiceState {
     /// Opens a connection. Its first frame, the heartbeat with `me`, is the first delivery to it.
     pub(crate) fn connect(
         &mut self,
         now: DateTime<Utc>,
         caller: &Caller,
         request: &Connect,
-    ) -> Result<ConnKey, Reject> {
+    ) -> Result<ConnectionKey, Rejection> {
         let (id, role) = self.identify(caller, request)?;
         let id: UserId = id
             .parse()
-            .map_err(|error: crate::domain::InvalidId| Reject::input(error.to_string()))?;
+            .map_err(|error: crate::domain::InvalidId| Rejection::input(error.to_string()))?;
         let existing = self.user_ids.get(id.as_str()).copied();
         let before = match existing.and_then(|key| self.users.get(key)) {
             Some(user) => {
@@ -69,9 +69,9 @@ impl State {
                 let limit = self.rules.max_connections_per_user;
                 if limit > 0
                     && user.connections.len() >= limit
-                    && request.carrier != Carrier::Virtual
+                    && request.carrier != Transport::Virtual
                 {
-                    return Err(Reject::with_code(
+                    return Err(Rejection::with_code(
                         429,
                         code::TOO_MANY_CONNECTIONS,
                         format!(
@@ -84,18 +84,18 @@ impl State {
             }
             None => {
                 self.check_revoked(caller, None)?;
-                Profile::new(role)
+                UserFields::new(role)
             }
         };
         let profile = before.connected(&request.details, self.rules.custom_data_limit)?;
         let changed = existing.is_some() && profile != before;
         let user = existing.unwrap_or_else(|| self.insert_user(now, id.as_str(), before));
 
-        let key = ConnKey(self.next_connection);
+        let key = ConnectionKey(self.next_connection);
         self.next_connection += 1;
         let connection_id: Box<str> = self.ids.next(now).into();
         self.connection_ids.insert(connection_id.clone(), key);
-        let silence_at = (request.carrier != Carrier::Virtual)
+        let silence_at = (request.carrier != Transport::Virtual)
             .then(|| after(now, self.rules.idle_timeout))
             .inspect(|at| self.timers.set(*at, Timer::Silence(key)));
         let token_expires = request
@@ -105,7 +105,7 @@ impl State {
         let health_check_at = self
             .rules
             .health_check_every
-            .filter(|_| request.carrier != Carrier::Virtual)
+            .filter(|_| request.carrier != Transport::Virtual)
             .map(|period| after(now, period))
             .inspect(|at| self.timers.set(*at, Timer::HealthCheck(key)));
         self.connections.insert(
@@ -136,7 +136,7 @@ impl State {
             }
         }
         self.send_health_check(now, key, true);
-        self.announce_flip(now, user, was_online);
+        self.publish_presence_if_changed(now, user, was_online);
         if changed {
             self.publish_user_updated(now, user, Some(key));
         }
@@ -148,17 +148,17 @@ impl State {
         &self,
         caller: &'a Caller,
         request: &'a Connect,
-    ) -> Result<(std::borrow::Cow<'a, str>, &'static str), Reject> {
+    ) -> Result<(std::borrow::Cow<'a, str>, &'static str), Rejection> {
         let detail_id = match request.details.get("id") {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(id.as_str()),
-            Some(_) => return Err(Reject::field("user_details.id", "must be a string")),
+            Some(_) => return Err(Rejection::field("user_details.id", "must be a string")),
         };
         let named = [detail_id, request.user_id.as_deref()];
         match caller {
             Caller::User { id, .. } => {
                 match named.into_iter().flatten().find(|other| other != id) {
-                    Some(other) => Err(Reject::with_code(
+                    Some(other) => Err(Rejection::with_code(
                         401,
                         self.rules.id_mismatch_code,
                         format!("the token is for user {id:?}, and the request for {other:?}"),
@@ -168,7 +168,7 @@ impl State {
             }
             Caller::Server => match named.into_iter().flatten().next() {
                 Some(id) => Ok((id.into(), "user")),
-                None => Err(Reject::input("user_details.id is a required field")),
+                None => Err(Rejection::input("user_details.id is a required field")),
             },
             Caller::Anonymous { id } => {
                 let id = named
@@ -176,10 +176,10 @@ impl State {
                     .flatten()
                     .next()
                     .or(id.as_deref())
-                    .ok_or_else(|| Reject::input("user_details.id is a required field"))?;
+                    .ok_or_else(|| Rejection::input("user_details.id is a required field"))?;
                 match self.user(id) {
                     // Nobody may become an existing user by saying so.
-                    Some((_, user)) if !user.is_anonymous() => Err(Reject::unauthorized(
+                    Some((_, user)) if !user.is_anonymous() => Err(Rejection::unauthorized(
                         code::AUTHENTICATION,
                         format!("user {id:?} cannot connect anonymously"),
                     )),
@@ -190,7 +190,7 @@ impl State {
     }
 
     /// Ends a connection: its watches, its subscriptions, and its user's presence if it was his last.
-    pub(crate) fn disconnect(&mut self, now: DateTime<Utc>, key: ConnKey) {
+    pub(crate) fn disconnect(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
@@ -233,7 +233,7 @@ impl State {
                 }
             }
         }
-        self.announce_flip(now, user, was_online);
+        self.publish_presence_if_changed(now, user, was_online);
         self.forget_anonymous(user);
     }
 
@@ -248,7 +248,7 @@ impl State {
     }
 
     /// Runs a change of one user and sends `user.presence.changed` if it made him come or go.
-    pub(crate) fn noting_presence(
+    pub(crate) fn with_presence_event(
         &mut self,
         now: DateTime<Utc>,
         key: UserKey,
@@ -256,14 +256,14 @@ impl State {
     ) {
         let was_online = self.is_visibly_online(key);
         change(self);
-        self.announce_flip(now, key, was_online);
+        self.publish_presence_if_changed(now, key, was_online);
     }
 
     fn is_visibly_online(&self, key: UserKey) -> bool {
         self.users.get(key).is_some_and(User::is_visibly_online)
     }
 
-    fn announce_flip(&mut self, now: DateTime<Utc>, key: UserKey, was_online: bool) {
+    fn publish_presence_if_changed(&mut self, now: DateTime<Utc>, key: UserKey, was_online: bool) {
         if self.is_visibly_online(key) != was_online {
             self.publish_presence(now, key);
         }
@@ -274,7 +274,7 @@ impl State {
         let Some(user) = self.users.get(key) else {
             return;
         };
-        let receivers: Vec<ConnKey> = match self.rules.own_presence {
+        let receivers: Vec<ConnectionKey> = match self.rules.own_presence {
             OwnPresence::Subscribed => user.subscribers.iter().copied().collect(),
             OwnPresence::Always => self.subscribers_and_own(key),
             OwnPresence::Never => user
@@ -284,11 +284,17 @@ impl State {
                 .filter(|connection| !user.connections.contains(connection))
                 .collect(),
         };
-        self.publish_user(now, "user.presence.changed", key, Shape::Common, &receivers);
+        self.publish_user(
+            now,
+            "user.presence.changed",
+            key,
+            UserShape::Common,
+            &receivers,
+        );
     }
 
     /// Writes a profile, remembering what others may still see of a user who turns invisible.
-    pub(crate) fn set_profile(&mut self, key: UserKey, profile: Profile) {
+    pub(crate) fn set_profile(&mut self, key: UserKey, profile: UserFields) {
         if let Some(user) = self.users.get_mut(key) {
             if profile.invisible && !user.profile.invisible {
                 user.shown_last_active = user.last_active;
@@ -298,7 +304,7 @@ impl State {
     }
 
     fn touch_last_active(&mut self, now: DateTime<Utc>, key: UserKey) {
-        let period = self.rules.last_active_refresh.max(SHORTEST);
+        let period = self.rules.last_active_refresh.max(MIN_REFRESH_PERIOD);
         let next = after(now, period);
         if let Some(user) = self.users.get_mut(key) {
             user.last_active = Some(now);
@@ -310,7 +316,12 @@ impl State {
     }
 
     /// Subscribes a connection to a user's presence.
-    pub(crate) fn subscribe(&mut self, connection: ConnKey, user: UserKey, source: Source) {
+    pub(crate) fn subscribe(
+        &mut self,
+        connection: ConnectionKey,
+        user: UserKey,
+        source: SubscriptionSource,
+    ) {
         let (Some(from), Some(to)) = (
             self.connections.get_mut(&connection),
             self.users.get_mut(user),
@@ -322,11 +333,11 @@ impl State {
     }
 
     /// Ends the subscriptions that a connection made by calls about a channel.
-    pub(crate) fn unsubscribe_channel(&mut self, key: ConnKey, channel: ChannelKey) {
+    pub(crate) fn unsubscribe_channel(&mut self, key: ConnectionKey, channel: ChannelKey) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        let source = Source::Channel(channel);
+        let source = SubscriptionSource::Channel(channel);
         let users: Vec<UserKey> = connection
             .subscriptions
             .iter()
@@ -337,7 +348,7 @@ impl State {
             connection.subscriptions.remove(&(user, source));
             let stays = connection
                 .subscriptions
-                .range((user, Source::Users)..=(user, Source::LAST))
+                .range((user, SubscriptionSource::Users)..=(user, SubscriptionSource::MAX))
                 .next()
                 .is_some();
             if !stays && let Some(user) = self.users.get_mut(user) {
@@ -347,19 +358,19 @@ impl State {
     }
 
     /// Notes that a connection was heard.
-    pub(crate) fn heard(&mut self, now: DateTime<Utc>, key: ConnKey) {
+    pub(crate) fn heard(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.last_seen = now;
         }
     }
 
     /// Answers a client's ping.
-    pub(crate) fn ping(&mut self, now: DateTime<Utc>, key: ConnKey) {
+    pub(crate) fn ping(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         self.heard(now, key);
         self.send_health_check(now, key, self.rules.health_check_me);
     }
 
-    /// When [`State::tick`] has something to do next.
+    /// When [`ServiceState::tick`] has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<DateTime<Utc>> {
         self.timers.next()
     }
@@ -371,7 +382,7 @@ impl State {
                 Timer::Silence(key) => self.check_silence(now, at, key),
                 Timer::Token(key) => {
                     let expired =
-                        Reject::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
+                        Rejection::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
                     self.refuse(now, key, &expired);
                 }
                 Timer::HealthCheck(key) => {
@@ -388,13 +399,13 @@ impl State {
                 Timer::Refresh(key) => {
                     if let Some(user) = self.users.get_mut(key) {
                         user.refresh_at = None;
-                        let period = self.rules.last_active_refresh.max(SHORTEST);
+                        let period = self.rules.last_active_refresh.max(MIN_REFRESH_PERIOD);
                         let last = last_step(at, period, now);
                         self.touch_last_active(last, key);
                     }
                 }
                 Timer::Offline(key) => {
-                    self.noting_presence(now, key, |state| {
+                    self.with_presence_event(now, key, |state| {
                         if let Some(user) = state.users.get_mut(key)
                             && user.offline_at == Some(at)
                         {
@@ -407,7 +418,7 @@ impl State {
         }
     }
 
-    fn check_silence(&mut self, now: DateTime<Utc>, at: DateTime<Utc>, key: ConnKey) {
+    fn check_silence(&mut self, now: DateTime<Utc>, at: DateTime<Utc>, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -425,7 +436,13 @@ impl State {
     }
 
     /// Closes a connection with a code and a reason.
-    pub(crate) fn close(&mut self, now: DateTime<Utc>, key: ConnKey, code: u16, reason: &str) {
+    pub(crate) fn close(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ConnectionKey,
+        code: u16,
+        reason: &str,
+    ) {
         if self.connections.contains_key(&key) {
             self.out.push(Delivery {
                 connection: key,
@@ -439,7 +456,7 @@ impl State {
     }
 
     /// Sends `connection.error` and closes with 1000, the final code.
-    pub(crate) fn refuse(&mut self, now: DateTime<Utc>, key: ConnKey, reject: &Reject) {
+    pub(crate) fn refuse(&mut self, now: DateTime<Utc>, key: ConnectionKey, reject: &Rejection) {
         if let Some(connection) = self.connections.get(&key) {
             let frame = super::connection_error(now, &connection.id, reject);
             self.send(key, frame);
@@ -453,18 +470,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::test_support::{Stage, op, user};
-    use crate::mock::options::{InvisibleField, Rules};
+    use crate::mock::engine::test_support::{TestState, op, user};
+    use crate::mock::options::{InvisibleField, MockRules};
 
-    fn watched() -> (Stage, ConnKey) {
-        let mut stage = Stage::new();
+    fn watched() -> (TestState, ConnectionKey) {
+        let mut stage = TestState::new();
         stage.users(&["B", "C"]);
         let watcher = stage.connect("A");
         stage.subscribe("A", watcher, &["B"]);
         (stage, watcher)
     }
 
-    fn set_invisible(stage: &mut Stage, id: &str, invisible: bool) {
+    fn set_invisible(stage: &mut TestState, id: &str, invisible: bool) {
         let body = json!({"users": [{"id": id, "set": {"invisible": invisible}}]});
         stage.apply(&user(id), op("patch", body)).unwrap();
     }
@@ -576,15 +593,15 @@ mod tests {
 
     #[test]
     fn last_active_moves_at_connect_and_every_period_and_not_at_disconnect() {
-        let mut stage = Stage::new();
-        let last_active = |stage: &mut Stage| {
+        let mut stage = TestState::new();
+        let last_active = |stage: &mut TestState| {
             let query = op("query", json!({"filter_conditions": {"id": "B"}}));
             stage.apply(&Caller::Server, query).unwrap()["users"][0]["last_active"].clone()
         };
         stage.users(&["B"]);
         assert!(last_active(&mut stage).is_null());
         let b = stage.connect("B");
-        let connected = json!(super::super::Stamp(stage.now));
+        let connected = json!(super::super::Rfc3339(stage.now));
         assert_eq!(last_active(&mut stage), connected);
         for _ in 0..29 {
             stage.pass(30);
@@ -592,7 +609,7 @@ mod tests {
         }
         assert_eq!(last_active(&mut stage), connected);
         stage.pass(30);
-        let refreshed = json!(super::super::Stamp(stage.now));
+        let refreshed = json!(super::super::Rfc3339(stage.now));
         assert_eq!(last_active(&mut stage), refreshed);
         stage.state.heard(stage.now, b);
         stage.pass(10);
@@ -603,18 +620,18 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_keeps_the_step() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let start = stage.now;
-        stage.state.connect_virtually(stage.now, "B").unwrap();
+        stage.state.connect_virtual(stage.now, "B").unwrap();
         stage.pass(40 * 60);
         let query = op("query", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
-        let expected = super::super::Stamp(start + TimeDelta::minutes(30));
+        let expected = super::super::Rfc3339(start + TimeDelta::minutes(30));
         assert_eq!(answer["users"][0]["last_active"], json!(expected));
         stage.pass(5 * 60);
         let query = op("query", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
-        let expected = super::super::Stamp(stage.now);
+        let expected = super::super::Rfc3339(stage.now);
         assert_eq!(answer["users"][0]["last_active"], json!(expected));
     }
 
@@ -622,7 +639,7 @@ mod tests {
     fn others_keep_seeing_the_last_active_from_before_a_user_hid() {
         let (mut stage, watcher) = watched();
         let b = stage.connect("B");
-        let before = json!(super::super::Stamp(stage.now));
+        let before = json!(super::super::Rfc3339(stage.now));
         set_invisible(&mut stage, "B", true);
         stage.disconnect(b);
         stage.pass(20);
@@ -631,7 +648,7 @@ mod tests {
         assert_eq!(seen, before);
         set_invisible(&mut stage, "B", false);
         let seen = stage.subscribe("A", watcher, &["B"])["users"][0]["last_active"].clone();
-        assert_eq!(seen, json!(super::super::Stamp(stage.now)));
+        assert_eq!(seen, json!(super::super::Rfc3339(stage.now)));
     }
 
     #[test]
@@ -659,9 +676,9 @@ mod tests {
 
     #[test]
     fn a_grace_hides_short_absences() {
-        let mut stage = Stage::with(Rules {
+        let mut stage = TestState::with(MockRules {
             offline_grace: std::time::Duration::from_secs(5),
-            ..Rules::default()
+            ..MockRules::default()
         });
         stage.users(&["B"]);
         let watcher = stage.connect("A");
@@ -681,7 +698,7 @@ mod tests {
 
     #[test]
     fn own_presence_comes_to_those_who_subscribed_to_themselves() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let first = stage.connect("A");
         stage.subscribe("A", first, &["A"]);
         let second = stage.connect("A");
@@ -700,9 +717,9 @@ mod tests {
             (InvisibleField::AlwaysFalse, json!(false)),
             (InvisibleField::Truth, json!(true)),
         ] {
-            let mut stage = Stage::with(Rules {
+            let mut stage = TestState::with(MockRules {
                 others_see_invisible: choice,
-                ..Rules::default()
+                ..MockRules::default()
             });
             stage.connect_as("B", json!({"invisible": true})).unwrap();
             let watcher = stage.connect("A");
@@ -714,9 +731,9 @@ mod tests {
 
     #[test]
     fn too_many_connections_of_one_user_are_refused() {
-        let mut stage = Stage::with(Rules {
+        let mut stage = TestState::with(MockRules {
             max_connections_per_user: 2,
-            ..Rules::default()
+            ..MockRules::default()
         });
         let first = stage.connect("A");
         stage.connect("A");
@@ -727,7 +744,7 @@ mod tests {
 
     #[test]
     fn the_token_says_who_connects() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let reject = stage.connect_as("A", json!({"id": "B"})).unwrap_err();
         assert_eq!((reject.status, reject.code), (401, 5));
         let reject = stage.connect_as("a b", json!({})).unwrap_err();
@@ -736,7 +753,7 @@ mod tests {
 
     #[test]
     fn an_anonymous_user_lives_as_long_as_his_connection() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let anonymous = Caller::Anonymous { id: None };
         let (key, first) = stage
             .try_connect(&anonymous, json!({"id": "some-uuid", "anon": true}))

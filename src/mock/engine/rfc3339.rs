@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 
 /// A time on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp(pub(crate) DateTime<Utc>);
+pub(crate) struct Rfc3339(pub(crate) DateTime<Utc>);
 
-impl fmt::Display for Stamp {
+impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.0;
         write!(
@@ -35,7 +35,7 @@ impl fmt::Display for Stamp {
     }
 }
 
-impl Serialize for Stamp {
+impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn trailing_zeros_are_trimmed() {
         let text =
-            |seconds, nanos| Stamp(DateTime::from_timestamp(seconds, nanos).unwrap()).to_string();
+            |seconds, nanos| Rfc3339(DateTime::from_timestamp(seconds, nanos).unwrap()).to_string();
         assert_eq!(text(0, 0), "1970-01-01T00:00:00Z");
         assert_eq!(text(1, 683_350_000), "1970-01-01T00:00:01.68335Z");
         assert_eq!(text(1, 5), "1970-01-01T00:00:01.000000005Z");

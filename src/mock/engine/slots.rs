@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-/// A key into an [`Arena`]: the thing's place in the order of creation.
-pub(crate) trait Key: Copy {
+/// A key into an [`Slots`]: the thing's place in the order of creation.
+pub(crate) trait SlotKey: Copy {
     /// The key of a place.
     fn from_index(index: u32) -> Self;
     /// The place of a key.
@@ -17,7 +17,7 @@ macro_rules! key {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) struct $name(u32);
 
-        impl Key for $name {
+        impl SlotKey for $name {
             fn from_index(index: u32) -> Self {
                 Self(index)
             }
@@ -40,18 +40,18 @@ key!(
 
 impl ChannelKey {
     /// The last key there can be.
-    pub(crate) const LAST: Self = Self(u32::MAX);
+    pub(crate) const MAX: Self = Self(u32::MAX);
 }
 
 /// Things in order of creation. A removed one leaves a hole of one word.
 #[derive(Debug, Clone)]
-pub(crate) struct Arena<K, T> {
+pub(crate) struct Slots<K, T> {
     slots: Vec<Option<Box<T>>>,
     live: usize,
     key: PhantomData<K>,
 }
 
-impl<K, T> Default for Arena<K, T> {
+impl<K, T> Default for Slots<K, T> {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
@@ -61,7 +61,7 @@ impl<K, T> Default for Arena<K, T> {
     }
 }
 
-impl<K: Key, T> Arena<K, T> {
+impl<K: SlotKey, T> Slots<K, T> {
     pub(crate) fn insert(&mut self, thing: T) -> K {
         let index =
             u32::try_from(self.slots.len()).expect("four thousand million things do not fit");

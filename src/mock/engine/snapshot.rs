@@ -4,19 +4,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::State;
+use super::ServiceState;
 use super::channel::Channel;
-use super::members::{DEFAULT_ROLE, Member};
-use super::rfc3339::Stamp;
+use super::members::{ChannelMember, DEFAULT_ROLE};
+use super::rfc3339::Rfc3339;
 use super::slots::UserKey;
 use super::user::User;
-use crate::mock::fixture::World;
+use crate::mock::fixture::Fixture;
 
-impl State {
+impl ServiceState {
     /// Writes the world down. Users who were deleted, and anonymous ones, are not part of it.
-    pub(crate) fn to_world(&self) -> World {
+    pub(crate) fn to_fixture(&self) -> Fixture {
         let stays = |user: &User| user.deleted_at.is_none() && !user.is_anonymous();
-        World {
+        Fixture {
             users: self
                 .users
                 .iter()
@@ -46,7 +46,7 @@ impl State {
         if let Some(creator) = channel.created_by.and_then(|key| self.name_of(key)) {
             tell("created_by_id", creator.into());
         }
-        tell("created_at", json!(Stamp(channel.created_at)));
+        tell("created_at", json!(Rfc3339(channel.created_at)));
         if channel.frozen {
             tell("frozen", true.into());
         }
@@ -97,14 +97,14 @@ fn user_fixture(user: &User) -> Map<String, Value> {
         tell("privacy_settings", settings.clone());
     }
     if let Some(time) = profile.revoke_tokens_issued_before() {
-        tell("revoke_tokens_issued_before", json!(Stamp(time)));
+        tell("revoke_tokens_issued_before", json!(Rfc3339(time)));
     }
-    tell("created_at", json!(Stamp(user.created_at)));
+    tell("created_at", json!(Rfc3339(user.created_at)));
     if let Some(time) = user.last_active {
-        tell("last_active", json!(Stamp(time)));
+        tell("last_active", json!(Rfc3339(time)));
     }
     if let Some(time) = user.deactivated_at {
-        tell("deactivated_at", json!(Stamp(time)));
+        tell("deactivated_at", json!(Rfc3339(time)));
     }
     if user.is_connected() {
         tell("online", true.into());
@@ -113,7 +113,7 @@ fn user_fixture(user: &User) -> Map<String, Value> {
     fixture
 }
 
-fn member_fixture(id: &str, member: &Member) -> Value {
+fn member_fixture(id: &str, member: &ChannelMember) -> Value {
     if member.channel_role == DEFAULT_ROLE && member.custom.is_empty() {
         return id.into();
     }
@@ -131,8 +131,8 @@ fn member_fixture(id: &str, member: &Member) -> Value {
 #[cfg(test)]
 mod tests {
     use crate::mock::engine::Caller;
-    use crate::mock::engine::test_support::{Stage, op};
-    use crate::mock::options::Rules;
+    use crate::mock::engine::test_support::{TestState, op};
+    use crate::mock::options::MockRules;
 
     use super::*;
 
@@ -146,7 +146,7 @@ mod tests {
             "privacy_settings": {"typing_indicators": {"enabled": false}}, "deep": {"custom": [1, null]},
         }));
         users.push(json!({"id": "gone", "deactivated_at": "2026-01-04T00:00:00Z"}));
-        let world: World = serde_json::from_value(json!({
+        let world: Fixture = serde_json::from_value(json!({
             "users": users,
             "channels": [
                 {"type": "messaging", "id": "all", "members": members, "created_by_id": "john", "color": "green"},
@@ -155,12 +155,12 @@ mod tests {
             ],
         }))
         .unwrap();
-        let mut stage = Stage::with(Rules::default());
+        let mut stage = TestState::with(MockRules::default());
         stage.state.load(&world, stage.now).unwrap();
-        let written = stage.state.to_world();
-        let mut again = Stage::with(Rules::default());
+        let written = stage.state.to_fixture();
+        let mut again = TestState::with(MockRules::default());
         again.state.load(&written, again.now).unwrap();
-        assert_eq!(again.state.to_world(), written);
+        assert_eq!(again.state.to_fixture(), written);
 
         let user = |id: &str| json!(written.users.iter().find(|user| user["id"] == id).unwrap());
         assert_eq!(user("m0").as_object().unwrap().len(), 2, "{}", user("m0"));
@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn what_happened_since_is_in_it() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["a", "b"]);
         stage.connect("a");
         let patch = json!({"users": [{"id": "b", "set": {"status": "new"}}]});
         stage.apply(&Caller::Server, op("patch", patch)).unwrap();
-        let world = stage.state.to_world();
+        let world = stage.state.to_fixture();
         assert_eq!(world.users[0]["online"], true);
         assert_eq!(world.users[1]["status"], "new");
         assert_eq!(world.users[1].get("online"), None);

@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::filter::{Field, Row};
-use crate::mock::error::Reject;
+use super::filter::{FieldValue, FilterRow};
+use crate::mock::error::Rejection;
 
 /// How many keys a sort may have.
-const MAX_KEYS: usize = 5;
+const MAX_SORT_KEYS: usize = 5;
 
 /// One key, as sent.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,14 +21,14 @@ pub(crate) struct SortParam {
 
 /// A checked sort.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sort(Vec<(String, bool)>);
+pub(crate) struct SortOrder(Vec<(String, bool)>);
 
-impl Sort {
+impl SortOrder {
     /// Checks the keys.
-    pub(crate) fn parse(params: &[SortParam]) -> Result<Self, Reject> {
-        if params.len() > MAX_KEYS {
-            return Err(Reject::input(format!(
-                "sort: at most {MAX_KEYS} fields are allowed"
+    pub(crate) fn parse(params: &[SortParam]) -> Result<Self, Rejection> {
+        if params.len() > MAX_SORT_KEYS {
+            return Err(Rejection::input(format!(
+                "sort: at most {MAX_SORT_KEYS} fields are allowed"
             )));
         }
         params
@@ -38,14 +38,14 @@ impl Sort {
                     None | Some(1) => false,
                     Some(-1) => true,
                     Some(other) => {
-                        return Err(Reject::input(format!(
+                        return Err(Rejection::input(format!(
                             "sort: the direction of field {:?} must be 1 or -1, not {other}",
                             param.field
                         )));
                     }
                 };
                 if param.field.is_empty() {
-                    return Err(Reject::input("sort: a field has no name"));
+                    return Err(Rejection::input("sort: a field has no name"));
                 }
                 Ok((param.field.clone(), descending))
             })
@@ -67,7 +67,7 @@ impl Sort {
     }
 
     /// The order of two rows. What has no value comes last, whichever the direction.
-    pub(crate) fn compare(&self, a: &impl Row, b: &impl Row) -> Ordering {
+    pub(crate) fn compare(&self, a: &impl FilterRow, b: &impl FilterRow) -> Ordering {
         for (field, descending) in &self.0 {
             let (a, b) = (a.field(field), b.field(field));
             let order = match (is_missing(&a), is_missing(&b)) {
@@ -87,18 +87,18 @@ impl Sort {
     }
 }
 
-const fn is_missing(field: &Field<'_>) -> bool {
-    matches!(field, Field::Missing | Field::Json(Value::Null))
+const fn is_missing(field: &FieldValue<'_>) -> bool {
+    matches!(field, FieldValue::Missing | FieldValue::Json(Value::Null))
 }
 
-fn compare(a: &Field<'_>, b: &Field<'_>) -> Ordering {
+fn compare(a: &FieldValue<'_>, b: &FieldValue<'_>) -> Ordering {
     match (a, b) {
-        (Field::Text(a), Field::Text(b)) => a.cmp(b),
-        (Field::Flag(a), Field::Flag(b)) => a.cmp(b),
-        (Field::Count(a), Field::Count(b)) => a.cmp(b),
-        (Field::Time(a), Field::Time(b)) => a.cmp(b),
-        (Field::Texts(a), Field::Texts(b)) => a.cmp(b),
-        (Field::Json(a), Field::Json(b)) => match (a, b) {
+        (FieldValue::Text(a), FieldValue::Text(b)) => a.cmp(b),
+        (FieldValue::Flag(a), FieldValue::Flag(b)) => a.cmp(b),
+        (FieldValue::Count(a), FieldValue::Count(b)) => a.cmp(b),
+        (FieldValue::Time(a), FieldValue::Time(b)) => a.cmp(b),
+        (FieldValue::Texts(a), FieldValue::Texts(b)) => a.cmp(b),
+        (FieldValue::Json(a), FieldValue::Json(b)) => match (a, b) {
             (Value::String(a), Value::String(b)) => a.cmp(b),
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::Number(a), Value::Number(b)) => a
@@ -130,14 +130,14 @@ pub(crate) fn page(
     default: usize,
     max: usize,
     max_offset: usize,
-) -> Result<(usize, usize), Reject> {
+) -> Result<(usize, usize), Rejection> {
     let check = |name: &str, value: Option<i64>, default: usize, max: usize| match value {
         None => Ok(default),
         Some(value) => usize::try_from(value)
             .ok()
             .filter(|value| *value <= max)
             .ok_or_else(|| {
-                Reject::field(name, &format!("must be between 0 and {max}, not {value}"))
+                Rejection::field(name, &format!("must be between 0 and {max}, not {value}"))
             }),
     };
     Ok((
@@ -153,26 +153,26 @@ mod tests {
     use super::*;
     use crate::mock::engine::filter::custom;
 
-    struct Fake(Map<String, Value>);
+    struct SortTestRow(Map<String, Value>);
 
-    impl Row for Fake {
-        fn field(&self, name: &str) -> Field<'_> {
+    impl FilterRow for SortTestRow {
+        fn field(&self, name: &str) -> FieldValue<'_> {
             custom(&self.0, name)
         }
     }
 
-    fn sort(value: Value) -> Result<Sort, Reject> {
-        Sort::parse(&serde_json::from_value::<Vec<SortParam>>(value).unwrap())
+    fn sort(value: Value) -> Result<SortOrder, Rejection> {
+        SortOrder::parse(&serde_json::from_value::<Vec<SortParam>>(value).unwrap())
     }
 
     #[test]
     fn missing_values_come_last_in_both_directions() {
         let rows = [json!({"n": 2}), json!({}), json!({"n": 10})];
-        let mut rows: Vec<Fake> = rows
+        let mut rows: Vec<SortTestRow> = rows
             .iter()
-            .map(|row| Fake(row.as_object().unwrap().clone()))
+            .map(|row| SortTestRow(row.as_object().unwrap().clone()))
             .collect();
-        let order = |rows: &[Fake]| -> Vec<Value> {
+        let order = |rows: &[SortTestRow]| -> Vec<Value> {
             rows.iter()
                 .map(|row| row.0.get("n").cloned().unwrap_or_default())
                 .collect()

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::State;
-use super::connection::Carrier;
-use super::rfc3339::Stamp;
+use super::ServiceState;
+use super::connection::Transport;
+use super::rfc3339::Rfc3339;
 use super::user::User;
 
 /// How much there is of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Survey {
+pub(crate) struct StateStats {
     pub(crate) users: usize,
     /// Users who are online as others see it.
     pub(crate) online: usize,
@@ -25,28 +25,28 @@ pub(crate) struct Survey {
 
 /// A connection, for whoever asks.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed<'a> {
+pub(crate) struct ConnectionStats<'a> {
     connection_id: &'a str,
     user: &'a str,
     carrier: &'static str,
-    last_seen: Stamp,
+    last_seen: Rfc3339,
     subscriptions: usize,
     watching: Vec<&'a str>,
 }
 
-impl State {
+impl ServiceState {
     /// Counts everything.
-    pub(crate) fn survey(&self) -> Survey {
+    pub(crate) fn stats(&self) -> StateStats {
         let (users, channels, connections) = self.counts();
         let all = || self.users.iter().map(|(_, user)| user);
         let open = || self.connections.values();
-        Survey {
+        StateStats {
             users,
             online: all().filter(|user| User::is_visibly_online(user)).count(),
             channels,
             connections,
             pretended: open()
-                .filter(|connection| connection.carrier == Carrier::Virtual)
+                .filter(|connection| connection.carrier == Transport::Virtual)
                 .count(),
             subscriptions: all().map(|user| user.subscribers.len()).sum(),
             watches: open().map(|connection| connection.watching.len()).sum(),
@@ -57,15 +57,15 @@ impl State {
     pub(crate) fn list_connections(&self) -> serde_json::Value {
         let mut keys: Vec<_> = self.connections.keys().copied().collect();
         keys.sort_unstable();
-        let listed: Vec<Listed<'_>> = keys
+        let listed: Vec<ConnectionStats<'_>> = keys
             .iter()
             .filter_map(|key| {
                 let connection = self.connections.get(key)?;
-                Some(Listed {
+                Some(ConnectionStats {
                     connection_id: &connection.id,
                     user: &self.users.get(connection.user)?.id,
                     carrier: connection.carrier.name(),
-                    last_seen: Stamp(connection.last_seen),
+                    last_seen: Rfc3339(connection.last_seen),
                     subscriptions: connection.subscriptions.len(),
                     watching: connection
                         .watching
@@ -80,7 +80,7 @@ impl State {
     }
 
     /// Whether there is a user of this id.
-    pub(crate) fn knows_user(&self, id: &str) -> bool {
+    pub(crate) fn user_exists(&self, id: &str) -> bool {
         self.user(id).is_some()
     }
 }

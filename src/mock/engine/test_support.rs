@@ -7,26 +7,26 @@ use serde_json::{Map, Value};
 
 use super::op::{Caller, Op};
 use super::presence::Connect;
-use super::{Carrier, ConnKey, Signal, State};
-use crate::mock::error::Reject;
-use crate::mock::options::Rules;
+use super::{ConnectionKey, ServiceState, Signal, Transport};
+use crate::mock::error::Rejection;
+use crate::mock::options::MockRules;
 
 /// The stage.
-pub(crate) struct Stage {
-    pub(crate) state: State,
+pub(crate) struct TestState {
+    pub(crate) state: ServiceState,
     pub(crate) now: DateTime<Utc>,
-    frames: HashMap<ConnKey, Vec<Value>>,
-    closed: HashMap<ConnKey, u16>,
+    frames: HashMap<ConnectionKey, Vec<Value>>,
+    closed: HashMap<ConnectionKey, u16>,
 }
 
-impl Stage {
+impl TestState {
     pub(crate) fn new() -> Self {
-        Self::with(Rules::default())
+        Self::with(MockRules::default())
     }
 
-    pub(crate) fn with(rules: Rules) -> Self {
+    pub(crate) fn with(rules: MockRules) -> Self {
         Self {
-            state: State::new(rules, 7),
+            state: ServiceState::new(rules, 7),
             now: DateTime::from_timestamp(1_767_610_800, 123_456_789).unwrap(),
             frames: HashMap::new(),
             closed: HashMap::new(),
@@ -59,11 +59,15 @@ impl Stage {
     }
 
     /// Connects a user; his heartbeat is already taken.
-    pub(crate) fn connect(&mut self, id: &str) -> ConnKey {
+    pub(crate) fn connect(&mut self, id: &str) -> ConnectionKey {
         self.connect_as(id, serde_json::json!({})).unwrap()
     }
 
-    pub(crate) fn connect_as(&mut self, id: &str, details: Value) -> Result<ConnKey, Reject> {
+    pub(crate) fn connect_as(
+        &mut self,
+        id: &str,
+        details: Value,
+    ) -> Result<ConnectionKey, Rejection> {
         let (key, first) = self.try_connect(&user(id), details)?;
         assert_eq!(first["type"], "health.check");
         Ok(key)
@@ -74,11 +78,11 @@ impl Stage {
         &mut self,
         caller: &Caller,
         details: Value,
-    ) -> Result<(ConnKey, Value), Reject> {
+    ) -> Result<(ConnectionKey, Value), Rejection> {
         let request = Connect {
             user_id: None,
             details: fields(details),
-            carrier: Carrier::Socket,
+            carrier: Transport::Socket,
             token_expires: None,
         };
         let key = self.state.connect(self.now, caller, &request)?;
@@ -86,47 +90,47 @@ impl Stage {
         Ok((key, self.frames.get_mut(&key).unwrap().remove(0)))
     }
 
-    pub(crate) fn disconnect(&mut self, key: ConnKey) {
+    pub(crate) fn disconnect(&mut self, key: ConnectionKey) {
         self.state.disconnect(self.now, key);
         self.collect();
     }
 
     /// Applies an operation.
-    pub(crate) fn apply(&mut self, caller: &Caller, op: Op) -> Result<Value, Reject> {
+    pub(crate) fn apply(&mut self, caller: &Caller, op: Op) -> Result<Value, Rejection> {
         let reply = self.state.apply(self.now, caller, op);
         self.collect();
         reply.map(|reply| serde_json::from_str(&reply.0).unwrap())
     }
 
     /// The id of a connection.
-    pub(crate) fn id(&self, key: ConnKey) -> String {
+    pub(crate) fn id(&self, key: ConnectionKey) -> String {
         self.state.connection_id(key).unwrap().to_owned()
     }
 
     /// Takes what a connection has received.
-    pub(crate) fn take(&mut self, key: ConnKey) -> Vec<Value> {
+    pub(crate) fn take(&mut self, key: ConnectionKey) -> Vec<Value> {
         self.frames.remove(&key).unwrap_or_default()
     }
 
     /// Takes what every connection has received.
-    pub(crate) fn take_all(&mut self) -> HashMap<ConnKey, Vec<Value>> {
+    pub(crate) fn take_all(&mut self) -> HashMap<ConnectionKey, Vec<Value>> {
         std::mem::take(&mut self.frames)
     }
 
     /// Sends a client's ping.
-    pub(crate) fn ping(&mut self, key: ConnKey) {
+    pub(crate) fn ping(&mut self, key: ConnectionKey) {
         self.state.ping(self.now, key);
         self.collect();
     }
 
     /// Takes what connections have received since the last operation.
-    pub(crate) fn frames_of(&mut self, keys: &[ConnKey]) -> Vec<Vec<Value>> {
+    pub(crate) fn frames_of(&mut self, keys: &[ConnectionKey]) -> Vec<Vec<Value>> {
         self.collect();
         keys.iter().map(|key| self.take(*key)).collect()
     }
 
     /// Takes what a connection has received, as words: the type, the user, and where it matters his `online`.
-    pub(crate) fn heard(&mut self, key: ConnKey) -> Vec<String> {
+    pub(crate) fn heard(&mut self, key: ConnectionKey) -> Vec<String> {
         self.take(key)
             .iter()
             .map(|event| {
@@ -141,7 +145,7 @@ impl Stage {
     }
 
     /// The code that a connection was closed with.
-    pub(crate) fn closed(&self, key: ConnKey) -> Option<u16> {
+    pub(crate) fn closed(&self, key: ConnectionKey) -> Option<u16> {
         self.closed.get(&key).copied()
     }
 
@@ -161,7 +165,7 @@ impl Stage {
     }
 
     /// Subscribes a connection to users by a users query.
-    pub(crate) fn subscribe(&mut self, caller: &str, key: ConnKey, ids: &[&str]) -> Value {
+    pub(crate) fn subscribe(&mut self, caller: &str, key: ConnectionKey, ids: &[&str]) -> Value {
         let query = serde_json::json!({
             "filter_conditions": {"id": {"$in": ids}},
             "presence": true,
@@ -177,7 +181,7 @@ impl Stage {
         caller: &Caller,
         cid: &str,
         body: Value,
-    ) -> Result<Value, Reject> {
+    ) -> Result<Value, Rejection> {
         let body = fields(body);
         let name = name(cid);
         let op = Op::GetOrCreateChannel(
@@ -189,9 +193,9 @@ impl Stage {
     }
 }
 
-pub(crate) fn name(cid: &str) -> super::ChannelName {
+pub(crate) fn name(cid: &str) -> super::ChannelRef {
     let (channel_type, id) = cid.split_once(':').unwrap();
-    super::ChannelName {
+    super::ChannelRef {
         channel_type: channel_type.to_owned(),
         id: id.to_owned(),
     }
@@ -222,7 +226,7 @@ pub(crate) fn op(kind: &str, body: Value) -> Op {
     }
 }
 
-impl super::State {
+impl super::ServiceState {
     /// Every index says the same as what it indexes, and nothing points at what is gone.
     pub(crate) fn check(&self) {
         for (key, connection) in &self.connections {

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::connection::ConnKey;
+use super::connection::ConnectionKey;
 use super::slots::UserKey;
 
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// The connection has been silent for too long, unless it has been heard since.
-    Silence(ConnKey),
+    Silence(ConnectionKey),
     /// The connection's token expires.
-    Token(ConnKey),
+    Token(ConnectionKey),
     /// An unasked health check is due.
-    HealthCheck(ConnKey),
+    HealthCheck(ConnectionKey),
     /// The user has been connected for another period.
     Refresh(UserKey),
     /// The user's last connection has been gone long enough.

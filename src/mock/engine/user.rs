@@ -1,7 +1,7 @@
 //! A user of the state, and how each viewer sees him.
 //!
 //! The one rule about visibility is here: whoever is not the user himself reads an invisible user as offline. The
-//! settable fields are in [`Profile`]; connections and subscriptions are only counted here.
+//! settable fields are in [`UserFields`]; connections and subscriptions are only counted here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::connection::ConnKey;
-use super::filter::{Field, Kind, Row, custom};
-use super::rfc3339::Stamp;
+use super::connection::ConnectionKey;
+use super::filter::{FieldType, FieldValue, FilterRow, custom};
+use super::rfc3339::Rfc3339;
 use super::slots::{ChannelKey, UserKey};
-use super::user_fields::Profile;
-use crate::mock::error::Reject;
-use crate::mock::options::{InvisibleField, Rules};
+use super::user_fields::UserFields;
+use crate::mock::error::Rejection;
+use crate::mock::options::{InvisibleField, MockRules};
 
 /// One user.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) id: Arc<str>,
-    pub(crate) profile: Profile,
+    pub(crate) profile: UserFields,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     /// When he last connected, or was found connected after another period.
@@ -31,9 +31,9 @@ pub(crate) struct User {
     pub(crate) deactivated_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
     /// His open connections.
-    pub(crate) connections: Vec<ConnKey>,
+    pub(crate) connections: Vec<ConnectionKey>,
     /// Connections that hear his presence.
-    pub(crate) subscribers: BTreeSet<ConnKey>,
+    pub(crate) subscribers: BTreeSet<ConnectionKey>,
     /// Channels he is a member of.
     pub(crate) memberships: BTreeSet<ChannelKey>,
     /// When `last_active` moves next; only while connected.
@@ -43,7 +43,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    pub(crate) const fn new(id: Arc<str>, profile: Profile, created_at: DateTime<Utc>) -> Self {
+    pub(crate) const fn new(id: Arc<str>, profile: UserFields, created_at: DateTime<Utc>) -> Self {
         Self {
             id,
             profile,
@@ -92,7 +92,7 @@ pub(crate) enum Viewer {
 
 /// Which schema a user object follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum UserShape {
     /// In events, as creator, member and watcher.
     Common,
     /// In `user.updated`.
@@ -109,8 +109,8 @@ pub(crate) struct UserView<'a> {
     pub(crate) user: &'a User,
     pub(crate) key: UserKey,
     pub(crate) viewer: Viewer,
-    pub(crate) shape: Shape,
-    pub(crate) rules: &'a Rules,
+    pub(crate) shape: UserShape,
+    pub(crate) rules: &'a MockRules,
 }
 
 impl UserView<'_> {
@@ -142,7 +142,7 @@ impl UserView<'_> {
         let truth = self.user.profile.invisible;
         match (self.viewer, self.shape) {
             (Viewer::Server, _) => Some(truth),
-            (_, Shape::Common) => None,
+            (_, UserShape::Common) => None,
             _ if self.is_own() => Some(truth),
             _ => match self.rules.others_see_invisible {
                 InvisibleField::Omit => None,
@@ -175,16 +175,16 @@ impl Serialize for UserView<'_> {
         if let Some(roles) = profile.teams_role() {
             map.serialize_entry("teams_role", roles)?;
         }
-        map.serialize_entry("created_at", &Stamp(user.created_at))?;
-        map.serialize_entry("updated_at", &Stamp(user.updated_at))?;
+        map.serialize_entry("created_at", &Rfc3339(user.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(user.updated_at))?;
         if let Some(time) = self.last_active() {
-            map.serialize_entry("last_active", &Stamp(time))?;
+            map.serialize_entry("last_active", &Rfc3339(time))?;
         }
         if let Some(time) = user.deactivated_at {
-            map.serialize_entry("deactivated_at", &Stamp(time))?;
+            map.serialize_entry("deactivated_at", &Rfc3339(time))?;
         }
         if let Some(time) = user.deleted_at {
-            map.serialize_entry("deleted_at", &Stamp(time))?;
+            map.serialize_entry("deleted_at", &Rfc3339(time))?;
         }
         map.serialize_entry("banned", &false)?;
         map.serialize_entry("online", &self.online())?;
@@ -192,15 +192,15 @@ impl Serialize for UserView<'_> {
         if let Some(invisible) = self.invisible() {
             map.serialize_entry("invisible", &invisible)?;
         }
-        if self.shape != Shape::Common && knows_all {
+        if self.shape != UserShape::Common && knows_all {
             if let Some(settings) = profile.privacy_settings() {
                 map.serialize_entry("privacy_settings", settings)?;
             }
             if let Some(time) = profile.revoke_tokens_issued_before() {
-                map.serialize_entry("revoke_tokens_issued_before", &Stamp(time))?;
+                map.serialize_entry("revoke_tokens_issued_before", &Rfc3339(time))?;
             }
         }
-        if matches!(self.shape, Shape::Full | Shape::Own) {
+        if matches!(self.shape, UserShape::Full | UserShape::Own) {
             map.serialize_entry("shadow_banned", &false)?;
             for list in ["devices", "mutes", "channel_mutes"] {
                 map.serialize_entry(list, &[(); 0])?;
@@ -218,21 +218,21 @@ impl Serialize for UserView<'_> {
     }
 }
 
-impl Row for UserView<'_> {
-    fn field(&self, name: &str) -> Field<'_> {
+impl FilterRow for UserView<'_> {
+    fn field(&self, name: &str) -> FieldValue<'_> {
         let user = self.user;
         let profile = &user.profile;
-        let time = |time: Option<DateTime<Utc>>| time.map_or(Field::Missing, Field::Time);
+        let time = |time: Option<DateTime<Utc>>| time.map_or(FieldValue::Missing, FieldValue::Time);
         match name {
-            "id" => Field::Text(&user.id),
+            "id" => FieldValue::Text(&user.id),
             "name" => text(profile.name.as_deref()),
             "image" => text(profile.image.as_deref()),
-            "role" => Field::Text(&profile.role),
-            "language" => Field::Text(profile.language()),
-            "teams" => Field::Texts(profile.teams().iter().map(String::as_str).collect()),
-            "banned" | "shadow_banned" => Field::Flag(false),
-            "created_at" => Field::Time(user.created_at),
-            "updated_at" => Field::Time(user.updated_at),
+            "role" => FieldValue::Text(&profile.role),
+            "language" => FieldValue::Text(profile.language()),
+            "teams" => FieldValue::Texts(profile.teams().iter().map(String::as_str).collect()),
+            "banned" | "shadow_banned" => FieldValue::Flag(false),
+            "created_at" => FieldValue::Time(user.created_at),
+            "updated_at" => FieldValue::Time(user.updated_at),
             "deactivated_at" => time(user.deactivated_at),
             "last_active" => time(self.last_active()),
             other => custom(profile.custom(), other),
@@ -240,19 +240,19 @@ impl Row for UserView<'_> {
     }
 }
 
-fn text(text: Option<&str>) -> Field<'_> {
-    text.map_or(Field::Missing, Field::Text)
+fn text(text: Option<&str>) -> FieldValue<'_> {
+    text.map_or(FieldValue::Missing, FieldValue::Text)
 }
 
 /// The fields of users that filters know.
-pub(crate) fn schema(field: &str) -> Result<Option<Kind>, Reject> {
+pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
     Ok(match field {
-        "id" | "name" | "image" | "role" | "language" => Some(Kind::Text),
-        "teams" => Some(Kind::Texts),
-        "banned" | "shadow_banned" => Some(Kind::Flag),
-        "created_at" | "updated_at" | "deactivated_at" | "last_active" => Some(Kind::Time),
+        "id" | "name" | "image" | "role" | "language" => Some(FieldType::Text),
+        "teams" => Some(FieldType::Texts),
+        "banned" | "shadow_banned" => Some(FieldType::Flag),
+        "created_at" | "updated_at" | "deactivated_at" | "last_active" => Some(FieldType::Time),
         "online" | "invisible" => {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "filter_conditions: users cannot be filtered by {field:?}"
             )));
         }

@@ -5,28 +5,28 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::State;
-use super::channel_events::News;
-use super::connection::ConnKey;
+use super::ServiceState;
+use super::channel_events::ChannelEventDraft;
+use super::connection::ConnectionKey;
 use super::members::MemberView;
-use super::op::{ChannelName, PatchFields, Reply};
+use super::op::{ChannelRef, PartialUpdateRequest, Reply};
 use super::permissions::Actor;
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 #[derive(Serialize)]
-struct EventAnswer<'a> {
+struct EventResponse<'a> {
     event: &'a RawValue,
 }
 
 #[derive(Serialize)]
-struct MemberAnswer<'a> {
+struct MemberResponse<'a> {
     channel_member: Option<MemberView<'a>>,
 }
 
 /// Fields of a membership that nobody sets.
-const RESERVED: &[&str] = &[
+const RESERVED_MEMBER_FIELDS: &[&str] = &[
     "user_id",
     "user",
     "created_at",
@@ -44,16 +44,16 @@ const RESERVED: &[&str] = &[
     "archived_at",
 ];
 
-impl State {
+impl ServiceState {
     /// `POST …/hide` and `POST …/show`.
     pub(crate) fn set_hidden(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         hidden: bool,
         clear_history: bool,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let (key, user) = self.readable(actor, name)?;
         if let Some(channel) = self.channels.get_mut(key) {
             if hidden {
@@ -71,14 +71,14 @@ impl State {
         } else {
             "channel.visible"
         };
-        let news = News {
+        let news = ChannelEventDraft {
             user: Some(user),
             whole: true,
             extra: Some(&extra),
-            ..News::new(kind, key)
+            ..ChannelEventDraft::new(kind, key)
         };
-        self.tell(now, &self.connections_of(user), &news);
-        self.note(now, key, Some(user), &news);
+        self.send_channel_event(now, &self.connections_of(user), &news);
+        self.record_in_history(now, key, Some(user), &news);
         Ok(Reply::new(&Map::new()))
     }
 
@@ -87,11 +87,11 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
-    ) -> Result<Reply, Reject> {
+        name: &ChannelRef,
+    ) -> Result<Reply, Rejection> {
         let (key, user) = self.readable(actor, name)?;
         let text = self.read_channel(now, key, user);
-        Ok(Reply::new(&EventAnswer {
+        Ok(Reply::new(&EventResponse {
             event: serde_json::from_slice(&text).expect("it was written as JSON"),
         }))
     }
@@ -104,23 +104,23 @@ impl State {
         {
             member.last_read = Some(stored(now));
         }
-        let news = News {
+        let news = ChannelEventDraft {
             user: Some(user),
-            ..News::new("message.read", key)
+            ..ChannelEventDraft::new("message.read", key)
         };
-        self.tell(now, &self.watchers_of(key), &news);
-        let text = self.write_news(now, super::Viewer::User(user), &news);
+        self.send_channel_event(now, &self.watchers_of(key), &news);
+        let text = self.render_channel_event(now, super::Viewer::User(user), &news);
         let mut extra = Map::new();
         for count in ["unread_count", "total_unread_count", "unread_channels"] {
             extra.insert(count.to_owned(), Value::from(0));
         }
-        let news = News {
+        let news = ChannelEventDraft {
             kind: "notification.mark_read",
             whole: true,
             extra: Some(&extra),
             ..news
         };
-        self.tell(now, &self.connections_of(user), &news);
+        self.send_channel_event(now, &self.connections_of(user), &news);
         text
     }
 
@@ -129,7 +129,7 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let user = self.acting_user(actor)?;
         let channels: Vec<ChannelKey> = self
             .users
@@ -147,17 +147,17 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         id: &str,
-        request: &PatchFields,
-    ) -> Result<Reply, Reject> {
+        request: &PartialUpdateRequest,
+    ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
-        let user = self.existing(id)?;
+        let user = self.require_user(id)?;
         let mut member = channel
             .members
             .get(user)
             .cloned()
-            .ok_or_else(|| Reject::not_found(format!("user {id:?} is not a member")))?;
+            .ok_or_else(|| Rejection::not_found(format!("user {id:?} is not a member")))?;
         let own = actor.user == Some(user);
         let may_change = self.may_change(actor, channel);
         if !own && !may_change {
@@ -165,8 +165,11 @@ impl State {
         }
         let now_stored = stored(now);
         for (field, value) in &request.set {
-            if RESERVED.contains(&field.as_str()) {
-                return Err(Reject::field(format!("set.{field}"), "is a reserved field"));
+            if RESERVED_MEMBER_FIELDS.contains(&field.as_str()) {
+                return Err(Rejection::field(
+                    format!("set.{field}"),
+                    "is a reserved field",
+                ));
             }
             match (field.as_str(), value) {
                 ("pinned", Value::Bool(on)) => member.pinned_at = on.then_some(now_stored),
@@ -178,7 +181,10 @@ impl State {
                     member.channel_role.clone_from(role);
                 }
                 ("pinned" | "archived" | "channel_role", _) => {
-                    return Err(Reject::field(format!("set.{field}"), "has the wrong type"));
+                    return Err(Rejection::field(
+                        format!("set.{field}"),
+                        "has the wrong type",
+                    ));
                 }
                 _ => {
                     member.custom.insert(field.clone(), value.clone());
@@ -197,12 +203,16 @@ impl State {
         self.update_member(now, key, user, |place| *place = member);
         let viewer = actor.viewer();
         let channel = self.channels.get(key).expect("it was found above");
-        Ok(Reply::new(&MemberAnswer {
+        Ok(Reply::new(&MemberResponse {
             channel_member: self.member_view(channel, user, viewer),
         }))
     }
 
-    fn readable(&self, actor: &Actor, name: &ChannelName) -> Result<(ChannelKey, UserKey), Reject> {
+    fn readable(
+        &self,
+        actor: &Actor,
+        name: &ChannelRef,
+    ) -> Result<(ChannelKey, UserKey), Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         if !self.may_read(actor, channel) {
             return Err(actor.denied("ReadChannel", &name.channel_type));
@@ -210,14 +220,14 @@ impl State {
         Ok((key, self.acting_user(actor)?))
     }
 
-    fn acting_user(&self, actor: &Actor) -> Result<UserKey, Reject> {
+    fn acting_user(&self, actor: &Actor) -> Result<UserKey, Rejection> {
         actor.not_anonymous("ReadChannel")?;
         actor
             .user
-            .ok_or_else(|| Reject::input("user_id is a required field"))
+            .ok_or_else(|| Rejection::input("user_id is a required field"))
     }
 
-    fn connections_of(&self, key: UserKey) -> Vec<ConnKey> {
+    fn connections_of(&self, key: UserKey) -> Vec<ConnectionKey> {
         self.users
             .get(key)
             .map(|user| user.connections.clone())
@@ -230,18 +240,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::op::{Acting, Caller, Op};
-    use crate::mock::engine::test_support::{Stage, fields, name, op, user};
+    use crate::mock::engine::op::{Caller, OnBehalfOf, Op};
+    use crate::mock::engine::test_support::{TestState, fields, name, op, user};
 
-    fn stage() -> Stage {
-        let mut stage = Stage::new();
+    fn stage() -> TestState {
+        let mut stage = TestState::new();
         stage.users(&["a", "b", "c"]);
         let body = json!({"data": {"members": ["a", "b"]}});
         stage.channel(&user("a"), "messaging:x", body).unwrap();
         stage
     }
 
-    fn as_user(id: &str) -> Acting {
+    fn as_user(id: &str) -> OnBehalfOf {
         super::super::read(fields(json!({"user_id": id}))).unwrap()
     }
 
@@ -253,11 +263,11 @@ mod tests {
         stage
             .apply(
                 &user("b"),
-                Op::HideChannel(cid.clone(), Acting::default(), true),
+                Op::HideChannel(cid.clone(), OnBehalfOf::default(), true),
             )
             .unwrap();
         assert_eq!(stage.heard(b), ["channel.hidden b"]);
-        let count = |stage: &mut Stage, who: &str, filter: Value| {
+        let count = |stage: &mut TestState, who: &str, filter: Value| {
             let query = op("channels", json!({"filter_conditions": filter}));
             let answer = stage.apply(&user(who), query).unwrap();
             answer["channels"].as_array().unwrap().len()
@@ -278,7 +288,7 @@ mod tests {
         let body = json!({"watch": true, "connection_id": stage.id(a)});
         stage.channel(&user("a"), "messaging:x", body).unwrap();
         stage.take(a);
-        let read = Op::MarkRead(name("messaging:x"), Acting::default());
+        let read = Op::MarkRead(name("messaging:x"), OnBehalfOf::default());
         let answer = stage.apply(&user("b"), read.clone()).unwrap();
         assert_eq!(answer["event"]["type"], "message.read");
         assert_eq!(stage.heard(a), ["message.read b"]);

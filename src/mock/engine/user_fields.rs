@@ -9,23 +9,23 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// The settable part of a user.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Profile {
+pub(crate) struct UserFields {
     pub(crate) role: String,
     pub(crate) name: Option<String>,
     pub(crate) image: Option<String>,
     pub(crate) invisible: bool,
     /// Everything that the service has no name for, the status text among it.
     pub(crate) custom: Option<Box<Map<String, Value>>>,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<RareUserFields>>,
 }
 
 /// Fields that few users have, kept apart so that a million users stay small.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Rare {
+struct RareUserFields {
     language: String,
     teams: Vec<String>,
     teams_role: Option<Value>,
@@ -35,7 +35,7 @@ struct Rare {
 
 /// Who writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writer {
+pub(crate) enum FieldWriter {
     /// The application's server.
     Server,
     /// The user himself, over HTTP.
@@ -45,7 +45,7 @@ pub(crate) enum Writer {
 }
 
 /// Fields that the service sets itself, and nobody else.
-const RESERVED: &[&str] = &[
+const RESERVED_USER_FIELDS: &[&str] = &[
     "online",
     "last_active",
     "created_at",
@@ -69,14 +69,14 @@ const RESERVED: &[&str] = &[
 ];
 
 /// Fields that only the server side may change.
-const SERVER_ONLY: &[&str] = &["role", "teams", "teams_role", "revoke_tokens_issued_before"];
+const SERVER_ONLY_FIELDS: &[&str] = &["role", "teams", "teams_role", "revoke_tokens_issued_before"];
 
 /// Fields of which clients send copies back in good faith; an unchanged copy is no attempt to write.
-const ECHOED: &[&str] = &["banned", "shadow_banned", "role", "teams", "teams_role"];
+const ECHOED_FIELDS: &[&str] = &["banned", "shadow_banned", "role", "teams", "teams_role"];
 
-static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+static NO_CUSTOM_FIELDS: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
-impl Profile {
+impl UserFields {
     /// A user with nothing but a role.
     pub(crate) fn new(role: &str) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Profile {
     }
 
     pub(crate) fn custom(&self) -> &Map<String, Value> {
-        self.custom.as_deref().unwrap_or(&EMPTY)
+        self.custom.as_deref().unwrap_or(&NO_CUSTOM_FIELDS)
     }
 
     pub(crate) fn language(&self) -> &str {
@@ -113,7 +113,7 @@ impl Profile {
         self.rare.as_ref()?.revoke_tokens_issued_before
     }
 
-    fn rare(&mut self) -> &mut Rare {
+    fn rare(&mut self) -> &mut RareUserFields {
         self.rare.get_or_insert_default()
     }
 
@@ -138,7 +138,7 @@ impl Profile {
         &self,
         details: &Map<String, Value>,
         limit: usize,
-    ) -> Result<Self, Reject> {
+    ) -> Result<Self, Rejection> {
         let mut next = self.clone();
         for (field, value) in details {
             if field == "id" || field == "anon" {
@@ -147,7 +147,7 @@ impl Profile {
             next.write(
                 field,
                 value.clone(),
-                Writer::Connect,
+                FieldWriter::Connect,
                 &format!("user_details.{field}"),
             )?;
         }
@@ -160,10 +160,10 @@ impl Profile {
         &self,
         id: &str,
         data: &Map<String, Value>,
-        writer: Writer,
+        writer: FieldWriter,
         merge: bool,
         limit: usize,
-    ) -> Result<Self, Reject> {
+    ) -> Result<Self, Rejection> {
         let mut next = self.clone();
         if !merge {
             next.name = None;
@@ -190,13 +190,13 @@ impl Profile {
         id: &str,
         set: &Map<String, Value>,
         unset: &[String],
-        writer: Writer,
+        writer: FieldWriter,
         limit: usize,
-    ) -> Result<Self, Reject> {
+    ) -> Result<Self, Rejection> {
         let mut next = self.clone();
         for path in unset {
             if set.contains_key(path) {
-                return Err(Reject::field(
+                return Err(Rejection::field(
                     format!("users[{id}].{path}"),
                     "cannot be set and unset in the same call",
                 ));
@@ -224,7 +224,7 @@ impl Profile {
                 None => Value::Null,
             };
             let whole = rest.is_none();
-            if whole && !is_built_in(field) && !RESERVED.contains(&field) {
+            if whole && !is_built_in(field) && !RESERVED_USER_FIELDS.contains(&field) {
                 next.forget(field);
             } else {
                 next.write(field, value, writer, &format!("users[{id}].{path}"))?;
@@ -247,24 +247,24 @@ impl Profile {
         &mut self,
         field: &str,
         value: Value,
-        writer: Writer,
+        writer: FieldWriter,
         name: &str,
-    ) -> Result<(), Reject> {
-        let reserved = RESERVED.contains(&field);
-        let denied = writer != Writer::Server && SERVER_ONLY.contains(&field);
+    ) -> Result<(), Rejection> {
+        let reserved = RESERVED_USER_FIELDS.contains(&field);
+        let denied = writer != FieldWriter::Server && SERVER_ONLY_FIELDS.contains(&field);
         if reserved || denied {
-            let echo = ECHOED.contains(&field) && self.value(field).as_ref() == Some(&value);
-            return if writer == Writer::Connect || echo {
+            let echo = ECHOED_FIELDS.contains(&field) && self.value(field).as_ref() == Some(&value);
+            return if writer == FieldWriter::Connect || echo {
                 Ok(())
             } else if reserved {
-                Err(Reject::field(name, "is a reserved field"))
+                Err(Rejection::field(name, "is a reserved field"))
             } else {
-                Err(Reject::forbidden(format!(
+                Err(Rejection::forbidden(format!(
                     "{name} can only be set server side"
                 )))
             };
         }
-        let wrong = |what: &str| Reject::field(name, &format!("must be {what}"));
+        let wrong = |what: &str| Rejection::field(name, &format!("must be {what}"));
         match field {
             "name" => self.name = text(value).map_err(|()| wrong("a string"))?,
             "image" => self.image = text(value).map_err(|()| wrong("a string"))?,
@@ -319,13 +319,13 @@ impl Profile {
         Ok(())
     }
 
-    fn check_size(&self, limit: usize) -> Result<(), Reject> {
+    fn check_size(&self, limit: usize) -> Result<(), Rejection> {
         let Some(custom) = &self.custom else {
             return Ok(());
         };
         let size = serde_json::to_string(custom).map_or(0, |text| text.len());
         if size > limit {
-            return Err(Reject::input(format!(
+            return Err(Rejection::input(format!(
                 "custom data of the user is {size} bytes, and at most {limit} are allowed"
             )));
         }
@@ -337,7 +337,7 @@ fn is_built_in(field: &str) -> bool {
     matches!(
         field,
         "name" | "image" | "invisible" | "language" | "privacy_settings"
-    ) || SERVER_ONLY.contains(&field)
+    ) || SERVER_ONLY_FIELDS.contains(&field)
 }
 
 fn text(value: Value) -> Result<Option<String>, ()> {
@@ -357,18 +357,18 @@ fn object(value: Value) -> Result<Option<Value>, ()> {
 }
 
 /// The field of a dotted path, and the rest of the path.
-fn split<'a>(path: &'a str, id: &str) -> Result<(&'a str, Option<&'a str>), Reject> {
+fn split<'a>(path: &'a str, id: &str) -> Result<(&'a str, Option<&'a str>), Rejection> {
     let (field, rest) = match path.split_once('.') {
         Some((field, rest)) => (field, Some(rest)),
         None => (path, None),
     };
     if field.is_empty() || rest.is_some_and(|rest| rest.split('.').any(str::is_empty)) {
-        return Err(Reject::input(format!(
+        return Err(Rejection::input(format!(
             "users[{id}] has an invalid path {path:?}"
         )));
     }
     if field == "id" {
-        return Err(Reject::field(
+        return Err(Rejection::field(
             format!("users[{id}].id"),
             "is a reserved field",
         ));
@@ -383,7 +383,7 @@ fn placed(
     value: Value,
     id: &str,
     whole: &str,
-) -> Result<Value, Reject> {
+) -> Result<Value, Rejection> {
     let mut base = base.unwrap_or_else(|| Value::Object(Map::new()));
     let mut place = &mut base;
     for step in path.split('.') {
@@ -391,7 +391,7 @@ fn placed(
             *place = Value::Object(Map::new());
         }
         let Value::Object(fields) = place else {
-            return Err(Reject::field(
+            return Err(Rejection::field(
                 format!("users[{id}].{whole}"),
                 "leads through a value that is no object",
             ));
@@ -444,9 +444,9 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn profile(value: Value) -> Profile {
-        Profile::new("user")
-            .replaced("u", &fields(value), Writer::Server, false, 5000)
+    fn profile(value: Value) -> UserFields {
+        UserFields::new("user")
+            .replaced("u", &fields(value), FieldWriter::Server, false, 5000)
             .unwrap()
     }
 
@@ -458,7 +458,7 @@ mod tests {
             .replaced(
                 "u",
                 &fields(json!({"id": "u", "size": 1})),
-                Writer::Server,
+                FieldWriter::Server,
                 false,
                 5000,
             )
@@ -477,7 +477,7 @@ mod tests {
                 "u",
                 &fields(json!({"a.c.d": 9, "new.deep": true})),
                 &["a.b".into(), "gone".into(), "never.there".into()],
-                Writer::Client,
+                FieldWriter::Client,
                 5000,
             )
             .unwrap();
@@ -490,13 +490,13 @@ mod tests {
     #[test]
     fn privacy_settings_are_stored_as_sent_and_merged_by_patch() {
         let sent = json!({"read_receipts": {"enabled": false}});
-        let before = Profile::new("user")
+        let before = UserFields::new("user")
             .connected(&fields(json!({"id": "u", "privacy_settings": sent})), 5000)
             .unwrap();
         assert_eq!(before.privacy_settings(), Some(&sent));
         let set = fields(json!({"privacy_settings": {"typing_indicators": {"enabled": true}}}));
         let after = before
-            .patched("u", &set, &[], Writer::Client, 5000)
+            .patched("u", &set, &[], FieldWriter::Client, 5000)
             .unwrap();
         assert_eq!(
             after.privacy_settings(),
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn what_a_connect_may_not_set_has_no_effect() {
         let details = json!({"id": "u", "role": "admin", "banned": true, "teams": ["x"], "online": false, "name": "N"});
-        let after = Profile::new("user")
+        let after = UserFields::new("user")
             .connected(&fields(details), 5000)
             .unwrap();
         assert_eq!(after.role, "user");
@@ -519,30 +519,30 @@ mod tests {
 
     #[test]
     fn reserved_and_server_only_fields() {
-        let user = Profile::new("user");
+        let user = UserFields::new("user");
         let write = |data: Value, writer| user.replaced("u", &fields(data), writer, false, 5000);
-        let reject = write(json!({"online": true}), Writer::Server).unwrap_err();
+        let reject = write(json!({"online": true}), FieldWriter::Server).unwrap_err();
         assert_eq!((reject.status, reject.code), (400, 4));
         assert_eq!(reject.detail, "users[u].online is a reserved field");
         assert_eq!(
             reject.exception_fields.keys().next().unwrap(),
             "users[u].online"
         );
-        let reject = write(json!({"role": "admin"}), Writer::Client).unwrap_err();
+        let reject = write(json!({"role": "admin"}), FieldWriter::Client).unwrap_err();
         assert_eq!((reject.status, reject.code), (403, 17));
         assert!(
             write(
                 json!({"role": "user", "banned": false, "teams": []}),
-                Writer::Client
+                FieldWriter::Client
             )
             .is_ok()
         );
-        assert!(write(json!({"role": "admin"}), Writer::Server).is_ok());
+        assert!(write(json!({"role": "admin"}), FieldWriter::Server).is_ok());
     }
 
     #[test]
     fn wrong_types_and_too_much_are_refused() {
-        let user = Profile::new("user");
+        let user = UserFields::new("user");
         for data in [
             json!({"invisible": "yes"}),
             json!({"name": 1}),
@@ -551,7 +551,7 @@ mod tests {
             json!({"big": "x".repeat(6000)}),
         ] {
             let reject = user
-                .replaced("u", &fields(data), Writer::Server, false, 5 * 1024)
+                .replaced("u", &fields(data), FieldWriter::Server, false, 5 * 1024)
                 .unwrap_err();
             assert_eq!(reject.code, 4);
         }
@@ -559,7 +559,7 @@ mod tests {
             "u",
             &fields(json!({"a": 1})),
             &["a".into()],
-            Writer::Server,
+            FieldWriter::Server,
             5000,
         );
         assert_eq!(both.unwrap_err().code, 4);

@@ -8,32 +8,32 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use super::State;
-use super::connection::Source;
-use super::filter::Filter;
+use super::ServiceState;
+use super::connection::SubscriptionSource;
+use super::filter::QueryFilter;
 use super::op::{CreateGuest, PatchUsers, QueryUsers, Reply, UpsertUsers, UserBatch};
 use super::permissions::Actor;
 use super::rfc3339::stored;
 use super::slots::UserKey;
-use super::sort::{Sort, page};
-use super::user::{self, Shape, User, UserView};
-use super::user_fields::Profile;
+use super::sort::{SortOrder, page};
+use super::user::{self, User, UserShape, UserView};
+use super::user_fields::UserFields;
 use crate::domain::UserId;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// How many users one call may change.
-pub(crate) const MAX_BATCH: usize = 100;
+pub(crate) const MAX_USERS_PER_CALL: usize = 100;
 /// The largest page of users, and the largest offset.
-const MAX_PAGE: usize = 100;
-const MAX_OFFSET: usize = 1000;
+const MAX_USER_PAGE: usize = 100;
+const MAX_USER_OFFSET: usize = 1000;
 
 #[derive(Serialize)]
-struct UserList<'a> {
+struct UserListResponse<'a> {
     users: Vec<UserView<'a>>,
 }
 
 #[derive(Serialize)]
-struct UserMap<'a> {
+struct UserMapResponse<'a> {
     #[serde(serialize_with = "by_id")]
     users: Vec<UserView<'a>>,
     membership_deletion_task_id: &'static str,
@@ -50,13 +50,13 @@ fn by_id<S: serde::Serializer>(
     map.end()
 }
 
-impl State {
+impl ServiceState {
     /// Makes a user.
     pub(crate) fn insert_user(
         &mut self,
         now: DateTime<Utc>,
         id: &str,
-        profile: Profile,
+        profile: UserFields,
     ) -> UserKey {
         let id: Arc<str> = id.into();
         let key = self
@@ -92,16 +92,16 @@ impl State {
         &mut self,
         actor: &Actor,
         query: &QueryUsers,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.not_anonymous("SearchUser")?;
-        let filter = Filter::parse(&query.filter_conditions, user::schema)?;
-        let sort = Sort::parse(&query.sort)?;
+        let filter = QueryFilter::parse(&query.filter_conditions, user::schema)?;
+        let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(
             query.limit,
             query.offset,
             self.rules.query_users_default_limit,
-            MAX_PAGE,
-            MAX_OFFSET,
+            MAX_USER_PAGE,
+            MAX_USER_OFFSET,
         )?;
         let subscriber = if query.presence {
             Some(self.live_connection(actor, query.connection_id.as_deref())?)
@@ -110,7 +110,7 @@ impl State {
         };
         let viewer = actor.viewer();
         let wanted = |key: &UserKey| {
-            let view = self.view(*key, viewer, Shape::Full);
+            let view = self.view(*key, viewer, UserShape::Full);
             let user = view.user;
             user.deleted_at.is_none()
                 && !user.is_anonymous()
@@ -120,13 +120,13 @@ impl State {
         let found: Vec<UserKey> = self.find_users(&filter, &sort, viewer, wanted, limit, offset);
         if let Some(subscriber) = subscriber {
             for key in found.iter().take(self.rules.presence_cap_users) {
-                self.subscribe(subscriber, *key, Source::Users);
+                self.subscribe(subscriber, *key, SubscriptionSource::Users);
             }
         }
-        Ok(Reply::new(&UserList {
+        Ok(Reply::new(&UserListResponse {
             users: found
                 .iter()
-                .map(|key| self.view(*key, viewer, Shape::Full))
+                .map(|key| self.view(*key, viewer, UserShape::Full))
                 .collect(),
         }))
     }
@@ -134,8 +134,8 @@ impl State {
     /// One page of users. Ids and pages by id are answered from the indexes; without a sort the newest come first.
     fn find_users(
         &self,
-        filter: &Filter,
-        sort: &Sort,
+        filter: &QueryFilter,
+        sort: &SortOrder,
         viewer: super::Viewer,
         wanted: impl Fn(&UserKey) -> bool,
         limit: usize,
@@ -147,8 +147,8 @@ impl State {
             } else {
                 keys.sort_by(|a, b| {
                     sort.compare(
-                        &self.view(*a, viewer, Shape::Full),
-                        &self.view(*b, viewer, Shape::Full),
+                        &self.view(*a, viewer, UserShape::Full),
+                        &self.view(*b, viewer, UserShape::Full),
                     )
                 });
             }
@@ -192,25 +192,28 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         batch: UpsertUsers,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.not_anonymous("UpdateUser")?;
         let users = match batch.users {
             UserBatch::Map(map) => {
                 let mut users = Vec::with_capacity(map.len());
                 for (key, user) in map {
                     let serde_json::Value::Object(user) = user else {
-                        return Err(Reject::field(format!("users[{key}]"), "must be an object"));
+                        return Err(Rejection::field(
+                            format!("users[{key}]"),
+                            "must be an object",
+                        ));
                     };
                     match user.get("id").and_then(|id| id.as_str()) {
                         Some(id) if id == key => users.push(user),
                         Some(_) => {
-                            return Err(Reject::field(
+                            return Err(Rejection::field(
                                 format!("users[{key}].id"),
                                 "must be equal to the key",
                             ));
                         }
                         None => {
-                            return Err(Reject::field(
+                            return Err(Rejection::field(
                                 format!("users[{key}].id"),
                                 "is a required field",
                             ));
@@ -224,25 +227,25 @@ impl State {
         check_batch(users.len())?;
         let merge = self.rules.upsert_merges;
         let limit = self.rules.custom_data_limit;
-        let mut changes = Changes::default();
+        let mut changes = UserChanges::default();
         for user in &users {
             let id = user
                 .get("id")
                 .and_then(|id| id.as_str())
-                .ok_or_else(|| Reject::field("users.id", "is a required field"))?;
+                .ok_or_else(|| Rejection::field("users.id", "is a required field"))?;
             let id = user_id(id)?;
             self.check_own(actor, id.as_str())?;
             if let Some((_, user)) = self.user(id.as_str())
                 && user.deleted_at.is_some()
             {
-                return Err(Reject::input(format!(
+                return Err(Rejection::input(format!(
                     "users[{}] was deleted and has to be restored first",
                     id.as_str()
                 )));
             }
             let before = changes
                 .current(self, id.as_str())
-                .unwrap_or_else(|| Profile::new("user"));
+                .unwrap_or_else(|| UserFields::new("user"));
             let after = before.replaced(id.as_str(), user, actor.writer(), merge, limit)?;
             changes.put(id, after);
         }
@@ -254,16 +257,16 @@ impl State {
         now: DateTime<Utc>,
         actor: &Actor,
         batch: &PatchUsers,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         actor.not_anonymous("UpdateUser")?;
         check_batch(batch.users.len())?;
         let limit = self.rules.custom_data_limit;
-        let mut changes = Changes::default();
+        let mut changes = UserChanges::default();
         for patch in &batch.users {
             let id = user_id(&patch.id)?;
             self.check_own(actor, id.as_str())?;
             let before = changes.current(self, id.as_str()).ok_or_else(|| {
-                Reject::not_found(format!("user {:?} was not found", id.as_str()))
+                Rejection::not_found(format!("user {:?} was not found", id.as_str()))
             })?;
             let after =
                 before.patched(id.as_str(), &patch.set, &patch.unset, actor.writer(), limit)?;
@@ -277,29 +280,31 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         request: &CreateGuest,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         #[derive(Serialize)]
-        struct Guest<'a> {
+        struct GuestResponse<'a> {
             user: UserView<'a>,
         }
         if self.app.guest_user_creation_disabled {
-            return Err(Reject::forbidden("this application does not allow guests"));
+            return Err(Rejection::forbidden(
+                "this application does not allow guests",
+            ));
         }
         let id = request
             .user
             .get("id")
             .and_then(|id| id.as_str())
-            .ok_or_else(|| Reject::field("user.id", "is a required field"))?;
+            .ok_or_else(|| Rejection::field("user.id", "is a required field"))?;
         let id = user_id(id)?;
         let before = match self.user(id.as_str()) {
             Some((_, user)) if user.profile.role == "guest" => user.profile.clone(),
             Some(_) => {
-                return Err(Reject::input(format!(
+                return Err(Rejection::input(format!(
                     "user {:?} exists and is no guest",
                     id.as_str()
                 )));
             }
-            None => Profile::new("guest"),
+            None => UserFields::new("guest"),
         };
         let profile = before.connected(&request.user, self.rules.custom_data_limit)?;
         let key = match self.user_ids.get(id.as_str()) {
@@ -310,13 +315,13 @@ impl State {
             }
             None => self.insert_user(now, id.as_str(), profile),
         };
-        Ok(Reply::new(&Guest {
-            user: self.view(key, super::Viewer::User(key), Shape::Updated),
+        Ok(Reply::new(&GuestResponse {
+            user: self.view(key, super::Viewer::User(key), UserShape::Updated),
         }))
     }
 
     /// A client may change nobody but himself.
-    fn check_own(&self, actor: &Actor, id: &str) -> Result<(), Reject> {
+    fn check_own(&self, actor: &Actor, id: &str) -> Result<(), Rejection> {
         if actor.server || actor.role == "admin" || actor.id.as_deref() == Some(id) {
             return Ok(());
         }
@@ -324,7 +329,7 @@ impl State {
     }
 
     /// Writes checked changes, and tells of each that is one.
-    fn commit(&mut self, now: DateTime<Utc>, actor: &Actor, changes: Changes) -> Reply {
+    fn commit(&mut self, now: DateTime<Utc>, actor: &Actor, changes: UserChanges) -> Reply {
         let mut keys = Vec::with_capacity(changes.order.len());
         for id in changes.order {
             let profile = changes
@@ -351,17 +356,17 @@ impl State {
                 .map_or(super::Viewer::Other, |(key, _)| super::Viewer::User(key)),
             viewer => viewer,
         };
-        Reply::new(&UserMap {
+        Reply::new(&UserMapResponse {
             users: keys
                 .iter()
-                .map(|key| self.view(*key, viewer, Shape::Full))
+                .map(|key| self.view(*key, viewer, UserShape::Full))
                 .collect(),
             membership_deletion_task_id: "",
         })
     }
 
     /// Writes one profile with its events: presence first, as the service lists them, then `user.updated`.
-    pub(crate) fn change_profile(&mut self, now: DateTime<Utc>, key: UserKey, profile: Profile) {
+    pub(crate) fn change_profile(&mut self, now: DateTime<Utc>, key: UserKey, profile: UserFields) {
         let Some(user) = self.users.get_mut(key) else {
             return;
         };
@@ -369,10 +374,10 @@ impl State {
             return;
         }
         user.updated_at = stored(now);
-        let status = |profile: &Profile| profile.custom().get("status").cloned();
+        let status = |profile: &UserFields| profile.custom().get("status").cloned();
         let was_online = user.is_visibly_online();
         let new_status = status(&user.profile) != status(&profile);
-        self.noting_presence(now, key, |state| state.set_profile(key, profile));
+        self.with_presence_event(now, key, |state| state.set_profile(key, profile));
         let flipped = self
             .users
             .get(key)
@@ -397,17 +402,17 @@ fn is_empty(first: Bound<&str>, last: Bound<&str>) -> bool {
 }
 
 /// Reads a user id.
-pub(crate) fn user_id(id: &str) -> Result<UserId, Reject> {
+pub(crate) fn user_id(id: &str) -> Result<UserId, Rejection> {
     id.parse()
-        .map_err(|error: crate::domain::InvalidId| Reject::input(error.to_string()))
+        .map_err(|error: crate::domain::InvalidId| Rejection::input(error.to_string()))
 }
 
 /// Refuses batches that are empty or too large.
-pub(crate) fn check_batch(count: usize) -> Result<(), Reject> {
-    if count == 0 || count > MAX_BATCH {
-        return Err(Reject::field(
+pub(crate) fn check_batch(count: usize) -> Result<(), Rejection> {
+    if count == 0 || count > MAX_USERS_PER_CALL {
+        return Err(Rejection::field(
             "users",
-            &format!("must hold between 1 and {MAX_BATCH} users, not {count}"),
+            &format!("must hold between 1 and {MAX_USERS_PER_CALL} users, not {count}"),
         ));
     }
     Ok(())
@@ -415,20 +420,20 @@ pub(crate) fn check_batch(count: usize) -> Result<(), Reject> {
 
 /// Profiles that a batch will write, each user once, later items on top of earlier ones.
 #[derive(Default)]
-struct Changes {
+struct UserChanges {
     order: Vec<UserId>,
-    profiles: HashMap<String, Profile>,
+    profiles: HashMap<String, UserFields>,
 }
 
-impl Changes {
-    fn current(&self, state: &State, id: &str) -> Option<Profile> {
+impl UserChanges {
+    fn current(&self, state: &ServiceState, id: &str) -> Option<UserFields> {
         self.profiles.get(id).cloned().or_else(|| {
             let (_, user) = state.user(id)?;
             user.deleted_at.is_none().then(|| user.profile.clone())
         })
     }
 
-    fn put(&mut self, id: UserId, profile: Profile) {
+    fn put(&mut self, id: UserId, profile: UserFields) {
         if self
             .profiles
             .insert(id.as_str().to_owned(), profile)
@@ -444,8 +449,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::mock::engine::op::Caller;
-    use crate::mock::engine::test_support::{Stage, fields, op, user};
-    use crate::mock::options::Rules;
+    use crate::mock::engine::test_support::{TestState, fields, op, user};
+    use crate::mock::options::MockRules;
 
     fn ids(answer: &Value) -> Vec<&str> {
         answer["users"]
@@ -456,14 +461,14 @@ mod tests {
             .collect()
     }
 
-    fn numbered(count: usize) -> Stage {
-        let mut stage = Stage::new();
+    fn numbered(count: usize) -> TestState {
+        let mut stage = TestState::new();
         let names: Vec<String> = (0..count).map(|n| format!("u{n:03}")).collect();
         stage.users(&names.iter().map(String::as_str).collect::<Vec<_>>());
         stage
     }
 
-    fn query(stage: &mut Stage, body: Value) -> Value {
+    fn query(stage: &mut TestState, body: Value) -> Value {
         stage.apply(&user("u000"), op("query", body)).unwrap()
     }
 
@@ -513,7 +518,7 @@ mod tests {
 
     #[test]
     fn one_bad_user_fails_the_batch_whole() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let body = json!({"users": {"a": {"id": "a"}, "b": {"id": "b", "online": true}}});
         let reject = stage.apply(&Caller::Server, op("users", body)).unwrap_err();
         assert_eq!(reject.detail, "users[b].online is a reserved field");
@@ -530,7 +535,7 @@ mod tests {
 
     #[test]
     fn a_batch_holds_at_most_a_hundred() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         let users: serde_json::Map<String, Value> = (0..101)
             .map(|n| (format!("u{n}"), json!({"id": format!("u{n}")})))
             .collect();
@@ -542,7 +547,7 @@ mod tests {
 
     #[test]
     fn a_client_changes_himself_and_nobody_else() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["a", "b"]);
         let patch = |id: &str, set: Value| op("patch", json!({"users": [{"id": id, "set": set}]}));
         let answer = stage
@@ -565,7 +570,7 @@ mod tests {
 
     #[test]
     fn updates_reach_subscribers_and_own_connections_once_and_only_if_something_changed() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["b"]);
         let watcher = stage.connect("a");
         stage.subscribe("a", watcher, &["b"]);
@@ -584,9 +589,9 @@ mod tests {
 
     #[test]
     fn status_can_count_as_presence() {
-        let mut stage = Stage::with(Rules {
+        let mut stage = TestState::with(MockRules {
             status_sends_presence: true,
-            ..Rules::default()
+            ..MockRules::default()
         });
         stage.users(&["b"]);
         let watcher = stage.connect("a");
@@ -604,7 +609,7 @@ mod tests {
 
     #[test]
     fn guests_are_guests_and_stay_themselves() {
-        let mut stage = Stage::new();
+        let mut stage = TestState::new();
         stage.users(&["real"]);
         let guest = |id: &str| {
             crate::mock::engine::op::Op::CreateGuest(

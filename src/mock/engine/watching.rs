@@ -6,16 +6,16 @@ use std::collections::btree_map::Entry;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::State;
+use super::ServiceState;
 use super::channel::Channel;
-use super::connection::ConnKey;
+use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{ChannelName, Reply};
+use super::op::{ChannelRef, Reply};
 use super::permissions::Actor;
-use super::rfc3339::Stamp;
+use super::rfc3339::Rfc3339;
 use super::slots::{ChannelKey, UserKey};
-use super::user::{Shape, UserView};
-use crate::mock::error::Reject;
+use super::user::{UserShape, UserView};
+use crate::mock::error::Rejection;
 
 #[derive(Serialize)]
 struct WatchingEvent<'a> {
@@ -26,12 +26,17 @@ struct WatchingEvent<'a> {
     channel_id: &'a str,
     user: UserView<'a>,
     watcher_count: usize,
-    created_at: Stamp,
+    created_at: Rfc3339,
 }
 
-impl State {
+impl ServiceState {
     /// Makes a connection watch a channel.
-    pub(crate) fn watch(&mut self, now: DateTime<Utc>, key: ConnKey, channel_key: ChannelKey) {
+    pub(crate) fn watch(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ConnectionKey,
+        channel_key: ChannelKey,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -47,12 +52,17 @@ impl State {
         let connections = channel.watching.entry(user).or_insert(0);
         *connections += 1;
         if *connections == 1 {
-            self.announce_watching(now, "user.watching.start", channel_key, user);
+            self.publish_watching(now, "user.watching.start", channel_key, user);
         }
     }
 
     /// Ends a connection's watch.
-    pub(crate) fn unwatch(&mut self, now: DateTime<Utc>, key: ConnKey, channel_key: ChannelKey) {
+    pub(crate) fn unwatch(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ConnectionKey,
+        channel_key: ChannelKey,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -68,7 +78,7 @@ impl State {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
-                self.announce_watching(now, "user.watching.stop", channel_key, user);
+                self.publish_watching(now, "user.watching.stop", channel_key, user);
             }
         }
         if self.rules.stop_watching_unsubscribes {
@@ -76,7 +86,7 @@ impl State {
         }
     }
 
-    fn announce_watching(
+    fn publish_watching(
         &mut self,
         now: DateTime<Utc>,
         kind: &str,
@@ -98,7 +108,7 @@ impl State {
         if hidden || silent {
             return;
         }
-        let receivers: Vec<ConnKey> = channel.watchers.iter().copied().collect();
+        let receivers: Vec<ConnectionKey> = channel.watchers.iter().copied().collect();
         self.publish(&receivers, Some(user), |state, viewer| {
             let channel = state
                 .channels
@@ -109,9 +119,9 @@ impl State {
                 cid: &channel.cid,
                 channel_type: &channel.channel_type,
                 channel_id: &channel.id,
-                user: state.view(user, viewer, Shape::Common),
+                user: state.view(user, viewer, UserShape::Common),
                 watcher_count: state.watcher_count(channel),
-                created_at: Stamp(now),
+                created_at: Rfc3339(now),
             })
         });
     }
@@ -144,15 +154,15 @@ impl State {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        name: &ChannelName,
+        name: &ChannelRef,
         connection_id: Option<&str>,
-    ) -> Result<Reply, Reject> {
+    ) -> Result<Reply, Rejection> {
         let (channel, _) = self.channel_named(&name.channel_type, &name.id)?;
         let Some(id) = connection_id.filter(|id| !id.is_empty()) else {
-            return Err(Reject::input("connection_id is a required field"));
+            return Err(Rejection::input("connection_id is a required field"));
         };
         let unknown = || {
-            Reject::with_code(
+            Rejection::with_code(
                 400,
                 self.rules.unknown_connection_code,
                 format!(

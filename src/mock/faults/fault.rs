@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::matching::Match;
+use super::matching::FaultMatch;
 use crate::domain::time::parse_duration;
-use crate::mock::error::Reject;
+use crate::mock::error::Rejection;
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub(crate) struct RequestFault {
     /// Whether the request is carried out all the same, so that only the answer is lost.
     pub(crate) applied: bool,
     /// The answer.
-    pub(crate) answer: Answer,
+    pub(crate) answer: FaultResponse,
 }
 
 /// What a request is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum FaultResponse {
     /// What it would have been answered with anyway.
     Usual,
     /// An error of the service.
@@ -84,7 +84,7 @@ impl SocketFault {
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FaultKind {
     /// With a request.
     Request(RequestFault),
     /// With a socket.
@@ -94,8 +94,8 @@ pub(crate) enum Kind {
 /// What goes wrong, with whom, and how often.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fault {
-    pub(crate) kind: Kind,
-    pub(crate) matching: Match,
+    pub(crate) kind: FaultKind,
+    pub(crate) matching: FaultMatch,
     /// How often it strikes at most.
     pub(crate) count: Option<u64>,
     /// Requests or frames that fit and are spared before the first strike.
@@ -109,7 +109,7 @@ pub(crate) struct Fault {
 }
 
 /// The kinds by name, with what they take besides what every fault takes.
-const KINDS: &[(&str, &[&str])] = &[
+const FAULT_KINDS: &[(&str, &[&str])] = &[
     (
         "status",
         &[
@@ -145,7 +145,7 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 /// A fault as it is written in JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Spec {
+pub(crate) struct FaultSpec {
     kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<String>,
@@ -181,24 +181,24 @@ pub(crate) struct Spec {
     text: Option<String>,
 }
 
-impl Spec {
+impl FaultSpec {
     /// Checks that everything said belongs together.
     ///
     /// # Errors
     ///
     /// It does not; the refusal says which field.
-    pub(crate) fn read(&self) -> Result<Fault, Reject> {
+    pub(crate) fn read(&self) -> Result<Fault, Rejection> {
         self.check_fields()?;
         let delay = self
             .delay
             .as_deref()
-            .map(|text| parse_duration(text).map_err(|why| Reject::field("delay", &why)))
+            .map(|text| parse_duration(text).map_err(|why| Rejection::field("delay", &why)))
             .transpose()?;
         if let Some(path) = &self.path
             && !path.starts_with(['/', '*'])
         {
             let reason = format!("must begin with / or *, or it fits nothing: /{path}");
-            return Err(Reject::field("path", &reason));
+            return Err(Rejection::field("path", &reason));
         }
         if let Some(method) = &self.method
             && !METHODS
@@ -206,15 +206,15 @@ impl Spec {
                 .any(|known| known.eq_ignore_ascii_case(method))
         {
             let reason = format!("must be one of {}", METHODS.join(", "));
-            return Err(Reject::field("method", &reason));
+            return Err(Rejection::field("method", &reason));
         }
         let probability = self.probability.unwrap_or(1.0);
         if !(0.0..=1.0).contains(&probability) {
-            return Err(Reject::field("probability", "must be between 0 and 1"));
+            return Err(Rejection::field("probability", "must be between 0 and 1"));
         }
         Ok(Fault {
             kind: self.kind(delay)?,
-            matching: Match {
+            matching: FaultMatch {
                 method: self.method.clone(),
                 path: self.path.clone(),
                 user: self.user.clone(),
@@ -228,13 +228,13 @@ impl Spec {
         })
     }
 
-    fn check_fields(&self) -> Result<(), Reject> {
-        let (name, takes) = KINDS
+    fn check_fields(&self) -> Result<(), Rejection> {
+        let (name, takes) = FAULT_KINDS
             .iter()
             .find(|(name, _)| *name == self.kind)
             .ok_or_else(|| {
-                let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-                Reject::field("kind", &format!("must be one of {}", names.join(", ")))
+                let names: Vec<&str> = FAULT_KINDS.iter().map(|(name, _)| *name).collect();
+                Rejection::field("kind", &format!("must be one of {}", names.join(", ")))
             })?;
         let given = [
             ("method", self.method.is_some()),
@@ -253,7 +253,7 @@ impl Spec {
             .iter()
             .find(|(field, given)| *given && !takes.contains(field))
         {
-            Some((field, _)) => Err(Reject::field(
+            Some((field, _)) => Err(Rejection::field(
                 *field,
                 &format!("does not go with a fault of kind {name}"),
             )),
@@ -261,7 +261,7 @@ impl Spec {
         }
     }
 
-    fn kind(&self, delay: Option<Duration>) -> Result<Kind, Reject> {
+    fn kind(&self, delay: Option<Duration>) -> Result<FaultKind, Rejection> {
         let socket = match self.kind.as_str() {
             "drop" => SocketFault::Drop,
             "close" => SocketFault::Close {
@@ -286,23 +286,23 @@ impl Spec {
             },
             _ => return self.request_kind(delay),
         };
-        Ok(Kind::Socket(socket))
+        Ok(FaultKind::Socket(socket))
     }
 
-    fn request_kind(&self, delay: Option<Duration>) -> Result<Kind, Reject> {
+    fn request_kind(&self, delay: Option<Duration>) -> Result<FaultKind, Rejection> {
         let answer = match self.kind.as_str() {
             "delay" if delay.is_none() => {
-                return Err(Reject::field("delay", "is a required field"));
+                return Err(Rejection::field("delay", "is a required field"));
             }
-            "delay" => Answer::Usual,
-            "reset" => Answer::Reset,
-            "html" => Answer::Html {
+            "delay" => FaultResponse::Usual,
+            "reset" => FaultResponse::Reset,
+            "html" => FaultResponse::Html {
                 status: self.http_status(502)?,
             },
-            "truncate" => Answer::Truncated,
+            "truncate" => FaultResponse::Truncated,
             _ => {
                 let status = self.http_status(500)?;
-                Answer::Error {
+                FaultResponse::Error {
                     status,
                     code: self.code.unwrap_or_else(|| usual_code(status)),
                     message: self
@@ -313,28 +313,28 @@ impl Spec {
                 }
             }
         };
-        Ok(Kind::Request(RequestFault {
+        Ok(FaultKind::Request(RequestFault {
             delay: delay.unwrap_or_default(),
             applied: self.applied.unwrap_or(false),
             answer,
         }))
     }
 
-    fn http_status(&self, default: u16) -> Result<u16, Reject> {
+    fn http_status(&self, default: u16) -> Result<u16, Rejection> {
         match self.status.unwrap_or(default) {
             status @ 200..=599 => Ok(status),
-            _ => Err(Reject::field("status", "must be between 200 and 599")),
+            _ => Err(Rejection::field("status", "must be between 200 and 599")),
         }
     }
 
-    fn close_code(&self) -> Result<u16, Reject> {
+    fn close_code(&self) -> Result<u16, Rejection> {
         match self.code {
             None => Ok(1011),
             // What a peer may put into a close frame.
             Some(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => {
                 Ok(u16::try_from(code).expect("below 5000"))
             }
-            Some(_) => Err(Reject::field(
+            Some(_) => Err(Rejection::field(
                 "code",
                 "must be a close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999",
             )),
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
 
     fn read(value: Value) -> Result<Fault, String> {
-        let spec: Spec = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let spec: FaultSpec = serde_json::from_value(value).map_err(|error| error.to_string())?;
         spec.read().map_err(|reject| reject.detail)
     }
 
@@ -374,10 +374,10 @@ mod tests {
             .unwrap();
         assert_eq!(
             fault.kind,
-            Kind::Request(RequestFault {
+            FaultKind::Request(RequestFault {
                 delay: Duration::from_millis(250),
                 applied: false,
-                answer: Answer::Error {
+                answer: FaultResponse::Error {
                     status: 429,
                     code: 9,
                     message: "a fault was asked for".into(),
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn every_kind_can_be_read_with_nothing_but_its_name() {
-        for (name, _) in KINDS.iter().filter(|(name, _)| *name != "delay") {
+        for (name, _) in FAULT_KINDS.iter().filter(|(name, _)| *name != "delay") {
             let fault = read(json!({ "kind": name }));
             assert!(fault.is_ok(), "{name}: {fault:?}");
         }

@@ -13,7 +13,7 @@ use super::fault::SocketFault;
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum FrameAction {
     /// Send this. What strikes it is named, if anything does.
     Send(Bytes, Option<String>),
     /// Wait until then.
@@ -26,9 +26,9 @@ pub(crate) enum Next {
 
 /// The frames of one socket that are not sent yet.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
-    queue: VecDeque<Waiting>,
-    held: Option<(Waiting, Instant)>,
+pub(crate) struct FrameQueue {
+    queue: VecDeque<QueuedFrame>,
+    held: Option<(QueuedFrame, Instant)>,
     not_before: Option<Instant>,
     pause: Duration,
     muted: bool,
@@ -37,15 +37,15 @@ pub(crate) struct Course {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedFrame {
     frame: Bytes,
     /// What struck it already; it is not looked at again.
     struck: Option<String>,
 }
 
-impl Course {
+impl FrameQueue {
     /// Whether frames need not pass through here.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub(crate) fn is_pass_through(&self) -> bool {
         self.is_empty()
             && self.not_before.is_none()
             && self.pause.is_zero()
@@ -59,7 +59,7 @@ impl Course {
     }
 
     /// Whether further frames can do anything but wait.
-    pub(crate) fn takes_more(&self) -> bool {
+    pub(crate) fn accepts_more(&self) -> bool {
         self.queue.is_empty() && self.not_before.is_none()
     }
 
@@ -70,7 +70,7 @@ impl Course {
 
     /// Takes frames in.
     pub(crate) fn take(&mut self, frames: &mut Vec<Bytes>) {
-        self.queue.extend(frames.drain(..).map(|frame| Waiting {
+        self.queue.extend(frames.drain(..).map(|frame| QueuedFrame {
             frame,
             struck: None,
         }));
@@ -95,14 +95,14 @@ impl Course {
         &mut self,
         now: Instant,
         mut judge: impl FnMut(&str, bool) -> Option<(String, SocketFault)>,
-    ) -> Next {
+    ) -> FrameAction {
         loop {
             if let Some((fault, id)) = self.ending.take() {
                 self.queue.clear();
-                return Next::End(fault, id);
+                return FrameAction::End(fault, id);
             }
             match self.not_before {
-                Some(then) if then > now => return Next::Wait(then),
+                Some(then) if then > now => return FrameAction::Wait(then),
                 _ => self.not_before = None,
             }
             let Some(waiting) = self.queue.pop_front() else {
@@ -110,9 +110,9 @@ impl Course {
                     Some((held, due)) if due <= now => self.send(held, now),
                     Some((held, due)) => {
                         self.held = Some((held, due));
-                        Next::Wait(due)
+                        FrameAction::Wait(due)
                     }
-                    None => Next::Idle,
+                    None => FrameAction::Idle,
                 };
             };
             let first = !std::mem::replace(&mut self.begun, true);
@@ -128,13 +128,13 @@ impl Course {
                 self.release();
                 return sent;
             };
-            let struck = Waiting {
+            let struck = QueuedFrame {
                 struck: Some(id.clone()),
                 ..waiting
             };
             match fault {
                 SocketFault::Duplicate => {
-                    let twice = Waiting {
+                    let twice = QueuedFrame {
                         frame: struck.frame.clone(),
                         struck: Some(id),
                     };
@@ -161,7 +161,7 @@ impl Course {
                 }
                 SocketFault::Garbage { text } => {
                     let frame = text.map_or_else(|| half(&struck.frame), Bytes::from);
-                    let sent = self.send(Waiting { frame, ..struck }, now);
+                    let sent = self.send(QueuedFrame { frame, ..struck }, now);
                     self.release();
                     return sent;
                 }
@@ -180,11 +180,11 @@ impl Course {
         }
     }
 
-    fn send(&mut self, waiting: Waiting, now: Instant) -> Next {
+    fn send(&mut self, waiting: QueuedFrame, now: Instant) -> FrameAction {
         if !self.pause.is_zero() {
             self.not_before = Some(now + self.pause);
         }
-        Next::Send(waiting.frame, waiting.struck)
+        FrameAction::Send(waiting.frame, waiting.struck)
     }
 
     /// The frame that was to change places with the one just sent is next.
@@ -220,11 +220,11 @@ pub(crate) fn half(frame: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const ONE_SECOND: Duration = Duration::from_secs(1);
 
     /// Runs frames through a course with faults by event type, and tells what leaves and when, in seconds.
     fn run(frames: &[&str], faults: &[(&str, SocketFault)]) -> Vec<String> {
-        let mut course = Course::default();
+        let mut course = FrameQueue::default();
         let mut frames: Vec<Bytes> = frames
             .iter()
             .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
@@ -238,16 +238,16 @@ mod tests {
                 Some(("f1".to_owned(), fault.clone()))
             });
             match next {
-                Next::Send(frame, _) => {
+                FrameAction::Send(frame, _) => {
                     let name = match event_type(&frame) {
                         "" => String::from_utf8_lossy(&frame).into_owned(),
                         name => name.to_owned(),
                     };
                     told.push(format!("{name}@{}", (now - start).as_secs()));
                 }
-                Next::Wait(then) => now = then,
-                Next::Idle => return told,
-                Next::End(fault, _) => {
+                FrameAction::Wait(then) => now = then,
+                FrameAction::Idle => return told,
+                FrameAction::End(fault, _) => {
                     told.push(format!("{fault:?}"));
                     assert!(course.is_empty());
                     return told;
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn frames_change_places() {
-        let reorder = || SocketFault::Reorder { wait: SECOND };
+        let reorder = || SocketFault::Reorder { wait: ONE_SECOND };
         assert_eq!(
             run(&["a", "b", "c"], &[("a", reorder())]),
             ["b@0", "a@0", "c@0"]
@@ -284,13 +284,13 @@ mod tests {
             ["a@0", "a@0", "b@0"]
         );
         assert_eq!(
-            run(&["a", "b"], &[("a", SocketFault::Late { by: SECOND })]),
+            run(&["a", "b"], &[("a", SocketFault::Late { by: ONE_SECOND })]),
             ["a@1", "b@1"]
         );
         assert_eq!(
             run(
                 &["a", "b", "c"],
-                &[("b", SocketFault::Slow { pause: SECOND })]
+                &[("b", SocketFault::Slow { pause: ONE_SECOND })]
             ),
             ["a@0", "b@0", "c@1"]
         );
@@ -315,16 +315,16 @@ mod tests {
     #[test]
     fn muting_lets_everything_else_through() {
         let frames = ["health.check", "a", "health.check", "b", "health.check"];
-        let mut course = Course::default();
+        let mut course = FrameQueue::default();
         course.strike(&SocketFault::Mute);
-        assert!(!course.is_plain());
+        assert!(!course.is_pass_through());
         let mut frames: Vec<Bytes> = frames
             .iter()
             .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
             .collect();
         course.take(&mut frames);
         let mut left = Vec::new();
-        while let Next::Send(frame, _) = course.next(Instant::now(), |_, _| None) {
+        while let FrameAction::Send(frame, _) = course.next(Instant::now(), |_, _| None) {
             left.push(event_type(&frame).to_owned());
         }
         assert_eq!(left, ["health.check", "a", "b"]);

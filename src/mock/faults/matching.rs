@@ -2,7 +2,7 @@
 
 /// A request, as far as a fault may look at it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestFacts<'a> {
     /// The HTTP method.
     pub(crate) method: &'a str,
     /// The path, without the query.
@@ -13,7 +13,7 @@ pub(crate) struct Asked<'a> {
 
 /// A frame about to be sent, as far as a fault may look at it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent<'a> {
+pub(crate) struct FrameFacts<'a> {
     /// Whose socket it is.
     pub(crate) user: &'a str,
     /// The event's type.
@@ -24,15 +24,15 @@ pub(crate) struct Sent<'a> {
 
 /// Patterns; what is not given fits everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Match {
+pub(crate) struct FaultMatch {
     pub(crate) method: Option<String>,
     pub(crate) path: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) event: Option<String>,
 }
 
-impl Match {
-    pub(crate) fn fits_request(&self, asked: &Asked<'_>) -> bool {
+impl FaultMatch {
+    pub(crate) fn fits_request(&self, asked: &RequestFacts<'_>) -> bool {
         self.method
             .as_deref()
             .is_none_or(|method| method.eq_ignore_ascii_case(asked.method))
@@ -44,7 +44,7 @@ impl Match {
             }
     }
 
-    pub(crate) fn fits_frame(&self, sent: &Sent<'_>) -> bool {
+    pub(crate) fn fits_frame(&self, sent: &FrameFacts<'_>) -> bool {
         self.fits_user(sent.user) && fits_option(self.event.as_deref(), sent.event)
     }
 
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn a_fault_for_a_user_is_not_for_nobody() {
-        let for_john = Match {
+        let for_john = FaultMatch {
             user: Some("john".into()),
-            ..Match::default()
+            ..FaultMatch::default()
         };
-        let asked = |user| Asked {
+        let asked = |user| RequestFacts {
             method: "GET",
             path: "/users",
             user,
@@ -114,6 +114,6 @@ mod tests {
         assert!(for_john.fits_request(&asked(Some("john"))));
         assert!(!for_john.fits_request(&asked(Some("jack"))));
         assert!(!for_john.fits_request(&asked(None)));
-        assert!(Match::default().fits_request(&asked(None)));
+        assert!(FaultMatch::default().fits_request(&asked(None)));
     }
 }

@@ -12,25 +12,25 @@ mod registry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use self::fault::{Answer, Kind, RequestFault, SocketFault, Spec};
-pub(crate) use self::frame_queue::{Course, Next, half};
-pub(crate) use self::matching::{Asked, Sent};
-use self::registry::Book;
-pub(crate) use self::registry::Listed;
-use super::error::Reject;
+pub(crate) use self::fault::{FaultKind, FaultResponse, FaultSpec, RequestFault, SocketFault};
+pub(crate) use self::frame_queue::{FrameAction, FrameQueue, half};
+pub(crate) use self::matching::{FrameFacts, RequestFacts};
+use self::registry::FaultRegistry;
+pub(crate) use self::registry::FaultStatus;
+use super::error::Rejection;
 
 /// The faults in force, shared by all requests and sockets.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    book: Mutex<Book>,
+pub(crate) struct FaultInjector {
+    book: Mutex<FaultRegistry>,
     /// Whether any request can be struck: looked at by every request, so it must cost nothing.
     requests: AtomicBool,
     /// The same for frames.
     frames: AtomicBool,
 }
 
-impl Faults {
-    fn change<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
+impl FaultInjector {
+    fn change<R>(&self, change: impl FnOnce(&mut FaultRegistry) -> R) -> R {
         let mut book = self.lock();
         let result = change(&mut book);
         let (requests, frames) = book.watches();
@@ -39,7 +39,7 @@ impl Faults {
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, FaultRegistry> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -49,7 +49,7 @@ impl Faults {
     /// # Errors
     ///
     /// One of them makes no sense.
-    pub(crate) fn add(&self, specs: Vec<Spec>) -> Result<Vec<Added>, Reject> {
+    pub(crate) fn add(&self, specs: Vec<FaultSpec>) -> Result<Vec<AddedFault>, Rejection> {
         for spec in &specs {
             spec.read()?;
         }
@@ -59,10 +59,10 @@ impl Faults {
                 .map(|spec| {
                     let (id, fault) = book.add(spec)?;
                     let now = match fault.kind {
-                        Kind::Socket(kind) => fault.now && kind.needs_no_frame(),
-                        Kind::Request(_) => false,
+                        FaultKind::Socket(kind) => fault.now && kind.needs_no_frame(),
+                        FaultKind::Request(_) => false,
                     };
-                    Ok(Added { id, now })
+                    Ok(AddedFault { id, now })
                 })
                 .collect()
         })
@@ -70,7 +70,7 @@ impl Faults {
 
     /// Ends all faults, and says how many there were.
     pub(crate) fn clear(&self) -> usize {
-        self.change(Book::clear)
+        self.change(FaultRegistry::clear)
     }
 
     /// Ends one fault, if there is one of that name.
@@ -79,17 +79,17 @@ impl Faults {
     }
 
     /// All faults and what they have done.
-    pub(crate) fn list(&self) -> Vec<Listed> {
+    pub(crate) fn list(&self) -> Vec<FaultStatus> {
         self.lock().list()
     }
 
     /// One fault and what it has done.
-    pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
+    pub(crate) fn listed(&self, id: &str) -> Option<FaultStatus> {
         self.lock().listed(id)
     }
 
     /// What strikes a request.
-    pub(crate) fn request(&self, asked: &Asked<'_>) -> Option<(String, RequestFault)> {
+    pub(crate) fn request(&self, asked: &RequestFacts<'_>) -> Option<(String, RequestFault)> {
         if !self.requests.load(Ordering::Acquire) {
             return None;
         }
@@ -97,13 +97,13 @@ impl Faults {
     }
 
     /// Whether any frame can be struck.
-    pub(crate) fn watch_frames(&self) -> bool {
+    pub(crate) fn has_frame_faults(&self) -> bool {
         self.frames.load(Ordering::Acquire)
     }
 
     /// What strikes a frame.
-    pub(crate) fn frame(&self, sent: &Sent<'_>) -> Option<(String, SocketFault)> {
-        if !self.watch_frames() {
+    pub(crate) fn frame(&self, sent: &FrameFacts<'_>) -> Option<(String, SocketFault)> {
+        if !self.has_frame_faults() {
             return None;
         }
         self.change(|book| book.frame(sent))
@@ -117,7 +117,7 @@ impl Faults {
 
 /// A fault that was put into force.
 #[derive(Debug)]
-pub(crate) struct Added {
+pub(crate) struct AddedFault {
     /// Its name.
     pub(crate) id: String,
     /// Whether it is to be brought to the sockets that are open now.

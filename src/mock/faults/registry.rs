@@ -7,15 +7,15 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 
-use super::fault::{Fault, Kind, RequestFault, SocketFault, Spec};
-use super::matching::{Asked, Sent};
-use crate::mock::error::Reject;
+use super::fault::{Fault, FaultKind, FaultSpec, RequestFault, SocketFault};
+use super::matching::{FrameFacts, RequestFacts};
+use crate::mock::error::Rejection;
 
 /// A fault in force.
 #[derive(Debug)]
-struct Entry {
+struct RegisteredFault {
     id: String,
-    spec: Spec,
+    spec: FaultSpec,
     fault: Fault,
     chance: SmallRng,
     /// Requests or frames that fitted.
@@ -24,7 +24,7 @@ struct Entry {
     fired: u64,
 }
 
-impl Entry {
+impl RegisteredFault {
     fn is_spent(&self) -> bool {
         self.fault.now || self.fault.count.is_some_and(|count| self.fired >= count)
     }
@@ -44,16 +44,16 @@ impl Entry {
 
 /// A fault and what it has done, for whoever asks.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct FaultStatus {
     id: String,
     #[serde(flatten)]
-    spec: Spec,
+    spec: FaultSpec,
     matched: u64,
     fired: u64,
     active: bool,
 }
 
-impl Listed {
+impl FaultStatus {
     /// Whether it can still strike.
     pub(crate) const fn is_active(&self) -> bool {
         self.active
@@ -62,22 +62,22 @@ impl Listed {
 
 /// The faults in force, in the order of their coming.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    entries: Vec<Entry>,
+pub(crate) struct FaultRegistry {
+    entries: Vec<RegisteredFault>,
     named: u64,
 }
 
-impl Book {
+impl FaultRegistry {
     /// Puts a fault into force, and tells its name.
     ///
     /// # Errors
     ///
     /// It makes no sense.
-    pub(crate) fn add(&mut self, spec: Spec) -> Result<(String, Fault), Reject> {
+    pub(crate) fn add(&mut self, spec: FaultSpec) -> Result<(String, Fault), Rejection> {
         let fault = spec.read()?;
         self.named += 1;
         let id = format!("f{}", self.named);
-        self.entries.push(Entry {
+        self.entries.push(RegisteredFault {
             id: id.clone(),
             spec,
             chance: SmallRng::seed_from_u64(fault.seed),
@@ -103,12 +103,12 @@ impl Book {
     }
 
     /// All of them.
-    pub(crate) fn list(&self) -> Vec<Listed> {
-        self.entries.iter().map(Entry::listed).collect()
+    pub(crate) fn list(&self) -> Vec<FaultStatus> {
+        self.entries.iter().map(RegisteredFault::listed).collect()
     }
 
     /// One of them.
-    pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
+    pub(crate) fn listed(&self, id: &str) -> Option<FaultStatus> {
         let entry = self.entries.iter().find(|entry| entry.id == id)?;
         Some(entry.listed())
     }
@@ -117,16 +117,16 @@ impl Book {
     pub(crate) fn watches(&self) -> (bool, bool) {
         let any = |requests: bool| {
             self.entries.iter().any(|entry| {
-                matches!(entry.fault.kind, Kind::Request(_)) == requests && !entry.is_spent()
+                matches!(entry.fault.kind, FaultKind::Request(_)) == requests && !entry.is_spent()
             })
         };
         (any(true), any(false))
     }
 
     /// What strikes a request: the first fault that wants to. Those after it do not see it.
-    pub(crate) fn request(&mut self, asked: &Asked<'_>) -> Option<(String, RequestFault)> {
+    pub(crate) fn request(&mut self, asked: &RequestFacts<'_>) -> Option<(String, RequestFault)> {
         self.entries.iter_mut().find_map(|entry| {
-            let Kind::Request(fault) = &entry.fault.kind else {
+            let FaultKind::Request(fault) = &entry.fault.kind else {
                 return None;
             };
             if entry.is_spent() || !entry.fault.matching.fits_request(asked) {
@@ -138,9 +138,9 @@ impl Book {
     }
 
     /// What strikes a frame: the first fault that wants to. Those after it do not see it.
-    pub(crate) fn frame(&mut self, sent: &Sent<'_>) -> Option<(String, SocketFault)> {
+    pub(crate) fn frame(&mut self, sent: &FrameFacts<'_>) -> Option<(String, SocketFault)> {
         self.entries.iter_mut().find_map(|entry| {
-            let Kind::Socket(fault) = &entry.fault.kind else {
+            let FaultKind::Socket(fault) = &entry.fault.kind else {
                 return None;
             };
             if entry.is_spent() || !entry.fault.matching.fits_frame(sent) {
@@ -158,7 +158,7 @@ impl Book {
     /// Whether a socket that is open now is struck at once by a fault that was just put into force.
     pub(crate) fn socket(&mut self, id: &str, user: &str) -> Option<SocketFault> {
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
-        let Kind::Socket(fault) = &entry.fault.kind else {
+        let FaultKind::Socket(fault) = &entry.fault.kind else {
             return None;
         };
         if entry.fault.count.is_some_and(|count| entry.fired >= count)
@@ -171,9 +171,9 @@ impl Book {
     }
 }
 
-impl Entry {
-    fn listed(&self) -> Listed {
-        Listed {
+impl RegisteredFault {
+    fn listed(&self) -> FaultStatus {
+        FaultStatus {
             id: self.id.clone(),
             spec: self.spec.clone(),
             matched: self.matched,
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
 
-    fn book(faults: &[Value]) -> Book {
-        let mut book = Book::default();
+    fn book(faults: &[Value]) -> FaultRegistry {
+        let mut book = FaultRegistry::default();
         for fault in faults {
             let spec = serde_json::from_value(fault.clone()).unwrap();
             book.add(spec).unwrap();
@@ -198,8 +198,8 @@ mod tests {
         book
     }
 
-    fn frame(book: &mut Book, event: &str) -> Option<String> {
-        let sent = Sent {
+    fn frame(book: &mut FaultRegistry, event: &str) -> Option<String> {
+        let sent = FrameFacts {
             user: "john",
             event,
             first: false,
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(frame(&mut book, "user.updated").as_deref(), Some("f3"));
         assert!(book.remove("f3") && !book.remove("f3"));
         assert_eq!(frame(&mut book, "user.updated"), None);
-        let asked = |path| Asked {
+        let asked = |path| RequestFacts {
             method: "GET",
             path,
             user: None,
@@ -271,7 +271,7 @@ mod tests {
     fn only_answers_to_pings_are_muted() {
         let mut book = book(&[json!({"kind": "mute"})]);
         assert_eq!(frame(&mut book, "user.updated"), None);
-        let hello = Sent {
+        let hello = FrameFacts {
             user: "john",
             event: "health.check",
             first: true,

@@ -8,11 +8,11 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::super::engine::{
-    Body, ChannelName, DeleteChannels, HideChannel, Op, UserRef, distinct_id, read,
+    ChannelRef, DeleteChannels, HideChannel, JsonObject, Op, UserRef, distinct_id, read,
 };
-use super::super::error::Reject;
+use super::super::error::Rejection;
 use super::params::Params;
-use super::v2_bodies::Dialect;
+use super::v2_bodies::ApiVersion;
 
 /// Defines the endpoints that are named after their operation.
 macro_rules! endpoints {
@@ -60,21 +60,21 @@ endpoints! {
     QueryChannels => "QueryChannels",
     QueryMembers => "QueryMembers",
     Sync => "Sync",
-    GetOrCreateChannel(ChannelName) => "GetOrCreateChannel",
+    GetOrCreateChannel(ChannelRef) => "GetOrCreateChannel",
     GetOrCreateDistinctChannel(String) => "GetOrCreateChannel",
-    GetChannel(ChannelName) => "GetChannel",
-    UpdateChannel(ChannelName) => "UpdateChannel",
-    UpdateChannelPartial(ChannelName) => "UpdateChannelPartial",
-    DeleteChannel(ChannelName) => "DeleteChannel",
+    GetChannel(ChannelRef) => "GetChannel",
+    UpdateChannel(ChannelRef) => "UpdateChannel",
+    UpdateChannelPartial(ChannelRef) => "UpdateChannelPartial",
+    DeleteChannel(ChannelRef) => "DeleteChannel",
     DeleteChannels => "DeleteChannels",
-    StopWatchingChannel(ChannelName) => "StopWatchingChannel",
-    HideChannel(ChannelName) => "HideChannel",
-    ShowChannel(ChannelName) => "ShowChannel",
-    MarkRead(ChannelName) => "MarkRead",
+    StopWatchingChannel(ChannelRef) => "StopWatchingChannel",
+    HideChannel(ChannelRef) => "HideChannel",
+    ShowChannel(ChannelRef) => "ShowChannel",
+    MarkRead(ChannelRef) => "MarkRead",
     MarkChannelsRead => "MarkChannelsRead",
     MarkDelivered => "MarkDelivered",
-    SendEvent(ChannelName) => "SendEvent",
-    UpdateMemberPartial((ChannelName, Option<String>)) => "UpdateMemberPartial",
+    SendEvent(ChannelRef) => "SendEvent",
+    UpdateMemberPartial((ChannelRef, Option<String>)) => "UpdateMemberPartial",
     ListChannelTypes => "ListChannelTypes",
     GetChannelType(String) => "GetChannelType",
     CreateChannelType => "CreateChannelType",
@@ -84,16 +84,16 @@ endpoints! {
 
 impl Endpoint {
     /// The endpoint of a request, and the way in which its bodies are written.
-    pub(super) fn find(method: &Method, path: &str) -> Option<(Self, Dialect)> {
+    pub(super) fn find(method: &Method, path: &str) -> Option<(Self, ApiVersion)> {
         let path = path.strip_prefix('/')?;
         let segments: Vec<String> = path.trim_end_matches('/').split('/').map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (segments, dialect) = match segments.as_slice() {
-            ["api", "v2", "chat", rest @ ..] | ["api", "v2", rest @ ..] => (rest, Dialect::V2),
-            all => (all, Dialect::Flat),
+            ["api", "v2", "chat", rest @ ..] | ["api", "v2", rest @ ..] => (rest, ApiVersion::V2),
+            all => (all, ApiVersion::Flat),
         };
         let owned = |text: &str| text.to_owned();
-        let channel = |channel_type: &str, id: &str| ChannelName {
+        let channel = |channel_type: &str, id: &str| ChannelRef {
             channel_type: channel_type.to_owned(),
             id: id.to_owned(),
         };
@@ -155,7 +155,7 @@ impl Endpoint {
     }
 
     /// The operation that a request to this endpoint asks for.
-    pub(super) fn op(self, params: &Params, mut body: Body) -> Result<Op, Reject> {
+    pub(super) fn op(self, params: &Params, mut body: JsonObject) -> Result<Op, Rejection> {
         // These may be named in the query or in the body.
         for name in [
             "connection_id",
@@ -168,13 +168,13 @@ impl Endpoint {
                 body.insert(name.to_owned(), value.into());
             }
         }
-        let id_of = |body: &mut Body, name: &str| match body.shift_remove(name) {
+        let id_of = |body: &mut JsonObject, name: &str| match body.shift_remove(name) {
             Some(Value::String(id)) => Some(id),
             _ => None,
         };
         Ok(match self {
             Self::Hi | Self::Connect | Self::LongPoll | Self::GetRateLimits => {
-                return Err(Reject::input("this endpoint is not an operation"));
+                return Err(Rejection::input("this endpoint is not an operation"));
             }
             Self::GetApp => Op::GetApp,
             Self::UpdateApp => Op::PatchApp(body),
@@ -205,11 +205,11 @@ impl Endpoint {
                     .cloned()
                     .map(serde_json::from_value)
                     .transpose()
-                    .map_err(|_| Reject::field("data.members", "must be a list of users"))?
+                    .map_err(|_| Rejection::field("data.members", "must be a list of users"))?
                     .unwrap_or_default();
                 let id = distinct_id(&members)?;
                 let acting = read(body.clone())?;
-                Op::GetOrCreateChannel(ChannelName { channel_type, id }, read(body)?, acting)
+                Op::GetOrCreateChannel(ChannelRef { channel_type, id }, read(body)?, acting)
             }
             Self::GetChannel(name) => Op::GetChannel(name),
             Self::UpdateChannel(name) => Op::UpdateChannel(name, read(body)?),
@@ -233,7 +233,7 @@ impl Endpoint {
                 let user = user
                     .or_else(|| id_of(&mut body, "user_id"))
                     .or_else(|| params.get("user_id").map(str::to_owned))
-                    .ok_or_else(|| Reject::input("user_id is a required field"))?;
+                    .ok_or_else(|| Rejection::input("user_id is a required field"))?;
                 Op::PatchMember(name, user, read(body)?)
             }
             Self::ListChannelTypes => Op::ListChannelTypes,
@@ -265,7 +265,7 @@ pub(super) fn decode(segment: &str) -> String {
 mod tests {
     use super::*;
 
-    fn find(method: &str, path: &str) -> Option<(Endpoint, Dialect)> {
+    fn find(method: &str, path: &str) -> Option<(Endpoint, ApiVersion)> {
         Endpoint::find(&method.parse().unwrap(), path)
     }
 
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(name("GET", "/nowhere"), None);
         assert_eq!(
             find("GET", "/channels/messaging/a%2Bb%20c+d").unwrap().0,
-            Endpoint::GetChannel(ChannelName {
+            Endpoint::GetChannel(ChannelRef {
                 channel_type: "messaging".into(),
                 id: "a+b c+d".into()
             })
@@ -300,8 +300,8 @@ mod tests {
             ("/members", "/api/v2/chat/members"),
         ] {
             let (flat, dialect) = find("GET", flat).unwrap();
-            assert_eq!(dialect, Dialect::Flat);
-            assert_eq!(find("GET", v2), Some((flat, Dialect::V2)));
+            assert_eq!(dialect, ApiVersion::Flat);
+            assert_eq!(find("GET", v2), Some((flat, ApiVersion::V2)));
         }
     }
 }

@@ -5,50 +5,50 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::super::auth::Identity;
-use super::super::engine::{Body, Carrier};
-use super::super::error::Reject;
+use super::super::auth::CallerIdentity;
+use super::super::engine::{JsonObject, Transport};
+use super::super::error::Rejection;
 use super::super::hub::Hub;
-use super::super::send_queue::Farewell;
+use super::super::send_queue::CloseReason;
 use super::connect_request;
 use super::params::Params;
 
 /// How long a poll is held when nothing happens. Clients give up after 30 seconds.
-const HELD: Duration = Duration::from_secs(20);
+const POLL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Answers one request of a long poll.
 pub(super) async fn answer(
     hub: &Hub,
     params: &Params,
-    body: Body,
-    identity: Identity,
-) -> Result<String, Reject> {
+    body: JsonObject,
+    identity: CallerIdentity,
+) -> Result<String, Rejection> {
     let Some(id) = params.get("connection_id").filter(|id| !id.is_empty()) else {
         return connect(hub, params, body, identity);
     };
     let unknown = || {
-        Reject::with_code(
+        Rejection::with_code(
             400,
             hub.options.rules.unknown_connection_code,
             "the connection was not found",
         )
     };
-    let (key, outbox) = hub.outbox(&identity.caller, id).ok_or_else(unknown)?;
+    let (key, send_queue) = hub.send_queue(&identity.caller, id).ok_or_else(unknown)?;
     if matches!(params.get("close"), Some("true" | "1")) {
         hub.disconnect(key);
         // A poll that is held meanwhile has nothing to wait for any more.
-        outbox.end(
-            Farewell {
+        send_queue.end(
+            CloseReason {
                 code: 1000,
                 reason: "the connection was closed".into(),
             },
             false,
         );
-        outbox.wake();
+        send_queue.wake();
         return Ok(r#"{"events":[]}"#.to_owned());
     }
     let mut frames = Vec::new();
-    let polled = tokio::time::timeout(HELD, outbox.take(&mut frames)).await;
+    let polled = tokio::time::timeout(POLL_TIMEOUT, send_queue.take(&mut frames)).await;
     // The poll itself was a sign of life, for as long as it was held.
     hub.with(|state, now| state.heard(now, key));
     let ended = matches!(polled, Ok(Some(_)));
@@ -67,23 +67,28 @@ pub(super) async fn answer(
 }
 
 /// Opens a connection; its first frame is the answer.
-fn connect(hub: &Hub, params: &Params, body: Body, identity: Identity) -> Result<String, Reject> {
+fn connect(
+    hub: &Hub,
+    params: &Params,
+    body: JsonObject,
+    identity: CallerIdentity,
+) -> Result<String, Rejection> {
     let json = match params.get("json").filter(|json| !json.is_empty()) {
         None => body,
         Some(json) => match serde_json::from_str(json) {
             Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(Reject::input("json must be an object")),
-            Err(error) => return Err(Reject::input(format!("json is not JSON: {error}"))),
+            Ok(_) => return Err(Rejection::input("json must be an object")),
+            Err(error) => return Err(Rejection::input(format!("json is not JSON: {error}"))),
         },
     };
     let json: Map<String, Value> = json;
-    let (caller, request) = connect_request(identity, json, Carrier::LongPoll)?;
-    let (_, outbox) = hub.connect(&caller, &request)?;
+    let (caller, request) = connect_request(identity, json, Transport::LongPoll)?;
+    let (_, send_queue) = hub.connect(&caller, &request)?;
     let mut frames = Vec::new();
-    outbox.take_first(&mut frames);
+    send_queue.take_first(&mut frames);
     let hello = frames
         .first()
         .and_then(|frame| std::str::from_utf8(frame).ok())
-        .ok_or_else(|| Reject::input("the server is shutting down"))?;
+        .ok_or_else(|| Rejection::input("the server is shutting down"))?;
     Ok(format!(r#"{{"event":{hello}}}"#))
 }

@@ -26,19 +26,19 @@ use tokio::sync::mpsc;
 
 use self::endpoints::Endpoint;
 use self::params::Params;
-use self::v2_bodies::Dialect;
-use super::auth::{self, Credentials, Identity};
-use super::engine::{Body as Fields, Caller, Carrier, Connect};
-use super::error::Reject;
+use self::v2_bodies::ApiVersion;
+use super::auth::{self, CallerIdentity, RequestCredentials};
+use super::engine::{Caller, Connect, JsonObject, Transport};
+use super::error::Rejection;
 use super::hub::Hub;
-use super::rate_limits::Platform;
-use super::tcp::{Line, Peer};
+use super::rate_limits::ClientPlatform;
+use super::tcp::{Peer, TcpHandle};
 use super::ws;
 use crate::domain::token::{self, Claims};
 
 /// What a request handler shares with the server.
 #[derive(Debug, Clone)]
-pub(crate) struct App {
+pub(crate) struct RouteContext {
     /// The service.
     pub(crate) hub: Arc<Hub>,
     /// Held by every session, so that the server can wait for the last one.
@@ -46,12 +46,12 @@ pub(crate) struct App {
 }
 
 /// All routes. There is one handler, because there is one way to fail.
-pub(crate) fn app(app: App) -> Router {
-    Router::new().fallback(handle).with_state(app)
+pub(crate) fn router(context: RouteContext) -> Router {
+    Router::new().fallback(handle).with_state(context)
 }
 
 async fn handle(
-    State(app): State<App>,
+    State(context): State<RouteContext>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -61,58 +61,63 @@ async fn handle(
     if let Some(path) = request.uri().path().strip_prefix("/_mock/") {
         let path = path.to_owned();
         let (parts, body) = request.into_parts();
-        return control::handle(&app.hub, peer.address, &parts, &path, body).await;
+        return control::handle(&context.hub, peer.address, &parts, &path, body).await;
     }
-    fault_layer::pass(&app, &peer.line, request).await
+    fault_layer::pass(&context, &peer.tcp, request).await
 }
 
 /// Answers a request as the service does.
-async fn serve(app: &App, line: &Line, request: Request<Body>) -> Response<Body> {
+async fn serve(context: &RouteContext, tcp: &TcpHandle, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
     let params = Params::of(&parts);
     let Some((endpoint, dialect)) = Endpoint::find(&parts.method, parts.uri.path()) else {
-        let unknown = Reject::not_found(format!(
+        let unknown = Rejection::not_found(format!(
             "there is no {} {}",
             parts.method,
             parts.uri.path().chars().take(200).collect::<String>()
         ));
-        let limits = response::Limits::of(app.hub.budget(Platform::Web, "Request"), &app.hub.clock);
+        let limits = response::RateLimitHeaders::of(
+            context
+                .hub
+                .rate_limit_status(ClientPlatform::Web, "Request"),
+            &context.hub.clock,
+        );
         return response::answer("Request", Err(unknown), &limits, started.elapsed());
     };
     let name = endpoint.name();
-    let identity = identify(&app.hub, &params, &endpoint);
+    let identity = identify(&context.hub, &params, &endpoint);
     let platform = platform(&params, identity.as_ref().ok());
     let user = match identity.as_ref().map(|identity| &identity.caller) {
         Ok(Caller::User { id, .. }) => Some(id.as_str()),
         _ => None,
     };
-    let (budget, allowed) = app.hub.spend(platform, name, user);
+    let (rate_limit_status, allowed) = context.hub.spend(platform, name, user);
     if endpoint == Endpoint::Connect {
         // Whatever speaks against a connection is said on it.
         let wish = allowed
             .and(identity)
             .and_then(|identity| wish(&params, identity));
-        match connect(app, line, &mut parts, wish).await {
+        match connect(context, tcp, &mut parts, wish).await {
             Ok(upgrade) => return upgrade,
             Err(reject) => {
-                let limits = response::Limits::of(budget, &app.hub.clock);
+                let limits = response::RateLimitHeaders::of(rate_limit_status, &context.hub.clock);
                 return response::answer(name, Err(reject), &limits, started.elapsed());
             }
         }
     }
     let answer = match allowed.and(identity) {
-        Ok(identity) => call(app, &parts, &params, body, endpoint, dialect, identity).await,
+        Ok(identity) => call(context, &parts, &params, body, endpoint, dialect, identity).await,
         Err(reject) => Err(reject),
     };
-    let limits = response::Limits::of(budget, &app.hub.clock);
+    let limits = response::RateLimitHeaders::of(rate_limit_status, &context.hub.clock);
     response::answer(name, answer, &limits, started.elapsed())
 }
 
 /// Who calls. A guest has no token yet: his call is how he gets one. A greeting needs no name.
-fn identify(hub: &Hub, params: &Params, endpoint: &Endpoint) -> Result<Identity, Reject> {
+fn identify(hub: &Hub, params: &Params, endpoint: &Endpoint) -> Result<CallerIdentity, Rejection> {
     let credentials = params.credentials();
-    let nobody = Identity {
+    let nobody = CallerIdentity {
         caller: Caller::Anonymous { id: None },
         expires: None,
     };
@@ -120,32 +125,32 @@ fn identify(hub: &Hub, params: &Params, endpoint: &Endpoint) -> Result<Identity,
         Endpoint::Hi => Ok(nobody),
         Endpoint::CreateGuest => auth::check_key(&hub.options, &credentials).map(|()| nobody),
         _ => auth::authenticate(&hub.options, &credentials, hub.clock.now(), || {
-            hub.takes_development_tokens()
+            hub.accepts_development_tokens()
         }),
     }
 }
 
-fn platform(params: &Params, identity: Option<&Identity>) -> Platform {
+fn platform(params: &Params, identity: Option<&CallerIdentity>) -> ClientPlatform {
     if identity.is_some_and(|identity| identity.caller == Caller::Server) {
-        return Platform::Server;
+        return ClientPlatform::Server;
     }
     params
         .header("x-stream-client")
         .or_else(|| params.get("X-Stream-Client"))
-        .map_or(Platform::Web, Platform::of_client)
+        .map_or(ClientPlatform::Web, ClientPlatform::of_client)
 }
 
 /// One call, from its body to the answer.
 async fn call(
-    app: &App,
+    context: &RouteContext,
     parts: &Parts,
     params: &Params,
     body: Body,
     endpoint: Endpoint,
-    dialect: Dialect,
-    identity: Identity,
-) -> Result<response::Success, Reject> {
-    let hub = &app.hub;
+    dialect: ApiVersion,
+    identity: CallerIdentity,
+) -> Result<response::SuccessResponse, Rejection> {
+    let hub = &context.hub;
     let created = matches!(parts.method, Method::POST | Method::PUT);
     let fields = read_body(parts, params, body, hub.options.rules.body_limit).await?;
     let fields = dialect.request(fields);
@@ -160,21 +165,21 @@ async fn call(
         }
         endpoint => hub.apply(&identity.caller, endpoint.op(params, fields)?)?.0,
     };
-    Ok(response::Success {
+    Ok(response::SuccessResponse {
         created,
         body: dialect.answer(body),
     })
 }
 
 /// `GET /rate_limits`.
-fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Reject> {
+fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Rejection> {
     if *caller != Caller::Server {
-        return Err(Reject::forbidden(
+        return Err(Rejection::forbidden(
             "this endpoint can only be called server side",
         ));
     }
     let asked = |name: &str| matches!(params.get(name), Some("true" | "1"));
-    let any = Platform::ALL.iter().any(|(name, _)| asked(name));
+    let any = ClientPlatform::ALL.iter().any(|(name, _)| asked(name));
     let named: Vec<&str> = params
         .get("endpoints")
         .unwrap_or_default()
@@ -182,14 +187,17 @@ fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Re
         .filter(|name| !name.is_empty())
         .collect();
     let mut answer = Map::new();
-    for (name, platform) in Platform::ALL {
+    for (name, platform) in ClientPlatform::ALL {
         if any && !asked(name) {
             continue;
         }
         let mut endpoints = Map::new();
         for operation in endpoints::OPERATIONS {
             if named.is_empty() || named.contains(operation) {
-                let limits = response::Limits::of(hub.budget(platform, operation), &hub.clock);
+                let limits = response::RateLimitHeaders::of(
+                    hub.rate_limit_status(platform, operation),
+                    &hub.clock,
+                );
                 endpoints.insert((*operation).to_owned(), limits.to_json());
             }
         }
@@ -220,7 +228,7 @@ async fn read_body(
     params: &Params,
     body: Body,
     limit: usize,
-) -> Result<Fields, Reject> {
+) -> Result<JsonObject, Rejection> {
     let bytes = collect(body, limit).await?;
     let text = if bytes.iter().all(u8::is_ascii_whitespace) {
         params.get("payload").unwrap_or_default().as_bytes()
@@ -236,19 +244,21 @@ async fn read_body(
     match serde_json::from_slice(text) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(Value::Null) => Ok(Map::new()),
-        Ok(_) => Err(Reject::input("the request must be a JSON object")),
-        Err(error) => Err(Reject::input(format!("the request is not JSON: {error}"))),
+        Ok(_) => Err(Rejection::input("the request must be a JSON object")),
+        Err(error) => Err(Rejection::input(format!(
+            "the request is not JSON: {error}"
+        ))),
     }
 }
 
 /// The bytes of a body up to a limit. What is too much is read and thrown away, since a client that is still writing
 /// when the connection closes never gets to read why.
-async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Reject> {
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Rejection> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     let mut thrown_away = 0;
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Reject::input("the request body was cut short"))?;
+        let chunk = chunk.map_err(|_| Rejection::input("the request body was cut short"))?;
         if thrown_away == 0 && bytes.len() + chunk.len() <= limit {
             bytes.extend_from_slice(&chunk);
             continue;
@@ -261,25 +271,25 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Reject> {
     if thrown_away == 0 {
         Ok(bytes)
     } else {
-        Err(Reject::too_big(limit))
+        Err(Rejection::too_big(limit))
     }
 }
 
 /// Accepts a socket, whatever the credentials; what is wrong with them is said on it.
 async fn connect(
-    app: &App,
-    line: &Line,
+    context: &RouteContext,
+    tcp: &TcpHandle,
     parts: &mut Parts,
-    wish: Result<(Caller, Connect), Reject>,
-) -> Result<Response<Body>, Reject> {
+    wish: Result<(Caller, Connect), Rejection>,
+) -> Result<Response<Body>, Rejection> {
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|error| {
-            Reject::input(format!("this endpoint takes WebSocket upgrades: {error}"))
+            Rejection::input(format!("this endpoint takes WebSocket upgrades: {error}"))
         })?;
-    let hub = app.hub.clone();
-    let alive = app.alive.clone();
-    let line = line.clone();
+    let hub = context.hub.clone();
+    let alive = context.alive.clone();
+    let tcp = tcp.clone();
     let limit = hub.options.rules.frame_limit;
     Ok(upgrade
         // Clients send pings and little else; the default buffers would cost a quarter of a megabyte each.
@@ -288,33 +298,33 @@ async fn connect(
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| async move {
-            ws::run(socket, line, hub, wish).await;
+            ws::run(socket, tcp, hub, wish).await;
             drop(alive);
         }))
 }
 
 /// What the query of a connect asks for.
-fn wish(params: &Params, identity: Identity) -> Result<(Caller, Connect), Reject> {
+fn wish(params: &Params, identity: CallerIdentity) -> Result<(Caller, Connect), Rejection> {
     let json = match params.get("json") {
         None | Some("") => Map::new(),
         Some(json) => match serde_json::from_str(json) {
             Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(Reject::input("json must be an object")),
-            Err(error) => return Err(Reject::input(format!("json is not JSON: {error}"))),
+            Ok(_) => return Err(Rejection::input("json must be an object")),
+            Err(error) => return Err(Rejection::input(format!("json is not JSON: {error}"))),
         },
     };
-    connect_request(identity, json, Carrier::Socket)
+    connect_request(identity, json, Transport::Socket)
 }
 
 fn connect_request(
-    identity: Identity,
-    mut json: Fields,
-    carrier: Carrier,
-) -> Result<(Caller, Connect), Reject> {
+    identity: CallerIdentity,
+    mut json: JsonObject,
+    carrier: Transport,
+) -> Result<(Caller, Connect), Rejection> {
     let details = match json.shift_remove("user_details") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(details)) => details,
-        Some(_) => return Err(Reject::field("user_details", "must be an object")),
+        Some(_) => return Err(Rejection::field("user_details", "must be an object")),
     };
     let user_id = match json.shift_remove("user_id") {
         Some(Value::String(id)) if !id.is_empty() => Some(id),
@@ -333,8 +343,8 @@ fn connect_request(
 
 impl Params {
     /// What the request shows of itself, in the query or in headers.
-    fn credentials(&self) -> Credentials<'_> {
-        Credentials {
+    fn credentials(&self) -> RequestCredentials<'_> {
+        RequestCredentials {
             api_key: self.get("api_key").or_else(|| self.header("x-api-key")),
             auth_type: self
                 .header("stream-auth-type")

@@ -8,12 +8,12 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::super::clock::Clock;
-use super::super::error::Reject;
-use super::super::rate_limits::Budget;
+use super::super::error::Rejection;
+use super::super::rate_limits::RateLimitStatus;
 
 /// A successful answer.
 #[derive(Debug)]
-pub(super) struct Success {
+pub(super) struct SuccessResponse {
     /// 201 instead of 200.
     pub(super) created: bool,
     /// A JSON object without its `duration`.
@@ -22,7 +22,7 @@ pub(super) struct Success {
 
 /// What the headers say about a budget, in the caller's own time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct RateLimitHeaders {
     limit: u32,
     remaining: u32,
     /// Unix seconds.
@@ -31,19 +31,19 @@ pub(super) struct Limits {
     left: u64,
 }
 
-impl Limits {
+impl RateLimitHeaders {
     /// A budget as told to a caller, whose minute may be longer than the mock's.
-    pub(super) fn of(budget: Budget, clock: &Clock) -> Self {
+    pub(super) fn of(rate_limit_status: RateLimitStatus, clock: &Clock) -> Self {
         // The clock may stand still; then nothing is ever reset, and the caller is told the mock's own time.
-        let wait = clock.until(budget.ends);
-        let reset = wait.map_or(budget.ends.timestamp(), |wait| {
+        let wait = clock.until(rate_limit_status.ends);
+        let reset = wait.map_or(rate_limit_status.ends.timestamp(), |wait| {
             let at = Utc::now() + wait;
             at.timestamp() + i64::from(at.timestamp_subsec_nanos() > 0)
         });
         let wait = wait.unwrap_or(Duration::from_secs(60));
         Self {
-            limit: budget.limit,
-            remaining: budget.remaining,
+            limit: rate_limit_status.limit,
+            remaining: rate_limit_status.remaining,
             reset,
             left: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
         }
@@ -58,13 +58,13 @@ impl Limits {
 /// The answer to a request, in the service's envelope.
 pub(super) fn answer(
     operation: &str,
-    result: Result<Success, Reject>,
-    limits: &Limits,
+    result: Result<SuccessResponse, Rejection>,
+    limits: &RateLimitHeaders,
     took: Duration,
 ) -> Response<Body> {
     let duration = format!("{:.2}ms", took.as_secs_f64() * 1000.0);
     let (status, body, retry_after) = match result {
-        Ok(Success { created, mut body }) => {
+        Ok(SuccessResponse { created, mut body }) => {
             body.pop();
             if body.len() > 1 {
                 body.push(',');

@@ -5,11 +5,11 @@
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
-use super::super::engine::Body;
+use super::super::engine::JsonObject;
 
 /// How bodies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum ApiVersion {
     /// Custom fields beside the built-in ones, times as text.
     Flat,
     /// Custom fields under `custom`, times as nanoseconds.
@@ -18,7 +18,7 @@ pub(super) enum Dialect {
 
 /// What a value is an instance of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ObjectKind {
     User,
     Channel,
     Member,
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields of users that are not custom.
-const USER: &[&str] = &[
+const USER_FIELDS: &[&str] = &[
     "id",
     "role",
     "name",
@@ -59,7 +59,7 @@ const USER: &[&str] = &[
 ];
 
 /// The fields of channels that are not custom.
-const CHANNEL: &[&str] = &[
+const CHANNEL_FIELDS: &[&str] = &[
     "id",
     "type",
     "cid",
@@ -79,7 +79,7 @@ const CHANNEL: &[&str] = &[
 ];
 
 /// The fields of memberships that are not custom.
-const MEMBER: &[&str] = &[
+const MEMBER_FIELDS: &[&str] = &[
     "user_id",
     "user",
     "status",
@@ -99,7 +99,7 @@ const MEMBER: &[&str] = &[
 ];
 
 /// The fields of events that are not custom.
-const EVENT: &[&str] = &[
+const EVENT_FIELDS: &[&str] = &[
     "type",
     "cid",
     "channel_type",
@@ -122,7 +122,7 @@ const EVENT: &[&str] = &[
     "unread_channels",
 ];
 
-impl Kind {
+impl ObjectKind {
     fn of(field: &str) -> Option<Self> {
         Some(match field {
             "user" | "created_by" | "me" | "users" | "watchers" => Self::User,
@@ -136,18 +136,18 @@ impl Kind {
 
     const fn fields(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::User => Some(USER),
-            Self::Channel => Some(CHANNEL),
-            Self::Member => Some(MEMBER),
-            Self::Event => Some(EVENT),
+            Self::User => Some(USER_FIELDS),
+            Self::Channel => Some(CHANNEL_FIELDS),
+            Self::Member => Some(MEMBER_FIELDS),
+            Self::Event => Some(EVENT_FIELDS),
             Self::Holder => None,
         }
     }
 }
 
-impl Dialect {
+impl ApiVersion {
     /// A request's body as the rules read it.
-    pub(super) fn request(self, mut body: Body) -> Body {
+    pub(super) fn request(self, mut body: JsonObject) -> JsonObject {
         if self == Self::V2 {
             for (field, value) in &mut body {
                 // Conditions and changes name fields; they hold no objects of the service.
@@ -217,7 +217,7 @@ fn nest_within(value: &mut Value) {
 
 /// Translates one field by its name.
 fn translate(field: &str, value: &mut Value) {
-    if let Some(kind) = Kind::of(field) {
+    if let Some(kind) = ObjectKind::of(field) {
         each(value, kind, field == "users");
     } else if is_time(field)
         && let Value::String(text) = &*value
@@ -227,7 +227,7 @@ fn translate(field: &str, value: &mut Value) {
 }
 
 /// Translates an instance, a list of them, or (for users by id) a map of them.
-fn each(value: &mut Value, kind: Kind, may_be_map: bool) {
+fn each(value: &mut Value, kind: ObjectKind, may_be_map: bool) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(|item| each(item, kind, false)),
         Value::Object(fields) if may_be_map => {
@@ -236,7 +236,7 @@ fn each(value: &mut Value, kind: Kind, may_be_map: bool) {
         Value::Object(fields) => match kind.fields() {
             Some(known) => {
                 nest(fields, known);
-                if kind == Kind::User {
+                if kind == ObjectKind::User {
                     // Required here, even of somebody about whom the caller may not know.
                     for flag in ["shadow_banned", "invisible"] {
                         fields.entry(flag).or_insert(Value::Bool(false));
@@ -247,7 +247,7 @@ fn each(value: &mut Value, kind: Kind, may_be_map: bool) {
                 for (field, value) in fields.iter_mut() {
                     match value {
                         // A type by its name.
-                        Value::Object(_) if Kind::of(field).is_none() => nest_within(value),
+                        Value::Object(_) if ObjectKind::of(field).is_none() => nest_within(value),
                         _ => translate(field, value),
                     }
                 }
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn custom_data_is_lifted_out_of_requests() {
-        let body: Body = serde_json::from_value(json!({
+        let body: JsonObject = serde_json::from_value(json!({
             "users": {"a": {"id": "a", "custom": {"color": "green", "custom": {"deep": 1}}}},
             "data": {"members": [{"user_id": "b", "custom": {"hat": 1}}], "custom": {"name": "N"}},
             "filter_conditions": {"custom": {"x": 1}},
@@ -304,7 +304,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            Value::from(Dialect::V2.request(body.clone())),
+            Value::from(ApiVersion::V2.request(body.clone())),
             json!({
                 "users": {"a": {"id": "a", "color": "green", "custom": {"deep": 1}}},
                 "data": {"members": [{"user_id": "b", "hat": 1}], "name": "N"},
@@ -312,7 +312,7 @@ mod tests {
                 "set": {"custom": {"y": 1}}
             })
         );
-        assert_eq!(Dialect::Flat.request(body.clone()), body);
+        assert_eq!(ApiVersion::Flat.request(body.clone()), body);
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
             "duration": "1ms"
         })
         .to_string();
-        let answer: Value = serde_json::from_str(&Dialect::V2.answer(text.clone())).unwrap();
+        let answer: Value = serde_json::from_str(&ApiVersion::V2.answer(text.clone())).unwrap();
         assert_eq!(
             answer,
             json!({
@@ -340,6 +340,6 @@ mod tests {
                 "duration": "1ms"
             })
         );
-        assert_eq!(Dialect::Flat.answer(text.clone()), text);
+        assert_eq!(ApiVersion::Flat.answer(text.clone()), text);
     }
 }

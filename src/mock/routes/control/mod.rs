@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::super::engine::{Body as Fields, Receivers};
-use super::super::error::Reject;
-use super::super::faults::Spec;
+use super::super::engine::{EventReceivers, JsonObject};
+use super::super::error::Rejection;
+use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
 use super::params::Params;
 
@@ -38,7 +38,7 @@ pub(super) async fn handle(
             Err(reject) => Err(reject),
         }
     } else {
-        Err(Reject::forbidden(
+        Err(Rejection::forbidden(
             "the control API is open to the server's own machine only",
         ))
     };
@@ -64,8 +64,8 @@ async fn control(
     method: &str,
     path: &str,
     params: &Params,
-    body: Fields,
-) -> Result<Value, Reject> {
+    body: JsonObject,
+) -> Result<Value, Rejection> {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match (method, segments.as_slice()) {
         ("GET", ["status"]) => Ok(status::status(hub)),
@@ -75,7 +75,7 @@ async fn control(
         ("POST", ["restore"]) => {
             let world = read(body)?;
             hub.restore(&world)
-                .map_err(|error| Reject::input(error.to_string()))?;
+                .map_err(|error| Rejection::input(error.to_string()))?;
             Ok(status::status(hub))
         }
         ("POST", ["reset"]) => {
@@ -96,25 +96,25 @@ async fn control(
             if hub.faults.remove(id) {
                 Ok(json!({ "cleared": 1 }))
             } else {
-                Err(Reject::not_found(format!("fault {id:?} was not found")))
+                Err(Rejection::not_found(format!("fault {id:?} was not found")))
             }
         }
-        _ => Err(Reject::not_found(format!(
+        _ => Err(Rejection::not_found(format!(
             "there is no {method} /_mock/{}",
             path.chars().take(200).collect::<String>()
         ))),
     }
 }
 
-fn read<T: DeserializeOwned>(body: Fields) -> Result<T, Reject> {
-    serde_json::from_value(Value::Object(body)).map_err(|error| Reject::input(error.to_string()))
+fn read<T: DeserializeOwned>(body: JsonObject) -> Result<T, Rejection> {
+    serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
 }
 
 /// `POST /_mock/faults`: one fault, or `faults`, a list of them.
-fn add_faults(hub: &Hub, mut body: Fields) -> Result<Value, Reject> {
-    let specs: Vec<Spec> = match body.shift_remove("faults") {
+fn add_faults(hub: &Hub, mut body: JsonObject) -> Result<Value, Rejection> {
+    let specs: Vec<FaultSpec> = match body.shift_remove("faults") {
         Some(list) => {
-            serde_json::from_value(list).map_err(|error| Reject::input(error.to_string()))?
+            serde_json::from_value(list).map_err(|error| Rejection::input(error.to_string()))?
         }
         None => vec![read(body)?],
     };
@@ -132,7 +132,7 @@ fn add_faults(hub: &Hub, mut body: Fields) -> Result<Value, Reject> {
 #[serde(deny_unknown_fields)]
 struct Trigger {
     #[serde(default)]
-    event: Option<Fields>,
+    event: Option<JsonObject>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -145,8 +145,8 @@ struct Trigger {
     channel: Option<String>,
 }
 
-fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Reject> {
-    let receivers = Receivers {
+fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Rejection> {
+    let receivers = EventReceivers {
         connection: trigger.connection,
         user: trigger.user,
         subscribers: trigger.subscribers,
@@ -155,7 +155,7 @@ fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Reject> {
     let sent = match (trigger.event, trigger.text) {
         (Some(event), None) => hub.with(|state, now| state.inject(now, &receivers, event))?,
         (None, Some(text)) => hub.with(|state, _| state.inject_text(&receivers, text))?,
-        _ => return Err(Reject::input("one of event and text is required")),
+        _ => return Err(Rejection::input("one of event and text is required")),
     };
     Ok(json!({ "sent": sent }))
 }

@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::super::engine::{Body as Fields, Caller, Op, read};
-use super::super::super::error::Reject;
+use super::super::super::engine::{Caller, JsonObject, Op, read};
+use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
 use super::super::endpoints::decode;
 
 /// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
-pub(super) fn act(hub: &Hub, id: &str, action: &str, body: Fields) -> Result<Value, Reject> {
+pub(super) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result<Value, Rejection> {
     let id = decode(id);
     match action {
         "connect" => hub.with(|state, now| {
-            let key = state.connect_virtually(now, &id)?;
+            let key = state.connect_virtual(now, &id)?;
             Ok(json!({"connection_id": state.connection_id(key)}))
         }),
         "disconnect" => hub.with(|state, now| {
@@ -20,18 +20,18 @@ pub(super) fn act(hub: &Hub, id: &str, action: &str, body: Fields) -> Result<Val
             Ok(json!({ "closed": closed }))
         }),
         "drop" => hub.with(|state, now| {
-            let lost = state.lose_user(now, &id)?;
+            let lost = state.lose_connections(now, &id)?;
             Ok(json!({ "lost": lost }))
         }),
         "set" => set(hub, &id, body),
-        _ => Err(Reject::not_found(format!(
+        _ => Err(Rejection::not_found(format!(
             "a user can connect, disconnect, drop and set, not {action:?}"
         ))),
     }
 }
 
 /// Changes a user, who is created if there is none, by the rules of partial updates.
-fn set(hub: &Hub, id: &str, mut body: Fields) -> Result<Value, Reject> {
+fn set(hub: &Hub, id: &str, mut body: JsonObject) -> Result<Value, Rejection> {
     let mut patch = Map::from_iter([("id".to_owned(), Value::from(id))]);
     for part in ["set", "unset"] {
         if let Some(value) = body.shift_remove(part) {
@@ -39,7 +39,7 @@ fn set(hub: &Hub, id: &str, mut body: Fields) -> Result<Value, Reject> {
         }
     }
     if let Some((field, _)) = body.into_iter().next() {
-        return Err(Reject::field(field, "is not known here"));
+        return Err(Rejection::field(field, "is not known here"));
     }
     let patch: Op = Op::PatchUsers(read(Map::from_iter([(
         "users".to_owned(),
@@ -50,7 +50,7 @@ fn set(hub: &Hub, id: &str, mut body: Fields) -> Result<Value, Reject> {
         json!({ id: { "id": id } }),
     )]))?);
     let reply = hub.with(|state, now| {
-        if !state.knows_user(id) {
+        if !state.user_exists(id) {
             state.apply(now, &Caller::Server, create)?;
         }
         state.apply(now, &Caller::Server, patch)
