@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, TransportKind};
+use crate::domain::ApiErrorCode;
 use crate::events::WatchError;
 use crate::exit::{Code, Failure};
 
@@ -23,7 +24,7 @@ pub struct Report {
     /// The number that the process ends with.
     pub exit_code: u8,
     /// The service's own error code, where it gave one.
-    pub api_code: Option<i32>,
+    pub api_code: Option<ApiErrorCode>,
     /// What to type.
     pub hint: Option<String>,
 }
@@ -82,8 +83,8 @@ pub fn code_of(error: &anyhow::Error) -> Code {
 fn code_of_api(error: &ApiError) -> Code {
     match error {
         ApiError::Refused(refusal) => match refusal.code {
-            2 | 3 | 5 | 40..=43 => Code::NotAuthenticated,
-            9 => Code::RateLimited,
+            code if code.is_authentication() => Code::NotAuthenticated,
+            ApiErrorCode::RateLimited => Code::RateLimited,
             _ => Code::Refused,
         },
         ApiError::RateLimited { .. } => Code::RateLimited,
@@ -111,16 +112,20 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
 fn hint_of_api(error: &ApiError) -> Option<String> {
     let hint = match error {
         ApiError::Refused(refusal) => match refusal.code {
-            2 => "check the API key: STREAM_API_KEY, or --profile",
-            5 | 43 => {
+            ApiErrorCode::InvalidApiKey => "check the API key: STREAM_API_KEY, or --profile",
+            ApiErrorCode::Unauthenticated | ApiErrorCode::TokenSignatureInvalid => {
                 "check that the secret belongs to the API key: STREAM_API_SECRET, or --profile"
             }
-            40 => {
+            ApiErrorCode::TokenExpired => {
                 "get a fresh token: presencectl token create ID --ttl 1h; where they are signed here, look for a clock \
                  that is wrong (presencectl doctor) or tokens that were revoked"
             }
-            16 => "see what exists: presencectl query-users, presencectl query-channels",
-            17 => "use an API secret instead of a user token, or act as a user who may: --as USER",
+            ApiErrorCode::NotFound => {
+                "see what exists: presencectl query-users, presencectl query-channels"
+            }
+            ApiErrorCode::NotAllowed => {
+                "use an API secret instead of a user token, or act as a user who may: --as USER"
+            }
             _ => return None,
         },
         ApiError::RateLimited { .. } => {

@@ -8,7 +8,7 @@ use presencectl::api::{
     RetryObserver, Settings, TransportKind, UserPages, UserPatch,
 };
 use presencectl::domain::token::{self, Claims};
-use presencectl::domain::{SecretString, UserId};
+use presencectl::domain::{ApiErrorCode, SecretString, UserId};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use url::Url;
@@ -152,7 +152,10 @@ async fn a_refusal_keeps_everything_the_service_said() {
     let ApiError::Refused(refusal) = error else {
         panic!("{error:?}");
     };
-    assert_eq!((refusal.code, refusal.status), (40, 401));
+    assert_eq!(
+        (refusal.code, refusal.status),
+        (ApiErrorCode::TokenExpired, 401)
+    );
     assert_eq!(
         refusal.message,
         "GetUsers failed with error: \"token expired\""
@@ -342,7 +345,10 @@ async fn any_request_can_be_made_and_a_refusal_is_an_answer() {
     assert_eq!(answer.status, 404);
     assert_eq!(&answer.body[..], body.as_bytes());
     assert!(answer.headers.contains(&("x-a".to_owned(), "b".to_owned())));
-    assert_eq!(answer.error().unwrap().api_code(), Some(16));
+    assert_eq!(
+        answer.error().unwrap().api_code(),
+        Some(ApiErrorCode::NotFound)
+    );
     assert!(
         requests.await.unwrap()[0].starts_with("GET /tasks/1?api_key=k+y&full=true HTTP/1.1\r\n")
     );

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, TransportKind};
-use presencectl::domain::SecretString;
 use presencectl::domain::token::{self, Claims};
+use presencectl::domain::{ApiErrorCode, SecretString};
 use presencectl::events::session::STALE_AFTER;
 use presencectl::events::{Frame, Identity, connect};
 use serde_json::{Map, json};
@@ -109,7 +109,7 @@ async fn the_address_carries_everything_and_events_flow() {
 async fn a_refusal_instead_of_an_upgrade_keeps_its_code() {
     let body = r#"{"code":2,"message":"api_key not found","StatusCode":401}"#;
     let error = refused(&literal::json("401 Unauthorized", "", body)).await;
-    assert_eq!(error.api_code(), Some(2));
+    assert_eq!(error.api_code(), Some(ApiErrorCode::InvalidApiKey));
 }
 
 #[tokio::test]

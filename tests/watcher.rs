@@ -5,7 +5,7 @@ use std::time::Duration;
 use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, UpdateChannel, UserPatch};
 use presencectl::domain::record::{RecordBody, RecordSource};
 use presencectl::domain::token::{Claims, sign};
-use presencectl::domain::{Cid, SecretString, UserId};
+use presencectl::domain::{ApiErrorCode, Cid, SecretString, UserId};
 use presencectl::events::{
     ChannelSpec, Observer, WatchError, WatchTarget, Watcher, WatcherOptions, WatcherStep,
 };
@@ -454,7 +454,7 @@ async fn a_channel_is_created_only_when_that_is_asked_for() {
         Ok(watcher) => Stream { watcher }.end().await,
     };
     assert!(
-        matches!(&error, WatchError::Api(error) if error.api_code() == Some(16)),
+        matches!(&error, WatchError::Api(error) if error.api_code() == Some(ApiErrorCode::NotFound)),
         "{error:?}"
     );
     assert!(server.server().get_channel(&cid("new")).await.is_err());
@@ -501,7 +501,10 @@ async fn a_plain_user_sees_what_he_may_and_is_told_what_not() {
     let WatchError::Api(ApiError::Refused(refusal)) = &error else {
         panic!("{error:?}");
     };
-    assert_eq!((refusal.code, refusal.status), (17, 403));
+    assert_eq!(
+        (refusal.code, refusal.status),
+        (ApiErrorCode::NotAllowed, 403)
+    );
 }
 
 #[tokio::test]
@@ -539,7 +542,7 @@ async fn bad_credentials_fail_at_once() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, WatchError::Api(error) if error.api_code() == Some(43)),
+        matches!(&error, WatchError::Api(error) if error.api_code() == Some(ApiErrorCode::TokenSignatureInvalid)),
         "{error:?}"
     );
 }

@@ -29,7 +29,7 @@ use crate::api::limits::{self, RateLimit};
 use crate::api::retry::{Policy, Repeatable, Retry, RetryObserver, Trouble, error_chain};
 use crate::api::tls;
 use crate::domain::token::{self, Claims};
-use crate::domain::{SecretString, UserId};
+use crate::domain::{ApiErrorCode, SecretString, UserId};
 
 /// What this program calls itself on the wire.
 pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION"));
@@ -166,7 +166,9 @@ impl RawResponse {
         }
         let refusal = Refusal::read(&self.body, self.status);
         Some(match (refusal, self.status) {
-            (Some(refusal), status) if status == 429 || refusal.code == 9 => {
+            (Some(refusal), status)
+                if status == 429 || refusal.code == ApiErrorCode::RateLimited =>
+            {
                 ApiError::RateLimited {
                     refusal,
                     retry_after: self.wait,
@@ -176,7 +178,7 @@ impl RawResponse {
             // Rate limits by address are kept by machines in front of the service, which answer in their own words.
             (None, 429) => ApiError::RateLimited {
                 refusal: Refusal {
-                    code: 9,
+                    code: ApiErrorCode::RateLimited,
                     status: 429,
                     message: beginning_of(&self.body),
                     ..Refusal::default()
@@ -285,7 +287,7 @@ impl Client {
     ) -> Result<RawResponse, ApiError> {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| {
             ApiError::Refused(Refusal {
-                code: 4,
+                code: ApiErrorCode::InvalidInput,
                 status: 400,
                 message: format!("`{method}` is not an HTTP method"),
                 ..Refusal::default()

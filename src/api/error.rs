@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::ApiErrorCode;
+
 /// A refusal in the service's own words, from an error body or a `connection.error` frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// The service's error code; 4 is invalid input, 9 rate limited, 16 not found, 17 not allowed, 40 token expired.
-    pub code: i32,
+    /// The service's error code.
+    pub code: ApiErrorCode,
     /// The HTTP status, which the body repeats.
     #[serde(rename = "StatusCode")]
     pub status: u16,
@@ -33,7 +35,7 @@ impl Refusal {
     pub fn read(body: &[u8], status: u16) -> Option<Self> {
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
         Some(Self {
-            code: i32::try_from(body.get("code")?.as_i64()?).ok()?,
+            code: i32::try_from(body.get("code")?.as_i64()?).ok()?.into(),
             status: body
                 .get("StatusCode")
                 .and_then(Value::as_u64)
@@ -138,7 +140,7 @@ pub enum ApiError {
 
 impl ApiError {
     /// The service's error code, where it gave one.
-    pub const fn api_code(&self) -> Option<i32> {
+    pub const fn api_code(&self) -> Option<ApiErrorCode> {
         match self {
             Self::Refused(refusal) | Self::RateLimited { refusal, .. } => Some(refusal.code),
             Self::Unreadable { .. } | Self::Transport { .. } | Self::Insecure { .. } => None,
@@ -230,7 +232,10 @@ mod tests {
         let body =
             br#"{"code":-1,"message":null,"exception_fields":{"a":{"b":1}},"unrecoverable":true}"#;
         let refusal = Refusal::read(body, 500).unwrap();
-        assert_eq!((refusal.code, refusal.status), (-1, 500));
+        assert_eq!(
+            (refusal.code, refusal.status),
+            (ApiErrorCode::Internal, 500)
+        );
         assert_eq!(refusal.exception_fields["a"], r#"{"b":1}"#);
         assert!(refusal.unrecoverable);
     }

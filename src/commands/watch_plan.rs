@@ -9,12 +9,9 @@ use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::user_lookup::users_by_id;
-use crate::domain::{Cid, UserId};
+use crate::domain::{ApiErrorCode, Cid, UserId};
 use crate::events::{ChannelSpec, Observer, WatchTarget};
 use crate::exit::Code;
-
-/// The service's code for what does not exist.
-const DOES_NOT_EXIST: i32 = 16;
 
 /// Prints what watching this target would change.
 ///
@@ -79,7 +76,7 @@ async fn creation(
 ) -> Result<Option<PlannedRequest>, ApiError> {
     match server.get_channel(cid).await {
         Ok(_) => return Ok(None),
-        Err(ApiError::Refused(refusal)) if refusal.code == DOES_NOT_EXIST => {}
+        Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {}
         Err(error) => return Err(error),
     }
     let mut data = create.data.clone();

@@ -3,6 +3,7 @@
 //! Everything else in the crate speaks in these types. Nothing here does I/O, reads a clock, parses a command line or
 //! knows that HTTP exists; where a rule needs the time, the time is an argument.
 
+pub mod api_error_code;
 pub mod event;
 pub mod fingerprint;
 pub mod id;
@@ -14,6 +15,7 @@ pub mod time;
 pub mod token;
 pub mod user;
 
+pub use api_error_code::ApiErrorCode;
 pub use event::Event;
 pub use fingerprint::{Fingerprint, FingerprintSample, UserOrigin};
 pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::api::Refusal;
 use crate::api::error::harmless;
+use crate::domain::ApiErrorCode;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
 use crate::events::sync_stream::SyncStream;
 
@@ -398,7 +399,7 @@ fn no_health_check(text: &str) -> SessionEnd {
 
 fn refusal_of(error: &str) -> Refusal {
     Refusal::read(error.as_bytes(), 0).unwrap_or_else(|| Refusal {
-        code: -1,
+        code: ApiErrorCode::Internal,
         message: format!("the service gave no reason that can be read: {error}"),
         ..Refusal::default()
     })
@@ -471,7 +472,10 @@ mod tests {
         let SessionEnd::Refused(refusal) = end else {
             panic!("{end:?}");
         };
-        assert_eq!((refusal.code, refusal.status), (40, 401));
+        assert_eq!(
+            (refusal.code, refusal.status),
+            (ApiErrorCode::TokenExpired, 401)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,9 +4,8 @@
 //! will go on saying so: somebody revoked the tokens, or its clock is wrong. What follows from that is decided elsewhere.
 
 use crate::api::ApiError;
+use crate::domain::ApiErrorCode;
 
-/// The service's code for a token that ran out.
-const EXPIRED: i32 = 40;
 /// How many fresh tokens in a row may be refused. More than one, since a service that restarts says all kinds of things.
 const ENOUGH: u32 = 5;
 
@@ -18,7 +17,7 @@ impl TokenRejections {
     /// Takes note of an error. Whether it has been the same one so often that another token is useless.
     pub(super) fn again(&mut self, error: &ApiError) -> bool {
         self.0 = match error.api_code() {
-            Some(EXPIRED) => self.0 + 1,
+            Some(ApiErrorCode::TokenExpired) => self.0 + 1,
             // Not about the token; it may have been good.
             _ => 0,
         };
@@ -39,7 +38,7 @@ mod tests {
 
     fn refused(code: i32) -> ApiError {
         ApiError::Refused(Refusal {
-            code,
+            code: code.into(),
             status: 401,
             ..Refusal::default()
         })

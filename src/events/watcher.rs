@@ -23,7 +23,7 @@ use crate::api::error::harmless;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
-use crate::domain::{Change, Cid, Event, Presence, UserId};
+use crate::domain::{ApiErrorCode, Change, Cid, Event, Presence, UserId};
 use crate::events::backoff::{Backoff, LARGEST};
 use crate::events::connect::{BUSY, Socket, connect, persist};
 use crate::events::observer::Observer;
@@ -428,7 +428,7 @@ impl Watcher {
         };
         let found = match self.server.get_channel(cid).await {
             Ok(state) => state,
-            Err(ApiError::Refused(refusal)) if refusal.code == 16 => {
+            Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {
                 let mut data = create.data;
                 let members: Vec<&str> = create.members.iter().map(UserId::as_str).collect();
                 data.insert("members".to_owned(), members.into());
@@ -713,12 +713,16 @@ async fn due(sleep: &mut Option<Pin<Box<Sleep>>>) {
 pub(crate) fn is_final(error: &WatchError, minted: bool) -> bool {
     match error {
         WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
-            // The service's own trouble: internal, rate, time-out, cool-down, too many connections; and a connection id
-            // that was forgotten.
-            -1 | 9 | 23 | 45 | 46 | 60 | 71 => false,
-            // Asking with a connection that is gone reads as invalid input.
-            4 => false,
-            40 => !minted,
+            ApiErrorCode::Internal
+            | ApiErrorCode::RateLimited
+            | ApiErrorCode::RequestTimeout
+            | ApiErrorCode::CustomCommandFailed
+            | ApiErrorCode::ConnectionIdNotFound
+            | ApiErrorCode::CoolDown
+            | ApiErrorCode::TooManyConnections => false,
+            // The service answers so when the connection that a query names is gone.
+            ApiErrorCode::InvalidInput => false,
+            ApiErrorCode::TokenExpired => !minted,
             _ => refusal.status < 500,
         },
         WatchError::Api(ApiError::Insecure { .. }) => true,
@@ -763,7 +767,7 @@ mod tests {
 
     fn refused(code: i32, status: u16) -> WatchError {
         WatchError::Api(ApiError::Refused(Refusal {
-            code,
+            code: code.into(),
             status,
             ..Refusal::default()
         }))

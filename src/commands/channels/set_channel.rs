@@ -11,12 +11,9 @@ use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::fields::{Changes, FieldArgs};
 use crate::commands::ids::{self, BATCH};
 use crate::commands::user_lookup::users_by_id;
-use crate::domain::{Cid, IdList, UserId};
+use crate::domain::{ApiErrorCode, Cid, IdList, UserId};
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
-
-/// The service's code for what does not exist.
-const NOT_FOUND: i32 = 16;
 
 /// Flags of `set-channel`.
 #[derive(Debug, clap::Args)]
@@ -73,7 +70,7 @@ pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
     let client = app.client().await?;
     let existing = match client.get_channel(&args.cid).await {
         Ok(state) => Some(state),
-        Err(error) if error.api_code() == Some(NOT_FOUND) => None,
+        Err(error) if error.api_code() == Some(ApiErrorCode::NotFound) => None,
         Err(error) => {
             let context = format!("cannot read the channel {}", args.cid);
             return Err(anyhow::Error::from(error).context(context));

@@ -10,14 +10,10 @@ use crate::api::error::harmless;
 use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::dry_run::{self, PlannedRequest};
+use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
-
-/// The service's code for what is invalid.
-const INPUT_ERROR_CODE: i32 = 4;
-/// The service's code for what does not exist.
-const NOT_FOUND_CODE: i32 = 16;
 
 /// What to do with the clock.
 #[derive(Debug, Clone, Subcommand)]
@@ -256,8 +252,8 @@ fn refused(error: ApiError) -> anyhow::Error {
         return error.into();
     };
     match refusal.code {
-        INPUT_ERROR_CODE => Failure::new(Code::Usage, harmless(detail)).into(),
-        NOT_FOUND_CODE => {
+        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, harmless(detail)).into(),
+        ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
                 "see what is in force: presencectl mock fault list"
             } else {

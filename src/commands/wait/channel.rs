@@ -14,16 +14,13 @@ use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
 use crate::commands::watch_plan as plan;
-use crate::domain::Cid;
 use crate::domain::record::RecordBody;
+use crate::domain::{ApiErrorCode, Cid};
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
 use crate::stream::observer;
-
-/// The service's code for what does not exist.
-const DOES_NOT_EXIST: i32 = 16;
 
 /// Flags of `wait channel`.
 #[derive(Debug, clap::Args)]
@@ -170,7 +167,9 @@ async fn state_in_the_end(
 async fn state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>, ApiError> {
     let state = match client.get_channel(cid).await {
         Ok(state) => state,
-        Err(ApiError::Refused(refusal)) if refusal.code == DOES_NOT_EXIST => return Ok(None),
+        Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let members = serde_json::to_value(&state.members).unwrap_or_default();
