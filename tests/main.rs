@@ -12,6 +12,7 @@ mod completions;
 mod connect_literal;
 mod crowd;
 mod doctor;
+mod documents;
 mod dry_run;
 mod hold;
 mod hostile_text;
@@ -29,7 +30,7 @@ mod packaging;
 mod profiles;
 mod query_watch;
 mod raw_wire;
-mod readme;
+
 mod recipes;
 mod schema;
 mod sdk_suites;

@@ -1,4 +1,4 @@
-//! The recipes of the README that are files: jobs of CI services, a line of a crontab, a unit of systemd. Each is read as
+//! The recipes of the documents that are files: jobs of CI services, a line of a crontab, a unit of systemd. Each is read as
 //! its reader reads it, and its commands run as that reader would run them, against a mock.
 //!
 //! What would fetch from elsewhere (`cargo install`, `npm ci`, `apt-get`) has a stand-in that takes exactly the words of
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::readme::{README, sections};
+use crate::documents::{blocks, document};
 use crate::sdk_suites::{install_node_modules, suite};
 use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::world::{presencectl, world};
@@ -24,9 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The recipes in this language.
 fn recipes(language: &str) -> Vec<String> {
-    sections(README)
-        .remove("Recipes")
-        .expect("a section")
+    blocks(&document("docs/recipes.md"))
         .into_iter()
         .filter(|block| block.language == language)
         .map(|block| block.text)
@@ -161,9 +159,9 @@ fn the_jobs_of_ci_services_run() {
         fs::create_dir(machine.path("tests")).unwrap();
         fs::write(machine.path("tests/world.json"), recipe("json")).unwrap();
         fs::write(machine.path("tests/bot.test.mjs"), recipe("js")).unwrap();
-        // The script that the README names.
+        // The script that the recipe names.
         let script = "node --test tests/";
-        assert!(README.contains(&format!("`\"test\": \"{script}\"`")));
+        assert!(document("docs/recipes.md").contains(&format!("`\"test\": \"{script}\"`")));
         let package = json!({"private": true, "scripts": {"test": script}});
         fs::write(machine.path("package.json"), package.to_string()).unwrap();
         let mut printed = String::new();
@@ -261,7 +259,7 @@ fn systemd_takes_the_unit() {
     if which("systemd-analyze").is_none() {
         assert!(
             std::env::var_os("CI").is_none(),
-            "CI lacks systemd-analyze, which checks the README's unit"
+            "CI lacks systemd-analyze, which checks the recipe's unit"
         );
         skip("systemd-analyze verify: not installed");
         return;
