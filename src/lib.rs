@@ -34,3 +34,4 @@ pub mod output;
 mod signals;
 pub mod stream;
 pub mod text;
+mod timer;

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -697,15 +697,8 @@ impl Up {
             biased;
             answer = subscriber.next(), if !idle => Happened::Answer(answer),
             frame = session.next() => Happened::Frame(frame),
-            () = due(look_again), if look_again.is_some() => Happened::LookAgain,
+            Some(()) = OptionFuture::from(look_again.as_mut()) => Happened::LookAgain,
         }
-    }
-}
-
-async fn due(sleep: &mut Option<Pin<Box<Sleep>>>) {
-    match sleep {
-        Some(sleep) => sleep.await,
-        None => std::future::pending().await,
     }
 }
 

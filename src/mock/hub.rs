@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::engine::{Caller, Connect, ConnectionKey, Delivery, Op, Reply, ServiceState, Signal};
@@ -18,6 +19,7 @@ use super::options::MockOptions;
 use super::rate_limits::{ClientPlatform, RateLimitStatus, RateLimiter};
 use super::send_queue::{CLOSE_ABNORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue};
 use super::traffic_log::{SocketIdentity, TrafficLog};
+use crate::timer::sleep_until;
 
 /// The running service.
 #[derive(Debug)]
@@ -288,7 +290,7 @@ impl Hub {
             let wait = next.and_then(|next| self.clock.until(next));
             tokio::select! {
                 () = self.rearm.notified() => continue,
-                () = sleep(wait) => {}
+                () = sleep_until(wait.map(|wait| Instant::now() + wait.min(TIMER_WAIT_MAX))) => {}
             }
             self.with(ServiceState::tick);
         }
@@ -301,13 +303,8 @@ const CLOSE_GOING_AWAY: u16 = 1001;
 const CLOSE_TRY_AGAIN_LATER: u16 = 1013;
 const SHUTDOWN_REASON: &str = "the server is shutting down";
 
-async fn sleep(wait: Option<std::time::Duration>) {
-    match wait {
-        // Never wait for longer than an hour at a time: the system's clock may be set meanwhile.
-        Some(wait) => tokio::time::sleep(wait.min(std::time::Duration::from_secs(3600))).await,
-        None => std::future::pending().await,
-    }
-}
+/// The longest wait at a time: the system's clock may be set meanwhile.
+const TIMER_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl HubState {
     /// Hands out what the state sends. A connection that cannot take it is closed, of which others may hear, and so on.

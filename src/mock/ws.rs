@@ -19,6 +19,7 @@ use super::hub::Hub;
 use super::send_queue::{CLOSE_ABNORMAL, CloseReason, SendQueue};
 use super::tcp::TcpHandle;
 use super::traffic_log::{SocketIdentity, TrafficEvent};
+use crate::timer::sleep_until;
 
 /// How long a closed peer has to answer the close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -172,7 +173,7 @@ where
                         self.course.clear();
                     }
                 }
-                () = at(wake_at), if wake_at.is_some() => {}
+                () = sleep_until(wake_at) => {}
                 fault = send_queue.next_fault() => {
                     if let Some(parting) = self.strike(fault).await {
                         return parting;
@@ -380,13 +381,6 @@ where
             self.hub,
             TrafficEvent::Closed(self.socket_identity.clone(), how),
         );
-    }
-}
-
-async fn at(then: Option<Instant>) {
-    match then {
-        Some(then) => tokio::time::sleep_until(then).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,11 +1,9 @@
 //! `mock log`: what has happened on the wire of a running server, and with `-f` what happens.
 
 use std::convert::Infallible;
-use std::future::pending;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::control::{ask_as, list};
 use crate::api::Client;
@@ -14,6 +12,7 @@ use crate::error_report::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
 use crate::stream::sinks::stdout_writer as outlet;
+use crate::timer::sleep_until;
 
 /// How long one request waits for news.
 const POLL_WAIT: &str = "5s";
@@ -55,13 +54,14 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     let status = ask_as(&client, "GET", "status", &[], None).await?;
     let last = number(&status, "log");
     if args.follow {
+        let deadline = app.global().timeout.map(|timeout| Instant::now() + timeout);
         let (_, gauge) = outlet::open()?;
         let start = last.saturating_sub(args.count.unwrap_or(0));
         tokio::select! {
             biased;
             // A reader who leaves is noticed although nothing happens.
             () = gauge.hung_up() => return Ok(Code::Ok),
-            () = over(app.global().timeout) => {}
+            () = sleep_until(deadline) => {}
             end = follow(&client, &mut rows, start) => match end? {},
         }
         rows.finish()?;
@@ -83,13 +83,6 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     }
     rows.finish()?;
     Ok(Code::Ok)
-}
-
-async fn over(time: Option<Duration>) {
-    match time {
-        Some(time) => sleep(time).await,
-        None => pending().await,
-    }
 }
 
 /// Follows until something fails.

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::condition::Vigil;
-use super::user::at;
 use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
@@ -21,6 +20,7 @@ use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
 use crate::stream::observer;
+use crate::timer::sleep_until;
 
 /// Flags of `wait channel`.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code
     tokio::select! {
         state = waiting => print(app, &state?),
         code = signals.next() => Ok(code),
-        () = at(deadline) => Err(not_reached(app, &what)),
+        () = sleep_until(deadline) => Err(not_reached(app, &what)),
     }
 }
 
@@ -116,7 +116,7 @@ async fn wait(
     loop {
         let changed = tokio::select! {
             biased;
-            () = at(vigil.over_at()) => break,
+            () = sleep_until(vigil.over_at()) => break,
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
                     narrator.tell(&record);

@@ -1,11 +1,10 @@
 //! `wait user`: until users are online, offline, visible, invisible, there at all, or whatever an expression says.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::condition::Vigil;
 use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
@@ -21,6 +20,7 @@ use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
 use crate::stream::observer;
+use crate::timer::sleep_until;
 
 /// Flags of `wait user`.
 #[derive(Debug, clap::Args)]
@@ -192,15 +192,15 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let mut watcher = tokio::select! {
         watcher = Watcher::start(server, target, options) => watcher?,
         code = signals.next() => return Ok(code),
-        () = at(deadline) => return Err(not_reached(app, &what)),
+        () = sleep_until(deadline) => return Err(not_reached(app, &what)),
     };
     let code = loop {
         let over = wait.vigil.over_at();
         let look = tokio::select! {
             biased;
             code = signals.next() => break code,
-            () = at(over) => break Code::Ok,
-            () = at(deadline) => return Err(not_reached(app, &what)),
+            () = sleep_until(over) => break Code::Ok,
+            () = sleep_until(deadline) => return Err(not_reached(app, &what)),
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
                     narrator.tell(&record);
@@ -217,7 +217,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             Some(Look::At(user)) => tokio::select! {
                 biased;
                 code = signals.next() => break code,
-                () = at(deadline) => return Err(not_reached(app, &what)),
+                () = sleep_until(deadline) => return Err(not_reached(app, &what)),
                 seen = wait.see(app, *user) => seen?,
             },
             Some(Look::Gone(id)) => wait.lose(&id),
@@ -338,14 +338,6 @@ async fn whole(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
             Ok(mut found) => return Ok(found.pop().unwrap_or(user)),
             Err(error) => endure(app, server, error).await?,
         }
-    }
-}
-
-/// Ends at a time, or never.
-pub(super) async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
     }
 }
 
