@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use presencectl::domain::event::Event;
 use presencectl::domain::presence::{Change, PresenceField};
 use presencectl::domain::record::{
-    ConnectionChanged, Coverage, Gap, Record, RecordBody, RecordSource, StreamEnd,
+    ConnectionChanged, Coverage, EndReason, Gap, Record, RecordBody, RecordSource, StreamEnd,
 };
 use presencectl::output::record::Renderer;
 use serde::de::DeserializeOwned;
@@ -165,7 +165,7 @@ fn records_of_our_own() {
     assert_eq!(line_of.r#type, "presence.coverage");
     let line_of: EndLine = line(
         RecordBody::End(StreamEnd {
-            reason: "count",
+            reason: EndReason::Count,
             events: 1,
             gaps: 0,
             reconnects: 0,

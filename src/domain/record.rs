@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::event::Event;
 use super::presence::Change;
 use super::user::User;
+use crate::exit::Code;
 
 /// Where the content of a record comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -102,9 +103,8 @@ pub struct Coverage {
 /// Fields of `stream.end`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StreamEnd {
-    /// Why the stream ends: `count`, `timeout`, `idle`, `until`, `interrupted`, `terminated`, `lost`, `gap`,
-    /// `coverage`, `snapshot`, `hook`.
-    pub reason: &'static str,
+    /// Why the stream ends.
+    pub reason: EndReason,
     /// How many events were written, snapshots and our own records excluded.
     pub events: u64,
     /// How many gaps there were.
@@ -113,6 +113,97 @@ pub struct StreamEnd {
     pub reconnects: u64,
     /// The exit code that follows.
     pub exit_code: u8,
+}
+
+/// Why a stream ends: `reason` of `stream.end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// `-n` was reached.
+    Count,
+    /// A record satisfied `--until`.
+    Until,
+    /// `--snapshot only`: the state at the start is complete.
+    Snapshot,
+    /// `--timeout`, or `hold --for`, ran out.
+    Timeout,
+    /// `--idle` passed without an event.
+    Idle,
+    /// A gap happened and `--fail-on-gap` was given.
+    Gap,
+    /// Coverage is incomplete and `--strict-coverage` was given.
+    Coverage,
+    /// A hook failed and `--exec-fail` was given.
+    Hook,
+    /// The file of `--tee` cannot be written.
+    Tee,
+    /// The connection was lost for good, or the service refused to go on.
+    Lost,
+    /// `hold`: a user cannot be connected.
+    Refused,
+    /// SIGHUP.
+    HungUp,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// The reader closed stdout. Only the file of `--tee` still gets this record.
+    ReaderLeft,
+    /// Writing to stdout failed. Only the file of `--tee` still gets this record.
+    WriteFailed,
+}
+
+impl EndReason {
+    /// All reasons, for the schema.
+    pub const ALL: [Self; 16] = [
+        Self::Count,
+        Self::Until,
+        Self::Snapshot,
+        Self::Timeout,
+        Self::Idle,
+        Self::Gap,
+        Self::Coverage,
+        Self::Hook,
+        Self::Tee,
+        Self::Lost,
+        Self::Refused,
+        Self::HungUp,
+        Self::Interrupted,
+        Self::Terminated,
+        Self::ReaderLeft,
+        Self::WriteFailed,
+    ];
+
+    /// The reason of a stream that a signal ends with this code.
+    pub const fn of_signal(code: Code) -> Self {
+        match code {
+            Code::HungUp => Self::HungUp,
+            Code::Terminated => Self::Terminated,
+            _ => Self::Interrupted,
+        }
+    }
+
+    /// The reason as it is written in the record.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Until => "until",
+            Self::Snapshot => "snapshot",
+            Self::Timeout => "timeout",
+            Self::Idle => "idle",
+            Self::Gap => "gap",
+            Self::Coverage => "coverage",
+            Self::Hook => "hook",
+            Self::Tee => "tee",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+            Self::HungUp => "hung_up",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+            Self::ReaderLeft => "reader_left",
+            Self::WriteFailed => "write_failed",
+        }
+    }
 }
 
 impl RecordBody<'_> {
@@ -139,6 +230,18 @@ impl RecordBody<'_> {
             | Self::Gap(_)
             | Self::Coverage(_)
             | Self::End(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndReason;
+
+    #[test]
+    fn an_end_reason_is_serialised_as_its_name() {
+        for reason in EndReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
         }
     }
 }

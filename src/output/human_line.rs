@@ -90,7 +90,7 @@ impl Narrator {
             RecordBody::End(end) => {
                 let what = format!(
                     "end: {}, {} {}, {} {}",
-                    end.reason,
+                    end.reason.name(),
                     end.events,
                     plural(end.events, "event"),
                     end.gaps,
@@ -329,7 +329,7 @@ fn plural(count: u64, word: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::presence::Presence;
-    use crate::domain::record::{ConnectionChanged, StreamEnd};
+    use crate::domain::record::{ConnectionChanged, EndReason, StreamEnd};
     use chrono::TimeDelta;
 
     const PLAIN: Look = Look {
@@ -489,7 +489,7 @@ mod tests {
                 note: "reconnected".into(),
             })),
             local(RecordBody::End(StreamEnd {
-                reason: "count",
+                reason: EndReason::Count,
                 events: 1,
                 gaps: 2,
                 reconnects: 2,

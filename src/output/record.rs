@@ -355,7 +355,7 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::{ConnectionChanged, Coverage, Gap, StreamEnd};
+    use crate::domain::record::{ConnectionChanged, Coverage, EndReason, Gap, StreamEnd};
     use proptest::prelude::*;
     use serde_json::{Map, Value};
     use std::collections::BTreeSet;
@@ -469,7 +469,7 @@ mod tests {
             }),
             RecordBody::Coverage(Coverage::default()),
             RecordBody::End(StreamEnd {
-                reason: "count",
+                reason: EndReason::Count,
                 events: 5,
                 gaps: 0,
                 reconnects: 0,

@@ -353,7 +353,7 @@ mod tests {
     use super::super::testing::{Capture, output, settings};
     use super::*;
     use crate::domain::event::Event;
-    use crate::domain::record::{RecordBody, RecordSource, StreamEnd};
+    use crate::domain::record::{EndReason, RecordBody, RecordSource, StreamEnd};
     use crate::json::expression::Expr;
     use chrono::{DateTime, Utc};
     use serde_json::Value;
@@ -382,7 +382,7 @@ mod tests {
             received_at: at(),
             source: RecordSource::Local,
             body: RecordBody::End(StreamEnd {
-                reason: "count",
+                reason: EndReason::Count,
                 events: 2,
                 gaps: 0,
                 reconnects: 0,

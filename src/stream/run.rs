@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::api::Client;
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::commands::watch_plan as plan;
 use crate::domain::event::HEALTH_CHECK;
-use crate::domain::record::{Record, RecordBody, RecordSource, StreamEnd};
+use crate::domain::record::{EndReason, Record, RecordBody, RecordSource, StreamEnd};
 use crate::error_report::code_of;
 use crate::events::{
     DrainResult, Observer, ResumeState, WatchError, WatchTarget, Watcher, WatcherOptions,
@@ -30,6 +30,7 @@ use crate::stream::pipeline::Teller;
 use crate::stream::sinks::hooks::Done;
 use crate::stream::slow_reader::Patience;
 use crate::stream::stderr_report::{LinkWas, Progress, remark};
+use crate::timer::sleep_until;
 
 /// Steps that need no waiting and are taken before signals and times are looked at again.
 const AT_A_STRETCH: u32 = 256;
@@ -41,13 +42,13 @@ const HOOKS_GRACE: Duration = Duration::from_secs(10);
 /// How a stream ended.
 #[derive(Debug)]
 struct Ending {
-    reason: &'static str,
+    reason: EndReason,
     code: Code,
     error: Option<anyhow::Error>,
 }
 
 impl Ending {
-    const fn new(reason: &'static str, code: Code) -> Self {
+    const fn new(reason: EndReason, code: Code) -> Self {
         Self {
             reason,
             code,
@@ -56,17 +57,13 @@ impl Ending {
     }
 
     const fn signalled(code: Code) -> Self {
-        let reason = match code {
-            Code::Terminated => "terminated",
-            _ => "interrupted",
-        };
-        Self::new(reason, code)
+        Self::new(EndReason::of_signal(code), code)
     }
 
     fn failed(error: WatchError) -> Self {
         let error = anyhow::Error::from(error);
         Self {
-            reason: "lost",
+            reason: EndReason::Lost,
             code: code_of(&error),
             error: Some(error),
         }
@@ -75,7 +72,7 @@ impl Ending {
     /// The copy of the stream would have a hole.
     fn uncopied(error: io::Error) -> Self {
         Self {
-            reason: "tee",
+            reason: EndReason::Tee,
             code: Code::Unexpected,
             error: Some(error.into()),
         }
@@ -138,7 +135,7 @@ pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow
     let watcher = tokio::select! {
         watcher = Watcher::start(server, target, options) => Ok(watcher?),
         code = signals.next() => Err(Ending::signalled(code)),
-        () = due(stream.deadline) => Err(stream.time_up("timeout")),
+        () = sleep_until(stream.deadline) => Err(stream.time_up(EndReason::Timeout)),
         () = gauge.hung_up() => return Ok(Code::Ok),
     };
     let mut watcher = match watcher {
@@ -153,11 +150,11 @@ pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow
         return Ok(Code::Ok);
     };
     // A stream that never began has nothing to end; one that has told something has.
-    if ending.error.is_some() && !stream.covered && ending.reason != "tee" {
+    if ending.error.is_some() && !stream.covered && ending.reason != EndReason::Tee {
         return ending.conclude();
     }
     // What was asked for is complete with the last record.
-    if !matches!(ending.reason, "count" | "until") {
+    if !matches!(ending.reason, EndReason::Count | EndReason::Until) {
         stream.tell_unsettled()?;
     }
     stream.finish_hooks(&mut ending, &mut signals).await;
@@ -314,17 +311,17 @@ impl<'a> Stream<'a> {
                         biased;
                         code = signals.next() => Turn::Signal(code),
                         () = &mut gone => Turn::Gone,
-                        () = due(self.deadline) => Turn::TimeUp,
-                        () = due(settled) => Turn::Settled,
-                        () = due(save) => Turn::Save,
+                        () = sleep_until(self.deadline) => Turn::TimeUp,
+                        () = sleep_until(settled) => Turn::Settled,
+                        () = sleep_until(save) => Turn::Save,
                         () = gauge.moved(), if behind || waits => {
                             patience.moved();
                             Turn::CatchUp
                         }
                         done = self.teller.hook(), if hooks => Turn::Hook(done),
-                        () = due(patience.until()), if waits => Turn::CatchUp,
+                        () = sleep_until(patience.until()), if waits => Turn::CatchUp,
                         step = watcher.step(), if !waits => Turn::Step(step),
-                        () = due(self.idle_at) => Turn::Idle,
+                        () = sleep_until(self.idle_at) => Turn::Idle,
                     }
                 }
             };
@@ -346,14 +343,14 @@ impl<'a> Stream<'a> {
                 Turn::CatchUp => self.catch_up()?,
                 Turn::Hook(done) => {
                     let ends = self.teller.remark_on_hook(&done);
-                    ends.then(|| Ending::new("hook", Code::Hook))
+                    ends.then(|| Ending::new(EndReason::Hook, Code::Hook))
                 }
                 Turn::Save => {
                     self.save(watcher);
                     None
                 }
-                Turn::TimeUp => Some(self.time_up("timeout")),
-                Turn::Idle => Some(self.time_up("idle")),
+                Turn::TimeUp => Some(self.time_up(EndReason::Timeout)),
+                Turn::Idle => Some(self.time_up(EndReason::Idle)),
                 Turn::Signal(code) => Some(Ending::signalled(code)),
                 Turn::Gone => return Ok(None),
             };
@@ -364,7 +361,7 @@ impl<'a> Stream<'a> {
     }
 
     /// A time that runs out is an end like any other, unless something was still to be achieved.
-    const fn time_up(&self, reason: &'static str) -> Ending {
+    const fn time_up(&self, reason: EndReason) -> Ending {
         let unachieved = self.args.count.is_some()
             || self.args.until.is_some()
             || matches!(self.args.snapshot, Snapshot::Only);
@@ -461,7 +458,7 @@ impl<'a> Stream<'a> {
         }
         let ending = self.count(record, told.shown);
         if told.fulfilled {
-            return Ok(Some(Ending::new("until", Code::Ok)));
+            return Ok(Some(Ending::new(EndReason::Until, Code::Ok)));
         }
         Ok(ending)
     }
@@ -472,18 +469,21 @@ impl<'a> Stream<'a> {
             RecordBody::Event { event, .. } if shown && !event.is(HEALTH_CHECK) => {
                 self.events += 1;
                 self.idle_at = self.args.idle.map(|idle| Instant::now() + idle);
-                (self.args.count == Some(self.events)).then(|| Ending::new("count", Code::Ok))
+                (self.args.count == Some(self.events))
+                    .then(|| Ending::new(EndReason::Count, Code::Ok))
             }
             RecordBody::Gap(_) => {
                 self.gaps += 1;
-                self.args.fail_on_gap.then(|| Ending::new("gap", Code::Gap))
+                self.args
+                    .fail_on_gap
+                    .then(|| Ending::new(EndReason::Gap, Code::Gap))
             }
             RecordBody::Coverage(coverage) => {
                 self.covered = true;
                 if self.args.strict_coverage && !coverage.missing.is_empty() {
-                    Some(Ending::new("coverage", Code::Coverage))
+                    Some(Ending::new(EndReason::Coverage, Code::Coverage))
                 } else if self.args.snapshot == Snapshot::Only {
-                    Some(Ending::new("snapshot", Code::Ok))
+                    Some(Ending::new(EndReason::Snapshot, Code::Ok))
                 } else {
                     None
                 }
@@ -518,13 +518,13 @@ impl<'a> Stream<'a> {
             Some(Instant::now() + LAST_WORDS)
         } else {
             // A time that was set as a bound is one for hooks, too, with a while to come to their end.
-            (ending.reason == "timeout").then(|| Instant::now() + HOOKS_GRACE)
+            (ending.reason == EndReason::Timeout).then(|| Instant::now() + HOOKS_GRACE)
         };
         while self.teller.hooks_are_busy() {
             tokio::select! {
                 done = self.teller.hook() => {
                     if self.teller.remark_on_hook(&done) && ending.code == Code::Ok {
-                        *ending = Ending::new("hook", Code::Hook);
+                        *ending = Ending::new(EndReason::Hook, Code::Hook);
                     }
                 }
                 code = signals.next() => {
@@ -532,7 +532,7 @@ impl<'a> Stream<'a> {
                     patience = Some(Instant::now() + LAST_WORDS);
                     self.teller.forget_hooks();
                 }
-                () = due(patience) => {
+                () = sleep_until(patience) => {
                     self.teller.output().warn("hooks that have not ended yet are left to themselves");
                     return;
                 }
@@ -595,12 +595,5 @@ impl<'a> Stream<'a> {
             _ = signals.next() => Ok(None),
         };
         copied.and(left)
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

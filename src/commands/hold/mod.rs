@@ -10,14 +10,16 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::Utc;
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::restore::{Before, Touched};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run::{self, PlannedRequest};
 use crate::commands::ids::{IdArgs, summarize_ids};
-use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource, StreamEnd};
+use crate::domain::record::{
+    ConnectionChanged, EndReason, Record, RecordBody, RecordSource, StreamEnd,
+};
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
 use crate::error_report::code_of;
@@ -26,6 +28,7 @@ use crate::exit::{Code, Failure};
 use crate::output::Records;
 use crate::signals::Signals;
 use crate::stream::sinks::stdout_writer::{self as outlet, Gauge};
+use crate::timer::sleep_until;
 
 /// How long what is still to be written may take once the end has come.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -141,7 +144,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         }),
         // Whoever asks twice does not want to wait for a server that does not answer.
         code = signals.next() => {
-            ending = Ending::Told(word(code), code);
+            ending = Ending::Told(EndReason::of_signal(code), code);
             before.give_up(app);
             None
         }
@@ -191,7 +194,7 @@ fn plan(app: &App, args: &HoldArgs) -> anyhow::Result<Code> {
 /// How holding ended.
 enum Ending {
     /// For a reason that is a word, with a code.
-    Told(&'static str, Code),
+    Told(EndReason, Code),
     /// Somebody could not be connected.
     Failed(UserId, ApiError),
     /// Writing failed, mostly because nobody reads any more.
@@ -217,13 +220,13 @@ impl Hold<'_> {
         loop {
             let link = tokio::select! {
                 biased;
-                code = signals.next() => return Ending::Told(word(code), code),
+                code = signals.next() => return Ending::Told(EndReason::of_signal(code), code),
                 () = &mut gone => return Ending::Unheard(std::io::ErrorKind::BrokenPipe.into()),
-                () = over(self.until) => return Ending::Told("timeout", Code::Ok),
+                () = sleep_until(self.until) => return Ending::Told(EndReason::Timeout, Code::Ok),
                 link = holder.next() => link,
             };
             let Some(link) = link else {
-                return Ending::Told("lost", Code::StreamLost);
+                return Ending::Told(EndReason::Lost, Code::StreamLost);
             };
             match self.take(link) {
                 Ok(None) => {}
@@ -319,7 +322,7 @@ impl Hold<'_> {
                 if self.up == 0 {
                     return Err(error);
                 }
-                ("refused", Code::Refused, Some(error))
+                (EndReason::Refused, Code::Refused, Some(error))
             }
             Ending::Unheard(error) => return Err(failed.unwrap_or_else(|| error.into())),
         };
@@ -359,20 +362,6 @@ fn me(hello: &str) -> Option<User> {
 
 fn bare(user: &UserId) -> User {
     User::new(Map::from_iter([("id".to_owned(), json!(user))]))
-}
-
-const fn word(code: Code) -> &'static str {
-    match code {
-        Code::Terminated => "terminated",
-        _ => "interrupted",
-    }
-}
-
-async fn over(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Each held user takes a descriptor, and systems grant few unless asked.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::presence::PresenceField;
+use crate::domain::record::EndReason;
 use crate::exit::Code;
 
 /// An object with these properties, of which those are required. Others may be there.
@@ -209,7 +210,7 @@ pub(super) fn end() -> Value {
         "the last line",
         &["reason", "events", "gaps", "reconnects", "exit_code"],
         &json!({
-            "reason": { "type": "string" },
+            "reason": { "enum": EndReason::ALL.map(EndReason::name) },
             "events": count_of("how many events were written"),
             "gaps": count_of("how many gaps there were"),
             "reconnects": count_of("how often the link was made anew"),
