@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 use std::env;
-use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::mock;
 use crate::output::{self, Output};
+use crate::terminal::Terminal;
 
 /// Where the service lives unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";
@@ -70,9 +71,9 @@ impl App {
     ///
     /// A `--jq` expression that does not compile.
     pub fn resolve(global: GlobalArgs) -> anyhow::Result<Self> {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = Terminal::detect();
         let (format, explicit_machine) = match global.output {
-            Format::Auto if terminal => (output::Format::Table, false),
+            Format::Auto if terminal.stdout => (output::Format::Table, false),
             Format::Auto => (output::Format::Ndjson, false),
             Format::Table => (output::Format::Table, false),
             Format::Json => (output::Format::Json, true),
@@ -83,9 +84,7 @@ impl App {
         let colour = match global.color {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => {
-                terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
+            Colour::Auto => terminal.has_colour,
         };
         let jq = global
             .jq
@@ -100,9 +99,8 @@ impl App {
             headers: !global.no_headers,
             jq,
             colour,
-            width: (format == output::Format::Table)
-                .then(terminal_width)
-                .flatten(),
+            width: terminal.width.filter(|_| format == output::Format::Table),
+            terminal,
             quiet: global.quiet,
             verbose: global.verbose,
             utc: false,
@@ -115,9 +113,55 @@ impl App {
         })
     }
 
-    /// The flags as typed.
-    pub const fn global(&self) -> &GlobalArgs {
-        &self.global
+    /// What the terminal is and can do.
+    pub fn terminal(&self) -> &Terminal {
+        &self.output.settings().terminal
+    }
+
+    /// Whether changes are printed and not sent: `--dry-run`.
+    pub const fn is_dry_run(&self) -> bool {
+        self.global.dry_run
+    }
+
+    /// Whether confirmations are answered in advance: `--yes`.
+    pub const fn assumes_yes(&self) -> bool {
+        self.global.yes
+    }
+
+    /// `--timeout`. Without it, a call has [`DEFAULT_TIMEOUT`] and a stream has no bound.
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.global.timeout
+    }
+
+    /// The user of `--as`.
+    pub const fn acting_as(&self) -> Option<&UserId> {
+        self.global.acting_as.as_ref()
+    }
+
+    /// The address of `--base-url`.
+    pub fn base_url(&self) -> Option<&str> {
+        self.global.base_url.as_deref()
+    }
+
+    /// The profile of `--profile`.
+    pub fn profile_name(&self) -> Option<&str> {
+        self.global.profile.as_deref()
+    }
+
+    /// The configuration file: `--config`, else the one in the user's configuration folder.
+    ///
+    /// # Errors
+    ///
+    /// The user has no home folder.
+    pub fn config_path(&self) -> anyhow::Result<PathBuf> {
+        config::path(self.global.config.as_deref())
+    }
+
+    /// Whether none of `--output`, `--jq` and `--columns` was given.
+    pub fn has_default_output(&self) -> bool {
+        self.global.output == Format::Auto
+            && self.global.jq.is_none()
+            && self.global.columns.is_empty()
     }
 
     /// Where results and messages go.
@@ -429,13 +473,6 @@ fn first_env(names: &[&str]) -> Option<String> {
     names
         .iter()
         .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-}
-
-fn terminal_width() -> Option<usize> {
-    if let Some(columns) = first_env(&["COLUMNS"]).and_then(|columns| columns.parse().ok()) {
-        return Some(columns);
-    }
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
 fn parse_base_url(text: &str) -> anyhow::Result<Url> {

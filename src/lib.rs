@@ -8,7 +8,7 @@
 //! A module may import only modules to the left of it:
 //!
 //! ```text
-//! exit → domain → config → api → events → output → mock → error_report → args → app → commands → cli
+//! exit → terminal → domain → config → api → events → output → mock → error_report → args → app → commands → cli
 //! output does not import api, events
 //! mock imports only exit, domain
 //! mock is imported only by app, commands::mock
@@ -33,5 +33,6 @@ pub mod mock;
 pub mod output;
 mod signals;
 pub mod stream;
+pub mod terminal;
 pub mod text;
 mod timer;

@@ -3,7 +3,7 @@
 //! `-y` answers in advance. Otherwise there must be a person at a terminal: without one the command ends, rather than
 //! waiting for ever in a job that nobody watches.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, Write};
 
 use crate::app::App;
 use crate::exit::{Code, Failure};
@@ -14,11 +14,11 @@ use crate::exit::{Code, Failure};
 ///
 /// The answer is no, or there is nobody to ask.
 pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
-    if app.global().yes || app.global().dry_run {
+    if app.assumes_yes() || app.is_dry_run() {
         return Ok(());
     }
     let (stdin, mut stderr) = (io::stdin(), io::stderr());
-    if !stdin.is_terminal() || !stderr.is_terminal() {
+    if !(app.terminal().stdin && app.terminal().stderr) {
         return Err(Failure::new(
             Code::Usage,
             format!("to {what} needs a confirmation, and there is no terminal to ask at"),

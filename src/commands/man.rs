@@ -43,7 +43,7 @@ pub fn run(app: &App, args: &ManArgs) -> anyhow::Result<Code> {
     let mut root = Cli::command();
     root.build();
     match &args.dir {
-        Some(dir) if app.global().dry_run => app
+        Some(dir) if app.is_dry_run() => app
             .output()
             .status(&format!("{} is left as it is: --dry-run", dir.display())),
         Some(dir) => write_all(&root, dir)?,

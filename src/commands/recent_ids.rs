@@ -4,10 +4,12 @@
 //! can be written is nobody's concern: a query whose ids cannot be remembered is a query all the same.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+
+use crate::terminal::Terminal;
 
 /// The most ids that are kept.
 const RECENT_IDS_MAX: usize = 1000;
@@ -42,8 +44,8 @@ pub struct RecentIds {
 
 impl RecentIds {
     /// Starts a query.
-    pub fn new(kind: IdKind) -> Self {
-        let watched = io::stderr().is_terminal() || io::stdout().is_terminal();
+    pub fn new(kind: IdKind, terminal: &Terminal) -> Self {
+        let watched = terminal.stderr || terminal.stdout;
         Self {
             kind,
             ids: watched.then(Vec::new),

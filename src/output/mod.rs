@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
+use crate::terminal::Terminal;
 use columns::Selection;
 use delimited::Sheet;
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub jq: Option<Expr>,
     /// Whether tables are coloured.
     pub colour: bool,
+    /// What the terminal is and can do.
+    pub terminal: Terminal,
     /// How many cells a terminal line has; `None` where output is no terminal.
     pub width: Option<usize>,
     /// How often `--quiet` was given.
@@ -364,6 +367,7 @@ impl Drop for Lines<'_> {
 #[cfg(test)]
 mod testing {
     use super::{Format, Output, Settings};
+    use crate::terminal::Terminal;
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
@@ -397,6 +401,7 @@ mod testing {
             headers: true,
             jq: None,
             colour: false,
+            terminal: Terminal::default(),
             width: None,
             quiet: 0,
             verbose: 0,

@@ -113,7 +113,7 @@ enum Turn<'w> {
 /// The stream could not begin, or was lost; `--columns` names no column; or there is no time.
 pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow::Result<Code> {
     // A stream of no length would be silent, and pass for one in which nobody is there.
-    if app.global().timeout == Some(Duration::ZERO) {
+    if app.timeout() == Some(Duration::ZERO) {
         return Err(Failure::new(
             Code::Usage,
             "--timeout 0 leaves no time to watch anything",
@@ -121,7 +121,7 @@ pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow
         .hinted("to see the state now and end: --snapshot only; without --timeout there is no bound")
         .into());
     }
-    if app.global().dry_run {
+    if app.is_dry_run() {
         return plan::print(app, &target).await;
     }
     let (cursor, resume) = match args.cursor_file.as_deref().map(Cursor::open).transpose()? {
@@ -195,7 +195,7 @@ async fn eye(
 /// No credentials; or the profile is protected, the observer is to be made, and `--yes` was not given.
 pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     let user = app.observer().await?;
-    let dedicated = app.global().acting_as.is_none();
+    let dedicated = app.acting_as().is_none();
     let (client, observer) = match app.server_client().await? {
         Some(server) if dedicated => (server, Observer::Dedicated(user)),
         Some(server) => (server, Observer::Person(user)),
@@ -258,7 +258,7 @@ impl<'a> Stream<'a> {
             settling: Settling::default(),
             cursor,
             progress: Progress::new(),
-            deadline: app.global().timeout.map(|timeout| now + timeout),
+            deadline: app.timeout().map(|timeout| now + timeout),
             idle_at: args.idle.map(|idle| now + idle),
             events: 0,
             gaps: 0,

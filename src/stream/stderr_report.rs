@@ -1,6 +1,5 @@
 //! What a stream says on stderr beside its records: losses that nobody should miss, and progress for a person who waits.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -79,19 +78,17 @@ fn coverage_in_words(coverage: &Coverage) -> String {
 #[derive(Debug)]
 pub(super) struct Progress {
     next: Instant,
-    to_a_person: bool,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
             next: Instant::now() + EVERY,
-            to_a_person: io::stderr().is_terminal(),
         }
     }
 
     pub(super) fn tell(&mut self, output: &Output, (done, calls): (usize, usize)) {
-        if !self.to_a_person || calls <= MANY {
+        if !output.settings().terminal.stderr || calls <= MANY {
             return;
         }
         let now = Instant::now();

@@ -83,7 +83,7 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     let mut request = Request::new(args)?;
     if request.method != "GET" {
         app.confirm_change("make this call")?;
-        if app.global().dry_run {
+        if app.is_dry_run() {
             let mut rows = dry_run::rows(app)?.one();
             rows.push(&request.planned())?;
             rows.finish()?;

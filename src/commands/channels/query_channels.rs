@@ -94,7 +94,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         (false, Some(count)) => u64::from(count),
         (false, None) => u64::from(CHANNELS_A_PAGE),
     };
-    let mut recent = RecentIds::new(IdKind::Channels);
+    let mut recent = RecentIds::new(IdKind::Channels, app.terminal());
     let mut pages = ChannelPages::new(client, query);
     let (mut found, mut watched) = (0, Vec::new());
     'pages: while let Some(page) = pages.next_page().await.context("cannot query channels")? {

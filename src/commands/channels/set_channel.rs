@@ -59,7 +59,7 @@ struct Wanted {
 ///
 /// The flags contradict one another, or the service refuses.
 pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
-    let dry_run = app.global().dry_run;
+    let dry_run = app.is_dry_run();
     let mut rows = if dry_run {
         dry_run::rows(app)?
     } else {

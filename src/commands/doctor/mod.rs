@@ -94,9 +94,9 @@ async fn check_presence(
 fn why_not(app: &App, args: &DoctorArgs) -> anyhow::Result<Option<&'static str>> {
     Ok(if args.no_changes {
         Some("--no-changes was given")
-    } else if app.global().dry_run {
+    } else if app.is_dry_run() {
         Some("--dry-run was given")
-    } else if app.is_protected()? && !app.global().yes {
+    } else if app.is_protected()? && !app.assumes_yes() {
         Some("the profile is protected; --yes allows the changes")
     } else {
         None

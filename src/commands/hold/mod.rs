@@ -93,7 +93,7 @@ impl HoldArgs {
 ///
 /// Somebody cannot be connected, or cannot be put back to how he was.
 pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
-    if app.global().dry_run {
+    if app.is_dry_run() {
         return plan(app, &args);
     }
     app.confirm_change("connect users")?;
@@ -118,10 +118,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     let mut holder = ConnectionPool::start(client.clone(), identities, args.channel.clone());
 
     let now = Instant::now();
-    let time = [args.duration, app.global().timeout]
-        .into_iter()
-        .flatten()
-        .min();
+    let time = [args.duration, app.timeout()].into_iter().flatten().min();
     let mut hold = Hold {
         app,
         records,

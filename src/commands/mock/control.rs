@@ -194,7 +194,7 @@ pub(super) async fn change(
     path: &str,
     body: Option<Value>,
 ) -> anyhow::Result<Option<Map<String, Value>>> {
-    if app.global().dry_run {
+    if app.is_dry_run() {
         let mut rows = dry_run::rows(app)?;
         rows.push(&PlannedRequest {
             method,

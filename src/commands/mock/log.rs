@@ -54,7 +54,7 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     let status = ask_as(&client, "GET", "status", &[], None).await?;
     let last = number(&status, "log");
     if args.follow {
-        let deadline = app.global().timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
         let (_, gauge) = outlet::open()?;
         let start = last.saturating_sub(args.count.unwrap_or(0));
         tokio::select! {

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::{print, save};
 use crate::app::App;
-use crate::config::{self, Config, Profile};
+use crate::config::{Config, Profile};
 use crate::domain::UserId;
 use crate::exit::{Code, Failure};
 
@@ -71,7 +71,7 @@ pub struct AddArgs {
 ///
 /// It exists, there is nothing on stdin, or the file cannot be written.
 pub(super) fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
-    let path = config::path(app.global().config.as_deref())?;
+    let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;
     if config.profiles.contains_key(&args.name) && !args.force {
         return Err(Failure::new(
@@ -95,7 +95,7 @@ pub(super) fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
         api_secret_file: secret_file,
         api_secret_env: args.secret_env,
         api_secret_command: (!args.secret_command.is_empty()).then_some(args.secret_command),
-        base_url: app.global().base_url.clone(),
+        base_url: app.base_url().map(str::to_owned),
         observer: args.observer,
         protected: args.protected,
     };

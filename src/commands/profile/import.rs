@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{COLUMNS, row, save};
 use crate::app::{App, DEFAULT_BASE_URL};
-use crate::config::{self, Config, Profile};
+use crate::config::{Config, Profile};
 use crate::exit::{Code, Failure};
 
 /// Flags of `profile import`.
@@ -75,7 +75,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
         )
         .hinted("it has `apps:` with name, access-key and access-secret-key each")
     })?;
-    let path = config::path(app.global().config.as_deref())?;
+    let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;
     let names: Vec<String> = theirs.apps.iter().map(|app| app.name.clone()).collect();
     if !args.force

@@ -2,7 +2,7 @@
 
 use super::{COLUMNS, row};
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit::Code;
 
 /// Prints one record per profile.
@@ -11,7 +11,7 @@ use crate::exit::Code;
 ///
 /// The configuration cannot be read.
 pub(super) fn run(app: &App) -> anyhow::Result<Code> {
-    let config = Config::load_or_empty(&config::path(app.global().config.as_deref())?)?;
+    let config = Config::load_or_empty(&app.config_path()?)?;
     let mut rows = app.output().rows(&COLUMNS)?;
     for (name, profile) in &config.profiles {
         rows.push(&row(name, profile, &config))?;

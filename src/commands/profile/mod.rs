@@ -95,7 +95,7 @@ fn print(app: &App, name: &str, config: &Config) -> anyhow::Result<()> {
 
 /// Writes the file, unless `--dry-run` only asks what it would hold. Says whether it is written.
 fn save(app: &App, config: &Config, path: &Path) -> anyhow::Result<bool> {
-    if app.global().dry_run {
+    if app.is_dry_run() {
         app.output()
             .status(&format!("{} is left as it is: --dry-run", path.display()));
         return Ok(false);

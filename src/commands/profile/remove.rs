@@ -2,7 +2,7 @@
 
 use super::{find, save};
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit::Code;
 
 /// Flags of `profile remove`.
@@ -18,7 +18,7 @@ pub struct RemoveArgs {
 ///
 /// There is none by that name, or the file cannot be written.
 pub(super) fn run(app: &App, args: &RemoveArgs) -> anyhow::Result<Code> {
-    let path = config::path(app.global().config.as_deref())?;
+    let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;
     find(&args.name, &config)?;
     config.profiles.remove(&args.name);

@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit::{Code, Failure};
 
 /// Flags of `profile show`.
@@ -18,11 +18,11 @@ pub struct ShowArgs {
 ///
 /// There is none by that name.
 pub(super) fn run(app: &App, args: &ShowArgs) -> anyhow::Result<Code> {
-    let config = Config::load_or_empty(&config::path(app.global().config.as_deref())?)?;
+    let config = Config::load_or_empty(&app.config_path()?)?;
     let name = args
         .name
         .as_deref()
-        .or(app.global().profile.as_deref())
+        .or(app.profile_name())
         .or(config.default_profile.as_deref())
         .ok_or_else(|| {
             Failure::new(Code::Usage, "there is no default profile")

@@ -11,7 +11,6 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::args::Format;
 use crate::domain::time::millis;
 use crate::domain::token::Claims;
 use crate::exit::Code;
@@ -82,7 +81,5 @@ fn show(app: &App, claims: &Claims, extra: Map<String, Value>) -> anyhow::Result
 
 /// Whether results are wanted as records although nobody said so: then a bare value serves better.
 fn is_bare(app: &App) -> bool {
-    app.global().output == Format::Auto
-        && app.global().jq.is_none()
-        && app.global().columns.is_empty()
+    app.has_default_output()
 }

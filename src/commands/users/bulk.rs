@@ -412,7 +412,7 @@ async fn finish_despite<T>(
 
 /// A bar for somebody who watches a list being worked through, and nothing for anybody else.
 fn progress(app: &App, args: &SetUserArgs) -> ProgressBar {
-    if args.users.list.is_none() || app.global().quiet > 0 {
+    if args.users.list.is_none() || app.output().settings().quiet > 0 {
         return ProgressBar::hidden();
     }
     // Hidden by itself where stderr is no terminal.

@@ -30,7 +30,7 @@ pub struct DeactivateUserArgs {
 ///
 /// Not confirmed, or the service refuses; users before that one are deactivated and printed.
 pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
-    let dry_run = app.global().dry_run;
+    let dry_run = app.is_dry_run();
     let mut rows = if dry_run {
         dry_run::rows(app)?
     } else {

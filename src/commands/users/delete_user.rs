@@ -36,7 +36,7 @@ pub struct DeleteUserArgs {
 ///
 /// Not confirmed, or the service refuses; users before that one are deleted and printed.
 pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
-    let dry_run = app.global().dry_run;
+    let dry_run = app.is_dry_run();
     let mut rows = if dry_run {
         dry_run::rows(app)?
     } else {

@@ -224,7 +224,7 @@ impl<'a> Sink<'a> {
         };
         Ok(Self {
             rows,
-            recent: RecentIds::new(IdKind::Users),
+            recent: RecentIds::new(IdKind::Users, app.terminal()),
             count_only: args.count_only,
             watched: args.watch.then(Vec::new),
             found: 0,

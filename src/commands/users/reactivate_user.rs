@@ -26,7 +26,7 @@ pub struct ReactivateUserArgs {
 ///
 /// The service refuses; users before that one are reactivated and printed.
 pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
-    let dry_run = app.global().dry_run;
+    let dry_run = app.is_dry_run();
     let mut rows = if dry_run {
         dry_run::rows(app)?
     } else {

@@ -117,7 +117,7 @@ pub struct SetUserArgs {
 pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     let changes = changes(args)?;
     app.confirm_change("change users")?;
-    if app.global().dry_run {
+    if app.is_dry_run() {
         return plan(app, args, &changes).await;
     }
     let mut rows = app.output().users(app.now())?;

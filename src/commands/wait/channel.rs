@@ -65,7 +65,7 @@ fn parse_expression(source: &str) -> Result<Condition, String> {
 ///
 /// It was not so in time, is not so now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
-    if app.global().dry_run {
+    if app.is_dry_run() {
         return plan::print(app, &WatchTarget::default()).await;
     }
     let what = format!("`{}` is true of {}", args.condition.source, args.cid);
@@ -74,8 +74,8 @@ pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code
         .client()
         .await?
         .with_timeout(crate::app::DEFAULT_TIMEOUT);
-    let once = app.global().timeout == Some(Duration::ZERO);
-    let deadline = app.global().timeout.map(|timeout| Instant::now() + timeout);
+    let once = app.timeout() == Some(Duration::ZERO);
+    let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
     if once {
         return match state(&client, &args.cid).await? {
             Some(state) if is_true(&args.condition, &state)? => print(app, &state),

@@ -56,7 +56,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a `wait` without success ends: the time is up, or there was none. `what` is what did not become so.
 fn not_reached(app: &App, what: &str) -> anyhow::Error {
-    match app.global().timeout {
+    match app.timeout() {
         Some(Duration::ZERO) => Failure::new(
             Code::ConditionFalse,
             format!("it is not true now that {what}"),

@@ -147,7 +147,7 @@ impl State {
 /// The state was not reached in time, is false now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users = args.users.read_some()?;
-    if app.global().dry_run {
+    if app.is_dry_run() {
         return plan::print(app, &WatchTarget::default()).await;
     }
     let names: Vec<String> = users.iter().map(ToString::to_string).collect();
@@ -179,10 +179,9 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         ..WatchTarget::default()
     };
     // Asking whether it is so now takes the time that one look takes.
-    let once = app.global().timeout == Some(Duration::ZERO);
+    let once = app.timeout() == Some(Duration::ZERO);
     let deadline = app
-        .global()
-        .timeout
+        .timeout()
         .filter(|timeout| !timeout.is_zero())
         .map(|timeout| Instant::now() + timeout);
     let options = WatcherOptions {

@@ -1,0 +1,83 @@
+//! What the terminal is and can do. Found out once per run; everything else takes it as a value.
+
+use std::env;
+use std::io::{IsTerminal, stderr, stdin, stdout};
+
+/// Which standard streams are terminals, and what the one behind stdout can show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Whether stdin is a terminal.
+    pub stdin: bool,
+    /// Whether stdout is a terminal.
+    pub stdout: bool,
+    /// Whether stderr is a terminal.
+    pub stderr: bool,
+    /// The cells in a line of stdout: `COLUMNS`, else the terminal's size. `None` for a file or a pipe.
+    pub width: Option<usize>,
+    /// Whether stdout shows colours: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is unset or empty.
+    pub has_colour: bool,
+}
+
+impl Terminal {
+    /// Asks the standard streams and the environment of this process.
+    pub fn detect() -> Self {
+        let size = || terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0.into());
+        Self::from_facts(
+            [
+                stdin().is_terminal(),
+                stdout().is_terminal(),
+                stderr().is_terminal(),
+            ],
+            size,
+            |name| env::var(name).ok(),
+        )
+    }
+
+    fn from_facts(
+        [stdin, stdout, stderr]: [bool; 3],
+        size: impl FnOnce() -> Option<usize>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok());
+        let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
+        let no_colour = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            stdin,
+            stdout,
+            stderr,
+            width: columns.or_else(size),
+            has_colour: stdout && !is_dumb && !no_colour,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_terminal(variables: &[(&str, &str)]) -> Terminal {
+        let value = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Terminal::from_facts([true; 3], || Some(80), value)
+    }
+
+    #[test]
+    fn colour_needs_a_terminal_that_can_show_it() {
+        assert!(at_terminal(&[("TERM", "xterm"), ("NO_COLOR", "")]).has_colour);
+        assert!(!at_terminal(&[("TERM", "dumb")]).has_colour);
+        assert!(!at_terminal(&[("NO_COLOR", "1")]).has_colour);
+        let piped = Terminal::from_facts([true, false, true], || None, |_| None);
+        assert!(!piped.has_colour);
+    }
+
+    #[test]
+    fn a_file_has_no_width() {
+        assert_eq!(at_terminal(&[]).width, Some(80));
+        assert_eq!(at_terminal(&[("COLUMNS", "120")]).width, Some(120));
+        assert_eq!(at_terminal(&[("COLUMNS", "wide")]).width, Some(80));
+        let file = Terminal::from_facts([true, false, true], || None, |_| None);
+        assert_eq!(file.width, None);
+    }
+}
