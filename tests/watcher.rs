@@ -97,7 +97,7 @@ impl Server {
 
 fn options() -> WatcherOptions {
     WatcherOptions {
-        chance: Box::new(|| 0.0),
+        jitter: Box::new(|| 0.0),
         ..WatcherOptions::new(Observer::Dedicated(user("eye")))
     }
 }
@@ -488,7 +488,7 @@ async fn a_plain_user_sees_what_he_may_and_is_told_what_not() {
         token: SecretString::new(sign("secret", &Claims::user(id))),
     };
     let options = |id: &str| WatcherOptions {
-        observer: Observer::Person(user(id)),
+        observer: Observer::Existing(user(id)),
         ..options()
     };
     let mut stream =

@@ -50,9 +50,9 @@ pub struct Event<'a> {
     pub error: Option<&'a str>,
     /// Whether the object has a field of a name that records add: `seq`, `received_at`, `source`, `changed`,
     /// `previous`, `shadowed`. Custom events may; a record must not have a name twice.
-    pub clashes: bool,
+    pub has_reserved_names: bool,
     /// Whether the text surely has no control character of any kind and no line feed, so that it can be copied blindly.
-    pub plain: bool,
+    pub is_plain: bool,
 }
 
 /// The `user` of an event, or any other user object, looked at without being taken apart.
@@ -130,13 +130,13 @@ impl<'a> Event<'a> {
     ///
     /// The text is not a JSON object, or has no string `type`.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
-        let (json, plain) = Json::look_at(raw);
+        let (json, is_plain) = Json::look_at(raw);
         let start = json.blanks(0);
         if json.peek(start) != Some(b'{') {
             return Err(NotAnEvent::NotAnObject);
         }
         let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
-        let (mut user, mut error, mut clashes) = (None, None, false);
+        let (mut user, mut error, mut has_reserved_names) = (None, None, false);
         let end = json.object(start, |name, at| {
             let field = match name.len() {
                 4 if name == b"type" => &mut kind,
@@ -153,8 +153,8 @@ impl<'a> Event<'a> {
                     error = Some(json.slice(at, end)).filter(|error| *error != "null");
                     return Ok(end);
                 }
-                3 | 6..=8 | 11 if ADDED.contains(&name) => {
-                    clashes = true;
+                3 | 6..=8 | 11 if RESERVED_NAMES.contains(&name) => {
+                    has_reserved_names = true;
                     return json.value(at);
                 }
                 _ => return json.value(at),
@@ -172,8 +172,8 @@ impl<'a> Event<'a> {
             created_at: created_at.and_then(Text::read),
             user,
             error,
-            clashes,
-            plain,
+            has_reserved_names,
+            is_plain,
         })
     }
 
@@ -278,7 +278,7 @@ fn flag(value: &str) -> Option<bool> {
 }
 
 /// The names that records add.
-const ADDED: [&[u8]; 6] = [
+const RESERVED_NAMES: [&[u8]; 6] = [
     b"seq",
     b"received_at",
     b"source",
@@ -324,12 +324,12 @@ mod tests {
 
     #[test]
     fn fields_that_records_add_are_noticed() {
-        let clashes = |raw| Event::parse(raw).unwrap().clashes;
-        assert!(clashes(r#"{"type":"deploy","source":null}"#));
-        assert!(clashes(
+        let has_reserved_names = |raw| Event::parse(raw).unwrap().has_reserved_names;
+        assert!(has_reserved_names(r#"{"type":"deploy","source":null}"#));
+        assert!(has_reserved_names(
             r#"{"received_at":"2026-01-01T00:00:00Z","type":"x"}"#
         ));
-        assert!(!clashes(
+        assert!(!has_reserved_names(
             r#"{"type":"x","user":{"id":"a","source":"b"},"text":"seq"}"#
         ));
     }
@@ -397,7 +397,7 @@ mod tests {
             let clash = ["seq", "received_at", "source", "changed", "previous", "shadowed"]
                 .iter()
                 .any(|name| fields.contains_key(*name));
-            prop_assert_eq!(event.clashes, clash);
+            prop_assert_eq!(event.has_reserved_names, clash);
             let user = fields
                 .get("user")
                 .and_then(Value::as_object)

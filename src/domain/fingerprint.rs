@@ -6,7 +6,7 @@
 //!
 //! The service shows one user differently in events, in answers about users and in those about channels. Nothing that
 //! one of these may leave out is part of the sum, nor what moves without anybody changing the user, nor what is empty.
-//! The service may still grow a field that only some of them show; see [`FingerprintSample::until`].
+//! The service may still grow a field that only some of them show; see [`FingerprintSample::delta_to`].
 //!
 //! The numbers outlive the program in files. Whoever changes what they are made of changes [`VERSION`], too.
 
@@ -58,7 +58,7 @@ impl FingerprintSample {
     ///
     /// Objects from different places are compared only if they also say that the user was changed in between: a field
     /// that one of the places does not show would be a change of everybody otherwise.
-    pub const fn until(self, later: Self) -> u32 {
+    pub const fn delta_to(self, later: Self) -> u32 {
         let (before, after) = (self.rest, later.rest);
         let comparable = self.view as u8 == later.view as u8
             || (before.updated != after.updated && before.updated != 0 && after.updated != 0);
@@ -73,7 +73,7 @@ impl FingerprintSample {
 impl FingerprintSample {
     /// What was seen before the sum moved so far.
     #[must_use]
-    pub const fn before(mut self, moved: u32) -> Self {
+    pub const fn before_delta(mut self, moved: u32) -> Self {
         if moved != 0 {
             self.rest.fields = self.rest.fields.wrapping_sub(moved);
             // Another time than now, whatever it was, so that the two can be compared wherever they are from.
@@ -385,18 +385,18 @@ mod tests {
             rest: rest(&json!({"id": "a", "name": name, "updated_at": updated}).to_string()),
         };
         let before = sight(UserOrigin::User, "A", "1");
-        assert_eq!(before.until(sight(UserOrigin::User, "A", "2")), 0);
-        assert_ne!(before.until(sight(UserOrigin::User, "B", "1")), 0);
-        assert_eq!(before.until(sight(UserOrigin::Event, "B", "1")), 0);
+        assert_eq!(before.delta_to(sight(UserOrigin::User, "A", "2")), 0);
+        assert_ne!(before.delta_to(sight(UserOrigin::User, "B", "1")), 0);
+        assert_eq!(before.delta_to(sight(UserOrigin::Event, "B", "1")), 0);
         let after = sight(UserOrigin::Event, "B", "2");
-        let (there, back) = (before.until(after), after.until(before));
+        let (there, back) = (before.delta_to(after), after.delta_to(before));
         assert_ne!(there, 0);
         assert_eq!(there.wrapping_add(back), 0);
         let silent = FingerprintSample {
             view: UserOrigin::Event,
             rest: rest(r#"{"id":"a","name":"B"}"#),
         };
-        assert_eq!(before.until(silent), 0);
+        assert_eq!(before.delta_to(silent), 0);
     }
 
     #[test]
@@ -486,9 +486,12 @@ mod tests {
             },
         };
         for view in [UserOrigin::Event, UserOrigin::User] {
-            let before = seen(UserOrigin::Event).before(9);
-            assert_eq!(before.until(seen(view)), 9, "{view:?}");
+            let before = seen(UserOrigin::Event).before_delta(9);
+            assert_eq!(before.delta_to(seen(view)), 9, "{view:?}");
         }
-        assert_eq!(seen(UserOrigin::Event).before(0), seen(UserOrigin::Event));
+        assert_eq!(
+            seen(UserOrigin::Event).before_delta(0),
+            seen(UserOrigin::Event)
+        );
     }
 }

@@ -121,9 +121,9 @@ pub struct Change {
     pub changed: PresenceFields,
     /// The earlier observation. Only the changed fields of it are of interest.
     pub previous: Presence,
-    /// How far the sum over all other fields of the user moved ([`FingerprintSample::until`](super::FingerprintSample::until)); 0 when they are
+    /// How far the sum over all other fields of the user moved ([`FingerprintSample::delta_to`](super::FingerprintSample::delta_to)); 0 when they are
     /// the same, or nothing is known of them. Which of them moved nobody knows.
-    pub rest: u32,
+    pub other_fields_delta: u32,
 }
 
 impl Change {
@@ -150,7 +150,7 @@ impl Change {
         Self {
             changed,
             previous: before.clone(),
-            rest: 0,
+            other_fields_delta: 0,
         }
     }
 
@@ -159,7 +159,9 @@ impl Change {
     #[must_use]
     pub fn followed_by(&self, later: &Self, after: &Presence) -> Self {
         let mut both = Self {
-            rest: self.rest.wrapping_add(later.rest),
+            other_fields_delta: self
+                .other_fields_delta
+                .wrapping_add(later.other_fields_delta),
             ..Self::default()
         };
         for field in PresenceField::ALL {
@@ -184,7 +186,7 @@ impl Change {
     }
 
     /// How the user was before, given how he is `after`.
-    pub fn undone(&self, after: &Presence) -> Presence {
+    pub fn revert(&self, after: &Presence) -> Presence {
         let mut before = after.clone();
         for field in self.changed.iter() {
             before.copy(&self.previous, field);
@@ -194,7 +196,7 @@ impl Change {
 
     /// Whether nothing moved.
     pub const fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.rest == 0
+        self.changed.is_empty() && self.other_fields_delta == 0
     }
 }
 
@@ -252,7 +254,7 @@ mod tests {
                     let both = Change::between(a, b).followed_by(&Change::between(b, c), c);
                     let direct = Change::between(a, c);
                     assert_eq!(both.changed, direct.changed, "{a:?} {b:?} {c:?}");
-                    assert_eq!(both.rest, 0);
+                    assert_eq!(both.other_fields_delta, 0);
                     if both.changed.contains(PresenceField::Status) {
                         assert_eq!(both.previous.status, a.status);
                     }
@@ -263,8 +265,8 @@ mod tests {
 
     #[test]
     fn a_field_of_the_rest_that_came_back_has_not_moved() {
-        let moved = |rest| Change {
-            rest,
+        let moved = |delta| Change {
+            other_fields_delta: delta,
             ..Change::default()
         };
         let state = Presence::default();
@@ -313,6 +315,6 @@ mod tests {
             last_active: Some("2026-01-05T10:00:00Z".to_owned()),
         };
         let change = Change::between(&before, &after);
-        assert_eq!(change.undone(&after), before);
+        assert_eq!(change.revert(&after), before);
     }
 }

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 /// The bound of the first wait.
-const FIRST: Duration = Duration::from_millis(250);
+const FIRST_BOUND: Duration = Duration::from_millis(250);
 /// The largest bound, unless another is chosen.
-pub(super) const LARGEST: Duration = Duration::from_secs(25);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(25);
 /// How long a link must hold for its loss to count as the first.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
@@ -21,7 +21,7 @@ pub(super) struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self::up_to(LARGEST)
+        Self::up_to(BACKOFF_MAX)
     }
 }
 
@@ -34,13 +34,13 @@ impl Backoff {
         }
     }
 
-    /// The wait before the next attempt, for a `chance` between 0 and 1.
-    pub(super) fn next(&mut self, chance: f64) -> Duration {
-        let bound = FIRST
+    /// The wait before the next attempt, for a `jitter` between 0 and 1.
+    pub(super) fn next(&mut self, jitter: f64) -> Duration {
+        let bound = FIRST_BOUND
             .saturating_mul(1 << self.attempts.min(16))
             .min(self.largest);
         self.attempts += 1;
-        bound.mul_f64(chance.clamp(0.0, 1.0))
+        bound.mul_f64(jitter.clamp(0.0, 1.0))
     }
 
     /// How many waits there were since the link was last healthy.
@@ -69,7 +69,7 @@ mod tests {
             [250, 500, 1000, 2000, 4000, 8000, 16_000, 25_000, 25_000]
         );
         for _ in 0..100 {
-            assert_eq!(backoff.next(1.0), LARGEST);
+            assert_eq!(backoff.next(1.0), BACKOFF_MAX);
         }
     }
 
@@ -99,6 +99,6 @@ mod tests {
         assert_eq!(backoff.next(1.0), Duration::from_secs(1));
         backoff.lost_after(Duration::from_secs(60));
         assert_eq!(backoff.attempts(), 0);
-        assert_eq!(backoff.next(1.0), FIRST);
+        assert_eq!(backoff.next(1.0), FIRST_BOUND);
     }
 }

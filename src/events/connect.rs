@@ -15,13 +15,13 @@ use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
 /// How long the upgrade and the first frame may take together.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A read buffer for the one socket of a watcher. The library fills it with zeros before each read, so one that is much
 /// larger than what usually waits in the socket costs more than the calls that it saves.
-pub const BUSY: usize = 32 * 1024;
+pub const BUSY_READ_BUFFER_BYTES: usize = 32 * 1024;
 /// A read buffer for one of many sockets on which little happens.
-pub const QUIET: usize = 4 * 1024;
+pub const QUIET_READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// The session of a real connection.
 pub type Socket = Session<Upgraded>;
@@ -78,7 +78,7 @@ pub async fn connect(
                 | SessionEnd::Broken(_)) => client.transport(TransportKind::Connect, end),
             })
     };
-    timeout(OPEN_WITHIN, open)
+    timeout(HANDSHAKE_TIMEOUT, open)
         .await
         .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)))
 }
@@ -89,7 +89,7 @@ pub async fn connect(
 /// # Errors
 ///
 /// What the last attempt ended with, or the first that is final.
-pub(super) async fn persist<T, F>(
+pub(super) async fn retry_connect<T, F>(
     settings: &Settings,
     mut open: impl FnMut() -> F,
 ) -> Result<T, ApiError>
@@ -183,7 +183,7 @@ mod tests {
         };
         for (status, attempts) in [(500, 3), (401, 1), (403, 1)] {
             let mut made = 0;
-            let opened: Result<(), _> = persist(&settings, || {
+            let opened: Result<(), _> = retry_connect(&settings, || {
                 made += 1;
                 std::future::ready(Err(refused(status)))
             })
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(made, attempts, "{status}");
         }
         let mut made = 0;
-        let opened = persist(&settings, || {
+        let opened = retry_connect(&settings, || {
             made += 1;
             std::future::ready(if made < 3 {
                 Err(refused(503))

@@ -18,10 +18,10 @@ use crate::api::{ApiError, Auth, Client, GetOrCreate, Page, RateLimit};
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
 use crate::events::call_limiter::CallLimiter;
-use crate::events::connect::{Identity, QUIET, Socket, connect};
+use crate::events::connect::{Identity, QUIET_READ_BUFFER_BYTES, Socket, connect};
 use crate::events::session::STALE_AFTER;
 use crate::events::token_rejections::TokenRejections;
-use crate::events::watcher::is_final;
+use crate::events::watcher::is_fatal;
 use crate::events::{SessionEnd, WatchError};
 
 /// The service's default budget of connects.
@@ -31,7 +31,7 @@ const CONNECTS: RateLimit = RateLimit {
     reset_in: Duration::ZERO,
 };
 /// Links told of and not yet looked at.
-const NEWS: usize = 1024;
+const UPDATE_QUEUE_CAPACITY: usize = 1024;
 
 /// What happened to a user's link.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl ConnectionPool {
             channel,
             pace: Mutex::new(CallLimiter::new(Instant::now())),
         });
-        let (sender, news) = mpsc::channel(NEWS);
+        let (sender, news) = mpsc::channel(UPDATE_QUEUE_CAPACITY);
         let (leave, left) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for identity in users {
@@ -170,7 +170,7 @@ async fn hold(
                 let reason = error_chain(&end);
                 if let SessionEnd::Refused(refusal) = end {
                     let error = WatchError::Api(ApiError::Refused(refusal));
-                    if let (true, WatchError::Api(error)) = (is_final(&error, minted), error) {
+                    if let (true, WatchError::Api(error)) = (is_fatal(&error, minted), error) {
                         tell(ConnectionUpdate::Failed { error, stood }).await;
                         return;
                     }
@@ -182,7 +182,7 @@ async fn hold(
                 let limited = matches!(error, ApiError::RateLimited { .. });
                 let stale = stale.again(&error);
                 let error = WatchError::Api(error);
-                let end = stale || (!stood && !limited) || is_final(&error, minted);
+                let end = stale || (!stood && !limited) || is_fatal(&error, minted);
                 match error {
                     WatchError::Api(error) if end => {
                         tell(ConnectionUpdate::Failed { error, stood }).await;
@@ -217,7 +217,13 @@ async fn open(common: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
     }
     drop(pace);
     // Boxed, since the path to a connection is far longer than what is kept of it.
-    let session = Box::pin(connect(&common.client, identity, QUIET, STALE_AFTER)).await?;
+    let session = Box::pin(connect(
+        &common.client,
+        identity,
+        QUIET_READ_BUFFER_BYTES,
+        STALE_AFTER,
+    ))
+    .await?;
     if let Some(cid) = &common.channel {
         let request = GetOrCreate {
             state: true,

@@ -25,7 +25,7 @@ pub use observer::Observer;
 pub use session::{Frame, Session, SessionEnd};
 pub use shard::Shard;
 pub use subscriptions::KnownUser;
-pub(crate) use watcher::is_final;
+pub(crate) use watcher::is_fatal;
 pub use watcher::{
     ChannelSpec, DrainResult, ResumeState, WatchError, WatchTarget, Watcher, WatcherOptions,
     WatcherStep,

@@ -19,14 +19,14 @@ pub enum Observer {
     /// A user that exists for this purpose, made or kept an invisible admin with the application's secret.
     Dedicated(UserId),
     /// Somebody who is there for other reasons and stays as he is, with what he is allowed to see.
-    Person(UserId),
+    Existing(UserId),
 }
 
 impl Observer {
     /// The user's id.
     pub const fn user(&self) -> &UserId {
         match self {
-            Self::Dedicated(user) | Self::Person(user) => user,
+            Self::Dedicated(user) | Self::Existing(user) => user,
         }
     }
 

@@ -136,7 +136,7 @@ impl Reconciler {
 
     /// Asks for a user by name.
     pub(super) fn want(&mut self, id: &str) {
-        if self.shard.takes(id) {
+        if self.shard.contains(id) {
             self.tracker.want(id, Reason::Named);
         }
     }
@@ -235,7 +235,7 @@ impl Reconciler {
         match &*event.kind {
             MEMBER_ADDED => {
                 if let Some(channel) = self.channel(event.cid.as_deref())
-                    && self.shard.takes(&user.id)
+                    && self.shard.contains(&user.id)
                 {
                     self.tracker.want(&user.id, Reason::Member(channel));
                     self.unsettled = true;
@@ -257,7 +257,7 @@ impl Reconciler {
             }
             _ => {}
         }
-        if self.raw || self.shard.takes(&user.id) {
+        if self.raw || self.shard.contains(&user.id) {
             Decision::Emit(None)
         } else {
             Decision::Suppress
@@ -302,7 +302,7 @@ impl Reconciler {
             }
             (SubscriptionState::Left, _) if event.cid.is_none() => Decision::Suppress,
             (SubscriptionState::Left | SubscriptionState::Stranger, _)
-                if !self.shard.takes(&user.id) =>
+                if !self.shard.contains(&user.id) =>
             {
                 Decision::Suppress
             }
@@ -398,7 +398,7 @@ impl Reconciler {
         let ids: HashSet<&str> = ids
             .iter()
             .map(String::as_str)
-            .filter(|id| self.shard.takes(id))
+            .filter(|id| self.shard.contains(id))
             .collect();
         if complete {
             self.tracker.set_members(channel, &ids);
@@ -486,7 +486,7 @@ impl Reconciler {
     }
 
     /// Asks again for the users whom the service did not know.
-    pub(super) fn look_again(&mut self) {
+    pub(super) fn retry_missing(&mut self) {
         self.tracker.hope();
         self.unsettled = true;
     }

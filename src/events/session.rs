@@ -32,7 +32,7 @@ use crate::events::sync_stream::SyncStream;
 /// How long a socket may usually be silent before it counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
 /// How long a polite close waits for the other side's.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a socket brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         });
         // A server that does not answer a goodbye has said enough.
-        let _ = timeout(CLOSE_WITHIN, leave).await;
+        let _ = timeout(CLOSE_TIMEOUT, leave).await;
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, SessionEnd>> {
@@ -619,7 +619,7 @@ mod tests {
         let (_server, session) = begun().await;
         let start = Instant::now();
         session.close().await;
-        assert_eq!(start.elapsed(), CLOSE_WITHIN);
+        assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ impl Shard {
     pub const ALL: Self = Self { index: 1, of: 1 };
 
     /// Whether a user belongs to this part.
-    pub fn takes(self, id: &str) -> bool {
+    pub fn contains(self, id: &str) -> bool {
         // FNV-1a, 64 bits: fixed by its definition, unlike the hash of the standard library.
         let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -61,7 +61,7 @@ mod tests {
         let mut counts = [0; 7];
         for user in 0..7000 {
             let id = format!("user-{user}");
-            let takers: Vec<usize> = (0..7).filter(|part| parts[*part].takes(&id)).collect();
+            let takers: Vec<usize> = (0..7).filter(|part| parts[*part].contains(&id)).collect();
             assert_eq!(takers.len(), 1, "{id}");
             counts[takers[0]] += 1;
         }
@@ -76,10 +76,10 @@ mod tests {
         let part: Shard = "2/3".parse().unwrap();
         let taken: Vec<&str> = ["amy", "bob", "cem", "dan", "eve", "john", "jack"]
             .into_iter()
-            .filter(|id| part.takes(id))
+            .filter(|id| part.contains(id))
             .collect();
         assert_eq!(taken, ["amy", "cem", "dan"]);
-        assert!(Shard::ALL.takes("anybody"));
+        assert!(Shard::ALL.contains("anybody"));
     }
 
     #[test]

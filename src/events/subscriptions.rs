@@ -63,10 +63,12 @@ pub struct KnownUser {
 impl KnownUser {
     /// The user as he was before a change.
     #[must_use]
-    pub fn before(self, change: &Change) -> Self {
+    pub fn before_change(self, change: &Change) -> Self {
         Self {
-            presence: change.undone(&self.presence),
-            rest: self.rest.map(|rest| rest.before(change.rest)),
+            presence: change.revert(&self.presence),
+            rest: self
+                .rest
+                .map(|rest| rest.before_delta(change.other_fields_delta)),
         }
     }
 }
@@ -180,7 +182,7 @@ impl UserEntry {
             self.last_active = last_active;
         }
         if let Some(sight) = seen.rest {
-            change.rest = self.sight().map_or(0, |earlier| earlier.until(sight));
+            change.other_fields_delta = self.sight().map_or(0, |earlier| earlier.delta_to(sight));
             (self.view, self.rest) = (Some(sight.view), sight.rest);
         }
         std::mem::replace(&mut self.known, true).then_some(change)
@@ -669,7 +671,7 @@ mod tests {
         let rest = |news: UserUpdate| {
             let change = news.change.unwrap();
             assert_eq!(change.changed, []);
-            change.rest != 0
+            change.other_fields_delta != 0
         };
         let mut tracker = Tracker::default();
         tracker.want("amy", Reason::Named);
@@ -716,7 +718,7 @@ mod tests {
             &mut later,
             &user(r#"{"id":"amy","online":true,"name":"B"}"#),
         );
-        assert_ne!(news.unwrap().change.unwrap().rest, 0);
+        assert_ne!(news.unwrap().change.unwrap().other_fields_delta, 0);
     }
 
     #[test]

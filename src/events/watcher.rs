@@ -24,8 +24,8 @@ use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
 use crate::domain::{ApiErrorCode, Change, Cid, Event, Presence, UserId};
-use crate::events::backoff::{Backoff, LARGEST};
-use crate::events::connect::{BUSY, Socket, connect, persist};
+use crate::events::backoff::{BACKOFF_MAX, Backoff};
+use crate::events::connect::{BUSY_READ_BUFFER_BYTES, Socket, connect, retry_connect};
 use crate::events::observer::Observer;
 use crate::events::reconcile::{Decision, Pending, ReceivedFrame, Reconciler};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
@@ -35,9 +35,9 @@ use crate::events::subscriptions::KnownUser;
 use crate::events::token_rejections::TokenRejections;
 
 /// How long after an answer that lacked users they are asked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
 /// Unreadable frames on one connection after which it is given up.
-const NONSENSE: u32 = 8;
+const MAX_UNREADABLE_FRAMES: u32 = 8;
 
 /// Whom to watch.
 #[derive(Debug, Clone, Default)]
@@ -77,11 +77,11 @@ pub struct WatcherOptions {
     /// Whether a lost link is made anew. Without it, losing the link is the end.
     pub reconnect: bool,
     /// The longest wait before connecting again.
-    pub longest_wait: Duration,
+    pub backoff_max: Duration,
     /// How long the link may be silent before it counts as lost.
     pub stale_after: Duration,
     /// How soon those who do not exist are looked for again.
-    pub look_again: Duration,
+    pub retry_missing_after: Duration,
     /// Which part of the users is watched.
     pub shard: Shard,
     /// Whether every frame is told as it comes, with no state kept.
@@ -89,7 +89,7 @@ pub struct WatcherOptions {
     /// What to compare the first answers with.
     pub resume: Option<ResumeState>,
     /// A number between 0 and 1 for each wait before connecting again.
-    pub chance: Box<dyn FnMut() -> f64 + Send>,
+    pub jitter: Box<dyn FnMut() -> f64 + Send>,
 }
 
 impl WatcherOptions {
@@ -98,13 +98,13 @@ impl WatcherOptions {
         Self {
             observer,
             reconnect: true,
-            longest_wait: LARGEST,
+            backoff_max: BACKOFF_MAX,
             stale_after: STALE_AFTER,
-            look_again: LOOK_AGAIN,
+            retry_missing_after: RETRY_MISSING_AFTER,
             shard: Shard::ALL,
             raw: false,
             resume: None,
-            chance: Box::new(rand::random::<f64>),
+            jitter: Box::new(rand::random::<f64>),
         }
     }
 }
@@ -114,9 +114,9 @@ impl fmt::Debug for WatcherOptions {
         f.debug_struct("WatcherOptions")
             .field("observer", &self.observer)
             .field("reconnect", &self.reconnect)
-            .field("longest_wait", &self.longest_wait)
+            .field("backoff_max", &self.backoff_max)
             .field("stale_after", &self.stale_after)
-            .field("look_again", &self.look_again)
+            .field("retry_missing_after", &self.retry_missing_after)
             .field("shard", &self.shard)
             .field("raw", &self.raw)
             .finish_non_exhaustive()
@@ -177,9 +177,9 @@ pub enum DrainResult<B> {
     /// Whoever was told wants a break.
     Break(B),
     /// All are told, and there is nothing to do but to wait.
-    Nothing,
+    Empty,
     /// Something else comes first; [`Watcher::step`] does it.
-    Else,
+    Other,
 }
 
 /// A running watch.
@@ -201,7 +201,7 @@ pub struct Watcher {
     early: Option<Result<Frame, SessionEnd>>,
     /// Whether everything was asked and answered once: from then on a refusal is a loss and not an error.
     begun: bool,
-    look_again: Option<Pin<Box<Sleep>>>,
+    retry_missing_timer: Option<Pin<Box<Sleep>>>,
 }
 
 enum Link {
@@ -222,7 +222,7 @@ struct Up {
 enum Happened {
     Frame(Result<Frame, SessionEnd>),
     Answer(Result<(Query, Answer), ApiError>),
-    LookAgain,
+    RetryMissing,
 }
 
 impl fmt::Debug for Watcher {
@@ -261,7 +261,7 @@ impl Watcher {
         let mut watcher = Self {
             server,
             target,
-            backoff: Backoff::up_to(options.longest_wait),
+            backoff: Backoff::up_to(options.backoff_max),
             stale: TokenRejections::default(),
             options,
             link: Link::Over(None),
@@ -271,40 +271,40 @@ impl Watcher {
             unread: None,
             early: None,
             begun: false,
-            look_again: None,
+            retry_missing_timer: None,
         };
         watcher.options.observer.prepare(&watcher.server).await?;
         watcher.create_channel().await?;
-        let session = persist(watcher.server.settings(), || watcher.open()).await?;
+        let session = retry_connect(watcher.server.settings(), || watcher.open()).await?;
         watcher.subscribe(session);
         Ok(watcher)
     }
 
     /// Tells the events that are there already, one after the other, without a detour for each: on a busy stream they
     /// are nearly all that happens.
-    pub fn tell_ready<B>(
+    pub fn drain_ready<B>(
         &mut self,
         mut tell: impl FnMut(&Record<'_>) -> ControlFlow<B>,
     ) -> DrainResult<B> {
         loop {
             if self.unread.is_some() || self.early.is_some() || self.reconciler.has_more() {
-                return DrainResult::Else;
+                return DrainResult::Other;
             }
             let Link::Up(up) = &mut self.link else {
-                return DrainResult::Else;
+                return DrainResult::Other;
             };
             if !up.subscriber.is_idle()
                 || self.reconciler.is_unsettled()
                 || self.reconciler.tracker.is_open()
             {
-                return DrainResult::Else;
+                return DrainResult::Other;
             }
             let text = match up.session.try_next() {
-                None => return DrainResult::Nothing,
+                None => return DrainResult::Empty,
                 Some(Ok(Frame::Text(text))) => text,
                 other @ Some(_) => {
                     self.early = other;
-                    return DrainResult::Else;
+                    return DrainResult::Other;
                 }
             };
             let at = up.session.arrived();
@@ -361,7 +361,7 @@ impl Watcher {
                 Ok(WatcherStep::Quiet)
             }
             Link::Up(up) => {
-                let happened = up.happens(&mut self.look_again).await;
+                let happened = up.happens(&mut self.retry_missing_timer).await;
                 self.take(happened)
             }
         }
@@ -373,20 +373,20 @@ impl Watcher {
     }
 
     /// How every watched user was last told of.
-    pub fn known(&self) -> impl Iterator<Item = (&str, KnownUser)> {
+    pub fn known_users(&self) -> impl Iterator<Item = (&str, KnownUser)> {
         let untold: HashMap<String, Option<&Change>> = self.reconciler.found().collect();
         self.reconciler
             .tracker
             .known()
             .filter_map(move |(id, known)| match untold.get(id) {
                 None => Some((id, known)),
-                Some(Some(change)) => Some((id, known.before(change))),
+                Some(Some(change)) => Some((id, known.before_change(change))),
                 Some(None) => None,
             })
     }
 
-    /// Up to when everything was told but what [`Self::known`] leaves out. `None` while the link is down, or answers are awaited.
-    pub fn whole_until(&self) -> Option<DateTime<Utc>> {
+    /// Up to when everything was told but what [`Self::known_users`] leaves out. `None` while the link is down, or answers are awaited.
+    pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         let up = matches!(self.link, Link::Up(_));
         (self.begun && up && self.reconciler.is_whole())
             .then(|| self.reconciler.complete_until(Utc::now()))
@@ -415,7 +415,13 @@ impl Watcher {
         let stale_after = self.options.stale_after;
         Box::pin(async move {
             observer.prepare(&server).await?;
-            connect(&server, &observer.identity(), BUSY, stale_after).await
+            connect(
+                &server,
+                &observer.identity(),
+                BUSY_READ_BUFFER_BYTES,
+                stale_after,
+            )
+            .await
         })
     }
 
@@ -471,7 +477,7 @@ impl Watcher {
         if let Some(filter) = &self.target.matching {
             subscriber.ask(Query::Matching(filter.clone(), 0));
         }
-        self.look_again = None;
+        self.retry_missing_timer = None;
         // A stream that falls silent at once is complete up to its first frame, and no further.
         self.frame = ReceivedFrame {
             at: Utc::now(),
@@ -504,10 +510,10 @@ impl Watcher {
             self.stale.passed();
             self.reconciler.settle(Utc::now());
             let missing = self.reconciler.tracker.missing_count();
-            self.look_again = (missing > 0).then(|| {
+            self.retry_missing_timer = (missing > 0).then(|| {
                 // A call a second at most, however many there are to look for.
                 let calls = missing.div_ceil(USERS_A_CALL);
-                let least = self.options.look_again;
+                let least = self.options.retry_missing_after;
                 Box::pin(sleep(least.max(Duration::from_secs(calls as u64))))
             });
         }
@@ -551,9 +557,9 @@ impl Watcher {
                 let reason = format!("cannot subscribe: {}", error_chain(&error));
                 self.lost(&reason, WatchError::Api(error));
             }
-            Happened::LookAgain => {
-                self.look_again = None;
-                self.reconciler.look_again();
+            Happened::RetryMissing => {
+                self.retry_missing_timer = None;
+                self.reconciler.retry_missing();
             }
         }
         Ok(WatcherStep::Quiet)
@@ -612,7 +618,7 @@ impl Watcher {
             return;
         };
         up.nonsense += 1;
-        if up.nonsense > NONSENSE {
+        if up.nonsense > MAX_UNREADABLE_FRAMES {
             let end = SessionEnd::Broken(note.into());
             self.lost("the server sends nonsense", WatchError::Lost(end));
             return;
@@ -630,7 +636,7 @@ impl Watcher {
         if let Link::Up(up) = &self.link {
             self.backoff.lost_after(up.since.elapsed());
         }
-        self.look_again = None;
+        self.retry_missing_timer = None;
         self.reconciler.lost(Utc::now(), reason);
         self.down(reason, error);
     }
@@ -648,14 +654,14 @@ impl Watcher {
             WatchError::Api(error) => self.stale.again(error),
             WatchError::Lost(_) => false,
         };
-        self.link = if stale || is_final(&error, minted) {
+        self.link = if stale || is_fatal(&error, minted) {
             Link::Over(Some(error))
         } else if self.options.reconnect {
             let asked = match &error {
                 WatchError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
                 WatchError::Api(_) | WatchError::Lost(_) => None,
             };
-            let wait = self.backoff.next((self.options.chance)());
+            let wait = self.backoff.next((self.options.jitter)());
             Link::Waiting(Box::pin(sleep(wait.max(asked.unwrap_or_default()))))
         } else {
             Link::Over(Some(WatchError::Lost(match error {
@@ -685,7 +691,7 @@ impl Watcher {
 }
 
 impl Up {
-    async fn happens(&mut self, look_again: &mut Option<Pin<Box<Sleep>>>) -> Happened {
+    async fn happens(&mut self, retry_missing_timer: &mut Option<Pin<Box<Sleep>>>) -> Happened {
         let Self {
             session,
             subscriber,
@@ -697,13 +703,13 @@ impl Up {
             biased;
             answer = subscriber.next(), if !idle => Happened::Answer(answer),
             frame = session.next() => Happened::Frame(frame),
-            Some(()) = OptionFuture::from(look_again.as_mut()) => Happened::LookAgain,
+            Some(()) = OptionFuture::from(retry_missing_timer.as_mut()) => Happened::RetryMissing,
         }
     }
 }
 
 /// Whether trying again is useless. A token that ran out is replaced where the secret is at hand.
-pub(crate) fn is_final(error: &WatchError, minted: bool) -> bool {
+pub(crate) fn is_fatal(error: &WatchError, minted: bool) -> bool {
     match error {
         WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
             ApiErrorCode::Internal
@@ -768,11 +774,11 @@ mod tests {
 
     #[test]
     fn an_expired_token_is_final_only_where_it_cannot_be_replaced() {
-        assert!(!is_final(&refused(40, 401), true));
-        assert!(is_final(&refused(40, 401), false));
-        assert!(is_final(&refused(43, 401), true));
-        assert!(is_final(&refused(2, 401), true));
-        assert!(is_final(&refused(17, 403), true));
+        assert!(!is_fatal(&refused(40, 401), true));
+        assert!(is_fatal(&refused(40, 401), false));
+        assert!(is_fatal(&refused(43, 401), true));
+        assert!(is_fatal(&refused(2, 401), true));
+        assert!(is_fatal(&refused(17, 403), true));
     }
 
     #[test]
@@ -783,7 +789,7 @@ mod tests {
             refused(71, 403),
             refused(5, 503),
         ] {
-            assert!(!is_final(&error, false), "{error:?}");
+            assert!(!is_fatal(&error, false), "{error:?}");
         }
     }
 }

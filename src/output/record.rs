@@ -42,7 +42,7 @@ impl Renderer {
         let change = match &record.body {
             RecordBody::Event { event, change } => {
                 out.reserve(event.raw.len() + ROOM);
-                plain = event.plain;
+                plain = event.is_plain;
                 if let Some(shadowed) = open_event(event, out) {
                     out.extend_from_slice(b",\"shadowed\":");
                     out.extend_from_slice(shadowed.as_bytes());
@@ -99,7 +99,7 @@ const NOTHING: Change = Change {
         status: None,
         last_active: None,
     },
-    rest: 0,
+    other_fields_delta: 0,
 };
 
 /// Appends what the service sent, on one line. `false` for records that the service did not send.
@@ -144,7 +144,7 @@ fn is_user_event(event: &Event<'_>) -> bool {
 
 /// Appends an event without its closing brace. Returns what had to give way, as JSON text.
 fn open_event(event: &Event<'_>, out: &mut Vec<u8>) -> Option<String> {
-    if event.clashes {
+    if event.has_reserved_names {
         return open_clashing_event(event, out);
     }
     let raw = event.raw.trim_ascii();
@@ -209,7 +209,7 @@ fn write_fields(
 
 /// Copies a part of an event's text.
 fn copy_of(event: &Event<'_>, text: &str, out: &mut Vec<u8>) {
-    if event.plain {
+    if event.is_plain {
         out.extend_from_slice(text.as_bytes());
     } else {
         copy(text, out);

@@ -136,13 +136,13 @@ impl Cursor {
     /// he was told of.
     pub(super) fn save(&mut self, watcher: &Watcher, settling: &Settling) -> io::Result<()> {
         let begin = Instant::now();
-        let Some(at) = watcher.whole_until() else {
+        let Some(at) = watcher.complete_until() else {
             self.next = begin + SOON;
             return Ok(());
         };
-        let told = watcher.known().map(|(id, known)| {
+        let told = watcher.known_users().map(|(id, known)| {
             let known = match settling.waiting(id) {
-                Some(change) => known.before(change),
+                Some(change) => known.before_change(change),
                 None => known,
             };
             (id, known)

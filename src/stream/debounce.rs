@@ -95,7 +95,7 @@ impl Settling {
             None => Fate::Tell,
             // Coming back is activity, so `last_active` has always moved with it.
             Some(_)
-                if change.rest == 0
+                if change.other_fields_delta == 0
                     && change
                         .changed
                         .iter()
@@ -177,7 +177,7 @@ mod tests {
                 invisible: None,
             };
             let mut change = Change::between(&self.before, &after);
-            change.rest = std::mem::take(&mut self.rest);
+            change.other_fields_delta = std::mem::take(&mut self.rest);
             let status = status.map_or(String::new(), |text| format!(r#","status":"{text}""#));
             let text = format!(
                 r#"{{"type":"user.presence.changed","user":{{"id":"amy","online":{online}{status}}}}}"#
@@ -272,7 +272,7 @@ mod tests {
             panic!("the name is another one for good");
         };
         assert_eq!(
-            (settled.change.changed, settled.change.rest),
+            (settled.change.changed, settled.change.other_fields_delta),
             (PresenceFields::NONE, 7)
         );
         bench.take(30, false, None);

@@ -147,7 +147,7 @@ mod tests {
         let mut rename = |id: &str, rest: u32| {
             let text = format!(r#"{{"type":"user.updated","user":{{"id":"{id}","online":true}}}}"#);
             let change = Change {
-                rest,
+                other_fields_delta: rest,
                 ..Change::default()
             };
             let record = Record {
@@ -172,7 +172,7 @@ mod tests {
             panic!("{folded:?}");
         };
         assert_eq!(
-            (amy.change.changed, amy.change.rest),
+            (amy.change.changed, amy.change.other_fields_delta),
             (PresenceFields::NONE, 7)
         );
     }

@@ -178,7 +178,7 @@ async fn eye(
     let (client, observer) = observer(app).await?;
     let options = WatcherOptions {
         reconnect: !args.no_reconnect,
-        longest_wait: args.backoff_max,
+        backoff_max: args.backoff_max,
         stale_after: args.stale_after,
         shard: args.shard,
         raw: args.raw,
@@ -198,11 +198,11 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
     let dedicated = app.acting_as().is_none();
     let (client, observer) = match app.server_client().await? {
         Some(server) if dedicated => (server, Observer::Dedicated(user)),
-        Some(server) => (server, Observer::Person(user)),
-        None => (app.client().await?, Observer::Person(user)),
+        Some(server) => (server, Observer::Existing(user)),
+        None => (app.client().await?, Observer::Existing(user)),
     };
     match &observer {
-        Observer::Person(user) => app.output().status(&format!(
+        Observer::Existing(user) => app.output().status(&format!(
             "watching as {user}, who is online for as long as this runs."
         )),
         // Looking needs no permission; making somebody an admin in a protected application does, once.
@@ -286,8 +286,8 @@ impl<'a> Stream<'a> {
                 match self.take_ready(watcher)? {
                     DrainResult::Break(Some(ending)) => return Ok(Some(ending)),
                     DrainResult::Break(None) => stretch = AT_A_STRETCH,
-                    DrainResult::Nothing => nothing = true,
-                    DrainResult::Else => {}
+                    DrainResult::Empty => nothing = true,
+                    DrainResult::Other => {}
                 }
             }
             let ready = if nothing || stretch >= AT_A_STRETCH {
@@ -373,7 +373,7 @@ impl<'a> Stream<'a> {
     /// until it is time to look at everything else.
     fn take_ready(&mut self, watcher: &mut Watcher) -> io::Result<DrainResult<Option<Ending>>> {
         let mut left = AT_A_STRETCH;
-        let told = watcher.tell_ready(|record| match self.take(record) {
+        let told = watcher.drain_ready(|record| match self.take(record) {
             Ok(None) => {
                 left -= 1;
                 if left == 0 || self.teller.is_crowded() {
@@ -386,8 +386,8 @@ impl<'a> Stream<'a> {
         });
         Ok(match told {
             DrainResult::Break(ending) => DrainResult::Break(ending?),
-            DrainResult::Nothing => DrainResult::Nothing,
-            DrainResult::Else => DrainResult::Else,
+            DrainResult::Empty => DrainResult::Empty,
+            DrainResult::Other => DrainResult::Other,
         })
     }
 

@@ -10,7 +10,7 @@ use super::report::{Report, Step};
 use crate::api::users::DeleteUser;
 use crate::api::{ApiError, Client, QueryUsers};
 use crate::domain::{Event, UserId};
-use crate::events::connect::QUIET;
+use crate::events::connect::QUIET_READ_BUFFER_BYTES;
 use crate::events::session::STALE_AFTER;
 use crate::events::{Frame, Identity, Socket, connect};
 use crate::exit::{Code, Failure};
@@ -141,7 +141,13 @@ impl PresenceCheck {
     }
 
     async fn connect(&self, user: &UserId, invisible: Option<bool>) -> Result<Socket, ApiError> {
-        connect(&self.server, &identity(user, invisible), QUIET, STALE_AFTER).await
+        connect(
+            &self.server,
+            &identity(user, invisible),
+            QUIET_READ_BUFFER_BYTES,
+            STALE_AFTER,
+        )
+        .await
     }
 
     async fn open_socket(&self) -> anyhow::Result<Socket> {

@@ -16,7 +16,7 @@ use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
 use crate::domain::record::{Record, RecordBody};
 use crate::domain::time::parse_duration;
-use crate::events::{WatchError, is_final};
+use crate::events::{WatchError, is_fatal};
 use crate::exit::{Code, Failure};
 use crate::stream::{LinkWas, remark};
 
@@ -114,7 +114,7 @@ async fn endure(app: &App, client: &Client, error: ApiError) -> anyhow::Result<(
     let minted = !matches!(client.settings().auth, Auth::Token { .. });
     let trouble = error_chain(&error);
     let error = WatchError::Api(error);
-    if is_final(&error, minted) {
+    if is_fatal(&error, minted) {
         return Err(error.into());
     }
     app.output().warn(&format!("{trouble}; asking again"));

@@ -185,7 +185,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         .filter(|timeout| !timeout.is_zero())
         .map(|timeout| Instant::now() + timeout);
     let options = WatcherOptions {
-        look_again: LOOK_AGAIN,
+        retry_missing_after: LOOK_AGAIN,
         ..WatcherOptions::new(observer)
     };
     let mut watcher = tokio::select! {

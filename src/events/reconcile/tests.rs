@@ -224,7 +224,7 @@ fn a_user_who_does_not_exist_is_missing_until_he_does() {
     assert_eq!(bench.told(), ["snapshot amy", r#"coverage 1/2 ["ghost"]"#]);
     bench.settle(2);
     assert!(bench.told().is_empty(), "nothing new, nothing said");
-    bench.reconciler.look_again();
+    bench.reconciler.retry_missing();
     assert_eq!(bench.ask(), ["ghost"]);
     bench.answer(&["ghost"], &[("ghost", false)], 3);
     bench.settle(3);
@@ -564,7 +564,7 @@ fn who_was_missing_is_compared_with_what_was_last_told_of_him() {
         assert_eq!(bench.told(), expected);
     }
     let mut bench = missing();
-    bench.reconciler.look_again();
+    bench.reconciler.retry_missing();
     bench.ask();
     bench.answer(&["amy"], &[("amy", false)], 20);
     bench.settle(20);
