@@ -11,8 +11,8 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
-use super::path::Path;
-use super::scanner::escape_controls;
+use super::path::FieldPath;
+use super::scanner::{StringState, escape_controls};
 use crate::exit::{Code, Failure};
 use crate::text;
 
@@ -40,7 +40,7 @@ pub struct Expr {
     source: String,
     filter: jaq_core::Filter<Data>,
     /// The same as a path, if it is no more than one.
-    path: Option<Path>,
+    path: Option<FieldPath>,
 }
 
 impl fmt::Debug for Expr {
@@ -108,7 +108,7 @@ impl Expr {
         Ok(Self {
             source: source.to_owned(),
             filter,
-            path: Path::of(source),
+            path: FieldPath::parse(source),
         })
     }
 
@@ -153,7 +153,7 @@ impl Expr {
         self.path
             .as_ref()
             .filter(|_| !is_deep(json))
-            .and_then(|path| path.look(json))
+            .and_then(|path| path.look_up(json))
     }
 
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
@@ -196,23 +196,18 @@ fn is_deep(json: &[u8]) -> bool {
     if memchr::memchr2_iter(b'{', b'[', json).count() <= MAX_DEPTH {
         return false;
     }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
+    let mut strings = StringState::default();
+    let mut depth = 0_usize;
+    json.iter()
+        .filter(|&&byte| !strings.is_in_string(byte))
+        .any(|byte| {
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+            depth > MAX_DEPTH
+        })
 }
 
 /// The value with everything that JSON cannot say replaced as `jq` replaces it: no number is null, infinity the

@@ -1,29 +1,96 @@
-//! Expressions that only name a field, such as `.user.id`, answered from the text.
+//! The value at a path in JSON text, found without building the rest.
 //!
-//! They are what most one-liners ask for, and an interpreter has to build the whole record before it can look at one
-//! field. The answer is the interpreter's to the byte; whatever could differ (an escape that would be rewritten, a
-//! number with a point, a field of something that has none) is left to it.
+//! [`find`] is the one walker. [`FieldPath`] uses it to answer expressions that only name a field, such as `.user.id`,
+//! which most one-liners do: an interpreter has to build the whole record before it can look at one field. The answer
+//! is the interpreter's to the byte; whatever could differ (an escape that would be rewritten, a number with a point, a
+//! field of something that has none) is left to the interpreter.
 
 use memchr::{memchr_iter, memchr2};
 
 use super::scanner::{Json, Malformed};
 
-/// Names of fields, one inside the other.
-#[derive(Debug)]
-pub(super) struct Path(Vec<String>);
-
 /// What a path leads to.
-enum Found<'j> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found<'j> {
+    /// A value, as text.
     Value(&'j str),
-    /// An object without the field.
+    /// An object without the field, or an array without the item.
     Nothing,
-    /// Something that has no fields.
-    Odd,
+    /// A value that has no fields or items of that name.
+    NotAContainer,
 }
 
-impl Path {
+impl<'j> Found<'j> {
+    /// The value, if there is one.
+    pub(super) const fn value(self) -> Option<&'j str> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Nothing | Self::NotAContainer => None,
+        }
+    }
+}
+
+/// Walks a JSON text to the value at a path: through objects by name, through arrays by index. Of a name that comes
+/// twice the last one counts.
+///
+/// # Errors
+///
+/// The text is not JSON.
+pub(super) fn find<'j>(json: Json<'j>, path: &[String]) -> Result<Found<'j>, Malformed> {
+    let mut found = Found::NotAContainer;
+    let end = walk(json, json.blanks(0), path, &mut found)?;
+    json.end(end)?;
+    Ok(found)
+}
+
+fn walk<'j>(
+    json: Json<'j>,
+    at: usize,
+    path: &[String],
+    found: &mut Found<'j>,
+) -> Result<usize, Malformed> {
+    let Some((name, rest)) = path.split_first() else {
+        let end = json.value(at)?;
+        *found = Found::Value(json.slice(at, end));
+        return Ok(end);
+    };
+    match (json.peek(at), name.parse::<usize>()) {
+        (Some(b'{'), _) => {
+            *found = Found::Nothing;
+            json.object(at, |own, at| {
+                if own == name.as_bytes() {
+                    walk(json, at, rest, found)
+                } else {
+                    json.value(at)
+                }
+            })
+        }
+        (Some(b'['), Ok(wanted)) => {
+            *found = Found::Nothing;
+            let mut index = 0;
+            json.array(at, |at| {
+                index += 1;
+                if index - 1 == wanted {
+                    walk(json, at, rest, found)
+                } else {
+                    json.value(at)
+                }
+            })
+        }
+        _ => {
+            *found = Found::NotAContainer;
+            json.value(at)
+        }
+    }
+}
+
+/// An expression that is no more than names of fields, one inside the other.
+#[derive(Debug)]
+pub(super) struct FieldPath(Vec<String>);
+
+impl FieldPath {
     /// Reads an expression; `None` when it says more than a path does.
-    pub(super) fn of(expression: &str) -> Option<Self> {
+    pub(super) fn parse(expression: &str) -> Option<Self> {
         let is_name = |name: &str| {
             name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
                 && name
@@ -42,8 +109,8 @@ impl Path {
             .then_some(Self(names))
     }
 
-    /// The value at the path, as the interpreter would write it; `None` when it has to be asked.
-    pub(super) fn look<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+    /// The value at the path, as the interpreter would write it; `None` when the interpreter has to be asked.
+    pub(super) fn look_up<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         let text = std::str::from_utf8(json).ok()?;
         // Half a surrogate pair anywhere makes the whole record unreadable to the interpreter.
         let surrogates = memchr_iter(b'\\', json)
@@ -51,46 +118,16 @@ impl Path {
         if surrogates {
             return None;
         }
-        let json = Json::new(text);
-        let mut found = Found::Odd;
-        let end = walk(json, json.blanks(0), &self.0, &mut found).ok()?;
-        json.end(end).ok()?;
-        match found {
-            Found::Value(value) => is_written_as_it_is(value).then_some(value),
+        match find(Json::new(text), &self.0).ok()? {
+            Found::Value(value) => is_canonical(value).then_some(value),
             Found::Nothing => Some("null"),
-            Found::Odd => None,
+            Found::NotAContainer => None,
         }
     }
-}
-
-fn walk<'j>(
-    json: Json<'j>,
-    at: usize,
-    path: &[String],
-    found: &mut Found<'j>,
-) -> Result<usize, Malformed> {
-    let Some((name, rest)) = path.split_first() else {
-        let end = json.value(at)?;
-        *found = Found::Value(json.slice(at, end));
-        return Ok(end);
-    };
-    if json.peek(at) != Some(b'{') {
-        *found = Found::Odd;
-        return json.value(at);
-    }
-    *found = Found::Nothing;
-    json.object(at, |own, at| {
-        if own == name.as_bytes() {
-            // The last field of a name counts, so it may overwrite what an earlier one led to.
-            walk(json, at, rest, found)
-        } else {
-            json.value(at)
-        }
-    })
 }
 
 /// Whether a value's text is what any writer would make of it.
-fn is_written_as_it_is(value: &str) -> bool {
+fn is_canonical(value: &str) -> bool {
     match value.as_bytes() {
         b"true" | b"false" | b"null" | b"0" => true,
         [b'"', inner @ .., b'"'] => memchr2(b'\\', 0x7f, inner).is_none(),
@@ -109,18 +146,18 @@ mod tests {
     #[test]
     fn only_paths_are_paths() {
         for path in [".a", ".user.id", " .last_active ", "._1", ".and.not"] {
-            assert!(Path::of(path).is_some(), "{path}");
+            assert!(FieldPath::parse(path).is_some(), "{path}");
         }
         for other in [
             "", ".", ".a.", "..", ".a..b", "a", ".a[]", ".a | .b", ".\"a\"", ".1", ".a?", ".é",
             ".a b", ".a.b,.c",
         ] {
-            assert!(Path::of(other).is_none(), "{other}");
+            assert!(FieldPath::parse(other).is_none(), "{other}");
         }
     }
 
     fn look<'j>(path: &str, json: &'j str) -> Option<&'j str> {
-        Path::of(path).unwrap().look(json.as_bytes())
+        FieldPath::parse(path).unwrap().look_up(json.as_bytes())
     }
 
     #[test]

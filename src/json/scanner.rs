@@ -455,16 +455,35 @@ fn special(text: &[u8]) -> usize {
 #[cold]
 #[inline(never)]
 fn control_in_string(bytes: &[u8]) -> Option<usize> {
-    let (mut in_string, mut escaped) = (false, false);
-    bytes.iter().position(|byte| {
+    let mut strings = StringState::default();
+    bytes
+        .iter()
+        .position(|&byte| strings.is_in_string(byte) && byte < b' ')
+}
+
+/// Tells the bytes of strings from those between them, in JSON text that is read byte by byte.
+#[derive(Debug, Default)]
+pub(crate) struct StringState {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl StringState {
+    /// Whether the next byte belongs to a string, whose quotes count as parts of it.
+    #[inline]
+    pub(crate) const fn is_in_string(&mut self, byte: u8) -> bool {
+        if !self.in_string {
+            self.in_string = byte == b'"';
+            return self.in_string;
+        }
         match byte {
-            _ if escaped => escaped = false,
-            b'"' => in_string = !in_string,
-            b'\\' => escaped = in_string,
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => self.in_string = false,
             _ => {}
         }
-        in_string && *byte < b' '
-    })
+        true
+    }
 }
 
 /// How long the number is that a text begins with.

@@ -17,7 +17,7 @@ use super::{Format, Lines, Output};
 use crate::domain::User;
 use crate::domain::event::EventUser;
 use crate::exit::Failure;
-use crate::json::scanner::escape_controls;
+use crate::json::scanner::{StringState, escape_controls};
 
 /// How many rows a table waits for.
 const TABLE_ROWS: usize = 1000;
@@ -238,27 +238,17 @@ impl Drop for Rows<'_> {
 /// Appends compact JSON text spread over lines, values untouched.
 fn indent(json: &[u8], level: usize, out: &mut Vec<u8>) {
     let mut depth = level;
-    let (mut in_string, mut escaped) = (false, false);
+    let mut strings = StringState::default();
     let new_line = |depth: usize, out: &mut Vec<u8>| {
         out.push(b'\n');
         out.extend(std::iter::repeat_n(b' ', 2 * depth));
     };
     for (index, byte) in json.iter().copied().enumerate() {
-        if in_string {
+        if strings.is_in_string(byte) {
             out.push(byte);
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
             continue;
         }
         match byte {
-            b'"' => {
-                in_string = true;
-                out.push(byte);
-            }
             b'{' | b'[' => {
                 out.push(byte);
                 depth += 1;
