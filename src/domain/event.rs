@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use super::fingerprint::Fingerprint;
 use super::presence::Presence;
@@ -48,9 +49,9 @@ pub struct Event<'a> {
     pub user: Option<EventUser<'a>>,
     /// The `error` object of a `connection.error`, as JSON text.
     pub error: Option<&'a str>,
-    /// Whether the object has a field of a name that records add: `seq`, `received_at`, `source`, `changed`,
-    /// `previous`, `shadowed`. Custom events may; a record must not have a name twice.
-    pub has_reserved_names: bool,
+    /// Where in the text the fields stand, name and value, whose names records add: `seq`, `received_at`, `source`,
+    /// `changed`, `previous`, `shadowed`. Custom events may have them; a record must not have a name twice.
+    pub reserved_fields: Vec<Range<usize>>,
     /// Whether the text surely has no control character of any kind and no line feed, so that it can be copied blindly.
     pub is_plain: bool,
 }
@@ -136,7 +137,7 @@ impl<'a> Event<'a> {
             return Err(NotAnEvent::NotAnObject);
         }
         let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
-        let (mut user, mut error, mut has_reserved_names) = (None, None, false);
+        let (mut user, mut error, mut reserved_fields) = (None, None, Vec::new());
         let end = json.object(start, |name, at| {
             let field = match name.len() {
                 4 if name == b"type" => &mut kind,
@@ -154,8 +155,9 @@ impl<'a> Event<'a> {
                     return Ok(end);
                 }
                 3 | 6..=8 | 11 if RESERVED_NAMES.contains(&name) => {
-                    has_reserved_names = true;
-                    return json.value(at);
+                    let end = json.value(at)?;
+                    reserved_fields.push(name_start(raw, at)..end);
+                    return Ok(end);
                 }
                 _ => return json.value(at),
             };
@@ -172,7 +174,7 @@ impl<'a> Event<'a> {
             created_at: created_at.and_then(Text::read),
             user,
             error,
-            has_reserved_names,
+            reserved_fields,
             is_plain,
         })
     }
@@ -269,6 +271,14 @@ impl<'a> EventUser<'a> {
     }
 }
 
+/// Where the name of the field begins whose value begins at `value`. The name must be one of [`RESERVED_NAMES`]: however those are
+/// written, there is no quote in them.
+#[cold]
+fn name_start(raw: &str, value: usize) -> usize {
+    let end = raw[..value].rfind('"').unwrap_or_default();
+    raw[..end].rfind('"').unwrap_or_default()
+}
+
 fn flag(value: &str) -> Option<bool> {
     match value {
         "true" => Some(true),
@@ -324,14 +334,21 @@ mod tests {
 
     #[test]
     fn fields_that_records_add_are_noticed() {
-        let has_reserved_names = |raw| Event::parse(raw).unwrap().has_reserved_names;
-        assert!(has_reserved_names(r#"{"type":"deploy","source":null}"#));
-        assert!(has_reserved_names(
-            r#"{"received_at":"2026-01-01T00:00:00Z","type":"x"}"#
-        ));
-        assert!(!has_reserved_names(
-            r#"{"type":"x","user":{"id":"a","source":"b"},"text":"seq"}"#
-        ));
+        let reserved_fields = |raw: &'static str| -> Vec<&str> {
+            let reserved_fields = Event::parse(raw).unwrap().reserved_fields;
+            reserved_fields
+                .into_iter()
+                .map(|clash| &raw[clash])
+                .collect()
+        };
+        assert_eq!(
+            reserved_fields(r#"{"\u0073eq" : 1 , "type":"deploy","source":null}"#),
+            [r#""\u0073eq" : 1"#, r#""source":null"#]
+        );
+        assert_eq!(
+            reserved_fields(r#"{"type":"x","user":{"id":"a","source":"b"},"text":"seq"}"#),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -397,7 +414,7 @@ mod tests {
             let clash = ["seq", "received_at", "source", "changed", "previous", "shadowed"]
                 .iter()
                 .any(|name| fields.contains_key(*name));
-            prop_assert_eq!(event.has_reserved_names, clash);
+            prop_assert_eq!(!event.reserved_fields.is_empty(), clash);
             let user = fields
                 .get("user")
                 .and_then(Value::as_object)

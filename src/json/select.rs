@@ -42,20 +42,6 @@ pub(crate) fn items(json: &str) -> Vec<&str> {
     items
 }
 
-/// The fields of an object in their order, values as text. `None` when it is no object.
-pub(crate) fn fields(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
-    let text = Json::new(json);
-    let mut fields = Vec::new();
-    text.object(text.blanks(0), |name, at| {
-        let end = text.value(at)?;
-        let name = String::from_utf8_lossy(name).into_owned();
-        fields.push((Cow::Owned(name), text.slice(at, end)));
-        Ok(end)
-    })
-    .ok()?;
-    Some(fields)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
