@@ -17,10 +17,16 @@ use std::process::{Command, Stdio};
 use crate::support::binary;
 
 /// Commands as documents show them, and what runs instead: on a terminal the output is a table, and Ctrl-C ends it.
-const ON_A_TERMINAL: [(&str, &str); 1] = [(
-    "cargo run -- --mock watch channel my-conversation-123",
-    "presencectl --mock watch channel my-conversation-123 -o table -n 3",
-)];
+const ON_A_TERMINAL: [(&str, &str); 2] = [
+    (
+        "cargo run -- --mock watch channel my-conversation-123",
+        "presencectl --mock watch channel my-conversation-123 -o table -n 3",
+    ),
+    (
+        "cargo run -- --mock query-users --in john,jack",
+        "presencectl --mock query-users --in john,jack -o table",
+    ),
+];
 
 /// The README and the files of `docs/`, by name.
 pub(crate) fn documents() -> Vec<(String, String)> {
@@ -345,4 +351,58 @@ fn every_rule_option_of_the_mock_is_listed_with_its_default() {
         "docs/mock.md lacks:\n{}",
         missing.join("\n")
     );
+}
+
+#[test]
+fn the_readme_is_short_and_lists_every_command() {
+    let readme = document("README.md");
+    assert!(readme.lines().count() <= 150, "{}", readme.lines().count());
+    let table = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+        .collect::<Vec<_>>()
+        .join(" `");
+    let cli = <presencectl::cli::Cli as clap::CommandFactory>::command();
+    let missing: Vec<_> = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(clap::Command::get_name)
+        .filter(|name| {
+            !table
+                .split('`')
+                .any(|code| code.split(' ').next() == Some(name))
+        })
+        .collect();
+    assert_eq!(missing, [] as [&str; 0], "{table}");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let anchor = |heading: &str| {
+        heading
+            .to_lowercase()
+            .replace(' ', "-")
+            .replace(|c: char| !c.is_alphanumeric() && c != '-', "")
+    };
+    let mut broken = Vec::new();
+    for (name, text) in documents() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let folder = folder.parent().expect("a folder");
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let Ok(linked) = fs::read_to_string(folder.join(file)) else {
+                broken.push(format!("{name}: {target}"));
+                continue;
+            };
+            let mut headings = linked.lines().filter_map(|line| line.strip_prefix("## "));
+            if !fragment.is_empty() && !headings.any(|heading| anchor(heading) == fragment) {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert_eq!(broken, [] as [String; 0]);
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::documents::document;
 use crate::support::{Presencectl, private_file};
 
 const SECRET: &str = "hush-hush-4711";
@@ -134,10 +135,11 @@ fn a_secret_can_come_from_a_command_or_a_variable() {
     assert!(run.stderr.contains("MY_SECRET"), "{run}");
 }
 
-/// The README's lines, with stand-ins for the keyrings' commands that know one secret each.
+/// Runs the lines of the recipe. The keyrings' commands are replaced by scripts that know one secret each.
 #[test]
 fn a_secret_can_come_from_the_systems_keyring() {
     let home = tempfile::tempdir().unwrap();
+    let recipes = document("docs/recipes.md");
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", home.path().display());
     for (name, words, profile) in [
@@ -148,7 +150,7 @@ fn a_secret_can_come_from_the_systems_keyring() {
         let script = format!("#!/bin/sh\n[ \"$*\" = '{words}' ] && echo {SECRET}\n");
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let line = include_str!("../README.md")
+        let line = recipes
             .lines()
             .filter_map(|line| line.strip_prefix("presencectl "))
             .find(|line| line.contains(&format!("--secret-command {name} ")))

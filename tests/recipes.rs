@@ -24,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The recipes in this language.
 fn recipes(language: &str) -> Vec<String> {
-    blocks(&document("docs/recipes.md"))
-        .into_iter()
+    ["README.md", "docs/recipes.md"]
+        .iter()
+        .flat_map(|name| blocks(&document(name)))
         .filter(|block| block.language == language)
         .map(|block| block.text)
         .collect()
@@ -142,7 +143,7 @@ fn the_jobs_of_ci_services_run() {
         machine.program(
             "cargo",
             &format!(
-                "[ \"$*\" = 'install --locked presencectl' ] && ln -s {} {}/presencectl",
+                "[ \"$*\" = 'install --locked --path vendor/presencectl' ] && ln -s {} {}/presencectl",
                 binary().display(),
                 bin.display()
             ),
