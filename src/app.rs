@@ -334,7 +334,7 @@ impl App {
             on_retry: RetryObserver::new(move |retry| {
                 output.warn(&format!(
                     "{}; {} again in {:.1} s ({} of {})",
-                    retry.why,
+                    retry.reason,
                     retry.request,
                     retry.wait.as_secs_f64(),
                     retry.attempt,

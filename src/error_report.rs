@@ -88,8 +88,8 @@ fn code_of_api(error: &ApiError) -> Code {
             _ => Code::Refused,
         },
         ApiError::RateLimited { .. } => Code::RateLimited,
-        ApiError::Unreadable { .. } => Code::Refused,
-        ApiError::Insecure { .. } => Code::Usage,
+        ApiError::Unreadable { .. } | ApiError::ResponseTooLarge { .. } => Code::Refused,
+        ApiError::Insecure { .. } | ApiError::UrlTooLong { .. } => Code::Usage,
         ApiError::Transport { kind, .. } => match kind {
             TransportKind::Connect => Code::CannotConnect,
             TransportKind::Timeout => Code::TimedOut,
@@ -134,6 +134,10 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
         ApiError::Unreadable { .. } => {
             "check the address: --base-url or STREAM_CHAT_URL; a proxy may have answered"
         }
+        ApiError::ResponseTooLarge { .. } => {
+            "ask for less at a time; `presencectl api` takes --max-response SIZE"
+        }
+        ApiError::UrlTooLong { .. } => "shorten the filter, or name fewer ids in it",
         ApiError::Insecure { .. } => "write https:// in --base-url or STREAM_CHAT_URL",
         ApiError::Transport { .. } => {
             "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"

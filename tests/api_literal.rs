@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presencectl::api::{
-    ApiError, Auth, Client, GetOrCreate, QueryChannels, QueryMembers, QueryUsers, Retry,
+    ApiError, Auth, Client, GetOrCreate, QueryChannels, QueryMembers, QueryUsers, Request, Retry,
     RetryObserver, Settings, TransportKind, UserPages, UserPatch,
 };
 use presencectl::domain::token::{self, Claims};
@@ -203,7 +203,7 @@ async fn patience_is_shown_where_it_is_asked_for() {
     assert_eq!((limit.limit, limit.remaining), (1000, 997));
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 2);
-    assert_eq!(told[0].why, "rate limited (code 9): Too many requests");
+    assert_eq!(told[0].reason, "rate limited (code 9): Too many requests");
     assert_eq!((told[1].attempt, told[1].of), (2, 2));
 }
 
@@ -211,7 +211,7 @@ async fn patience_is_shown_where_it_is_asked_for() {
 async fn a_write_that_may_have_happened_is_not_repeated() {
     let (url, requests) = literal::serve(vec![answer("503 Unavailable", "", "down")]).await;
     let error = client(url)
-        .deactivate_user(&user("amy"), false)
+        .change_user(&Request::deactivate_user(&user("amy")))
         .await
         .unwrap_err();
     assert!(matches!(error, ApiError::Unreadable { status: 503, .. }));
@@ -338,15 +338,15 @@ async fn a_page_that_repeats_itself_ends_the_paging() {
 async fn any_request_can_be_made_and_a_refusal_is_an_answer() {
     let body = r#"{"code":16,"message":"no such task","StatusCode":404}"#;
     let (url, requests) = literal::serve(vec![answer("404 Not Found", "X-A: b\r\n", body)]).await;
-    let answer = client(url)
+    let response = client(url)
         .raw("get", "/tasks/1", &[("full", "true")], None)
         .await
         .unwrap();
-    assert_eq!(answer.status, 404);
-    assert_eq!(&answer.body[..], body.as_bytes());
-    assert!(answer.headers.contains(&("x-a".to_owned(), "b".to_owned())));
+    assert_eq!(response.status, 404);
+    assert_eq!(&response.body[..], body.as_bytes());
+    assert_eq!(response.headers["x-a"], "b");
     assert_eq!(
-        answer.error().unwrap().api_code(),
+        response.error().unwrap().api_code(),
         Some(ApiErrorCode::NotFound)
     );
     assert!(
@@ -444,13 +444,8 @@ async fn a_user_may_be_left_out_of_the_answer_but_not_the_whole_answer() {
     let answers = ["{}", r#"{"duration":"1ms"}"#].map(|body| answer("200 OK", "", body));
     let (url, _requests) = literal::serve(answers.to_vec()).await;
     let client = client(url);
-    let error = client.reactivate_user(&user("amy")).await.unwrap_err();
+    let reactivate = Request::reactivate_user(&user("amy"));
+    let error = client.change_user(&reactivate).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreadable { .. }), "{error:?}");
-    assert!(
-        client
-            .reactivate_user(&user("amy"))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(client.change_user(&reactivate).await.unwrap().is_none());
 }

@@ -197,8 +197,7 @@ fn a_plan_connects_nobody() {
             "method": "GET",
             "path": "/connect",
             "endpoint": "Connect",
-            "calls": 1,
-            "body": {"user_details": {"id": "jack", "invisible": true}},
+            "body": {"user_id": "jack", "user_details": {"id": "jack", "invisible": true}},
         })]
     );
     assert_eq!(user(&mock, "jack")["online"], false);

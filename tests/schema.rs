@@ -126,8 +126,7 @@ fn the_tests_would_notice() {
     assert!(!refused(&users, &user()));
     assert!(refused(&users, &json!({"id": "john"})));
     assert!(refused(&["profile", "list"], &json!({"name": "prod"})));
-    let request =
-        json!({"method": "PATCH", "path": "/users", "endpoint": null, "calls": 1, "body": {}});
+    let request = json!({"method": "PATCH", "path": "/users", "endpoint": null, "body": {}});
     assert!(refused(&["set-user", "john"], &request));
     assert!(!refused(&["set-user", "john", "--dry-run"], &request));
     let mut unnamed = line("connection.recovered", json!({}));

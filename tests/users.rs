@@ -76,7 +76,10 @@ fn must_exist_changes_nobody_when_one_is_missing() {
         .run()
         .ended_with(5);
     assert_eq!(run.stdout, "");
-    assert!(run.stderr.contains("no user nobody"), "{run}");
+    assert!(
+        run.stderr.contains("the user nobody does not exist"),
+        "{run}"
+    );
     let run = presencectl(&mock, "get-user john nobody")
         .run()
         .ended_with(5);
@@ -160,8 +163,8 @@ fn dry_run_shows_requests_and_sends_none() {
     assert_eq!(
         run.records(),
         [
-            json!({"method": "POST", "path": "/users", "endpoint": "UpdateUsers", "calls": 1, "body": {"users": {"dora": {"id": "dora", "status": "x"}}}}),
-            json!({"method": "PATCH", "path": "/users", "endpoint": "UpdateUsersPartial", "calls": 1, "body": {"users": [{"id": "john", "set": {"status": "x"}}]}}),
+            json!({"method": "POST", "path": "/users", "endpoint": "UpdateUsers", "body": {"users": {"dora": {"id": "dora", "status": "x"}}}}),
+            json!({"method": "PATCH", "path": "/users", "endpoint": "UpdateUsersPartial", "body": {"users": [{"id": "john", "set": {"status": "x"}}]}}),
         ]
     );
     for line in [
@@ -201,7 +204,7 @@ async fn verify_fails_loudly_when_the_change_did_not_take() {
     .ended_with(1);
     assert_eq!(run.stdout, "");
     assert!(
-        run.stderr.contains(r#"`status` is "old" and not "new""#),
+        run.stderr.contains(r#"`status` is "old", expected "new""#),
         "{run}"
     );
     assert!(requests.await.unwrap()[0].starts_with("PATCH /users?"));

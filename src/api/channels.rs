@@ -4,9 +4,8 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::client::Call;
+use crate::api::request::Request;
 use crate::api::responses::{ChannelList, Done, MemberList, null_as_default};
-use crate::api::retry::Repeatable;
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 
@@ -67,7 +66,7 @@ pub struct GetOrCreate {
     pub state: bool,
     /// Whether to watch the channel with `connection_id`.
     pub watch: bool,
-    /// Whether to subscribe `connection_id` to people of the channel (the service covers at most 10 a call).
+    /// Whether to subscribe `connection_id` to members of the channel (the service covers at most 10 a call).
     pub presence: bool,
     /// Page of messages; `None` leaves the size to the service, which sends the newest ones.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,8 +149,74 @@ pub struct UpdateChannel {
     pub remove_members: Vec<String>,
 }
 
+impl Request {
+    /// Gets a channel and creates it where it does not exist; watches it if asked to.
+    pub fn get_or_create_channel(cid: &Cid, body: &GetOrCreate) -> Self {
+        Self::on_channel("GetOrCreateChannel", Method::POST, cid, &["query"])
+            .with_connection(body.connection_id.as_deref())
+            .with_body(body)
+    }
+
+    /// Reads a channel without creating it.
+    pub fn get_channel(cid: &Cid) -> Self {
+        Self::on_channel("GetChannel", Method::GET, cid, &[])
+    }
+
+    /// One page of channels.
+    pub fn query_channels(query: &QueryChannels) -> Self {
+        Self::new("QueryChannels", Method::POST, ["channels"])
+            .with_connection(query.connection_id.as_deref())
+            .with_body(query)
+    }
+
+    /// One page of a channel's members.
+    pub fn query_members(query: &QueryMembers) -> Self {
+        Self::new("QueryMembers", Method::GET, ["members"]).with_parameter("payload", query)
+    }
+
+    /// Adds and removes members.
+    pub fn update_channel(cid: &Cid, body: &UpdateChannel) -> Self {
+        Self::on_channel("UpdateChannel", Method::POST, cid, &[]).with_body(body)
+    }
+
+    /// Sets and removes fields of a channel, keeping the rest.
+    pub fn patch_channel(cid: &Cid, set: &Map<String, Value>, unset: &[String]) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Map::is_empty")]
+            set: &'a Map<String, Value>,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            unset: &'a [String],
+        }
+        Self::on_channel("UpdateChannelPartial", Method::PATCH, cid, &[])
+            .with_body(&Body { set, unset })
+    }
+
+    /// Deletes a channel. With `hard` nothing is left of it; without, it is marked as deleted.
+    pub fn delete_channel(cid: &Cid, hard: bool) -> Self {
+        let request = Self::on_channel("DeleteChannel", Method::DELETE, cid, &[]).not_idempotent();
+        if hard {
+            request.with_query("hard_delete", "true")
+        } else {
+            request
+        }
+    }
+
+    /// Stops watching a channel with a connection.
+    pub fn stop_watching(cid: &Cid, connection_id: &str) -> Self {
+        Self::on_channel("StopWatchingChannel", Method::POST, cid, &["stop-watching"])
+            .with_connection(Some(connection_id))
+            .with_body(&Map::new())
+    }
+
+    fn on_channel(endpoint: &'static str, method: Method, cid: &Cid, action: &[&str]) -> Self {
+        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
+        Self::new(endpoint, method, path.iter().chain(action).copied())
+    }
+}
+
 impl Client {
-    /// Gets a channel, creating it where it does not exist, and watches it if asked to.
+    /// Gets a channel and creates it where it does not exist; watches it if asked to.
     ///
     /// # Errors
     ///
@@ -159,30 +224,18 @@ impl Client {
     pub async fn get_or_create_channel(
         &self,
         cid: &Cid,
-        request: &GetOrCreate,
+        body: &GetOrCreate,
     ) -> Result<ChannelState, ApiError> {
-        let path = [
-            "channels",
-            cid.channel_type.as_str(),
-            cid.id.as_str(),
-            "query",
-        ];
-        let call = Call {
-            connection_id: request.connection_id.as_deref(),
-            ..Call::new("GetOrCreateChannel", Method::POST, &path)
-        };
-        self.send(&call, request).await
+        self.fetch(&Request::get_or_create_channel(cid, body)).await
     }
 
-    /// Reads a channel without creating it (`GET /channels/{type}/{id}`; 404 with code 16 where it is missing).
+    /// Reads a channel without creating it. Where it is missing, the refusal has code 16.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
     pub async fn get_channel(&self, cid: &Cid) -> Result<ChannelState, ApiError> {
-        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
-        self.plain(&Call::new("GetChannel", Method::GET, &path))
-            .await
+        self.fetch(&Request::get_channel(cid)).await
     }
 
     /// One page of channels.
@@ -194,12 +247,8 @@ impl Client {
         &self,
         query: &QueryChannels,
     ) -> Result<Vec<ChannelState>, ApiError> {
-        let call = Call {
-            connection_id: query.connection_id.as_deref(),
-            ..Call::new("QueryChannels", Method::POST, &["channels"])
-        };
-        let answer: ChannelList = self.send(&call, query).await?;
-        Ok(answer.channels)
+        let response: ChannelList = self.fetch(&Request::query_channels(query)).await?;
+        Ok(response.channels)
     }
 
     /// One page of a channel's members.
@@ -208,9 +257,8 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn query_members(&self, query: &QueryMembers) -> Result<Vec<Member>, ApiError> {
-        let call = Call::new("QueryMembers", Method::GET, &["members"]);
-        let answer: MemberList = self.get(&call, query).await?;
-        Ok(answer.members)
+        let response: MemberList = self.fetch(&Request::query_members(query)).await?;
+        Ok(response.members)
     }
 
     /// Adds and removes members.
@@ -221,51 +269,27 @@ impl Client {
     pub async fn update_channel(
         &self,
         cid: &Cid,
-        request: &UpdateChannel,
+        body: &UpdateChannel,
     ) -> Result<ChannelState, ApiError> {
-        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
-        self.send(&Call::new("UpdateChannel", Method::POST, &path), request)
-            .await
+        self.fetch(&Request::update_channel(cid, body)).await
     }
 
-    /// Sets and removes fields of a channel, keeping the rest.
+    /// Sends a request about one channel, such as [`Request::patch_channel`]. Returns the channel as it is afterwards.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn patch_channel(
-        &self,
-        cid: &Cid,
-        set: &Map<String, Value>,
-        unset: &[String],
-    ) -> Result<ChannelState, ApiError> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            #[serde(skip_serializing_if = "Map::is_empty")]
-            set: &'a Map<String, Value>,
-            #[serde(skip_serializing_if = "<[String]>::is_empty")]
-            unset: &'a [String],
-        }
-        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
-        let call = Call::new("UpdateChannelPartial", Method::PATCH, &path);
-        self.send(&call, &Body { set, unset }).await
+    pub async fn change_channel(&self, request: &Request) -> Result<ChannelState, ApiError> {
+        self.fetch(request).await
     }
 
-    /// Deletes a channel. With `hard` it is gone for good, rather than marked as deleted.
+    /// Deletes a channel. With `hard` nothing is left of it; without, it is marked as deleted.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
     pub async fn delete_channel(&self, cid: &Cid, hard: bool) -> Result<ChannelState, ApiError> {
-        let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
-        let query = [("hard_delete", "true")];
-        // Repeated after it worked, it would answer that there is no such channel.
-        let call = Call {
-            repeatable: Repeatable::No,
-            query: if hard { &query } else { &[] },
-            ..Call::new("DeleteChannel", Method::DELETE, &path)
-        };
-        self.plain(&call).await
+        self.fetch(&Request::delete_channel(cid, hard)).await
     }
 
     /// Stops watching a channel with a connection.
@@ -274,17 +298,9 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn stop_watching(&self, cid: &Cid, connection_id: &str) -> Result<(), ApiError> {
-        let path = [
-            "channels",
-            cid.channel_type.as_str(),
-            cid.id.as_str(),
-            "stop-watching",
-        ];
-        let call = Call {
-            connection_id: Some(connection_id),
-            ..Call::new("StopWatchingChannel", Method::POST, &path)
-        };
-        let Done {} = self.send(&call, &Map::new()).await?;
+        let Done {} = self
+            .fetch(&Request::stop_watching(cid, connection_id))
+            .await?;
         Ok(())
     }
 }

@@ -6,17 +6,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use reqwest::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use reqwest::{Method, Upgraded};
-use serde::Serialize;
+use reqwest::{StatusCode, Upgraded};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,13 +25,25 @@ use url::{Host, Url};
 
 use crate::api::error::{ApiError, Refusal, TransportKind, beginning_of};
 use crate::api::limits::{self, RateLimit};
-use crate::api::retry::{Policy, Repeatable, Retry, RetryObserver, Trouble, error_chain};
+use crate::api::redact::Redactor;
+use crate::api::request::Request;
+use crate::api::retry::{AttemptFailure, Retry, RetryObserver, RetryPolicy, error_chain};
 use crate::api::tls;
+use crate::api::trace::{Sent, Tracer};
 use crate::domain::token::{self, Claims};
 use crate::domain::{ApiErrorCode, SecretString, UserId};
 
 /// What this program calls itself on the wire.
 pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION"));
+
+/// The largest response body that is read unless told otherwise, after decompression.
+pub const RESPONSE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The longest URL that is sent. Servers and proxies refuse longer ones.
+pub const URL_MAX_BYTES: usize = 8 * 1024;
+/// The bound on one call while a connection is being restored.
+const RECONNECT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept for reuse: less than any NAT or load balancer keeps its side.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const STREAM_AUTH_TYPE: HeaderName = HeaderName::from_static("stream-auth-type");
 const STREAM_CLIENT: HeaderName = HeaderName::from_static("x-stream-client");
@@ -67,6 +78,14 @@ impl Auth {
         match self {
             Self::Server { .. } => None,
             Self::Minted { user, .. } | Self::Token { user, .. } => Some(user),
+        }
+    }
+
+    /// The API secret, where it is known.
+    pub const fn secret(&self) -> Option<&SecretString> {
+        match self {
+            Self::Server { secret } | Self::Minted { secret, .. } => Some(secret),
+            Self::Token { .. } => None,
         }
     }
 
@@ -109,57 +128,33 @@ pub struct Settings {
 pub struct Client {
     settings: Settings,
     pool: Arc<Pool>,
+    tracer: Tracer,
+    response_limit: usize,
 }
 
 /// What all clones share.
 #[derive(Default)]
 struct Pool {
-    http: OnceLock<reqwest::Client>,
+    /// Built at the first call.
+    http: Mutex<Option<reqwest::Client>>,
     limits: Mutex<HashMap<&'static str, (RateLimit, Instant)>>,
 }
 
-/// A call as an endpoint method describes it.
-pub(super) struct Call<'a> {
-    /// The endpoint's name for rate limits, as the service's own list spells it.
-    pub(super) endpoint: &'static str,
-    pub(super) method: Method,
-    /// Path segments, not yet encoded.
-    pub(super) path: &'a [&'a str],
-    pub(super) repeatable: Repeatable,
-    pub(super) connection_id: Option<&'a str>,
-    /// Further query parameters.
-    pub(super) query: &'a [(&'a str, &'a str)],
-}
-
-impl<'a> Call<'a> {
-    /// A call that may be repeated and needs neither connection nor further parameters.
-    pub(super) const fn new(endpoint: &'static str, method: Method, path: &'a [&'a str]) -> Self {
-        Self {
-            endpoint,
-            method,
-            path,
-            repeatable: Repeatable::Yes,
-            connection_id: None,
-            query: &[],
-        }
-    }
-}
-
-/// An answer nobody has looked into.
+/// What the service answered, not yet decoded.
 #[derive(Debug, Clone)]
-pub struct RawResponse {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The headers, names in lower case, values as far as they are text.
-    pub headers: Vec<(String, String)>,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body as received, decompressed.
     pub body: Bytes,
     request: String,
-    wait: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
-impl RawResponse {
-    /// The error that this answer is, if it is one.
+impl Response {
+    /// The error that this response reports, if it reports one.
     pub fn error(&self) -> Option<ApiError> {
         if (200..300).contains(&self.status) {
             return None;
@@ -171,7 +166,7 @@ impl RawResponse {
             {
                 ApiError::RateLimited {
                     refusal,
-                    retry_after: self.wait,
+                    retry_after: self.retry_after,
                 }
             }
             (Some(refusal), _) => ApiError::Refused(refusal),
@@ -183,7 +178,7 @@ impl RawResponse {
                     message: beginning_of(&self.body),
                     ..Refusal::default()
                 },
-                retry_after: self.wait,
+                retry_after: self.retry_after,
             },
             (None, _) => self.unreadable(),
         })
@@ -202,6 +197,16 @@ impl RawResponse {
     }
 }
 
+impl Pool {
+    fn http(&self) -> MutexGuard<'_, Option<reqwest::Client>> {
+        self.http.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> MutexGuard<'_, HashMap<&'static str, (RateLimit, Instant)>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Client {
     /// Sets up a client; nothing is sent yet, and nothing is built that only sending needs.
     ///
@@ -217,6 +222,8 @@ impl Client {
         Ok(Self {
             settings,
             pool: Arc::default(),
+            tracer: Tracer::default(),
+            response_limit: RESPONSE_MAX_BYTES,
         })
     }
 
@@ -244,12 +251,31 @@ impl Client {
         client
     }
 
-    /// The same connection pool and credentials, for a caller who repeats by himself.
+    /// The same connection pool and credentials, for a caller that repeats calls itself.
     #[must_use]
     pub fn without_retries(&self) -> Self {
         let mut client = self.clone();
         client.settings.retries = 0;
         client
+    }
+
+    /// The same connection pool and credentials, with every call shown to a tracer.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Tracer) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
+    /// The same connection pool and credentials, with another bound on the size of a response body, decompressed.
+    #[must_use]
+    pub const fn with_response_limit(mut self, bytes: usize) -> Self {
+        self.response_limit = bytes;
+        self
+    }
+
+    /// Where changes of a connection are shown, such as a lost WebSocket.
+    pub const fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// What the client was made with.
@@ -260,140 +286,89 @@ impl Client {
     /// The budget of an endpoint by the service's name for it (`QueryUsers`, `UpdateUsersPartial`, …), as the last
     /// answer told it: with the end of its window counted from now.
     pub fn rate_limit(&self, endpoint: &str) -> Option<RateLimit> {
-        let limits = self
-            .pool
-            .limits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let limits = self.pool.limits();
         limits.get(endpoint).map(|(limit, at)| RateLimit {
             reset_in: limit.reset_in.saturating_sub(at.elapsed()),
             ..*limit
         })
     }
 
-    /// Sends any request and hands back whatever was answered, refusals included.
+    /// Sends a custom request and returns whatever was answered, refusals included.
     ///
-    /// `path` is relative to the service's address and may be written with or without its leading slash.
+    /// `path` is relative to the service's address, with or without a leading slash.
     ///
     /// # Errors
     ///
-    /// Only where there is no answer: [`ApiError::Transport`].
+    /// `method` is not an HTTP method, or there is no answer: [`ApiError::Transport`].
     pub async fn raw(
         &self,
         method: &str,
         path: &str,
         query: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<RawResponse, ApiError> {
-        let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| {
-            ApiError::Refused(Refusal {
-                code: ApiErrorCode::InvalidInput,
-                status: 400,
-                message: format!("`{method}` is not an HTTP method"),
-                ..Refusal::default()
-            })
-        })?;
-        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let call = Call {
-            repeatable: if method.is_idempotent() {
-                Repeatable::Yes
-            } else {
-                Repeatable::No
-            },
-            query,
-            ..Call::new("Raw", method, &segments)
-        };
-        let body = body.map(encode);
-        self.answer(&call, body).await
+    ) -> Result<Response, ApiError> {
+        let request = Request::custom(method, path, query, body)?;
+        self.exchange(&request).await
     }
 
-    /// Sends a call whose payload travels in the query, and decodes the answer.
-    pub(super) async fn get<T: DeserializeOwned>(
+    /// Sends a request. A refusal is an error.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn send(&self, request: &Request) -> Result<Response, ApiError> {
+        let response = self.exchange(request).await?;
+        response.error().map_or(Ok(response), Err)
+    }
+
+    /// Sends a request and decodes the response. A refusal is an error.
+    pub(super) async fn fetch<T: DeserializeOwned>(
         &self,
-        call: &Call<'_>,
-        payload: &impl Serialize,
+        request: &Request,
     ) -> Result<T, ApiError> {
-        self.get_raw(call, payload).await?.decode()
+        self.send(request).await?.decode()
     }
 
-    /// Sends a call whose payload travels in the query, and hands over what was answered unless it is a refusal.
-    pub(super) async fn get_raw(
-        &self,
-        call: &Call<'_>,
-        payload: &impl Serialize,
-    ) -> Result<RawResponse, ApiError> {
-        let payload = serde_json::to_string(payload)
-            .expect("request types have string keys and nothing that cannot be serialized");
-        let mut query = call.query.to_vec();
-        query.push(("payload", &payload));
-        let call = Call {
-            query: &query,
-            method: call.method.clone(),
-            ..*call
-        };
-        self.accepted(&call, None).await
-    }
-
-    /// Sends a call with a body, and decodes the answer. Where there is nothing to say, the body is `{}`: the service
-    /// wants one.
-    pub(super) async fn send<T: DeserializeOwned>(
-        &self,
-        call: &Call<'_>,
-        body: &impl Serialize,
-    ) -> Result<T, ApiError> {
-        self.send_raw(call, body).await?.decode()
-    }
-
-    /// Sends a call with a body, and hands over what was answered unless it is a refusal.
-    pub(super) async fn send_raw(
-        &self,
-        call: &Call<'_>,
-        body: &impl Serialize,
-    ) -> Result<RawResponse, ApiError> {
-        self.accepted(call, Some(encode(body))).await
-    }
-
-    /// Sends a call without body or payload, and decodes the answer.
-    pub(super) async fn plain<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ApiError> {
-        self.accepted(call, None).await?.decode()
-    }
-
-    async fn accepted(
-        &self,
-        call: &Call<'_>,
-        body: Option<Bytes>,
-    ) -> Result<RawResponse, ApiError> {
-        let answer = self.answer(call, body).await?;
-        answer.error().map_or(Ok(answer), Err)
-    }
-
-    /// The send loop: the only place that repeats, and the only one that waits.
-    async fn answer(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawResponse, ApiError> {
-        let policy = Policy {
+    /// Sends a request and returns whatever was answered, refusals included. The only place that repeats a call, and
+    /// the only one that waits between attempts.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]; never a refusal.
+    pub async fn exchange(&self, request: &Request) -> Result<Response, ApiError> {
+        let policy = RetryPolicy {
             retries: self.settings.retries,
             total: self.settings.timeout,
         };
         let start = Instant::now();
-        let mut past = 0;
+        let mut past_retries = 0;
         loop {
+            let attempt_start = Instant::now();
             let left = self.settings.timeout.saturating_sub(start.elapsed());
-            let result = tokio::time::timeout(left, self.once(call, body.clone()))
+            let result = tokio::time::timeout(left, self.attempt(request))
                 .await
                 .unwrap_or_else(|elapsed| Err(self.transport(TransportKind::Timeout, elapsed)));
-            let Some(trouble) = trouble_of(&result) else {
+            self.trace(request, attempt_start.elapsed(), result.as_ref());
+            let Some(failure) = failure_of(&result) else {
                 return result;
             };
-            let Some(wait) = policy.wait(trouble, call.repeatable, past, start.elapsed()) else {
+            let wait = policy.wait(
+                failure,
+                request.is_idempotent(),
+                past_retries,
+                start.elapsed(),
+            );
+            let Some(wait) = wait else {
                 return result;
             };
-            past += 1;
-            self.settings.on_retry.tell(&Retry {
-                request: describe(call),
-                attempt: past,
+            past_retries += 1;
+            self.settings.on_retry.notify(&Retry {
+                request: request.summary(),
+                attempt: past_retries,
                 of: policy.retries,
                 wait,
-                why: match &result {
-                    Ok(answer) => answer
+                reason: match &result {
+                    Ok(response) => response
                         .error()
                         .map_or_else(String::new, |error| error.to_string()),
                     Err(error) => error_chain(error),
@@ -403,41 +378,69 @@ impl Client {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, body: Option<Bytes>) -> Result<RawResponse, ApiError> {
-        let mut request = self
+    async fn attempt(&self, request: &Request) -> Result<Response, ApiError> {
+        let mut builder = self
             .http()?
-            .request(call.method.clone(), self.url(call))
+            .request(request.method().clone(), self.url(request)?)
             .headers(self.headers());
-        if let Some(body) = body {
-            request = request
+        if let Some(body) = request.body() {
+            builder = builder
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body);
+                .body(body.to_owned());
         }
-        let response = request.send().await.map_err(|error| self.broken(error))?;
-        let status = response.status().as_u16();
-        let now = Utc::now();
-        if let Some(limit) = RateLimit::of(response.headers(), now) {
-            self.pool
-                .limits
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(call.endpoint, (limit, Instant::now()));
+        let response = builder.send().await.map_err(|error| self.broken(error))?;
+        if let Some(endpoint) = request.endpoint()
+            && let Some(limit) = RateLimit::of(response.headers(), Utc::now())
+        {
+            let mut limits = self.pool.limits();
+            limits.insert(endpoint, (limit, Instant::now()));
         }
-        let wait = limits::wait_asked(response.headers(), now);
-        // Only a plumbing command looks at headers; nobody else pays for copying them.
-        let headers = if call.endpoint == "Raw" {
-            texts(response.headers())
-        } else {
-            Vec::new()
-        };
-        let body = response.bytes().await.map_err(|error| self.broken(error))?;
-        Ok(RawResponse {
-            status,
+        self.read(request.summary(), response).await
+    }
+
+    /// Reads a response to its end, which must come within [`Client::with_response_limit`].
+    async fn read(
+        &self,
+        request: String,
+        mut response: reqwest::Response,
+    ) -> Result<Response, ApiError> {
+        let limit = self.response_limit;
+        let mut body = BytesMut::new();
+        // By the decompressed size: a small body can unpack to more than there is memory.
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
+            if body.len() + chunk.len() > limit {
+                return Err(ApiError::ResponseTooLarge { request, limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Response {
+            status: response.status().as_u16(),
+            retry_after: limits::retry_after(&headers, Utc::now()),
             headers,
-            body,
-            request: describe(call),
-            wait,
+            body: body.freeze(),
+            request,
         })
+    }
+
+    fn trace(&self, request: &Request, took: Duration, result: Result<&Response, &ApiError>) {
+        if !self.tracer.is_enabled() {
+            return;
+        }
+        let token = self.settings.auth.token();
+        let secret = self.settings.auth.secret().map(SecretString::reveal);
+        let redactor = Redactor::new(secret.into_iter().chain([token.reveal()]));
+        let query = self.url(request).map_or_else(
+            |_| Vec::new(),
+            |url| url.query_pairs().into_owned().collect(),
+        );
+        let sent = Sent {
+            summary: request.summary(),
+            query,
+            headers: &self.headers(),
+            body: request.body(),
+        };
+        self.tracer.call(&redactor, &sent, took, result);
     }
 
     /// Opens a WebSocket and hands over the bare stream. The credentials travel in the address, as the service's own
@@ -446,13 +449,31 @@ impl Client {
     /// # Errors
     ///
     /// See [`ApiError`]: an answer that is no upgrade is decoded like any other refusal.
-    pub(crate) async fn upgrade(&self, path: &str, json: &str) -> Result<Upgraded, ApiError> {
+    pub(crate) async fn upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
+        let start = Instant::now();
+        let result = self.try_upgrade(request).await;
+        let traced = result.as_ref().map(|_| Response {
+            status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            request: request.summary(),
+            retry_after: None,
+        });
+        self.trace(
+            request,
+            start.elapsed(),
+            traced.as_ref().map_err(|error| *error),
+        );
+        result
+    }
+
+    async fn try_upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
         let mut url = self.settings.base_url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push(path);
+            segments.pop_if_empty().extend(request.path());
         }
         url.query_pairs_mut()
-            .append_pair("json", json)
+            .extend_pairs(request.query())
             .append_pair("api_key", &self.settings.api_key)
             .append_pair("authorization", self.settings.auth.token().reveal())
             .append_pair("stream-auth-type", "jwt")
@@ -468,36 +489,43 @@ impl Client {
             .send()
             .await
             .map_err(|error| self.broken(error))?;
-        let status = response.status().as_u16();
-        let accepted = response
-            .headers()
-            .get(SEC_WEBSOCKET_ACCEPT)
-            .is_some_and(|accept| {
-                accept.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes()
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let accepted = response
+                .headers()
+                .get(SEC_WEBSOCKET_ACCEPT)
+                .is_some_and(|accept| {
+                    accept.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes()
+                });
+            if accepted {
+                return response.upgrade().await.map_err(|error| self.broken(error));
+            }
+            return Err(ApiError::Unreadable {
+                status: response.status().as_u16(),
+                request: request.summary(),
+                start: "an upgrade to something that is not a WebSocket".to_owned(),
             });
-        if status == 101 && accepted {
-            return response.upgrade().await.map_err(|error| self.broken(error));
         }
-        let wait = limits::wait_asked(response.headers(), Utc::now());
-        let body = if status == 101 {
-            Bytes::from_static(b"an upgrade to something that is no WebSocket")
-        } else {
-            response.bytes().await.map_err(|error| self.broken(error))?
-        };
-        let answer = RawResponse {
-            status,
-            headers: Vec::new(),
-            body,
-            request: format!("GET /{path}"),
-            wait,
-        };
-        Err(answer.error().unwrap_or_else(|| answer.unreadable()))
+        let response = self.read(request.summary(), response).await?;
+        Err(response.error().unwrap_or_else(|| response.unreadable()))
+    }
+
+    /// Forgets all pooled HTTP connections, for all clones: the next call opens a new one. For use after a lost link,
+    /// when a pooled connection may be dead without either side having been told.
+    pub fn reset_connections(&self) {
+        *self.pool.http() = None;
+    }
+
+    /// The same credentials with a bound of a few seconds on each call, for calls of a reconnect: one lost answer then
+    /// costs seconds and not the whole timeout.
+    #[must_use]
+    pub fn for_reconnect(&self) -> Self {
+        self.with_timeout(self.settings.timeout.min(RECONNECT_CALL_TIMEOUT))
     }
 
     /// The connection pool, built at the first call.
-    pub(super) fn http(&self) -> Result<&reqwest::Client, ApiError> {
-        if let Some(http) = self.pool.http.get() {
-            return Ok(http);
+    fn http(&self) -> Result<reqwest::Client, ApiError> {
+        if let Some(http) = self.pool.http().as_ref() {
+            return Ok(http.clone());
         }
         let base = &self.settings.base_url;
         let tls = if base.scheme() == "https" {
@@ -508,6 +536,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(self.settings.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             // The service does not redirect, and whoever does is not to be told a token.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(base) {
@@ -516,7 +545,7 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
-        Ok(self.pool.http.get_or_init(|| http))
+        Ok(self.pool.http().get_or_insert(http).clone())
     }
 
     fn headers(&self) -> HeaderMap {
@@ -531,23 +560,26 @@ impl Client {
         headers
     }
 
-    /// The address of a call, with everything that every call carries.
-    fn url(&self, call: &Call<'_>) -> Url {
+    /// The URL of a request, with what every request carries.
+    fn url(&self, request: &Request) -> Result<Url, ApiError> {
         let mut url = self.settings.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(call.path);
+            path.pop_if_empty().extend(request.path());
         }
         let mut query = url.query_pairs_mut();
         query.append_pair("api_key", &self.settings.api_key);
         if let Some(user) = self.settings.auth.user() {
             query.append_pair("user_id", user.as_str());
         }
-        if let Some(id) = call.connection_id {
-            query.append_pair("connection_id", id);
-        }
-        query.extend_pairs(call.query);
+        query.extend_pairs(request.query());
         drop(query);
-        url
+        if url.as_str().len() > URL_MAX_BYTES {
+            return Err(ApiError::UrlTooLong {
+                request: request.summary(),
+                limit: URL_MAX_BYTES,
+            });
+        }
+        Ok(url)
     }
 
     /// Where this client speaks to, as `host:port`.
@@ -603,42 +635,27 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn encode(body: &impl Serialize) -> Bytes {
-    serde_json::to_vec(body)
-        .expect("request types have string keys and nothing that cannot be serialized")
-        .into()
-}
-
-fn describe(call: &Call<'_>) -> String {
-    format!("{} /{}", call.method, call.path.join("/"))
-}
-
-fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-        .collect()
-}
-
-/// What may make a result worth another attempt.
-fn trouble_of(result: &Result<RawResponse, ApiError>) -> Option<Trouble> {
+/// What made a result a failed attempt, if it may be worth another one.
+fn failure_of(result: &Result<Response, ApiError>) -> Option<AttemptFailure> {
     match result {
-        Ok(answer) if (200..300).contains(&answer.status) => None,
-        Ok(answer) => Some(Trouble::Status {
-            status: answer.status,
-            wait: answer.wait,
-            unrecoverable: Refusal::read(&answer.body, answer.status)
+        Ok(response) if (200..300).contains(&response.status) => None,
+        Ok(response) => Some(AttemptFailure::Status {
+            status: response.status,
+            retry_after: response.retry_after,
+            unrecoverable: Refusal::read(&response.body, response.status)
                 .is_some_and(|refusal| refusal.unrecoverable),
         }),
         Err(ApiError::Transport { kind, .. }) => match kind {
-            TransportKind::Connect => Some(Trouble::NotSent),
-            TransportKind::Broken => Some(Trouble::Broken),
+            TransportKind::Connect => Some(AttemptFailure::NotSent),
+            TransportKind::Broken => Some(AttemptFailure::ConnectionBroken),
             TransportKind::Timeout => None,
         },
         Err(
             ApiError::Refused(_)
             | ApiError::RateLimited { .. }
             | ApiError::Unreadable { .. }
+            | ApiError::ResponseTooLarge { .. }
+            | ApiError::UrlTooLong { .. }
             | ApiError::Insecure { .. },
         ) => None,
     }

@@ -131,6 +131,20 @@ pub enum ApiError {
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The response body is larger than the bound on it.
+    ResponseTooLarge {
+        /// What was asked, as `METHOD /path`.
+        request: String,
+        /// The bound, in bytes.
+        limit: usize,
+    },
+    /// The URL would be longer than servers accept, so nothing was sent.
+    UrlTooLong {
+        /// What was to be asked, as `METHOD /path`.
+        request: String,
+        /// The bound, in bytes.
+        limit: usize,
+    },
     /// Credentials would travel in clear text over a network, so nothing was sent.
     Insecure {
         /// Where to, as `scheme://host:port`.
@@ -143,7 +157,11 @@ impl ApiError {
     pub const fn api_code(&self) -> Option<ApiErrorCode> {
         match self {
             Self::Refused(refusal) | Self::RateLimited { refusal, .. } => Some(refusal.code),
-            Self::Unreadable { .. } | Self::Transport { .. } | Self::Insecure { .. } => None,
+            Self::Unreadable { .. }
+            | Self::Transport { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::UrlTooLong { .. }
+            | Self::Insecure { .. } => None,
         }
     }
 }
@@ -185,10 +203,35 @@ impl fmt::Display for ApiError {
                 TransportKind::Timeout => write!(f, "no answer from {to} in time"),
                 TransportKind::Broken => write!(f, "the connection to {to} broke"),
             },
+            Self::ResponseTooLarge { request, limit } => write!(
+                f,
+                "the response to {request} is larger than {}",
+                HumanSize(*limit)
+            ),
+            Self::UrlTooLong { request, limit } => write!(
+                f,
+                "the URL of {request} would be longer than {}",
+                HumanSize(*limit)
+            ),
             Self::Insecure { to } => write!(
                 f,
                 "not sending credentials to {to}: it is neither https nor this machine"
             ),
+        }
+    }
+}
+
+/// A number of bytes in the largest unit that divides it.
+struct HumanSize(usize);
+
+impl fmt::Display for HumanSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: usize = 1024;
+        const MIB: usize = KIB * KIB;
+        match self.0 {
+            bytes if bytes > 0 && bytes % MIB == 0 => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes > 0 && bytes % KIB == 0 => write!(f, "{} KiB", bytes / KIB),
+            bytes => write!(f, "{bytes} bytes"),
         }
     }
 }
@@ -200,6 +243,8 @@ impl Error for ApiError {
             Self::Refused(_)
             | Self::RateLimited { .. }
             | Self::Unreadable { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::UrlTooLong { .. }
             | Self::Insecure { .. } => None,
         }
     }

@@ -3,20 +3,13 @@
 //! Proxies double the headers (`300, 300`); the first value counts. The reset is a moment on the server's clock, so it
 //! is read against the answer's own `Date` where there is one: the two clocks need not agree.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::Method;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use serde::Deserialize;
-use serde_json::Value;
-
-use crate::api::client::Call;
-use crate::api::{ApiError, Client};
 
 /// The window of every limit. A longer wait than this is a misunderstanding between clocks.
-const WINDOW: Duration = Duration::from_secs(60);
+const RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
 
 /// The budget of one endpoint, as its last answer told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,61 +31,13 @@ impl RateLimit {
                 .max(0)
                 .try_into()
                 .ok()?,
-            reset_in: reset_in(headers, now).unwrap_or(WINDOW),
+            reset_in: reset_in(headers, now).unwrap_or(RATE_LIMIT_WINDOW),
         })
     }
 }
 
-/// The budget of an endpoint as the service's own list has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Budget {
-    /// Calls a minute.
-    pub limit: u64,
-    /// Calls left in this window.
-    pub remaining: u64,
-    /// The end of the window on the service's clock, in unix seconds.
-    pub reset: i64,
-}
-
-/// Budgets by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
-pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
-
-impl Client {
-    /// The application's budgets on these platforms; of these endpoints, or all where none is named. As the server only.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApiError`].
-    pub async fn rate_limits(
-        &self,
-        platforms: &[&str],
-        endpoints: &[String],
-    ) -> Result<Budgets, ApiError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(flatten)]
-            fields: BTreeMap<String, Value>,
-        }
-        let endpoints = endpoints.join(",");
-        let mut query: Vec<_> = platforms.iter().map(|name| (*name, "true")).collect();
-        if !endpoints.is_empty() {
-            query.push(("endpoints", &endpoints));
-        }
-        let call = Call {
-            query: &query,
-            ..Call::new("GetRateLimits", Method::GET, &["rate_limits"])
-        };
-        let answer: Answer = self.plain(&call).await?;
-        let budgets = answer.fields.into_iter().filter_map(|(platform, budgets)| {
-            // Platforms that nobody asked for are null or missing, and `duration` is no platform.
-            Some((platform, serde_json::from_value(budgets).ok()?))
-        });
-        Ok(budgets.collect())
-    }
-}
-
 /// How long a refusal asks to wait: `Retry-After` in seconds or as a date, else the end of the rate-limit window.
-pub(super) fn wait_asked(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     if let Some(after) = text(headers, RETRY_AFTER.as_str()) {
         if let Ok(seconds) = after.parse::<u64>() {
             return Some(Duration::from_secs(seconds));
@@ -110,7 +55,7 @@ pub(super) fn wait_asked(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dura
 
 fn reset_in(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let reset = DateTime::from_timestamp(number(headers, "x-ratelimit-reset")?, 0)?;
-    Some(until(reset, server_now(headers, now)).min(WINDOW))
+    Some(until(reset, server_now(headers, now)).min(RATE_LIMIT_WINDOW))
 }
 
 fn server_now(headers: &HeaderMap, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -169,7 +114,7 @@ mod tests {
             })
         );
         assert_eq!(
-            wait_asked(&headers, now()),
+            retry_after(&headers, now()),
             None,
             "there is budget left, so the window's end is not what is waited for"
         );
@@ -183,15 +128,15 @@ mod tests {
             ("x-ratelimit-reset", "1445412485"),
         ]);
         let skewed = now() + chrono::TimeDelta::hours(3);
-        assert_eq!(wait_asked(&headers, skewed), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after(&headers, skewed), Some(Duration::from_secs(5)));
     }
 
     #[test]
     fn retry_after_wins_in_both_spellings() {
         let seconds = headers(&[("retry-after", "7"), ("x-ratelimit-reset", "1445412500")]);
-        assert_eq!(wait_asked(&seconds, now()), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(&seconds, now()), Some(Duration::from_secs(7)));
         let date = headers(&[("retry-after", "Wed, 21 Oct 2015 07:28:09 GMT")]);
-        assert_eq!(wait_asked(&date, now()), Some(Duration::from_secs(9)));
-        assert_eq!(wait_asked(&headers(&[]), now()), None);
+        assert_eq!(retry_after(&date, now()), Some(Duration::from_secs(9)));
+        assert_eq!(retry_after(&headers(&[]), now()), None);
     }
 }

@@ -3,25 +3,32 @@
 //! Answers become [`domain`](crate::domain) values here. Nothing in this layer prints, reads flags or environment, or
 //! knows about sockets.
 
+mod budgets;
 pub mod channels;
 pub mod client;
 pub mod error;
 pub mod limits;
 pub mod paging;
 mod probe;
+mod redact;
+pub mod request;
 mod responses;
 pub mod retry;
 mod tls;
+pub mod trace;
 mod user_page;
 pub mod users;
 
+pub use budgets::{Budget, Budgets};
 pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };
-pub use client::{Auth, Client, RawResponse, Settings, is_loopback};
+pub use client::{Auth, Client, Response, Settings, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
-pub use limits::{Budget, Budgets, RateLimit};
+pub use limits::RateLimit;
 pub use paging::{ChannelPages, MemberPages, UserPages};
+pub use request::Request;
 pub use retry::{Retry, RetryObserver};
+pub use trace::Tracer;
 pub use user_page::UserPage;
-pub use users::{DeleteUser, QueryUsers, Sort, UserPatch};
+pub use users::{QueryUsers, Sort, UserPatch};

@@ -1,6 +1,7 @@
-//! The way to the service in single steps — name, connection, encryption, answer — for finding out which one fails.
+//! Connectivity probes: name resolution, TCP, TLS and a first answer, each as a step of its own, so that a diagnosis can
+//! say which one fails.
 //!
-//! Calls do not come this way; they leave all of it to the HTTP library, which says only that it did not work.
+//! Calls do not use these steps. They leave all of it to the HTTP library, which says only that it failed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::header::DATE;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ProtocolVersion};
 use tokio::net::{TcpStream, lookup_host};
@@ -15,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::api::client::is_loopback;
+use crate::api::request::Request;
 use crate::api::{ApiError, Client, TransportKind, tls};
 
 impl Client {
@@ -62,16 +65,16 @@ impl Client {
     /// # Errors
     ///
     /// [`ApiError::Transport`].
-    pub async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ApiError> {
+    pub async fn connect_tcp(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ApiError> {
         self.within(TcpStream::connect(addresses)).await
     }
 
-    /// Agrees on encryption, with the system's certificate roots, and says which version of TLS it is.
+    /// Makes a TLS handshake with the system's certificate roots. Returns the version of TLS.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Transport`]: above all a certificate that the roots do not vouch for.
-    pub async fn handshake(&self, stream: TcpStream) -> Result<&'static str, ApiError> {
+    /// [`ApiError::Transport`], for example where the system does not trust the certificate.
+    pub async fn tls_handshake(&self, stream: TcpStream) -> Result<&'static str, ApiError> {
         let config = tls::system_roots(&self.peer())?;
         let host = self
             .settings()
@@ -79,13 +82,13 @@ impl Client {
             .host_str()
             .unwrap_or_default()
             .to_owned();
-        let patience = self.settings().connect_timeout;
+        let step_timeout = self.settings().connect_timeout;
         let handshake = move || -> io::Result<&'static str> {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
             let mut stream = stream.into_std()?;
             stream.set_nonblocking(false)?;
-            stream.set_read_timeout(Some(patience))?;
-            stream.set_write_timeout(Some(patience))?;
+            stream.set_read_timeout(Some(step_timeout))?;
+            stream.set_write_timeout(Some(step_timeout))?;
             let mut tls =
                 ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
             while tls.is_handshaking() {
@@ -103,19 +106,19 @@ impl Client {
             .map_err(|error| self.transport(TransportKind::Connect, error))
     }
 
-    /// Calls for the least that the service answers, and gives what it says about the time, if it does.
+    /// Makes the smallest call there is. Returns the time on the service's clock, if the response has one.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn greet(&self) -> Result<Option<DateTime<Utc>>, ApiError> {
-        let answer = self.raw("GET", "hi", &[], None).await?;
-        if let Some(error) = answer.error() {
-            return Err(error);
-        }
-        let date = answer.headers.iter().find(|(name, _)| name == "date");
+    pub async fn server_time(&self) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let response = self.send(&Request::custom("GET", "hi", &[], None)?).await?;
+        let date = response
+            .headers
+            .get(DATE)
+            .and_then(|date| date.to_str().ok());
         Ok(date
-            .and_then(|(_, date)| DateTime::parse_from_rfc2822(date).ok())
+            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
             .map(|date| date.to_utc()))
     }
 

@@ -1,7 +1,7 @@
 //! Whether and when a failed call is repeated: a decision over plain data, made here and slept elsewhere.
 //!
 //! Only what is safe is repeated. A call that never left this machine, or that was turned away by a rate limit, was not
-//! carried out and may always be sent again; trouble of the service itself, or a connection that broke, leaves open
+//! carried out and may always be sent again; failure of the service itself, or a connection that broke, leaves open
 //! whether it was, so only calls that do no harm twice are sent again then. Everything else is final.
 
 use std::sync::Arc;
@@ -9,35 +9,26 @@ use std::time::{Duration, SystemTime};
 use std::{fmt, iter};
 
 use retry_policies::policies::ExponentialBackoff;
-use retry_policies::{Jitter, RetryDecision, RetryPolicy};
+use retry_policies::{Jitter, RetryDecision, RetryPolicy as _};
 
 /// The longest wait between two attempts where the service names none.
-const LONGEST_WAIT: Duration = Duration::from_secs(25);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(25);
 /// The base of the growing wait.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-
-/// Whether sending a call twice does the same as sending it once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeatable {
-    /// It does: reads, subscriptions, writes of given values.
-    Yes,
-    /// It does not, or the second answer would mislead.
-    No,
-}
+const RETRY_WAIT_BASE: Duration = Duration::from_millis(250);
 
 /// What went wrong, as far as a repetition depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum AttemptFailure {
     /// There was no connection, so nothing was sent.
     NotSent,
     /// The connection broke before the answer was complete.
-    Broken,
+    ConnectionBroken,
     /// The service answered with this status.
     Status {
         /// The HTTP status.
         status: u16,
         /// How long the service asked to wait.
-        wait: Option<Duration>,
+        retry_after: Option<Duration>,
         /// Whether the service says that repeating is useless.
         unrecoverable: bool,
     },
@@ -45,55 +36,57 @@ pub enum Trouble {
 
 /// The bounds on repetition.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy {
+pub struct RetryPolicy {
     /// How often a call is repeated.
     pub retries: u32,
     /// The bound on a call with all its repetitions and waits.
     pub total: Duration,
 }
 
-impl Policy {
-    /// The wait before the next attempt, or `None` when the trouble is final.
+impl RetryPolicy {
+    /// The wait before the next attempt, or `None` when the failure is final.
     ///
-    /// `past` counts the repetitions so far and `elapsed` the time since the first attempt.
+    /// `past_retries` counts the repetitions so far and `elapsed` the time since the first attempt.
     pub fn wait(
         &self,
-        trouble: Trouble,
-        repeatable: Repeatable,
-        past: u32,
+        failure: AttemptFailure,
+        idempotent: bool,
+        past_retries: u32,
         elapsed: Duration,
     ) -> Option<Duration> {
-        let (safe, asked) = match trouble {
-            Trouble::NotSent => (true, None),
-            Trouble::Broken => (repeatable == Repeatable::Yes, None),
-            Trouble::Status {
+        let (safe, asked) = match failure {
+            AttemptFailure::NotSent => (true, None),
+            AttemptFailure::ConnectionBroken => (idempotent, None),
+            AttemptFailure::Status {
                 unrecoverable: true,
                 ..
             } => (false, None),
-            Trouble::Status {
-                status: 429, wait, ..
-            } => (true, wait),
-            Trouble::Status {
+            AttemptFailure::Status {
+                status: 429,
+                retry_after,
+                ..
+            } => (true, retry_after),
+            AttemptFailure::Status {
                 // A time-out or an internal error of the service, or of what stands in front of it.
                 status: 408 | 500 | 502..=504,
-                wait,
+                retry_after,
                 ..
-            } => (repeatable == Repeatable::Yes, wait),
-            Trouble::Status { .. } => (false, None),
+            } => (idempotent, retry_after),
+            AttemptFailure::Status { .. } => (false, None),
         };
-        let backoff = self.backoff(past)?;
+        let backoff = self.backoff(past_retries)?;
         let wait = asked.unwrap_or(backoff);
         // Waiting beyond the bound would only delay the bad news.
         (safe && elapsed.saturating_add(wait) < self.total).then_some(wait)
     }
 
-    fn backoff(&self, past: u32) -> Option<Duration> {
+    fn backoff(&self, past_retries: u32) -> Option<Duration> {
         let policy = ExponentialBackoff::builder()
-            .retry_bounds(FIRST_WAIT, LONGEST_WAIT)
+            .retry_bounds(RETRY_WAIT_BASE, RETRY_WAIT_MAX)
             .jitter(Jitter::Full)
             .build_with_max_retries(self.retries);
         let now = SystemTime::now();
-        match policy.should_retry(now, past) {
+        match policy.should_retry(now, past_retries) {
             RetryDecision::Retry { execute_after } => {
                 Some(execute_after.duration_since(now).unwrap_or_default())
             }
@@ -114,7 +107,7 @@ pub struct Retry {
     /// How long the wait is.
     pub wait: Duration,
     /// Why, a lower-case fragment with the causes.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Who is told about repetitions. By default, nobody.
@@ -129,7 +122,7 @@ impl RetryObserver {
         Self(Some(Arc::new(observer)))
     }
 
-    pub(crate) fn tell(&self, retry: &Retry) {
+    pub(crate) fn notify(&self, retry: &Retry) {
         if let Some(observer) = &self.0 {
             observer(retry);
         }
@@ -161,63 +154,66 @@ pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy {
+    const POLICY: RetryPolicy = RetryPolicy {
         retries: 3,
         total: Duration::from_secs(30),
     };
 
-    fn status(status: u16) -> Trouble {
-        Trouble::Status {
+    fn status(status: u16) -> AttemptFailure {
+        AttemptFailure::Status {
             status,
-            wait: None,
+            retry_after: None,
             unrecoverable: false,
         }
     }
 
-    fn first(trouble: Trouble, repeatable: Repeatable) -> bool {
+    fn first(failure: AttemptFailure, idempotent: bool) -> bool {
         POLICY
-            .wait(trouble, repeatable, 0, Duration::ZERO)
+            .wait(failure, idempotent, 0, Duration::ZERO)
             .is_some()
     }
 
     #[test]
     fn what_was_not_carried_out_is_always_repeated() {
-        for repeatable in [Repeatable::Yes, Repeatable::No] {
-            assert!(first(Trouble::NotSent, repeatable));
-            assert!(first(status(429), repeatable));
+        for idempotent in [true, false] {
+            assert!(first(AttemptFailure::NotSent, idempotent));
+            assert!(first(status(429), idempotent));
         }
     }
 
     #[test]
     fn what_may_have_been_carried_out_is_repeated_only_where_it_does_no_harm() {
         let statuses = [408, 500, 502, 503, 504].map(status);
-        for trouble in statuses.into_iter().chain([Trouble::Broken]) {
-            assert!(first(trouble, Repeatable::Yes), "{trouble:?}");
-            assert!(!first(trouble, Repeatable::No), "{trouble:?}");
+        for failure in statuses
+            .into_iter()
+            .chain([AttemptFailure::ConnectionBroken])
+        {
+            assert!(first(failure, true), "{failure:?}");
+            assert!(!first(failure, false), "{failure:?}");
         }
     }
 
     #[test]
     fn refusals_are_final() {
         for code in [400, 401, 403, 404, 413, 501, 505] {
-            assert!(!first(status(code), Repeatable::Yes), "{code}");
+            assert!(!first(status(code), true), "{code}");
         }
-        let unrecoverable = Trouble::Status {
+        let unrecoverable = AttemptFailure::Status {
             status: 503,
-            wait: None,
+            retry_after: None,
             unrecoverable: true,
         };
-        assert!(!first(unrecoverable, Repeatable::Yes));
+        assert!(!first(unrecoverable, true));
     }
 
     #[test]
     fn the_wait_asked_for_is_the_wait() {
-        let trouble = Trouble::Status {
+        let failure = AttemptFailure::Status {
             status: 429,
-            wait: Some(Duration::from_secs(7)),
+            retry_after: Some(Duration::from_secs(7)),
             unrecoverable: false,
         };
-        let wait = |elapsed| POLICY.wait(trouble, Repeatable::No, 0, Duration::from_secs(elapsed));
+        let wait = |elapsed| POLICY.wait(failure, false, 0, Duration::from_secs(elapsed));
         assert_eq!(wait(0), Some(Duration::from_secs(7)));
         assert_eq!(wait(22), Some(Duration::from_secs(7)));
         assert_eq!(wait(23), None, "the total would be spent before the answer");
@@ -225,18 +221,14 @@ mod tests {
 
     #[test]
     fn the_count_is_a_bound() {
-        let at = |past| POLICY.wait(status(503), Repeatable::Yes, past, Duration::ZERO);
+        let at = |past| POLICY.wait(status(503), true, past, Duration::ZERO);
         assert!(at(2).is_some());
         assert!(at(3).is_none());
-        let never = Policy {
+        let never = RetryPolicy {
             retries: 0,
             ..POLICY
         };
-        assert!(
-            never
-                .wait(status(429), Repeatable::Yes, 0, Duration::ZERO)
-                .is_none()
-        );
+        assert!(never.wait(status(429), true, 0, Duration::ZERO).is_none());
     }
     #[test]
     fn a_cause_is_said_once() {

@@ -1,14 +1,13 @@
-//! `/users`: query, create, change, deactivate, delete.
+//! `/users`: query, create, change, deactivate, delete, restore.
 
 use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::api::client::Call;
+use crate::api::request::Request;
 use crate::api::responses::{OneUser, UserList, UserMap};
-use crate::api::retry::Repeatable;
 use crate::api::{ApiError, Client, UserPage};
 use crate::domain::{User, UserId};
 
@@ -57,15 +56,67 @@ pub struct UserPatch {
     pub unset: Vec<String>,
 }
 
-/// What goes with a deleted user.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DeleteUser {
-    /// Whether the user is removed for good, rather than marked as deleted.
-    pub hard: bool,
-    /// Whether the user's messages are marked as deleted.
-    pub mark_messages_deleted: bool,
-    /// Whether one-to-one conversations go too.
-    pub delete_conversations: bool,
+impl Request {
+    /// One page of users.
+    pub fn query_users(query: &QueryUsers) -> Self {
+        Self::new("QueryUsers", Method::GET, ["users"])
+            .with_connection(query.connection_id.as_deref())
+            .with_parameter("payload", query)
+    }
+
+    /// Creates users or replaces the data of existing ones; at most 100, all or none.
+    pub fn upsert_users(users: &[Map<String, Value>]) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            users: BTreeMap<&'a str, &'a Map<String, Value>>,
+        }
+        let users = users.iter().map(|user| (id_of(user), user)).collect();
+        Self::new("UpdateUsers", Method::POST, ["users"]).with_body(&Body { users })
+    }
+
+    /// Changes users, keeping what is not named; at most 100, all or none.
+    pub fn patch_users(patches: &[UserPatch]) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            users: &'a [UserPatch],
+        }
+        Self::new("UpdateUsersPartial", Method::PATCH, ["users"])
+            .with_body(&Body { users: patches })
+    }
+
+    /// Deletes a user. With `hard` nothing is left of them; without, they are marked as deleted.
+    pub fn delete_user(id: &UserId, hard: bool) -> Self {
+        let request = Self::new("DeleteUser", Method::DELETE, ["users", id.as_str()]);
+        let request = if hard {
+            request.with_query("hard_delete", "true")
+        } else {
+            request
+        };
+        request.not_idempotent()
+    }
+
+    /// Deactivates a user: they stay, and cannot connect.
+    pub fn deactivate_user(id: &UserId) -> Self {
+        Self::on_user("DeactivateUser", id, "deactivate")
+    }
+
+    /// Reactivates a deactivated user.
+    pub fn reactivate_user(id: &UserId) -> Self {
+        Self::on_user("ReactivateUser", id, "reactivate")
+    }
+
+    /// Brings back users that are marked as deleted; at most 100.
+    pub fn restore_users(ids: &[UserId]) -> Self {
+        Self::new("RestoreUsers", Method::POST, ["users", "restore"])
+            .with_body(&json!({ "user_ids": ids }))
+            .not_idempotent()
+    }
+
+    fn on_user(endpoint: &'static str, id: &UserId, action: &str) -> Self {
+        Self::new(endpoint, Method::POST, ["users", id.as_str(), action])
+            .with_body(&Map::new())
+            .not_idempotent()
+    }
 }
 
 impl Client {
@@ -75,18 +126,18 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn query_users(&self, query: &QueryUsers) -> Result<Vec<User>, ApiError> {
-        let answer: UserList = self.get(&query_call(query), query).await?;
-        Ok(answer.users)
+        let response: UserList = self.fetch(&Request::query_users(query)).await?;
+        Ok(response.users)
     }
 
-    /// One page of users as the text it came as, for those who copy more of it than they read.
+    /// One page of users as the text it came as, for callers that copy more of it than they read.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
     pub async fn query_user_page(&self, query: &QueryUsers) -> Result<UserPage, ApiError> {
-        let answer = self.get_raw(&query_call(query), query).await?;
-        UserPage::cut(answer.body.clone()).ok_or_else(|| answer.unreadable())
+        let response = self.send(&Request::query_users(query)).await?;
+        UserPage::cut(response.body.clone()).ok_or_else(|| response.unreadable())
     }
 
     /// Creates users or replaces the data of existing ones; at most 100, all or none.
@@ -95,21 +146,8 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn upsert_users(&self, users: &[Map<String, Value>]) -> Result<Vec<User>, ApiError> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            users: BTreeMap<&'a str, &'a Map<String, Value>>,
-        }
-        let body = Body {
-            users: users
-                .iter()
-                .map(|user| {
-                    let id = user.get("id").and_then(Value::as_str).unwrap_or_default();
-                    (id, user)
-                })
-                .collect(),
-        };
-        let call = Call::new("UpdateUsers", Method::POST, &["users"]);
-        self.written(&call, &body, body.users.keys().copied()).await
+        let request = Request::upsert_users(users);
+        self.write_users(&request, users.iter().map(id_of)).await
     }
 
     /// Changes users, keeping what is not named; at most 100, all or none.
@@ -118,103 +156,32 @@ impl Client {
     ///
     /// See [`ApiError`].
     pub async fn patch_users(&self, patches: &[UserPatch]) -> Result<Vec<User>, ApiError> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            users: &'a [UserPatch],
-        }
-        let call = Call::new("UpdateUsersPartial", Method::PATCH, &["users"]);
         let ids = patches.iter().map(|patch| patch.id.as_str());
-        self.written(&call, &Body { users: patches }, ids).await
+        self.write_users(&Request::patch_users(patches), ids).await
     }
 
-    /// Sends a write of users, whose answer is no answer unless it shows them all.
-    async fn written<'a>(
+    /// Sends a write of users. A response that does not show them all is unreadable.
+    async fn write_users<'a>(
         &self,
-        call: &Call<'_>,
-        body: &impl Serialize,
+        request: &Request,
         ids: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<User>, ApiError> {
-        let answer = self.send_raw(call, body).await?;
-        let users: UserMap = answer.decode()?;
-        users.with(ids).ok_or_else(|| answer.unreadable())
+        let response = self.send(request).await?;
+        let users: UserMap = response.decode()?;
+        users.with(ids).ok_or_else(|| response.unreadable())
     }
 
-    /// Deletes a user. The answer is the user as he was, where the service shows him.
+    /// Sends a request about one user, such as [`Request::delete_user`]. Returns the user where the response shows them.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn delete_user(
-        &self,
-        id: &UserId,
-        how: DeleteUser,
-    ) -> Result<Option<User>, ApiError> {
-        let flags = [
-            ("hard_delete", how.hard),
-            ("mark_messages_deleted", how.mark_messages_deleted),
-            ("delete_conversation_channels", how.delete_conversations),
-        ];
-        let query: Vec<_> = flags
-            .into_iter()
-            .filter_map(|(name, on)| on.then_some((name, "true")))
-            .collect();
-        // Repeated after it worked, it would answer that there is no such user.
-        let path = ["users", id.as_str()];
-        let call = Call {
-            repeatable: Repeatable::No,
-            query: &query,
-            ..Call::new("DeleteUser", Method::DELETE, &path)
-        };
-        let answer: OneUser = self.plain(&call).await?;
-        Ok(answer.user)
-    }
-
-    /// Deactivates a user: he stays, and cannot connect.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApiError`].
-    pub async fn deactivate_user(
-        &self,
-        id: &UserId,
-        mark_messages_deleted: bool,
-    ) -> Result<Option<User>, ApiError> {
-        #[derive(Serialize)]
-        struct Body {
-            #[serde(skip_serializing_if = "std::ops::Not::not")]
-            mark_messages_deleted: bool,
-        }
-        let body = Body {
-            mark_messages_deleted,
-        };
-        let path = ["users", id.as_str(), "deactivate"];
-        let call = Call {
-            repeatable: Repeatable::No,
-            ..Call::new("DeactivateUser", Method::POST, &path)
-        };
-        let answer: OneUser = self.send(&call, &body).await?;
-        Ok(answer.user)
-    }
-
-    /// Reactivates a deactivated user.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApiError`].
-    pub async fn reactivate_user(&self, id: &UserId) -> Result<Option<User>, ApiError> {
-        let path = ["users", id.as_str(), "reactivate"];
-        let call = Call {
-            repeatable: Repeatable::No,
-            ..Call::new("ReactivateUser", Method::POST, &path)
-        };
-        let answer: OneUser = self.send(&call, &Map::new()).await?;
-        Ok(answer.user)
+    pub async fn change_user(&self, request: &Request) -> Result<Option<User>, ApiError> {
+        let response: OneUser = self.fetch(request).await?;
+        Ok(response.user)
     }
 }
 
-fn query_call(query: &QueryUsers) -> Call<'_> {
-    Call {
-        connection_id: query.connection_id.as_deref(),
-        ..Call::new("QueryUsers", Method::GET, &["users"])
-    }
+fn id_of(user: &Map<String, Value>) -> &str {
+    user.get("id").and_then(Value::as_str).unwrap_or_default()
 }

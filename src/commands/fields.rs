@@ -1,7 +1,7 @@
-//! Changes of an object's fields as the command line writes them, for users and channels alike.
+//! `--set`, `--set-json` and `--unset`: changes of a user's or channel's fields as the command line writes them.
 //!
-//! A change keeps what it does not name. Dots in a name reach into nested objects, as they do in the service's partial
-//! updates. Which names exist, or may be changed, is the service's business.
+//! Fields that are not named stay as they are. Dots in a name reach into nested objects, as in the service's partial
+//! updates. The service decides which names exist and which may be changed.
 
 use std::str::FromStr;
 
@@ -12,15 +12,15 @@ use crate::exit::{Code, Failure};
 /// Flags that change fields.
 #[derive(Debug, Default, clap::Args)]
 pub struct FieldArgs {
-    /// Set a field to a text (can be repeated)
+    /// Set a field to a text (repeatable)
     #[arg(long, value_name = "K=TEXT")]
     pub set: Vec<TextField>,
 
-    /// Set a field to a JSON value (can be repeated)
+    /// Set a field to a JSON value (repeatable)
     #[arg(long, value_name = "K=JSON")]
     pub set_json: Vec<JsonField>,
 
-    /// Remove a field (can be repeated)
+    /// Remove a field (repeatable)
     #[arg(long, value_name = "K", value_parser = parse_name)]
     pub unset: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl FromStr for JsonField {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = split(text)?;
         let value = serde_json::from_str(value).map_err(|error| {
-            format!("the value of {name} is not JSON ({error}); for a text use --set {name}=TEXT")
+            format!("the value of {name} is not JSON ({error}); for a text, use --set {name}=TEXT")
         })?;
         Ok(Self(name, value))
     }
@@ -57,7 +57,7 @@ impl FromStr for JsonField {
 fn split(text: &str) -> Result<(String, &str), String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or_else(|| "write NAME=VALUE".to_owned())?;
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
     Ok((parse_name(name)?, value))
 }
 
@@ -69,22 +69,22 @@ fn parse_name(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err(format!(
-            "`{}` is not the name of a field; dots reach into objects, and blanks are not allowed",
+            "`{}` is not a field name: expected words without spaces, joined by dots for nested fields",
             name.escape_debug()
         ))
     }
 }
 
-/// Fields to set and to remove. A field is in one of the two, once.
+/// Fields to set and fields to remove. A field is named once, in one of the two.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
+pub struct FieldChanges {
     /// Names with their new values.
     pub set: Map<String, Value>,
     /// Names to remove.
     pub unset: Vec<String>,
 }
 
-impl Changes {
+impl FieldChanges {
     /// Sets a field.
     ///
     /// # Errors
@@ -139,13 +139,13 @@ impl Changes {
         object
     }
 
-    /// The first field in which an object differs from what the changes make of it, in words.
+    /// Describes the first field of an object that differs from what the changes would make it. `None` if there is none.
     pub fn difference(&self, object: &Map<String, Value>) -> Option<String> {
         for (name, wanted) in &self.set {
             match get(object, name) {
                 Some(found) if is_same(found, wanted) => {}
-                Some(found) => return Some(format!("`{name}` is {found} and not {wanted}")),
-                None => return Some(format!("`{name}` is missing and not {wanted}")),
+                Some(found) => return Some(format!("`{name}` is {found}, expected {wanted}")),
+                None => return Some(format!("`{name}` is missing, expected {wanted}")),
             }
         }
         self.unset.iter().find_map(|name| {
@@ -155,8 +155,8 @@ impl Changes {
         })
     }
 
-    /// What puts back the fields that these changes touch, on an object that was like this before; on one that was not
-    /// there at all, what takes them away again.
+    /// The changes that undo these on an object that was like `before`. On an object that did not exist, they remove what
+    /// these changes set.
     #[must_use]
     pub fn undo(&self, before: Option<&Map<String, Value>>) -> Self {
         let mut undo = Self::default();
@@ -168,7 +168,7 @@ impl Changes {
                 (Some(old), _) => {
                     undo.set.insert(name.clone(), old.clone());
                 }
-                // Flags of the service's own are never missing, and a role never unset.
+                // The service never lacks `invisible` and cannot unset a role.
                 (None, "invisible") => {
                     undo.set.insert(name.clone(), Value::Bool(false));
                 }
@@ -201,13 +201,13 @@ impl Changes {
             )),
             Some(other) => Err(Failure::new(
                 Code::Usage,
-                format!("the fields `{other}` and `{name}` contain one another"),
+                format!("the fields `{other}` and `{name}` overlap"),
             )),
         }
     }
 }
 
-/// Whether two values are the same to JSON, where `1` and `1.0` are one number.
+/// Whether two values are equal as JSON, where `1` and `1.0` are the same number.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -232,7 +232,7 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
             let inner = object
                 .entry(first)
                 .or_insert_with(|| Value::Object(Map::new()));
-            // No two names overlap, so what stands there is an object that was made here.
+            // No two names overlap, so this is always an object that an earlier name created.
             if let Value::Object(inner) = inner {
                 insert(inner, rest, value);
             }
@@ -240,7 +240,7 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// The shortest part of a dotted name that leads to nothing: what setting the whole name makes.
+/// The shortest prefix of a dotted name that does not exist: setting the whole name creates it.
 fn first_missing<'n>(object: Option<&Map<String, Value>>, name: &'n str) -> &'n str {
     name.match_indices('.')
         .map(|(at, _)| &name[..at])
@@ -260,13 +260,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn changes(set: &[&str], set_json: &[&str], unset: &[&str]) -> Result<Changes, Failure> {
+    fn changes(set: &[&str], set_json: &[&str], unset: &[&str]) -> Result<FieldChanges, Failure> {
         let args = FieldArgs {
             set: set.iter().map(|text| text.parse().unwrap()).collect(),
             set_json: set_json.iter().map(|text| text.parse().unwrap()).collect(),
             unset: unset.iter().map(|&name| name.to_owned()).collect(),
         };
-        let mut changes = Changes::default();
+        let mut changes = FieldChanges::default();
         changes.add(&args)?;
         Ok(changes)
     }
@@ -331,11 +331,11 @@ mod tests {
         assert_eq!(difference(good), None);
         assert_eq!(
             difference(json!({"status": "z"})).unwrap(),
-            r#"`status` is "z" and not "x""#
+            r#"`status` is "z", expected "x""#
         );
         assert_eq!(
             difference(json!({"status": "x", "a": {}})).unwrap(),
-            r#"`a.b` is missing and not "y""#
+            r#"`a.b` is missing, expected "y""#
         );
         assert_eq!(
             difference(json!({"status": "x", "a": {"b": "y"}, "n": 1, "gone": 0})).unwrap(),

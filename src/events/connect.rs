@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use reqwest::Upgraded;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::retry::{Policy, Repeatable, Retry, Trouble, error_chain};
-use crate::api::{ApiError, Client, Settings, TransportKind};
+use crate::api::retry::{AttemptFailure, Retry, RetryPolicy, error_chain};
+use crate::api::{ApiError, Client, Request, Settings, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
@@ -38,6 +38,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The request that connects.
+    pub fn request(&self) -> Request {
+        Request::connect(&self.user, &self.user_details())
+    }
+
     fn user_details(&self) -> Map<String, Value> {
         let mut details = Map::new();
         details.insert("id".to_owned(), self.user.as_str().into());
@@ -62,12 +67,8 @@ pub async fn connect(
     stale_after: Duration,
 ) -> Result<Socket, ApiError> {
     let client = client.acting_as(&identity.user);
-    let hello = json!({
-        "user_id": identity.user.as_str(),
-        "user_details": identity.user_details(),
-    });
     let open = async {
-        let stream = client.upgrade("connect", &hello.to_string()).await?;
+        let stream = client.upgrade(&identity.request()).await?;
         Session::begin(stream, identity.user.as_str(), read_buffer, stale_after)
             .await
             .map_err(|end| match end {
@@ -96,7 +97,7 @@ pub(super) async fn retry_connect<T, F>(
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let policy = Policy {
+    let policy = RetryPolicy {
         retries: settings.retries,
         total: settings.timeout,
     };
@@ -107,35 +108,37 @@ where
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
-        let wait = trouble_of(&error)
-            .and_then(|trouble| policy.wait(trouble, Repeatable::Yes, past, start.elapsed()));
+        let wait = failure_of(&error)
+            .and_then(|failure| policy.wait(failure, true, past, start.elapsed()));
         let Some(wait) = wait else {
             return Err(error);
         };
         past += 1;
-        settings.on_retry.tell(&Retry {
+        settings.on_retry.notify(&Retry {
             request: "GET /connect".to_owned(),
             attempt: past,
             of: policy.retries,
             wait,
-            why: error_chain(&error),
+            reason: error_chain(&error),
         });
         sleep(wait).await;
     }
 }
 
 /// What an attempt to connect failed of, if that may pass.
-const fn trouble_of(error: &ApiError) -> Option<Trouble> {
-    let (status, wait, unrecoverable) = match error {
-        ApiError::Transport { .. } => return Some(Trouble::NotSent),
-        ApiError::Insecure { .. } => return None,
+const fn failure_of(error: &ApiError) -> Option<AttemptFailure> {
+    let (status, retry_after, unrecoverable) = match error {
+        ApiError::Transport { .. } => return Some(AttemptFailure::NotSent),
+        ApiError::ResponseTooLarge { .. }
+        | ApiError::UrlTooLong { .. }
+        | ApiError::Insecure { .. } => return None,
         ApiError::RateLimited { retry_after, .. } => (429, *retry_after, false),
         ApiError::Refused(refusal) => (refusal.status, None, refusal.unrecoverable),
         ApiError::Unreadable { status, .. } => (*status, None, false),
     };
-    Some(Trouble::Status {
+    Some(AttemptFailure::Status {
         status,
-        wait,
+        retry_after,
         unrecoverable,
     })
 }

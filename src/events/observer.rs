@@ -4,9 +4,9 @@
 //! with the application's secret a dedicated user is made for looking: role `admin`, invisible, member of nothing. A
 //! person's own user is never changed for it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::api::{ApiError, Client, QueryUsers, UserPatch};
+use crate::api::{ApiError, Client, QueryUsers, Request, UserPatch};
 use crate::domain::UserId;
 use crate::events::connect::Identity;
 
@@ -31,7 +31,7 @@ impl Observer {
     }
 
     /// How to connect as the observer.
-    pub(super) fn identity(&self) -> Identity {
+    pub fn identity(&self) -> Identity {
         Identity {
             user: self.user().clone(),
             invisible: matches!(self, Self::Dedicated(_)).then_some(true),
@@ -39,38 +39,42 @@ impl Observer {
         }
     }
 
-    /// Makes sure that a dedicated observer may look. Before every connection, since a server may have lost him.
+    /// Makes sure that a dedicated observer may read everything. Before every connection, since a server that was
+    /// restarted may no longer have it.
     pub(super) async fn prepare(&self, server: &Client) -> Result<(), ApiError> {
+        if let Some(request) = self.preparation(server).await? {
+            server.send(&request).await?;
+        }
+        Ok(())
+    }
+
+    /// What creates a dedicated observer or makes it an admin, unless it is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn preparation(&self, server: &Client) -> Result<Option<Request>, ApiError> {
         let Self::Dedicated(user) = self else {
-            return Ok(());
+            return Ok(None);
         };
         let query = QueryUsers {
             filter_conditions: Map::from_iter([("id".to_owned(), user.as_str().into())]),
             limit: Some(1),
             ..QueryUsers::default()
         };
-        let role = Map::from_iter([("role".to_owned(), "admin".into())]);
-        match server.query_users(&query).await?.first() {
-            Some(found) if found.role() == Some("admin") => {}
-            Some(_) => {
-                let patch = UserPatch {
-                    id: user.clone(),
-                    set: role,
-                    unset: Vec::new(),
-                };
-                server.patch_users(&[patch]).await?;
-            }
+        let mut fields = Map::from_iter([("role".to_owned(), Value::from("admin"))]);
+        Ok(match server.query_users(&query).await?.first() {
+            Some(found) if found.role() == Some("admin") => None,
+            Some(_) => Some(Request::patch_users(&[UserPatch {
+                id: user.clone(),
+                set: fields,
+                unset: Vec::new(),
+            }])),
             None => {
-                let Value::Object(observer) = json!({
-                    "id": user.as_str(),
-                    "role": "admin",
-                    "name": "presencectl observer",
-                }) else {
-                    unreachable!("the literal above is an object");
-                };
-                server.upsert_users(&[observer]).await?;
+                fields.insert("id".to_owned(), user.as_str().into());
+                fields.insert("name".to_owned(), "presencectl observer".into());
+                Some(Request::upsert_users(&[fields]))
             }
-        }
-        Ok(())
+        })
     }
 }

@@ -262,7 +262,11 @@ fn patience(error: &ApiError, tries: u32) -> Option<Duration> {
         // Turned away is not refused: the rate comes back by itself, however often that takes.
         ApiError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(RATE_WINDOW)),
         ApiError::Transport { .. } => (tries < TRIES).then(|| Duration::from_secs(1 << tries)),
-        ApiError::Refused(_) | ApiError::Unreadable { .. } | ApiError::Insecure { .. } => None,
+        ApiError::Refused(_)
+        | ApiError::Unreadable { .. }
+        | ApiError::ResponseTooLarge { .. }
+        | ApiError::UrlTooLong { .. }
+        | ApiError::Insecure { .. } => None,
     }
 }
 

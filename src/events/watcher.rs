@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::api::error::harmless;
 use crate::api::retry::error_chain;
-use crate::api::{ApiError, Auth, Client, GetOrCreate};
+use crate::api::{ApiError, Auth, Client, GetOrCreate, Request};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
 use crate::domain::{ApiErrorCode, Change, Cid, Event, Presence, UserId};
 use crate::events::backoff::{BACKOFF_MAX, Backoff};
@@ -59,6 +59,24 @@ pub struct ChannelSpec {
     pub members: Vec<UserId>,
     /// Its custom fields.
     pub data: Map<String, Value>,
+}
+
+impl ChannelSpec {
+    /// The request that creates the channel. With server credentials somebody has to be named as its creator: the
+    /// observer.
+    pub fn request(&self, client: &Client, cid: &Cid, observer: &Observer) -> Request {
+        let mut data = self.data.clone();
+        let members: Vec<&str> = self.members.iter().map(UserId::as_str).collect();
+        data.insert("members".to_owned(), members.into());
+        if client.settings().auth.user().is_none() {
+            data.insert("created_by_id".to_owned(), observer.user().as_str().into());
+        }
+        let body = GetOrCreate {
+            data,
+            ..GetOrCreate::default()
+        };
+        Request::get_or_create_channel(cid, &body)
+    }
 }
 
 /// What an earlier run knew at its end.
@@ -435,18 +453,8 @@ impl Watcher {
         let found = match self.server.get_channel(cid).await {
             Ok(state) => state,
             Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {
-                let mut data = create.data;
-                let members: Vec<&str> = create.members.iter().map(UserId::as_str).collect();
-                data.insert("members".to_owned(), members.into());
-                if self.server.settings().auth.user().is_none() {
-                    let creator = self.options.observer.user().as_str();
-                    data.insert("created_by_id".to_owned(), creator.into());
-                }
-                let request = GetOrCreate {
-                    data,
-                    ..GetOrCreate::default()
-                };
-                self.server.get_or_create_channel(cid, &request).await?;
+                let request = create.request(&self.server, cid, &self.options.observer);
+                self.server.send(&request).await?;
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -724,9 +732,12 @@ pub(crate) fn is_fatal(error: &WatchError, minted: bool) -> bool {
             ApiErrorCode::TokenExpired => !minted,
             _ => refusal.status < 500,
         },
-        WatchError::Api(ApiError::Insecure { .. }) => true,
+        WatchError::Api(ApiError::Insecure { .. } | ApiError::UrlTooLong { .. }) => true,
         WatchError::Api(
-            ApiError::RateLimited { .. } | ApiError::Unreadable { .. } | ApiError::Transport { .. },
+            ApiError::RateLimited { .. }
+            | ApiError::Unreadable { .. }
+            | ApiError::ResponseTooLarge { .. }
+            | ApiError::Transport { .. },
         )
         | WatchError::Lost(_) => false,
     }

@@ -207,7 +207,7 @@ pub(crate) async fn observer(app: &App) -> anyhow::Result<(Client, Observer)> {
         )),
         // Looking needs no permission; making somebody an admin in a protected application does, once.
         Observer::Dedicated(user) if app.is_protected()? => {
-            if plan::preparation(&client, user).await?.is_some() {
+            if observer.preparation(&client).await?.is_some() {
                 app.confirm_change(&format!("make the observer {user} an admin"))?;
             }
         }

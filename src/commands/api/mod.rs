@@ -1,8 +1,8 @@
-//! `api METHOD PATH`: any call to the service, signed, retried and told like every other.
+//! `api METHOD PATH`: any call to the service, signed, retried and reported like every other.
 //!
-//! Knows how the service takes its arguments — queries as a `payload` in the address, everything else as a body — and
-//! nothing of what any call means.
+//! It knows how the service takes arguments: some queries as a `payload` parameter, everything else as a body.
 
+mod byte_size;
 mod pagination;
 mod request_fields;
 
@@ -13,10 +13,11 @@ use anyhow::Context;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::api::{Client, RawResponse};
+use crate::api::{ApiError, Request, Response};
 use crate::app::App;
-use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::dry_run;
 use crate::exit::{Code, Failure};
+use byte_size::ByteSize;
 use pagination::Pagination;
 use request_fields::Field;
 
@@ -29,12 +30,12 @@ const PAYLOAD_PATHS: [&str; 5] = [
     "query_banned_users",
 ];
 
-/// Flags of `api`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With GET and DELETE, fields become parameters of the address; the queries that take a `payload` (users, channels,
-members, search, query_banned_users) get them inside it. With other methods they are the body.
---dry-run shows the request instead of sending it, unless it is a GET.
+With GET and DELETE, fields become query parameters. GET users, channels, members, search and query_banned_users
+take them as one JSON object in the parameter `payload`. With other methods, fields are the body.
+--dry-run prints the request instead of sending it, unless it is a GET.
 
 Examples:
   presencectl api GET app
@@ -43,62 +44,68 @@ Examples:
   presencectl api POST channels/messaging/fun/event -f 'event[type]=deploy' --as john
   presencectl api GET users --paginate --jq '.users[].id'")]
 pub struct ApiArgs {
-    /// GET, POST, PUT, PATCH or DELETE
+    /// HTTP method: GET, POST, PUT, PATCH or DELETE
     #[arg(value_parser = parse_method)]
     pub method: &'static str,
 
-    /// The path, such as users or channels/messaging/fun/query; it may end with ?name=value
+    /// Path, such as users or channels/messaging/fun/query; may end with ?name=value
     pub path: String,
 
-    /// Add a field: JSON where it is JSON, a file's content as @FILE, else a text; `NAME[KEY]` and `NAME[]` reach inside
+    /// Add a field: JSON, or a file's content as @FILE, or a text; NAME[KEY] and NAME[] nest
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = request_fields::parse_typed)]
     typed: Vec<Field>,
 
-    /// Add a field that is a text, whatever it looks like
+    /// Add a text field, even if it looks like JSON
     #[arg(short = 'f', long = "raw-field", value_name = "NAME=TEXT", value_parser = request_fields::parse_text)]
     texts: Vec<Field>,
 
-    /// Take the fields from this file, or - for standard input, a JSON object
+    /// Read the fields from this file, a JSON object; - is stdin
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub input: Option<String>,
 
-    /// Ask for page after page, by `next` where the answer has one, else by offset
+    /// Fetch page after page, by `next` where the response has one, else by offset
     #[arg(long)]
     pub paginate: bool,
+
+    /// Read at most this much of a response, such as 512KiB or 1GiB [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_response: Option<ByteSize>,
 }
 
 fn parse_method(text: &str) -> Result<&'static str, String> {
     ["GET", "POST", "PUT", "PATCH", "DELETE"]
         .into_iter()
         .find(|method| method.eq_ignore_ascii_case(text))
-        .ok_or_else(|| "the service knows GET, POST, PUT, PATCH and DELETE".to_owned())
+        .ok_or_else(|| "expected GET, POST, PUT, PATCH or DELETE".to_owned())
 }
 
-/// Calls and prints the answer.
+/// Sends the request and prints the response.
 ///
 /// # Errors
 ///
-/// The input is no JSON object, or the service refuses.
+/// The input is not a JSON object, or the service refuses.
 pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
-    let mut request = Request::new(args)?;
-    if request.method != "GET" {
+    let mut call = CustomCall::new(args)?;
+    if call.method != "GET" {
         app.confirm_change("make this call")?;
         if app.is_dry_run() {
-            let mut rows = dry_run::rows(app)?.one();
-            rows.push(&request.planned())?;
-            rows.finish()?;
+            dry_run::print_one(app, &call.request()?)?;
             return Ok(Code::Ok);
         }
     }
     let mut rows = app.output().documents(args.paginate)?;
     let client = app.client().await?;
+    let client = match args.max_response {
+        Some(ByteSize(bytes)) => client.with_response_limit(bytes),
+        None => client,
+    };
     let mut pages = Pagination::default();
     loop {
-        let answer = request.send(&client).await?;
-        let page = Answer::read(&answer)?;
-        rows.push(&page.text)?;
+        let response = client.send(&call.request()?).await?;
+        let document = Document::read(&response)?;
+        rows.push(&document.text)?;
         rows.flush()?;
-        if !args.paginate || !pages.turn(&page.fields, &mut request.fields, &request.path) {
+        if !args.paginate || !pages.turn(&document.fields, &mut call.fields, &call.path) {
             break;
         }
     }
@@ -106,15 +113,15 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// A request as it will be sent, and sent again for the next page.
-struct Request {
+/// A call as typed. Its fields change from page to page.
+struct CustomCall {
     method: &'static str,
     path: String,
     query: Vec<(String, String)>,
     fields: Map<String, Value>,
 }
 
-impl Request {
+impl CustomCall {
     fn new(args: &ApiArgs) -> anyhow::Result<Self> {
         let mut fields = match &args.input {
             Some(file) => read_object(file)?,
@@ -124,7 +131,7 @@ impl Request {
             field
                 .clone()
                 .put(&mut fields)
-                .map_err(|why| Failure::new(Code::Usage, why))?;
+                .map_err(|reason| Failure::new(Code::Usage, reason))?;
         }
         let (path, query) = args.path.split_once('?').unwrap_or((&args.path, ""));
         Ok(Self {
@@ -137,49 +144,23 @@ impl Request {
         })
     }
 
-    /// Whether fields travel in the address rather than in a body.
-    fn is_in_address(&self) -> bool {
-        matches!(self.method, "GET" | "DELETE")
-    }
-
-    fn planned(&self) -> PlannedRequest {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.query);
-        if self.is_in_address() {
-            query.extend_pairs(self.parameters());
-        }
-        let query = query.finish();
-        let mark = if query.is_empty() { "" } else { "?" };
-        PlannedRequest {
-            method: self.method,
-            path: format!("/{}{mark}{query}", self.path),
-            body: if self.is_in_address() {
-                Value::Null
-            } else {
-                Value::Object(self.fields.clone())
-            },
-        }
-    }
-
-    async fn send(&self, client: &Client) -> anyhow::Result<RawResponse> {
-        let in_address = self.is_in_address();
-        let mut query = self.query.clone();
-        if in_address {
-            query.extend(self.parameters());
-        }
-        let query: Vec<(&str, &str)> = query
+    fn request(&self) -> Result<Request, ApiError> {
+        // With GET and DELETE the fields are query parameters. Other methods carry a body, and the service wants an
+        // empty object where there is nothing to say.
+        let has_body = !matches!(self.method, "GET" | "DELETE");
+        let parameters = if has_body {
+            Vec::new()
+        } else {
+            self.parameters()
+        };
+        let query: Vec<(&str, &str)> = self
+            .query
             .iter()
+            .chain(&parameters)
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        // Where there is nothing to say the service wants an empty object.
-        let body = (!in_address).then(|| Value::Object(self.fields.clone()));
-        let answer = client
-            .raw(self.method, &self.path, &query, body.as_ref())
-            .await?;
-        match answer.error() {
-            Some(error) => Err(error.into()),
-            None => Ok(answer),
-        }
+        let body = has_body.then(|| Value::Object(self.fields.clone()));
+        Request::custom(self.method, &self.path, &query, body.as_ref())
     }
 
     fn parameters(&self) -> Vec<(String, String)> {
@@ -223,28 +204,31 @@ fn read_object(file: &str) -> anyhow::Result<Map<String, Value>> {
     })
 }
 
-/// An answer: its text as the service sent it, and its fields to look into.
-struct Answer {
+/// A response as a JSON document: its text as the service sent it, and its fields.
+struct Document {
     text: Box<RawValue>,
     fields: Map<String, Value>,
 }
 
-impl Answer {
-    fn read(answer: &RawResponse) -> anyhow::Result<Self> {
-        let body: &[u8] = if answer.body.trim_ascii().is_empty() {
+impl Document {
+    fn read(response: &Response) -> anyhow::Result<Self> {
+        let body: &[u8] = if response.body.trim_ascii().is_empty() {
             b"{}"
         } else {
-            &answer.body
+            &response.body
         };
         let unreadable = || {
             Failure::new(
                 Code::Refused,
-                format!("the answer (HTTP {}) is not a JSON object", answer.status),
+                format!(
+                    "the response (HTTP {}) is not a JSON object",
+                    response.status
+                ),
             )
             .hinted("check the path; a proxy may have answered")
         };
         let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|_| unreadable())?;
-        // One answer is one line, so an answer on several lines is written anew; others keep every digit.
+        // One response is one line, so a response on several lines is written anew; others keep every digit.
         let text = if body.contains(&b'\n') || body.contains(&b'\r') {
             serde_json::to_string(&fields)?
         } else {

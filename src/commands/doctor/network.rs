@@ -15,7 +15,7 @@ pub(super) async fn check(report: &mut Report<'_>, client: &Client) -> anyhow::R
         return Ok(false);
     }
     let before = Utc::now();
-    let said = match client.greet().await {
+    let said = match client.server_time().await {
         Ok(said) => said,
         Err(error) => {
             report.failed(Step::Http, &error.into())?;
@@ -61,7 +61,7 @@ async fn reach(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool>
         .map(|address| address.ip().to_string())
         .collect();
     report.ok(Step::Dns, ips.join(", "))?;
-    let stream = match client.dial(&addresses).await {
+    let stream = match client.connect_tcp(&addresses).await {
         Ok(stream) => stream,
         Err(error) => {
             report.failed(Step::Tcp, &error.into())?;
@@ -76,7 +76,7 @@ async fn reach(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool>
         report.skipped(Step::Tls, "plain http to this machine")?;
         return Ok(true);
     }
-    match client.handshake(stream).await {
+    match client.tls_handshake(stream).await {
         Ok(version) => {
             report.ok(
                 Step::Tls,

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::report::{Report, Step};
-use crate::api::users::DeleteUser;
-use crate::api::{ApiError, Client, QueryUsers};
+use crate::api::{ApiError, Client, QueryUsers, Request};
 use crate::domain::{Event, UserId};
 use crate::events::connect::QUIET_READ_BUFFER_BYTES;
 use crate::events::session::STALE_AFTER;
@@ -86,11 +85,8 @@ impl PresenceCheck {
         let mut left = Vec::new();
         let mut error = None;
         for user in [&self.subject, &self.watcher] {
-            let how = DeleteUser {
-                hard: true,
-                ..DeleteUser::default()
-            };
-            if let Err(failure) = self.server.delete_user(user, how).await {
+            let request = Request::delete_user(user, true);
+            if let Err(failure) = self.server.change_user(&request).await {
                 left.push(user.as_str());
                 error = Some(failure);
             }

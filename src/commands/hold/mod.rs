@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use self::restore::{Before, Touched};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::dry_run;
 use crate::commands::ids::{IdArgs, summarize_ids};
 use crate::domain::record::{
     ConnectionChanged, EndReason, Record, RecordBody, RecordSource, StreamEnd,
@@ -170,21 +170,9 @@ async fn client(app: &App, users: &[UserId]) -> anyhow::Result<Client> {
 }
 
 fn plan(app: &App, args: &HoldArgs) -> anyhow::Result<Code> {
-    let mut rows = dry_run::rows(app)?;
-    for user in args.users.read()? {
-        let identity = args.identity(user?);
-        let mut details = Map::from_iter([("id".to_owned(), json!(identity.user))]);
-        if let Some(invisible) = identity.invisible {
-            details.insert("invisible".to_owned(), invisible.into());
-        }
-        details.extend(identity.details);
-        rows.push(&PlannedRequest {
-            method: "GET",
-            path: "/connect".to_owned(),
-            body: json!({ "user_details": details }),
-        })?;
-    }
-    rows.finish()?;
+    let users: Vec<UserId> = args.users.read()?.collect::<Result<_, _>>()?;
+    let requests = users.into_iter().map(|user| args.identity(user).request());
+    dry_run::print(app, requests)?;
     Ok(Code::Ok)
 }
 

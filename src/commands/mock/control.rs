@@ -7,9 +7,9 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use crate::api::error::harmless;
-use crate::api::{ApiError, Client};
+use crate::api::{ApiError, Client, Request};
 use crate::app::App;
-use crate::commands::dry_run::{self, PlannedRequest};
+use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
@@ -195,13 +195,8 @@ pub(super) async fn change(
     body: Option<Value>,
 ) -> anyhow::Result<Option<Map<String, Value>>> {
     if app.is_dry_run() {
-        let mut rows = dry_run::rows(app)?;
-        rows.push(&PlannedRequest {
-            method,
-            path: format!("/_mock/{path}"),
-            body: body.unwrap_or_default(),
-        })?;
-        rows.finish()?;
+        let request = Request::custom(method, &format!("_mock/{path}"), &[], body.as_ref())?;
+        dry_run::print(app, [request])?;
         return Ok(None);
     }
     ask(app, method, path, &[], body).await.map(Some)

@@ -234,10 +234,9 @@ pub(super) fn count() -> Value {
 pub(super) fn request() -> Value {
     object(
         "a request that --dry-run did not send",
-        &["method", "path", "endpoint", "calls", "body"],
+        &["method", "path", "endpoint", "body"],
         &json!({
             "endpoint": { "type": ["string", "null"], "description": "whose budget it counts against, as limits calls it" },
-            "calls": count_of("how much of that budget it costs"),
             "method": { "enum": ["POST", "PUT", "PATCH", "DELETE", "GET"] },
             "path": { "type": "string", "pattern": "^/" },
             "body": {},

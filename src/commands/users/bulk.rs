@@ -1,8 +1,7 @@
-//! Changing a hundred thousand users: paced by the budget, interruptible between two calls, and resumable.
-//!
-//! What a change is, and how a batch of a hundred is changed, is `set-user`'s business.
+//! A run over many users: within the rate limits, interruptible between two calls, and resumable.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,10 +10,10 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::sleep;
 
 use super::checkpoint::{Checkpoint, FailureList};
-use super::set_user::{PATCH, QUERY, SetUserArgs, apply, verified};
+use super::update::{PATCH, QUERY, UpdateOptions, apply, verified};
 use crate::api::{Client, UserPatch};
 use crate::app::App;
-use crate::commands::fields::Changes;
+use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, IdArgs, summarize_ids};
 use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
@@ -24,59 +23,80 @@ use crate::exit::{Code, Failure};
 use crate::output::Rows;
 use crate::signals::Signals;
 
-/// What puts users back to how they were.
+/// Patches that restore the old values of users after a temporary change.
 #[derive(Debug, Default)]
-pub(super) struct Undo(Vec<UserPatch>);
+pub(super) struct RestorePatches(Vec<UserPatch>);
+
+/// How a run over many users goes.
+#[derive(Debug)]
+pub(super) struct BulkOptions {
+    /// How each batch is changed.
+    pub(super) update: UpdateOptions,
+    /// Whether users are read before they are changed, to be restored later.
+    pub(super) reads_before: bool,
+    /// The file that records finished users, so that an interrupted run can be resumed.
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Whether a refused user ends the run.
+    pub(super) continue_on_error: bool,
+    /// Where refused users are listed.
+    pub(super) failed: Option<PathBuf>,
+    /// Whether a progress line is shown on a terminal.
+    pub(super) shows_progress: bool,
+}
 
 /// A run over many users.
 pub(super) struct Bulk<'a> {
     app: &'a App,
-    args: &'a SetUserArgs,
-    changes: &'a Changes,
-    pacer: RateLimiter,
+    options: &'a BulkOptions,
+    changes: &'a FieldChanges,
+    limiter: RateLimiter,
     signals: Signals,
     bar: ProgressBar,
-    journal: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
     failures: Option<FailureList>,
     failed: u64,
-    /// The first refusal, which decides the exit code.
-    first: Option<Code>,
+    /// The code of the first refusal, which becomes the exit code.
+    first_refusal: Option<Code>,
     unchanged: u64,
     skipped: u64,
 }
 
 impl<'a> Bulk<'a> {
-    /// Opens the files of a run and starts listening for its end.
+    /// Opens the files of a run and starts listening for signals.
     pub(super) fn new(
         app: &'a App,
-        args: &'a SetUserArgs,
-        changes: &'a Changes,
+        options: &'a BulkOptions,
+        changes: &'a FieldChanges,
     ) -> anyhow::Result<Self> {
-        // First, so that whoever sees the journal may end the run.
+        // First: from the moment the file exists, a signal must find a listener.
         let signals = Signals::listen()?;
-        let journal = args
-            .journal
+        let checkpoint = options
+            .checkpoint
             .as_deref()
-            .map(|path| Checkpoint::open(path, &work(changes)))
+            .map(|path| Checkpoint::open(path, &describe(changes)))
             .transpose()?;
-        let failures = args.failed.as_deref().map(FailureList::new).transpose()?;
+        let failures = options
+            .failed
+            .as_deref()
+            .map(FailureList::new)
+            .transpose()?;
         Ok(Self {
             app,
-            args,
+            options,
             changes,
-            pacer: RateLimiter::default(),
+            limiter: RateLimiter::default(),
             signals,
-            bar: progress(app, args),
-            journal,
+            bar: progress(options),
+            checkpoint,
             failures,
             failed: 0,
-            first: None,
+            first_refusal: None,
             unchanged: 0,
             skipped: 0,
         })
     }
 
-    /// The next batch of users who are not done yet, empty at the end; or the code of a signal.
+    /// The next batch of users that are not finished yet, empty at the end; or the code of a signal.
     pub(super) async fn next_batch(
         &mut self,
         ids: &mut Receiver<Result<UserId, Failure>>,
@@ -90,9 +110,9 @@ impl<'a> Bulk<'a> {
             };
             let Some(id) = next.transpose()? else { break };
             if self
-                .journal
+                .checkpoint
                 .as_ref()
-                .is_some_and(|journal| journal.has(&id))
+                .is_some_and(|checkpoint| checkpoint.has(&id))
             {
                 self.skipped += 1;
             } else {
@@ -102,44 +122,44 @@ impl<'a> Bulk<'a> {
         Ok(Ok(batch))
     }
 
-    /// Changes a batch and prints it. A code is that of a signal: nothing more is to be started.
+    /// Changes a batch and prints it. Returns the code of a signal, after which nothing more may be started.
     pub(super) async fn change(
         &mut self,
         client: &Client,
         batch: &[UserId],
-        undo: Option<&mut Undo>,
+        restore: Option<&mut RestorePatches>,
         rows: &mut Rows<'_>,
     ) -> anyhow::Result<Option<Code>> {
-        let mut undo = undo;
+        let mut restore = restore;
         let mut todo = vec![batch.to_vec()];
         while let Some(part) = todo.pop() {
             let first = if self.reads_first() { QUERY } else { PATCH };
-            if let Some(code) = self.turn(client, first).await {
+            if let Some(code) = self.wait_for_rate_limit(client, first).await {
                 return Ok(Some(code));
             }
-            let noted = undo.as_ref().map_or(0, |undo| undo.0.len());
+            let patches_before = restore.as_ref().map_or(0, |restore| restore.0.len());
             let work = change_part(
                 client,
-                &mut self.pacer,
+                &mut self.limiter,
                 &part,
                 self.changes,
-                self.args,
-                undo.as_deref_mut(),
+                self.options.update,
+                restore.as_deref_mut(),
             );
-            let (result, code) = finish_despite(&mut self.signals, self.app, work).await?;
-            if let (Err(error), Some(undo)) = (&result, undo.as_deref_mut())
+            let (result, code) = finish_despite_signal(&mut self.signals, self.app, work).await?;
+            if let (Err(error), Some(restore)) = (&result, restore.as_deref_mut())
                 && code_of(error) == Code::Refused
             {
-                // Refused whole, so there is nothing of it to put back.
-                undo.0.truncate(noted);
+                // Refused as a whole, so there is nothing to restore.
+                restore.0.truncate(patches_before);
             }
             match result {
                 Ok(done) => self.done(&part, &done, rows)?,
-                Err(error) if self.is_to_be_noted(&error) => match part.as_slice() {
+                Err(error) if self.continues_after(&error) => match part.as_slice() {
                     [] => {}
                     [one] => self.refused(one, &error)?,
                     many => {
-                        // One bad user fails a batch whole: halves find him in a few calls.
+                        // One bad user fails the whole batch: halving it finds them in a few calls.
                         let (front, back) = many.split_at(many.len() / 2);
                         todo.push(back.to_vec());
                         todo.push(front.to_vec());
@@ -165,55 +185,57 @@ impl<'a> Bulk<'a> {
         }
         if self.skipped > 0 {
             self.app.output().status(&format!(
-                "{} users were done already, by the journal.",
-                self.skipped
+                "skipped {} that the journal lists as finished.",
+                count_of_users(self.skipped)
             ));
         }
         if self.unchanged > 0 {
             self.app.output().status(&format!(
-                "{} users are as they should be and were left alone.",
-                self.unchanged
+                "skipped {} that had the wanted values already.",
+                count_of_users(self.unchanged)
             ));
         }
-        if let (Ok(Some(_)), Some(journal)) = (&ended, &self.journal) {
-            let path = self.args.journal.as_deref().unwrap_or_else(|| "".as_ref());
+        if let (Ok(Some(_)), Some(checkpoint)) = (&ended, &self.checkpoint) {
             self.app.output().hint(&format!(
-                "{} users are done; the same command goes on from there, by --journal {}",
-                journal.len(),
-                path.display()
+                "{} users are finished; run the same command again to continue: --journal {}",
+                checkpoint.len(),
+                checkpoint.path().display()
             ));
         }
         Ok(ended)
     }
 
-    /// What the run ends with.
+    /// The exit code of the run.
     pub(super) fn conclude(&self, ended: anyhow::Result<Option<Code>>) -> anyhow::Result<Code> {
         if let Some(code) = ended? {
             return Ok(code);
         }
-        let Some(code) = self.first else {
+        let Some(code) = self.first_refusal else {
             return Ok(Code::Ok);
         };
-        let failure = Failure::new(code, format!("{} users could not be changed", self.failed));
-        Err(match &self.args.failed {
-            Some(path) => failure.hinted(format!("try them again: --in @{}", path.display())),
-            None => failure.hinted("keep a list of them with --failed FILE"),
+        let failure = Failure::new(
+            code,
+            format!("{} could not be changed", count_of_users(self.failed)),
+        );
+        Err(match &self.options.failed {
+            Some(path) => failure.hinted(format!("retry them: --in @{}", path.display())),
+            None => failure.hinted("write a list of them with --failed FILE"),
         }
         .into())
     }
 
-    /// Waits, then puts the old values back; at once where the run did not get through.
-    pub(super) async fn hold_and_restore(
+    /// Waits, then restores the old values; at once if the run was interrupted or failed.
+    pub(super) async fn wait_and_restore(
         &mut self,
         client: &Client,
         duration: Duration,
-        undo: &Undo,
+        restore: &RestorePatches,
         ended: anyhow::Result<Option<Code>>,
     ) -> anyhow::Result<Code> {
         let mut ended = ended;
-        if matches!(ended, Ok(None)) && !undo.0.is_empty() {
+        if matches!(ended, Ok(None)) && !restore.0.is_empty() {
             self.app.output().status(&format!(
-                "the old values come back in {}, or on Ctrl-C.",
+                "the old values will be restored in {}, or on Ctrl-C.",
                 humantime::format_duration(duration)
             ));
             tokio::select! {
@@ -223,8 +245,8 @@ impl<'a> Bulk<'a> {
         }
         let mut left: Vec<&str> = Vec::new();
         let mut last = None;
-        for patches in undo.0.chunks(BATCH) {
-            self.pacer.before(client, PATCH).await;
+        for patches in restore.0.chunks(BATCH) {
+            self.limiter.before(client, PATCH).await;
             if let Err(error) = client.patch_users(patches).await {
                 left.extend(patches.iter().map(|patch| patch.id.as_str()));
                 last = Some(error);
@@ -232,37 +254,41 @@ impl<'a> Bulk<'a> {
         }
         if let Some(error) = last {
             return Err(anyhow::Error::from(error).context(format!(
-                "cannot put the old values of {} back",
+                "cannot restore the old values of {}",
                 summarize_ids(&left)
             )));
         }
         self.app.output().status(&format!(
-            "the old values of {} users are back.",
-            undo.0.len()
+            "the old values of {} are restored.",
+            count_of_users(restore.0.len() as u64)
         ));
         self.conclude(ended)
     }
 
     fn reads_first(&self) -> bool {
-        self.args.if_changed || self.args.duration.is_some() || self.changes.is_empty()
+        self.options.update.if_changed || self.options.reads_before || self.changes.is_empty()
     }
 
-    /// Waits for a call's turn, unless a signal comes first.
-    async fn turn(&mut self, client: &Client, endpoint: &'static str) -> Option<Code> {
+    /// Waits until an endpoint may be called, unless a signal comes first.
+    async fn wait_for_rate_limit(
+        &mut self,
+        client: &Client,
+        endpoint: &'static str,
+    ) -> Option<Code> {
         tokio::select! {
             biased;
             code = self.signals.next() => Some(code),
-            () = self.pacer.before(client, endpoint) => None,
+            () = self.limiter.before(client, endpoint) => None,
         }
     }
 
-    fn is_to_be_noted(&self, error: &anyhow::Error) -> bool {
-        self.args.continue_on_error && code_of(error) == Code::Refused
+    fn continues_after(&self, error: &anyhow::Error) -> bool {
+        self.options.continue_on_error && code_of(error) == Code::Refused
     }
 
     fn done(&mut self, part: &[UserId], done: &Done, rows: &mut Rows<'_>) -> anyhow::Result<()> {
-        if let Some(journal) = &mut self.journal {
-            journal.note(part.iter())?;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.record(part.iter())?;
         }
         self.unchanged += done.unchanged;
         self.bar.inc(part.len() as u64);
@@ -276,7 +302,7 @@ impl<'a> Bulk<'a> {
 
     fn refused(&mut self, id: &UserId, error: &anyhow::Error) -> anyhow::Result<()> {
         self.failed += 1;
-        self.first.get_or_insert_with(|| code_of(error));
+        self.first_refusal.get_or_insert_with(|| code_of(error));
         let reason = format!("{error:#}");
         if let Some(failures) = &mut self.failures {
             failures.add(id, &reason)?;
@@ -287,30 +313,37 @@ impl<'a> Bulk<'a> {
     }
 }
 
-/// What a run does, in the words by which its journal knows it.
-fn work(changes: &Changes) -> String {
-    let work = json!({ "set": changes.set, "unset": changes.unset });
-    format!("presencectl set-user {work}")
+fn count_of_users(count: u64) -> String {
+    match count {
+        1 => "1 user".to_owned(),
+        count => format!("{count} users"),
+    }
 }
 
-/// Who needs nothing any more, by the journal of the run.
-pub(super) fn done_already(
-    args: &SetUserArgs,
-    changes: &Changes,
+/// Describes what a run does. A checkpoint file begins with it, so that another change does not resume from it.
+fn describe(changes: &FieldChanges) -> String {
+    let changes = json!({ "set": changes.set, "unset": changes.unset });
+    format!("presencectl set-user {changes}")
+}
+
+/// The users that a checkpoint file lists as finished.
+pub(super) fn ids_already_done(
+    checkpoint: Option<&Path>,
+    changes: &FieldChanges,
 ) -> anyhow::Result<HashSet<String>> {
-    match &args.journal {
-        Some(path) => Checkpoint::look(path, &work(changes)),
+    match checkpoint {
+        Some(path) => Checkpoint::read(path, &describe(changes)),
         None => Ok(HashSet::new()),
     }
 }
 
-/// The users of a run, read on a thread of their own: a pipe that says nothing must not keep a signal from being heard.
-pub(super) fn read_aside(users: IdArgs) -> Receiver<Result<UserId, Failure>> {
+/// The users of a run, read on a thread of their own: a signal must be handled even while a pipe stays silent.
+pub(super) fn read_in_background(users: IdArgs) -> Receiver<Result<UserId, Failure>> {
     let (sender, receiver) = mpsc::channel(4 * BATCH);
     std::thread::spawn(move || match users.read() {
         Ok(ids) => {
             for id in ids {
-                // Nobody listens any more once the run has ended.
+                // The receiver is gone once the run has ended.
                 if sender.blocking_send(id).is_err() {
                     break;
                 }
@@ -323,7 +356,7 @@ pub(super) fn read_aside(users: IdArgs) -> Receiver<Result<UserId, Failure>> {
     receiver
 }
 
-/// What became of a part of a batch.
+/// The result of changing a part of a batch.
 struct Done {
     users: Vec<User>,
     unchanged: u64,
@@ -331,26 +364,26 @@ struct Done {
 
 async fn change_part(
     client: &Client,
-    pacer: &mut RateLimiter,
+    limiter: &mut RateLimiter,
     part: &[UserId],
-    changes: &Changes,
-    args: &SetUserArgs,
-    undo: Option<&mut Undo>,
+    changes: &FieldChanges,
+    options: UpdateOptions,
+    restore: Option<&mut RestorePatches>,
 ) -> anyhow::Result<Done> {
     let mut todo = part.to_vec();
     let mut unchanged = 0;
-    if args.if_changed || undo.is_some() {
+    if options.if_changed || restore.is_some() {
         let before = users_by_id(client, part).await?;
-        if args.if_changed {
+        if options.if_changed {
             todo.retain(|id| {
                 let user = before.get(id.as_str());
                 user.is_none_or(|user| changes.difference(user.fields()).is_some())
             });
             unchanged = (part.len() - todo.len()) as u64;
         }
-        if let Some(undo) = undo {
-            // Noted before the change: an answer that is lost on the way leaves open whether it was made.
-            undo.0.extend(todo.iter().filter_map(|id| {
+        if let Some(restore) = restore {
+            // Recorded before the change: a lost response leaves open whether it was made.
+            restore.0.extend(todo.iter().filter_map(|id| {
                 let back = changes.undo(before.get(id.as_str()).map(User::fields));
                 (!back.is_empty()).then(|| UserPatch {
                     id: id.clone(),
@@ -360,7 +393,7 @@ async fn change_part(
             }));
         }
         if !todo.is_empty() {
-            pacer
+            limiter
                 .before(client, if changes.is_empty() { QUERY } else { PATCH })
                 .await;
         }
@@ -371,9 +404,9 @@ async fn change_part(
             unchanged,
         });
     }
-    let mut users = apply(client, pacer, &todo, changes, args.must_exist).await?;
-    if args.verify {
-        pacer.before(client, QUERY).await;
+    let mut users = apply(client, limiter, &todo, changes, options.must_exist).await?;
+    if options.verify {
+        limiter.before(client, QUERY).await;
         users = verified(client, &todo, changes).await?;
     }
     let users = todo
@@ -387,8 +420,8 @@ async fn change_part(
     Ok(Done { users, unchanged })
 }
 
-/// Carries work through although a signal comes, so that it is known whether it was done; a second signal ends it.
-async fn finish_despite<T>(
+/// Finishes work although a signal arrives, so that its outcome is known. A second signal ends it at once.
+async fn finish_despite_signal<T>(
     signals: &mut Signals,
     app: &App,
     work: impl Future<Output = T>,
@@ -401,21 +434,21 @@ async fn finish_despite<T>(
             done = &mut work => return Ok((done, stop)),
             code = signals.next() => {
                 if stop.is_some() {
-                    return Err(Failure::new(code, "ended in the middle of a call").into());
+                    return Err(Failure::new(code, "interrupted in the middle of a call").into());
                 }
-                app.output().status("finishing the call that is under way; once more ends at once.");
+                app.output().status("finishing the current call; press Ctrl-C again to stop at once.");
                 stop = Some(code);
             }
         }
     }
 }
 
-/// A bar for somebody who watches a list being worked through, and nothing for anybody else.
-fn progress(app: &App, args: &SetUserArgs) -> ProgressBar {
-    if args.users.list.is_none() || app.output().settings().quiet > 0 {
+/// A progress line for a long list on a terminal.
+fn progress(options: &BulkOptions) -> ProgressBar {
+    if !options.shows_progress {
         return ProgressBar::hidden();
     }
-    // Hidden by itself where stderr is no terminal.
+    // The library hides it where stderr is not a terminal.
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{spinner} {human_pos} users, {per_sec}, {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());

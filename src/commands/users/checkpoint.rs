@@ -1,4 +1,4 @@
-//! What of a long run is done and what could not be done, in files that the next run goes on from.
+//! Files from which the next run resumes: a checkpoint of finished users, and a list of refused ones.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use crate::domain::UserId;
 use crate::exit::{Code, Failure};
 
-/// The users that are done: one id a line, under a line that says what was done to them.
+/// A file of finished users: one id per line, below a line that describes the change.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     path: PathBuf,
@@ -20,12 +20,12 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a journal of this work, or starts one.
+    /// Opens the checkpoint of a change, or starts one.
     ///
     /// # Errors
     ///
-    /// It cannot be read or written, or it is about other work.
-    pub(super) fn open(path: &Path, work: &str) -> anyhow::Result<Self> {
+    /// It cannot be read or written, or it belongs to another change.
+    pub(super) fn open(path: &Path, change: &str) -> anyhow::Result<Self> {
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -35,28 +35,28 @@ impl Checkpoint {
         let mut text = String::new();
         file.read_to_string(&mut text)
             .with_context(|| format!("cannot read the journal {}", path.display()))?;
-        // A run that was killed may have left half a line, which could read as another id.
+        // A run that was killed may have left half a line, which could be mistaken for another id.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             file.set_len(whole as u64)?;
             file.seek(SeekFrom::End(0))?;
         }
         if whole == 0 {
-            writeln!(file, "# {work}")?;
+            writeln!(file, "# {change}")?;
         }
         Ok(Self {
             path: path.to_owned(),
             file,
-            done: done(&text[..whole], path, work)?,
+            done: done(&text[..whole], path, change)?,
         })
     }
 
-    /// Reads who is done by a journal that need not exist, and leaves it as it is.
+    /// Reads the finished users of a checkpoint that need not exist, without changing the file.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or it is about other work.
-    pub(super) fn look(path: &Path, work: &str) -> anyhow::Result<HashSet<String>> {
+    /// It cannot be read, or it belongs to another change.
+    pub(super) fn read(path: &Path, change: &str) -> anyhow::Result<HashSet<String>> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
@@ -66,25 +66,33 @@ impl Checkpoint {
             }
         };
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        Ok(done(&text[..whole], path, work)?)
+        Ok(done(&text[..whole], path, change)?)
     }
 
-    /// Whether a user is done.
+    /// Whether a user is finished.
     pub(super) fn has(&self, id: &UserId) -> bool {
         self.done.contains(id.as_str())
     }
 
-    /// How many users are done.
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many users are finished.
     pub(super) fn len(&self) -> usize {
         self.done.len()
     }
 
-    /// Notes users that are done, at once and in one piece.
+    /// Adds finished users, in one write.
     ///
     /// # Errors
     ///
     /// The journal cannot be written.
-    pub(super) fn note<'a>(&mut self, ids: impl Iterator<Item = &'a UserId>) -> anyhow::Result<()> {
+    pub(super) fn record<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a UserId>,
+    ) -> anyhow::Result<()> {
         let mut text = String::new();
         for id in ids {
             text.push_str(id.as_str());
@@ -96,21 +104,21 @@ impl Checkpoint {
     }
 }
 
-/// Who is done by the whole lines of a journal, if it is about this work.
-fn done(text: &str, path: &Path, work: &str) -> Result<HashSet<String>, Failure> {
+/// The finished users on the whole lines of a checkpoint, if it belongs to this change.
+fn done(text: &str, path: &Path, change: &str) -> Result<HashSet<String>, Failure> {
     let mut lines = text.lines();
     match lines.next().map(|first| first.strip_prefix("# ")) {
         None => Ok(HashSet::new()),
-        Some(about) if about == Some(work) => Ok(lines.map(str::to_owned).collect()),
+        Some(about) if about == Some(change) => Ok(lines.map(str::to_owned).collect()),
         Some(_) => Err(Failure::new(
             Code::Usage,
-            format!("the journal {} is about another change", path.display()),
+            format!("the journal {} belongs to another change", path.display()),
         )
-        .hinted("name another file, or remove this one")),
+        .hinted("name another file, or delete this one")),
     }
 }
 
-/// The users that could not be changed, as a list for the next run, each under the reason.
+/// A list of refused users for the next run, each below the reason.
 #[derive(Debug)]
 pub(super) struct FailureList {
     path: PathBuf,
@@ -118,7 +126,7 @@ pub(super) struct FailureList {
 }
 
 impl FailureList {
-    /// Prepares the list. The file appears when it is complete, so that it may be the one that is being read.
+    /// Prepares the list. The file is written at the end, so that it may be the list that is being read.
     ///
     /// # Errors
     ///
@@ -147,7 +155,7 @@ impl FailureList {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Puts the list in its place.
+    /// Writes the file.
     ///
     /// # Errors
     ///
@@ -173,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut journal = Checkpoint::open(&path, "set x").unwrap();
-        journal.note([id("a"), id("b")].iter()).unwrap();
+        journal.record([id("a"), id("b")].iter()).unwrap();
         drop(journal);
         OpenOptions::new()
             .append(true)
@@ -184,7 +192,7 @@ mod tests {
         let mut journal = Checkpoint::open(&path, "set x").unwrap();
         assert_eq!(journal.len(), 2);
         assert!(journal.has(&id("b")) && !journal.has(&id("joh")));
-        journal.note([id("john")].iter()).unwrap();
+        journal.record([id("john")].iter()).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "# set x\na\nb\njohn\n"

@@ -1,7 +1,7 @@
 //! `watch channel`: follow all members of channels.
 
 use crate::app::App;
-use crate::commands::fields::{Changes, FieldArgs, TextField};
+use crate::commands::fields::{FieldArgs, FieldChanges, TextField};
 use crate::commands::ids;
 use crate::commands::watch::StreamArgs;
 use crate::domain::{Cid, IdList};
@@ -46,7 +46,7 @@ pub struct WatchChannelArgs {
 pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     let create = if args.members.is_some() || !args.set.is_empty() {
         app.confirm_change("create a channel")?;
-        let mut changes = Changes::default();
+        let mut changes = FieldChanges::default();
         changes.add(&FieldArgs {
             set: args.set,
             ..FieldArgs::default()

@@ -1,0 +1,56 @@
+//! `/rate_limits`: the service's own list of rate limits and how much of each is used.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::request::Request;
+use crate::api::{ApiError, Client};
+
+/// The budget of an endpoint as the service's own list has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Budget {
+    /// Calls a minute.
+    pub limit: u64,
+    /// Calls left in this window.
+    pub remaining: u64,
+    /// The end of the window on the service's clock, in unix seconds.
+    pub reset: i64,
+}
+
+/// Budgets by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
+pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
+
+impl Client {
+    /// The application's budgets on these platforms; of these endpoints, or all where none is named. As the server only.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn rate_limits(
+        &self,
+        platforms: &[&str],
+        endpoints: &[String],
+    ) -> Result<Budgets, ApiError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(flatten)]
+            fields: BTreeMap<String, Value>,
+        }
+        let mut request = Request::new("GetRateLimits", Method::GET, ["rate_limits"]);
+        for platform in platforms {
+            request = request.with_query(platform, "true");
+        }
+        if !endpoints.is_empty() {
+            request = request.with_query("endpoints", endpoints.join(","));
+        }
+        let answer: Answer = self.fetch(&request).await?;
+        let budgets = answer.fields.into_iter().filter_map(|(platform, budgets)| {
+            // Platforms that nobody asked for are null or missing, and `duration` is no platform.
+            Some((platform, serde_json::from_value(budgets).ok()?))
+        });
+        Ok(budgets.collect())
+    }
+}

@@ -1,0 +1,72 @@
+//! One request per user, one after the other: what deactivate, reactivate, delete and restore have in common.
+
+use anyhow::Context;
+
+use crate::api::Request;
+use crate::app::App;
+use crate::commands::confirm::confirm;
+use crate::commands::dry_run;
+use crate::commands::ids::summarize_ids;
+use crate::commands::user_lookup::{user_with_id_only, users_by_id};
+use crate::domain::UserId;
+use crate::exit::Code;
+
+/// A change that is made to users one by one.
+pub(super) struct EachUser<'a> {
+    /// An infinitive for questions and errors, such as `deactivate`.
+    pub(super) verb: &'a str,
+    /// The users to change.
+    pub(super) ids: &'a [UserId],
+    /// Whether to ask before the change.
+    pub(super) asks_first: bool,
+    /// Columns that are shown besides the usual ones.
+    pub(super) columns: &'a [&'a str],
+    /// Whether to read each user afterwards, because the response does not show them.
+    pub(super) reads_back: bool,
+}
+
+impl EachUser<'_> {
+    /// Confirms, then sends one request per user and prints each user. With `--dry-run`, prints the requests instead.
+    ///
+    /// # Errors
+    ///
+    /// Not confirmed, or the service refuses; users before that one are changed and printed.
+    pub(super) async fn run(
+        &self,
+        app: &App,
+        request: impl Fn(&UserId) -> Request,
+    ) -> anyhow::Result<Code> {
+        let verb = self.verb;
+        if app.is_dry_run() {
+            match self.ids {
+                [id] => dry_run::print_one(app, &request(id))?,
+                ids => dry_run::print(app, ids.iter().map(request))?,
+            }
+            return Ok(Code::Ok);
+        }
+        // Before the question, so that a mistake in --columns is told first.
+        let mut rows = app.output().users_with(app.now(), self.columns)?;
+        if self.ids.len() == 1 {
+            rows = rows.one();
+        }
+        app.confirm_change(&format!("{verb} users"))?;
+        if self.asks_first {
+            confirm(app, &format!("{verb} {}", summarize_ids(self.ids)))?;
+        }
+        let client = app.client().await?;
+        for id in self.ids {
+            let mut user = client
+                .change_user(&request(id))
+                .await
+                .with_context(|| format!("cannot {verb} {id}"))?;
+            if self.reads_back {
+                let mut found = users_by_id(&client, std::slice::from_ref(id)).await?;
+                user = found.remove(id.as_str());
+            }
+            rows.push_user(&user.unwrap_or_else(|| user_with_id_only(id)))?;
+            rows.flush()?;
+        }
+        rows.finish()?;
+        Ok(Code::Ok)
+    }
+}

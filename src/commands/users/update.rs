@@ -1,0 +1,201 @@
+//! Changes of a batch of users.
+//!
+//! The service has two calls. `POST /users` replaces users whole and creates those that do not exist; `PATCH /users`
+//! changes what it names and refuses unknown users. Existing users only ever see the second, so that nothing is lost.
+//! A batch is sent to it at once, and only when it is refused is the service asked which users are missing.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use crate::api::{ApiError, Client, Request, UserPatch};
+use crate::commands::fields::FieldChanges;
+use crate::commands::ids::summarize_ids;
+use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::user_lookup::users_by_id;
+use crate::domain::{User, UserId};
+use crate::exit::{Code, Failure};
+
+/// The endpoints that are called here, by the service's names.
+pub(super) const PATCH: &str = "UpdateUsersPartial";
+/// See [`PATCH`].
+pub(super) const UPSERT: &str = "UpdateUsers";
+/// See [`PATCH`].
+pub(super) const QUERY: &str = "QueryUsers";
+
+/// How users are changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct UpdateOptions {
+    /// Whether users that do not exist are refused instead of created.
+    pub(super) must_exist: bool,
+    /// Whether users that have the wanted values already are left alone.
+    pub(super) if_changed: bool,
+    /// Whether users are read back and compared.
+    pub(super) verify: bool,
+}
+
+/// FieldChanges a batch, creates the users that are missing, and returns all users as the service shows them afterwards. The
+/// caller has waited for the first call's rate limit: [`PATCH`] where there is anything to change, else [`QUERY`].
+pub(super) async fn apply(
+    client: &Client,
+    pacer: &mut RateLimiter,
+    batch: &[UserId],
+    changes: &FieldChanges,
+    must_exist: bool,
+) -> anyhow::Result<HashMap<String, User>> {
+    let refusal = if changes.is_empty() {
+        None
+    } else {
+        match client.patch_users(&patches(batch, changes)).await {
+            Ok(users) => return Ok(by_id(users)),
+            // The service refuses unknown users like any other bad input, so it has to be asked which ones are missing.
+            Err(error @ ApiError::Refused(_)) => Some(error),
+            Err(error) => return Err(cannot_change(error, batch)),
+        }
+    };
+    if refusal.is_some() {
+        pacer.before(client, QUERY).await;
+    }
+    let (mut known, missing) = find(client, batch).await?;
+    if missing.is_empty() {
+        return match refusal {
+            None => Ok(known),
+            Some(error) => Err(cannot_change(error, batch)),
+        };
+    }
+    if must_exist {
+        return Err(must_exist_failure(&missing).into());
+    }
+    pacer.before(client, UPSERT).await;
+    let created = client
+        .upsert_users(&new_users(&missing, changes))
+        .await
+        .with_context(|| format!("cannot create {}", summarize_ids(&missing)))?;
+    let existing: Vec<UserId> = batch
+        .iter()
+        .filter(|id| known.contains_key(id.as_str()))
+        .cloned()
+        .collect();
+    if !changes.is_empty() && !existing.is_empty() {
+        pacer.before(client, PATCH).await;
+        let changed = client
+            .patch_users(&patches(&existing, changes))
+            .await
+            .map_err(|error| cannot_change(error, &existing))?;
+        known.extend(by_id(changed));
+    }
+    known.extend(by_id(created));
+    Ok(known)
+}
+
+/// What [`apply`] would send.
+pub(super) async fn requests(
+    client: &Client,
+    batch: &[UserId],
+    changes: &FieldChanges,
+    options: UpdateOptions,
+) -> anyhow::Result<Vec<Request>> {
+    let (known, missing) = find(client, batch).await?;
+    if options.must_exist && !missing.is_empty() {
+        return Err(must_exist_failure(&missing).into());
+    }
+    let mut requests = Vec::new();
+    if !missing.is_empty() {
+        requests.push(Request::upsert_users(&new_users(&missing, changes)));
+    }
+    let existing: Vec<UserId> = batch
+        .iter()
+        .filter(|id| {
+            known.get(id.as_str()).is_some_and(|user| {
+                !options.if_changed || changes.difference(user.fields()).is_some()
+            })
+        })
+        .cloned()
+        .collect();
+    if !changes.is_empty() && !existing.is_empty() {
+        requests.push(Request::patch_users(&patches(&existing, changes)));
+    }
+    Ok(requests)
+}
+
+/// Reads a batch back and fails where a user differs from what the changes ask for.
+pub(super) async fn verified(
+    client: &Client,
+    batch: &[UserId],
+    changes: &FieldChanges,
+) -> anyhow::Result<HashMap<String, User>> {
+    let users = users_by_id(client, batch).await?;
+    for id in batch {
+        let difference = match users.get(id.as_str()) {
+            Some(user) => changes.difference(user.fields()),
+            None => Some("the user does not exist".to_owned()),
+        };
+        if let Some(difference) = difference {
+            return Err(Failure::new(
+                Code::Unexpected,
+                format!("the service accepted the change of {id}, but reading it back shows: {difference}"),
+            )
+            .hinted(format!(
+                "read it again in a moment: presencectl get-user {id}"
+            ))
+            .into());
+        }
+    }
+    Ok(users)
+}
+
+async fn find(
+    client: &Client,
+    batch: &[UserId],
+) -> anyhow::Result<(HashMap<String, User>, Vec<UserId>)> {
+    let known = users_by_id(client, batch).await?;
+    let missing = batch
+        .iter()
+        .filter(|id| !known.contains_key(id.as_str()))
+        .cloned()
+        .collect();
+    Ok((known, missing))
+}
+
+fn patches(ids: &[UserId], changes: &FieldChanges) -> Vec<UserPatch> {
+    ids.iter()
+        .map(|id| UserPatch {
+            id: id.clone(),
+            set: changes.set.clone(),
+            unset: changes.unset.clone(),
+        })
+        .collect()
+}
+
+fn new_users(ids: &[UserId], changes: &FieldChanges) -> Vec<Map<String, Value>> {
+    ids.iter()
+        .map(|id| {
+            let mut user = Map::from_iter([("id".to_owned(), json!(id))]);
+            user.extend(changes.as_new());
+            user
+        })
+        .collect()
+}
+
+fn by_id(users: Vec<User>) -> HashMap<String, User> {
+    users
+        .into_iter()
+        .map(|user| (user.id().to_owned(), user))
+        .collect()
+}
+
+fn cannot_change(error: ApiError, ids: &[UserId]) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("cannot change {}", summarize_ids(ids)))
+}
+
+fn must_exist_failure(missing: &[UserId]) -> Failure {
+    let message = match missing {
+        [one] => format!("the user {one} does not exist, and --must-exist forbids creating it"),
+        many => format!(
+            "the users {} do not exist, and --must-exist forbids creating them",
+            summarize_ids(many)
+        ),
+    };
+    Failure::new(Code::Refused, message).hinted("omit --must-exist to create them")
+}
