@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
-use super::engine::{Caller, Connect, Op, ServiceState, Transport, read};
+use super::engine::{Caller, ConnectRequest, OperationRequest, ServiceState, Transport};
 use super::fixture::Fixture;
 use super::options::MockRules;
 
@@ -52,7 +52,7 @@ impl BenchState {
                 id: format!("client-{n}"),
                 issued_at: None,
             };
-            let request = Connect {
+            let request = ConnectRequest {
                 user_id: None,
                 details: Map::new(),
                 carrier: Transport::Socket,
@@ -68,10 +68,13 @@ impl BenchState {
                 "presence": true,
                 "connection_id": connection,
             });
-            let query = read(query.as_object().cloned().unwrap_or_default())
-                .expect("the query is a good one");
+            let query = query.as_object().cloned().unwrap_or_default();
             self.state
-                .apply(self.now, &caller, Op::QueryUsers(query))
+                .apply(
+                    self.now,
+                    &caller,
+                    OperationRequest::new("GET /users", query),
+                )
                 .expect("a client may ask for users");
         }
         self.state.drain();
@@ -86,10 +89,13 @@ impl BenchState {
         self.now += TimeDelta::milliseconds(1);
         let status = self.now.timestamp_millis().to_string();
         let patch = json!({"users": [{"id": id(0), "set": {"status": status}}]});
-        let patch =
-            read(patch.as_object().cloned().unwrap_or_default()).expect("the patch is a good one");
+        let patch = patch.as_object().cloned().unwrap_or_default();
         self.state
-            .apply(self.now, &Caller::Server, Op::PatchUsers(patch))
+            .apply(
+                self.now,
+                &Caller::Server,
+                OperationRequest::new("PATCH /users", patch),
+            )
             .expect("the server may change a user");
         self.state.drain().count()
     }

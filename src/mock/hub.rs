@@ -11,12 +11,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::engine::{Caller, Connect, ConnectionKey, Delivery, Op, Reply, ServiceState, Signal};
+use super::engine::{
+    Caller, ConnectRequest, ConnectionKey, Delivery, OperationRequest, Reply, ServiceState, Signal,
+};
 use super::error::Rejection;
 use super::faults::{FaultInjector, FaultSpec};
 use super::fixture::{Fixture, FixtureError};
 use super::options::MockOptions;
-use super::rate_limits::{ClientPlatform, RateLimitStatus, RateLimiter};
+use super::rate_limits::{RateLimitBucket, RateLimitStatus, RateLimiter};
 use super::send_queue::{CLOSE_ABNORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue};
 use super::traffic_log::{SocketIdentity, TrafficLog};
 use crate::timer::sleep_until;
@@ -42,6 +44,9 @@ pub(crate) struct Hub {
     /// Tells the ticker of an earlier deadline.
     rearm: Notify,
 }
+
+/// Queues whose readers are woken once the lock is released.
+type WokenQueues = Vec<Arc<SendQueue>>;
 
 #[derive(Debug)]
 struct HubState {
@@ -83,15 +88,18 @@ impl Hub {
 
     /// Runs something on the state, and publishes what it sends.
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut ServiceState, DateTime<Utc>) -> R) -> R {
-        self.within(|inner, now| run(&mut inner.state, now))
+        self.within(|inner, now, _| run(&mut inner.state, now))
     }
 
-    fn within<R>(&self, run: impl FnOnce(&mut HubState, DateTime<Utc>) -> R) -> R {
+    fn within<R>(
+        &self,
+        run: impl FnOnce(&mut HubState, DateTime<Utc>, &mut WokenQueues) -> R,
+    ) -> R {
         let mut woken = Vec::new();
         let mut inner = self.lock();
         // Read under the lock, so that the order of times is the order of changes.
         let now = self.clock.now();
-        let result = run(&mut inner, now);
+        let result = run(&mut inner, now, &mut woken);
         inner.publish(now, &mut woken);
         let next = inner.state.next_deadline();
         let earlier = next.is_some() && inner.armed.is_none_or(|armed| next < Some(armed));
@@ -108,36 +116,35 @@ impl Hub {
         result
     }
 
-    /// Does what a caller asks.
-    pub(crate) fn apply(&self, caller: &Caller, op: Op) -> Result<Reply, Rejection> {
-        self.with(|state, now| state.apply(now, caller, op))
+    /// Carries out an operation.
+    pub(crate) fn apply(
+        &self,
+        caller: &Caller,
+        request: OperationRequest,
+    ) -> Result<Reply, Rejection> {
+        self.with(|state, now| state.apply(now, caller, request))
     }
 
-    /// Counts a request against its budget.
-    pub(crate) fn spend(
+    /// Counts a request, and rejects it if a limit is reached.
+    pub(crate) fn count_request(
         &self,
-        platform: ClientPlatform,
-        endpoint: &'static str,
+        bucket: RateLimitBucket,
         user: Option<&str>,
     ) -> (RateLimitStatus, Result<(), Rejection>) {
-        let now = self.clock.now();
+        let mode = self.options.rules.rate_limit;
         self.rate_limiter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .spend(now, self.options.rules.rate_limit, platform, endpoint, user)
+            .count_request(self.clock.now(), mode, bucket, user)
     }
 
-    /// The state of a budget.
-    pub(crate) fn rate_limit_status(
-        &self,
-        platform: ClientPlatform,
-        endpoint: &'static str,
-    ) -> RateLimitStatus {
-        let now = self.clock.now();
+    /// The state of a rate limit.
+    pub(crate) fn rate_limit_status(&self, bucket: RateLimitBucket) -> RateLimitStatus {
+        let mode = self.options.rules.rate_limit;
         self.rate_limiter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .look(now, self.options.rules.rate_limit, platform, endpoint)
+            .status(self.clock.now(), mode, bucket)
     }
 
     /// Whether unsigned tokens are taken.
@@ -151,7 +158,7 @@ impl Hub {
         caller: &Caller,
         connection_id: &str,
     ) -> Option<(ConnectionKey, Arc<SendQueue>)> {
-        self.within(|inner, now| {
+        self.within(|inner, now, _| {
             let key = inner.state.own_connection(caller, connection_id)?;
             inner.state.heard(now, key);
             Some((key, inner.send_queues.get(&key)?.clone()))
@@ -162,14 +169,14 @@ impl Hub {
     pub(crate) fn connect(
         &self,
         caller: &Caller,
-        request: &Connect,
+        request: &ConnectRequest,
     ) -> Result<(ConnectionKey, Arc<SendQueue>), Rejection> {
         let rules = &self.options.rules;
         let send_queue = Arc::new(SendQueue::new(QueueLimits {
             frames: rules.queue_frames,
             bytes: rules.queue_bytes,
         }));
-        self.within(|inner, now| {
+        self.within(|inner, now, _| {
             let key = inner.state.connect(now, caller, request)?;
             inner.send_queues.insert(key, send_queue.clone());
             if inner.closing {
@@ -222,7 +229,7 @@ impl Hub {
 
     /// Forgets a connection whose carrier is gone.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
-        self.within(|inner, now| {
+        self.within(|inner, now, _| {
             inner.send_queues.remove(&key);
             inner.state.disconnect(now, key);
         });
@@ -247,24 +254,20 @@ impl Hub {
         self.replace(world, "the world was replaced")
     }
 
-    fn replace(&self, world: &Fixture, reason: &str) -> Result<(), FixtureError> {
-        self.within(|inner, now| {
+    fn replace(&self, fixture: &Fixture, reason: &str) -> Result<(), FixtureError> {
+        self.within(|inner, now, woken| {
             inner.close_all(now, reason);
-            let mut woken = Vec::new();
-            inner.publish(now, &mut woken);
+            inner.publish(now, woken);
             inner.state.restart();
-            let loaded = inner.state.load(world, now);
+            let loaded = inner.state.load(fixture, now);
             inner.state.drain();
-            for send_queue in woken {
-                send_queue.wake();
-            }
             loaded
         })
     }
 
     /// Closes every connection, and every one that is still to come, with a code that asks clients to come back.
     pub(crate) fn shut_down(&self) {
-        self.within(|inner, now| {
+        self.within(|inner, now, _| {
             inner.closing = true;
             inner.close_all(now, SHUTDOWN_REASON);
         });
@@ -308,7 +311,7 @@ const TIMER_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(3600)
 
 impl HubState {
     /// Hands out what the state sends. A connection that cannot take it is closed, of which others may hear, and so on.
-    fn publish(&mut self, now: DateTime<Utc>, woken: &mut Vec<Arc<SendQueue>>) {
+    fn publish(&mut self, now: DateTime<Utc>, woken: &mut WokenQueues) {
         loop {
             let mut slow = Vec::new();
             for Delivery { connection, signal } in self.state.drain() {
@@ -369,14 +372,14 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::mock::engine::{Transport, read};
+    use crate::mock::engine::Transport;
 
     fn connect(hub: &Hub, id: &str) -> (ConnectionKey, Arc<SendQueue>) {
         let caller = Caller::User {
             id: id.to_owned(),
             issued_at: None,
         };
-        let request = Connect {
+        let request = ConnectRequest {
             user_id: None,
             details: Map::new(),
             carrier: Transport::Socket,
@@ -395,7 +398,7 @@ mod tests {
             id: id.to_owned(),
             issued_at: None,
         };
-        hub.apply(&caller, Op::QueryUsers(read(body).unwrap()))
+        hub.apply(&caller, OperationRequest::new("GET /users", body))
             .unwrap();
     }
 
@@ -417,7 +420,7 @@ mod tests {
             let body: Map<String, Value> =
                 serde_json::from_value(json!({"users": [{"id": "busy", "set": {"status": n}}]}))
                     .unwrap();
-            hub.apply(&Caller::Server, Op::PatchUsers(read(body).unwrap()))
+            hub.apply(&Caller::Server, OperationRequest::new("PATCH /users", body))
                 .unwrap();
         }
         let farewell = unread.take(&mut frames).await.unwrap();

@@ -1,7 +1,6 @@
-//! Request budgets: so many a minute per endpoint and platform, and what the headers say about them.
+//! Rate limits: requests per minute, for each operation and platform.
 //!
-//! Time is an argument. What a client measures with its own clock (when the window ends) is told in real time by the
-//! caller, so that a mock whose clock runs fast is a service whose minutes are short.
+//! Time is an argument, so that minutes are short in a mock whose clock runs fast.
 
 use std::collections::HashMap;
 
@@ -10,12 +9,12 @@ use chrono::{DateTime, Utc};
 use super::error::Rejection;
 use super::options::RateLimitMode;
 
-/// Requests of one user a minute and endpoint, where the service's own limits hold.
+/// Requests per minute and operation of one user, where the service's own limits are enforced.
 const USER_REQUESTS_PER_MINUTE: u32 = 60;
-/// The part of a minute's budget that a second may take.
+/// One second may take this fraction of the limit of a minute.
 const SECOND_SHARE_OF_MINUTE: u32 = 30;
 
-/// Where a request comes from, which budgets are counted by.
+/// Where a request comes from. Each platform has limits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ClientPlatform {
     /// The application's server.
@@ -50,18 +49,42 @@ impl ClientPlatform {
     }
 }
 
-/// The state of one budget.
+/// The state of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimitStatus {
-    /// Requests a minute.
+    /// Requests per minute.
     pub(crate) limit: u32,
-    /// Requests left in this one.
+    /// Requests left in this minute.
     pub(crate) remaining: u32,
-    /// When the minute ends, by the clock that was given.
+    /// When the minute ends, by the mock's clock.
     pub(crate) ends: DateTime<Utc>,
 }
 
-/// All budgets.
+/// What requests are counted by, and how many are allowed by default.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RateLimitBucket {
+    /// Where the requests come from.
+    pub(crate) platform: ClientPlatform,
+    /// The operation that they ask for.
+    pub(crate) operation: &'static str,
+    /// Requests per minute that the service allows by default.
+    pub(crate) default_limit: u32,
+}
+
+impl RateLimitBucket {
+    const fn key(&self) -> (ClientPlatform, &'static str) {
+        (self.platform, self.operation)
+    }
+
+    const fn limit(&self, mode: RateLimitMode) -> u32 {
+        match mode {
+            RateLimitMode::Off | RateLimitMode::Service => self.default_limit,
+            RateLimitMode::PerMinute(limit) => limit,
+        }
+    }
+}
+
+/// Counts requests per minute, per second and per user.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimiter {
     minute: i64,
@@ -72,83 +95,80 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts a request, and refuses it if that is more than the rules allow.
-    pub(crate) fn spend(
+    /// Counts a request, and rejects it if a limit that is enforced is reached.
+    pub(crate) fn count_request(
         &mut self,
         now: DateTime<Utc>,
-        rule: RateLimitMode,
-        platform: ClientPlatform,
-        endpoint: &'static str,
+        mode: RateLimitMode,
+        bucket: RateLimitBucket,
         user: Option<&str>,
     ) -> (RateLimitStatus, Result<(), Rejection>) {
-        self.turn(now);
-        let key = (platform, endpoint);
-        let limit = limit(rule, endpoint);
-        let used = self.by_minute.entry(key).or_default();
-        if rule == RateLimitMode::Off {
-            // Told without being held against anybody.
-            let rate_limit_status = RateLimitStatus {
-                limit,
-                remaining: limit.saturating_sub(1),
-                ends: end_of_minute(now),
-            };
-            return (rate_limit_status, Ok(()));
+        self.start_new_windows(now);
+        let result = self.check(mode, bucket, user);
+        if result.is_ok() {
+            *self.by_minute.entry(bucket.key()).or_default() += 1;
         }
-        let mut too_many = None;
-        if *used >= limit {
-            too_many = Some(format!("Too many requests: {limit} a minute are allowed"));
-        } else if rule == RateLimitMode::Service {
-            let a_second = (limit / SECOND_SHARE_OF_MINUTE).max(1);
-            let this_second = self.by_second.entry(key).or_default();
-            if *this_second >= a_second {
-                too_many = Some(format!(
-                    "Too many requests: {a_second} a second are allowed"
-                ));
-            } else {
-                *this_second += 1;
-                if let Some(user) = user {
-                    let own = self.by_user.entry((user.to_owned(), endpoint)).or_default();
-                    if *own >= USER_REQUESTS_PER_MINUTE {
-                        too_many = Some(format!(
-                            "Too many requests for user {user:?}: {USER_REQUESTS_PER_MINUTE} a minute are allowed"
-                        ));
-                    } else {
-                        *own += 1;
-                    }
-                }
-            }
-        }
-        if too_many.is_none() {
-            *used += 1;
-        }
-        let rate_limit_status = RateLimitStatus {
-            limit,
-            remaining: limit - *used,
-            ends: end_of_minute(now),
-        };
-        let result = too_many.map_or(Ok(()), |detail| Err(Rejection::rate_limited(detail)));
-        (rate_limit_status, result)
+        (self.status(now, mode, bucket), result)
     }
 
-    /// The state of a budget, without counting.
-    pub(crate) fn look(
+    fn check(
+        &mut self,
+        mode: RateLimitMode,
+        bucket: RateLimitBucket,
+        user: Option<&str>,
+    ) -> Result<(), Rejection> {
+        if mode == RateLimitMode::Off {
+            return Ok(());
+        }
+        let limit = bucket.limit(mode);
+        let used = self.by_minute.get(&bucket.key()).copied().unwrap_or(0);
+        if used >= limit {
+            return Err(Rejection::rate_limited(format!(
+                "Too many requests: {limit} a minute are allowed"
+            )));
+        }
+        if mode != RateLimitMode::Service {
+            return Ok(());
+        }
+        let per_second = (limit / SECOND_SHARE_OF_MINUTE).max(1);
+        let this_second = self.by_second.entry(bucket.key()).or_default();
+        if *this_second >= per_second {
+            return Err(Rejection::rate_limited(format!(
+                "Too many requests: {per_second} a second are allowed"
+            )));
+        }
+        *this_second += 1;
+        if let Some(user) = user {
+            let key = (user.to_owned(), bucket.operation);
+            let by_user = self.by_user.entry(key).or_default();
+            if *by_user >= USER_REQUESTS_PER_MINUTE {
+                return Err(Rejection::rate_limited(format!(
+                    "Too many requests for user {user:?}: {USER_REQUESTS_PER_MINUTE} a minute are allowed"
+                )));
+            }
+            *by_user += 1;
+        }
+        Ok(())
+    }
+
+    /// The state of a limit. Does not count as a request.
+    pub(crate) fn status(
         &mut self,
         now: DateTime<Utc>,
-        rule: RateLimitMode,
-        platform: ClientPlatform,
-        endpoint: &'static str,
+        mode: RateLimitMode,
+        bucket: RateLimitBucket,
     ) -> RateLimitStatus {
-        self.turn(now);
-        let limit = limit(rule, endpoint);
-        let used = self.by_minute.get(&(platform, endpoint)).copied();
+        self.start_new_windows(now);
+        let limit = bucket.limit(mode);
+        let used = self.by_minute.get(&bucket.key()).copied().unwrap_or(0);
         RateLimitStatus {
             limit,
-            remaining: limit.saturating_sub(used.unwrap_or(0)),
+            remaining: limit.saturating_sub(used),
             ends: end_of_minute(now),
         }
     }
 
-    fn turn(&mut self, now: DateTime<Utc>) {
+    fn start_new_windows(&mut self, now: DateTime<Utc>) {
         let second = now.timestamp();
         if second != self.second {
             self.second = second;
@@ -167,28 +187,6 @@ fn end_of_minute(now: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp((now.timestamp().div_euclid(60) + 1) * 60, 0).unwrap_or(now)
 }
 
-fn limit(rule: RateLimitMode, endpoint: &str) -> u32 {
-    match rule {
-        RateLimitMode::Off | RateLimitMode::Service => by_default(endpoint),
-        RateLimitMode::PerMinute(limit) => limit,
-    }
-}
-
-/// Requests a minute that the service allows by default.
-fn by_default(endpoint: &str) -> u32 {
-    match endpoint {
-        "Connect" | "GetOrCreateChannel" | "QueryChannels" | "GetApp" => 10_000,
-        "UpdateUsers"
-        | "UpdateUsersPartial"
-        | "UpdateChannel"
-        | "UpdateChannelPartial"
-        | "QueryMembers" => 300,
-        "DeleteUser" | "DeactivateUser" => 60,
-        "DeleteUsers" => 6,
-        _ => 1000,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,13 +195,25 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
+    fn bucket(default_limit: u32) -> RateLimitBucket {
+        RateLimitBucket {
+            platform: ClientPlatform::Web,
+            operation: "QueryUsers",
+            default_limit,
+        }
+    }
+
     #[test]
     fn a_spent_budget_refuses_until_the_minute_ends() {
         let mut rate_limiter = RateLimiter::default();
         let rule = RateLimitMode::PerMinute(2);
         let mut spend = |seconds, platform| {
+            let bucket = RateLimitBucket {
+                platform,
+                ..bucket(1000)
+            };
             let (rate_limit_status, result) =
-                rate_limiter.spend(at(seconds), rule, platform, "QueryUsers", None);
+                rate_limiter.count_request(at(seconds), rule, bucket, None);
             (
                 rate_limit_status.remaining,
                 result.map_err(|reject| reject.code),
@@ -225,13 +235,7 @@ mod tests {
         let mut rate_limiter = RateLimiter::default();
         let mut spend = |seconds, user: Option<&str>| {
             rate_limiter
-                .spend(
-                    at(seconds),
-                    RateLimitMode::Service,
-                    ClientPlatform::Web,
-                    "QueryUsers",
-                    user,
-                )
+                .count_request(at(seconds), RateLimitMode::Service, bucket(1000), user)
                 .1
                 .is_ok()
         };
@@ -245,20 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn off_tells_and_does_not_count() {
+    fn limits_that_are_off_still_count_down() {
         let mut rate_limiter = RateLimiter::default();
-        for _ in 0..5000 {
-            let (rate_limit_status, result) = rate_limiter.spend(
-                at(0),
-                RateLimitMode::Off,
-                ClientPlatform::Web,
-                "UpdateUsers",
-                None,
-            );
-            assert_eq!(
-                (rate_limit_status.limit, rate_limit_status.remaining),
-                (300, 299)
-            );
+        for number in 1..=400 {
+            let (status, result) =
+                rate_limiter.count_request(at(0), RateLimitMode::Off, bucket(300), None);
+            assert_eq!(status.limit, 300);
+            assert_eq!(status.remaining, 300_u32.saturating_sub(number));
             assert!(result.is_ok());
         }
     }

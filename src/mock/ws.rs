@@ -12,7 +12,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::engine::{Caller, Connect, ConnectionKey, connection_error};
+use super::engine::{Caller, ConnectRequest, ConnectionKey, connection_error};
 use super::error::{Rejection, code};
 use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
@@ -50,7 +50,7 @@ pub(crate) async fn run<S>(
     mut socket: S,
     tcp: TcpHandle,
     hub: Arc<Hub>,
-    wish: Result<(Caller, Connect), Rejection>,
+    wish: Result<(Caller, ConnectRequest), Rejection>,
 ) where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {

@@ -6,8 +6,8 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::ServiceState;
-use super::op::{JsonObject, Reply};
 use super::permissions::Actor;
+use super::requests::{JsonObject, Reply};
 use super::rfc3339::Rfc3339;
 use crate::mock::error::Rejection;
 
@@ -131,7 +131,7 @@ impl ServiceState {
     }
 
     /// `PATCH /app`.
-    pub(crate) fn patch_app(
+    pub(crate) fn update_app(
         &mut self,
         actor: &Actor,
         settings: JsonObject,

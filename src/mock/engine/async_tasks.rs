@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ServiceState;
-use super::op::Reply;
 use super::permissions::Actor;
+use super::requests::Reply;
 use super::rfc3339::{Rfc3339, stored};
 use crate::mock::error::Rejection;
 

@@ -10,8 +10,10 @@ use super::channel_data::{MAX_MEMBERS_PER_CALL, RESERVED_CHANNEL_FIELDS, write_d
 use super::channel_events::ChannelEventDraft;
 use super::connection::ConnectionKey;
 use super::members::{self, Invite, MemberView};
-use super::op::{ChannelRef, DeleteChannels, PartialUpdateRequest, Reply, UpdateChannel, UserRef};
 use super::permissions::Actor;
+use super::requests::{
+    ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
+};
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
 use crate::mock::error::Rejection;
@@ -28,7 +30,7 @@ impl ServiceState {
         now: DateTime<Utc>,
         actor: &Actor,
         name: &ChannelRef,
-        request: UpdateChannel,
+        request: UpdateChannelRequest,
     ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
         let lists = [
@@ -109,7 +111,7 @@ impl ServiceState {
         actor: &Actor,
         name: &ChannelRef,
         channel: &Channel,
-        request: &UpdateChannel,
+        request: &UpdateChannelRequest,
         answers_invite: bool,
     ) -> Result<(), Rejection> {
         if self.may_change(actor, channel) {
@@ -145,7 +147,7 @@ impl ServiceState {
         })
     }
 
-    pub(crate) fn patch_channel(
+    pub(crate) fn update_channel_partial(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
@@ -212,7 +214,7 @@ impl ServiceState {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        request: &DeleteChannels,
+        request: &DeleteChannelsRequest,
     ) -> Result<Reply, Rejection> {
         if request.cids.is_empty() || request.cids.len() > MAX_MEMBERS_PER_CALL {
             return Err(Rejection::field(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::channel::Channel;
 use super::members::ChannelMember;
-use super::op::UserRef;
+use super::requests::UserRef;
 use crate::mock::error::Rejection;
 
 /// Members or invites that one call may name.

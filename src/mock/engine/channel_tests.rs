@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use super::channel_data::distinct_id;
 use super::connection::ConnectionKey;
-use super::op::{Caller, Op, UserRef};
-use super::test_support::{TestState, fields, name, op, user};
+use super::operations::OperationRequest;
+use super::requests::{Caller, UserRef};
+use super::test_support::{TestState, channel_op, op, user};
 
-fn update(cid: &str, body: Value) -> Op {
-    Op::UpdateChannel(name(cid), super::read(fields(body)).unwrap())
+fn update(cid: &str, body: Value) -> OperationRequest {
+    channel_op("POST", cid, "", body)
 }
 
 /// A channel `messaging:x` of `a`, with members `a` and `b`.
@@ -16,7 +17,9 @@ fn stage() -> TestState {
     let mut stage = TestState::new();
     stage.users(&["a", "b", "c", "root"]);
     let body = json!({"users": {"root": {"id": "root", "role": "admin"}}});
-    stage.apply(&Caller::Server, op("users", body)).unwrap();
+    stage
+        .apply(&Caller::Server, op("POST /users", body))
+        .unwrap();
     let body =
         json!({"data": {"members": ["a", {"user_id": "b"}], "color": "green"}, "state": true});
     let answer = stage.channel(&user("a"), "messaging:x", body).unwrap();
@@ -56,7 +59,12 @@ fn who_may_read_a_messaging_channel() {
             .channel(&Caller::Server, "messaging:x", json!({}))
             .is_ok()
     );
-    let query = || op("channels", json!({"filter_conditions": {"color": "green"}}));
+    let query = || {
+        op(
+            "POST /channels",
+            json!({"filter_conditions": {"color": "green"}}),
+        )
+    };
     let count = |answer: Value| answer["channels"].as_array().unwrap().len();
     assert_eq!(count(stage.apply(&user("b"), query()).unwrap()), 1);
     assert_eq!(count(stage.apply(&user("c"), query()).unwrap()), 0);
@@ -66,7 +74,7 @@ fn who_may_read_a_messaging_channel() {
 fn what_is_missing_is_code_16_and_a_creator_is_required() {
     let mut stage = stage();
     let reject = stage
-        .apply(&user("a"), Op::GetChannel(name("messaging:nope")))
+        .apply(&user("a"), op("GET /channels/messaging/nope", json!({})))
         .unwrap_err();
     assert_eq!((reject.status, reject.code), (404, 16));
     assert!(reject.detail.starts_with("Can't find channel"));
@@ -118,12 +126,22 @@ fn watching_is_announced_once_per_user() {
     assert_eq!(events[0]["cid"], "messaging:x");
     stage.disconnect(b1);
     assert!(stage.heard(a).is_empty());
-    let stop = Op::StopWatching(name("messaging:x"), Some(stage.id(b2)));
+    let stop = channel_op(
+        "POST",
+        "messaging:x",
+        "/stop-watching",
+        json!({"connection_id": stage.id(b2)}),
+    );
     stage.apply(&user("b"), stop).unwrap();
     assert_eq!(stage.heard(a), ["user.watching.stop b"]);
-    let stop = Op::StopWatching(name("messaging:x"), None);
+    let stop = channel_op("POST", "messaging:x", "/stop-watching", json!({}));
     assert_eq!(stage.apply(&user("b"), stop).unwrap_err().code, 4);
-    let stop = Op::StopWatching(name("messaging:x"), Some("gone".into()));
+    let stop = channel_op(
+        "POST",
+        "messaging:x",
+        "/stop-watching",
+        json!({"connection_id": "gone"}),
+    );
     assert_eq!(stage.apply(&user("b"), stop).unwrap_err().code, 46);
 }
 
@@ -240,8 +258,8 @@ fn invites_wait_for_an_answer() {
 fn updates_replace_and_patches_merge() {
     let mut stage = stage();
     let patch = |set: Value, unset: Value| {
-        let body = fields(json!({"set": set, "unset": unset}));
-        Op::PatchChannel(name("messaging:x"), super::read(body).unwrap())
+        let body = json!({"set": set, "unset": unset});
+        channel_op("PATCH", "messaging:x", "", body)
     };
     let answer = stage
         .apply(&user("a"), patch(json!({"name": "N"}), json!([])))
@@ -270,7 +288,10 @@ fn deleting_tells_watchers_and_members_and_leaves_nothing() {
     let b = stage.connect("b");
     stage.take(a);
     stage
-        .apply(&user("a"), Op::DeleteChannel(name("messaging:x")))
+        .apply(
+            &user("a"),
+            channel_op("DELETE", "messaging:x", "", json!({})),
+        )
         .unwrap();
     assert_eq!(stage.heard(a), ["channel.deleted a"]);
     assert_eq!(stage.heard(b), ["notification.channel_deleted a"]);
@@ -300,7 +321,7 @@ fn channels_are_found_and_paged() {
             .unwrap();
     }
     let found = |stage: &mut TestState, body: Value| -> Vec<String> {
-        let answer = stage.apply(&user("a"), op("channels", body)).unwrap();
+        let answer = stage.apply(&user("a"), op("POST /channels", body)).unwrap();
         let channels = answer["channels"].as_array().unwrap();
         channels
             .iter()
@@ -320,14 +341,14 @@ fn channels_are_found_and_paged() {
     for body in [json!({"limit": 31}), json!({"member_limit": 101})] {
         assert_eq!(
             stage
-                .apply(&user("a"), op("channels", body))
+                .apply(&user("a"), op("POST /channels", body))
                 .unwrap_err()
                 .code,
             4
         );
     }
     let members = op(
-        "members",
+        "GET /members",
         json!({"type": "messaging", "id": "x", "filter_conditions": {"id": "b"}}),
     );
     let answer = stage.apply(&user("a"), members).unwrap();

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::ServiceState;
 use super::async_tasks::short;
-use super::op::{JsonObject, Reply};
 use super::permissions::Actor;
+use super::requests::{JsonObject, Reply};
 use super::rfc3339::{Rfc3339, stored};
 use crate::domain::ChannelType as ChannelTypeName;
 use crate::mock::error::Rejection;
@@ -272,16 +272,18 @@ impl ServiceState {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{TestState, fields, user};
+    use crate::mock::engine::requests::Caller;
+    use crate::mock::engine::test_support::{TestState, op, user};
 
     #[test]
     fn a_type_without_connect_events_counts_silently() {
         let mut stage = TestState::new();
-        let create =
-            Op::CreateChannelType(fields(json!({"name": "quiet", "connect_events": false})));
+        let create = op(
+            "POST /channeltypes",
+            json!({"name": "quiet", "connect_events": false}),
+        );
         let answer = stage.apply(&Caller::Server, create.clone()).unwrap();
         assert_eq!(answer["connect_events"], false);
         assert_eq!(stage.apply(&Caller::Server, create).unwrap_err().code, 4);
@@ -292,15 +294,14 @@ mod tests {
             assert_eq!(answer["channel"]["config"]["connect_events"], false);
         }
         assert_eq!(stage.heard(a), ["notification.added_to_channel a"]);
-        let delete = Op::DeleteChannelType("quiet".into());
+        let delete = op("DELETE /channeltypes/quiet", json!({}));
         assert_eq!(stage.apply(&Caller::Server, delete).unwrap_err().code, 4);
     }
 
     #[test]
     fn types_are_changed_by_the_server_side_only() {
         let mut stage = TestState::new();
-        let update =
-            |value| Op::UpdateChannelType("team".into(), fields(json!({"typing_events": value})));
+        let update = |value: Value| op("PUT /channeltypes/team", json!({"typing_events": value}));
         assert_eq!(
             stage
                 .apply(&user("a"), update(json!(false)))
@@ -317,7 +318,7 @@ mod tests {
         );
         let answer = stage.apply(&Caller::Server, update(json!(false))).unwrap();
         assert_eq!(answer["typing_events"], false);
-        let unknown = Op::GetChannelType("ghost".into());
+        let unknown = op("GET /channeltypes/ghost", json!({}));
         assert_eq!(stage.apply(&Caller::Server, unknown).unwrap_err().code, 16);
     }
 }

@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 
 use super::ServiceState;
 use super::channel::{self, Channel, ChannelRow, ChannelView, ReadView};
-use super::channel_data::{user_list, write_data};
+use super::channel_data::{distinct_id, long_user_list, user_list, write_data};
 use super::connection::{ConnectionKey, SubscriptionSource};
 use super::filter::QueryFilter;
 use super::members::{Invite, MemberView};
-use super::op::{ChannelRef, GetOrCreateChannel, Page, QueryChannels, Reply, UserRef};
 use super::permissions::Actor;
+use super::requests::{
+    ChannelRef, GetOrCreateChannelRequest, PageParams, QueryChannelsRequest, Reply, UserRef,
+};
 use super::rfc3339::{Rfc3339, stored};
 use super::slots::{ChannelKey, UserKey};
 use super::sort::{SortOrder, page};
@@ -104,12 +106,29 @@ struct ChannelListResponse<'a> {
 }
 
 impl ServiceState {
+    /// `POST /channels/{type}/query`: the channel whose id follows from its members.
+    pub(crate) fn get_or_create_distinct_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        channel_type: &str,
+        request: GetOrCreateChannelRequest,
+    ) -> Result<Reply, Rejection> {
+        let members = long_user_list(request.data.get("members").cloned(), "members")?;
+        let name = ChannelRef {
+            channel_type: channel_type.to_owned(),
+            id: distinct_id(&members)?,
+        };
+        self.get_or_create_channel(now, actor, &name, request)
+    }
+
+    /// `POST /channels/{type}/{id}/query`.
     pub(crate) fn get_or_create_channel(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
         name: &ChannelRef,
-        request: GetOrCreateChannel,
+        request: GetOrCreateChannelRequest,
     ) -> Result<Reply, Rejection> {
         let wanted = ChannelStateParams {
             state: request.state,
@@ -359,7 +378,7 @@ impl ServiceState {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        query: &QueryChannels,
+        query: &QueryChannelsRequest,
     ) -> Result<Reply, Rejection> {
         let filter = QueryFilter::parse(&query.filter_conditions, channel::schema)?;
         let sort = SortOrder::parse(&query.sort)?;
@@ -483,6 +502,6 @@ impl ServiceState {
     }
 }
 
-fn sub_page(request: Page, default: usize) -> Result<(usize, usize), Rejection> {
+fn sub_page(request: PageParams, default: usize) -> Result<(usize, usize), Rejection> {
     page(request.limit, request.offset, default, 300, 10_000)
 }

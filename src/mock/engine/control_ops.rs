@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::ServiceState;
 use super::connection::{ConnectionKey, Transport};
-use super::op::Caller;
+use super::requests::Caller;
 use super::timers::{Timer, after};
 use super::{Delivery, Signal};
 use crate::mock::error::Rejection;

@@ -9,8 +9,8 @@ use super::ServiceState;
 use super::channel_events::ChannelEventDraft;
 use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{ChannelRef, OnBehalfOf, Reply, SendEvent};
 use super::permissions::Actor;
+use super::requests::{ChannelRef, OnBehalfOf, Reply, SendEventRequest};
 use super::rfc3339::Rfc3339;
 use super::user::{UserShape, UserView, Viewer};
 use crate::mock::error::Rejection;
@@ -55,12 +55,12 @@ struct UserCustomEvent<'a> {
 
 impl ServiceState {
     /// `POST /channels/{type}/{id}/event`.
-    pub(crate) fn send_custom_channel_event(
+    pub(crate) fn send_event(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
         name: &ChannelRef,
-        request: SendEvent,
+        request: SendEventRequest,
     ) -> Result<Reply, Rejection> {
         let mut event = request.event;
         let kind = kind_of(&mut event)?;
@@ -92,12 +92,12 @@ impl ServiceState {
     }
 
     /// `POST /users/{id}/event`.
-    pub(crate) fn send_user_event(
+    pub(crate) fn send_user_custom_event(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
         id: &str,
-        request: SendEvent,
+        request: SendEventRequest,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let mut event = request.event;
@@ -141,11 +141,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{TestState, fields, name, user};
+    use crate::mock::engine::OperationRequest;
+    use crate::mock::engine::requests::Caller;
+    use crate::mock::engine::test_support::{TestState, channel_op, op, user};
 
-    fn send(body: &Value) -> SendEvent {
-        super::super::read(fields(json!({"event": body}))).unwrap()
+    fn send(body: &Value) -> OperationRequest {
+        channel_op("POST", "messaging:x", "/event", json!({"event": body}))
     }
 
     #[test]
@@ -158,10 +159,7 @@ mod tests {
         stage.channel(&user("a"), "messaging:x", body).unwrap();
         stage.take(a);
         stage.take(b);
-        let event = Op::SendChannelEvent(
-            name("messaging:x"),
-            send(&json!({"type": "knock", "text": "hey", "cid": "lie", "user_id": "a"})),
-        );
+        let event = send(&json!({"type": "knock", "text": "hey", "cid": "lie", "user_id": "a"}));
         let answer = stage.apply(&user("b"), event).unwrap();
         assert_eq!(
             answer["event"]["user"]["id"], "b",
@@ -174,17 +172,16 @@ mod tests {
         assert_eq!(heard[0]["user"]["id"], "b");
         assert!(stage.take(b).is_empty());
         for kind in ["user.updated", "health.check", ""] {
-            let event = Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": kind})));
+            let event = send(&json!({"type": kind}));
             assert_eq!(
                 stage.apply(&user("b"), event).unwrap_err().code,
                 4,
                 "{kind}"
             );
         }
-        let nobody = Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": "knock"})));
+        let nobody = send(&json!({"type": "knock"}));
         assert_eq!(stage.apply(&Caller::Server, nobody).unwrap_err().code, 4);
-        let typing =
-            Op::SendChannelEvent(name("messaging:x"), send(&json!({"type": "typing.start"})));
+        let typing = send(&json!({"type": "typing.start"}));
         stage.apply(&user("b"), typing).unwrap();
         assert_eq!(stage.heard(a), ["typing.start b"]);
     }
@@ -193,8 +190,12 @@ mod tests {
     fn a_user_event_reaches_all_connections_of_one_user() {
         let mut stage = TestState::new();
         let (one, two, other) = (stage.connect("a"), stage.connect("a"), stage.connect("b"));
-        let event =
-            |kind: &str| Op::SendUserEvent("a".into(), send(&json!({"type": kind, "n": 1})));
+        let event = |kind: &str| {
+            op(
+                "POST /users/a/event",
+                json!({"event": json!({"type": kind, "n": 1})}),
+            )
+        };
         stage.apply(&Caller::Server, event("hello")).unwrap();
         assert_eq!(stage.heard(one), ["hello a"]);
         assert_eq!(stage.heard(two), ["hello a"]);
@@ -207,7 +208,10 @@ mod tests {
             stage.apply(&user("b"), event("hello")).unwrap_err().code,
             17
         );
-        let unknown = Op::SendUserEvent("ghost".into(), send(&json!({"type": "hello"})));
+        let unknown = op(
+            "POST /users/ghost/event",
+            json!({"event": json!({"type": "hello"})}),
+        );
         assert_eq!(stage.apply(&Caller::Server, unknown).unwrap_err().code, 16);
     }
 }

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::ServiceState;
 use super::channel_events::ChannelEventDraft;
-use super::op::{Reply, Sync};
 use super::permissions::Actor;
+use super::requests::{Reply, SyncRequest};
 use super::slots::{ChannelKey, UserKey};
 use super::user::Viewer;
 use crate::mock::error::Rejection;
@@ -76,7 +76,7 @@ impl ServiceState {
         &self,
         now: DateTime<Utc>,
         actor: &Actor,
-        request: &Sync,
+        request: &SyncRequest,
     ) -> Result<Reply, Rejection> {
         let count = request.channel_cids.len();
         if count == 0 || count > MAX_CHANNELS_PER_SYNC {

@@ -8,8 +8,10 @@ use super::ServiceState;
 use super::async_tasks::short;
 use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{DeleteUser, DeleteUsers, ReactivateUser, Reply, UserIdsRequest};
 use super::permissions::Actor;
+use super::requests::{
+    DeleteUserRequest, DeleteUsersRequest, ReactivateUserRequest, Reply, UserIdsRequest,
+};
 use super::rfc3339::{Rfc3339, stored};
 use super::slots::{ChannelKey, UserKey};
 use super::user::{UserShape, UserView, Viewer};
@@ -49,7 +51,7 @@ impl ServiceState {
         now: DateTime<Utc>,
         actor: &Actor,
         id: &str,
-        request: &DeleteUser,
+        request: &DeleteUserRequest,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let key = self.require_user(id)?;
@@ -66,7 +68,7 @@ impl ServiceState {
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        request: &DeleteUsers,
+        request: &DeleteUsersRequest,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         for (field, value) in [
@@ -240,7 +242,7 @@ impl ServiceState {
         now: DateTime<Utc>,
         actor: &Actor,
         id: &str,
-        request: &ReactivateUser,
+        request: &ReactivateUserRequest,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let key = self.require_user(id)?;
@@ -352,12 +354,12 @@ fn check_count(count: usize) -> Result<(), Rejection> {
 mod tests {
     use serde_json::json;
 
-    use crate::mock::engine::op::{Caller, Op};
-    use crate::mock::engine::test_support::{TestState, fields, op, user};
+    use crate::mock::engine::OperationRequest;
+    use crate::mock::engine::requests::Caller;
+    use crate::mock::engine::test_support::{TestState, op, user};
 
-    fn delete(id: &str, hard: bool) -> Op {
-        let body = fields(json!({"hard_delete": hard}));
-        Op::DeleteUser(id.to_owned(), super::super::read(body).unwrap())
+    fn delete(id: &str, hard: bool) -> OperationRequest {
+        op(&format!("DELETE /users/{id}"), json!({"hard_delete": hard}))
     }
 
     fn watched() -> (
@@ -384,7 +386,7 @@ mod tests {
         );
         assert_eq!(stage.heard(b), ["user.deleted b", "connection.error -"]);
         assert_eq!(stage.closed(b), Some(1000));
-        let find = op("query", json!({"filter_conditions": {"id": "b"}}));
+        let find = op("GET /users", json!({"filter_conditions": {"id": "b"}}));
         let answer = stage.apply(&Caller::Server, find.clone()).unwrap();
         assert_eq!(answer["users"], json!([]));
         assert_eq!(stage.connect_as("b", json!({})).unwrap_err().code, 5);
@@ -392,8 +394,7 @@ mod tests {
             .apply(&Caller::Server, delete("b", false))
             .unwrap_err();
         assert_eq!((again.status, again.code), (404, 16));
-        let restore =
-            Op::RestoreUsers(super::super::read(fields(json!({"user_ids": ["b"]}))).unwrap());
+        let restore = op("POST /users/restore", json!({"user_ids": ["b"]}));
         stage.apply(&Caller::Server, restore).unwrap();
         let answer = stage.apply(&Caller::Server, find).unwrap();
         assert_eq!(answer["users"][0]["id"], "b");
@@ -425,7 +426,7 @@ mod tests {
     fn a_deactivated_user_goes_offline_and_stays_out() {
         let (mut stage, watcher, b) = watched();
         stage
-            .apply(&Caller::Server, Op::DeactivateUser("b".into()))
+            .apply(&Caller::Server, op("POST /users/b/deactivate", json!({})))
             .unwrap();
         assert_eq!(
             stage.heard(watcher),
@@ -433,8 +434,7 @@ mod tests {
         );
         assert_eq!(stage.closed(b), Some(1000));
         assert_eq!(stage.connect_as("b", json!({})).unwrap_err().status, 401);
-        let reactivate =
-            Op::ReactivateUser("b".into(), super::super::read(fields(json!({}))).unwrap());
+        let reactivate = op("POST /users/b/reactivate", json!({}));
         stage.apply(&Caller::Server, reactivate).unwrap();
         stage.connect("b");
         assert_eq!(
@@ -446,34 +446,33 @@ mod tests {
     #[test]
     fn tasks_have_an_end() {
         let (mut stage, ..) = watched();
-        let body = fields(json!({"user_ids": ["a", "b"], "user": "soft"}));
+        let body = json!({"user_ids": ["a", "b"], "user": "soft"});
         let answer = stage
-            .apply(
-                &Caller::Server,
-                Op::DeleteUsers(super::super::read(body).unwrap()),
-            )
+            .apply(&Caller::Server, op("POST /users/delete", body))
             .unwrap();
         let id = answer["task_id"].as_str().unwrap().to_owned();
         assert_eq!(id.len(), 36);
-        let task = stage.apply(&Caller::Server, Op::GetTask(id)).unwrap();
+        let task = stage
+            .apply(&Caller::Server, op(&format!("GET /tasks/{id}"), json!({})))
+            .unwrap();
         assert_eq!(task["status"], "completed");
-        let unknown = stage.apply(&Caller::Server, Op::GetTask("x".into()));
+        let unknown = stage.apply(&Caller::Server, op("GET /tasks/x", json!({})));
         assert_eq!(unknown.unwrap_err().code, 16);
-        let body = fields(json!({"user_ids": ["a"], "user": "hard"}));
-        let half = Op::DeleteUsers(super::super::read(body).unwrap());
+        let body = json!({"user_ids": ["a"], "user": "hard"});
+        let half = op("POST /users/delete", body);
         assert_eq!(stage.apply(&Caller::Server, half).unwrap_err().code, 4);
     }
 
     #[test]
     fn clients_may_do_none_of_it() {
         let (mut stage, ..) = watched();
-        for op in [
+        for request in [
             delete("b", false),
-            Op::DeactivateUser("b".into()),
-            Op::GetTask("x".into()),
-            Op::RestoreUsers(super::super::read(fields(json!({"user_ids": ["b"]}))).unwrap()),
+            op("POST /users/b/deactivate", json!({})),
+            op("GET /tasks/x", json!({})),
+            op("POST /users/restore", json!({"user_ids": ["b"]})),
         ] {
-            let reject = stage.apply(&user("a"), op).unwrap_err();
+            let reject = stage.apply(&user("a"), request).unwrap_err();
             assert_eq!((reject.status, reject.code), (403, 17));
         }
     }

@@ -7,8 +7,8 @@ use super::ServiceState;
 use super::channel::Channel;
 use super::channel_data::{long_user_list, write_data};
 use super::connection::Transport;
-use super::op::Caller;
-use super::presence::Connect;
+use super::presence::ConnectRequest;
+use super::requests::Caller;
 use super::rfc3339::stored;
 use super::user_fields::{FieldWriter, UserFields};
 use super::users::user_id;
@@ -88,7 +88,7 @@ impl ServiceState {
         self.connect(
             now,
             &Caller::Server,
-            &Connect {
+            &ConnectRequest {
                 user_id: Some(id.to_owned()),
                 details: Map::new(),
                 carrier: Transport::Virtual,

@@ -8,8 +8,8 @@ use super::channel_data::{distinct_id, wish};
 use super::channel_events::{ChannelEventDraft, EventMember};
 use super::filter::QueryFilter;
 use super::members::{self, ChannelMember, Invite, MemberView};
-use super::op::{QueryMembers, Reply, UserRef};
 use super::permissions::Actor;
+use super::requests::{QueryMembersRequest, Reply, UserRef};
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
 use super::sort::{SortOrder, page};
@@ -177,7 +177,7 @@ impl ServiceState {
     pub(crate) fn query_members(
         &self,
         actor: &Actor,
-        query: &QueryMembers,
+        query: &QueryMembersRequest,
     ) -> Result<Reply, Rejection> {
         let id = match &query.id {
             Some(id) => id.clone(),

@@ -28,9 +28,10 @@ mod members;
 mod membership;
 #[cfg(test)]
 mod model_tests;
-mod op;
+mod operations;
 mod permissions;
 mod presence;
+mod requests;
 mod rfc3339;
 mod slots;
 mod snapshot;
@@ -55,16 +56,17 @@ use serde::Serialize;
 use self::app::AppSettings;
 use self::async_tasks::AsyncTasks;
 use self::channel::Channel;
-pub(crate) use self::channel_data::distinct_id;
 use self::channel_types::ChannelTypes;
 use self::connection::Connection;
 pub(crate) use self::connection::{ConnectionKey, Transport};
 pub(crate) use self::event_injection::EventReceivers;
 use self::history::EventHistory;
-pub(crate) use self::op::{
-    Caller, ChannelRef, DeleteChannels, HideChannel, JsonObject, Op, Reply, UserRef, read,
+pub(crate) use self::operations::{
+    Authentication, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, OperationRequest,
+    TransportHandler,
 };
-pub(crate) use self::presence::Connect;
+pub(crate) use self::presence::ConnectRequest;
+pub(crate) use self::requests::{Caller, JsonObject, Reply, read};
 pub(crate) use self::rfc3339::Rfc3339;
 use self::slots::{ChannelKey, Slots, UserKey};
 use self::timers::Timers;
@@ -149,89 +151,6 @@ impl ServiceState {
         let old = std::mem::replace(self, fresh);
         self.next_connection = old.next_connection;
         self.ids = old.ids;
-    }
-
-    /// Does what is asked, or refuses and changes nothing.
-    pub(crate) fn apply(
-        &mut self,
-        now: DateTime<Utc>,
-        caller: &Caller,
-        op: Op,
-    ) -> Result<Reply, Rejection> {
-        let actor = self.actor(caller)?;
-        match op {
-            Op::QueryUsers(query) => self.query_users(&actor, &query),
-            Op::UpsertUsers(batch) => self.upsert_users(now, &actor, batch),
-            Op::PatchUsers(batch) => self.patch_users(now, &actor, &batch),
-            Op::CreateGuest(request) => self.create_guest(now, &request),
-            Op::GetOrCreateChannel(name, request, acting) => {
-                let actor = self.acting(now, actor, &acting)?;
-                self.get_or_create_channel(now, &actor, &name, request)
-            }
-            Op::QueryChannels(query) => {
-                let actor = self.acting(now, actor, &query.acting)?;
-                self.query_channels(now, &actor, &query)
-            }
-            Op::GetChannel(name) => self.get_channel(&actor, &name),
-            Op::UpdateChannel(name, request) => {
-                let actor = self.acting(now, actor, &request.acting)?;
-                self.update_channel(now, &actor, &name, request)
-            }
-            Op::PatchChannel(name, request) => {
-                let actor = self.acting(now, actor, &request.acting)?;
-                self.patch_channel(now, &actor, &name, &request)
-            }
-            Op::DeleteChannel(name) => self.delete_channel(now, &actor, &name),
-            Op::StopWatching(name, connection) => {
-                self.stop_watching(now, &actor, &name, connection.as_deref())
-            }
-            Op::QueryMembers(query) => self.query_members(&actor, &query),
-            Op::Sync(request) => {
-                let actor = self.acting(now, actor, &request.acting)?;
-                self.sync(now, &actor, &request)
-            }
-            Op::GetApp => Ok(self.get_app(&actor)),
-            Op::PatchApp(settings) => self.patch_app(&actor, settings),
-            Op::DeleteUser(id, request) => self.delete_user(now, &actor, &id, &request),
-            Op::DeleteUsers(request) => self.delete_users(now, &actor, &request),
-            Op::DeactivateUser(id) => self.deactivate_user(now, &actor, &id),
-            Op::DeactivateUsers(request) => self.deactivate_users(now, &actor, &request),
-            Op::ReactivateUser(id, request) => self.reactivate_user(now, &actor, &id, &request),
-            Op::ReactivateUsers(request) => self.reactivate_users(now, &actor, &request),
-            Op::RestoreUsers(request) => self.restore_users(&actor, &request),
-            Op::SendUserEvent(id, request) => self.send_user_event(now, &actor, &id, request),
-            Op::GetTask(id) => self.get_task(&actor, &id),
-            Op::DeleteChannels(request) => self.delete_channels(now, &actor, &request),
-            Op::SendChannelEvent(name, request) => {
-                self.send_custom_channel_event(now, &actor, &name, request)
-            }
-            Op::HideChannel(name, acting, clear_history) => {
-                let actor = self.acting(now, actor, &acting)?;
-                self.set_hidden(now, &actor, &name, true, clear_history)
-            }
-            Op::ShowChannel(name, acting) => {
-                let actor = self.acting(now, actor, &acting)?;
-                self.set_hidden(now, &actor, &name, false, false)
-            }
-            Op::MarkRead(name, acting) => {
-                let actor = self.acting(now, actor, &acting)?;
-                self.mark_read(now, &actor, &name)
-            }
-            Op::MarkAllRead(acting) => {
-                let actor = self.acting(now, actor, &acting)?;
-                self.mark_all_read(now, &actor)
-            }
-            Op::MarkDelivered => Ok(Reply::new(&serde_json::Map::new())),
-            Op::PatchMember(name, id, request) => {
-                let actor = self.acting(now, actor, &request.acting)?;
-                self.patch_member(now, &actor, &name, &id, &request)
-            }
-            Op::ListChannelTypes => self.list_channel_types(&actor),
-            Op::GetChannelType(name) => self.get_channel_type(&actor, &name),
-            Op::CreateChannelType(body) => self.create_channel_type(now, &actor, body),
-            Op::UpdateChannelType(name, body) => self.update_channel_type(now, &actor, &name, body),
-            Op::DeleteChannelType(name) => self.delete_channel_type(&actor, &name),
-        }
     }
 
     /// Takes what is to be sent, in order.

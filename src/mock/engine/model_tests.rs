@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Map, Value, json};
 
-use super::op::{Caller, Op};
-use super::test_support::{TestState, fields, name, op, user};
+use super::operations::OperationRequest;
+use super::requests::Caller;
+use super::test_support::{TestState, channel_op, op, user};
 use super::{ConnectionKey, Rfc3339};
 use crate::mock::options::MockRules;
 
@@ -410,9 +411,9 @@ impl ModelRun {
         (count > 0).then(|| place % count)
     }
 
-    fn server(&mut self, op: Op) -> Result<Value, i32> {
+    fn server(&mut self, request: OperationRequest) -> Result<Value, i32> {
         self.stage
-            .apply(&Caller::Server, op)
+            .apply(&Caller::Server, request)
             .map_err(|reject| reject.code)
     }
 
@@ -450,7 +451,7 @@ impl ModelRun {
             }
             ModelStep::Invisible(who, flag) => {
                 let patch = json!({"users": [{"id": uid(*who), "set": {"invisible": flag}}]});
-                let result = self.server(op("patch", patch));
+                let result = self.server(op("PATCH /users", patch));
                 let exists = self
                     .model
                     .users
@@ -468,7 +469,7 @@ impl ModelRun {
             }
             ModelStep::Status(who, status) => {
                 let patch = json!({"users": [{"id": uid(*who), "set": {"status": status}}]});
-                let result = self.server(op("patch", patch));
+                let result = self.server(op("PATCH /users", patch));
                 let exists = self
                     .model
                     .users
@@ -503,7 +504,12 @@ impl ModelRun {
                 if let Some(at) = self.connection(*place) {
                     let connection = self.model.connections[at].clone();
                     let id = self.stage.id(connection.key);
-                    let stop = Op::StopWatching(name(&cid(*channel)), Some(id));
+                    let stop = channel_op(
+                        "POST",
+                        &cid(*channel),
+                        "/stop-watching",
+                        json!({"connection_id": id}),
+                    );
                     let result = self.stage.apply(&user(&uid(connection.user)), stop);
                     let exists = self.model.channels.contains_key(channel);
                     assert_eq!(result.is_ok(), exists);
@@ -515,7 +521,7 @@ impl ModelRun {
             ModelStep::AddMember(channel, who) => self.add_member(*channel, *who),
             ModelStep::RemoveMember(channel, who) => self.remove_member(*channel, *who),
             ModelStep::DeleteChannel(channel) => {
-                let result = self.server(Op::DeleteChannel(name(&cid(*channel))));
+                let result = self.server(channel_op("DELETE", &cid(*channel), "", json!({})));
                 let exists = self.model.channels.contains_key(channel);
                 assert_eq!(result.is_ok(), exists);
                 if exists {
@@ -524,15 +530,18 @@ impl ModelRun {
             }
             ModelStep::DeleteUser(who, hard) => self.delete_user(*who, *hard),
             ModelStep::RestoreUser(who) => {
-                let ids = fields(json!({"user_ids": [uid(*who)]}));
-                let result = self.server(Op::RestoreUsers(super::read(ids).unwrap()));
+                let ids = json!({"user_ids": [uid(*who)]});
+                let result = self.server(op("POST /users/restore", ids));
                 assert_eq!(result.is_ok(), self.model.users.contains_key(who));
                 if let Some(found) = self.model.users.get_mut(who) {
                     found.deleted = false;
                 }
             }
             ModelStep::Deactivate(who) => {
-                let result = self.server(Op::DeactivateUser(uid(*who)));
+                let result = self.server(op(
+                    &format!("POST /users/{}/deactivate", uid(*who)),
+                    json!({}),
+                ));
                 let alive = self.model.alive(*who);
                 assert_eq!(result.is_ok(), alive);
                 if alive {
@@ -546,8 +555,10 @@ impl ModelRun {
                 }
             }
             ModelStep::Reactivate(who) => {
-                let empty = super::read(Map::new()).unwrap();
-                let result = self.server(Op::ReactivateUser(uid(*who), empty));
+                let result = self.server(op(
+                    &format!("POST /users/{}/reactivate", uid(*who)),
+                    json!({}),
+                ));
                 let exists = self
                     .model
                     .users
@@ -615,7 +626,7 @@ impl ModelRun {
 
     fn upsert(&mut self, who: usize) {
         let body = json!({"users": {uid(who): {"id": uid(who)}}});
-        let result = self.server(op("users", body));
+        let result = self.server(op("POST /users", body));
         match self.model.users.get_mut(&who) {
             None => {
                 assert!(result.is_ok());
@@ -642,7 +653,7 @@ impl ModelRun {
         query["connection_id"] = self.stage.id(connection.key).into();
         let answer = self
             .stage
-            .apply(&user(&uid(connection.user)), op("query", query))
+            .apply(&user(&uid(connection.user)), op("GET /users", query))
             .unwrap();
         let mut found: Vec<usize> = users
             .iter()
@@ -727,7 +738,7 @@ impl ModelRun {
             "connection_id": self.stage.id(connection.key),
         });
         self.stage
-            .apply(&user(&uid(connection.user)), op("channels", query))
+            .apply(&user(&uid(connection.user)), op("POST /channels", query))
             .unwrap();
         let own: Vec<usize> = self
             .model
@@ -748,8 +759,8 @@ impl ModelRun {
     }
 
     fn add_member(&mut self, channel: usize, who: usize) {
-        let body = fields(json!({"add_members": [uid(who)]}));
-        let update = Op::UpdateChannel(name(&cid(channel)), super::read(body).unwrap());
+        let body = json!({"add_members": [uid(who)]});
+        let update = channel_op("POST", &cid(channel), "", body);
         let result = self.server(update);
         let possible =
             self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
@@ -776,8 +787,8 @@ impl ModelRun {
     }
 
     fn remove_member(&mut self, channel: usize, who: usize) {
-        let body = fields(json!({"remove_members": [uid(who)]}));
-        let update = Op::UpdateChannel(name(&cid(channel)), super::read(body).unwrap());
+        let body = json!({"remove_members": [uid(who)]});
+        let update = channel_op("POST", &cid(channel), "", body);
         let result = self.server(update);
         let possible =
             self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
@@ -804,8 +815,8 @@ impl ModelRun {
     }
 
     fn delete_user(&mut self, who: usize, hard: bool) {
-        let body = fields(json!({"hard_delete": hard}));
-        let result = self.server(Op::DeleteUser(uid(who), super::read(body).unwrap()));
+        let body = json!({"hard_delete": hard});
+        let result = self.server(op(&format!("DELETE /users/{}", uid(who)), body));
         let exists = self
             .model
             .users
@@ -872,7 +883,7 @@ impl ModelRun {
             .collect();
         let viewer = viewers.iter().copied().nth(turn % viewers.len()).flatten();
         let caller = viewer.map_or(Caller::Server, |who| user(&uid(who)));
-        let answer = self.stage.apply(&caller, op("query", query)).unwrap();
+        let answer = self.stage.apply(&caller, op("GET /users", query)).unwrap();
         let shown = answer["users"].as_array().unwrap();
         for shown in shown {
             let who: usize = shown["id"].as_str().unwrap()[1..].parse().unwrap();

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::channel::Channel;
-use super::op::{Caller, OnBehalfOf, UserRef};
+use super::requests::{Caller, OnBehalfOf, UserRef};
 use super::slots::{ChannelKey, UserKey};
 use super::user::{User, Viewer};
 use super::user_fields::{FieldWriter, UserFields};

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::connection::{Connection, ConnectionKey, SubscriptionSource, Transport};
-use super::op::Caller;
+use super::requests::Caller;
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
 use super::timers::{Timer, after};
@@ -25,7 +25,7 @@ use crate::mock::options::OwnPresence;
 
 /// A wish to connect.
 #[derive(Debug, Clone)]
-pub(crate) struct Connect {
+pub(crate) struct ConnectRequest {
     /// `user_id` of the request, where it has one.
     pub(crate) user_id: Option<String>,
     /// `user_details`: the user's fields at top level.
@@ -55,7 +55,7 @@ impl ServiceState {
         &mut self,
         now: DateTime<Utc>,
         caller: &Caller,
-        request: &Connect,
+        request: &ConnectRequest,
     ) -> Result<ConnectionKey, Rejection> {
         let (id, role) = self.identify(caller, request)?;
         let id: UserId = id
@@ -147,7 +147,7 @@ impl ServiceState {
     fn identify<'a>(
         &self,
         caller: &'a Caller,
-        request: &'a Connect,
+        request: &'a ConnectRequest,
     ) -> Result<(std::borrow::Cow<'a, str>, &'static str), Rejection> {
         let detail_id = match request.details.get("id") {
             None | Some(Value::Null) => None,
@@ -483,7 +483,7 @@ mod tests {
 
     fn set_invisible(stage: &mut TestState, id: &str, invisible: bool) {
         let body = json!({"users": [{"id": id, "set": {"invisible": invisible}}]});
-        stage.apply(&user(id), op("patch", body)).unwrap();
+        stage.apply(&user(id), op("PATCH /users", body)).unwrap();
     }
 
     #[test]
@@ -519,7 +519,7 @@ mod tests {
 
         let answer = stage.subscribe("A", watcher, &["B"]);
         assert_eq!(answer["users"][0]["online"], false);
-        let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+        let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
         assert_eq!(answer["users"][0]["online"], false);
         assert_eq!(answer["users"][0]["invisible"], true);
@@ -581,7 +581,9 @@ mod tests {
         assert!(stage.take(watcher).is_empty() && stage.take(other).is_empty());
         let query =
             json!({"filter_conditions": {"id": "B"}, "presence": true, "connection_id": "gone"});
-        let reject = stage.apply(&user("A"), op("query", query)).unwrap_err();
+        let reject = stage
+            .apply(&user("A"), op("GET /users", query))
+            .unwrap_err();
         assert_eq!((reject.status, reject.code), (400, 4));
         assert!(
             reject
@@ -595,7 +597,7 @@ mod tests {
     fn last_active_moves_at_connect_and_every_period_and_not_at_disconnect() {
         let mut stage = TestState::new();
         let last_active = |stage: &mut TestState| {
-            let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+            let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
             stage.apply(&Caller::Server, query).unwrap()["users"][0]["last_active"].clone()
         };
         stage.users(&["B"]);
@@ -624,12 +626,12 @@ mod tests {
         let start = stage.now;
         stage.state.connect_virtual(stage.now, "B").unwrap();
         stage.pass(40 * 60);
-        let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+        let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
         let expected = super::super::Rfc3339(start + TimeDelta::minutes(30));
         assert_eq!(answer["users"][0]["last_active"], json!(expected));
         stage.pass(5 * 60);
-        let query = op("query", json!({"filter_conditions": {"id": "B"}}));
+        let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
         let expected = super::super::Rfc3339(stage.now);
         assert_eq!(answer["users"][0]["last_active"], json!(expected));

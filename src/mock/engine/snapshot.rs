@@ -193,7 +193,9 @@ mod tests {
         stage.users(&["a", "b"]);
         stage.connect("a");
         let patch = json!({"users": [{"id": "b", "set": {"status": "new"}}]});
-        stage.apply(&Caller::Server, op("patch", patch)).unwrap();
+        stage
+            .apply(&Caller::Server, op("PATCH /users", patch))
+            .unwrap();
         let world = stage.state.to_fixture();
         assert_eq!(world.users[0]["online"], true);
         assert_eq!(world.users[1]["status"], "new");

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::op::{Caller, Op};
-use super::presence::Connect;
+use super::operations::OperationRequest;
+use super::presence::ConnectRequest;
+use super::requests::Caller;
 use super::{ConnectionKey, ServiceState, Signal, Transport};
 use crate::mock::error::Rejection;
 use crate::mock::options::MockRules;
@@ -79,7 +80,7 @@ impl TestState {
         caller: &Caller,
         details: Value,
     ) -> Result<(ConnectionKey, Value), Rejection> {
-        let request = Connect {
+        let request = ConnectRequest {
             user_id: None,
             details: fields(details),
             carrier: Transport::Socket,
@@ -96,10 +97,14 @@ impl TestState {
     }
 
     /// Applies an operation.
-    pub(crate) fn apply(&mut self, caller: &Caller, op: Op) -> Result<Value, Rejection> {
-        let reply = self.state.apply(self.now, caller, op);
+    pub(crate) fn apply(
+        &mut self,
+        caller: &Caller,
+        request: OperationRequest,
+    ) -> Result<Value, Rejection> {
+        let reply = self.state.apply(self.now, caller, request);
         self.collect();
-        reply.map(|reply| serde_json::from_str(&reply.0).unwrap())
+        reply.map(|reply| serde_json::from_str(&reply.body).unwrap())
     }
 
     /// The id of a connection.
@@ -158,7 +163,7 @@ impl TestState {
                 .collect();
             self.apply(
                 &Caller::Server,
-                op("users", serde_json::json!({"users": users})),
+                op("POST /users", serde_json::json!({"users": users})),
             )
             .unwrap();
         }
@@ -172,7 +177,7 @@ impl TestState {
             "limit": 100,
             "connection_id": self.id(key),
         });
-        self.apply(&user(caller), op("query", query)).unwrap()
+        self.apply(&user(caller), op("GET /users", query)).unwrap()
     }
 
     /// A channel call; `body` is its body.
@@ -182,22 +187,7 @@ impl TestState {
         cid: &str,
         body: Value,
     ) -> Result<Value, Rejection> {
-        let body = fields(body);
-        let name = name(cid);
-        let op = Op::GetOrCreateChannel(
-            name,
-            super::read(body.clone()).unwrap(),
-            super::read(body).unwrap(),
-        );
-        self.apply(caller, op)
-    }
-}
-
-pub(crate) fn name(cid: &str) -> super::ChannelRef {
-    let (channel_type, id) = cid.split_once(':').unwrap();
-    super::ChannelRef {
-        channel_type: channel_type.to_owned(),
-        id: id.to_owned(),
+        self.apply(caller, channel_op("POST", cid, "/query", body))
     }
 }
 
@@ -213,17 +203,15 @@ pub(crate) fn fields(value: Value) -> Map<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
-/// An operation that is nothing but its body.
-pub(crate) fn op(kind: &str, body: Value) -> Op {
-    let body = fields(body);
-    match kind {
-        "users" => Op::UpsertUsers(super::read(body).unwrap()),
-        "patch" => Op::PatchUsers(super::read(body).unwrap()),
-        "query" => Op::QueryUsers(super::read(body).unwrap()),
-        "channels" => Op::QueryChannels(super::read(body).unwrap()),
-        "members" => Op::QueryMembers(super::read(body).unwrap()),
-        other => panic!("{other} is no operation"),
-    }
+/// A request such as `PATCH /users`, with a body.
+pub(crate) fn op(method_and_path: &str, body: Value) -> OperationRequest {
+    OperationRequest::new(method_and_path, fields(body))
+}
+
+/// A request for a channel. `rest` follows the channel in the path.
+pub(crate) fn channel_op(method: &str, cid: &str, rest: &str, body: Value) -> OperationRequest {
+    let path = cid.replace(':', "/");
+    op(&format!("{method} /channels/{path}{rest}"), body)
 }
 
 impl super::ServiceState {

@@ -9,8 +9,8 @@ use super::ServiceState;
 use super::channel_events::ChannelEventDraft;
 use super::connection::ConnectionKey;
 use super::members::MemberView;
-use super::op::{ChannelRef, PartialUpdateRequest, Reply};
 use super::permissions::Actor;
+use super::requests::{ChannelRef, PartialUpdateRequest, Reply};
 use super::rfc3339::stored;
 use super::slots::{ChannelKey, UserKey};
 use crate::mock::error::Rejection;
@@ -45,8 +45,28 @@ const RESERVED_MEMBER_FIELDS: &[&str] = &[
 ];
 
 impl ServiceState {
-    /// `POST …/hide` and `POST …/show`.
-    pub(crate) fn set_hidden(
+    /// `POST …/hide`.
+    pub(crate) fn hide_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelRef,
+        clear_history: bool,
+    ) -> Result<Reply, Rejection> {
+        self.set_hidden(now, actor, name, true, clear_history)
+    }
+
+    /// `POST …/show`.
+    pub(crate) fn show_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelRef,
+    ) -> Result<Reply, Rejection> {
+        self.set_hidden(now, actor, name, false, false)
+    }
+
+    fn set_hidden(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
@@ -125,7 +145,7 @@ impl ServiceState {
     }
 
     /// `POST /channels/read`: marks every channel of the user.
-    pub(crate) fn mark_all_read(
+    pub(crate) fn mark_channels_read(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
@@ -143,7 +163,7 @@ impl ServiceState {
     }
 
     /// `PATCH …/member/{user_id}`.
-    pub(crate) fn patch_member(
+    pub(crate) fn update_member_partial(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
@@ -240,8 +260,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mock::engine::op::{Caller, OnBehalfOf, Op};
-    use crate::mock::engine::test_support::{TestState, fields, name, op, user};
+    use crate::mock::engine::requests::Caller;
+    use crate::mock::engine::test_support::{TestState, channel_op, op, user};
 
     fn stage() -> TestState {
         let mut stage = TestState::new();
@@ -251,31 +271,27 @@ mod tests {
         stage
     }
 
-    fn as_user(id: &str) -> OnBehalfOf {
-        super::super::read(fields(json!({"user_id": id}))).unwrap()
-    }
-
     #[test]
     fn hidden_is_hidden_for_one() {
         let mut stage = stage();
         let b = stage.connect("b");
-        let cid = name("messaging:x");
+        let cid = "messaging:x";
         stage
             .apply(
                 &user("b"),
-                Op::HideChannel(cid.clone(), OnBehalfOf::default(), true),
+                channel_op("POST", cid, "/hide", json!({"clear_history": true})),
             )
             .unwrap();
         assert_eq!(stage.heard(b), ["channel.hidden b"]);
         let count = |stage: &mut TestState, who: &str, filter: Value| {
-            let query = op("channels", json!({"filter_conditions": filter}));
+            let query = op("POST /channels", json!({"filter_conditions": filter}));
             let answer = stage.apply(&user(who), query).unwrap();
             answer["channels"].as_array().unwrap().len()
         };
         assert_eq!(count(&mut stage, "b", json!({})), 0);
         assert_eq!(count(&mut stage, "b", json!({"hidden": true})), 1);
         assert_eq!(count(&mut stage, "a", json!({})), 1);
-        let show = Op::ShowChannel(cid, as_user("b"));
+        let show = channel_op("POST", cid, "/show", json!({"user_id": "b"}));
         stage.apply(&Caller::Server, show).unwrap();
         assert_eq!(stage.heard(b), ["channel.visible b"]);
         assert_eq!(count(&mut stage, "b", json!({})), 1);
@@ -288,7 +304,7 @@ mod tests {
         let body = json!({"watch": true, "connection_id": stage.id(a)});
         stage.channel(&user("a"), "messaging:x", body).unwrap();
         stage.take(a);
-        let read = Op::MarkRead(name("messaging:x"), OnBehalfOf::default());
+        let read = channel_op("POST", "messaging:x", "/read", json!({}));
         let answer = stage.apply(&user("b"), read.clone()).unwrap();
         assert_eq!(answer["event"]["type"], "message.read");
         assert_eq!(stage.heard(a), ["message.read b"]);
@@ -300,12 +316,8 @@ mod tests {
     fn members_change_their_own_data() {
         let mut stage = stage();
         let patch = |id: &str, set: Value, unset: Value| {
-            let body = fields(json!({"set": set, "unset": unset}));
-            Op::PatchMember(
-                name("messaging:x"),
-                id.into(),
-                super::super::read(body).unwrap(),
-            )
+            let body = json!({"set": set, "unset": unset});
+            channel_op("PATCH", "messaging:x", &format!("/member/{id}"), body)
         };
         let answer = stage
             .apply(

@@ -11,8 +11,11 @@ use serde::ser::SerializeMap;
 use super::ServiceState;
 use super::connection::SubscriptionSource;
 use super::filter::QueryFilter;
-use super::op::{CreateGuest, PatchUsers, QueryUsers, Reply, UpsertUsers, UserBatch};
 use super::permissions::Actor;
+use super::requests::{
+    CreateGuestRequest, QueryUsersRequest, Reply, UpdateUsersPartialRequest, UpdateUsersRequest,
+    UserBatch,
+};
 use super::rfc3339::stored;
 use super::slots::UserKey;
 use super::sort::{SortOrder, page};
@@ -91,7 +94,7 @@ impl ServiceState {
     pub(crate) fn query_users(
         &mut self,
         actor: &Actor,
-        query: &QueryUsers,
+        query: &QueryUsersRequest,
     ) -> Result<Reply, Rejection> {
         actor.not_anonymous("SearchUser")?;
         let filter = QueryFilter::parse(&query.filter_conditions, user::schema)?;
@@ -187,11 +190,11 @@ impl ServiceState {
         }
     }
 
-    pub(crate) fn upsert_users(
+    pub(crate) fn update_users(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        batch: UpsertUsers,
+        batch: UpdateUsersRequest,
     ) -> Result<Reply, Rejection> {
         actor.not_anonymous("UpdateUser")?;
         let users = match batch.users {
@@ -252,11 +255,11 @@ impl ServiceState {
         Ok(self.commit(now, actor, changes))
     }
 
-    pub(crate) fn patch_users(
+    pub(crate) fn update_users_partial(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
-        batch: &PatchUsers,
+        batch: &UpdateUsersPartialRequest,
     ) -> Result<Reply, Rejection> {
         actor.not_anonymous("UpdateUser")?;
         check_batch(batch.users.len())?;
@@ -279,7 +282,7 @@ impl ServiceState {
     pub(crate) fn create_guest(
         &mut self,
         now: DateTime<Utc>,
-        request: &CreateGuest,
+        request: &CreateGuestRequest,
     ) -> Result<Reply, Rejection> {
         #[derive(Serialize)]
         struct GuestResponse<'a> {
@@ -315,9 +318,13 @@ impl ServiceState {
             }
             None => self.insert_user(now, id.as_str(), profile),
         };
-        Ok(Reply::new(&GuestResponse {
+        let reply = Reply::new(&GuestResponse {
             user: self.view(key, super::Viewer::User(key), UserShape::Updated),
-        }))
+        });
+        Ok(Reply {
+            token_for: Some(id.into()),
+            ..reply
+        })
     }
 
     /// A client may change nobody but himself.
@@ -448,8 +455,8 @@ impl UserChanges {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::mock::engine::op::Caller;
-    use crate::mock::engine::test_support::{TestState, fields, op, user};
+    use crate::mock::engine::requests::Caller;
+    use crate::mock::engine::test_support::{TestState, op, user};
     use crate::mock::options::MockRules;
 
     fn ids(answer: &Value) -> Vec<&str> {
@@ -469,7 +476,7 @@ mod tests {
     }
 
     fn query(stage: &mut TestState, body: Value) -> Value {
-        stage.apply(&user("u000"), op("query", body)).unwrap()
+        stage.apply(&user("u000"), op("GET /users", body)).unwrap()
     }
 
     #[test]
@@ -494,7 +501,9 @@ mod tests {
             json!({"offset": 1001}),
             json!({"limit": -1}),
         ] {
-            let reject = stage.apply(&user("u000"), op("query", body)).unwrap_err();
+            let reject = stage
+                .apply(&user("u000"), op("GET /users", body))
+                .unwrap_err();
             assert_eq!(reject.code, 4);
         }
         let nothing = json!({"filter_conditions": {"id": {"$gt": "z", "$lt": "a"}}, "sort": [{"field": "id"}]});
@@ -520,14 +529,18 @@ mod tests {
     fn one_bad_user_fails_the_batch_whole() {
         let mut stage = TestState::new();
         let body = json!({"users": {"a": {"id": "a"}, "b": {"id": "b", "online": true}}});
-        let reject = stage.apply(&Caller::Server, op("users", body)).unwrap_err();
+        let reject = stage
+            .apply(&Caller::Server, op("POST /users", body))
+            .unwrap_err();
         assert_eq!(reject.detail, "users[b].online is a reserved field");
         assert_eq!(stage.state.counts().0, 0);
 
         stage.users(&["a"]);
         let body =
             json!({"users": [{"id": "a", "set": {"x": 1}}, {"id": "ghost", "set": {"x": 1}}]});
-        let reject = stage.apply(&Caller::Server, op("patch", body)).unwrap_err();
+        let reject = stage
+            .apply(&Caller::Server, op("PATCH /users", body))
+            .unwrap_err();
         assert_eq!((reject.status, reject.code), (404, 16));
         let (_, a) = stage.state.user("a").unwrap();
         assert!(a.profile.custom().is_empty());
@@ -540,7 +553,7 @@ mod tests {
             .map(|n| (format!("u{n}"), json!({"id": format!("u{n}")})))
             .collect();
         let reject = stage
-            .apply(&Caller::Server, op("users", json!({"users": users})))
+            .apply(&Caller::Server, op("POST /users", json!({"users": users})))
             .unwrap_err();
         assert_eq!((reject.status, reject.code), (400, 4));
     }
@@ -549,7 +562,8 @@ mod tests {
     fn a_client_changes_himself_and_nobody_else() {
         let mut stage = TestState::new();
         stage.users(&["a", "b"]);
-        let patch = |id: &str, set: Value| op("patch", json!({"users": [{"id": id, "set": set}]}));
+        let patch =
+            |id: &str, set: Value| op("PATCH /users", json!({"users": [{"id": id, "set": set}]}));
         let answer = stage
             .apply(
                 &user("a"),
@@ -577,7 +591,7 @@ mod tests {
         let own = stage.connect("b");
         stage.take(watcher);
         let patch = op(
-            "patch",
+            "PATCH /users",
             json!({"users": [{"id": "b", "set": {"status": "out"}}]}),
         );
         stage.apply(&Caller::Server, patch.clone()).unwrap();
@@ -597,7 +611,7 @@ mod tests {
         let watcher = stage.connect("a");
         stage.subscribe("a", watcher, &["b"]);
         let patch = op(
-            "patch",
+            "PATCH /users",
             json!({"users": [{"id": "b", "set": {"status": "away"}}]}),
         );
         stage.apply(&Caller::Server, patch).unwrap();
@@ -612,12 +626,8 @@ mod tests {
         let mut stage = TestState::new();
         stage.users(&["real"]);
         let guest = |id: &str| {
-            crate::mock::engine::op::Op::CreateGuest(
-                crate::mock::engine::read(fields(
-                    json!({"user": {"id": id, "name": "G", "role": "admin"}}),
-                ))
-                .unwrap(),
-            )
+            let user = json!({"id": id, "name": "G", "role": "admin"});
+            op("POST /guest", json!({ "user": user }))
         };
         let nobody = Caller::Anonymous { id: None };
         let answer = stage.apply(&nobody, guest("guest-1")).unwrap();

@@ -10,8 +10,8 @@ use super::ServiceState;
 use super::channel::Channel;
 use super::connection::ConnectionKey;
 use super::events::frame;
-use super::op::{ChannelRef, Reply};
 use super::permissions::Actor;
+use super::requests::{ChannelRef, Reply};
 use super::rfc3339::Rfc3339;
 use super::slots::{ChannelKey, UserKey};
 use super::user::{UserShape, UserView};
@@ -150,7 +150,7 @@ impl ServiceState {
     }
 
     /// `POST …/stop-watching`.
-    pub(crate) fn stop_watching(
+    pub(crate) fn stop_watching_channel(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,

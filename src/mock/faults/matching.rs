@@ -1,14 +1,14 @@
 //! Which requests and frames a fault is meant for.
 
 /// A request, as far as a fault may look at it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct RequestFacts<'a> {
     /// The HTTP method.
     pub(crate) method: &'a str,
     /// The path, without the query.
     pub(crate) path: &'a str,
     /// The user who asks, as far as the request says; nobody for the application's server.
-    pub(crate) user: Option<&'a str>,
+    pub(crate) user: Option<String>,
 }
 
 /// A frame about to be sent, as far as a fault may look at it.
@@ -37,7 +37,7 @@ impl FaultMatch {
             .as_deref()
             .is_none_or(|method| method.eq_ignore_ascii_case(asked.method))
             && fits_option(self.path.as_deref(), asked.path)
-            && match (self.user.as_deref(), asked.user) {
+            && match (self.user.as_deref(), asked.user.as_deref()) {
                 (None, _) => true,
                 (Some(pattern), Some(user)) => fits(pattern, user),
                 (Some(_), None) => false,
@@ -106,10 +106,10 @@ mod tests {
             user: Some("john".into()),
             ..FaultMatch::default()
         };
-        let asked = |user| RequestFacts {
+        let asked = |user: Option<&str>| RequestFacts {
             method: "GET",
             path: "/users",
-            user,
+            user: user.map(str::to_owned),
         };
         assert!(for_john.fits_request(&asked(Some("john"))));
         assert!(!for_john.fits_request(&asked(Some("jack"))));

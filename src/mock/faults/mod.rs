@@ -89,11 +89,15 @@ impl FaultInjector {
     }
 
     /// What strikes a request.
-    pub(crate) fn request(&self, asked: &RequestFacts<'_>) -> Option<(String, RequestFault)> {
+    pub(crate) fn request<'a>(
+        &self,
+        facts: impl FnOnce() -> RequestFacts<'a>,
+    ) -> Option<(String, RequestFault)> {
         if !self.requests.load(Ordering::Acquire) {
             return None;
         }
-        self.change(|book| book.request(asked))
+        let facts = facts();
+        self.change(|registry| registry.request(&facts))
     }
 
     /// Whether any frame can be struck.

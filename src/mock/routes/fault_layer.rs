@@ -1,116 +1,69 @@
-//! A request on its way in and out: what is meant to go wrong with it goes wrong here, and the journal takes note.
+//! A layer around the service that applies request faults: it delays, replaces or breaks responses.
 //!
-//! What strikes is decided by the faults; what the usual answer is, by the routes behind.
+//! The fault registry decides which request a fault applies to.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use axum::middleware::Next;
+use futures_util::{StreamExt, stream};
 
 use super::super::error::Rejection;
 use super::super::faults::{FaultResponse, RequestFacts, RequestFault};
-use super::super::rate_limits::ClientPlatform;
-use super::super::tcp::TcpHandle;
-use super::super::traffic_log::{self, TrafficEvent};
+use super::super::tcp::{Peer, TcpHandle};
+use super::context::RouteContext;
 use super::params::Params;
-use super::{RouteContext, response, serve};
-use crate::domain::token;
+use super::response;
+use super::service::NO_OPERATION;
 
-/// Bytes of a body that the journal keeps.
-const LOGGED_BODY_MAX_BYTES: usize = 4 * 1024;
-/// Bytes of an answer that may be looked at.
+/// Bytes of a response that are read, so that it can be truncated.
 const RESPONSE_READ_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes of a request that are read to the end although nobody will look at them.
+/// Bytes of a request that are read to the end although nobody uses them.
 const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Answers a request, or does to it what a fault wants.
-pub(super) async fn pass(
-    app: &RouteContext,
-    tcp: &TcpHandle,
+/// The fault that was applied to a request, in the extensions of its response.
+#[derive(Debug, Clone)]
+pub(super) struct AppliedFault {
+    /// The fault's id.
+    pub(super) id: String,
+    /// Whether the client receives a response at all.
+    pub(super) answered: bool,
+}
+
+/// Passes a request on, or applies the fault that matches it.
+pub(super) async fn apply(
+    State(context): State<RouteContext>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(params): Extension<Arc<Params>>,
     request: Request<Body>,
+    next: Next,
 ) -> Response<Body> {
-    let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let params = Params::of(&parts);
-    let user = user_of(&params);
-    let struck = app.hub.faults.request(&RequestFacts {
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        user: user.as_deref(),
+    let matching = context.hub.faults.request(|| RequestFacts {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        user: params.claimed_user(),
     });
-    let mut record = traffic_log::LoggedRequest {
-        method: parts.method.to_string(),
-        path: parts.uri.path().chars().take(512).collect(),
-        query: params.shown(),
-        user,
-        fault: struck.as_ref().map(|(id, _)| id.clone()),
-        ..traffic_log::LoggedRequest::default()
+    let Some((id, fault)) = matching else {
+        return next.run(request).await;
     };
-    let (body, kept) = keep_start(body);
-    let request = Request::from_parts(parts, body);
-    let (response, answered) = match struck {
-        None => (serve(app, tcp, request).await, true),
-        Some((_, fault)) => {
-            let lost = fault.answer == FaultResponse::Reset;
-            (strike(app, tcp, request, fault).await, !lost)
-        }
-    };
-    let response = if response.status().as_u16() >= 400 && answered {
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, RESPONSE_READ_MAX_BYTES)
-            .await
-            .unwrap_or_default();
-        record.refusal = Some(bytes.slice(..bytes.len().min(LOGGED_BODY_MAX_BYTES)));
-        Response::from_parts(parts, Body::from(bytes))
-    } else {
-        response
-    };
-    record.status = answered.then(|| response.status().as_u16());
-    record.body = kept
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .split_off(0)
-        .into();
-    record.took = started.elapsed();
-    let now = app.hub.clock.now();
-    app.hub
-        .traffic_log
-        .record(now, TrafficEvent::Request(Box::new(record)));
+    let answered = fault.answer != FaultResponse::Reset;
+    let mut response = apply_fault(&context, &peer.tcp, request, fault, next).await;
+    response
+        .extensions_mut()
+        .insert(AppliedFault { id, answered });
     response
 }
 
-/// Who asks, as far as the request says; whether it is true is found out later.
-fn user_of(params: &Params) -> Option<String> {
-    let claimed = params
-        .header("authorization")
-        .or_else(|| params.get("authorization"))
-        .and_then(|token| token::inspect(token).ok())
-        .and_then(|claims| claims.user_id);
-    claimed.or_else(|| params.get("user_id").map(str::to_owned))
-}
-
-/// The same body, and its start as it is read.
-fn keep_start(body: Body) -> (Body, Arc<Mutex<Vec<u8>>>) {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let keeper = kept.clone();
-    let body = body.into_data_stream().inspect_ok(move |bytes| {
-        let mut kept = keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = (LOGGED_BODY_MAX_BYTES + 1)
-            .saturating_sub(kept.len())
-            .min(bytes.len());
-        kept.extend_from_slice(&bytes[..room]);
-    });
-    (Body::from_stream(body), kept)
-}
-
-/// Does to a request what a fault wants.
-async fn strike(
-    app: &RouteContext,
+async fn apply_fault(
+    context: &RouteContext,
     tcp: &TcpHandle,
     request: Request<Body>,
     fault: RequestFault,
+    next: Next,
 ) -> Response<Body> {
     tokio::time::sleep(fault.delay).await;
     let carried_out = fault.applied
@@ -119,20 +72,20 @@ async fn strike(
             FaultResponse::Usual | FaultResponse::Truncated
         );
     if !carried_out {
-        // Read all the same: an answer in the middle of a request looks like a broken network to many clients.
+        // Read all the same: many clients take a response in the middle of a request for a broken network.
         let _ = axum::body::to_bytes(request.into_body(), DISCARDED_BODY_MAX_BYTES).await;
-        return instead(app, tcp, fault.answer);
+        return replacement(context, tcp, fault.answer);
     }
-    let usual = serve(app, tcp, request).await;
+    let usual = next.run(request).await;
     match fault.answer {
         FaultResponse::Usual => usual,
-        FaultResponse::Truncated => truncated(usual).await,
-        answer => instead(app, tcp, answer),
+        FaultResponse::Truncated => truncate(usual).await,
+        answer => replacement(context, tcp, answer),
     }
 }
 
-/// The answer that takes the usual one's place.
-fn instead(app: &RouteContext, tcp: &TcpHandle, answer: FaultResponse) -> Response<Body> {
+/// The response that replaces the usual one.
+fn replacement(context: &RouteContext, tcp: &TcpHandle, answer: FaultResponse) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     match answer {
         FaultResponse::Error {
@@ -142,12 +95,11 @@ fn instead(app: &RouteContext, tcp: &TcpHandle, answer: FaultResponse) -> Respon
             retry_after,
         } => {
             let reject = Rejection::with_code(status, code, message);
-            let limits = response::RateLimitHeaders::of(
-                app.hub.rate_limit_status(ClientPlatform::Web, "Request"),
-                &app.hub.clock,
-            );
+            let hub = &context.hub;
+            let limits =
+                response::RateLimitHeaders::of(hub.rate_limit_status(NO_OPERATION), &hub.clock);
             response = response::answer("Fault", Err(reject), &limits, Duration::ZERO);
-            // It says when to come back if the fault does, and not by itself.
+            // The fault alone decides whether there is a Retry-After.
             match retry_after {
                 Some(seconds) => response
                     .headers_mut()
@@ -171,8 +123,8 @@ fn instead(app: &RouteContext, tcp: &TcpHandle, answer: FaultResponse) -> Respon
     response
 }
 
-/// An answer that announces more than comes.
-async fn truncated(response: Response<Body>) -> Response<Body> {
+/// A response that announces more bytes than it has.
+async fn truncate(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, RESPONSE_READ_MAX_BYTES)
         .await

@@ -10,7 +10,7 @@ use super::super::engine::{JsonObject, Transport};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
 use super::super::send_queue::CloseReason;
-use super::connect_request;
+use super::connect::connect_request;
 use super::params::Params;
 
 /// How long a poll is held when nothing happens. Clients give up after 30 seconds.

@@ -1,18 +1,21 @@
-//! The parameters of a request: its query, decoded, and the few headers that matter.
+//! The parameters of a request: its path segments, its query, and the headers that matter.
 
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use url::form_urlencoded;
 
+use super::super::auth::RequestCredentials;
+use crate::domain::token;
+
 /// Query and headers of one request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Params {
     query: Vec<(String, String)>,
     headers: HeaderMap,
 }
 
 impl Params {
-    /// Reads them.
+    /// Reads the query and the headers of a request.
     pub(super) fn of(parts: &Parts) -> Self {
         let query = parts.uri.query().unwrap_or_default();
         Self {
@@ -23,7 +26,7 @@ impl Params {
         }
     }
 
-    /// A query parameter; the first of its name.
+    /// The first query parameter of this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.query
             .iter()
@@ -31,7 +34,16 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// All query parameters, each cut to a length that is enough to recognise it.
+    /// The query parameters that an operation may read.
+    pub(super) fn query(&self) -> Vec<(String, String)> {
+        self.query
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "payload" | "json" | "authorization"))
+            .cloned()
+            .collect()
+    }
+
+    /// All query parameters, each cut to a length at which it can still be recognised.
     pub(super) fn shown(&self) -> Vec<(String, String)> {
         let cut = |text: &String| text.chars().take(4096).collect();
         self.query
@@ -44,5 +56,68 @@ impl Params {
     /// A header, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The credentials, from the query or from headers.
+    pub(super) fn credentials(&self) -> RequestCredentials<'_> {
+        RequestCredentials {
+            api_key: self.get("api_key").or_else(|| self.header("x-api-key")),
+            auth_type: self
+                .header("stream-auth-type")
+                .or_else(|| self.get("stream-auth-type")),
+            token: self
+                .header("authorization")
+                .or_else(|| self.get("authorization")),
+            user_id: self.get("user_id"),
+        }
+    }
+
+    /// The user that the request claims to come from. Nothing has been verified yet.
+    pub(super) fn claimed_user(&self) -> Option<String> {
+        self.credentials()
+            .token
+            .and_then(|token| token::inspect(token).ok())
+            .and_then(|claims| claims.user_id)
+            .or_else(|| self.get("user_id").map(str::to_owned))
+    }
+}
+
+/// The segments of a path, decoded.
+pub(super) fn path_segments(path: &str) -> Option<Vec<String>> {
+    let path = path.strip_prefix('/')?;
+    Some(
+        path.trim_end_matches('/')
+            .split('/')
+            .map(decode_segment)
+            .collect(),
+    )
+}
+
+/// A path segment without its percent encoding.
+pub(super) fn decode_segment(segment: &str) -> String {
+    if !segment.contains('%') {
+        return segment.to_owned();
+    }
+    // The decoder is made for forms, so characters that have a meaning in forms are protected from it.
+    let protected = segment
+        .replace('+', "%2B")
+        .replace('&', "%26")
+        .replace('=', "%3D");
+    form_urlencoded::parse(protected.as_bytes())
+        .next()
+        .map(|(key, _)| key.into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_decoded_as_paths_and_not_as_forms() {
+        assert_eq!(
+            path_segments("/channels/messaging/a%2Bb%20c+d/").unwrap(),
+            ["channels", "messaging", "a+b c+d"]
+        );
     }
 }

@@ -11,7 +11,7 @@ use super::super::engine::JsonObject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ApiVersion {
     /// Custom fields beside the built-in ones, times as text.
-    Flat,
+    V1,
     /// Custom fields under `custom`, times as nanoseconds.
     V2,
 }
@@ -147,8 +147,11 @@ impl ObjectKind {
 
 impl ApiVersion {
     /// A request's body as the rules read it.
-    pub(super) fn request(self, mut body: JsonObject) -> JsonObject {
+    pub(super) fn request(self, mut body: JsonObject, defaults: &[&str]) -> JsonObject {
         if self == Self::V2 {
+            for field in defaults {
+                body.entry(*field).or_insert(Value::Bool(true));
+            }
             for (field, value) in &mut body {
                 // Conditions and changes name fields; they hold no objects of the service.
                 if !matches!(
@@ -165,7 +168,7 @@ impl ApiVersion {
     /// An answer of the rules as the caller reads it.
     pub(super) fn answer(self, text: String) -> String {
         match self {
-            Self::Flat => text,
+            Self::V1 => text,
             Self::V2 => {
                 let mut value: Value =
                     serde_json::from_str(&text).expect("answers are written as JSON");
@@ -304,7 +307,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            Value::from(ApiVersion::V2.request(body.clone())),
+            Value::from(ApiVersion::V2.request(body.clone(), &[])),
             json!({
                 "users": {"a": {"id": "a", "color": "green", "custom": {"deep": 1}}},
                 "data": {"members": [{"user_id": "b", "hat": 1}], "name": "N"},
@@ -312,7 +315,7 @@ mod tests {
                 "set": {"custom": {"y": 1}}
             })
         );
-        assert_eq!(ApiVersion::Flat.request(body.clone()), body);
+        assert_eq!(ApiVersion::V1.request(body.clone(), &[]), body);
     }
 
     #[test]
@@ -340,6 +343,6 @@ mod tests {
                 "duration": "1ms"
             })
         );
-        assert_eq!(ApiVersion::Flat.answer(text.clone()), text);
+        assert_eq!(ApiVersion::V1.answer(text.clone()), text);
     }
 }

@@ -4,12 +4,9 @@ mod clock;
 mod status;
 mod users;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,6 +15,9 @@ use super::super::engine::{EventReceivers, JsonObject};
 use super::super::error::Rejection;
 use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
+use super::super::tcp::Peer;
+use super::body::read_body;
+use super::context::RouteContext;
 use super::params::Params;
 
 /// Bytes that a control request may have.
@@ -25,16 +25,16 @@ const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Answers a control request.
 pub(super) async fn handle(
-    hub: &Arc<Hub>,
-    peer: SocketAddr,
-    parts: &Parts,
-    path: &str,
-    body: Body,
+    State(context): State<RouteContext>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request<Body>,
 ) -> Response<Body> {
-    let params = Params::of(parts);
-    let answer = if peer.ip().is_loopback() {
-        match super::read_body(parts, &params, body, BODY_LIMIT).await {
-            Ok(fields) => control(hub, parts.method.as_str(), path, &params, fields).await,
+    let (parts, body) = request.into_parts();
+    let params = Params::of(&parts);
+    let path = parts.uri.path().trim_start_matches("/_mock/");
+    let answer = if peer.address.ip().is_loopback() {
+        match read_body(&parts, &params, body, BODY_LIMIT).await {
+            Ok(fields) => control(&context.hub, parts.method.as_str(), path, &params, fields).await,
             Err(reject) => Err(reject),
         }
     } else {

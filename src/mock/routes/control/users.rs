@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::super::engine::{Caller, JsonObject, Op, read};
+use super::super::super::engine::{Caller, JsonObject, OperationRequest};
 use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
-use super::super::endpoints::decode;
+use super::super::params::decode_segment;
 
 /// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
 pub(super) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result<Value, Rejection> {
-    let id = decode(id);
+    let id = decode_segment(id);
     match action {
         "connect" => hub.with(|state, now| {
             let key = state.connect_virtual(now, &id)?;
@@ -41,14 +41,9 @@ fn set(hub: &Hub, id: &str, mut body: JsonObject) -> Result<Value, Rejection> {
     if let Some((field, _)) = body.into_iter().next() {
         return Err(Rejection::field(field, "is not known here"));
     }
-    let patch: Op = Op::PatchUsers(read(Map::from_iter([(
-        "users".to_owned(),
-        json!([patch]),
-    )]))?);
-    let create = Op::UpsertUsers(read(Map::from_iter([(
-        "users".to_owned(),
-        json!({ id: { "id": id } }),
-    )]))?);
+    let users = |users: Value| Map::from_iter([("users".to_owned(), users)]);
+    let patch = OperationRequest::new("PATCH /users", users(json!([patch])));
+    let create = OperationRequest::new("POST /users", users(json!({ id: { "id": id } })));
     let reply = hub.with(|state, now| {
         if !state.user_exists(id) {
             state.apply(now, &Caller::Server, create)?;
@@ -56,7 +51,7 @@ fn set(hub: &Hub, id: &str, mut body: JsonObject) -> Result<Value, Rejection> {
         state.apply(now, &Caller::Server, patch)
     })?;
     let mut answer: Map<String, Value> =
-        serde_json::from_str(&reply.0).expect("answers to updates are objects");
+        serde_json::from_str(&reply.body).expect("answers to updates are objects");
     Ok(answer
         .get_mut("users")
         .and_then(|users| users.get_mut(id))

@@ -105,7 +105,7 @@ impl OnBehalfOf {
 /// `GET /users`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct QueryUsers {
+pub(crate) struct QueryUsersRequest {
     pub(crate) filter_conditions: JsonObject,
     pub(crate) sort: Vec<SortParam>,
     pub(crate) limit: Option<i64>,
@@ -119,7 +119,7 @@ pub(crate) struct QueryUsers {
 
 /// `POST /users`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct UpsertUsers {
+pub(crate) struct UpdateUsersRequest {
     pub(crate) users: UserBatch,
 }
 
@@ -135,7 +135,7 @@ pub(crate) enum UserBatch {
 
 /// `PATCH /users`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct PatchUsers {
+pub(crate) struct UpdateUsersPartialRequest {
     pub(crate) users: Vec<UserPartialUpdate>,
 }
 
@@ -159,7 +159,7 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 /// A page by offset, of members or watchers.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Page {
+pub(crate) struct PageParams {
     pub(crate) limit: Option<i64>,
     pub(crate) offset: Option<i64>,
 }
@@ -167,7 +167,7 @@ pub(crate) struct Page {
 /// `POST /channels/{type}/{id}/query` and `POST /channels/{type}/query`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct GetOrCreateChannel {
+pub(crate) struct GetOrCreateChannelRequest {
     #[serde(deserialize_with = "nullable")]
     pub(crate) data: JsonObject,
     #[serde(deserialize_with = "flag")]
@@ -176,8 +176,8 @@ pub(crate) struct GetOrCreateChannel {
     pub(crate) watch: bool,
     #[serde(deserialize_with = "flag")]
     pub(crate) presence: bool,
-    pub(crate) members: Option<Page>,
-    pub(crate) watchers: Option<Page>,
+    pub(crate) members: Option<PageParams>,
+    pub(crate) watchers: Option<PageParams>,
     #[serde(deserialize_with = "flag")]
     pub(crate) hide_for_creator: bool,
     pub(crate) connection_id: Option<String>,
@@ -186,7 +186,7 @@ pub(crate) struct GetOrCreateChannel {
 /// `POST /channels`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct QueryChannels {
+pub(crate) struct QueryChannelsRequest {
     pub(crate) filter_conditions: JsonObject,
     pub(crate) sort: Vec<SortParam>,
     pub(crate) limit: Option<i64>,
@@ -200,8 +200,6 @@ pub(crate) struct QueryChannels {
     #[serde(deserialize_with = "flag")]
     pub(crate) presence: bool,
     pub(crate) connection_id: Option<String>,
-    #[serde(flatten)]
-    pub(crate) acting: OnBehalfOf,
 }
 
 fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
@@ -210,7 +208,7 @@ fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bo
 
 /// `GET /members`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct QueryMembers {
+pub(crate) struct QueryMembersRequest {
     #[serde(rename = "type")]
     pub(crate) channel_type: String,
     #[serde(default)]
@@ -230,7 +228,7 @@ pub(crate) struct QueryMembers {
 /// `POST /channels/{type}/{id}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct UpdateChannel {
+pub(crate) struct UpdateChannelRequest {
     pub(crate) data: Option<JsonObject>,
     pub(crate) add_members: Vec<UserRef>,
     pub(crate) remove_members: Vec<UserRef>,
@@ -243,8 +241,6 @@ pub(crate) struct UpdateChannel {
     #[serde(deserialize_with = "flag")]
     pub(crate) reject_invite: bool,
     pub(crate) message: Option<JsonObject>,
-    #[serde(flatten)]
-    pub(crate) acting: OnBehalfOf,
 }
 
 /// `PATCH /channels/{type}/{id}` and partial updates of members.
@@ -255,31 +251,27 @@ pub(crate) struct PartialUpdateRequest {
     pub(crate) set: JsonObject,
     #[serde(deserialize_with = "nullable")]
     pub(crate) unset: Vec<String>,
-    #[serde(flatten)]
-    pub(crate) acting: OnBehalfOf,
 }
 
 /// `POST /guest`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct CreateGuest {
+pub(crate) struct CreateGuestRequest {
     pub(crate) user: JsonObject,
 }
 
 /// `POST /sync`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Sync {
+pub(crate) struct SyncRequest {
     pub(crate) channel_cids: Vec<String>,
     pub(crate) last_sync_at: DateTime<Utc>,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) with_inaccessible_cids: bool,
-    #[serde(flatten)]
-    pub(crate) acting: OnBehalfOf,
 }
 
 /// `DELETE /users/{id}`, in the query.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct DeleteUser {
+pub(crate) struct DeleteUserRequest {
     #[serde(deserialize_with = "flag")]
     pub(crate) hard_delete: bool,
     #[serde(deserialize_with = "flag")]
@@ -290,7 +282,7 @@ pub(crate) struct DeleteUser {
 
 /// `POST /users/delete`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct DeleteUsers {
+pub(crate) struct DeleteUsersRequest {
     pub(crate) user_ids: Vec<String>,
     #[serde(default)]
     pub(crate) user: Option<String>,
@@ -309,19 +301,19 @@ pub(crate) struct UserIdsRequest {
 /// `POST /users/{id}/reactivate`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ReactivateUser {
+pub(crate) struct ReactivateUserRequest {
     pub(crate) name: Option<String>,
 }
 
 /// A custom event.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct SendEvent {
+pub(crate) struct SendEventRequest {
     pub(crate) event: JsonObject,
 }
 
 /// `POST /channels/delete`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct DeleteChannels {
+pub(crate) struct DeleteChannelsRequest {
     pub(crate) cids: Vec<String>,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) hard_delete: bool,
@@ -330,11 +322,9 @@ pub(crate) struct DeleteChannels {
 /// What hiding a channel takes besides the user.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct HideChannel {
+pub(crate) struct HideChannelRequest {
     #[serde(deserialize_with = "flag")]
     pub(crate) clear_history: bool,
-    #[serde(flatten)]
-    pub(crate) acting: OnBehalfOf,
 }
 
 /// A call that names a channel.
@@ -346,56 +336,23 @@ pub(crate) struct ChannelRef {
     pub(crate) id: String,
 }
 
-/// What is asked.
-#[derive(Debug, Clone)]
-pub(crate) enum Op {
-    QueryUsers(QueryUsers),
-    UpsertUsers(UpsertUsers),
-    PatchUsers(PatchUsers),
-    CreateGuest(CreateGuest),
-    GetOrCreateChannel(ChannelRef, GetOrCreateChannel, OnBehalfOf),
-    QueryChannels(QueryChannels),
-    GetChannel(ChannelRef),
-    UpdateChannel(ChannelRef, UpdateChannel),
-    PatchChannel(ChannelRef, PartialUpdateRequest),
-    DeleteChannel(ChannelRef),
-    StopWatching(ChannelRef, Option<String>),
-    QueryMembers(QueryMembers),
-    Sync(Sync),
-    GetApp,
-    PatchApp(JsonObject),
-    DeleteUser(String, DeleteUser),
-    DeleteUsers(DeleteUsers),
-    DeactivateUser(String),
-    DeactivateUsers(UserIdsRequest),
-    ReactivateUser(String, ReactivateUser),
-    ReactivateUsers(UserIdsRequest),
-    RestoreUsers(UserIdsRequest),
-    SendUserEvent(String, SendEvent),
-    GetTask(String),
-    DeleteChannels(DeleteChannels),
-    SendChannelEvent(ChannelRef, SendEvent),
-    HideChannel(ChannelRef, OnBehalfOf, bool),
-    ShowChannel(ChannelRef, OnBehalfOf),
-    MarkRead(ChannelRef, OnBehalfOf),
-    MarkAllRead(OnBehalfOf),
-    MarkDelivered,
-    PatchMember(ChannelRef, String, PartialUpdateRequest),
-    ListChannelTypes,
-    GetChannelType(String),
-    CreateChannelType(JsonObject),
-    UpdateChannelType(String, JsonObject),
-    DeleteChannelType(String),
+/// The response to an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// A JSON object without its `duration`.
+    pub(crate) body: String,
+    /// The user whose token the transport adds to the body, as guests need it.
+    pub(crate) token_for: Option<String>,
 }
 
-/// The answer to an operation: a JSON object, written, without its `duration`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reply(pub(crate) String);
-
 impl Reply {
-    /// Writes the answer.
+    /// Serializes the response.
     pub(crate) fn new(body: &impl Serialize) -> Self {
-        Self(serde_json::to_string(body).expect("answers have string keys and no fallible parts"))
+        Self {
+            body: serde_json::to_string(body)
+                .expect("responses have string keys and no fallible parts"),
+            token_for: None,
+        }
     }
 }
 
@@ -411,18 +368,17 @@ mod tests {
 
     #[test]
     fn bodies_are_read_as_leniently_as_sdks_need() {
-        let query: QueryUsers = read(body(
+        let query: QueryUsersRequest = read(body(
             json!({"sort": null, "presence": "", "limit": null, "include_deactivated_users": "true"}),
         ))
         .unwrap();
         assert!(!query.presence && query.include_deactivated_users);
-        let update: UpdateChannel = read(body(
+        let update: UpdateChannelRequest = read(body(
             json!({"add_members": ["a", {"user_id": "b"}], "user_id": "x", "accept_invite": null}),
         ))
         .unwrap();
         let ids: Vec<&str> = update.add_members.iter().map(|m| m.id().unwrap()).collect();
         assert_eq!(ids, ["a", "b"]);
-        assert_eq!(update.acting.named().unwrap().id().unwrap(), "x");
     }
 
     #[test]
@@ -433,7 +389,7 @@ mod tests {
             json!({"filter_conditions": []}),
             json!({"sort": {"field": "x"}}),
         ] {
-            assert_eq!(read::<QueryUsers>(body(value)).unwrap_err().code, 4);
+            assert_eq!(read::<QueryUsersRequest>(body(value)).unwrap_err().code, 4);
         }
     }
 }
