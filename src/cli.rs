@@ -47,7 +47,7 @@ pub struct Cli {
 /// Runs the command line of this process and says how it ended.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = commands::completions::answer(&arguments) {
+    if let Some(code) = commands::completions::answer(&arguments, Cli::command) {
         return code;
     }
     let cli = match parse(&arguments) {
@@ -55,7 +55,8 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error, &arguments),
     };
     let json = matches!(cli.global.output, Format::Json | Format::Ndjson);
-    let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command));
+    let outcome =
+        App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command, Cli::command));
     match outcome {
         Ok(ended) => ExitCode::from(ended.number()),
         Err(error) => report(&Report::of(&error), json),

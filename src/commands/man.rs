@@ -6,13 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
-use super::help::{self, Topic};
+use super::command_lookup;
+use super::help_topics::Topic;
 use crate::app::App;
-use crate::cli::Cli;
 use crate::exit::Code;
 
 /// The section of user commands.
@@ -34,21 +33,19 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
-/// Prints one page or writes them all.
+/// Prints one page or writes them all. `root` is the whole command tree, built.
 ///
 /// # Errors
 ///
 /// There is no such command, or the folder cannot be written.
-pub fn run(app: &App, args: &ManArgs) -> anyhow::Result<Code> {
-    let mut root = Cli::command();
-    root.build();
+pub fn run(app: &App, args: &ManArgs, root: &clap::Command) -> anyhow::Result<Code> {
     match &args.dir {
         Some(dir) if app.is_dry_run() => app
             .output()
             .status(&format!("{} is left as it is: --dry-run", dir.display())),
-        Some(dir) => write_all(&root, dir)?,
+        Some(dir) => write_all(root, dir)?,
         None => {
-            let page = page(help::command(&root, &args.words)?)?;
+            let page = page(command_lookup::find(root, &args.words)?)?;
             io::stdout().lock().write_all(&page)?;
         }
     }
@@ -73,7 +70,7 @@ fn write_tree(command: &clap::Command, dir: &Path) -> anyhow::Result<()> {
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let is_root = command
         .get_display_name()
-        .is_none_or(|name| name == Cli::command().get_name());
+        .is_none_or(|name| name == "presencectl");
     let man = Man::new(listed(command, is_root)).section(SECTION);
     let mut page = Vec::new();
     title(&man, &mut page)?;
@@ -187,13 +184,18 @@ fn verbatim(roff: &mut Roff, heading: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, Subcommand};
+
     use super::*;
+    use crate::args::GlobalArgs;
+    use crate::commands::Command;
 
     fn page_of(words: &[&str]) -> String {
-        let mut root = Cli::command();
+        let root = GlobalArgs::augment_args(clap::Command::new("presencectl"));
+        let mut root = Command::augment_subcommands(root).disable_help_subcommand(true);
         root.build();
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        String::from_utf8(page(help::command(&root, &words).unwrap()).unwrap()).unwrap()
+        String::from_utf8(page(command_lookup::find(&root, &words).unwrap()).unwrap()).unwrap()
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 pub mod api;
 pub mod channels;
+mod command_lookup;
 pub mod completions;
 pub mod confirm;
 pub mod doctor;
 pub mod dry_run;
 pub mod fields;
 pub mod help;
+pub mod help_topics;
 pub mod hold;
 pub mod ids;
 pub mod limits;
@@ -16,6 +18,7 @@ pub mod mock;
 pub mod profile;
 pub mod rate_limiter;
 pub mod recent_ids;
+mod runtime;
 pub mod schema;
 pub mod sort;
 pub mod token;
@@ -26,14 +29,12 @@ pub mod watch;
 pub mod watch_plan;
 
 use std::ffi::OsStr;
-use std::mem::ManuallyDrop;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use tokio::runtime;
 
 use crate::app::App;
 use crate::exit::{Code, ExitStatus};
+use runtime::block_on;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -169,12 +170,17 @@ pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
     Some(augment(clap::Command::new(*name)))
 }
 
-/// Runs a command to its exit code.
+/// Runs a command to its exit status. `tree` makes the whole command tree, for the commands that describe it.
 ///
 /// # Errors
 ///
-/// Whatever the command could not do; [`exit`](crate::exit) knows the code.
-pub fn run(app: &App, command: Command) -> anyhow::Result<ExitStatus> {
+/// Whatever the command could not do; [`error_report`](crate::error_report) knows the code.
+pub fn run(app: &App, command: Command, tree: fn() -> clap::Command) -> anyhow::Result<ExitStatus> {
+    let built = || {
+        let mut root = tree();
+        root.build();
+        root
+    };
     let code = match command {
         Command::SetUser(args) => block_on(|| users::set_user::run(app, &args)),
         Command::GetUser(args) => block_on(|| users::get_user::run(app, &args)),
@@ -196,27 +202,10 @@ pub fn run(app: &App, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Limits(args) => block_on(|| limits::run(app, &args)),
         Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(app, &args),
-        Command::Help(args) => help::run(&args),
+        Command::Man(args) => man::run(app, &args, &built()),
+        Command::Help(args) => help::run(&args, &built()),
     }?;
     Ok(ExitStatus::Own(code))
-}
-
-/// Runs one command's future on this thread: one connection needs no pool of threads, and starting one costs more
-/// than most commands do.
-///
-/// The future is made here and not by the caller, whose stack would have to have room for those of all commands.
-#[inline(never)]
-fn block_on<F>(future: impl FnOnce() -> F) -> anyhow::Result<Code>
-where
-    F: Future<Output = anyhow::Result<Code>>,
-{
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    // The process ends with the command; until then there is no use in putting away what it leaves.
-    ManuallyDrop::new(runtime).block_on(future())
 }
 
 #[cfg(test)]

@@ -13,10 +13,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_complete::{CompleteEnv, Shell};
 
-use crate::cli::Cli;
 use crate::exit::Code;
 use shells::SHELLS;
 
@@ -57,11 +55,11 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Answers a shell's question, if this run is one.
-pub fn answer(arguments: &[OsString]) -> Option<ExitCode> {
+/// Answers a shell's question, if this run is one. `tree` makes the whole command tree.
+pub fn answer(arguments: &[OsString], tree: fn() -> clap::Command) -> Option<ExitCode> {
     env::var_os(VARIABLE)?;
     let current = arguments.last().cloned().unwrap_or_default();
-    let answered = CompleteEnv::with_factory(|| values::teach(Cli::command(), &current))
+    let answered = CompleteEnv::with_factory(|| values::add_candidates(tree(), &current))
         .var(VARIABLE)
         .shells(SHELLS)
         .try_complete(arguments, env::current_dir().ok().as_deref());

@@ -6,37 +6,41 @@
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Command, CommandFactory, ValueEnum};
+use clap::builder::StyledStr;
+use clap::{Arg, Command, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter, ValueCompleter};
 
-use crate::cli::Cli;
-use crate::commands::help::Topic;
+use crate::commands::help_topics::Topic;
 use crate::commands::recent_ids::{self, IdKind};
 use crate::config::{self, Config};
 use crate::domain::{Cid, UserId};
 
+/// A page of help, by its name, with its description.
+type Page = (String, Option<StyledStr>);
+
 /// Attaches candidates to a command and all below it. `current` is the word in question.
-pub(super) fn teach(mut command: Command, current: &OsStr) -> Command {
+pub(super) fn add_candidates(mut command: Command, current: &OsStr) -> Command {
     // Built first, so that --help and the global flags of each command are there too.
     command.build();
     // Sixty flags in front of five users help nobody: flags are offered to a dash, or where there is nothing else.
     let asks_for_flags = current.as_encoded_bytes().starts_with(b"-");
-    teach_tree(command, asks_for_flags)
+    let commands = commands(&command);
+    add_to_tree(command, &commands, asks_for_flags)
 }
 
-fn teach_tree(command: Command, asks_for_flags: bool) -> Command {
+fn add_to_tree(command: Command, commands: &[Page], asks_for_flags: bool) -> Command {
     let name = command.get_name().to_owned();
     command
         .mut_args(|argument| {
-            let argument = teach_argument(argument, &name);
+            let argument = add_to_argument(argument, &name, commands);
             let aside = !asks_for_flags && !argument.is_positional();
             if aside { argument.hide(true) } else { argument }
         })
-        .mut_subcommands(|sub| teach_tree(sub, asks_for_flags))
+        .mut_subcommands(|sub| add_to_tree(sub, commands, asks_for_flags))
 }
 
-fn teach_argument(argument: Arg, command: &str) -> Arg {
+fn add_to_argument(argument: Arg, command: &str, commands: &[Page]) -> Arg {
     let takes = argument.get_value_parser().type_id();
     let shown = argument.get_value_names().and_then(|names| names.first());
     let is_list = shown.is_some_and(|name| name == "LIST");
@@ -44,8 +48,14 @@ fn teach_argument(argument: Arg, command: &str) -> Arg {
         (_, "profile") | ("show" | "use" | "remove", "name") => {
             argument.add(ArgValueCandidates::new(profiles))
         }
-        ("help", "words") => argument.add(ArgValueCandidates::new(pages)),
-        ("man", "words") => argument.add(ArgValueCandidates::new(commands)),
+        ("help", "words") => {
+            let pages: Vec<_> = topics().chain(commands.iter().cloned()).collect();
+            argument.add(ArgValueCandidates::new(move || candidates(&pages)))
+        }
+        ("man", "words") => {
+            let commands = commands.to_vec();
+            argument.add(ArgValueCandidates::new(move || candidates(&commands)))
+        }
         _ if is_list => argument.add(ArgValueCompleter::new(complete_list)),
         _ if takes == TypeId::of::<UserId>() => argument.add(ArgValueCandidates::new(users)),
         _ if takes == TypeId::of::<Cid>() => argument.add(ArgValueCandidates::new(channels)),
@@ -115,20 +125,24 @@ fn complete_list(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-fn pages() -> Vec<CompletionCandidate> {
-    let topics = Topic::value_variants().iter().filter_map(|topic| {
-        let value = topic.to_possible_value()?;
-        Some(CompletionCandidate::new(value.get_name()).help(value.get_help().cloned()))
-    });
-    topics.chain(commands()).collect()
+fn candidates(pages: &[Page]) -> Vec<CompletionCandidate> {
+    let candidate = |(name, help): &Page| CompletionCandidate::new(name).help(help.clone());
+    pages.iter().map(candidate).collect()
 }
 
-fn commands() -> Vec<CompletionCandidate> {
-    Cli::command()
-        .get_subcommands()
+fn topics() -> impl Iterator<Item = Page> {
+    Topic::value_variants().iter().filter_map(|topic| {
+        let value = topic.to_possible_value()?;
+        Some((value.get_name().to_owned(), value.get_help().cloned()))
+    })
+}
+
+fn commands(root: &Command) -> Vec<Page> {
+    root.get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(|command| {
-            CompletionCandidate::new(command.get_name()).help(command.get_about().cloned())
+            let name = command.get_name().to_owned();
+            (name, command.get_about().cloned())
         })
         .collect()
 }

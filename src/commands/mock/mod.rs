@@ -11,7 +11,7 @@ mod user;
 
 use clap::Subcommand;
 
-use super::block_on;
+use super::runtime::block_on;
 use crate::app::App;
 use crate::exit::{Code, ExitStatus};
 

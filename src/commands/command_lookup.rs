@@ -1,52 +1,16 @@
-//! `help TOPIC`: the help of a command, or a page about what all commands share.
-//!
-//! Pages that list something take it from where the program has it, so that they cannot go stale.
+//! Finds the command that words on a command line name.
 
-mod topics;
+use clap::ValueEnum;
 
-use std::io::{self, Write};
-
-use clap::{CommandFactory, ValueEnum};
-
-use crate::cli::Cli;
+use super::help_topics::Topic;
 use crate::exit::{Code, Failure};
-
-pub use topics::Topic;
-
-/// Flags of `help`.
-#[derive(Debug, clap::Args)]
-pub struct HelpArgs {
-    /// A command, or one of: exit-codes, environment, output, records, expressions, mock
-    #[arg(value_name = "COMMAND|TOPIC")]
-    pub words: Vec<String>,
-}
-
-/// Prints the page.
-///
-/// # Errors
-///
-/// There is no such command or topic.
-pub fn run(args: &HelpArgs) -> anyhow::Result<Code> {
-    let mut stdout = io::stdout().lock();
-    if let [word] = args.words.as_slice()
-        && let Ok(topic) = Topic::from_str(word, false)
-    {
-        stdout.write_all(topic.text().as_bytes())?;
-        return Ok(Code::Ok);
-    }
-    let mut root = Cli::command();
-    root.build();
-    let mut command = command(&root, &args.words)?.clone();
-    write!(stdout, "{}", command.render_long_help())?;
-    Ok(Code::Ok)
-}
 
 /// The command that these words name; `root` must have been built.
 ///
 /// # Errors
 ///
-/// There is none.
-pub(super) fn command<'a>(
+/// No command has that name; the hint names the nearest one.
+pub(super) fn find<'a>(
     root: &'a clap::Command,
     words: &[String],
 ) -> Result<&'a clap::Command, Failure> {

@@ -1,0 +1,37 @@
+//! `help TOPIC`: the help of a command, or a page about what all commands share.
+//!
+//! Pages that list something take it from where the program has it, so that they cannot go stale.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+
+use super::command_lookup;
+use super::help_topics::Topic;
+use crate::exit::Code;
+
+/// Flags of `help`.
+#[derive(Debug, clap::Args)]
+pub struct HelpArgs {
+    /// A command, or one of: exit-codes, environment, output, records, expressions, mock
+    #[arg(value_name = "COMMAND|TOPIC")]
+    pub words: Vec<String>,
+}
+
+/// Prints the page. `root` is the whole command tree, built.
+///
+/// # Errors
+///
+/// There is no such command or topic.
+pub fn run(args: &HelpArgs, root: &clap::Command) -> anyhow::Result<Code> {
+    let mut stdout = io::stdout().lock();
+    if let [word] = args.words.as_slice()
+        && let Ok(topic) = Topic::from_str(word, false)
+    {
+        stdout.write_all(topic.text().as_bytes())?;
+        return Ok(Code::Ok);
+    }
+    let mut command = command_lookup::find(root, &args.words)?.clone();
+    write!(stdout, "{}", command.render_long_help())?;
+    Ok(Code::Ok)
+}
