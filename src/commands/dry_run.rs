@@ -4,7 +4,6 @@
 
 use crate::api::Request;
 use crate::app::App;
-use crate::exit::Failure;
 use crate::output::{Column, Rows};
 
 /// Where requests that are not sent are written.
@@ -12,7 +11,7 @@ use crate::output::{Column, Rows};
 /// # Errors
 ///
 /// `--columns` names a column that does not exist, or asked for the list of columns.
-pub fn rows(app: &App) -> Result<Rows<'_>, Failure> {
+pub fn rows(app: &App) -> anyhow::Result<Rows<'_>> {
     app.output()
         .rows(&["method", "path", "endpoint", "body"].map(Column::plain))
 }

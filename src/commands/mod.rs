@@ -34,6 +34,7 @@ use clap::{Args, Subcommand};
 
 use crate::app::App;
 use crate::exit::{Code, ExitStatus};
+use crate::output::ColumnsListed;
 use runtime::block_on;
 
 /// What to do.
@@ -176,6 +177,18 @@ pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
 ///
 /// Whatever the command could not do; [`error_report`](crate::error_report) knows the code.
 pub fn run(app: &App, command: Command, tree: fn() -> clap::Command) -> anyhow::Result<ExitStatus> {
+    match dispatch(app, command, tree) {
+        // What `--columns list` asked for is all there is to do.
+        Err(error) if error.is::<ColumnsListed>() => Ok(ExitStatus::Own(Code::Ok)),
+        done => done,
+    }
+}
+
+fn dispatch(
+    app: &App,
+    command: Command,
+    tree: fn() -> clap::Command,
+) -> anyhow::Result<ExitStatus> {
     let built = || {
         let mut root = tree();
         root.build();

@@ -72,6 +72,18 @@ pub struct Settings {
     pub utc: bool,
 }
 
+/// What ends a run after `--columns list`: the columns are on stdout, and nothing is left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnsListed;
+
+impl fmt::Display for ColumnsListed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the columns are listed")
+    }
+}
+
+impl std::error::Error for ColumnsListed {}
+
 /// Where results and messages go. Shared by reference.
 pub struct Output {
     settings: Settings,
@@ -143,9 +155,9 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// `--columns` names no column; or it was `list`, which is answered here and ends the run with code 0. So ask for
-    /// the rows before asking the service.
-    pub fn users(&self, now: DateTime<Utc>) -> Result<Rows<'_>, Failure> {
+    /// `--columns` names no column; or it was `list`, which is answered here, and [`ColumnsListed`] ends the run. So
+    /// ask for the rows before asking the service.
+    pub fn users(&self, now: DateTime<Utc>) -> anyhow::Result<Rows<'_>> {
         self.users_with(now, &[])
     }
 
@@ -154,7 +166,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`].
-    pub fn users_with(&self, now: DateTime<Utc>, also: &[&str]) -> Result<Rows<'_>, Failure> {
+    pub fn users_with(&self, now: DateTime<Utc>, also: &[&str]) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(columns::USER, true, also)?;
         Ok(Rows::new(self, selection, Some(now), true))
     }
@@ -164,7 +176,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`].
-    pub fn channels(&self, now: DateTime<Utc>, also: &[&str]) -> Result<Rows<'_>, Failure> {
+    pub fn channels(&self, now: DateTime<Utc>, also: &[&str]) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(columns::CHANNEL, true, also)?;
         Ok(Rows::new(self, selection, Some(now), true))
     }
@@ -174,7 +186,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`].
-    pub fn rows(&self, columns: &[Column]) -> Result<Rows<'_>, Failure> {
+    pub fn rows(&self, columns: &[Column]) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(columns, false, &[])?;
         Ok(Rows::new(self, selection, None, true))
     }
@@ -184,7 +196,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`].
-    pub fn row(&self, columns: &[Column]) -> Result<Rows<'_>, Failure> {
+    pub fn row(&self, columns: &[Column]) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(columns, false, &[])?;
         Ok(Rows::new(self, selection, None, false))
     }
@@ -195,7 +207,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`]; or TSV or CSV was asked for, and no columns were named.
-    pub fn documents(&self, many: bool) -> Result<Rows<'_>, Failure> {
+    pub fn documents(&self, many: bool) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(&[], true, &[])?;
         let settings = &self.settings;
         if selection.columns.is_empty()
@@ -206,7 +218,8 @@ impl Output {
                 Code::Usage,
                 "this result has no columns of its own, which TSV and CSV need",
             )
-            .hinted("name them, dots reach inside: --columns id,user.name; or use -o json"));
+            .hinted("name them, dots reach inside: --columns id,user.name; or use -o json")
+            .into());
         }
         Ok(Rows::new(self, selection, None, many))
     }
@@ -216,7 +229,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::users`].
-    pub fn records(&self) -> Result<Records<'_>, Failure> {
+    pub fn records(&self) -> anyhow::Result<Records<'_>> {
         let selection = self.selection(columns::RECORD, true, &[])?;
         Ok(Records::new(self, selection))
     }
@@ -226,34 +239,28 @@ impl Output {
         offered: &[Column],
         open: bool,
         also: &[&str],
-    ) -> Result<Selection, Failure> {
+    ) -> anyhow::Result<Selection> {
         let names = &self.settings.columns;
         if matches!(names.as_slice(), [only] if only == "list") {
             self.list(offered, open)?;
-            return Err(Failure::new(Code::Ok, "the columns were listed"));
+            return Err(ColumnsListed.into());
         }
         if names.is_empty() {
             let table = self.settings.format == Format::Table;
             Ok(Selection::default_of(offered, table, also))
         } else {
-            Selection::named(names, offered, open)
+            Ok(Selection::named(names, offered, open)?)
         }
     }
 
     /// Answers `--columns list`: a name a line, those of the default first to be seen.
-    fn list(&self, offered: &[Column], open: bool) -> Result<(), Failure> {
+    fn list(&self, offered: &[Column], open: bool) -> io::Result<()> {
         let mut text = String::new();
         for column in offered {
             text.push_str(column.name());
             text.push('\n');
         }
-        self.write(text.as_bytes()).map_err(|error| {
-            let code = match error.kind() {
-                io::ErrorKind::BrokenPipe => Code::Ok,
-                _ => Code::Unexpected,
-            };
-            Failure::new(code, format!("cannot write: {error}"))
-        })?;
+        self.write(text.as_bytes())?;
         if open {
             self.hint("any other field works too, custom ones and paths into objects: --columns id,color,a.b");
         }
@@ -459,7 +466,7 @@ mod tests {
             rows.push(&serde_json::json!({"a": {"b": 1}, "c": []}))
                 .unwrap();
             rows.finish().unwrap();
-            Ok::<_, Failure>(out.text())
+            anyhow::Ok(out.text())
         };
         let json = "{\n  \"a\": {\n    \"b\": 1\n  },\n  \"c\": []\n}\n";
         assert_eq!(shown(Format::Table, &[]).unwrap(), json);
@@ -469,7 +476,8 @@ mod tests {
             "{\"a\":{\"b\":1},\"c\":[]}\n"
         );
         assert_eq!(shown(Format::Tsv, &["a.b"]).unwrap(), "a.b\n1\n");
-        assert_eq!(shown(Format::Csv, &[]).unwrap_err().code, Code::Usage);
+        let error = shown(Format::Csv, &[]).unwrap_err();
+        assert_eq!(error.downcast_ref::<Failure>().unwrap().code, Code::Usage);
     }
 
     #[test]
@@ -479,10 +487,10 @@ mod tests {
             ..settings(Format::Table)
         });
         let ended = output.rows(&[Column::plain("url"), Column::plain("pid")]);
-        assert_eq!(ended.unwrap_err().code, Code::Ok);
+        assert!(ended.unwrap_err().is::<ColumnsListed>());
         assert_eq!(out.text(), "url\npid\n");
         assert_eq!(err.text(), "");
-        assert_eq!(output.records().unwrap_err().code, Code::Ok);
+        assert!(output.records().unwrap_err().is::<ColumnsListed>());
         assert!(err.text().contains("any other field works too"));
     }
 }

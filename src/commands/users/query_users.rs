@@ -214,7 +214,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(app: &'a App, args: &QueryUsersArgs) -> Result<Self, Failure> {
+    fn new(app: &'a App, args: &QueryUsersArgs) -> anyhow::Result<Self> {
         let rows = if args.count_only {
             app.output().row(&[Column::plain("count")])?
         } else if args.presence {
