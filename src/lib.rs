@@ -8,9 +8,10 @@
 //! A module may import only modules to the left of it:
 //!
 //! ```text
-//! exit → terminal → domain → config → api → events → output → mock → error_report → args → app → commands → cli
+//! exit → signals → timer → terminal → text → json → domain → config → api → events → output → error_report →
+//! stream → mock → args → app → commands → cli
 //! output does not import api, events
-//! mock imports only exit, domain
+//! mock imports only exit, timer, text, json, domain
 //! mock is imported only by app, commands::mock
 //! ```
 //!
