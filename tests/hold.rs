@@ -69,18 +69,30 @@ fn status_and_visibility_come_back() {
 }
 
 #[test]
-fn the_time_is_a_bound_and_no_failure() {
+fn a_time_limit_ends_with_0_and_names_how_many_were_not_connected() {
     let mock = small_world();
+    let fault = "mock fault add delay --delay 1h --path /connect";
+    let _ = presencectl(&mock, fault).run().ended_with(0);
     for flag in ["--for 1ms", "--timeout 1ms"] {
         let run = presencectl(&mock, &format!("hold jack -o ndjson {flag}"))
             .run()
             .ended_with(0);
-        assert_eq!(run.records().last().unwrap()["reason"], "timeout", "{run}");
-        // But whoever was not connected by then is not passed over in silence.
-        let late = run.records().len() == 1;
-        assert_eq!(run.stderr.contains("1 of 1 users"), late, "{run}");
+        let [end] = &run.records()[..] else {
+            panic!("{run}")
+        };
+        assert_eq!(end["reason"], "timeout", "{run}");
+        assert!(run.stderr.contains("1 of 1 users"), "{run}");
     }
     assert_eq!(user(&mock, "jack")["online"], false);
+}
+
+#[test]
+fn nobody_is_reported_missing_when_everybody_was_connected() {
+    let mock = small_world();
+    let (stream, _) = holding(&mock, "hold jack -o ndjson", 1);
+    stream.signal("INT");
+    let run = stream.finish().ended_with(130);
+    assert_eq!(run.stderr, "");
 }
 
 #[test]
@@ -138,17 +150,28 @@ fn who_cannot_be_held_is_named() {
 
     let run = presencectl(&mock, "deactivate-user jack --yes").run();
     assert_eq!(run.code, Some(0), "{run}");
-    let run = presencectl(&mock, "hold jack john").run();
+    let run = presencectl(&mock, "hold jack").run().ended_with(4);
     assert!(run.stderr.contains("cannot connect jack"), "{run}");
-    assert_eq!(run.code, Some(4));
-    // John may have been told of already; then so is the end.
-    if let Some(last) = run.records().last() {
-        assert_eq!(
-            (&last["type"], &last["exit_code"]),
-            (&json!("stream.end"), &json!(4)),
-            "{run}"
-        );
-    }
+    assert_eq!(run.stdout, "", "a stream that has not begun has no end");
+
+    // Jack is refused late. On a machine so busy that john is not connected by then, later still.
+    let run = ["1s", "10s", "1m"].into_iter().find_map(|delay| {
+        let fault = format!("mock fault add delay --delay {delay} --path /connect --user jack");
+        let _ = presencectl(&mock, &fault).run().ended_with(0);
+        let run = presencectl(&mock, "hold jack john").run().ended_with(4);
+        let _ = presencectl(&mock, "mock fault clear").run().ended_with(0);
+        (!run.stdout.is_empty()).then_some(run)
+    });
+    let run = run.expect("john is connected first");
+    assert!(run.stderr.contains("cannot connect jack"), "{run}");
+    let [john, end] = &run.records()[..] else {
+        panic!("{run}")
+    };
+    assert_eq!(john["user"]["id"], "john");
+    assert_eq!(
+        (&end["type"], &end["exit_code"]),
+        (&json!("stream.end"), &json!(4))
+    );
 }
 
 #[test]

@@ -57,9 +57,9 @@ fn what_comes_true_ends_it() {
 }
 
 #[test]
-fn somebody_who_begins_to_exist_is_found_soon() {
+fn a_user_who_is_created_later_is_found() {
     let mock = world();
-    let waiting = Presencectl::line("wait user newcomer --for offline --timeout 10s")
+    let waiting = Presencectl::line("wait user newcomer --for offline --timeout 1m")
         .at(&mock)
         .stream();
     let seen = "wait user presencectl-observer --for exists --timeout 1m";
@@ -68,11 +68,6 @@ fn somebody_who_begins_to_exist_is_found_soon() {
     let (lines, status) = waiting.end();
     assert_eq!(status.code(), Some(0), "{lines:?}");
     assert!(lines[0].contains("newcomer"), "{lines:?}");
-}
-
-/// Waits until somebody is subscribed to somebody.
-fn until_watched(mock: &Mock) {
-    while at(mock, "mock status").ended_with(0).records()[0]["subscriptions"] == 0 {}
 }
 
 #[test]
@@ -95,7 +90,7 @@ fn trouble_that_passes_is_waited_for() {
         let waiting = Presencectl::line(&format!("{wait} --timeout 1m"))
             .at(&mock)
             .stream();
-        until_watched(&mock);
+        mock.await_subscription();
         let _ = at(&mock, &format!("{fault} {path}")).ended_with(0);
         let _ = at(&mock, change).ended_with(0);
         let (lines, status) = waiting.end();

@@ -52,6 +52,16 @@ fn standing(mock: &Mock, line: &str) -> Stream {
     stream
 }
 
+/// Runs a stream until everybody is covered, which is after everything that happened before it, and ends it.
+fn run_until_covered(mock: &Mock, line: &str) -> Vec<Value> {
+    let mut stream = presencectl(mock, line).stream();
+    let mut records = until(&mut stream, "presence.coverage");
+    stream.signal("INT");
+    let run = stream.finish().ended_with(130);
+    records.extend(run.records());
+    records
+}
+
 fn last(lines: &[String]) -> Value {
     serde_json::from_str(lines.last().expect("a last line")).unwrap()
 }
@@ -151,7 +161,15 @@ fn every_bound_works_in_every_format() {
 fn signals_end_a_stream_in_every_format_with_its_last_line() {
     let mock = small_world();
     for (signal, code, reason) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
-        for format in ["ndjson", "json", "table", "csv"] {
+        for (format, last) in [
+            ("ndjson", format!(r#""reason":"{reason}""#)),
+            ("json", format!(r#""reason":"{reason}""#)),
+            ("table", format!("end: {reason}")),
+            (
+                "csv --columns type,user.id,reason",
+                format!("stream.end,,{reason}"),
+            ),
+        ] {
             let mut stream = presencectl(&mock, &format!("watch users john -o {format}")).stream();
             // The first state that is shown, whatever it looks like.
             while !stream.line().contains("john") {}
@@ -159,10 +177,8 @@ fn signals_end_a_stream_in_every_format_with_its_last_line() {
             let (lines, status) = stream.end();
             assert_eq!(status.code(), Some(code), "{format}");
             let rest = lines.join("\n");
-            assert!(
-                rest.contains(reason) || rest.contains("stream.end"),
-                "{format}: {rest}"
-            );
+            let end = rest.trim_end_matches(['\n', ']']).lines().last().unwrap();
+            assert!(end.contains(&last), "{format}: {rest}");
         }
     }
 }
@@ -219,7 +235,7 @@ fn types_are_chosen_by_glob() {
     let mock = small_world();
     let run = presencectl(
         &mock,
-        "watch users john -e presence.snap* --timeout 1s -o ndjson",
+        "watch users john -e presence.snap* --snapshot only -o ndjson",
     )
     .run();
     assert_eq!(kinds(&run.records()), ["presence.snapshot", "stream.end"]);
@@ -235,23 +251,15 @@ fn raw_is_what_the_service_sent() {
     let mock = small_world();
     let mut stream =
         presencectl(&mock, "watch users jack --raw -n 1 -e user.*,health.check").stream();
-    // The heartbeat that opens a connection is the first thing that the service sends; it was read before the stream.
-    puppet_until_told(&mock, "jack");
+    // A raw stream has no record that says when it is subscribed.
+    mock.await_subscription();
+    puppet(&mock, "jack", "connect");
     let line = stream.line();
     let event: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(event["type"], "user.presence.changed");
     assert!(event.get("seq").is_none(), "{line}");
     let (rest, status) = stream.end();
     assert_eq!((rest.len(), status.code()), (0, Some(0)));
-}
-
-/// Connects a user who is watched as soon as the mock has two connections: the observer's and a puppet's.
-fn puppet_until_told(mock: &Mock, id: &str) {
-    // A raw stream has no line that says when it stands; coming and going until it ends needs none.
-    for _ in 0..200 {
-        puppet(mock, id, "connect");
-        puppet(mock, id, "disconnect");
-    }
 }
 
 #[test]
@@ -381,21 +389,6 @@ fn set_status(mock: &Mock, ids: &[String], status: &str) {
     assert!(answer.starts_with(b"HTTP/1.1 2"));
 }
 
-/// Waits until the mock has served a request that comes after entry `since` of its log and satisfies `is_wanted`.
-fn await_request(mock: &Mock, mut since: u64, is_wanted: impl Fn(&Value) -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    loop {
-        let path = format!("/_mock/log?since={since}&wait=10s");
-        let log = mock.call("GET", &path, &server_token(), &Value::Null).body;
-        let entries = log["entries"].as_array().unwrap();
-        if entries.iter().any(&is_wanted) {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{log:#}");
-        since = log["next"].as_u64().unwrap();
-    }
-}
-
 #[test]
 fn a_slow_reader_gets_a_gap_and_then_the_latest_state() {
     let ids: Vec<String> = (0..100).map(|n| format!("u{n:02}")).collect();
@@ -459,7 +452,7 @@ fn a_slow_reader_gets_a_gap_and_then_the_latest_state() {
     let add = json!({"add_members": ["late"]});
     let answer = mock.call("POST", "/channels/messaging/crowd", &server_token(), &add);
     assert_eq!(answer.status, 201, "{}", answer.body);
-    await_request(&mock, before, |entry| {
+    mock.await_request(before, |entry| {
         entry["path"] == "/users" && entry["query"].to_string().contains("late")
     });
     set_status(&mock, &ids, "the last");
@@ -624,26 +617,29 @@ fn one_change_at_a_time_is_each_change_once() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursor.json");
-    let next = |flags: &str| {
-        let line = format!(
-            "watch users john jack -o ndjson --cursor-file {} {flags}",
-            path.display()
-        );
-        let run = presencectl(&mock, &line).run();
-        let changed = |record: &Value| record["source"] == "resync";
-        run.records()
+    let line = format!(
+        "watch users john jack -o ndjson --cursor-file {}",
+        path.display()
+    );
+    let resynced = |records: &[Value]| -> Vec<String> {
+        records
             .iter()
-            .filter(|record| changed(record))
+            .filter(|record| record["source"] == "resync")
             .map(|record| format!("{} {}", record["user"]["id"], record["user"]["status"]))
-            .collect::<Vec<_>>()
+            .collect()
     };
-    assert!(next("--timeout 1s").is_empty());
+    let next = || {
+        let run = presencectl(&mock, &format!("{line} -n 1")).run();
+        resynced(&run.ended_with(0).records())
+    };
+    let none = [] as [String; 0];
+    assert_eq!(resynced(&run_until_covered(&mock, &line)), none);
     let run = presencectl(&mock, "set-user john jack --status back").run();
     assert_eq!(run.code, Some(0), "{run}");
-    let mut told = [next("-n 1"), next("-n 1")].concat();
-    told.sort();
-    assert_eq!(told, [r#""jack" "back""#, r#""john" "back""#]);
-    assert!(next("--timeout 1s").is_empty(), "nobody is told of twice");
+    let mut changes = [next(), next()].concat();
+    changes.sort();
+    assert_eq!(changes, [r#""jack" "back""#, r#""john" "back""#]);
+    assert_eq!(resynced(&run_until_covered(&mock, &line)), none);
 }
 
 #[test]
@@ -718,17 +714,21 @@ fn a_second_run_begins_with_what_happened_in_between() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursor.json");
     let line = format!(
-        "watch channel fun -o ndjson --cursor-file {} --timeout 1s",
+        "watch channel fun -o ndjson --cursor-file {}",
         path.display()
     );
-    let first = presencectl(&mock, &line).run();
-    assert!(
-        kinds(&first.records()).starts_with(&["presence.snapshot"]),
-        "{first}"
+    let run = || run_until_covered(&mock, &line);
+    assert_eq!(
+        kinds(&run()),
+        [
+            "presence.snapshot",
+            "presence.snapshot",
+            "presence.coverage",
+            "stream.end"
+        ]
     );
     puppet(&mock, "jack", "connect");
-    let second = presencectl(&mock, &line).run();
-    let records = second.records();
+    let records = run();
     assert_eq!(
         kinds(&records),
         [
@@ -737,25 +737,25 @@ fn a_second_run_begins_with_what_happened_in_between() {
             "presence.coverage",
             "stream.end"
         ],
-        "{second}"
+        "{records:#?}"
     );
     assert_eq!(records[0]["repaired"], json!(["jack"]));
     assert_eq!(records[1]["source"], "resync");
     assert_eq!(records[1]["changed"], json!(["online", "last_active"]));
-    let third = presencectl(&mock, &line).run();
-    assert_eq!(third.records()[0]["repaired"], json!([]), "{third}");
+    let records = run();
+    assert_eq!(records[0]["repaired"], json!([]), "{records:#?}");
     let _ = presencectl(&mock, "set-user john --name Johnny")
         .run()
         .ended_with(0);
-    let fourth = presencectl(&mock, &line).run();
-    let [gap, updated, ..] = &fourth.records()[..] else {
-        panic!("{fourth}");
+    let records = run();
+    let [gap, updated, ..] = &records[..] else {
+        panic!("{records:#?}");
     };
-    assert_eq!(gap["repaired"], json!(["john"]), "{fourth}");
+    assert_eq!(gap["repaired"], json!(["john"]), "{records:#?}");
     assert_eq!(
         (&updated["type"], &updated["source"], &updated["changed"]),
         (&json!("user.updated"), &json!("resync"), &json!([])),
-        "{fourth}"
+        "{records:#?}"
     );
     assert_eq!(updated["user"]["name"], "Johnny");
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Run;
 use super::contract::Contract;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -82,7 +83,25 @@ impl Stream {
         self.end_with_open_stdin()
     }
 
-    /// The same, with a stdin that stays open and silent.
+    /// The rest of stdout, all of stderr, and the exit code.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Run {
+        drop(self.stdin.take());
+        let mut stdout = String::new();
+        while let Some(line) = self.next_line() {
+            stdout.push_str(&line);
+            stdout.push('\n');
+        }
+        let code = self.child.wait().expect("the process ends").code();
+        let stderr = self.errors.iter().map(|line| line + "\n").collect();
+        Run {
+            code,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Like [`Self::end`], with a stdin that stays open and silent.
     #[track_caller]
     pub(crate) fn end_with_open_stdin(mut self) -> (Vec<String>, ExitStatus) {
         let mut rest = Vec::new();

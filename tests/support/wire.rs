@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::http::Request;
@@ -70,6 +70,32 @@ impl Mock {
             .collect();
         let answer = self.call("POST", "/users", &server_token(), &json!({"users": users}));
         assert_eq!(answer.status, 201);
+    }
+
+    /// Waits until the server has served a request that comes after entry `since` of its log and satisfies `is_wanted`.
+    pub(crate) fn await_request(&self, mut since: u64, is_wanted: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let path = format!("/_mock/log?since={since}&wait=10s");
+            let log = self.call("GET", &path, &server_token(), &Value::Null).body;
+            if log["entries"].as_array().unwrap().iter().any(&is_wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{log:#}");
+            since = log["next"].as_u64().unwrap();
+        }
+    }
+
+    /// Waits until a client is subscribed to the presence of a user.
+    pub(crate) fn await_subscription(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = || {
+            self.call("GET", "/_mock/status", &server_token(), &Value::Null)
+                .body
+        };
+        while status()["subscriptions"] == 0 {
+            assert!(Instant::now() < deadline, "nobody subscribes");
+        }
     }
 
     /// Upgrades; the query is everything that the URL says.
