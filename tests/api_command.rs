@@ -1,4 +1,4 @@
-//! `api` and `limits`: calls that no command of its own exists for.
+//! `api` and `limits`: requests without a command of their own.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn body(request: &str) -> &str {
 }
 
 #[test]
-fn a_query_goes_into_the_payload_and_the_answer_comes_out_to_the_digit() {
+fn query_fields_go_into_the_payload_and_numbers_stay_exact() {
     let text =
         r#"{"users":[{"id":"john","n":1.10,"big":12345678901234567890123}],"duration":"1ms"}"#;
     let (run, requests) = against(
@@ -74,7 +74,7 @@ fn a_query_goes_into_the_payload_and_the_answer_comes_out_to_the_digit() {
 }
 
 #[test]
-fn other_gets_have_parameters_and_other_methods_a_body() {
+fn other_gets_use_parameters_and_other_methods_a_body() {
     let ok = || answer("200 OK", "", "{}");
     let (_, requests) = against(
         &[
@@ -163,7 +163,7 @@ fn pages_are_records_of_their_own() {
 }
 
 #[test]
-fn refusals_and_nonsense_end_with_their_codes() {
+fn refusals_and_malformed_answers_have_exit_codes() {
     let mock = small_world();
     let run = presencectl(
         &mock,

@@ -1,4 +1,4 @@
-//! The API client against literal bytes: what it sends, and what it makes of what it gets.
+//! The API client against literal bytes: what it sends, and how it reads responses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,7 +94,7 @@ async fn a_query_is_a_payload_in_the_address_with_the_servers_token() {
 }
 
 #[tokio::test]
-async fn a_user_is_named_and_signs_with_his_own_token() {
+async fn a_user_client_sends_the_user_id_and_its_own_token() {
     let state = r#"{"channel":{"cid":"messaging:c"},"members":null,"duration":"1ms"}"#;
     let (url, requests) = literal::serve(vec![answer("201 Created", "", state)]).await;
     let request = GetOrCreate {
@@ -142,7 +142,7 @@ async fn a_patch_keeps_the_services_order_of_users() {
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_everything_the_service_said() {
+async fn a_refusal_keeps_every_field_of_the_error_body() {
     let body = r#"{"code":40,"message":"GetUsers failed with error: \"token expired\"","exception_fields":{},"StatusCode":401,"duration":"0.00ms","more_info":"","details":[]}"#;
     let (url, _requests) = literal::serve(vec![answer("401 Unauthorized", "", body)]).await;
     let error = client(url)
@@ -163,7 +163,7 @@ async fn a_refusal_keeps_everything_the_service_said() {
 }
 
 #[tokio::test]
-async fn a_proxys_page_is_unreadable_and_shown() {
+async fn an_html_page_of_a_proxy_is_an_error_that_shows_it() {
     let page =
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\n<html>\u{1b}[31mx";
     let (url, _requests) = literal::serve(vec![page.to_owned()]).await;
@@ -178,7 +178,7 @@ async fn a_proxys_page_is_unreadable_and_shown() {
 }
 
 #[tokio::test]
-async fn patience_is_shown_where_it_is_asked_for() {
+async fn retry_after_is_obeyed() {
     let told: Arc<Mutex<Vec<Retry>>> = Arc::default();
     let listener = Arc::clone(&told);
     let limited = r#"{"code":9,"message":"Too many requests","StatusCode":429,"duration":"0ms","more_info":"","details":[]}"#;
@@ -208,7 +208,7 @@ async fn patience_is_shown_where_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_write_that_may_have_happened_is_not_repeated() {
+async fn a_write_that_may_have_happened_is_not_retried() {
     let (url, requests) = literal::serve(vec![answer("503 Unavailable", "", "down")]).await;
     let error = client(url)
         .change_user(&Request::deactivate_user(&user("amy")))
@@ -219,7 +219,7 @@ async fn a_write_that_may_have_happened_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_broken_read_is_repeated() {
+async fn a_broken_read_is_retried() {
     let (url, requests) = literal::serve(vec![String::new(), answer("200 OK", "", EMPTY)]).await;
     client(url)
         .query_users(&QueryUsers::default())
@@ -229,7 +229,7 @@ async fn a_broken_read_is_repeated() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_no_connection() {
+async fn a_closed_port_is_a_connection_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -253,7 +253,7 @@ async fn nobody_listening_is_no_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_runs_into_the_time_out() {
+async fn a_silent_server_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(Settings {
         timeout: Duration::from_millis(50),
@@ -335,7 +335,7 @@ async fn a_page_that_repeats_itself_ends_the_paging() {
 }
 
 #[tokio::test]
-async fn any_request_can_be_made_and_a_refusal_is_an_answer() {
+async fn raw_requests_return_refusals_as_responses() {
     let body = r#"{"code":16,"message":"no such task","StatusCode":404}"#;
     let (url, requests) = literal::serve(vec![answer("404 Not Found", "X-A: b\r\n", body)]).await;
     let response = client(url)
@@ -355,7 +355,7 @@ async fn any_request_can_be_made_and_a_refusal_is_an_answer() {
 }
 
 #[test]
-fn credentials_do_not_travel_in_clear_text() {
+fn credentials_are_not_sent_over_plain_http() {
     let refused = |url: &str| Client::new(server_settings(url.parse().unwrap())).err();
     assert!(matches!(
         refused("http://chat.example.com"),
@@ -383,7 +383,7 @@ fn secrets_are_not_in_debug_output() {
 
 /// What came instead is named, and a write whose answer shows nobody is no success.
 #[tokio::test]
-async fn an_answer_without_what_was_asked_for_is_nobodys_empty_answer() {
+async fn a_response_without_the_requested_list_is_an_error() {
     for body in [
         "{}",
         r#"{"duration":"1ms"}"#,
@@ -426,7 +426,7 @@ async fn an_answer_without_what_was_asked_for_is_nobodys_empty_answer() {
 }
 
 #[tokio::test]
-async fn a_write_is_answered_with_everybody_who_was_written() {
+async fn a_write_response_must_contain_every_changed_user() {
     for users in ["null", "{}", r#"{"zoe":{"id":"zoe"}}"#, r#"{"amy":null}"#] {
         let body = format!(r#"{{"users":{users},"duration":"1ms"}}"#);
         let (url, _requests) = literal::serve(vec![answer("200 OK", "", &body)]).await;
@@ -440,7 +440,7 @@ async fn a_write_is_answered_with_everybody_who_was_written() {
 }
 
 #[tokio::test]
-async fn a_user_may_be_left_out_of_the_answer_but_not_the_whole_answer() {
+async fn single_users_may_be_missing_from_a_response_but_not_the_list() {
     let answers = ["{}", r#"{"duration":"1ms"}"#].map(|body| answer("200 OK", "", body));
     let (url, _requests) = literal::serve(answers.to_vec()).await;
     let client = client(url);

@@ -1,4 +1,4 @@
-//! What goes wrong at the edge: each with its exit code, a message that names the thing, and what to type.
+//! Bad input and failed connections: each has an exit code, a message that names the thing, and a hint.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -49,7 +49,7 @@ fn an_unknown_flag_value_is_bad_usage() {
 }
 
 #[test]
-fn a_wrong_key_and_a_wrong_secret_are_4() {
+fn a_wrong_key_or_secret_exits_with_4() {
     let mock = Mock::start();
     let line = || Presencectl::line("query-users").at(&mock);
     fails(
@@ -65,7 +65,7 @@ fn a_wrong_key_and_a_wrong_secret_are_4() {
 }
 
 #[test]
-fn an_expired_token_is_4() {
+fn an_expired_token_exits_with_4() {
     let mock = Mock::start();
     let expired = token::sign(
         SECRET,
@@ -85,7 +85,7 @@ fn an_expired_token_is_4() {
 }
 
 #[test]
-fn a_port_that_nobody_listens_on_is_7() {
+fn a_closed_port_exits_with_7() {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -102,7 +102,7 @@ fn a_port_that_nobody_listens_on_is_7() {
 }
 
 #[test]
-fn a_server_that_answers_html_is_5() {
+fn an_html_response_exits_with_5() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
@@ -125,7 +125,7 @@ fn a_server_that_answers_html_is_5() {
 }
 
 #[test]
-fn a_secret_is_not_sent_in_the_clear_to_strangers() {
+fn a_secret_is_not_sent_over_plain_http_to_other_machines() {
     fails(
         Presencectl::line("--base-url http://chat.example.com query-users")
             .env("STREAM_API_KEY", "k")

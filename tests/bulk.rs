@@ -1,4 +1,4 @@
-//! Changes of very many users: paced, interrupted and resumed, listed where refused, put back where asked.
+//! Changes of very many users: rate limited, interrupted, resumed, refused and restored.
 
 use std::collections::HashSet;
 use std::fs;
@@ -111,7 +111,7 @@ fn a_hundred_thousand_users_are_changed_once_each_across_an_interruption_and_nev
 }
 
 #[test]
-fn who_is_refused_is_listed_and_the_others_are_changed() {
+fn refused_users_are_listed_and_the_others_are_changed() {
     let mock = world(&users(250), &[]);
     let folder = tempfile::tempdir().unwrap();
     let (list, failed) = (
@@ -172,7 +172,7 @@ fn a_list_that_never_comes_can_be_interrupted() {
 }
 
 #[test]
-fn users_that_are_as_they_should_be_are_left_alone() {
+fn if_changed_skips_users_that_need_no_change() {
     let mock = small_world();
     let _ = presencectl(&mock, "set-user john --status x")
         .run()
@@ -194,7 +194,7 @@ fn users_that_are_as_they_should_be_are_left_alone() {
 }
 
 #[test]
-fn old_values_come_back_after_a_while_and_on_ctrl_c() {
+fn old_values_are_restored_after_the_duration_and_on_ctrl_c() {
     let mock = small_world();
     let look = || {
         presencectl(&mock, "get-user john jack")

@@ -36,7 +36,7 @@ fn set_channel_creates_with_members_and_fields() {
 }
 
 #[test]
-fn set_channel_changes_what_is_named() {
+fn set_channel_changes_the_given_fields() {
     let mock = small_world();
     let run = presencectl(
         &mock,
@@ -103,7 +103,7 @@ fn an_unknown_member_is_refused_by_name() {
 }
 
 #[test]
-fn get_channel_shows_the_people_on_request() {
+fn get_channel_shows_members_and_watchers_on_request() {
     let mock = small_world();
     let run = presencectl(&mock, "get-channel fun").run().ended_with(0);
     let [channel] = run.records().try_into().unwrap();

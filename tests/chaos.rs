@@ -1,13 +1,13 @@
-//! One real `watch` against one real mock, hundreds of people who change, hundreds of things that go wrong, and a reader
-//! who only knows what is documented.
+//! Chaos: one real `watch` against one real mock, hundreds of users who change, hundreds of faults, and a reader that knows
+//! only the documented contract.
 //!
-//! `PRESENCECTL_CHAOS_SEEDS=20 cargo test chaos -- --nocapture` runs more seeds and shows what they came to;
+//! `PRESENCECTL_CHAOS_SEEDS=20 cargo test chaos -- --nocapture` runs more seeds and prints their results;
 //! `PRESENCECTL_CHAOS_SEED=7` runs exactly that one.
 
+pub(crate) mod processes;
 mod proxy;
 pub(crate) mod reader;
 mod schedule;
-pub(crate) mod stage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::processes::{Mock, Watch, Witness, signal};
 use self::proxy::Proxy;
 use self::schedule::{Change, Fault, PEOPLE, Schedule};
-use self::stage::{Mock, Watch, Witness, signal};
 
 /// Who the watcher connects as unless told otherwise.
 pub(crate) const OBSERVER: &str = "presencectl-observer";
@@ -34,7 +34,7 @@ fn name(person: usize) -> String {
     format!("p{person:03}")
 }
 
-/// What a run came to.
+/// The result of a run.
 struct Outcome {
     seed: u64,
     faults: BTreeMap<String, u64>,
@@ -44,12 +44,12 @@ struct Outcome {
     repaired: usize,
     quiet_points: usize,
     reconnects: u64,
-    /// Whatever is not as it should be.
+    /// Every violation that was found.
     divergences: Vec<String>,
 }
 
 impl Outcome {
-    fn struck(&self) -> u64 {
+    fn fired_count(&self) -> u64 {
         self.faults.values().sum()
     }
 
@@ -63,7 +63,7 @@ impl Outcome {
             "chaos seed {}: {} faults ({}), {} events, {} records, {} reconnects, {} gaps, {} users repaired, \
              {} quiet points, {} divergences",
             self.seed,
-            self.struck(),
+            self.fired_count(),
             kinds.join(", "),
             self.events,
             self.told,
@@ -77,7 +77,7 @@ impl Outcome {
 }
 
 #[test]
-fn a_watcher_tells_the_truth_whatever_goes_wrong() {
+fn a_watcher_reports_the_true_state_under_every_fault() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds: Vec<u64> = match number("PRESENCECTL_CHAOS_SEED") {
         Some(seed) => vec![seed],
@@ -104,12 +104,12 @@ fn a_watcher_tells_the_truth_whatever_goes_wrong() {
     });
     let mut wrong = String::new();
     for outcome in outcomes {
-        if outcome.struck() < 300 {
+        if outcome.fired_count() < 300 {
             writeln!(
                 wrong,
                 "seed {}: only {} faults",
                 outcome.seed,
-                outcome.struck()
+                outcome.fired_count()
             )
             .unwrap();
         }
@@ -120,7 +120,7 @@ fn a_watcher_tells_the_truth_whatever_goes_wrong() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Says something whether or not the test passes.
+/// Prints something whether or not the test passes.
 #[expect(clippy::print_stderr, reason = "the figures are what the run is for")]
 fn say(text: &str) {
     eprintln!("{text}");
@@ -264,7 +264,7 @@ async fn make(mock: &Mock, change: &Change) {
         .await;
 }
 
-/// Makes a last change and waits until it is told. Then nothing is under way any more, and the table is the truth.
+/// Makes a last change and waits until it is reported. Then nothing is in flight, and the table must equal the server.
 async fn quiet(mock: &Mock, watch: &mut Watch, people: &[String], marks: &mut u32) -> Vec<String> {
     *marks += 1;
     let mark = json!(format!("mark {marks}"));

@@ -3,7 +3,7 @@
 use crate::support::Presencectl;
 
 #[test]
-fn bad_usage_is_2_and_names_the_flag() {
+fn bad_usage_exits_with_2_and_names_the_flag() {
     let run = Presencectl::line("token create --nope").run().ended_with(2);
     assert!(run.stderr.contains("--nope"), "{run}");
     assert_eq!(run.stdout, "");

@@ -1,4 +1,4 @@
-//! Completion: the committed scripts are the program's own, and the program answers a shell's questions. Whether real
+//! Completion: the committed scripts are current, and the program answers a shell's completion requests. Whether real
 //! shells load and use the scripts is tested beside this, in `shells`.
 
 use std::fs;
@@ -71,7 +71,7 @@ fn the_committed_scripts_are_current() {
 }
 
 #[test]
-fn flags_are_offered_to_a_dash_and_where_there_is_nothing_else() {
+fn flags_are_offered_after_a_dash_and_where_nothing_else_fits() {
     let home = home();
     let commands = offered(home.path(), &[""]);
     assert!(commands.contains(&"profile".to_owned()), "{commands:?}");
@@ -93,7 +93,7 @@ fn flags_are_offered_to_a_dash_and_where_there_is_nothing_else() {
 }
 
 #[test]
-fn profiles_are_offered_wherever_one_is_named() {
+fn profile_names_are_offered_wherever_one_is_expected() {
     let home = home();
     for words in [
         &["-p", ""][..],
@@ -141,7 +141,7 @@ fn users_of_the_last_query_are_offered_if_they_are_users() {
 }
 
 #[test]
-fn a_query_at_a_terminal_is_remembered_and_no_other() {
+fn only_queries_on_a_terminal_are_remembered() {
     let mock = small_world();
     let home = tempfile::tempdir().unwrap();
     let at = |line: &str| {
@@ -173,7 +173,7 @@ fn a_query_at_a_terminal_is_remembered_and_no_other() {
 }
 
 #[test]
-fn values_of_a_closed_set_are_offered() {
+fn enum_values_are_offered() {
     let home = home();
     assert_eq!(
         offered(home.path(), &["help", "ex"]),
@@ -186,7 +186,7 @@ fn values_of_a_closed_set_are_offered() {
 }
 
 #[test]
-fn a_question_that_cannot_be_answered_is_no_run() {
+fn a_completion_request_never_runs_a_command() {
     let home = home();
     let run = Presencectl::line("-- presencectl token create john")
         .env("HOME", home.path().to_str().unwrap())

@@ -1,4 +1,4 @@
-//! Opening a socket: what the upgrade says, and what becomes of answers that are no upgrade.
+//! Opening a socket: the upgrade request, and responses that are not an upgrade.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn refused(answer: &str) -> ApiError {
     clippy::result_large_err,
     reason = "the library's own signature for a handshake callback"
 )]
-async fn the_address_carries_everything_and_events_flow() {
+async fn the_url_has_every_parameter_and_events_arrive() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/base", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
@@ -113,7 +113,7 @@ async fn a_refusal_instead_of_an_upgrade_keeps_its_code() {
 }
 
 #[tokio::test]
-async fn a_page_instead_of_an_upgrade_is_unreadable() {
+async fn an_html_page_instead_of_an_upgrade_is_an_error() {
     let error = refused(&literal::json("200 OK", "", "<html>")).await;
     assert!(
         matches!(&error, ApiError::Unreadable { status: 200, start, .. } if start == "<html>"),
@@ -130,7 +130,7 @@ async fn a_page_instead_of_an_upgrade_is_unreadable() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_at_once_is_no_connection_and_shows_no_token() {
+async fn a_connection_that_breaks_at_once_is_an_error_without_the_token() {
     let error = refused("").await;
     let ApiError::Transport { kind, .. } = &error else {
         panic!("{error:?}");

@@ -1,4 +1,4 @@
-//! `doctor`: each way of failing is found at its own step, and what was made for the occasion goes away.
+//! `doctor`: each failure is reported by its own check, and the users that it creates are deleted.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -56,7 +56,7 @@ fn serve(answers: Vec<String>) -> String {
 }
 
 #[test]
-fn a_healthy_service_passes_and_is_left_as_it_was() {
+fn a_healthy_service_passes_every_check_unchanged() {
     let mock = small_world();
     let before = presencectl(&mock, "query-users --all")
         .run()
@@ -87,7 +87,7 @@ fn a_healthy_service_passes_and_is_left_as_it_was() {
 }
 
 #[test]
-fn nothing_is_changed_where_nothing_may_be() {
+fn no_changes_leaves_the_application_unchanged() {
     let mock = small_world();
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("config.toml");
@@ -122,7 +122,7 @@ fn nothing_is_changed_where_nothing_may_be() {
 }
 
 #[test]
-fn each_failure_is_found_at_its_step() {
+fn each_failure_is_reported_by_its_check() {
     let run = Presencectl::line("doctor").run().ended_with(4);
     assert_eq!(row(&run, "configuration")["result"], "failed");
     assert!(
@@ -158,7 +158,7 @@ fn each_failure_is_found_at_its_step() {
 }
 
 #[test]
-fn a_wrong_clock_is_told_before_it_is_blamed_on_tokens() {
+fn a_wrong_clock_is_reported_before_token_errors() {
     let date = "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
     let refusal = r#"{"code":5,"message":"no","StatusCode":401}"#;
     let url = serve(vec![
@@ -179,7 +179,7 @@ fn a_wrong_clock_is_told_before_it_is_blamed_on_tokens() {
 }
 
 #[test]
-fn a_user_token_goes_as_far_as_it_reaches() {
+fn a_user_token_skips_the_checks_that_need_the_secret() {
     let mock = small_world();
     let run = presencectl(&mock, "doctor")
         .env("STREAM_API_SECRET", "")

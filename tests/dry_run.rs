@@ -1,4 +1,4 @@
-//! `--dry-run`: nothing is changed by it, and what it shows is what the same line sends without it.
+//! `--dry-run` changes nothing, and prints exactly the requests that the same command sends without it.
 
 use std::fs;
 
@@ -61,11 +61,11 @@ fn control(mock: &Mock, line: &str) -> String {
 }
 
 /// Whether everything of a plan is in what was sent.
-fn holds(plan: &Value, sent: &Value) -> bool {
+fn contains(plan: &Value, sent: &Value) -> bool {
     match (plan, sent) {
         (Value::Object(plan), Value::Object(sent)) => plan
             .iter()
-            .all(|(name, value)| sent.get(name).is_some_and(|sent| holds(value, sent))),
+            .all(|(name, value)| sent.get(name).is_some_and(|sent| contains(value, sent))),
         (plan, sent) => plan == sent,
     }
 }
@@ -79,11 +79,13 @@ fn is_sent(plan: &Value, note: &Value) -> bool {
         &note["body"]
     };
     let path = plan["path"].as_str().unwrap().split('?').next();
-    note["path"].as_str() == path && note["method"] == plan["method"] && holds(&plan["body"], said)
+    note["path"].as_str() == path
+        && note["method"] == plan["method"]
+        && contains(&plan["body"], said)
 }
 
 #[test]
-fn what_is_shown_is_what_would_be_sent_and_nothing_is() {
+fn dry_run_prints_what_the_command_sends_and_sends_nothing() {
     for (line, unforeseen) in LINES {
         let mock = small_world();
         let folder = tempfile::tempdir().unwrap();
@@ -117,7 +119,7 @@ fn what_is_shown_is_what_would_be_sent_and_nothing_is() {
 }
 
 #[test]
-fn who_needs_no_change_is_in_no_plan() {
+fn users_that_need_no_change_are_not_in_the_plan() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
@@ -146,7 +148,7 @@ fn who_needs_no_change_is_in_no_plan() {
 }
 
 #[test]
-fn the_strings_of_a_mock_are_not_pulled() {
+fn dry_run_does_not_control_the_mock() {
     let mock = small_world();
     let before = control(&mock, "mock snapshot");
     for (line, path) in [
@@ -168,7 +170,7 @@ fn the_strings_of_a_mock_are_not_pulled() {
 }
 
 #[test]
-fn a_profile_is_shown_and_not_written() {
+fn dry_run_prints_a_profile_and_does_not_write_it() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("config.toml");
     let at = |line: &str| {

@@ -1,4 +1,4 @@
-//! `hold` as a process: who is seen online meanwhile, and what is left of it afterwards.
+//! `hold` as a process: who is online while it runs, and what it restores at the end.
 
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ fn user(mock: &Mock, id: &str) -> Value {
     run.records().remove(0)
 }
 
-/// Holds, and reads the record of each of `users` users who is connected.
-fn holding(mock: &Mock, line: &str, users: usize) -> (Stream, Vec<Value>) {
+/// Starts a `hold`, and reads one record for each of the `users` connected users.
+fn start_hold(mock: &Mock, line: &str, users: usize) -> (Stream, Vec<Value>) {
     let mut stream = presencectl(mock, line).stream();
     let records = (0..users).map(|_| stream.record()).collect();
     (stream, records)
@@ -25,7 +25,7 @@ fn last(lines: &[String]) -> Value {
 #[test]
 fn held_users_are_online_until_the_signal() {
     let mock = small_world();
-    let (stream, records) = holding(&mock, "hold jack newcomer -o ndjson", 2);
+    let (stream, records) = start_hold(&mock, "hold jack newcomer -o ndjson", 2);
     for record in &records {
         assert_eq!(record["type"], "presence.snapshot");
         assert_eq!(record["user"]["online"], true);
@@ -43,10 +43,10 @@ fn held_users_are_online_until_the_signal() {
 }
 
 #[test]
-fn status_and_visibility_come_back() {
+fn status_and_visibility_are_restored() {
     let mock = small_world();
     let line = "hold john jack --status 'on call' --invisible -o ndjson";
-    let (stream, _) = holding(&mock, line, 2);
+    let (stream, _) = start_hold(&mock, line, 2);
     for id in ["john", "jack"] {
         let user = user(&mock, id);
         assert_eq!(user["status"], "on call");
@@ -89,17 +89,17 @@ fn a_time_limit_ends_with_0_and_names_how_many_were_not_connected() {
 #[test]
 fn nobody_is_reported_missing_when_everybody_was_connected() {
     let mock = small_world();
-    let (stream, _) = holding(&mock, "hold jack -o ndjson", 1);
+    let (stream, _) = start_hold(&mock, "hold jack -o ndjson", 1);
     stream.signal("INT");
     let run = stream.finish().ended_with(130);
     assert_eq!(run.stderr, "");
 }
 
 #[test]
-fn a_lost_connection_is_made_anew() {
+fn a_lost_connection_is_restored() {
     let mock = small_world();
-    let (mut stream, _) = holding(&mock, "hold jack -o ndjson", 1);
-    // The world starts again, and hangs up on everybody.
+    let (mut stream, _) = start_hold(&mock, "hold jack -o ndjson", 1);
+    // A reset disconnects everybody.
     let run = Presencectl::line("mock reset")
         .env("STREAM_CHAT_URL", &mock.url())
         .run();
@@ -124,7 +124,7 @@ fn a_lost_connection_is_made_anew() {
 #[test]
 fn a_channel_is_opened_and_never_created() {
     let mock = small_world();
-    let (stream, _) = holding(&mock, "hold john --channel fun -o ndjson", 1);
+    let (stream, _) = start_hold(&mock, "hold john --channel fun -o ndjson", 1);
     let run = presencectl(&mock, "get-channel fun --watchers -o ndjson").run();
     assert_eq!(run.records()[0]["watchers"][0]["id"], "john", "{run}");
     stream.signal("INT");
@@ -139,7 +139,7 @@ fn a_channel_is_opened_and_never_created() {
 }
 
 #[test]
-fn who_cannot_be_held_is_named() {
+fn a_user_who_cannot_be_connected_is_named() {
     let mock = small_world();
     let run = presencectl(&mock, "hold jack")
         .env("STREAM_API_SECRET", "")
@@ -175,9 +175,9 @@ fn who_cannot_be_held_is_named() {
 }
 
 #[test]
-fn who_cannot_be_put_back_is_named_and_the_last_record_knows_the_code() {
+fn a_failed_restore_is_named_and_the_last_record_has_the_exit_code() {
     let mock = small_world();
-    let (stream, _) = holding(&mock, "hold jack --status busy -o ndjson", 1);
+    let (stream, _) = start_hold(&mock, "hold jack --status busy -o ndjson", 1);
     let fault = "mock fault add status --status 403 --method PATCH --path /users";
     let _ = presencectl(&mock, fault).run().ended_with(0);
     stream.signal("INT");
@@ -192,15 +192,15 @@ fn who_cannot_be_put_back_is_named_and_the_last_record_knows_the_code() {
 #[test]
 fn a_second_signal_does_not_wait_for_the_server() {
     let mock = small_world();
-    let (stream, _) = holding(&mock, "hold jack --status busy -o ndjson", 1);
+    let (stream, _) = start_hold(&mock, "hold jack --status busy -o ndjson", 1);
     let fault = "mock fault add delay --delay 1h --method PATCH --path /users";
     let _ = presencectl(&mock, fault).run().ended_with(0);
     stream.signal("INT");
-    let struck = || {
+    let has_fired = || {
         let faults = presencectl(&mock, "mock fault list").run().ended_with(0);
         faults.records()[0]["fired"] == 1
     };
-    while !struck() {}
+    while !has_fired() {}
     stream.signal("TERM");
     let (lines, status) = stream.end();
     let last = last(&lines);
@@ -211,7 +211,7 @@ fn a_second_signal_does_not_wait_for_the_server() {
 }
 
 #[test]
-fn a_plan_connects_nobody() {
+fn dry_run_connects_nobody() {
     let mock = small_world();
     let run = presencectl(&mock, "hold jack --invisible --dry-run -o ndjson").run();
     assert_eq!(
@@ -232,7 +232,7 @@ fn many_users_are_held_by_one_process() {
     let users: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
     let mock = world(&users, &[]);
     let line = format!("hold -o ndjson {}", ids.join(" "));
-    let (stream, records) = holding(&mock, &line, 400);
+    let (stream, records) = start_hold(&mock, &line, 400);
     let mut seen: Vec<&str> = records
         .iter()
         .map(|record| record["user"]["id"].as_str().unwrap())

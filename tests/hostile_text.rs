@@ -1,4 +1,4 @@
-//! Text that would like to take over a terminal, on its way through streams, hooks, files and errors. Tables and the
+//! Hostile text, such as terminal escapes, in streams, hooks, files and errors. Tables and the
 //! formats of one-shot commands are looked at beside the other outputs.
 
 use std::fs;
@@ -44,7 +44,7 @@ fn trigger(mock: &Mock, kind: &str) {
 }
 
 #[test]
-fn lines_for_people_are_harmless_and_copies_for_programs_exact() {
+fn human_lines_are_escaped_and_machine_copies_exact() {
     let (mock, status) = hostile_world();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -113,7 +113,7 @@ fn lines_for_people_are_harmless_and_copies_for_programs_exact() {
 }
 
 #[test]
-fn every_format_of_a_stream_is_one_line_a_record() {
+fn every_stream_format_has_one_line_per_record() {
     let (mock, status) = hostile_world();
     let at = |format: &str| {
         let line = format!("watch channel den --snapshot only -o {format}");
@@ -142,7 +142,7 @@ fn every_format_of_a_stream_is_one_line_a_record() {
 }
 
 #[test]
-fn waits_and_errors_are_harmless() {
+fn wait_and_error_messages_are_escaped() {
     let (mock, _) = hostile_world();
     for (line, code) in [
         ("wait user eve --for exists -o table", 0),
@@ -189,7 +189,7 @@ fn waits_and_errors_are_harmless() {
 }
 
 #[test]
-fn columns_are_aligned_whatever_the_text_is_as_wide_as() {
+fn columns_are_aligned_for_wide_and_zero_width_text() {
     let names = [
         "John",
         "日本語",

@@ -1,5 +1,5 @@
-//! Every command of the tree, in an environment with nothing but a home: it ends by itself, asks nobody, and says what
-//! to do next. And no secret is ever shown.
+//! Rules for every command, in an environment with nothing but a home: it ends by itself, does not prompt, and prints a
+//! result or a hint. No output contains a secret.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use crate::support::{Presencectl, binary, private_file};
 
 /// A deadline that only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The one command that goes on until somebody ends it, whatever it is given. It is ended once it is seen to be at work.
+/// The one command that runs until it is stopped. It is stopped once it has printed something.
 const ENDLESS: &str = "mock start";
 
 /// Command lines for every node of the tree: alone, and with a word for each argument that is
@@ -80,7 +80,7 @@ fn word_for(argument: &clap::Arg) -> String {
     }
 }
 
-/// A pipe that is read aside.
+/// A pipe that a thread reads.
 struct Pipe {
     chunks: mpsc::Receiver<Vec<u8>>,
     seen: Vec<u8>,
@@ -176,7 +176,7 @@ fn complaint(line: &[String], stdin: Stdio) -> Option<String> {
 }
 
 #[test]
-fn every_command_gives_its_result_or_the_next_thing_to_type() {
+fn every_command_prints_its_result_or_a_hint() {
     let nowhere = lines();
     assert!(nowhere.len() > 80, "{nowhere:?}");
     // Somewhere to work, and no time to wait for what does not come.
@@ -263,7 +263,7 @@ fn no_secret_is_shown_however_much_is_said() {
 }
 
 #[test]
-fn a_protected_profile_wants_yes_for_every_change() {
+fn a_protected_profile_needs_yes_for_every_change() {
     let mock = small_world();
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("config.toml");

@@ -19,7 +19,7 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Opti
     Option::deserialize(d)
 }
 
-/// What every user has, whatever else he has.
+/// The fields that every user has.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "that it can be read is the test")]
 struct User {

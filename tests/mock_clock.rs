@@ -1,4 +1,4 @@
-//! The mock's clock by hand, end to end: whatever the service does by time follows it.
+//! The mock's clock: everything the service does by time follows it.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -20,7 +20,7 @@ fn one(mock: &Mock, line: &str) -> Value {
 }
 
 #[test]
-fn last_active_moves_by_quarters_of_an_hour() {
+fn last_active_is_updated_every_quarter_of_an_hour() {
     let mock = small_world();
     let last_active = || one(&mock, "get-user jack")["last_active"].clone();
     let _ = one(&mock, "mock clock freeze 2026-01-31T08:00:00Z");
@@ -40,7 +40,7 @@ fn last_active_moves_by_quarters_of_an_hour() {
 }
 
 #[test]
-fn a_silent_client_is_offline_after_its_minute_and_the_grace() {
+fn a_silent_client_is_offline_after_the_idle_timeout_and_the_grace_period() {
     let mock = Mock::with(|options| {
         options.rules.offline_grace = std::time::Duration::from_secs(10);
     });
@@ -55,17 +55,17 @@ fn a_silent_client_is_offline_after_its_minute_and_the_grace() {
     let (mut b, _) = mock.connect("B");
     assert_eq!(a.event()["user"]["online"], true);
     let _ = one(&mock, "mock clock advance 40s");
-    a.hears_nothing();
+    a.assert_nothing_waits();
     let _ = one(&mock, "mock clock advance 20s");
     assert_eq!(b.close_code(), CloseCode::Away);
     let _ = one(&mock, "mock clock advance 9s");
-    a.hears_nothing();
+    a.assert_nothing_waits();
     let _ = one(&mock, "mock clock advance 1s");
     assert_eq!(a.event()["user"]["online"], false);
 }
 
 #[test]
-fn a_token_ends_by_the_clock_on_calls_and_on_sockets() {
+fn tokens_expire_by_the_mocks_clock() {
     let mock = Mock::with(|options| options.rules.close_on_token_expiry = true);
     let _ = one(&mock, "mock clock freeze 2026-01-31T08:00:00Z");
     let token = sign(
@@ -85,7 +85,7 @@ fn a_token_ends_by_the_clock_on_calls_and_on_sockets() {
     };
     let _ = one(&mock, "mock clock advance 59s");
     assert_eq!(status(), (200, Value::Null));
-    socket.hears_nothing();
+    socket.assert_nothing_waits();
     let _ = one(&mock, "mock clock advance 1s");
     assert_eq!(status(), (401, json!(40)));
     let error = socket.event();
@@ -99,7 +99,7 @@ fn a_token_ends_by_the_clock_on_calls_and_on_sockets() {
 }
 
 #[test]
-fn a_clock_that_runs_brings_what_is_due_by_itself() {
+fn a_running_clock_fires_timers_by_itself() {
     let mock = Mock::start();
     mock.make_users(&["B"]);
     let (mut a, connection) = mock.connect("A");

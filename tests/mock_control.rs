@@ -1,4 +1,4 @@
-//! The strings of a running mock, pulled from the command line.
+//! Control of a running mock from the command line.
 
 use std::fs;
 
@@ -72,7 +72,7 @@ fn faults_are_added_listed_and_cleared() {
 }
 
 #[test]
-fn a_retried_request_is_not_noticed_but_on_stderr() {
+fn a_retry_is_reported_on_stderr_only() {
     let mock = small_world();
     let _ = one(
         &mock,
@@ -168,7 +168,7 @@ fn a_snapshot_is_a_fixture_and_a_restore_brings_it_back() {
 }
 
 #[test]
-fn status_and_connections_tell_what_there_is() {
+fn status_and_connections_list_what_the_server_holds() {
     let mock = small_world();
     let mut watch = presencectl(&mock, "watch channel fun").stream();
     while watch.record()["type"] != "presence.coverage" {}
@@ -226,7 +226,7 @@ fn the_log_is_followed_as_it_grows() {
 }
 
 #[test]
-fn a_server_of_its_own_is_stopped() {
+fn stop_ends_a_server() {
     let mut server = Presencectl::line("mock start").stream();
     let ready = server.record();
     let url = ready["url"].as_str().unwrap();

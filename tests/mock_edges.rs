@@ -1,4 +1,4 @@
-//! The mock's edges, in literal HTTP: the second dialect, the long poll, spent budgets, settings.
+//! Less common parts of the mock, in literal HTTP: the second form of the API, long polling, rate limits, settings.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::mock::{API_KEY, Mock, server_token, user_token};
 use crate::support::wire::encode;
 
 #[test]
-fn one_engine_speaks_two_dialects() {
+fn both_forms_of_the_api_share_one_state() {
     let mock = Mock::start();
     let body = json!({"users": {"amy": {"id": "amy", "name": "Amy", "custom": {"status": "busy", "deep": {"custom": 1}}}}});
     let answer = mock.call("POST", "/api/v2/users", &server_token(), &body);
@@ -89,7 +89,7 @@ fn a_long_poll_is_a_connection() {
 }
 
 #[test]
-fn a_spent_budget_is_429_with_the_time_to_wait() {
+fn an_exceeded_rate_limit_is_429_with_the_time_to_wait() {
     use presencectl::mock::RateLimitMode;
 
     let mock = Mock::with(|options| options.rules.rate_limit = RateLimitMode::PerMinute(2));

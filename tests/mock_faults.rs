@@ -74,7 +74,7 @@ fn exists(mock: &Mock, id: &str) -> bool {
 }
 
 #[test]
-fn a_request_is_refused_as_often_as_asked_and_nobody_elses() {
+fn a_status_fault_fires_count_times_for_matching_requests_only() {
     let mock = Mock::start();
     mock.make_users(&["john", "jack"]);
     let id = fault(
@@ -163,7 +163,7 @@ fn a_truncated_answer_announces_more_than_comes() {
 }
 
 #[test]
-fn nonsense_is_refused_with_its_field() {
+fn an_invalid_fault_is_refused_with_its_field() {
     let mock = Mock::start();
     for (spec, part) in [
         (json!({"kind": "nothing"}), "kind must be one of"),
@@ -229,7 +229,7 @@ impl Watched {
     }
 
     #[track_caller]
-    fn hears(&mut self, online: bool) {
+    fn expect_online(&mut self, online: bool) {
         let event = self.socket.event();
         assert_eq!(event["type"], "user.presence.changed", "{event}");
         assert_eq!(event["user"]["online"], online, "{event}");
@@ -237,20 +237,20 @@ impl Watched {
 }
 
 #[test]
-fn frames_double_change_places_and_break() {
+fn frames_are_duplicated_reordered_and_corrupted() {
     let mut watched = Watched::new();
     watched.fault(&json!({"kind": "duplicate", "event": "user.presence.*", "count": 1}));
     watched.flip();
-    watched.hears(true);
-    watched.hears(true);
+    watched.expect_online(true);
+    watched.expect_online(true);
     watched.fault(&json!({"kind": "reorder", "delay": "1h", "count": 1}));
     watched.flip();
     watched.flip();
-    watched.hears(true);
-    watched.hears(false);
+    watched.expect_online(true);
+    watched.expect_online(false);
     watched.fault(&json!({"kind": "late", "delay": "20ms", "count": 1}));
     watched.flip();
-    watched.hears(false);
+    watched.expect_online(false);
     watched.fault(&json!({"kind": "garbage", "count": 1}));
     watched.fault(&json!({"kind": "garbage", "count": 1, "text": "nonsense"}));
     watched.flip();
@@ -270,15 +270,15 @@ fn frames_double_change_places_and_break() {
         "{texts:?}"
     );
     assert_eq!(texts[1], "nonsense");
-    watched.socket.hears_nothing();
+    watched.socket.assert_nothing_waits();
 }
 
 #[test]
-fn a_held_frame_is_sent_even_if_nothing_comes_behind_it() {
+fn a_reordered_frame_is_sent_even_if_no_other_follows() {
     let mut watched = Watched::new();
     watched.fault(&json!({"kind": "reorder", "delay": "10ms", "count": 1}));
     watched.flip();
-    watched.hears(true);
+    watched.expect_online(true);
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn connections_end_in_every_way() {
 }
 
 #[test]
-fn what_ends_a_connection_lets_nothing_through_behind_the_frame_it_took() {
+fn a_connection_fault_sends_nothing_after_the_frame_it_removed() {
     for spec in [
         json!({"kind": "close", "event": "user.updated", "code": 4001, "after": 1, "count": 1}),
         json!({"kind": "expire", "event": "user.updated", "after": 1, "count": 1}),
@@ -361,7 +361,7 @@ fn what_ends_a_connection_lets_nothing_through_behind_the_frame_it_took() {
 }
 
 #[test]
-fn half_open_says_nothing_and_stays_until_the_silence_is_noticed() {
+fn a_half_open_socket_stays_silent_until_the_idle_timeout() {
     let mut watched = Watched::new();
     let (mut witness, connection) = watched.mock.connect("W");
     watched.mock.get(
@@ -376,21 +376,21 @@ fn half_open_says_nothing_and_stays_until_the_silence_is_noticed() {
         .socket
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
     // What has reached the witness has had its chance to reach A as well.
-    witness.hears_nothing();
+    witness.assert_nothing_waits();
     control(
         &watched.mock,
         "POST",
         "clock/advance",
         &json!({"by": "59s"}),
     );
-    witness.hears_nothing();
+    witness.assert_nothing_waits();
     control(&watched.mock, "POST", "clock/advance", &json!({"by": "1s"}));
     let event = witness.event();
     assert_eq!(
         (&event["user"]["id"], &event["user"]["online"]),
         (&json!("A"), &json!(false))
     );
-    witness.hears_nothing();
+    witness.assert_nothing_waits();
     // Not a byte, and no end either.
     let stream = watched.socket.0.get_ref();
     stream.set_nonblocking(true).unwrap();
@@ -402,24 +402,24 @@ fn half_open_says_nothing_and_stays_until_the_silence_is_noticed() {
 }
 
 #[test]
-fn a_muted_heart_still_tells_the_news() {
+fn a_muted_socket_still_delivers_events() {
     let mut watched = Watched::new();
     let id = watched.fault(&json!({"kind": "mute"}));
     watched
         .socket
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
     watched.flip();
-    watched.hears(true);
+    watched.expect_online(true);
     watched
         .socket
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
     watched.flip();
-    watched.hears(false);
+    watched.expect_online(false);
     assert_eq!(fired(&watched.mock, &id), 1, "once muted, it stays muted");
 }
 
 #[test]
-fn whoever_is_too_slow_is_sent_away() {
+fn a_too_slow_client_is_disconnected() {
     let mut watched = Watched::new();
     let mut small = Mock::with(|options| options.rules.queue_frames = 4);
     std::mem::swap(&mut watched.mock, &mut small);
@@ -440,28 +440,28 @@ fn whoever_is_too_slow_is_sent_away() {
 }
 
 #[test]
-fn a_user_in_a_tunnel_is_offline_after_a_minute_and_his_socket_at_once() {
+fn a_dropped_user_with_grace_is_offline_after_a_minute() {
     let mut watched = Watched::new();
     let (mut b, _) = watched.mock.connect("B");
-    watched.hears(true);
+    watched.expect_online(true);
     control(&watched.mock, "POST", "clock/freeze", &json!({}));
     let lost = control(&watched.mock, "POST", "users/B/drop", &json!({})).body;
     assert_eq!(lost["lost"], 1);
     assert!(b.0.read().is_err());
-    watched.socket.hears_nothing();
+    watched.socket.assert_nothing_waits();
     control(
         &watched.mock,
         "POST",
         "clock/advance",
         &json!({"by": "59s"}),
     );
-    watched.socket.hears_nothing();
+    watched.socket.assert_nothing_waits();
     control(&watched.mock, "POST", "clock/advance", &json!({"by": "1s"}));
-    watched.hears(false);
+    watched.expect_online(false);
 }
 
 #[test]
-fn events_out_of_thin_air() {
+fn trigger_sends_events_that_nothing_caused() {
     let mut watched = Watched::new();
     let connection = watched.connection.clone();
     let trigger = |mock: &Mock, body: Value| control(mock, "POST", "trigger", &body);
@@ -490,12 +490,12 @@ fn events_out_of_thin_air() {
 }
 
 #[test]
-fn the_journal_tells_of_requests_and_frames_and_of_no_secret() {
+fn the_log_has_requests_and_frames_and_no_secret() {
     let mut watched = Watched::new();
     watched.fault(&json!({"kind": "status", "status": 503, "path": "/users", "count": 1}));
     assert_eq!(query(&watched.mock, "A").status, 503);
     watched.flip();
-    watched.hears(true);
+    watched.expect_online(true);
     watched
         .socket
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
@@ -558,7 +558,7 @@ fn the_journal_tells_of_requests_and_frames_and_of_no_secret() {
         (&json!(next - 1), &json!(0))
     );
     watched.flip();
-    watched.hears(false);
+    watched.expect_online(false);
     let more = control(
         &watched.mock,
         "GET",

@@ -1,4 +1,4 @@
-//! Clients that mean no good, or do not know what they are doing: each gets a clear error, and nobody else notices.
+//! Malicious and broken clients: each gets a clear error, and no other client is affected.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use crate::support::mock::{API_KEY, Mock, server_token, user_token};
 use crate::support::wire::Answer;
 
 /// A server, somebody who watches somebody else on it, and the proof that both still work.
-fn unharmed(attack: impl FnOnce(&Mock)) {
+fn assert_unharmed_by(attack: impl FnOnce(&Mock)) {
     let mock = Mock::start();
     mock.make_users(&["friend"]);
     let (mut witness, connection) = mock.connect("witness");
@@ -49,8 +49,8 @@ fn post(mock: &Mock, target: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn bodies_that_are_nonsense() {
-    unharmed(|mock| {
+fn malformed_bodies() {
+    assert_unharmed_by(|mock| {
         for body in [
             "not json",
             "[1,2,3]",
@@ -75,8 +75,8 @@ fn bodies_that_are_nonsense() {
 }
 
 #[test]
-fn payloads_that_are_nonsense() {
-    unharmed(|mock| {
+fn malformed_payloads() {
+    assert_unharmed_by(|mock| {
         for payload in ["not json", "[]", "7", "{", r#"{"filter_conditions": 7}"#] {
             let answer = mock.raw(&format!(
                 "GET /users?api_key={API_KEY}&payload={} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\
@@ -90,8 +90,8 @@ fn payloads_that_are_nonsense() {
 }
 
 #[test]
-fn ids_that_are_none() {
-    unharmed(|mock| {
+fn invalid_ids() {
+    assert_unharmed_by(|mock| {
         let long = "x".repeat(10_000);
         for id in ["a:b", "a b", "", "ünlaut", "a/b", long.as_str()] {
             let body = json!({"users": {id: {"id": id}}});
@@ -107,7 +107,7 @@ fn ids_that_are_none() {
 
 #[test]
 fn a_million_ids_in_one_filter() {
-    unharmed(|mock| {
+    assert_unharmed_by(|mock| {
         // As many as the body may hold are answered, and a body that holds more is refused.
         let ids: Vec<String> = (0..150_000).map(|n| format!("u{n}")).collect();
         let body = json!({"filter_conditions": {"cid": {"$in": ids}}});
@@ -121,8 +121,8 @@ fn a_million_ids_in_one_filter() {
 }
 
 #[test]
-fn filters_deeper_than_anybody_thinks() {
-    unharmed(|mock| {
+fn very_deep_filters() {
+    assert_unharmed_by(|mock| {
         let mut filter = json!({"id": "x"});
         for _ in 0..50 {
             filter = json!({"$and": [filter, {"$or": [{"a": 1}, {"b": 2}]}]});
@@ -137,8 +137,8 @@ fn filters_deeper_than_anybody_thinks() {
 }
 
 #[test]
-fn requests_that_never_end_or_never_were_http() {
-    unharmed(|mock| {
+fn unfinished_and_non_http_requests() {
+    assert_unharmed_by(|mock| {
         // Left half-said, and hung up on.
         for start in [
             "POST /users?api_key=x HTTP/1.1\r\nHost: m\r\nContent-Length: 1000\r\n\r\n{",
@@ -163,7 +163,7 @@ fn requests_that_never_end_or_never_were_http() {
 
 #[test]
 fn a_thousand_subscriptions_of_one_connection() {
-    unharmed(|mock| {
+    assert_unharmed_by(|mock| {
         let ids: Vec<String> = (0..100).map(|n| format!("u{n}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         mock.make_users(&ids);
@@ -177,14 +177,14 @@ fn a_thousand_subscriptions_of_one_connection() {
         }
         let (friend, _) = mock.connect("u99");
         assert_eq!(socket.event()["user"]["id"], "u99");
-        socket.hears_nothing();
+        socket.assert_nothing_waits();
         drop(friend);
     });
 }
 
 #[test]
-fn somebody_elses_connection() {
-    unharmed(|mock| {
+fn the_connection_of_another_user() {
+    assert_unharmed_by(|mock| {
         let (_victim, connection) = mock.connect("victim");
         let payload = json!({"filter_conditions": {"id": "friend"}, "presence": true});
         let target = format!("/users?connection_id={connection}");

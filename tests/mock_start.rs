@@ -40,7 +40,7 @@ fn the_ready_record_is_enough_to_use_it() {
 }
 
 #[test]
-fn an_interrupt_is_130() {
+fn an_interrupt_exits_with_130() {
     let (server, _) = start("mock start");
     server.signal("INT");
     assert_eq!(server.end().1.code(), Some(130));
@@ -66,7 +66,7 @@ fn shell_assignments_name_every_sdks_variables_and_the_secret() {
 }
 
 #[test]
-fn a_taken_port_is_13() {
+fn a_taken_port_exits_with_13() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let run = Presencectl::line(&format!("mock start --port {port}"))
@@ -78,7 +78,7 @@ fn a_taken_port_is_13() {
 }
 
 #[test]
-fn a_broken_fixture_is_13_and_says_where() {
+fn a_broken_fixture_exits_with_13_and_the_position() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("world.json");
     std::fs::write(&file, r#"{"users":[{"id":"a b"}]}"#).unwrap();
@@ -93,7 +93,7 @@ fn a_broken_fixture_is_13_and_says_where() {
 }
 
 #[test]
-fn exec_gives_a_command_a_server_and_ends_as_it_does() {
+fn exec_runs_a_command_against_a_server_and_exits_like_it() {
     let script = "presencectl() { \"$0\" \"$@\"; }; presencectl set-user john >/dev/null && presencectl query-users --jq .id; exit 7";
     let binary = crate::support::binary();
     let run = Presencectl::new([
@@ -115,7 +115,7 @@ fn exec_gives_a_command_a_server_and_ends_as_it_does() {
 }
 
 #[test]
-fn a_running_mock_is_driven_from_the_command_line() {
+fn a_running_mock_is_controlled_from_the_command_line() {
     let mock = Mock::start();
     let at = |line: &str| Presencectl::line(line).at(&mock).run();
     let _ = at("set-user john").ended_with(0);
@@ -133,7 +133,7 @@ fn a_running_mock_is_driven_from_the_command_line() {
 }
 
 #[test]
-fn a_rule_is_chosen_by_a_flag_and_a_value_that_it_does_not_take_is_named() {
+fn rule_options_are_flags_and_invalid_values_are_named() {
     let (server, ready) = start("mock start --presence-cap-users 3");
     assert_eq!(ready["type"], "mock.ready");
     drop(server);

@@ -1,11 +1,11 @@
-//! A server that is stopped, killed, started again or stingy, in a process of its own, and what a `watch` in another one
-//! makes of it.
+//! Outages: `watch` and a mock server, each in its own process, while the server is paused, killed, restarted or limits
+//! the rate.
 
 use serde_json::{Value, json};
 
 use crate::chaos::OBSERVER;
+use crate::chaos::processes::{Mock, Watch, signal};
 use crate::chaos::reader::Reader;
-use crate::chaos::stage::{Mock, Watch, signal};
 use crate::support::mock::user_token;
 
 fn world(johns_status: &str) -> Value {
@@ -16,7 +16,7 @@ fn ids() -> Vec<String> {
     vec!["john".to_owned(), "jack".to_owned()]
 }
 
-/// A watcher who notices silence soon, once he sees both.
+/// A watcher that detects a silent connection after a second, once both users are covered.
 async fn watching(mock: &Mock, flags: &[&str]) -> Watch {
     let mut all = vec!["--stale-after", "1s", "--backoff-max", "100ms"];
     all.extend(flags);
@@ -44,7 +44,7 @@ fn ended(code: Option<i32>, told: &Reader, expected: i32, reason: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_stopped_and_goes_on_is_a_gap_and_its_repair() {
+async fn a_paused_server_causes_a_gap_and_a_repair() {
     let mock = Mock::start(0, &world("before"), &[]).await;
     let mut watch = watching(&mock, &[]).await;
     let mut strict = watching(&mock, &["--fail-on-gap"]).await;
@@ -90,7 +90,7 @@ async fn a_server_that_is_stopped_and_goes_on_is_a_gap_and_its_repair() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_and_comes_back_is_a_gap_with_whoever_changed() {
+async fn a_killed_and_restarted_server_causes_a_gap_that_names_changed_users() {
     let mock = Mock::start(0, &world("before"), &[]).await;
     let port = mock.address.port();
     let mut watch = watching(&mock, &[]).await;
@@ -129,7 +129,7 @@ async fn a_server_that_is_killed_and_comes_back_is_a_gap_with_whoever_changed() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_changes_while_nobody_hears_it_is_told_once() {
+async fn a_name_that_changes_during_a_gap_is_reported_once() {
     let mock = Mock::start(0, &world("here"), &[]).await;
     let mut watch = watching(&mock, &[]).await;
     let mut gaps = 0;
@@ -177,7 +177,7 @@ async fn a_name_that_changes_while_nobody_hears_it_is_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_people_are_covered_within_the_budget() {
+async fn five_thousand_users_are_subscribed_within_the_rate_limit() {
     let people: Vec<String> = (0..5000).map(|n| format!("u{n:04}")).collect();
     let users: Vec<Value> = people.iter().map(|id| json!({ "id": id })).collect();
     // Channel calls cover 10 users and users calls 30.
@@ -223,7 +223,7 @@ async fn five_thousand_people_are_covered_within_the_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_budget_that_others_spend_is_used_up_and_its_next_minute_awaited() {
+async fn a_rate_limit_shared_with_others_is_used_up_and_the_next_minute_awaited() {
     const LIMIT: usize = 600;
     const SPENT: usize = 580;
     let people: Vec<String> = (0..900).map(|n| format!("u{n:03}")).collect();

@@ -20,7 +20,7 @@ fn hostile_world() -> (Mock, String) {
 }
 
 #[test]
-fn a_hostile_status_is_exact_for_programs() {
+fn machine_formats_keep_a_hostile_status_exactly() {
     let (mock, status) = hostile_world();
     let run = presencectl(&mock, "get-user eve").run();
     assert_eq!(run.records()[0]["status"], status);
@@ -53,7 +53,7 @@ fn a_hostile_status_is_exact_for_programs() {
 }
 
 #[test]
-fn a_hostile_status_is_harmless_for_people() {
+fn human_formats_escape_a_hostile_status() {
     let (mock, _) = hostile_world();
     for line in [
         "query-users -o table",
@@ -88,7 +88,7 @@ fn a_hostile_status_is_harmless_for_people() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_for_those_who_insist() {
+fn colour_is_for_terminals_and_color_always() {
     let mock = small_world();
     let coloured = |line: &str| presencectl(&mock, line).run().stdout.contains('\u{1b}');
     assert!(!coloured("query-users -o table"));
@@ -191,7 +191,7 @@ fn columns_are_listed_without_credentials() {
 }
 
 #[test]
-fn a_slip_in_a_column_is_2_and_names_the_nearest() {
+fn an_unknown_column_exits_with_2_and_names_the_nearest() {
     let mock = small_world();
     let run = presencectl(&mock, "query-users --columns id,last_activ")
         .run()
@@ -234,7 +234,7 @@ fn expressions_on_every_command() {
 }
 
 #[test]
-fn a_broken_expression_is_2_and_shows_the_place() {
+fn a_broken_expression_exits_with_2_and_shows_the_position() {
     let mock = small_world();
     let run = presencectl(&mock, "query-users --jq '.id | frob'")
         .run()
@@ -257,7 +257,7 @@ fn a_broken_expression_is_2_and_shows_the_place() {
 }
 
 #[test]
-fn a_reader_who_leaves_early_ends_us_quietly() {
+fn a_closed_stdout_ends_the_program_quietly() {
     let users: Vec<Value> = (0..1000)
         .map(|n| json!({"id": format!("u{n:04}"), "filler": "x".repeat(500)}))
         .collect();

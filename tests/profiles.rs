@@ -94,7 +94,7 @@ fn a_profile_without_a_secret_is_named() {
 }
 
 #[test]
-fn a_configuration_that_anybody_may_write_is_warned_of() {
+fn a_world_writable_configuration_causes_a_warning() {
     let home = tempfile::tempdir().unwrap();
     let line = "profile add v --api-key K --secret-env MY_SECRET";
     let _ = at(home.path(), line).run().ended_with(0);
@@ -170,7 +170,7 @@ fn a_secret_can_come_from_the_systems_keyring() {
 }
 
 #[test]
-fn the_vendors_configuration_is_imported_whole_or_not_at_all() {
+fn the_vendors_configuration_is_imported_completely_or_not_at_all() {
     let home = tempfile::tempdir().unwrap();
     let yaml = home.path().join("config.yml");
     fs::write(
@@ -211,7 +211,7 @@ fn a_broken_configuration_names_the_line_and_not_its_text() {
 }
 
 #[test]
-fn removing_forgets() {
+fn remove_deletes_the_profile() {
     let home = tempfile::tempdir().unwrap();
     let _ = at(home.path(), "profile add a --api-key K --secret-env X")
         .run()

@@ -35,7 +35,7 @@ fn the_members_of_found_channels_are_followed() {
 }
 
 #[test]
-fn nobody_found_is_nobody_followed() {
+fn an_empty_result_with_fail_empty_exits_with_3() {
     let run = Presencectl::line("--mock query-users --role nobody --watch --fail-empty")
         .run()
         .ended_with(3);

@@ -1,5 +1,5 @@
-//! The recipes of the documents that are files: jobs of CI services, a line of a crontab, a unit of systemd. Each is read as
-//! its reader reads it, and its commands run as that reader would run them, against a mock.
+//! The recipes of the documents that are files: jobs of CI services, a line of a crontab, a unit of systemd. Each is
+//! parsed, and its commands run against a mock.
 //!
 //! What would fetch from elsewhere (`cargo install`, `npm ci`, `apt-get`) has a stand-in that takes exactly the words of
 //! the recipe and puts what is on this machine already in place.
@@ -187,7 +187,7 @@ fn which(program: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn the_line_of_a_crontab_has_something_to_mail_when_the_bot_is_away() {
+fn the_crontab_line_prints_something_only_when_the_bot_is_offline() {
     let machine = Machine::new().with_presencectl();
     let mock = world(&[json!({"id": "support-bot", "online": true})], &[]);
     private_file(
@@ -256,7 +256,7 @@ fn service(key: &str) -> String {
 }
 
 #[test]
-fn systemd_takes_the_unit() {
+fn systemd_accepts_the_unit() {
     if which("systemd-analyze").is_none() {
         assert!(
             std::env::var_os("CI").is_none(),
@@ -342,7 +342,7 @@ fn stop(mut child: Child) {
 }
 
 #[test]
-fn the_service_goes_on_where_it_was_stopped() {
+fn the_service_resumes_where_it_was_stopped() {
     let mock = world(
         &[json!({"id": "ann"}), json!({"id": "bob"})],
         &[

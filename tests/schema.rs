@@ -46,7 +46,7 @@ fn every_record_has_a_schema_of_its_own() {
 }
 
 #[test]
-fn one_schema_knows_every_line_of_a_stream() {
+fn every_line_of_a_stream_matches_exactly_one_schema() {
     let mut compiler = Compiler::new();
     compiler.enable_format_assertions();
     let mut schemas = Schemas::new();
@@ -113,7 +113,7 @@ fn one_schema_knows_every_line_of_a_stream() {
 }
 
 #[test]
-fn the_tests_would_notice() {
+fn an_invalid_record_is_noticed() {
     let contract = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         Contract::of(&words)

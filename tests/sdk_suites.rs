@@ -103,7 +103,7 @@ pub(crate) fn suite(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// What a suite did.
+/// The result of a suite.
 struct Outcome {
     passed: usize,
     other: usize,
@@ -111,9 +111,9 @@ struct Outcome {
     output: String,
 }
 
-/// Says something past the test harness's capture.
+/// Prints a line that the test harness does not capture.
 fn say(line: &str) {
-    // Without a stderr there is nobody to tell.
+    // Without a stderr nothing can be printed.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -31,7 +31,7 @@ fn calls_and_sockets_go_over_tls() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_no_connection() {
+fn an_untrusted_certificate_is_refused() {
     let mock = small_world();
     let (_front, command) = over_tls(&mock, "query-users --retry 0");
     // The server's own certificate is no root.
@@ -80,7 +80,7 @@ fn asked_of_a_proxy(names: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_proxy_is_asked_unless_it_is_not_to_be() {
+fn a_proxy_is_used_unless_no_proxy_matches() {
     let asked = asked_of_a_proxy(&[("HTTPS_PROXY", "http://PROXY")]);
     assert!(
         asked.starts_with("CONNECT chat.example.test:443 HTTP/1.1\r\n"),
@@ -95,7 +95,7 @@ fn a_proxy_is_asked_unless_it_is_not_to_be() {
 }
 
 #[test]
-fn this_machine_is_never_asked_for_through_a_proxy() {
+fn loopback_never_uses_a_proxy() {
     let mock = small_world();
     let run = presencectl(&mock, "get-user john -o ndjson")
         .env("HTTP_PROXY", "http://127.0.0.1:1")

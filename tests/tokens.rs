@@ -26,7 +26,7 @@ fn a_created_token_is_bare_and_verifies() {
 }
 
 #[test]
-fn the_wrong_secret_is_4() {
+fn a_wrong_secret_exits_with_4() {
     let token = create("token create john");
     let run = Presencectl::line("token verify -")
         .env("STREAM_API_SECRET", "another")

@@ -24,7 +24,7 @@ fn crowd(size: usize) -> crate::support::mock::Mock {
 }
 
 #[test]
-fn set_user_changes_what_is_named_and_creates_who_is_missing() {
+fn set_user_changes_the_given_fields_and_creates_missing_users() {
     let mock = small_world();
     let run = presencectl(
         &mock,
@@ -181,7 +181,7 @@ fn dry_run_shows_requests_and_sends_none() {
 }
 
 #[tokio::test]
-async fn verify_fails_loudly_when_the_change_did_not_take() {
+async fn verify_fails_when_the_change_had_no_effect() {
     let john = |status: &str| format!(r#"{{"id":"john","status":"{status}"}}"#);
     let (url, requests) = literal::serve(vec![
         answer(
@@ -211,7 +211,7 @@ async fn verify_fails_loudly_when_the_change_did_not_take() {
 }
 
 #[test]
-fn get_user_prints_who_is_there_and_names_who_is_not() {
+fn get_user_prints_existing_users_and_names_missing_ones() {
     let mock = small_world();
     let run = presencectl(&mock, "get-user zoe nobody john zoe nowhere")
         .run()
@@ -248,7 +248,7 @@ fn one_user_is_an_object_and_several_are_an_array() {
 }
 
 #[test]
-fn a_query_is_one_page_and_says_so() {
+fn a_query_is_one_page_with_a_hint_that_there_is_more() {
     let mock = crowd(35);
     let run = presencectl(&mock, "query-users").run().ended_with(0);
     assert_eq!(run.records().len(), 30);
@@ -272,7 +272,7 @@ fn a_query_is_one_page_and_says_so() {
 }
 
 #[test]
-fn all_reaches_everybody_in_order() {
+fn all_pages_are_read_in_order() {
     let mock = crowd(230);
     let run = presencectl(&mock, "query-users --all").run().ended_with(0);
     let ids = ids(&run);
@@ -287,7 +287,7 @@ fn all_reaches_everybody_in_order() {
 }
 
 #[test]
-fn state_is_filtered_over_pages() {
+fn online_filters_continue_over_pages() {
     let mock = crowd(230);
     let run = presencectl(&mock, "query-users --online -n 15 --sort n").run();
     let online = ids(&run);
@@ -348,7 +348,7 @@ fn the_services_own_filters() {
 }
 
 #[test]
-fn nobody_found_is_3_in_every_format_and_only_when_asked() {
+fn fail_empty_exits_with_3_in_every_format() {
     let mock = small_world();
     for format in ["table", "json", "ndjson", "tsv", "csv"] {
         let words = |more: &[&'static str]| {
@@ -367,7 +367,7 @@ fn nobody_found_is_3_in_every_format_and_only_when_asked() {
 }
 
 #[test]
-fn a_filter_that_the_service_refuses_is_5_and_says_why() {
+fn a_filter_that_the_service_refuses_exits_with_5_and_the_reason() {
     let mock = small_world();
     let run = presencectl(&mock, "query-users --filter '{\"x\":{\"$bad\":1}}'")
         .run()
@@ -376,7 +376,7 @@ fn a_filter_that_the_service_refuses_is_5_and_says_why() {
 }
 
 #[test]
-fn deleting_wants_a_yes() {
+fn deleting_needs_a_confirmation() {
     let mock = small_world();
     for line in ["delete-user john", "deactivate-user john jack"] {
         let run = presencectl(&mock, line).run().ended_with(2);

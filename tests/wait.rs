@@ -1,4 +1,4 @@
-//! `wait`: what is true already ends at once, what comes true ends it, what does not has its own exit code.
+//! `wait`: when it ends, and with which exit code.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn world() -> Mock {
 }
 
 #[test]
-fn what_is_true_already_ends_at_once_and_prints_who() {
+fn a_condition_that_holds_already_ends_at_once_and_prints_the_user() {
     let mock = world();
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let run = at(&mock, "wait user john --for online --timeout 1m").ended_with(0);
@@ -27,7 +27,7 @@ fn what_is_true_already_ends_at_once_and_prints_who() {
 }
 
 #[test]
-fn what_is_false_now_is_8_and_what_does_not_come_is_124() {
+fn a_false_condition_exits_with_8_and_a_timeout_with_124() {
     let mock = world();
     let run = at(&mock, "wait user john --for online --timeout 0").ended_with(8);
     assert!(
@@ -40,7 +40,7 @@ fn what_is_false_now_is_8_and_what_does_not_come_is_124() {
 }
 
 #[test]
-fn what_comes_true_ends_it() {
+fn a_condition_that_becomes_true_ends_the_wait() {
     let mock = world();
     let waiting = Presencectl::line("wait user john --for online --timeout 1m")
         .at(&mock)
@@ -71,7 +71,7 @@ fn a_user_who_is_created_later_is_found() {
 }
 
 #[test]
-fn trouble_that_passes_is_waited_for() {
+fn temporary_errors_are_retried() {
     let fault = "mock fault add status --status 500 --count 1 --method GET --path";
     for (wait, path, change) in [
         (
@@ -101,7 +101,7 @@ fn trouble_that_passes_is_waited_for() {
 }
 
 #[test]
-fn invisibility_is_seen_with_the_secret() {
+fn invisibility_needs_the_secret() {
     let mock = world();
     let _ = at(&mock, "set-user john --invisible").ended_with(0);
     let _ = at(&mock, "wait user john --for invisible --timeout 0").ended_with(0);
@@ -134,7 +134,7 @@ fn an_expression_decides_for_users_and_channels() {
 }
 
 #[test]
-fn a_stable_state_is_waited_for() {
+fn stable_for_requires_an_uninterrupted_state() {
     let mock = world();
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let _ = at(
@@ -150,7 +150,7 @@ fn a_stable_state_is_waited_for() {
 }
 
 #[test]
-fn a_script_branches_on_the_answer() {
+fn a_script_branches_on_the_exit_code() {
     let mock = world();
     let say = |script: &str| {
         let output = Command::new("sh")
@@ -169,14 +169,14 @@ fn a_script_branches_on_the_answer() {
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let somebody = format!("{wait} 100ms --timeout 1m >/dev/null && echo somebody || echo nobody");
     assert_eq!(say(&somebody), "somebody\n");
-    // The last word of a silent stream: its reader has had enough after a line.
+    // `head` closes the pipe after one line, which ends the stream.
     let line = say(r#""$0" watch users john -o ndjson | head -1"#);
     assert!(line.starts_with(r#"{"type":"presence.snapshot""#), "{line}");
     assert_eq!(line.lines().count(), 1);
 }
 
 #[test]
-fn a_slip_in_the_state_is_bad_usage() {
+fn an_unknown_state_is_bad_usage() {
     let run = Presencectl::line("--mock wait user john --for onlin")
         .run()
         .ended_with(2);

@@ -11,7 +11,7 @@ use crate::support::world::{presencectl, presencectl_of, small_world, world};
 use crate::support::{Presencectl, Stream};
 
 /// Opens a connection of a user, or closes all of them.
-fn puppet(mock: &Mock, id: &str, action: &str) {
+fn control_user(mock: &Mock, id: &str, action: &str) {
     let mut stream = TcpStream::connect(mock.address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -26,7 +26,7 @@ fn puppet(mock: &Mock, id: &str, action: &str) {
 }
 
 /// Reads up to and with the first record of this type.
-fn until(stream: &mut Stream, kind: &str) -> Vec<Value> {
+fn read_until(stream: &mut Stream, kind: &str) -> Vec<Value> {
     let mut records = Vec::new();
     loop {
         let record = stream.record();
@@ -38,24 +38,24 @@ fn until(stream: &mut Stream, kind: &str) -> Vec<Value> {
     }
 }
 
-fn kinds(records: &[Value]) -> Vec<&str> {
+fn types(records: &[Value]) -> Vec<&str> {
     records
         .iter()
         .map(|record| record["type"].as_str().unwrap())
         .collect()
 }
 
-/// A watch that stands, with whatever it told until then read.
-fn standing(mock: &Mock, line: &str) -> Stream {
+/// A watch whose users are subscribed, with its records read up to the coverage record.
+fn subscribed_stream(mock: &Mock, line: &str) -> Stream {
     let mut stream = presencectl(mock, line).stream();
-    until(&mut stream, "presence.coverage");
+    read_until(&mut stream, "presence.coverage");
     stream
 }
 
 /// Runs a stream until everybody is covered, which is after everything that happened before it, and ends it.
 fn run_until_covered(mock: &Mock, line: &str) -> Vec<Value> {
     let mut stream = presencectl(mock, line).stream();
-    let mut records = until(&mut stream, "presence.coverage");
+    let mut records = read_until(&mut stream, "presence.coverage");
     stream.signal("INT");
     let run = stream.finish().ended_with(130);
     records.extend(run.records());
@@ -70,9 +70,9 @@ fn last(lines: &[String]) -> Value {
 fn a_watched_channel_from_snapshot_to_count() {
     let mock = small_world();
     let mut stream = presencectl(&mock, "watch channel fun -n 2").stream();
-    let start = until(&mut stream, "presence.coverage");
+    let start = read_until(&mut stream, "presence.coverage");
     assert_eq!(
-        kinds(&start),
+        types(&start),
         [
             "presence.snapshot",
             "presence.snapshot",
@@ -80,15 +80,15 @@ fn a_watched_channel_from_snapshot_to_count() {
         ]
     );
     assert_eq!(start[0]["user"]["status"], "Eating a veggie burger...");
-    puppet(&mock, "jack", "connect");
-    puppet(&mock, "jack", "disconnect");
+    control_user(&mock, "jack", "connect");
+    control_user(&mock, "jack", "disconnect");
     let (lines, status) = stream.end();
     let records: Vec<Value> = lines
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(
-        kinds(&records),
+        types(&records),
         [
             "user.presence.changed",
             "user.presence.changed",
@@ -171,7 +171,7 @@ fn signals_end_a_stream_in_every_format_with_its_last_line() {
             ),
         ] {
             let mut stream = presencectl(&mock, &format!("watch users john -o {format}")).stream();
-            // The first state that is shown, whatever it looks like.
+            // The snapshot, in whatever format.
             while !stream.line().contains("john") {}
             stream.signal(signal);
             let (lines, status) = stream.end();
@@ -184,7 +184,7 @@ fn signals_end_a_stream_in_every_format_with_its_last_line() {
 }
 
 #[test]
-fn a_reader_who_leaves_ends_a_silent_stream() {
+fn a_closed_stdout_ends_a_silent_stream() {
     let mock = small_world();
     let mut child = std::process::Command::new("sh")
         .arg("-c")
@@ -212,16 +212,16 @@ fn a_reader_who_leaves_ends_a_silent_stream() {
 }
 
 #[test]
-fn filters_choose_and_counts_count_what_they_chose() {
+fn count_includes_only_events_that_pass_the_filters() {
     let mock = small_world();
-    let mut stream = standing(
+    let mut stream = subscribed_stream(
         &mock,
         "watch channel fun --user jack --changed online --where '.user.online != false' -n 1 -o ndjson",
     );
-    puppet(&mock, "john", "disconnect");
-    puppet(&mock, "jack", "connect");
-    puppet(&mock, "jack", "disconnect");
-    puppet(&mock, "jack", "connect");
+    control_user(&mock, "john", "disconnect");
+    control_user(&mock, "jack", "connect");
+    control_user(&mock, "jack", "disconnect");
+    control_user(&mock, "jack", "connect");
     let record = stream.record();
     assert_eq!(record["user"]["id"], "jack");
     assert_eq!(record["user"]["online"], true);
@@ -231,14 +231,14 @@ fn filters_choose_and_counts_count_what_they_chose() {
 }
 
 #[test]
-fn types_are_chosen_by_glob() {
+fn event_types_are_selected_by_glob() {
     let mock = small_world();
     let run = presencectl(
         &mock,
         "watch users john -e presence.snap* --snapshot only -o ndjson",
     )
     .run();
-    assert_eq!(kinds(&run.records()), ["presence.snapshot", "stream.end"]);
+    assert_eq!(types(&run.records()), ["presence.snapshot", "stream.end"]);
     let run = presencectl(&mock, "watch users john -e user.presense.* --snapshot only").run();
     assert!(
         run.stderr.contains("no type that this version knows fits"),
@@ -253,7 +253,7 @@ fn raw_is_what_the_service_sent() {
         presencectl(&mock, "watch users jack --raw -n 1 -e user.*,health.check").stream();
     // A raw stream has no record that says when it is subscribed.
     mock.await_subscription();
-    puppet(&mock, "jack", "connect");
+    control_user(&mock, "jack", "connect");
     let line = stream.line();
     let event: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(event["type"], "user.presence.changed");
@@ -263,7 +263,7 @@ fn raw_is_what_the_service_sent() {
 }
 
 #[test]
-fn who_is_not_covered_is_named_and_can_be_an_error() {
+fn users_without_a_subscription_are_named_and_can_be_an_error() {
     let mock = small_world();
     let run = presencectl(&mock, "watch users john ghost --snapshot only -o ndjson").run();
     let records = run.records();
@@ -281,9 +281,9 @@ fn who_is_not_covered_is_named_and_can_be_an_error() {
 }
 
 #[test]
-fn a_lost_stream_is_9_when_it_must_not_reconnect() {
+fn a_lost_stream_without_reconnect_exits_with_9() {
     let mut mock = small_world();
-    let stream = standing(&mock, "watch users john --no-reconnect -o ndjson");
+    let stream = subscribed_stream(&mock, "watch users john --no-reconnect -o ndjson");
     mock.stop();
     let (lines, status) = stream.end();
     assert_eq!(status.code(), Some(9));
@@ -295,7 +295,7 @@ fn a_lost_stream_is_9_when_it_must_not_reconnect() {
 }
 
 #[test]
-fn what_cannot_begin_fails_at_once_and_prints_nothing() {
+fn a_stream_that_cannot_start_fails_at_once_and_prints_nothing() {
     let mock = small_world();
     let run = presencectl(&mock, "watch channel nope").run().ended_with(5);
     assert_eq!(run.stdout, "");
@@ -319,7 +319,7 @@ fn what_cannot_begin_fails_at_once_and_prints_nothing() {
 }
 
 #[test]
-fn a_user_token_is_enough_for_what_its_user_may_see() {
+fn a_user_token_can_watch_what_its_user_may_read() {
     let mock = small_world();
     let as_user = |id: &str| {
         presencectl(&mock, "watch channel fun --snapshot only -o ndjson")
@@ -347,12 +347,12 @@ fn a_channel_is_created_with_the_members_and_fields_that_are_given() {
 }
 
 #[test]
-fn flicker_is_folded() {
+fn settle_drops_a_change_that_is_undone() {
     let mock = small_world();
-    let mut stream = standing(&mock, "watch users john jack --settle 2h -o ndjson -n 1");
-    puppet(&mock, "jack", "connect");
-    puppet(&mock, "jack", "disconnect");
-    // Jack came and went, which is no news; john's status is, and it is the next thing to be told.
+    let mut stream = subscribed_stream(&mock, "watch users john jack --settle 2h -o ndjson -n 1");
+    control_user(&mock, "jack", "connect");
+    control_user(&mock, "jack", "disconnect");
+    // Jack came and went, which is dropped. John's status comes next.
     let run = presencectl(&mock, "set-user john --status back").run();
     assert_eq!(run.code, Some(0), "{run}");
     let record = stream.record();
@@ -360,8 +360,8 @@ fn flicker_is_folded() {
         (&record["type"], &record["user"]["id"]),
         (&json!("user.updated"), &json!("john"))
     );
-    let mut stream = standing(&mock, "watch users jack --settle 1ms -o ndjson -n 1");
-    puppet(&mock, "jack", "connect");
+    let mut stream = subscribed_stream(&mock, "watch users jack --settle 1ms -o ndjson -n 1");
+    control_user(&mock, "jack", "connect");
     let record = stream.record();
     assert_eq!(record["changed"], json!(["online", "last_active"]));
 }
@@ -471,7 +471,7 @@ fn a_slow_reader_gets_a_gap_and_then_the_latest_state() {
 }
 
 #[test]
-fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
+fn a_hook_runs_for_every_event_and_its_failure_can_end_the_stream() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
@@ -487,9 +487,9 @@ fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
         log.display()
     );
     let mut stream = presencectl_of(&mock, words(&hook, &["-n", "2"])).stream();
-    until(&mut stream, "presence.coverage");
-    puppet(&mock, "jack", "connect");
-    puppet(&mock, "jack", "disconnect");
+    read_until(&mut stream, "presence.coverage");
+    control_user(&mock, "jack", "connect");
+    control_user(&mock, "jack", "disconnect");
     let (lines, status) = stream.end();
     assert_eq!(status.code(), Some(0));
     let log = std::fs::read_to_string(log).unwrap();
@@ -504,15 +504,15 @@ fn a_hook_hears_of_every_event_and_its_failure_can_end_the_stream() {
     assert!(lines.iter().all(|line| line.starts_with('{')), "{lines:?}");
 
     let mut stream = presencectl_of(&mock, words("exit 3", &["--exec-fail"])).stream();
-    until(&mut stream, "presence.coverage");
-    puppet(&mock, "jack", "connect");
+    read_until(&mut stream, "presence.coverage");
+    control_user(&mock, "jack", "connect");
     let (lines, status) = stream.end();
     assert_eq!(last(&lines)["reason"], "hook");
     assert_eq!(status.code(), Some(12));
 }
 
 #[test]
-fn a_first_connection_that_is_dropped_is_made_again() {
+fn a_dropped_first_connection_is_retried() {
     let mock = small_world();
     let drop = "mock fault add reset --path /connect --count";
     let fault = |count: u8| {
@@ -533,7 +533,7 @@ fn a_first_connection_that_is_dropped_is_made_again() {
 }
 
 #[test]
-fn a_stream_of_no_length_is_refused_rather_than_silent() {
+fn a_stream_without_any_time_is_refused() {
     let mock = small_world();
     for (line, why) in [
         ("watch users john --timeout 0", "--snapshot only"),
@@ -547,7 +547,7 @@ fn a_stream_of_no_length_is_refused_rather_than_silent() {
 }
 
 #[test]
-fn a_file_takes_a_stream_as_a_pipe_does() {
+fn stdout_can_be_a_file() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stream.ndjson");
@@ -561,7 +561,7 @@ fn a_file_takes_a_stream_as_a_pipe_does() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let told = ["presence.snapshot", "presence.coverage", "stream.end"];
-    assert_eq!(kinds(&records), told, "{lines}");
+    assert_eq!(types(&records), told, "{lines}");
     if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
         let run = watch().into_file(full).run().ended_with(1);
         assert!(run.stderr.contains("No space left"), "{run}");
@@ -570,7 +570,7 @@ fn a_file_takes_a_stream_as_a_pipe_does() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_copy_that_cannot_be_kept_ends_the_stream_with_its_last_line() {
+fn a_tee_file_that_cannot_be_written_ends_the_stream_with_its_last_record() {
     let mock = small_world();
     for bound in ["", "--snapshot only"] {
         let line = format!("watch users john {bound} --tee /dev/full");
@@ -579,14 +579,14 @@ fn a_copy_that_cannot_be_kept_ends_the_stream_with_its_last_line() {
         assert!(run.stderr.contains("cannot append to /dev/full"), "{run}");
         let records = run.records();
         let told = ["presence.snapshot", "presence.coverage", "stream.end"];
-        assert_eq!(kinds(&records), told, "{run}");
+        assert_eq!(types(&records), told, "{run}");
         assert_eq!(records[2]["reason"], "tee");
         assert_eq!(records[2]["exit_code"], 1);
     }
 }
 
 #[test]
-fn a_file_gets_the_same_lines() {
+fn tee_writes_the_same_records_and_appends() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.ndjson");
@@ -609,11 +609,11 @@ fn a_file_gets_the_same_lines() {
         "presence.coverage",
         "stream.end",
     ];
-    assert_eq!(kinds(&records), [once, once].concat());
+    assert_eq!(types(&records), [once, once].concat());
 }
 
 #[test]
-fn one_change_at_a_time_is_each_change_once() {
+fn a_cursor_reports_each_change_once() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursor.json");
@@ -643,7 +643,7 @@ fn one_change_at_a_time_is_each_change_once() {
 }
 
 #[test]
-fn what_has_not_settled_at_the_end_is_not_lost() {
+fn changes_held_back_by_settle_are_not_lost_at_the_end() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursor.json");
@@ -651,16 +651,16 @@ fn what_has_not_settled_at_the_end_is_not_lost() {
         "watch users jack john -o ndjson --settle 2h --cursor-file {}",
         path.display()
     );
-    // Whoever wants no more than one change hears of the other one next time.
-    let stream = standing(&mock, &format!("{settling} -n 1"));
-    puppet(&mock, "jack", "connect");
+    // With `-n 1`, the other change is reported by the next run.
+    let stream = subscribed_stream(&mock, &format!("{settling} -n 1"));
+    control_user(&mock, "jack", "connect");
     let run = presencectl(&mock, "set-user john --status back").run();
     assert_eq!(run.code, Some(0), "{run}");
     let (lines, status) = stream.end();
     assert_eq!(status.code(), Some(0), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("jack")), "{lines:?}");
-    // Whoever just ends the stream hears of it.
-    let stream = standing(&mock, &settling);
+    // A signal ends the stream, and the change is reported.
+    let stream = subscribed_stream(&mock, &settling);
     stream.signal("INT");
     let (lines, _) = stream.end();
     let records: Vec<Value> = lines
@@ -686,11 +686,11 @@ fn what_has_not_settled_at_the_end_is_not_lost() {
 }
 
 #[test]
-fn the_event_that_was_waited_for_counts() {
+fn the_event_that_fulfils_until_is_counted() {
     let mock = small_world();
     let line = "watch users jack -o ndjson --until .user.online";
-    let stream = standing(&mock, line);
-    puppet(&mock, "jack", "connect");
+    let stream = subscribed_stream(&mock, line);
+    control_user(&mock, "jack", "connect");
     let (lines, status) = stream.end();
     let end = last(&lines);
     assert_eq!(
@@ -700,7 +700,7 @@ fn the_event_that_was_waited_for_counts() {
 }
 
 #[test]
-fn an_expression_without_a_result_is_told_the_first_time() {
+fn a_failing_expression_is_reported_once() {
     let mock = small_world();
     let line = "watch users john --snapshot only --where '.user.online | explode'";
     let run = presencectl(&mock, line).run();
@@ -709,7 +709,7 @@ fn an_expression_without_a_result_is_told_the_first_time() {
 }
 
 #[test]
-fn a_second_run_begins_with_what_happened_in_between() {
+fn a_cursor_reports_what_changed_between_two_runs() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursor.json");
@@ -719,7 +719,7 @@ fn a_second_run_begins_with_what_happened_in_between() {
     );
     let run = || run_until_covered(&mock, &line);
     assert_eq!(
-        kinds(&run()),
+        types(&run()),
         [
             "presence.snapshot",
             "presence.snapshot",
@@ -727,10 +727,10 @@ fn a_second_run_begins_with_what_happened_in_between() {
             "stream.end"
         ]
     );
-    puppet(&mock, "jack", "connect");
+    control_user(&mock, "jack", "connect");
     let records = run();
     assert_eq!(
-        kinds(&records),
+        types(&records),
         [
             "presence.gap",
             "user.presence.changed",
@@ -788,7 +788,7 @@ fn channels_are_watched_by_filter() {
 }
 
 #[test]
-fn shards_split_everybody() {
+fn shards_cover_every_user_once() {
     let users: Vec<Value> = (0..20).map(|n| json!({"id": format!("u{n}")})).collect();
     let mock = world(&users, &[]);
     let all: Vec<String> = (0..20).map(|n| format!("u{n}")).collect();

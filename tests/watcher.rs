@@ -1,4 +1,4 @@
-//! The watcher against the mock, both in this process: what a stream tells, before anybody decides how it looks.
+//! The watcher against the mock, both in this process: the records of a stream before they are rendered.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a fact may take; a reason to fail, never one to pass.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Waiting for a fact fails after this. A test never passes because of it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Server {
     port: u16,
@@ -75,7 +75,7 @@ impl Server {
     }
 
     /// Opens a connection of a user, or closes all of them.
-    async fn puppet(&self, id: &str, action: &str) {
+    async fn control_user(&self, id: &str, action: &str) {
         self.control(&format!("users/{id}/{action}"), &json!({}))
             .await;
     }
@@ -136,7 +136,7 @@ fn world() -> Value {
     })
 }
 
-/// A watcher whose records are written down in a few words each.
+/// A watcher whose records are shortened to a few words each.
 struct Stream {
     watcher: Watcher,
 }
@@ -221,7 +221,7 @@ fn words(body: &RecordBody<'_>, source: RecordSource) -> Option<String> {
 }
 
 #[tokio::test]
-async fn members_come_and_go_and_nothing_is_told_twice() {
+async fn members_come_and_go_and_nothing_is_reported_twice() {
     let server = Server::start(world()).await;
     let mut stream = server.watch(channel("c")).await;
     assert_eq!(
@@ -232,16 +232,16 @@ async fn members_come_and_go_and_nothing_is_told_twice() {
             "coverage 2/2 []"
         ]
     );
-    server.puppet("john", "connect").await;
-    server.puppet("john", "connect").await;
-    server.puppet("amy", "connect").await;
-    server.puppet("john", "disconnect").await;
-    server.puppet("jack", "connect").await;
+    server.control_user("john", "connect").await;
+    server.control_user("john", "connect").await;
+    server.control_user("amy", "connect").await;
+    server.control_user("john", "disconnect").await;
+    server.control_user("jack", "connect").await;
     assert_eq!(
         stream.until("user.presence.changed jack").await,
         [
             "user.presence.changed john true online+last_active",
-            // The second connection was no news, and yet it was activity.
+            // The second connection changed nothing but `last_active`.
             "user.presence.changed john false online+last_active",
             "user.presence.changed jack true online+last_active",
         ]
@@ -250,11 +250,11 @@ async fn members_come_and_go_and_nothing_is_told_twice() {
 }
 
 #[tokio::test]
-async fn invisibility_and_status_are_told() {
+async fn invisibility_and_status_are_reported() {
     let server = Server::start(world()).await;
     let mut stream = server.watch(users(&["john"])).await;
     stream.until("coverage").await;
-    server.puppet("john", "connect").await;
+    server.control_user("john", "connect").await;
     let patch = |set: Value| {
         let Value::Object(set) = set else {
             panic!("no object")
@@ -338,18 +338,18 @@ async fn every_member_of_a_large_channel_is_covered() {
     assert_eq!(told.last().unwrap(), "coverage 145/145 []");
     assert_eq!(told.len(), 146, "one snapshot each");
     for id in &ids {
-        server.puppet(id, "connect").await;
+        server.control_user(id, "connect").await;
     }
     let told = stream.until("user.presence.changed u144").await;
     assert_eq!(told.len(), 145, "{told:#?}");
 }
 
 #[tokio::test]
-async fn a_restarted_server_is_a_gap_and_its_differences() {
+async fn a_restarted_server_causes_a_gap_and_events_for_the_differences() {
     let server = Server::start(world()).await;
     let mut stream = server.watch(channel("c")).await;
     stream.until("coverage").await;
-    server.puppet("john", "connect").await;
+    server.control_user("john", "connect").await;
     stream.until("user.presence.changed john").await;
     let server = server
         .restart(json!({
@@ -358,7 +358,7 @@ async fn a_restarted_server_is_a_gap_and_its_differences() {
         }))
         .await;
     let told = stream.until("recovered").await;
-    // Going down, the server may still have told that john went with it.
+    // While it stops, the server may still report that john went offline.
     let told: Vec<&String> = told
         .iter()
         .skip_while(|words| !words.starts_with("link"))
@@ -374,7 +374,7 @@ async fn a_restarted_server_is_a_gap_and_its_differences() {
             "recovered",
         ]
     );
-    server.puppet("jack", "connect").await;
+    server.control_user("jack", "connect").await;
     assert_eq!(
         stream.until("user.presence.changed").await,
         ["user.presence.changed jack true online+last_active"]
@@ -382,7 +382,7 @@ async fn a_restarted_server_is_a_gap_and_its_differences() {
 }
 
 #[tokio::test]
-async fn without_reconnecting_a_lost_link_is_the_end() {
+async fn without_reconnect_a_lost_connection_ends_the_stream() {
     let server = Server::start(world()).await;
     let options = WatcherOptions {
         reconnect: false,
@@ -396,9 +396,9 @@ async fn without_reconnecting_a_lost_link_is_the_end() {
     assert!(matches!(error, WatchError::Lost(_)), "{error:?}");
 }
 
-/// One expired token is replaced; a service that calls every fresh one expired would be asked for ever.
+/// One expired token is replaced. A service that rejects every new token as expired must not be retried for ever.
 #[tokio::test]
-async fn fresh_tokens_that_are_refused_again_and_again_are_the_end() {
+async fn repeated_rejection_of_new_tokens_ends_the_stream() {
     let server = Server::start(world()).await;
     let mut stream = server.watch(users(&["john"])).await;
     stream.until("coverage").await;
@@ -413,7 +413,7 @@ async fn fresh_tokens_that_are_refused_again_and_again_are_the_end() {
     let refused =
         json!({"kind": "status", "path": "/connect", "status": 401, "code": 40, "count": 50});
     server.control("faults", &refused).await;
-    server.puppet("eye", "drop").await;
+    server.control_user("eye", "drop").await;
     let error = stream.end().await;
     assert!(
         matches!(&error, WatchError::Api(ApiError::Refused(refusal)) if refusal.code == 40),
@@ -422,7 +422,7 @@ async fn fresh_tokens_that_are_refused_again_and_again_are_the_end() {
 }
 
 #[tokio::test]
-async fn newcomers_are_subscribed_and_leavers_dropped() {
+async fn new_members_are_subscribed_and_removed_members_dropped() {
     let server = Server::start(world()).await;
     let mut stream = server.watch(channel("c")).await;
     stream.until("coverage").await;
@@ -436,8 +436,8 @@ async fn newcomers_are_subscribed_and_leavers_dropped() {
         .await
         .unwrap();
     stream.until("snapshot amy").await;
-    server.puppet("jack", "connect").await;
-    server.puppet("amy", "connect").await;
+    server.control_user("jack", "connect").await;
+    server.control_user("amy", "connect").await;
     let told = stream.until("user.presence.changed").await;
     assert_eq!(
         told.last().unwrap(),
@@ -446,7 +446,7 @@ async fn newcomers_are_subscribed_and_leavers_dropped() {
 }
 
 #[tokio::test]
-async fn a_channel_is_created_only_when_that_is_asked_for() {
+async fn a_channel_is_created_only_on_request() {
     let server = Server::start(world()).await;
     let error = Watcher::start(server.server(), channel("new"), options()).await;
     let error = match error {
@@ -481,7 +481,7 @@ async fn a_channel_is_created_only_when_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_plain_user_sees_what_he_may_and_is_told_what_not() {
+async fn a_plain_user_sees_what_they_may_and_gets_the_reason_for_the_rest() {
     let server = Server::start(world()).await;
     let token = |id: &str| Auth::Token {
         user: user(id),

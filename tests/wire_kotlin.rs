@@ -101,7 +101,7 @@ fn connection_of(hello: &Value) -> &str {
 }
 
 #[test]
-fn fields_that_a_client_may_not_set_have_no_effect_and_do_no_harm() {
+fn fields_that_a_client_may_not_set_are_ignored() {
     let mock = Server::start();
     let details = json!({"role": "admin", "banned": true, "invisible": false, "teams": ["red"], "language": "en",
         "image": "https://example.com/jc.png", "name": "Jc", "favourite": {"colour": "green"}});
@@ -302,7 +302,7 @@ fn a_channel_is_queried_in_the_body_and_watched_by_the_connection_in_the_query()
 }
 
 #[test]
-fn a_dropped_link_is_noticed_by_those_who_watch() {
+fn a_dropped_connection_is_seen_by_watchers() {
     let mock = Server::start();
     let kotlin = Kotlin::new(&mock, "jc");
     let (mut socket, hello) = kotlin.connect(&json!({}));

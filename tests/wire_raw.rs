@@ -36,7 +36,7 @@ fn one_user_watches_another() {
     }
     assert!(event.get("cid").is_none());
     let (second, _) = mock.connect("B");
-    a.hears_nothing();
+    a.assert_nothing_waits();
 
     let invisible = |value: bool| {
         let body = json!({"users": [{"id": "B", "set": {"invisible": value}}]});
@@ -50,7 +50,7 @@ fn one_user_watches_another() {
     first.close();
     second.close();
     let (back, _) = mock.connect("B");
-    a.hears_nothing();
+    a.assert_nothing_waits();
     invisible(false);
     let event = a.event();
     assert_eq!(event["type"], "user.presence.changed");
@@ -60,7 +60,7 @@ fn one_user_watches_another() {
     a.close();
     let (mut again, _) = mock.connect("A");
     back.close();
-    again.hears_nothing();
+    again.assert_nothing_waits();
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_body_over_the_limit_is_too_big() {
 }
 
 #[test]
-fn a_guest_gets_a_token_that_connects_him() {
+fn a_guest_gets_a_working_token() {
     let mock = Mock::start();
     let body = r#"{"user":{"id":"guest-7","name":"G"}}"#;
     let answer = mock.raw(&format!(
@@ -248,7 +248,7 @@ fn a_guest_gets_a_token_that_connects_him() {
 }
 
 #[test]
-fn frames_that_make_no_sense_end_their_own_connection_only() {
+fn malformed_frames_close_only_their_own_connection() {
     let mock = Mock::start();
     mock.make_users(&["b"]);
     let (mut witness, _) = mock.connect("w");
@@ -266,7 +266,7 @@ fn frames_that_make_no_sense_end_their_own_connection_only() {
         let _ = socket.0.send(Message::text(frame));
         assert_eq!(socket.close_code(), code);
     }
-    witness.hears_nothing();
+    witness.assert_nothing_waits();
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_stopping_server_asks_its_clients_to_come_back() {
 }
 
 #[test]
-fn the_control_api_pulls_the_strings() {
+fn the_control_api_changes_users_and_connections() {
     let mock = Mock::start();
     mock.make_users(&["B"]);
     let (mut a, connection) = mock.connect("A");
@@ -304,10 +304,10 @@ fn the_control_api_pulls_the_strings() {
     assert_eq!(control("POST", "users/B/disconnect", "").body["closed"], 1);
     assert_eq!(a.event()["user"]["online"], false);
 
-    // A minute of silence, by hand: the server hangs up on A, and asks him to come back.
+    // The clock passes a minute of silence: the server disconnects A and asks the client to reconnect.
     assert_eq!(control("POST", "clock/freeze", "").status, 200);
     control("POST", "clock/advance", r#"{"by":"59s"}"#);
-    a.hears_nothing();
+    a.assert_nothing_waits();
     control("POST", "clock/advance", r#"{"by":"60s"}"#);
     assert_eq!(a.close_code(), CloseCode::Away);
 

@@ -330,7 +330,7 @@ fn a_user_list_asks_with_an_empty_filter_and_subscribes() {
 }
 
 #[test]
-fn plus_and_semicolon_arrive_as_what_they_are() {
+fn plus_and_semicolon_are_decoded_literally() {
     let mock = Server::start();
     let swift = Swift::new(&mock, "luke");
     let (_socket, _hello) = swift.connect(&json!({"motto": "1+1;2 & more"}));
@@ -466,7 +466,7 @@ fn the_channel_list_is_read_by_get() {
 }
 
 #[test]
-fn who_is_added_and_removed_is_notified_with_all_that_the_client_needs() {
+fn added_and_removed_members_get_complete_notifications() {
     let mock = Server::start();
     create_users(&mock, &["leia"]);
     let swift = Swift::new(&mock, "luke");
@@ -547,7 +547,7 @@ fn stop_watching_names_the_connection() {
 }
 
 #[test]
-fn after_a_lost_link_it_lists_syncs_and_watches_again() {
+fn after_a_lost_connection_it_lists_syncs_and_watches_again() {
     let mock = Server::start();
     create_users(&mock, &["leia"]);
     let swift = Swift::new(&mock, "luke");

@@ -134,7 +134,7 @@ async fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let ending = carry_down(from_mock, to_client, is_socket, shared).await;
     match ending {
         Ok(Ending::Stalled(_held)) => {
-            // What the client sends still arrives, which does no harm; his end is what is waited for.
+            // What the client sends still arrives and is discarded; this waits for the client to close.
             let _ = up.await;
         }
         Ok(Ending::Ended) | Err(_) => up.abort(),

@@ -1,4 +1,4 @@
-//! A reader that knows nothing but the documented contract of the records, and keeps a table by it.
+//! A reader that knows only the documented contract of the records, and keeps a table of users from them.
 //!
 //! `user` in a record is the user's whole state, with `null` where the service did not say. `seq` counts without a hole. After a reconnect a `presence.gap` says
 //! when events may have been lost, and what changed in it follows as ordinary events. `changed` and `previous` of a user
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_stream_is_sound() {
+    fn a_valid_stream_has_no_errors() {
         let reader = reader(&[
             snapshot(),
             changed(&json!({"online": false}), &json!(["online"])),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_does_not_say_is_not_news() {
+    fn unknown_fields_are_not_changes() {
         let mut known = john(false);
         known["last_active"] = json!("2026-01-05T10:00:00Z");
         let reader = reader(&[
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_breach_is_seen() {
+    fn every_violation_is_found() {
         let mut hole = changed(&json!({"online": false}), &json!(["online"]));
         hole["seq"] = json!(3);
         for stream in [
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_outside_of_every_gap_is_seen_and_an_invention_too() {
+    fn losses_outside_of_gaps_and_invented_events_are_found() {
         let key = |time: &str| -> Key { ("user.updated".into(), "john".into(), time.into()) };
         let gap = json!({"type": "presence.gap", "from": "2026-01-05T10:00:00.100Z", "to": "2026-01-05T10:00:00.200Z", "repaired": []});
         let mut reader = reader(&[gap]);

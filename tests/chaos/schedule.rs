@@ -1,4 +1,4 @@
-//! What will happen, from a seed: people who come, go and change, and things that go wrong meanwhile.
+//! The schedule of a run, drawn from a seed: changes of users, and faults.
 //!
 //! Nothing here depends on time or on what happens, so the same seed is the same schedule.
 

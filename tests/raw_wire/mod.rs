@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::support::mock::{self, Mock};
 
 /// A reason to fail, never a reason to pass.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of the test's own, as its address, key and secret.
 pub(crate) struct Server {

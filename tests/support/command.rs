@@ -1,4 +1,4 @@
-//! The real binary in an environment of its own: nothing of the developer's reaches it.
+//! Runs the real binary in an environment of its own, isolated from the developer's.
 
 use std::fmt;
 use std::io::Write;
@@ -12,10 +12,10 @@ use super::Stream;
 use super::contract::Contract;
 use super::mock::{API_KEY, Mock, SECRET};
 
-/// A command line about to be run.
+/// A command line to run.
 #[must_use = "call run() or stream()"]
 pub(crate) struct Presencectl {
-    /// Kept for as long as the run may look at it.
+    /// Kept until the run has ended.
     home: TempDir,
     command: Command,
 }
@@ -60,7 +60,7 @@ impl Presencectl {
     /// Runs to the end with nothing on stdin.
     pub(crate) fn run(mut self) -> Run {
         let output = self.command.output().expect("the binary runs");
-        Run::of(&output).held_to(&contract(&self.command))
+        Run::of(&output).checked_against(&contract(&self.command))
     }
 
     /// Runs to the end on a terminal, which puts stdout and stderr together.
@@ -95,7 +95,7 @@ impl Presencectl {
         let _ = pipe.write_all(stdin.as_bytes());
         drop(pipe);
         Run::of(&child.wait_with_output().expect("the binary ends"))
-            .held_to(&contract(&self.command))
+            .checked_against(&contract(&self.command))
     }
 
     /// Points the command at a mock, with its key and secret.
@@ -114,7 +114,7 @@ impl Presencectl {
     }
 }
 
-/// What the lines of a command are held to.
+/// Which schema the lines of a command are validated against.
 fn contract(command: &Command) -> Contract {
     let words: Vec<String> = command
         .get_args()
@@ -175,7 +175,7 @@ impl Run {
     }
 
     #[track_caller]
-    fn held_to(self, contract: &Contract) -> Self {
+    fn checked_against(self, contract: &Contract) -> Self {
         for line in self.stdout.lines() {
             contract.check(line);
         }
@@ -185,7 +185,7 @@ impl Run {
         self
     }
 
-    /// Asserts that it went well and said nothing on stderr, and gives stdout.
+    /// Asserts exit code 0 and an empty stderr, and returns stdout.
     #[track_caller]
     pub(crate) fn stdout_of_success(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self}");

@@ -1,5 +1,5 @@
-//! Every line that a run or a stream of the tests prints is held against its published schema, whatever the test itself
-//! looks at.
+//! Validates every line that a tested command prints against its published schema, in addition to what the test itself
+//! asserts.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -29,10 +29,10 @@ static SCHEMAS: LazyLock<(Schemas, HashMap<&str, SchemaIndex>)> = LazyLock::new(
     (schemas, indexes)
 });
 
-/// What a command line prints, as far as its lines can be held against a schema.
+/// Which schema the lines of a command can be validated against.
 #[derive(Debug, Clone)]
 pub(crate) struct Contract {
-    /// The command's words, or `None` where the user shapes the lines himself.
+    /// The command's words, or `None` where a flag changes the shape of the lines.
     command: Option<String>,
     is_dry_run: bool,
 }
@@ -79,7 +79,7 @@ impl Contract {
             let record = self.record(command, &value).unwrap_or_else(|| {
                 panic!("`{command}` prints a record without a schema; name it in commands::schema: {line}")
             });
-            hold(record, &value);
+            check_against(record, &value);
         }
     }
 
@@ -89,7 +89,7 @@ impl Contract {
         if line.starts_with(r#"{"error":"#)
             && let Ok(value) = serde_json::from_str(line)
         {
-            hold(
+            check_against(
                 schema::record("error").expect("errors have a schema"),
                 &value,
             );
@@ -111,7 +111,7 @@ impl Contract {
 }
 
 #[track_caller]
-fn hold(record: &Record, value: &Value) {
+fn check_against(record: &Record, value: &Value) {
     let (schemas, indexes) = &*SCHEMAS;
     if let Err(error) = schemas.validate(value, indexes[record.name]) {
         panic!("not a `{}` by its schema: {error:#}\n{value}", record.name);

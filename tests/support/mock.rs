@@ -15,7 +15,7 @@ pub(crate) const API_KEY: &str = "test-key";
 /// The secret of every mock of the tests.
 pub(crate) const SECRET: &str = "test-secret";
 
-/// A running mock. It is shut down when it is dropped, and fails the test if it ended badly.
+/// A running mock. Dropping it shuts it down, and fails the test if it ended with an error.
 #[derive(Debug)]
 pub(crate) struct Mock {
     /// Where it listens.
@@ -49,7 +49,7 @@ impl Mock {
                 tell.send(listener.local_addr()?)
                     .expect("the test waits for the address");
                 serve(listener, options, async {
-                    // A dropped mock is one that should stop, too.
+                    // A dropped sender stops the mock, too.
                     let _ = stopped.await;
                 })
                 .await
@@ -70,7 +70,7 @@ impl Mock {
     /// Tells the server to stop, without waiting for it.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // It may have ended by itself, which dropping it will tell.
+            // It may have ended by itself; `drop` reports that.
             let _ = stop.send(());
         }
     }

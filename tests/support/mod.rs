@@ -12,9 +12,9 @@ pub(crate) mod world;
 pub(crate) use command::{Presencectl, Run, binary, private_file};
 pub(crate) use stream::Stream;
 
-/// Says that something was skipped, past the test harness's capture, so that nobody takes silence for success.
+/// Prints that something was skipped. The test harness does not capture it, so it is seen although the test passes.
 pub(crate) fn skip(what: &str) {
     use std::io::Write;
-    // Without a stderr there is nobody to tell.
+    // Without a stderr nothing can be printed.
     let _ = writeln!(std::io::stderr(), "SKIPPED {what}");
 }

@@ -51,7 +51,7 @@ impl Stream {
     pub(crate) fn line(&mut self) -> String {
         match self.next_line() {
             Some(line) => line,
-            None => panic!("stdout ended\n{}", self.story()),
+            None => panic!("stdout ended\n{}", self.transcript()),
         }
     }
 
@@ -59,7 +59,7 @@ impl Stream {
     #[track_caller]
     pub(crate) fn record(&mut self) -> Value {
         let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.story()))
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.transcript()))
     }
 
     /// Sends a signal by name, such as `INT`.
@@ -121,7 +121,7 @@ impl Stream {
                 Some(line)
             }
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no line came\n{}", self.story()),
+            Err(RecvTimeoutError::Timeout) => panic!("no line came\n{}", self.transcript()),
         }
     }
 
@@ -129,7 +129,7 @@ impl Stream {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    fn story(&self) -> String {
+    fn transcript(&self) -> String {
         let errors: Vec<_> = self.errors.try_iter().collect();
         format!(
             "stdout so far:\n{}\nstderr:\n{}",

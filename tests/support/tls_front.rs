@@ -1,7 +1,7 @@
-//! TLS in front of a mock: what the vendor's own load balancer is to the service.
+//! A TLS proxy in front of a mock, like the vendor's load balancer in front of the service.
 //!
-//! The certificates beside this file are for `localhost`, good for a hundred years, and trusted by nobody who is not told
-//! to by `SSL_CERT_FILE`.
+//! The certificates beside this file are for `localhost`, valid for a hundred years, and trusted only by programs for
+//! which `SSL_CERT_FILE` names the CA.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 use super::mock::{API_KEY, Mock, server_token, user_token};
 
-/// Reading gives up after this; a reason to fail, never one to pass.
+/// Reading fails after this. A test never passes because of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer, taken apart.
@@ -165,8 +165,8 @@ impl Socket {
         self.0.send(Message::text(text)).unwrap();
     }
 
-    /// Proves that nothing is waiting: the answer to a ping is the next thing to arrive.
-    pub(crate) fn hears_nothing(&mut self) {
+    /// Asserts that no event waits: the answer to a ping is the next frame.
+    pub(crate) fn assert_nothing_waits(&mut self) {
         self.send(r#"[{"type":"health.check","client_id":"x--y"}]"#);
         let event = self.event();
         assert_eq!(event["type"], "health.check", "{event}");
