@@ -18,7 +18,7 @@ use tokio::sync::{OnceCell as AsyncOnceCell, oneshot};
 use url::Url;
 
 use crate::api::retry::RetryObserver;
-use crate::api::{Auth, Client, Settings};
+use crate::api::{Auth, Client, Settings, Tracer};
 use crate::args::{Colour, Format, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
@@ -321,6 +321,7 @@ impl App {
 
     fn build_client(&self, base_url: Url, api_key: &str, auth: Auth) -> anyhow::Result<Client> {
         let output = Arc::clone(&self.output);
+        let trace_output = Arc::clone(&self.output);
         let client = Client::new(Settings {
             base_url,
             api_key: api_key.to_owned(),
@@ -342,7 +343,8 @@ impl App {
                 ));
             }),
         })?;
-        Ok(client)
+        let tracer = Tracer::new(self.global.verbose, move |line| trace_output.trace(line));
+        Ok(client.with_tracer(tracer))
     }
 
     async fn access(&self) -> anyhow::Result<&Access> {

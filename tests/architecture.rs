@@ -481,7 +481,6 @@ const KNOWN_VIOLATIONS: &[&str] = &[
     "commands after stream::pipeline",
     "commands after stream::run",
     "commands after stream::stderr_report",
-    "commands::users::set_user in commands::users::bulk",
     "commands::watch in commands::channels::query_channels",
     "commands::watch in commands::users::query_users",
     "commands::watch in stream::filter",

@@ -11,9 +11,10 @@ use clap::CommandFactory;
 use presencectl::cli::Cli;
 use presencectl::domain::token::{self, Claims};
 
+use crate::support::literal;
 use crate::support::mock::{API_KEY, SECRET};
 use crate::support::world::{presencectl, small_world};
-use crate::support::{Presencectl, binary, private_file};
+use crate::support::{Presencectl, Run, binary, private_file};
 
 /// A deadline that only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -205,40 +206,78 @@ fn every_command_prints_its_result_or_a_hint() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// Everything that must never be shown: the secret, and the signatures of tokens that are made from it.
+fn hidden() -> Vec<String> {
+    let signature = |claims: &Claims| {
+        let token = token::sign(SECRET, claims);
+        token.rsplit('.').next().unwrap().to_owned()
+    };
+    vec![
+        SECRET.to_owned(),
+        signature(&Claims::server()),
+        signature(&Claims::user("john")),
+    ]
+}
+
+#[track_caller]
+fn assert_shows_none(run: &Run, hidden: &[String], line: &str) {
+    for secret in hidden {
+        assert!(
+            !run.stdout.contains(secret) && !run.stderr.contains(secret),
+            "{line} shows `{secret}`: {run}"
+        );
+    }
+}
+
 #[test]
-fn no_secret_is_shown_however_much_is_said() {
+fn no_secret_is_shown_at_any_verbosity() {
     let mock = small_world();
-    let server = token::sign(SECRET, &Claims::server());
-    let john = token::sign(SECRET, &Claims::user("john"));
-    let secret_part = |token: &str| token.rsplit('.').next().unwrap().to_owned();
-    let hidden = [SECRET.to_owned(), secret_part(&server), secret_part(&john)];
+    let hidden = hidden();
     for line in [
-        "query-users -vv",
-        "get-user nobody -vv -o json",
-        "set-user john --status x -vv --verify",
-        "set-user john --status x -vv --dry-run",
-        "set-user john --set online=1 -vv",
-        "delete-user john --dry-run -vv",
-        "set-channel fun --add-member zoe -vv --dry-run",
-        "get-channel nope -vv",
-        "query-channels -vv --as john",
-        "api GET users -vv",
-        "api POST users -F users=1 -vv --dry-run",
-        "api GET nowhere -vv -o json",
-        "limits -vv",
-        "doctor -vv",
-        "watch channel fun -n 1 --timeout 200ms -vv",
-        "watch users --in john --timeout 200ms -vv --as john",
-        "profile list -vv",
+        "query-users",
+        "get-user nobody -o json",
+        "set-user john --status x --verify",
+        "set-user john --set online=1",
+        "get-channel nope",
+        "query-channels --as john",
+        "api GET users",
+        "api GET nowhere -o json",
+        "limits",
+        "watch channel fun --snapshot only",
+        "watch users --in john --as john --snapshot only",
+        "hold john --status x --for 1ms",
     ] {
-        let run = presencectl(&mock, line).run();
-        for secret in &hidden {
+        for verbosity in ["-v", "-vv"] {
+            let run = presencectl(&mock, &format!("{line} {verbosity}")).run();
+            assert_shows_none(&run, &hidden, line);
+            let requests = run
+                .stderr
+                .lines()
+                .filter(|line| line.starts_with("> "))
+                .count();
             assert!(
-                !run.stdout.contains(secret) && !run.stderr.contains(secret),
-                "{line} shows a secret: {run}"
+                requests > 0,
+                "{line} {verbosity} traces its requests: {run}"
             );
+            let bodies = run.stderr.lines().any(|line| line.starts_with("<   {"));
+            assert_eq!(bodies, verbosity == "-vv", "{line} {verbosity}: {run}");
+            assert!(!run.stderr.contains(API_KEY), "{line} {verbosity}: {run}");
         }
     }
+    for line in [
+        "set-user john --status x --dry-run",
+        "delete-user john --dry-run",
+        "set-channel fun --add-member zoe --dry-run",
+        "api POST users -F users=1 --dry-run",
+        "doctor",
+        "profile list",
+    ] {
+        let run = presencectl(&mock, &format!("{line} -vv")).run();
+        assert_shows_none(&run, &hidden, line);
+    }
+    let john = token::sign(SECRET, &Claims::user("john"));
+    let mut hidden = hidden;
+    hidden.push("nonsense-nonsense".to_owned());
     for (name, value) in [
         ("STREAM_CHAT_URL", "http://example.com"),
         ("STREAM_CHAT_URL", "http://127.0.0.1:1"),
@@ -249,17 +288,80 @@ fn no_secret_is_shown_however_much_is_said() {
         let run = presencectl(&mock, "query-users -vv --retry 0")
             .env(name, value)
             .run();
-        for secret in hidden
-            .iter()
-            .map(String::as_str)
-            .chain(["nonsense-nonsense"])
-        {
-            assert!(
-                !run.stdout.contains(secret) && !run.stderr.contains(secret),
-                "{name}={value} shows a secret: {run}"
-            );
-        }
+        assert_shows_none(&run, &hidden, name);
     }
+}
+
+#[test]
+fn a_trace_shows_each_request_and_connection_change_and_then_headers_and_bodies() {
+    let mock = small_world();
+    // Times and what the mock chooses differ from run to run.
+    let trace = |line: &str| -> Vec<String> {
+        let run = presencectl(&mock, line).run().ended_with(0);
+        let is_stable = |line: &&str| !line.starts_with("<   ") || line.contains("content-type");
+        let without_time = |line: &str| match line.strip_suffix(" ms") {
+            Some(rest) => format!("{} T ms", rest.rsplit_once(' ').unwrap().0),
+            None => line.replace(env!("CARGO_PKG_VERSION"), "VERSION"),
+        };
+        run.stderr
+            .lines()
+            .filter(is_stable)
+            .map(without_time)
+            .collect()
+    };
+    insta::assert_snapshot!(trace("set-user john --status x -v").join("\n"), @"> PATCH /users 200 T ms");
+    insta::assert_snapshot!(trace("watch users john --as john --snapshot only -v").join("\n"), @r"
+    presencectl: watching as john, who is online for as long as this runs.
+    > GET /connect 101 T ms
+    * john connected
+    > GET /users 200 T ms
+    ");
+    insta::assert_snapshot!(trace("set-user john --status x -vv").join("\n"), @r#"
+    > PATCH /users 200 T ms
+    >   ?api_key=[redacted]
+    >   authorization: [redacted]
+    >   stream-auth-type: jwt
+    >   x-stream-client: presencectl-vVERSION
+    >   content-type: application/json
+    >   {"users":[{"id":"john","set":{"status":"x"}}]}
+    <   content-type: application/json
+    "#);
+}
+
+#[test]
+fn what_the_service_answers_is_redacted_too() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let token = token::sign("another secret", &Claims::user("guest-1"));
+    let body = format!(
+        r#"{{"user":{{"id":"guest-1"}},"access_token":"opaque-token","note":"a {token} inside","echo":"{SECRET}","devices":[{{"push_secret":"p4ss"}}]}}"#
+    );
+    let set_cookie = "Set-Cookie: session=c00kie\r\n";
+    let (url, _requests) = runtime.block_on(literal::serve(vec![literal::json(
+        "201 Created",
+        set_cookie,
+        &body,
+    )]));
+    let run = Presencectl::line("api POST guest -f 'user[id]=1' -f password=hunter2 -F 'nested={\"api_secret\":\"n3st\"}' -vv --jq .user.id")
+        .env("STREAM_CHAT_URL", url.as_str())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .run()
+        .ended_with(0);
+    for secret in [
+        "opaque-token",
+        token.as_str(),
+        SECRET,
+        "p4ss",
+        "c00kie",
+        "hunter2",
+        "n3st",
+    ] {
+        assert!(!run.stderr.contains(secret), "`{secret}` is shown: {run}");
+    }
+    assert!(
+        run.stderr.contains(r#""note":"a [redacted] inside""#),
+        "{run}"
+    );
 }
 
 #[test]

@@ -382,11 +382,9 @@ impl Client {
         let mut builder = self
             .http()?
             .request(request.method().clone(), self.url(request)?)
-            .headers(self.headers());
+            .headers(self.headers(request));
         if let Some(body) = request.body() {
-            builder = builder
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.to_owned());
+            builder = builder.body(body.to_owned());
         }
         let response = builder.send().await.map_err(|error| self.broken(error))?;
         if let Some(endpoint) = request.endpoint()
@@ -437,7 +435,7 @@ impl Client {
         let sent = Sent {
             summary: request.summary(),
             query,
-            headers: &self.headers(),
+            headers: &self.headers(request),
             body: request.body(),
         };
         self.tracer.call(&redactor, &sent, took, result);
@@ -548,8 +546,8 @@ impl Client {
         Ok(self.pool.http().get_or_insert(http).clone())
     }
 
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(3);
+    fn headers(&self, request: &Request) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
         // A token with bytes that no header takes is a token that nobody signed; the service says so in its words.
         if let Ok(mut value) = HeaderValue::from_str(self.settings.auth.token().reveal()) {
             value.set_sensitive(true);
@@ -557,6 +555,9 @@ impl Client {
         }
         headers.insert(STREAM_AUTH_TYPE, HeaderValue::from_static("jwt"));
         headers.insert(STREAM_CLIENT, HeaderValue::from_static(CLIENT_NAME));
+        if request.body().is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         headers
     }
 

@@ -1,6 +1,7 @@
 //! What `-v` and `-vv` show of each call: a line with method, path, status and time; then headers and bodies.
 //!
-//! Lines that begin with `>` are about what was sent, lines that begin with `<` about what came back.
+//! Lines that begin with `>` are about what was sent, lines that begin with `<` about what came back, and lines that
+//! begin with `*` about connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,10 +50,11 @@ impl Tracer {
         self.0.is_some()
     }
 
-    /// Writes a line about a connection, such as `connection lost: …`.
-    pub fn connection(&self, change: &str) {
+    /// Writes a line about a WebSocket connection, such as `amy disconnected: …`.
+    pub fn connection(&self, change: impl FnOnce() -> String) {
         if let Some(inner) = &self.0 {
-            (inner.write)(&format!("* {change}"));
+            let redactor = Redactor::default();
+            (inner.write)(&format!("* {}", redactor.body(&change())));
         }
     }
 

@@ -1,10 +1,10 @@
-//! The users that a command is about: named on the command line, in a list, or both.
+//! The users that a command is about: named as arguments, in a list, or both.
 //!
-//! Lists are read when they are iterated, a line at a time. Standard input is read only where `-` is written.
+//! Lists are read while they are iterated, a line at a time. Standard input is read only where `-` is given.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 
 use crate::domain::list::id_on_line;
 use crate::domain::{IdList, UserId};
@@ -12,21 +12,23 @@ use crate::exit::{Code, Failure};
 
 /// The most users that the service takes in one call.
 pub const BATCH: usize = 100;
+/// The longest line of a list, long enough for a whole user as NDJSON.
+const LINE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Users by id, by list, or both.
 #[derive(Debug, Clone, clap::Args)]
 pub struct IdArgs {
-    /// The users
+    /// Users, by id
     #[arg(value_name = "ID", required_unless_present = "in_list")]
     pub ids: Vec<UserId>,
 
-    /// The users of a list as well: a,b,c or @FILE (one id a line) or - (standard input)
+    /// Users of a list: a,b,c or @FILE (one id per line, or NDJSON) or - (stdin)
     #[arg(long = "in", id = "in_list", value_name = "LIST")]
     pub list: Option<IdList>,
 }
 
 impl IdArgs {
-    /// The users, each once, in the order in which they were named.
+    /// The users, each once, in the order in which they are named.
     ///
     /// # Errors
     ///
@@ -36,25 +38,23 @@ impl IdArgs {
         let named = self.ids.iter().cloned().map(Ok);
         Ok(once_each(named.chain(listed.into_iter().flatten())))
     }
-}
 
-impl IdArgs {
-    /// The users, for commands that would go on for ever without any.
+    /// The users, for commands that would run for ever without any.
     ///
     /// # Errors
     ///
-    /// As for [`Self::read`]; or there is nobody.
+    /// As for [`Self::read`]; or the list is empty.
     pub fn read_some(&self) -> Result<Vec<UserId>, Failure> {
         let users: Vec<UserId> = self.read()?.collect::<Result<_, _>>()?;
         if users.is_empty() {
             return Err(Failure::new(Code::Usage, "the list of users is empty")
-                .hinted("name some, or write one id a line into the list of --in"));
+                .hinted("name users as arguments, or put one id per line into the list of --in"));
         }
         Ok(users)
     }
 }
 
-/// The ids of a list, as often as they stand there.
+/// The ids of a list, duplicates included.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub fn read(list: &IdList) -> Result<Box<dyn Iterator<Item = Result<UserId, Fail
     })
 }
 
-/// The ids of a list, each once and all in memory, for commands that need to know them before they start.
+/// The ids of a list, each once, for commands that need all of them before they start.
 ///
 /// # Errors
 ///
@@ -86,18 +86,55 @@ fn lines(
     reader: impl BufRead + 'static,
     name: String,
 ) -> impl Iterator<Item = Result<UserId, Failure>> {
-    reader.lines().enumerate().filter_map(move |(index, line)| {
-        let place = || format!("{name}, line {}", index + 1);
-        match line {
-            Ok(line) => id_on_line(&line).transpose().map(|id| {
-                id.map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", place())))
-            }),
-            Err(error) => {
-                let message = format!("{}: cannot read it: {error}", place());
-                Some(Err(Failure::new(Code::Usage, message)))
+    let mut reader = reader;
+    let mut number = 0;
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        while !is_over {
+            number += 1;
+            let at_line = |message: &dyn std::fmt::Display| {
+                Failure::new(Code::Usage, format!("{name}, line {number}: {message}"))
+            };
+            let line = match read_line(&mut reader) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    is_over = true;
+                    return Some(Err(at_line(&error)));
+                }
+            };
+            // Editors on Windows put a byte order mark in front of the first line.
+            let line = match number {
+                1 => line.strip_prefix('\u{feff}').unwrap_or(&line),
+                _ => &line,
+            };
+            match id_on_line(line) {
+                Ok(Some(id)) => return Some(Ok(id)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(at_line(&error))),
             }
         }
+        is_over = true;
+        None
     })
+}
+
+/// Reads a line; `None` at the end.
+fn read_line(reader: &mut impl BufRead) -> Result<Option<String>, String> {
+    let mut line = Vec::new();
+    reader
+        .take(LINE_MAX_BYTES + 1)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if line.len() as u64 > LINE_MAX_BYTES {
+        return Err("longer than 1 MiB".to_owned());
+    }
+    if line.is_empty() {
+        return Ok(None);
+    }
+    String::from_utf8(line)
+        .map(Some)
+        .map_err(|_| "not UTF-8".to_owned())
 }
 
 fn once_each(
@@ -150,6 +187,34 @@ mod tests {
             from("a\n\nb c\n").unwrap_err().message,
             "list.txt, line 3: `b c` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them"
         );
+    }
+
+    #[test]
+    fn a_list_is_json_too_and_a_byte_order_mark_is_no_part_of_it() {
+        let text = "\u{feff}a\r\n\"b\"\r\n{\"id\":\"c\",\"online\":true}\n  \"@d\"\n\"a\"";
+        assert_eq!(from(text).unwrap(), ["a", "b", "c", "@d"]);
+        for (text, reason) in [
+            ("\"b c\"", "list.txt, line 1: `b c` is not a user id"),
+            (
+                "a\n{\"name\":\"x\"}",
+                "list.txt, line 2: the object has no `id`",
+            ),
+            ("{\"id\":1}", "list.txt, line 1: the object has no `id`"),
+            ("\"a", "list.txt, line 1: not valid JSON"),
+            ("{\"id\":", "list.txt, line 1: not valid JSON"),
+        ] {
+            let message = from(text).unwrap_err().message;
+            assert!(message.starts_with(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let endless = BufReader::new(io::repeat(b'a'));
+        let mut ids = lines(endless, "list.txt".to_owned());
+        let refused = ids.next().unwrap().unwrap_err();
+        assert_eq!(refused.message, "list.txt, line 1: longer than 1 MiB");
+        assert!(ids.next().is_none());
     }
 
     #[test]

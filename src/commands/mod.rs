@@ -8,6 +8,7 @@ pub mod confirm;
 pub mod doctor;
 pub mod dry_run;
 pub mod fields;
+pub mod filters;
 pub mod help;
 pub mod help_topics;
 pub mod hold;

@@ -1,10 +1,12 @@
 //! Lists of users as the command line writes them: `a,b,c`, `@file`, or `-` for standard input.
 //!
-//! What is typed is understood here; reading the file is somebody else's job, and happens when the list is needed, a
-//! line at a time, so that a list may be longer than memory.
+//! Only the syntax is known here. Commands read the file when they need the list, a line at a time, so that a list may be
+//! longer than memory.
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use serde_json::Value;
 
 use super::id::{InvalidId, UserId};
 
@@ -13,9 +15,9 @@ use super::id::{InvalidId, UserId};
 pub enum IdList {
     /// The ids themselves.
     Given(Vec<UserId>),
-    /// A file with one id a line.
+    /// A file with one id per line.
     File(PathBuf),
-    /// Standard input, one id a line.
+    /// Standard input, one id per line.
     Stdin,
 }
 
@@ -36,17 +38,28 @@ impl FromStr for IdList {
     }
 }
 
-/// The id on a line of a list; `None` for a blank line or a comment that starts with `#`.
+/// The id on a line of a list: the id itself, a JSON string, or a JSON object with an `id`. `None` for a blank line or a
+/// comment that starts with `#`.
 ///
 /// # Errors
 ///
 /// The line is something else.
-pub fn id_on_line(line: &str) -> Result<Option<UserId>, InvalidId> {
+pub fn id_on_line(line: &str) -> Result<Option<UserId>, String> {
     let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Ok(None);
-    }
-    line.parse().map(Some)
+    let id = match line.chars().next() {
+        None | Some('#') => return Ok(None),
+        Some('"' | '{') => {
+            let value: Value =
+                serde_json::from_str(line).map_err(|error| format!("not valid JSON: {error}"))?;
+            let id = match &value {
+                Value::Object(object) => object.get("id").and_then(Value::as_str),
+                value => value.as_str(),
+            };
+            id.ok_or("the object has no `id` that is a string")?.parse()
+        }
+        Some(_) => line.parse(),
+    };
+    id.map(Some).map_err(|error: InvalidId| error.to_string())
 }
 
 #[cfg(test)]

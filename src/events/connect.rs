@@ -79,9 +79,14 @@ pub async fn connect(
                 | SessionEnd::Broken(_)) => client.transport(TransportKind::Connect, end),
             })
     };
-    timeout(HANDSHAKE_TIMEOUT, open)
+    let opened = timeout(HANDSHAKE_TIMEOUT, open)
         .await
-        .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)))
+        .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)));
+    client.tracer().connection(|| match &opened {
+        Ok(_) => format!("{} connected", identity.user),
+        Err(error) => format!("{} cannot connect: {}", identity.user, error_chain(error)),
+    });
+    opened
 }
 
 /// Makes a first connection by attempts that `open` begins, as often as a safe call is repeated: one that a server on

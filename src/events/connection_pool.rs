@@ -168,6 +168,8 @@ async fn hold(
                 };
                 backoff.lost_after(since.elapsed());
                 let reason = error_chain(&end);
+                let tracer = common.client.tracer();
+                tracer.connection(|| format!("{} disconnected: {reason}", identity.user));
                 if let SessionEnd::Refused(refusal) = end {
                     let error = WatchError::Api(ApiError::Refused(refusal));
                     if let (true, WatchError::Api(error)) = (is_fatal(&error, minted), error) {

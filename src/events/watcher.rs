@@ -547,6 +547,9 @@ impl Watcher {
             }
             Happened::Frame(Err(end)) => {
                 let reason = error_chain(&end);
+                let user = self.options.observer.user();
+                let tracer = self.server.tracer();
+                tracer.connection(|| format!("{user} disconnected: {reason}"));
                 let error = match end {
                     SessionEnd::Refused(refusal) => WatchError::Api(ApiError::Refused(refusal)),
                     end @ (SessionEnd::Closed { .. }

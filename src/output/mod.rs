@@ -144,10 +144,10 @@ impl Output {
         }
     }
 
-    /// Says what happens underneath, from this many `-v` on.
-    pub fn trace(&self, level: u8, text: &str) {
-        if self.settings.verbose >= level {
-            self.say("presencectl: ", text);
+    /// Writes a line about a request or a connection, for `-v`.
+    pub fn trace(&self, line: &str) {
+        if self.settings.verbose > 0 {
+            self.say("", line);
         }
     }
 
@@ -438,8 +438,7 @@ mod tests {
         output.status("working.");
         output.hint("type this");
         output.warn("odd \u{1b}[2J");
-        output.trace(1, "request");
-        output.trace(2, "body");
+        output.trace("> GET /users 200 4 ms");
         err.text()
     }
 
@@ -449,7 +448,7 @@ mod tests {
         presencectl: working.
         hint: type this
         presencectl: warning: odd \u{1b}[2J
-        presencectl: request
+        > GET /users 200 4 ms
         ");
         insta::assert_snapshot!(said(1, 0), @r"presencectl: warning: odd \u{1b}[2J");
         insta::assert_snapshot!(said(2, 0), @"");

@@ -146,7 +146,7 @@ pub async fn follow(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow
         }
     };
     let Some(mut ending) = stream.run(&mut watcher, &mut signals).await? else {
-        app.output().trace(1, "nobody reads any more");
+        app.output().trace("* the reader closed stdout");
         return Ok(Code::Ok);
     };
     // A stream that never began has nothing to end; one that has told something has.

@@ -1,16 +1,16 @@
 //! `query-channels`: which channels there are, and on request who of their members is online.
 
 use anyhow::Context;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::with_people;
 use crate::api::QueryChannels;
 use crate::api::paging::{CHANNELS_A_PAGE, ChannelPages};
 use crate::app::App;
+use crate::commands::filters::ChannelFilterArgs;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::commands::watch::StreamArgs;
-use crate::domain::{ChannelType, UserId};
 use crate::events::WatchTarget;
 use crate::exit::Code;
 use crate::stream::follow;
@@ -29,17 +29,9 @@ Examples:
   presencectl query-channels --type livestream --member john
   presencectl query-channels --all --jq .cid")]
 pub struct QueryChannelsArgs {
-    /// Only channels that match this filter, in the service's language
-    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
-    pub filter: Option<Map<String, Value>>,
-
-    /// Only channels of this type
-    #[arg(long = "type", value_name = "T")]
-    pub channel_type: Option<ChannelType>,
-
-    /// Only channels that this user is a member of
-    #[arg(long, value_name = "ID")]
-    pub member: Option<UserId>,
+    /// Which channels
+    #[command(flatten)]
+    pub channels: ChannelFilterArgs,
 
     /// Sort by these fields, descending with a - in front
     #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
@@ -62,12 +54,6 @@ pub struct QueryChannelsArgs {
     pub watch: bool,
 }
 
-fn parse_filter(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| {
-        format!("not a JSON object: {error}; an example is '{{\"type\":\"messaging\"}}'")
-    })
-}
-
 /// Finds channels and prints them.
 ///
 /// # Errors
@@ -78,7 +64,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     let mut rows = app.output().channels(app.now(), also)?;
     let client = app.client().await?;
     let query = QueryChannels {
-        filter_conditions: filter(args),
+        filter_conditions: args.channels.to_filter(),
         sort: args
             .sort
             .as_ref()
@@ -140,23 +126,4 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         return follow(app, &StreamArgs::default(), target).await;
     }
     Ok(Code::Ok)
-}
-
-/// The filters as one.
-fn filter(args: &QueryChannelsArgs) -> Map<String, Value> {
-    let mut parts: Vec<Value> = Vec::new();
-    if let Some(filter) = args.filter.as_ref().filter(|filter| !filter.is_empty()) {
-        parts.push(Value::Object(filter.clone()));
-    }
-    if let Some(channel_type) = &args.channel_type {
-        parts.push(json!({ "type": { "$eq": channel_type } }));
-    }
-    if let Some(member) = &args.member {
-        parts.push(json!({ "members": { "$in": [member] } }));
-    }
-    match parts.as_slice() {
-        [] => Map::new(),
-        [Value::Object(only)] => only.clone(),
-        _ => Map::from_iter([("$and".to_owned(), Value::Array(parts))]),
-    }
 }
