@@ -119,6 +119,11 @@ impl Rejection {
     }
 }
 
+/// A client's name for something, short enough for an error message.
+pub(crate) fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (code {})", self.detail, self.code)

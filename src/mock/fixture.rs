@@ -10,9 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::engine::ServiceState;
-use super::options::MockRules;
-
 /// What exists at the start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -90,32 +87,6 @@ impl fmt::Display for FixtureError {
 
 impl std::error::Error for FixtureError {}
 
-/// Reads a fixture: a JSON object with `users`, `channels` and `demo`, each optional.
-///
-/// # Errors
-///
-/// The text is not such an object, or something in it breaks a rule of the service; the message says where.
-pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
-    let world: Fixture =
-        serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
-    ServiceState::new(MockRules::default(), 0).load(&world, DateTime::UNIX_EPOCH)?;
-    if let Some(demo) = &world.demo {
-        for id in &demo.users {
-            if !world
-                .users
-                .iter()
-                .any(|user| user.get("id") == Some(&json!(id)))
-            {
-                return Err(FixtureError::new(
-                    "demo.users",
-                    format!("there is no user {id:?} in the fixture"),
-                ));
-            }
-        }
-    }
-    Ok(world)
-}
-
 /// The world that shows what presence is: a dozen users, two channels, and people who come and go.
 pub fn demo_fixture(now: DateTime<Utc>) -> Fixture {
     let people = [
@@ -183,39 +154,5 @@ pub fn demo_fixture(now: DateTime<Utc>) -> Fixture {
             .to_vec(),
             ..Demo::default()
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_demonstration_obeys_the_rules() {
-        let world = demo_fixture(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
-        let mut state = ServiceState::new(MockRules::default(), 0);
-        state.load(&world, DateTime::UNIX_EPOCH).unwrap();
-        let (users, channels, connections) = state.counts();
-        assert_eq!((users, channels), (12, 2));
-        assert!(connections > 0);
-    }
-
-    #[test]
-    fn a_mistake_is_named_with_its_place() {
-        let error = |text: &str| read_fixture(text).unwrap_err().to_string();
-        assert!(error("{").contains("line 1"));
-        assert!(error(r#"{"user": []}"#).contains("unknown field `user`"));
-        assert_eq!(
-            error(r#"{"users": [{"id": "a"}, {"id": "b c"}]}"#),
-            "users[1]: `b c` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them"
-        );
-        assert!(error(r#"{"users": [{"name": "x"}]}"#).starts_with("users[0]: "));
-        assert!(error(r#"{"users": [{"id": "a"}, {"id": "a"}]}"#).starts_with("users[1]: "));
-        assert!(
-            error(r#"{"channels": [{"type": "messaging", "id": "x", "members": ["ghost"]}]}"#)
-                .starts_with("channels[0]: ")
-        );
-        assert!(error(r#"{"demo": {"users": ["ghost"]}}"#).starts_with("demo.users: "));
-        assert!(read_fixture("{}").is_ok());
     }
 }

@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod faults;
 mod fixture;
+mod fixture_file;
 mod hub;
 mod options;
 mod rate_limits;
@@ -32,7 +33,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::bench_state::BenchState;
-pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture, read_fixture};
+pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
+pub use self::fixture_file::read_fixture;
 use self::hub::Hub;
 pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,

@@ -8,9 +8,8 @@ use std::time::Duration;
 use crate::domain::SecretString;
 
 use super::fixture::Fixture;
-use super::rule_options::{RULE_OPTIONS, RuleOption};
 
-/// How the mock is set up. Every field has a default; see [`MockOptions::describe`] for the table.
+/// How the mock is set up. Every field has a default.
 #[derive(Debug, Clone)]
 pub struct MockOptions {
     /// The application's public key, which every request must name.
@@ -162,13 +161,6 @@ impl Default for MockRules {
             queue_bytes: 16 * 1024 * 1024,
             rate_limit: RateLimitMode::Off,
         }
-    }
-}
-
-impl MockOptions {
-    /// The table of everything that can be chosen: the point, its default, the option's name.
-    pub const fn describe() -> &'static [RuleOption] {
-        RULE_OPTIONS
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::channel_data::distinct_id;
-use super::connection::ConnectionKey;
-use super::operations::OperationRequest;
-use super::requests::{Caller, UserRef};
-use super::test_support::{TestState, channel_op, op, user};
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::requests::{Caller, UserRef};
+use crate::mock::engine::operations::OperationRequest;
+use crate::mock::engine::rules::channel_data::distinct_id;
+use crate::mock::engine::test_support::{TestState, channel_op, op, user};
 
 fn update(cid: &str, body: Value) -> OperationRequest {
     channel_op("POST", cid, "", body)

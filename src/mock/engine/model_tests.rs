@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Map, Value, json};
 
-use super::operations::OperationRequest;
-use super::requests::Caller;
-use super::test_support::{TestState, channel_op, op, user};
-use super::{ConnectionKey, Rfc3339};
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::requests::Caller;
+use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::operations::OperationRequest;
+use crate::mock::engine::test_support::{TestState, channel_op, op, user};
 use crate::mock::options::MockRules;
 
 const USERS: usize = 5;

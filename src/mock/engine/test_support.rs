@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::operations::OperationRequest;
-use super::presence::ConnectRequest;
-use super::requests::Caller;
-use super::{ConnectionKey, ServiceState, Signal, Transport};
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::connection::Transport;
+use crate::mock::engine::data::requests::Caller;
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::state::Signal;
+use crate::mock::engine::operations::OperationRequest;
+use crate::mock::engine::rules::presence::ConnectRequest;
 use crate::mock::error::Rejection;
 use crate::mock::options::MockRules;
 
@@ -214,7 +217,7 @@ pub(crate) fn channel_op(method: &str, cid: &str, rest: &str, body: Value) -> Op
     op(&format!("{method} /channels/{path}{rest}"), body)
 }
 
-impl super::ServiceState {
+impl crate::mock::engine::data::state::ServiceState {
     /// Every index says the same as what it indexes, and nothing points at what is gone.
     pub(crate) fn check(&self) {
         for (key, connection) in &self.connections {

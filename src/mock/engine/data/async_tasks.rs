@@ -1,0 +1,42 @@
+//! Tasks: work that the service does in the background. The mock does it at once, so every task is completed.
+
+use std::collections::{HashMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// How many tasks are remembered.
+const MAX_TASKS_KEPT: usize = 1000;
+
+/// The tasks, by id.
+#[derive(Debug, Default)]
+pub(crate) struct AsyncTasks {
+    by_id: HashMap<String, AsyncTask>,
+    order: VecDeque<String>,
+}
+
+/// One completed task.
+#[derive(Debug)]
+pub(crate) struct AsyncTask {
+    /// When it was completed.
+    pub(crate) at: DateTime<Utc>,
+    /// What came of it.
+    pub(crate) result: Value,
+}
+
+impl AsyncTasks {
+    /// Adds a task and forgets the oldest one beyond the limit.
+    pub(crate) fn insert(&mut self, id: String, task: AsyncTask) {
+        self.by_id.insert(id.clone(), task);
+        self.order.push_back(id);
+        if self.order.len() > MAX_TASKS_KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&AsyncTask> {
+        self.by_id.get(id)
+    }
+}

@@ -1,0 +1,288 @@
+//! A channel of the state, its type's configuration, and how each viewer sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+use crate::mock::engine::data::channel_types::ChannelType;
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
+use crate::mock::engine::data::members::{ChannelMembers, MemberView};
+use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::error::Rejection;
+
+/// One channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Channel {
+    pub(crate) cid: Arc<str>,
+    pub(crate) channel_type: String,
+    pub(crate) id: String,
+    pub(crate) created_by: Option<UserKey>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) last_message_at: Option<DateTime<Utc>>,
+    pub(crate) frozen: bool,
+    pub(crate) disabled: bool,
+    pub(crate) team: Option<String>,
+    pub(crate) custom: Map<String, Value>,
+    pub(crate) members: ChannelMembers,
+    /// Users who do not want to see it in their lists.
+    pub(crate) hidden_for: BTreeSet<UserKey>,
+    /// Connections that watch it.
+    pub(crate) watchers: BTreeSet<ConnectionKey>,
+    /// The users behind them, each with the number of his connections here.
+    pub(crate) watching: BTreeMap<UserKey, usize>,
+}
+
+impl Channel {
+    pub(crate) fn new(channel_type: &str, id: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            cid: format!("{channel_type}:{id}").into(),
+            channel_type: channel_type.to_owned(),
+            id: id.to_owned(),
+            created_by: None,
+            created_at: now,
+            updated_at: now,
+            last_message_at: None,
+            frozen: false,
+            disabled: false,
+            team: None,
+            custom: Map::new(),
+            members: ChannelMembers::default(),
+            hidden_for: BTreeSet::new(),
+            watchers: BTreeSet::new(),
+            watching: BTreeMap::new(),
+        }
+    }
+
+    /// Whether everybody may read it.
+    pub(crate) fn is_public(&self) -> bool {
+        self.channel_type == "livestream"
+    }
+
+    /// Whether it belongs to a set of people.
+    pub(crate) fn is_distinct(&self) -> bool {
+        self.id.starts_with("!members-")
+    }
+}
+
+/// A channel, as somebody sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChannelView<'a> {
+    pub(crate) state: &'a ServiceState,
+    pub(crate) channel: &'a Channel,
+    pub(crate) viewer: Viewer,
+    /// What the caller may do here; not in events.
+    pub(crate) capabilities: Option<&'static [&'static str]>,
+    /// Whether the members ride along, as in events.
+    pub(crate) with_members: bool,
+    /// When it was deleted, in the answer to that.
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// How many members ride along in an event.
+const MAX_EVENT_MEMBERS: usize = 100;
+
+impl Serialize for ChannelView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let channel = self.channel;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &channel.id)?;
+        map.serialize_entry("type", &channel.channel_type)?;
+        map.serialize_entry("cid", &*channel.cid)?;
+        for (field, value) in &channel.custom {
+            map.serialize_entry(field, value)?;
+        }
+        if let Some(at) = channel.last_message_at {
+            map.serialize_entry("last_message_at", &Rfc3339(at))?;
+        }
+        map.serialize_entry("created_at", &Rfc3339(channel.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(channel.updated_at))?;
+        let creator = channel
+            .created_by
+            .filter(|key| self.state.users.get(*key).is_some())
+            .map(|key| self.state.view(key, self.viewer, UserShape::Common));
+        map.serialize_entry("created_by", &creator)?;
+        map.serialize_entry("frozen", &channel.frozen)?;
+        map.serialize_entry("disabled", &channel.disabled)?;
+        if let Some(at) = self.deleted_at {
+            map.serialize_entry("deleted_at", &Rfc3339(at))?;
+        }
+        if let Some(team) = &channel.team {
+            map.serialize_entry("team", team)?;
+        }
+        if self.with_members {
+            let members: Vec<MemberView<'_>> = self
+                .state
+                .members_of(channel, self.viewer)
+                .take(MAX_EVENT_MEMBERS)
+                .collect();
+            map.serialize_entry("members", &members)?;
+        }
+        map.serialize_entry("member_count", &channel.members.len())?;
+        map.serialize_entry(
+            "config",
+            &self
+                .state
+                .types
+                .get(&channel.channel_type)
+                .map(ChannelType::config)
+                .ok(),
+        )?;
+        if let Some(capabilities) = self.capabilities {
+            map.serialize_entry("own_capabilities", capabilities)?;
+        }
+        map.end()
+    }
+}
+
+/// A channel as a row of a query.
+pub(crate) struct ChannelRow<'a> {
+    pub(crate) state: &'a ServiceState,
+    pub(crate) channel: &'a Channel,
+    /// The user whose membership `hidden` and the like are about.
+    pub(crate) user: Option<UserKey>,
+}
+
+impl FilterRow for ChannelRow<'_> {
+    fn field(&self, name: &str) -> FieldValue<'_> {
+        let channel = self.channel;
+        let membership = || self.user.and_then(|user| channel.members.get(user));
+        match name {
+            "cid" => FieldValue::Text(&channel.cid),
+            "id" => FieldValue::Text(&channel.id),
+            "type" => FieldValue::Text(&channel.channel_type),
+            "members" => FieldValue::Texts(
+                channel
+                    .members
+                    .keys()
+                    .filter_map(|key| self.state.users.get(key))
+                    .map(|user| &*user.id)
+                    .collect(),
+            ),
+            "member_count" => FieldValue::Count(channel.members.len()),
+            "created_at" => FieldValue::Time(channel.created_at),
+            "updated_at" => FieldValue::Time(channel.updated_at),
+            "last_message_at" => channel
+                .last_message_at
+                .map_or(FieldValue::Missing, FieldValue::Time),
+            "last_updated" => {
+                FieldValue::Time(channel.last_message_at.unwrap_or(channel.created_at))
+            }
+            "created_by_id" => channel
+                .created_by
+                .and_then(|key| self.state.users.get(key))
+                .map_or(FieldValue::Missing, |user| FieldValue::Text(&user.id)),
+            "team" => channel
+                .team
+                .as_deref()
+                .map_or(FieldValue::Missing, FieldValue::Text),
+            "frozen" => FieldValue::Flag(channel.frozen),
+            "disabled" => FieldValue::Flag(channel.disabled),
+            "hidden" => FieldValue::Flag(
+                self.user
+                    .is_some_and(|user| channel.hidden_for.contains(&user)),
+            ),
+            "archived" => FieldValue::Flag(membership().is_some_and(|m| m.archived_at.is_some())),
+            "pinned" => FieldValue::Flag(membership().is_some_and(|m| m.pinned_at.is_some())),
+            "distinct" => FieldValue::Flag(channel.is_distinct()),
+            "joined" => FieldValue::Flag(membership().is_some()),
+            "muted" | "blocked" | "has_unread" => FieldValue::Flag(false),
+            "channel_role" => membership().map_or(FieldValue::Missing, |member| {
+                FieldValue::Text(&member.channel_role)
+            }),
+            "invite" => membership()
+                .and_then(|member| member.invite)
+                .map_or(FieldValue::Missing, |invite| {
+                    FieldValue::Text(invite.word())
+                }),
+            "member.user.name" => FieldValue::Texts(
+                channel
+                    .members
+                    .keys()
+                    .filter_map(|key| self.state.users.get(key)?.profile.name.as_deref())
+                    .collect(),
+            ),
+            other => custom(&channel.custom, other),
+        }
+    }
+}
+
+/// The fields of channels that filters know.
+pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
+    Ok(match field {
+        "cid" | "id" | "type" | "created_by_id" | "team" | "channel_role" | "invite" => {
+            Some(FieldType::Text)
+        }
+        "members" | "member.user.name" => Some(FieldType::Texts),
+        "member_count" => Some(FieldType::Count),
+        "created_at" | "updated_at" | "last_message_at" | "last_updated" => Some(FieldType::Time),
+        "frozen" | "disabled" | "hidden" | "distinct" | "joined" | "muted" | "blocked"
+        | "archived" | "pinned" | "has_unread" => Some(FieldType::Flag),
+        _ => None,
+    })
+}
+
+impl ServiceState {
+    /// A membership as somebody sees it.
+    pub(crate) fn member_view<'a>(
+        &'a self,
+        channel: &'a Channel,
+        user: UserKey,
+        viewer: Viewer,
+    ) -> Option<MemberView<'a>> {
+        Some(MemberView {
+            member: channel.members.get(user)?,
+            user: self.view(user, viewer, UserShape::Common),
+            owner: channel.created_by == Some(user),
+            with_id: true,
+        })
+    }
+
+    /// The memberships of a channel as somebody sees them, oldest first.
+    pub(crate) fn members_of<'a>(
+        &'a self,
+        channel: &'a Channel,
+        viewer: Viewer,
+    ) -> impl Iterator<Item = MemberView<'a>> {
+        channel
+            .members
+            .iter()
+            .map(move |(user, member)| MemberView {
+                member,
+                user: self.view(user, viewer, UserShape::Common),
+                owner: channel.created_by == Some(user),
+                with_id: true,
+            })
+    }
+
+    /// A channel as somebody sees it in an event: with its members.
+    pub(crate) fn event_channel<'a>(&'a self, key: ChannelKey, viewer: Viewer) -> ChannelView<'a> {
+        ChannelView {
+            state: self,
+            channel: self
+                .channels
+                .get(key)
+                .expect("the event is about a channel"),
+            viewer,
+            capabilities: None,
+            with_members: true,
+            deleted_at: None,
+        }
+    }
+}
+
+/// When a member last read, and how much is left.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReadView<'a> {
+    pub(crate) user: UserView<'a>,
+    pub(crate) last_read: String,
+    pub(crate) unread_messages: u32,
+}

@@ -1,0 +1,199 @@
+//! Channel types: the five that are built in, and those that the server side makes.
+//!
+//! A type is its configuration, of which the rules depend on `connect_events` only.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::requests::JsonObject;
+use super::rfc3339::Rfc3339;
+use crate::mock::error::{Rejection, shortened};
+
+/// The built-in types.
+const BUILT_IN_TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
+
+/// One type.
+#[derive(Debug, Clone)]
+pub(crate) struct ChannelType {
+    name: String,
+    created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    config: Map<String, Value>,
+    grants: Value,
+}
+
+impl ChannelType {
+    pub(crate) fn new(name: &str, now: DateTime<Utc>) -> Self {
+        let mut config = Map::new();
+        for on in [
+            "typing_events",
+            "read_events",
+            "connect_events",
+            "search",
+            "reactions",
+            "replies",
+            "quotes",
+            "mutes",
+            "uploads",
+            "url_enrichment",
+            "custom_events",
+        ] {
+            config.insert(on.to_owned(), true.into());
+        }
+        // Delivery events stay off: clients would report deliveries of messages, of which there are none.
+        for off in [
+            "delivery_events",
+            "push_notifications",
+            "reminders",
+            "mark_messages_pending",
+            "polls",
+            "user_message_reminders",
+            "shared_locations",
+            "count_messages",
+            "skip_last_msg_update_for_system_msgs",
+        ] {
+            config.insert(off.to_owned(), false.into());
+        }
+        for (key, value) in [
+            ("message_retention", json!("infinite")),
+            ("max_message_length", json!(5000)),
+            ("automod", json!("disabled")),
+            ("automod_behavior", json!("flag")),
+            ("blocklist_behavior", json!("flag")),
+            ("partition_size", json!(0)),
+            ("partition_ttl", json!("")),
+            ("push_level", json!("all")),
+            ("commands", json!([])),
+        ] {
+            config.insert(key.to_owned(), value);
+        }
+        Self {
+            name: name.to_owned(),
+            created_at: now,
+            updated_at: now,
+            config,
+            grants: json!({}),
+        }
+    }
+
+    /// Whether watching is announced.
+    pub(crate) fn has_connect_events(&self) -> bool {
+        self.config.get("connect_events") != Some(&Value::Bool(false))
+    }
+
+    pub(crate) fn write(&mut self, changes: JsonObject) -> Result<(), Rejection> {
+        for (key, value) in changes {
+            match key.as_str() {
+                "name" | "created_at" | "updated_at" => {}
+                "grants" => self.grants = value,
+                "commands" => {
+                    // Written as names, read as objects.
+                    let commands = value
+                        .as_array()
+                        .ok_or_else(|| Rejection::field("commands", "must be a list"))?
+                        .iter()
+                        .map(|command| match command {
+                            Value::String(name) => {
+                                json!({"name": name, "description": "", "args": "", "set": ""})
+                            }
+                            other => other.clone(),
+                        })
+                        .collect();
+                    self.config.insert(key, Value::Array(commands));
+                }
+                _ => {
+                    let fits = self.config.get(&key).is_none_or(|old| {
+                        std::mem::discriminant(old) == std::mem::discriminant(&value)
+                    });
+                    if !fits {
+                        return Err(Rejection::field(key, "has the wrong type"));
+                    }
+                    self.config.insert(key, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn view(&self, with_grants: bool) -> ChannelTypeView<'_> {
+        ChannelTypeView {
+            channel_type: self,
+            with_grants,
+        }
+    }
+
+    /// The configuration, as channels carry it.
+    pub(crate) fn config(&self) -> ChannelTypeView<'_> {
+        self.view(false)
+    }
+}
+
+/// A type as it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChannelTypeView<'a> {
+    channel_type: &'a ChannelType,
+    with_grants: bool,
+}
+
+impl Serialize for ChannelTypeView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = self.channel_type;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("created_at", &Rfc3339(of.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(of.updated_at))?;
+        map.serialize_entry("name", &of.name)?;
+        for (key, value) in &of.config {
+            map.serialize_entry(key, value)?;
+        }
+        if self.with_grants {
+            map.serialize_entry("permissions", &[(); 0])?;
+            map.serialize_entry("grants", &of.grants)?;
+        }
+        map.end()
+    }
+}
+
+/// The types by name.
+#[derive(Debug, Clone)]
+pub(crate) struct ChannelTypes(BTreeMap<String, ChannelType>);
+
+impl Default for ChannelTypes {
+    fn default() -> Self {
+        let since = DateTime::UNIX_EPOCH;
+        Self(
+            BUILT_IN_TYPES
+                .into_iter()
+                .map(|name| (name.to_owned(), ChannelType::new(name, since)))
+                .collect(),
+        )
+    }
+}
+
+impl ChannelTypes {
+    /// A type by name.
+    pub(crate) fn get(&self, name: &str) -> Result<&ChannelType, Rejection> {
+        self.0.get(name).ok_or_else(|| {
+            Rejection::not_found(format!("channel type {:?} does not exist", shortened(name)))
+        })
+    }
+
+    /// All types, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ChannelType)> {
+        self.0
+            .iter()
+            .map(|(name, channel_type)| (name.as_str(), channel_type))
+    }
+
+    /// Adds or replaces a type.
+    pub(crate) fn insert(&mut self, name: &str, channel_type: ChannelType) {
+        self.0.insert(name.to_owned(), channel_type);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}

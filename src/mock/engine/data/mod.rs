@@ -1,0 +1,18 @@
+//! What the state holds, how it is read from requests, and how each viewer sees it.
+
+pub(crate) mod app_settings;
+pub(crate) mod async_tasks;
+pub(crate) mod channel;
+pub(crate) mod channel_types;
+pub(crate) mod connection;
+pub(crate) mod event_history;
+pub(crate) mod filter;
+pub(crate) mod members;
+pub(crate) mod requests;
+pub(crate) mod rfc3339;
+pub(crate) mod slots;
+pub(crate) mod sort;
+pub(crate) mod state;
+pub(crate) mod timers;
+pub(crate) mod user;
+pub(crate) mod user_fields;

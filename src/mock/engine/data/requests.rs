@@ -1,0 +1,395 @@
+//! What can be asked of the state, as values: who asks, and what, read from JSON bodies with the leniency that the
+//! official SDKs need (nulls, empty strings for `false`, both spellings of members).
+
+use chrono::{DateTime, Utc};
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::mock::engine::data::sort::SortParam;
+use crate::mock::error::Rejection;
+
+/// Who asks, as the token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The application's server: everything is allowed, and nobody is acting.
+    Server,
+    /// A user.
+    User {
+        /// Who.
+        id: String,
+        /// When the token was issued (unix seconds), if it says so.
+        issued_at: Option<i64>,
+    },
+    /// Nobody in particular.
+    Anonymous {
+        /// The id that the client made up.
+        id: Option<String>,
+    },
+}
+
+/// A body, or the payload of a query, as an object.
+pub(crate) type JsonObject = Map<String, Value>;
+
+/// Reads a body. A `null` at top level is as good as nothing.
+pub(crate) fn read<T: DeserializeOwned>(mut body: JsonObject) -> Result<T, Rejection> {
+    body.retain(|_, value| !value.is_null());
+    serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
+}
+
+/// A boolean, also as text, also as the empty text.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lenient {
+        Flag(bool),
+        Text(String),
+    }
+    match Lenient::deserialize(deserializer) {
+        Ok(Lenient::Flag(flag)) => Ok(flag),
+        Ok(Lenient::Text(text)) => match text.as_str() {
+            "true" | "1" => Ok(true),
+            "" | "false" | "0" | "null" | "undefined" => Ok(false),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is not a boolean"
+            ))),
+        },
+        Err(_) => Err(serde::de::Error::custom("expected a boolean")),
+    }
+}
+
+/// A user named by id, or by an object with an `id`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum UserRef {
+    /// By id.
+    Id(String),
+    /// By object, whose fields are written if the user is new.
+    Object(JsonObject),
+}
+
+impl UserRef {
+    /// The id.
+    pub(crate) fn id(&self) -> Result<&str, Rejection> {
+        match self {
+            Self::Id(id) => Ok(id),
+            Self::Object(fields) => fields
+                .get("id")
+                .or_else(|| fields.get("user_id"))
+                .and_then(Value::as_str)
+                .ok_or_else(|| Rejection::input("user.id is a required field")),
+        }
+    }
+}
+
+/// The user on whose behalf the server side acts.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct OnBehalfOf {
+    #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    user: Option<UserRef>,
+}
+
+impl OnBehalfOf {
+    /// The user named, if one is.
+    pub(crate) fn named(&self) -> Option<UserRef> {
+        self.user_id
+            .as_ref()
+            .filter(|id| !id.is_empty())
+            .map(|id| UserRef::Id(id.clone()))
+            .or_else(|| self.user.clone())
+    }
+}
+
+/// `GET /users`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryUsersRequest {
+    pub(crate) filter_conditions: JsonObject,
+    pub(crate) sort: Vec<SortParam>,
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) include_deactivated_users: bool,
+    pub(crate) connection_id: Option<String>,
+}
+
+/// `POST /users`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UpdateUsersRequest {
+    pub(crate) users: UserBatch,
+}
+
+/// The users of an upsert: a map by id, or a list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum UserBatch {
+    /// By id.
+    Map(Map<String, Value>),
+    /// One after the other.
+    List(Vec<JsonObject>),
+}
+
+/// `PATCH /users`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UpdateUsersPartialRequest {
+    pub(crate) users: Vec<UserPartialUpdate>,
+}
+
+/// One partial update.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UserPartialUpdate {
+    pub(crate) id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) set: JsonObject,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) unset: Vec<String>,
+}
+
+/// The default for `null`.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A page by offset, of members or watchers.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PageParams {
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+}
+
+/// `POST /channels/{type}/{id}/query` and `POST /channels/{type}/query`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GetOrCreateChannelRequest {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) data: JsonObject,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) state: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) watch: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    pub(crate) members: Option<PageParams>,
+    pub(crate) watchers: Option<PageParams>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) hide_for_creator: bool,
+    pub(crate) connection_id: Option<String>,
+}
+
+/// `POST /channels`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryChannelsRequest {
+    pub(crate) filter_conditions: JsonObject,
+    pub(crate) sort: Vec<SortParam>,
+    pub(crate) limit: Option<i64>,
+    pub(crate) offset: Option<i64>,
+    pub(crate) member_limit: Option<i64>,
+    pub(crate) message_limit: Option<i64>,
+    #[serde(deserialize_with = "optional_flag")]
+    pub(crate) state: Option<bool>,
+    #[serde(deserialize_with = "optional_flag")]
+    pub(crate) watch: Option<bool>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) presence: bool,
+    pub(crate) connection_id: Option<String>,
+}
+
+fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    flag(deserializer).map(Some)
+}
+
+/// `GET /members`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct QueryMembersRequest {
+    #[serde(rename = "type")]
+    pub(crate) channel_type: String,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) members: Vec<UserRef>,
+    #[serde(default)]
+    pub(crate) filter_conditions: JsonObject,
+    #[serde(default)]
+    pub(crate) sort: Vec<SortParam>,
+    #[serde(default)]
+    pub(crate) limit: Option<i64>,
+    #[serde(default)]
+    pub(crate) offset: Option<i64>,
+}
+
+/// `POST /channels/{type}/{id}`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpdateChannelRequest {
+    pub(crate) data: Option<JsonObject>,
+    pub(crate) add_members: Vec<UserRef>,
+    pub(crate) remove_members: Vec<UserRef>,
+    pub(crate) add_moderators: Vec<UserRef>,
+    pub(crate) demote_moderators: Vec<UserRef>,
+    pub(crate) assign_roles: Vec<UserRef>,
+    pub(crate) invites: Vec<UserRef>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) accept_invite: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) reject_invite: bool,
+    pub(crate) message: Option<JsonObject>,
+}
+
+/// `PATCH /channels/{type}/{id}` and partial updates of members.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PartialUpdateRequest {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) set: JsonObject,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) unset: Vec<String>,
+}
+
+/// `POST /guest`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct CreateGuestRequest {
+    pub(crate) user: JsonObject,
+}
+
+/// `POST /sync`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct SyncRequest {
+    pub(crate) channel_cids: Vec<String>,
+    pub(crate) last_sync_at: DateTime<Utc>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) with_inaccessible_cids: bool,
+}
+
+/// `DELETE /users/{id}`, in the query.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeleteUserRequest {
+    #[serde(deserialize_with = "flag")]
+    pub(crate) hard_delete: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) mark_messages_deleted: bool,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) delete_conversation_channels: bool,
+}
+
+/// `POST /users/delete`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeleteUsersRequest {
+    pub(crate) user_ids: Vec<String>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    #[serde(default)]
+    pub(crate) messages: Option<String>,
+    #[serde(default)]
+    pub(crate) conversations: Option<String>,
+}
+
+/// Calls about several users that say no more than which.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UserIdsRequest {
+    pub(crate) user_ids: Vec<String>,
+}
+
+/// `POST /users/{id}/reactivate`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReactivateUserRequest {
+    pub(crate) name: Option<String>,
+}
+
+/// A custom event.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct SendEventRequest {
+    pub(crate) event: JsonObject,
+}
+
+/// `POST /channels/delete`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DeleteChannelsRequest {
+    pub(crate) cids: Vec<String>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) hard_delete: bool,
+}
+
+/// What hiding a channel takes besides the user.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HideChannelRequest {
+    #[serde(deserialize_with = "flag")]
+    pub(crate) clear_history: bool,
+}
+
+/// A call that names a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChannelRef {
+    /// The type.
+    pub(crate) channel_type: String,
+    /// The id.
+    pub(crate) id: String,
+}
+
+/// The response to an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// A JSON object without its `duration`.
+    pub(crate) body: String,
+    /// The user whose token the transport adds to the body, as guests need it.
+    pub(crate) token_for: Option<String>,
+}
+
+impl Reply {
+    /// Serializes the response.
+    pub(crate) fn new(body: &impl Serialize) -> Self {
+        Self {
+            body: serde_json::to_string(body)
+                .expect("responses have string keys and no fallible parts"),
+            token_for: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(value: Value) -> JsonObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn bodies_are_read_as_leniently_as_sdks_need() {
+        let query: QueryUsersRequest = read(body(
+            json!({"sort": null, "presence": "", "limit": null, "include_deactivated_users": "true"}),
+        ))
+        .unwrap();
+        assert!(!query.presence && query.include_deactivated_users);
+        let update: UpdateChannelRequest = read(body(
+            json!({"add_members": ["a", {"user_id": "b"}], "user_id": "x", "accept_invite": null}),
+        ))
+        .unwrap();
+        let ids: Vec<&str> = update.add_members.iter().map(|m| m.id().unwrap()).collect();
+        assert_eq!(ids, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_code_4() {
+        for value in [
+            json!({"presence": "maybe"}),
+            json!({"limit": "ten"}),
+            json!({"filter_conditions": []}),
+            json!({"sort": {"field": "x"}}),
+        ] {
+            assert_eq!(read::<QueryUsersRequest>(body(value)).unwrap_err().code, 4);
+        }
+    }
+}

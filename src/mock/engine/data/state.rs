@@ -1,0 +1,163 @@
+//! The state of the service: users, channels, connections, and the indexes between them.
+//!
+//! Indexes follow subscriptions (a user knows the connections that receive their presence, a channel those that watch
+//! it), so a change costs what its subscribers cost, however many users there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::app_settings::AppSettings;
+use super::async_tasks::AsyncTasks;
+use super::channel::Channel;
+use super::channel_types::ChannelTypes;
+use super::connection::{Connection, ConnectionKey};
+use super::event_history::EventHistory;
+use super::slots::{ChannelKey, Slots, UserKey};
+use super::timers::Timers;
+use super::user::{User, UserShape, UserView, Viewer};
+use crate::mock::options::MockRules;
+
+/// Something to hand to a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    /// To whom.
+    pub(crate) connection: ConnectionKey,
+    /// What.
+    pub(crate) signal: Signal,
+}
+
+/// What can be handed to a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Signal {
+    /// A text frame, shared by all who receive the same.
+    Frame(Bytes),
+    /// The end. The connection is gone from the state already.
+    Close {
+        /// A WebSocket close code.
+        code: u16,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The end of what carries the connection, without a word. The connection is still in the state, which will miss it.
+    Cut,
+}
+
+/// Everything the service knows.
+#[derive(Debug)]
+pub(crate) struct ServiceState {
+    pub(in crate::mock::engine) rules: MockRules,
+    pub(in crate::mock::engine) users: Slots<UserKey, User>,
+    pub(in crate::mock::engine) user_ids: HashMap<Arc<str>, UserKey>,
+    /// The same in the order of ids, for pages by id.
+    pub(in crate::mock::engine) user_order: BTreeMap<Arc<str>, UserKey>,
+    pub(in crate::mock::engine) channels: Slots<ChannelKey, Channel>,
+    pub(in crate::mock::engine) channel_ids: HashMap<Arc<str>, ChannelKey>,
+    pub(in crate::mock::engine) connections: HashMap<ConnectionKey, Connection>,
+    pub(in crate::mock::engine) connection_ids: HashMap<Box<str>, ConnectionKey>,
+    pub(in crate::mock::engine) next_connection: u64,
+    pub(in crate::mock::engine) timers: Timers,
+    pub(in crate::mock::engine) ids: IdGenerator,
+    pub(in crate::mock::engine) history: EventHistory,
+    pub(in crate::mock::engine) tasks: AsyncTasks,
+    pub(in crate::mock::engine) app: AppSettings,
+    pub(in crate::mock::engine) types: ChannelTypes,
+    pub(in crate::mock::engine) out: Vec<Delivery>,
+}
+
+impl ServiceState {
+    /// An empty state. The seed makes the ids that the service invents.
+    pub(crate) fn new(rules: MockRules, seed: u64) -> Self {
+        let app = AppSettings::new(rules.development_tokens);
+        Self {
+            rules,
+            users: Slots::default(),
+            user_ids: HashMap::new(),
+            user_order: BTreeMap::new(),
+            channels: Slots::default(),
+            channel_ids: HashMap::new(),
+            connections: HashMap::new(),
+            connection_ids: HashMap::new(),
+            next_connection: 1,
+            timers: Timers::default(),
+            ids: IdGenerator { seed, count: 0 },
+            history: EventHistory::default(),
+            tasks: AsyncTasks::default(),
+            app,
+            types: ChannelTypes::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Forgets everything but the names already given, so that no old key or id leads to something new.
+    pub(crate) fn restart(&mut self) {
+        let fresh = Self::new(self.rules.clone(), self.ids.seed);
+        let old = std::mem::replace(self, fresh);
+        self.next_connection = old.next_connection;
+        self.ids = old.ids;
+    }
+
+    /// Takes what is to be sent, in order.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Delivery> {
+        self.out.drain(..)
+    }
+
+    /// A user as somebody sees him.
+    ///
+    /// # Panics
+    ///
+    /// The user does not exist. Keys of users that can vanish are looked up first.
+    pub(in crate::mock::engine) fn view(
+        &self,
+        key: UserKey,
+        viewer: Viewer,
+        shape: UserShape,
+    ) -> UserView<'_> {
+        UserView {
+            user: self.users.get(key).expect("a key in use leads to a user"),
+            key,
+            viewer,
+            shape,
+            rules: &self.rules,
+        }
+    }
+
+    /// A user by id.
+    pub(in crate::mock::engine) fn user(&self, id: &str) -> Option<(UserKey, &User)> {
+        let key = *self.user_ids.get(id)?;
+        Some((key, self.users.get(key)?))
+    }
+
+    /// How many there are of users, channels, connections.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        (
+            self.users.len(),
+            self.channels.len(),
+            self.connections.len(),
+        )
+    }
+}
+
+/// Ids that the service invents: UUIDs from a seed and a counter, so that a run can be repeated.
+#[derive(Debug)]
+pub(in crate::mock::engine) struct IdGenerator {
+    seed: u64,
+    count: u64,
+}
+
+impl IdGenerator {
+    pub(in crate::mock::engine) fn next(&mut self, now: DateTime<Utc>) -> String {
+        self.count += 1;
+        let mut mixed = self.seed ^ self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let high = u128::from(now.timestamp().cast_unsigned() & 0xffff_ffff) << 96;
+        let middle = u128::from(mixed & 0xffff_ffff) << 64;
+        uuid::Builder::from_custom_bytes((high | middle | u128::from(self.count)).to_be_bytes())
+            .into_uuid()
+            .to_string()
+    }
+}

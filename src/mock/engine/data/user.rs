@@ -1,0 +1,261 @@
+//! A user of the state, and how each viewer sees him.
+//!
+//! The one rule about visibility is here: whoever is not the user himself reads an invisible user as offline. The
+//! settable fields are in [`UserFields`]; connections and subscriptions are only counted here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
+use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::user_fields::UserFields;
+use crate::mock::error::Rejection;
+use crate::mock::options::{InvisibleField, MockRules};
+
+/// One user.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) id: Arc<str>,
+    pub(crate) profile: UserFields,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    /// When he last connected, or was found connected after another period.
+    pub(crate) last_active: Option<DateTime<Utc>>,
+    /// `last_active` as it was when he turned invisible.
+    pub(crate) shown_last_active: Option<DateTime<Utc>>,
+    pub(crate) deactivated_at: Option<DateTime<Utc>>,
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// His open connections.
+    pub(crate) connections: Vec<ConnectionKey>,
+    /// Connections that hear his presence.
+    pub(crate) subscribers: BTreeSet<ConnectionKey>,
+    /// Channels he is a member of.
+    pub(crate) memberships: BTreeSet<ChannelKey>,
+    /// When `last_active` moves next; only while connected.
+    pub(crate) refresh_at: Option<DateTime<Utc>>,
+    /// Until when he counts as connected although the last connection is gone.
+    pub(crate) offline_at: Option<DateTime<Utc>>,
+}
+
+impl User {
+    pub(crate) const fn new(id: Arc<str>, profile: UserFields, created_at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            profile,
+            created_at,
+            updated_at: created_at,
+            last_active: None,
+            shown_last_active: None,
+            deactivated_at: None,
+            deleted_at: None,
+            connections: Vec::new(),
+            subscribers: BTreeSet::new(),
+            memberships: BTreeSet::new(),
+            refresh_at: None,
+            offline_at: None,
+        }
+    }
+
+    /// Whether a connection of his exists, or its grace has not run out.
+    pub(crate) const fn is_connected(&self) -> bool {
+        !self.connections.is_empty() || self.offline_at.is_some()
+    }
+
+    /// Whether he is online as everybody else sees it.
+    pub(crate) const fn is_visibly_online(&self) -> bool {
+        self.is_connected()
+            && !self.profile.invisible
+            && self.deleted_at.is_none()
+            && self.deactivated_at.is_none()
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.profile.role == "anonymous"
+    }
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Viewer {
+    /// The application's server.
+    Server,
+    /// A user.
+    User(UserKey),
+    /// Some client that is not the user looked at.
+    Other,
+}
+
+/// Which schema a user object follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UserShape {
+    /// In events, as creator, member and watcher.
+    Common,
+    /// In `user.updated`.
+    Updated,
+    /// In answers about users.
+    Full,
+    /// `me`.
+    Own,
+}
+
+/// A user, as somebody sees him.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UserView<'a> {
+    pub(crate) user: &'a User,
+    pub(crate) key: UserKey,
+    pub(crate) viewer: Viewer,
+    pub(crate) shape: UserShape,
+    pub(crate) rules: &'a MockRules,
+}
+
+impl UserView<'_> {
+    fn is_own(&self) -> bool {
+        self.viewer == Viewer::User(self.key)
+    }
+
+    pub(crate) fn online(&self) -> bool {
+        if self.is_own() && self.rules.me_online_while_invisible {
+            self.user.is_connected()
+        } else {
+            self.user.is_visibly_online()
+        }
+    }
+
+    fn last_active(&self) -> Option<DateTime<Utc>> {
+        let hidden = self.user.profile.invisible
+            && self.rules.freeze_last_active_while_invisible
+            && self.viewer != Viewer::Server
+            && !self.is_own();
+        if hidden {
+            self.user.shown_last_active
+        } else {
+            self.user.last_active
+        }
+    }
+
+    fn invisible(&self) -> Option<bool> {
+        let truth = self.user.profile.invisible;
+        match (self.viewer, self.shape) {
+            (Viewer::Server, _) => Some(truth),
+            (_, UserShape::Common) => None,
+            _ if self.is_own() => Some(truth),
+            _ => match self.rules.others_see_invisible {
+                InvisibleField::Omit => None,
+                InvisibleField::AlwaysFalse => Some(false),
+                InvisibleField::Truth => Some(truth),
+            },
+        }
+    }
+}
+
+impl Serialize for UserView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let user = self.user;
+        let profile = &user.profile;
+        let knows_all = self.is_own() || self.viewer == Viewer::Server;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &*user.id)?;
+        map.serialize_entry("role", &profile.role)?;
+        if let Some(name) = &profile.name {
+            map.serialize_entry("name", name)?;
+        }
+        if let Some(image) = &profile.image {
+            map.serialize_entry("image", image)?;
+        }
+        for (field, value) in profile.custom() {
+            map.serialize_entry(field, value)?;
+        }
+        map.serialize_entry("language", profile.language())?;
+        map.serialize_entry("teams", profile.teams())?;
+        if let Some(roles) = profile.teams_role() {
+            map.serialize_entry("teams_role", roles)?;
+        }
+        map.serialize_entry("created_at", &Rfc3339(user.created_at))?;
+        map.serialize_entry("updated_at", &Rfc3339(user.updated_at))?;
+        if let Some(time) = self.last_active() {
+            map.serialize_entry("last_active", &Rfc3339(time))?;
+        }
+        if let Some(time) = user.deactivated_at {
+            map.serialize_entry("deactivated_at", &Rfc3339(time))?;
+        }
+        if let Some(time) = user.deleted_at {
+            map.serialize_entry("deleted_at", &Rfc3339(time))?;
+        }
+        map.serialize_entry("banned", &false)?;
+        map.serialize_entry("online", &self.online())?;
+        map.serialize_entry("blocked_user_ids", &[(); 0])?;
+        if let Some(invisible) = self.invisible() {
+            map.serialize_entry("invisible", &invisible)?;
+        }
+        if self.shape != UserShape::Common && knows_all {
+            if let Some(settings) = profile.privacy_settings() {
+                map.serialize_entry("privacy_settings", settings)?;
+            }
+            if let Some(time) = profile.revoke_tokens_issued_before() {
+                map.serialize_entry("revoke_tokens_issued_before", &Rfc3339(time))?;
+            }
+        }
+        if matches!(self.shape, UserShape::Full | UserShape::Own) {
+            map.serialize_entry("shadow_banned", &false)?;
+            for list in ["devices", "mutes", "channel_mutes"] {
+                map.serialize_entry(list, &[(); 0])?;
+            }
+            for count in [
+                "unread_count",
+                "total_unread_count",
+                "unread_channels",
+                "unread_threads",
+            ] {
+                map.serialize_entry(count, &0)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl FilterRow for UserView<'_> {
+    fn field(&self, name: &str) -> FieldValue<'_> {
+        let user = self.user;
+        let profile = &user.profile;
+        let time = |time: Option<DateTime<Utc>>| time.map_or(FieldValue::Missing, FieldValue::Time);
+        match name {
+            "id" => FieldValue::Text(&user.id),
+            "name" => text(profile.name.as_deref()),
+            "image" => text(profile.image.as_deref()),
+            "role" => FieldValue::Text(&profile.role),
+            "language" => FieldValue::Text(profile.language()),
+            "teams" => FieldValue::Texts(profile.teams().iter().map(String::as_str).collect()),
+            "banned" | "shadow_banned" => FieldValue::Flag(false),
+            "created_at" => FieldValue::Time(user.created_at),
+            "updated_at" => FieldValue::Time(user.updated_at),
+            "deactivated_at" => time(user.deactivated_at),
+            "last_active" => time(self.last_active()),
+            other => custom(profile.custom(), other),
+        }
+    }
+}
+
+fn text(text: Option<&str>) -> FieldValue<'_> {
+    text.map_or(FieldValue::Missing, FieldValue::Text)
+}
+
+/// The fields of users that filters know.
+pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
+    Ok(match field {
+        "id" | "name" | "image" | "role" | "language" => Some(FieldType::Text),
+        "teams" => Some(FieldType::Texts),
+        "banned" | "shadow_banned" => Some(FieldType::Flag),
+        "created_at" | "updated_at" | "deactivated_at" | "last_active" => Some(FieldType::Time),
+        "online" | "invisible" => {
+            return Err(Rejection::input(format!(
+                "filter_conditions: users cannot be filtered by {field:?}"
+            )));
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,284 @@
+//! Operations that change a channel that exists: update, partial update, delete.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, json};
+
+use crate::mock::engine::data::channel::{Channel, ChannelView};
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::members::{self, Invite, MemberView};
+use crate::mock::engine::data::requests::{
+    ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
+};
+use crate::mock::engine::data::rfc3339::stored;
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::rules::channel_data::{
+    MAX_MEMBERS_PER_CALL, RESERVED_CHANNEL_FIELDS, write_data,
+};
+use crate::mock::engine::rules::channel_events::ChannelEventDraft;
+use crate::mock::engine::rules::permissions::Actor;
+use crate::mock::error::Rejection;
+
+#[derive(Serialize)]
+struct ChannelResponse<'a> {
+    channel: ChannelView<'a>,
+    members: Vec<MemberView<'a>>,
+}
+
+impl ServiceState {
+    pub(crate) fn update_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelRef,
+        request: UpdateChannelRequest,
+    ) -> Result<Reply, Rejection> {
+        let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
+        let lists = [
+            ("add_members", &request.add_members),
+            ("remove_members", &request.remove_members),
+            ("add_moderators", &request.add_moderators),
+            ("demote_moderators", &request.demote_moderators),
+            ("invites", &request.invites),
+            ("assign_roles", &request.assign_roles),
+        ];
+        for (what, list) in lists {
+            if list.len() > MAX_MEMBERS_PER_CALL {
+                return Err(Rejection::field(
+                    what,
+                    &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
+                ));
+            }
+        }
+        let answers_invite = request.accept_invite || request.reject_invite;
+        self.check_update(actor, name, channel, &request, answers_invite)?;
+        let add = self.resolve_members(&request.add_members, "add_members")?;
+        let remove = self.resolve_members(&request.remove_members, "remove_members")?;
+        let promote = self.resolve_members(&request.add_moderators, "add_moderators")?;
+        let demote = self.resolve_members(&request.demote_moderators, "demote_moderators")?;
+        let assign = self.resolve_members(&request.assign_roles, "assign_roles")?;
+        let invite = self.resolve_members(&request.invites, "invites")?;
+        let rewritten = match request.data {
+            Some(mut data) => {
+                data.retain(|field, _| !matches!(field.as_str(), "created_by" | "created_by_id"));
+                let mut next = channel.clone();
+                next.custom = Map::new();
+                write_data(&mut next, data, self.rules.custom_data_limit)?;
+                Some(next)
+            }
+            None => None,
+        };
+        if answers_invite {
+            self.answer_invite(now, actor, key, request.accept_invite)?;
+        }
+
+        if let Some(next) = rewritten
+            && let Some(channel) = self.channels.get_mut(key)
+        {
+            *channel = next;
+        }
+        for (user, member) in add {
+            self.add_member(now, key, user, member);
+        }
+        for (user, mut member) in invite {
+            member.invite = Some(Invite::Pending);
+            self.add_member(now, key, user, member);
+        }
+        for (user, _) in remove {
+            self.remove_member(now, key, user);
+        }
+        let roles = promote
+            .into_iter()
+            .map(|(user, _)| (user, "channel_moderator".to_owned()))
+            .chain(
+                demote
+                    .into_iter()
+                    .map(|(user, _)| (user, members::DEFAULT_ROLE.to_owned())),
+            )
+            .chain(
+                assign
+                    .into_iter()
+                    .map(|(user, member)| (user, member.channel_role)),
+            );
+        for (user, role) in roles.collect::<Vec<_>>() {
+            self.update_member(now, key, user, |member| member.channel_role = role);
+        }
+        self.send_channel_updated(now, actor, key);
+        Ok(self.channel_answer(actor, key))
+    }
+
+    fn check_update(
+        &self,
+        actor: &Actor,
+        name: &ChannelRef,
+        channel: &Channel,
+        request: &UpdateChannelRequest,
+        answers_invite: bool,
+    ) -> Result<(), Rejection> {
+        if self.may_change(actor, channel) {
+            return Ok(());
+        }
+        if !self.may_read(actor, channel) {
+            return Err(actor.denied("ReadChannel", &name.channel_type));
+        }
+        let own = |list: &[UserRef]| {
+            list.iter()
+                .all(|user| user.id().is_ok_and(|id| actor.id.as_deref() == Some(id)))
+        };
+        if request.data.is_some() {
+            return Err(actor.denied("UpdateChannel", &name.channel_type));
+        }
+        let only_leaves = own(&request.remove_members)
+            && request.add_members.is_empty()
+            && request.add_moderators.is_empty()
+            && request.demote_moderators.is_empty()
+            && request.assign_roles.is_empty()
+            && request.invites.is_empty();
+        if only_leaves && (answers_invite || !request.remove_members.is_empty()) {
+            return Ok(());
+        }
+        Err(actor.denied("UpdateChannelMembers", &name.channel_type))
+    }
+
+    fn channel_answer(&self, actor: &Actor, key: ChannelKey) -> Reply {
+        let channel = self.channels.get(key).expect("the caller has found it");
+        Reply::new(&ChannelResponse {
+            channel: self.channel_view(actor, channel),
+            members: self.members_of(channel, actor.viewer()).collect(),
+        })
+    }
+
+    pub(crate) fn update_channel_partial(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelRef,
+        request: &PartialUpdateRequest,
+    ) -> Result<Reply, Rejection> {
+        let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
+        if !self.may_change(actor, channel) {
+            return Err(actor.denied("UpdateChannel", &name.channel_type));
+        }
+        let mut next = channel.clone();
+        let mut set = request.set.clone();
+        set.retain(|field, _| field != "created_by_id");
+        write_data(&mut next, set, self.rules.custom_data_limit)?;
+        for field in &request.unset {
+            if RESERVED_CHANNEL_FIELDS.contains(&field.as_str()) {
+                return Err(Rejection::field(
+                    format!("unset.{field}"),
+                    "is a reserved field",
+                ));
+            }
+            match field.as_str() {
+                "team" => next.team = None,
+                "frozen" => next.frozen = false,
+                "disabled" => next.disabled = false,
+                _ => {
+                    next.custom.shift_remove(field);
+                }
+            }
+        }
+        if let Some(channel) = self.channels.get_mut(key) {
+            *channel = next;
+        }
+        self.send_channel_updated(now, actor, key);
+        Ok(self.channel_answer(actor, key))
+    }
+
+    pub(crate) fn delete_channel(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        name: &ChannelRef,
+    ) -> Result<Reply, Rejection> {
+        let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
+        if !self.may_change(actor, channel) {
+            return Err(actor.denied("DeleteChannel", &name.channel_type));
+        }
+        #[derive(Serialize)]
+        struct DeletedChannelResponse<'a> {
+            channel: ChannelView<'a>,
+        }
+        let reply = Reply::new(&DeletedChannelResponse {
+            channel: ChannelView {
+                deleted_at: Some(stored(now)),
+                ..self.channel_view(actor, channel)
+            },
+        });
+        self.drop_channel(now, actor, key);
+        Ok(reply)
+    }
+
+    /// `POST /channels/delete`.
+    pub(crate) fn delete_channels(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        request: &DeleteChannelsRequest,
+    ) -> Result<Reply, Rejection> {
+        if request.cids.is_empty() || request.cids.len() > MAX_MEMBERS_PER_CALL {
+            return Err(Rejection::field(
+                "cids",
+                &format!("must hold between 1 and {MAX_MEMBERS_PER_CALL} channels"),
+            ));
+        }
+        if request.hard_delete {
+            actor.server_only()?;
+        }
+        let mut keys = Vec::new();
+        for cid in &request.cids {
+            let (channel_type, id) = cid.split_once(':').unwrap_or((cid, ""));
+            let (key, channel) = self.channel_named(channel_type, id)?;
+            if !self.may_change(actor, channel) {
+                return Err(actor.denied("DeleteChannel", channel_type));
+            }
+            keys.push(key);
+        }
+        let mut result = Map::new();
+        for (key, cid) in keys.into_iter().zip(&request.cids) {
+            self.drop_channel(now, actor, key);
+            result.insert(cid.clone(), json!({"status": "ok"}));
+        }
+        let task = self.complete_task(now, result.into());
+        Ok(Self::task_started(&task))
+    }
+
+    /// Deletes a channel: tells its watchers and the members who do not watch, then forgets it.
+    pub(crate) fn drop_channel(&mut self, now: DateTime<Utc>, actor: &Actor, key: ChannelKey) {
+        let Some(channel) = self.channels.get(key) else {
+            return;
+        };
+        let members: Vec<UserKey> = channel.members.keys().collect();
+        let watchers = self.watchers_of(key);
+        let others: Vec<ConnectionKey> = members
+            .iter()
+            .flat_map(|user| self.not_watching(key, *user))
+            .collect();
+        let news = ChannelEventDraft {
+            user: actor.user.filter(|_| !actor.server),
+            whole: true,
+            ..ChannelEventDraft::new("channel.deleted", key)
+        };
+        self.send_channel_event(now, &watchers, &news);
+        let news = ChannelEventDraft {
+            kind: "notification.channel_deleted",
+            ..news
+        };
+        self.send_channel_event(now, &others, &news);
+        for connection in watchers {
+            if let Some(connection) = self.connections.get_mut(&connection) {
+                connection.watching.remove(&key);
+            }
+        }
+        for user in members {
+            if let Some(user) = self.users.get_mut(user) {
+                user.memberships.remove(&key);
+            }
+        }
+        if let Some(channel) = self.channels.remove(key) {
+            self.channel_ids.remove(&channel.cid);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Channel data as calls carry it: built-in fields by name, everything else custom, members in both spellings.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use serde_json::{Map, Value};
+
+use crate::mock::engine::data::channel::Channel;
+use crate::mock::engine::data::members::ChannelMember;
+use crate::mock::engine::data::requests::UserRef;
+use crate::mock::error::Rejection;
+
+/// Members or invites that one call may name.
+pub(crate) const MAX_MEMBERS_PER_CALL: usize = 100;
+
+/// Fields that the service sets itself.
+pub(crate) const RESERVED_CHANNEL_FIELDS: &[&str] = &[
+    "id",
+    "type",
+    "cid",
+    "config",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "last_message_at",
+    "member_count",
+    "own_capabilities",
+    "truncated_at",
+];
+
+/// The id of the channel that a set of members shares; their order does not matter.
+pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
+    let mut ids = members
+        .iter()
+        .map(UserRef::id)
+        .collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Err(Rejection::input(
+            "data.members must name users when the channel has no id",
+        ));
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, ids.join(",").as_bytes());
+    Ok(format!("!members-{}", URL_SAFE_NO_PAD.encode(digest)))
+}
+
+/// The membership that a member object asks for.
+pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
+    let mut member = ChannelMember::new(DateTime::UNIX_EPOCH);
+    if let UserRef::Object(fields) = user {
+        for (field, value) in fields {
+            match (field.as_str(), value) {
+                ("user_id" | "id" | "user", _) => {}
+                ("channel_role", Value::String(role)) if !role.is_empty() => {
+                    member.channel_role.clone_from(role);
+                }
+                ("channel_role", Value::Null) => {}
+                ("channel_role", _) => {
+                    return Err(Rejection::field(
+                        "channel_role",
+                        "must be a non-empty string",
+                    ));
+                }
+                _ => {
+                    member.custom.insert(field.clone(), value.clone());
+                }
+            }
+        }
+    }
+    Ok(member)
+}
+
+/// Reads a list of users of any length, as only fixtures may hold them.
+pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|_| Rejection::field(format!("data.{what}"), "must be a list of users")),
+    }
+}
+
+/// Reads a list of users from channel data.
+pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
+    let list = long_user_list(value, what)?;
+    if list.len() > MAX_MEMBERS_PER_CALL {
+        return Err(Rejection::field(
+            format!("data.{what}"),
+            &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
+        ));
+    }
+    Ok(list)
+}
+
+/// Writes channel data, built-in fields by name and everything else as custom data.
+pub(crate) fn write_data(
+    channel: &mut Channel,
+    data: Map<String, Value>,
+    limit: usize,
+) -> Result<(), Rejection> {
+    for (field, value) in data {
+        let name = || format!("data.{field}");
+        if RESERVED_CHANNEL_FIELDS.contains(&field.as_str()) {
+            return Err(Rejection::field(name(), "is a reserved field"));
+        }
+        match (field.as_str(), value) {
+            ("frozen", Value::Bool(flag)) => channel.frozen = flag,
+            ("disabled", Value::Bool(flag)) => channel.disabled = flag,
+            ("frozen" | "disabled", _) => {
+                return Err(Rejection::field(name(), "must be a boolean"));
+            }
+            ("team", Value::String(team)) => channel.team = (!team.is_empty()).then_some(team),
+            ("team", Value::Null) => channel.team = None,
+            ("team", _) => return Err(Rejection::field(name(), "must be a string")),
+            (_, value) => {
+                channel.custom.insert(field, value);
+            }
+        }
+    }
+    let size = serde_json::to_string(&channel.custom).map_or(0, |text| text.len());
+    if size > limit {
+        return Err(Rejection::input(format!(
+            "custom data of the channel is {size} bytes, and at most {limit} are allowed"
+        )));
+    }
+    Ok(())
+}

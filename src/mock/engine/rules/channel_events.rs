@@ -1,0 +1,230 @@
+//! Events about channels and their members, and who receives them: those who watch hear the channel, those who belong
+//! and do not watch are notified.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::mock::engine::data::channel::ChannelView;
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::event_history::PastEvent;
+use crate::mock::engine::data::members::{ChannelMember, MemberView};
+use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::engine::rules::events::frame;
+use crate::mock::engine::rules::permissions::Actor;
+
+/// An event about a channel, as it is written.
+#[derive(Serialize)]
+struct ChannelEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    cid: &'a str,
+    channel_type: &'a str,
+    channel_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<ChannelView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_member_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<MemberView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserView<'a>>,
+    #[serde(flatten)]
+    extra: Option<&'a Map<String, Value>>,
+    created_at: Rfc3339,
+}
+
+/// What an event about a channel is to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChannelEventDraft<'a> {
+    /// The type.
+    pub(crate) kind: &'a str,
+    /// The channel.
+    pub(crate) channel: ChannelKey,
+    /// The user concerned, who reads his own view of it.
+    pub(crate) user: Option<UserKey>,
+    /// Whose membership rides along.
+    pub(crate) member: EventMember<'a>,
+    /// Whether the channel itself rides along, with its members.
+    pub(crate) whole: bool,
+    /// Whether the number of members rides along.
+    pub(crate) count: bool,
+    /// Custom fields.
+    pub(crate) extra: Option<&'a Map<String, Value>>,
+}
+
+/// The membership in an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum EventMember<'a> {
+    /// None.
+    None,
+    /// The user's, as it is.
+    Current,
+    /// The user's, as it was.
+    Past(&'a ChannelMember),
+}
+
+impl ChannelEventDraft<'_> {
+    /// News of a kind about a channel, and nothing more.
+    pub(crate) const fn new<'a>(kind: &'a str, channel: ChannelKey) -> ChannelEventDraft<'a> {
+        ChannelEventDraft {
+            kind,
+            channel,
+            user: None,
+            member: EventMember::None,
+            whole: false,
+            count: false,
+            extra: None,
+        }
+    }
+}
+
+impl ServiceState {
+    /// Sends news to connections.
+    pub(crate) fn send_channel_event(
+        &mut self,
+        now: DateTime<Utc>,
+        receivers: &[ConnectionKey],
+        news: &ChannelEventDraft<'_>,
+    ) {
+        self.publish(receivers, news.user, |state, viewer| {
+            state.render_channel_event(now, viewer, news)
+        });
+    }
+
+    /// Writes news as somebody reads them.
+    pub(crate) fn render_channel_event(
+        &self,
+        now: DateTime<Utc>,
+        viewer: Viewer,
+        news: &ChannelEventDraft<'_>,
+    ) -> bytes::Bytes {
+        let channel = self
+            .channels
+            .get(news.channel)
+            .expect("news are about channels that exist");
+        frame(&ChannelEvent {
+            kind: news.kind,
+            cid: &channel.cid,
+            channel_type: &channel.channel_type,
+            channel_id: &channel.id,
+            channel: news.whole.then(|| self.event_channel(news.channel, viewer)),
+            channel_member_count: news.count.then(|| channel.members.len()),
+            member: match (news.member, news.user) {
+                (EventMember::Current, Some(user)) => self.member_view(channel, user, viewer),
+                (EventMember::Past(member), Some(user)) => Some(MemberView {
+                    member,
+                    user: self.view(user, viewer, UserShape::Common),
+                    owner: channel.created_by == Some(user),
+                    with_id: true,
+                }),
+                (EventMember::None, _) | (_, None) => None,
+            },
+            user: news
+                .user
+                .map(|user| self.view(user, viewer, UserShape::Common)),
+            extra: news.extra,
+            created_at: Rfc3339(now),
+        })
+    }
+
+    /// The connections that watch a channel.
+    pub(crate) fn watchers_of(&self, key: ChannelKey) -> Vec<ConnectionKey> {
+        self.channels
+            .get(key)
+            .map(|channel| channel.watchers.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// A user's connections that do not watch a channel.
+    pub(crate) fn not_watching(&self, key: ChannelKey, user: UserKey) -> Vec<ConnectionKey> {
+        let (Some(channel), Some(user)) = (self.channels.get(key), self.users.get(user)) else {
+            return Vec::new();
+        };
+        user.connections
+            .iter()
+            .copied()
+            .filter(|connection| !channel.watchers.contains(connection))
+            .collect()
+    }
+
+    /// Tells those who watch about one member.
+    pub(crate) fn send_member_event(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: &str,
+        key: ChannelKey,
+        user: UserKey,
+    ) {
+        let news = ChannelEventDraft {
+            user: Some(user),
+            member: EventMember::Current,
+            count: true,
+            ..ChannelEventDraft::new(kind, key)
+        };
+        self.send_channel_event(now, &self.watchers_of(key), &news);
+    }
+
+    /// Notifies those connections of a member that do not watch the channel.
+    pub(crate) fn notify(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: &str,
+        key: ChannelKey,
+        user: UserKey,
+    ) {
+        let news = ChannelEventDraft {
+            user: Some(user),
+            member: EventMember::Current,
+            whole: true,
+            ..ChannelEventDraft::new(kind, key)
+        };
+        self.send_channel_event(now, &self.not_watching(key, user), &news);
+        self.record_in_history(now, key, Some(user), &news);
+    }
+
+    /// Tells those who watch that the channel has changed.
+    pub(crate) fn send_channel_updated(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        key: ChannelKey,
+    ) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.updated_at = stored(now);
+        }
+        let news = ChannelEventDraft {
+            user: actor.user.filter(|_| !actor.server),
+            whole: true,
+            count: true,
+            ..ChannelEventDraft::new("channel.updated", key)
+        };
+        self.send_channel_event(now, &self.watchers_of(key), &news);
+        self.record_in_history(now, key, None, &news);
+    }
+
+    /// Keeps an event for clients that reconnect later.
+    pub(crate) fn record_in_history(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ChannelKey,
+        only: Option<UserKey>,
+        news: &ChannelEventDraft<'_>,
+    ) {
+        let Some(channel) = self.channels.get(key) else {
+            return;
+        };
+        let cid = Box::from(&*channel.cid);
+        let viewer = only.map_or(Viewer::Other, Viewer::User);
+        let event = self.render_channel_event(now, viewer, news);
+        self.history.push(PastEvent {
+            at: now,
+            cid,
+            only,
+            event,
+        });
+    }
+}

@@ -1,0 +1,168 @@
+//! Events: their shapes, and the way from one change to all who hear of it.
+//!
+//! An event is written once per view, of which there are two, the subject's own and everybody else's, and the text is
+//! shared by all receivers. Who the receivers are is decided where the change is made.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::data::slots::UserKey;
+use crate::mock::engine::data::state::Delivery;
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::state::Signal;
+use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::error::{ErrorBody, Rejection};
+
+/// An event about a user and nothing else.
+#[derive(Serialize)]
+struct UserEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    user: UserView<'a>,
+    created_at: Rfc3339,
+}
+
+/// A heartbeat.
+#[derive(Serialize)]
+struct HealthCheck<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    connection_id: &'a str,
+    cid: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    me: Option<UserView<'a>>,
+    created_at: Rfc3339,
+}
+
+/// Writes an event.
+pub(crate) fn frame(event: &impl Serialize) -> Bytes {
+    serde_json::to_string(event)
+        .expect("views have string keys and no fallible parts")
+        .into()
+}
+
+/// The frame that refuses or ends a connection.
+pub(crate) fn connection_error(
+    now: DateTime<Utc>,
+    connection_id: &str,
+    reject: &Rejection,
+) -> Bytes {
+    #[derive(Serialize)]
+    struct ConnectionError<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        connection_id: &'a str,
+        created_at: Rfc3339,
+        error: ErrorBody<'a>,
+    }
+    frame(&ConnectionError {
+        kind: "connection.error",
+        connection_id,
+        created_at: Rfc3339(now),
+        error: reject.body("Connect", ""),
+    })
+}
+
+impl ServiceState {
+    /// Sends one frame to one connection.
+    pub(crate) fn send(&mut self, connection: ConnectionKey, frame: Bytes) {
+        self.out.push(Delivery {
+            connection,
+            signal: Signal::Frame(frame),
+        });
+    }
+
+    /// Sends an event to connections: written once for the subject himself and once for everybody else.
+    pub(crate) fn publish(
+        &mut self,
+        receivers: &[ConnectionKey],
+        subject: Option<UserKey>,
+        write: impl Fn(&Self, Viewer) -> Bytes,
+    ) {
+        if receivers.is_empty() {
+            return;
+        }
+        let own = subject
+            .and_then(|key| self.users.get(key))
+            .map_or_else(Vec::new, |user| user.connections.clone());
+        let (mut for_own, mut for_others) = (None, None);
+        for &connection in receivers {
+            let frame = match subject {
+                Some(key) if own.contains(&connection) => {
+                    for_own.get_or_insert_with(|| write(self, Viewer::User(key)))
+                }
+                _ => for_others.get_or_insert_with(|| write(self, Viewer::Other)),
+            };
+            self.out.push(Delivery {
+                connection,
+                signal: Signal::Frame(frame.clone()),
+            });
+        }
+    }
+
+    /// Sends an event about a user to connections.
+    pub(crate) fn publish_user(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: &str,
+        key: UserKey,
+        shape: UserShape,
+        receivers: &[ConnectionKey],
+    ) {
+        self.publish(receivers, Some(key), |state, viewer| {
+            frame(&UserEvent {
+                kind,
+                user: state.view(key, viewer, shape),
+                created_at: Rfc3339(now),
+            })
+        });
+    }
+
+    /// Sends `user.updated` to the user's subscribers and to all his own connections, except the one that caused it.
+    pub(crate) fn publish_user_updated(
+        &mut self,
+        now: DateTime<Utc>,
+        key: UserKey,
+        except: Option<ConnectionKey>,
+    ) {
+        let receivers: Vec<ConnectionKey> = self
+            .subscribers_and_own(key)
+            .into_iter()
+            .filter(|connection| Some(*connection) != except)
+            .collect();
+        self.publish_user(now, "user.updated", key, UserShape::Updated, &receivers);
+    }
+
+    /// The user's subscribers and his own connections, each once.
+    pub(crate) fn subscribers_and_own(&self, key: UserKey) -> Vec<ConnectionKey> {
+        let Some(user) = self.users.get(key) else {
+            return Vec::new();
+        };
+        let mut receivers: Vec<ConnectionKey> = user.subscribers.iter().copied().collect();
+        receivers.extend(
+            user.connections
+                .iter()
+                .filter(|connection| !user.subscribers.contains(connection)),
+        );
+        receivers
+    }
+
+    /// Sends a heartbeat.
+    pub(crate) fn send_health_check(&mut self, now: DateTime<Utc>, key: ConnectionKey, me: bool) {
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        let user = connection.user;
+        let frame = frame(&HealthCheck {
+            kind: "health.check",
+            connection_id: &connection.id,
+            cid: "*",
+            me: me.then(|| self.view(user, Viewer::User(user), UserShape::Own)),
+            created_at: Rfc3339(now),
+        });
+        self.send(key, frame);
+    }
+}

@@ -1,0 +1,10 @@
+//! Who may do what, who is online, who watches and who belongs, and which events a change sends.
+
+pub(crate) mod channel_data;
+pub(crate) mod channel_events;
+pub(crate) mod events;
+pub(crate) mod membership;
+pub(crate) mod permissions;
+pub(crate) mod presence;
+pub(crate) mod user_changes;
+pub(crate) mod watching;

@@ -1,0 +1,267 @@
+//! Who may do what. The server side is never checked; a client is, by his role and by what he has to do with the
+//! channel.
+
+use chrono::{DateTime, Utc};
+
+use crate::mock::engine::data::channel::Channel;
+use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::requests::{Caller, OnBehalfOf, UserRef};
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::user::{User, Viewer};
+use crate::mock::engine::data::user_fields::{FieldWriter, UserFields};
+use crate::mock::error::{Rejection, code};
+
+/// Who asks, looked up.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    /// Whether the rules for clients do not apply.
+    pub(crate) server: bool,
+    /// The acting user's id; for the server side only if it named one.
+    pub(crate) id: Option<String>,
+    /// The acting user, if he exists.
+    pub(crate) user: Option<UserKey>,
+    /// The acting user's role.
+    pub(crate) role: String,
+}
+
+impl Actor {
+    /// Whose eyes see the answer.
+    pub(crate) fn viewer(&self) -> Viewer {
+        if self.server {
+            Viewer::Server
+        } else {
+            self.user.map_or(Viewer::Other, Viewer::User)
+        }
+    }
+
+    /// By which right fields are written.
+    pub(crate) const fn writer(&self) -> FieldWriter {
+        if self.server {
+            FieldWriter::Server
+        } else {
+            FieldWriter::Client
+        }
+    }
+
+    /// The refusal of an action, in the service's words.
+    pub(crate) fn denied(&self, action: &str, scope: &str) -> Rejection {
+        Rejection::forbidden(format!(
+            "User '{}' with role {} is not allowed to perform action {action} in scope '{scope}'",
+            self.id.as_deref().unwrap_or_default(),
+            self.role
+        ))
+    }
+
+    /// Refuses clients.
+    pub(crate) fn server_only(&self) -> Result<(), Rejection> {
+        if self.server {
+            Ok(())
+        } else {
+            Err(Rejection::forbidden(
+                "this endpoint can only be called server side",
+            ))
+        }
+    }
+
+    /// Refuses whoever may not write anything.
+    pub(crate) fn not_anonymous(&self, action: &str) -> Result<(), Rejection> {
+        if !self.server && self.role == "anonymous" {
+            return Err(self.denied(action, ".app"));
+        }
+        Ok(())
+    }
+}
+
+impl ServiceState {
+    /// Looks a caller up. Deactivated users and revoked tokens end here.
+    pub(crate) fn actor(&self, caller: &Caller) -> Result<Actor, Rejection> {
+        match caller {
+            Caller::Server => {
+                self.check_revoked(caller, None)?;
+                Ok(Actor {
+                    server: true,
+                    id: None,
+                    user: None,
+                    role: "server".to_owned(),
+                })
+            }
+            Caller::User { id, .. } => {
+                let found = self.user(id);
+                if let Some((_, user)) = found {
+                    self.check_alive(user)?;
+                }
+                self.check_revoked(caller, found.map(|(_, user)| user))?;
+                Ok(Actor {
+                    server: false,
+                    id: Some(id.clone()),
+                    user: found.map(|(key, _)| key),
+                    role: found
+                        .map_or_else(|| "user".to_owned(), |(_, user)| user.profile.role.clone()),
+                })
+            }
+            Caller::Anonymous { id } => {
+                let found = id
+                    .as_deref()
+                    .and_then(|id| self.user(id))
+                    .filter(|(_, user)| user.is_anonymous());
+                Ok(Actor {
+                    server: false,
+                    id: Some(id.clone().unwrap_or_else(|| "!anon".to_owned())),
+                    user: found.map(|(key, _)| key),
+                    role: "anonymous".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// The server side, acting for a user if it names one. A user given as an object is created if he is new; a client
+    /// acts for himself whatever he names.
+    pub(crate) fn acting(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: Actor,
+        acting: &OnBehalfOf,
+    ) -> Result<Actor, Rejection> {
+        let Some(named) = acting.named().filter(|_| actor.server) else {
+            return Ok(actor);
+        };
+        let key = self.named_user(now, &named)?;
+        Ok(Actor {
+            id: Some(named.id()?.to_owned()),
+            user: Some(key),
+            ..actor
+        })
+    }
+
+    /// A user that the server side names: by an id that exists, or by an object.
+    pub(crate) fn named_user(
+        &mut self,
+        now: DateTime<Utc>,
+        named: &UserRef,
+    ) -> Result<UserKey, Rejection> {
+        let id = named.id()?;
+        if let Some((key, _)) = self.user(id) {
+            return Ok(key);
+        }
+        let UserRef::Object(fields) = named else {
+            return Err(Rejection::input(format!("user {id:?} does not exist")));
+        };
+        let id = id
+            .parse::<crate::domain::UserId>()
+            .map_err(|error| Rejection::input(error.to_string()))?;
+        let profile = UserFields::new("user").replaced(
+            id.as_str(),
+            fields,
+            FieldWriter::Server,
+            false,
+            self.rules.custom_data_limit,
+        )?;
+        Ok(self.insert_user(now, id.as_str(), profile))
+    }
+
+    /// Refuses users who are deactivated or deleted.
+    pub(crate) fn check_alive(&self, user: &User) -> Result<(), Rejection> {
+        let what = if user.deleted_at.is_some() {
+            "deleted"
+        } else if user.deactivated_at.is_some() {
+            "deactivated"
+        } else {
+            return Ok(());
+        };
+        Err(Rejection::with_code(
+            if self.rules.deactivated_code == code::NOT_ALLOWED {
+                403
+            } else {
+                401
+            },
+            self.rules.deactivated_code,
+            format!("user {:?} is {what}", &*user.id),
+        ))
+    }
+
+    /// Refuses tokens that were revoked: issued before the user's limit, or without a time of issue.
+    pub(crate) fn check_revoked(
+        &self,
+        caller: &Caller,
+        user: Option<&User>,
+    ) -> Result<(), Rejection> {
+        let Caller::User { issued_at, .. } = caller else {
+            return Ok(());
+        };
+        // The application's limit is documented to refuse every user token, whenever it was issued.
+        let all = self.app.revoke_tokens_issued_before.is_some();
+        let own = user
+            .and_then(|user| user.profile.revoke_tokens_issued_before())
+            .is_some_and(|limit| issued_at.is_none_or(|at| at < limit.timestamp()));
+        if all || own {
+            return Err(Rejection::with_code(
+                401,
+                self.rules.revoked_code,
+                "the token was revoked",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether somebody may read a channel.
+    pub(crate) fn may_read(&self, actor: &Actor, channel: &Channel) -> bool {
+        actor.server
+            || self.app.disable_permissions_checks
+            || channel.is_public()
+            || actor.role == "admin"
+            || actor.user.is_some_and(|user| {
+                channel.created_by == Some(user) || channel.members.contains(user)
+            })
+    }
+
+    /// Whether somebody may change a channel: the creator, a moderator, an admin, the server side.
+    pub(crate) fn may_change(&self, actor: &Actor, channel: &Channel) -> bool {
+        actor.server
+            || self.app.disable_permissions_checks
+            || actor.role == "admin"
+            || actor.user.is_some_and(|user| {
+                channel.created_by == Some(user)
+                    || channel
+                        .members
+                        .get(user)
+                        .is_some_and(|member| member.channel_role == "channel_moderator")
+            })
+    }
+
+    /// A channel by name.
+    pub(crate) fn channel_named(
+        &self,
+        channel_type: &str,
+        id: &str,
+    ) -> Result<(ChannelKey, &Channel), Rejection> {
+        let cid = format!("{channel_type}:{id}");
+        self.channel_ids
+            .get(cid.as_str())
+            .and_then(|key| Some((*key, self.channels.get(*key)?)))
+            .ok_or_else(|| {
+                let shown: String = cid.chars().take(140).collect();
+                Rejection::not_found(format!("Can't find channel with id {shown}"))
+            })
+    }
+
+    /// The connection that `watch` or `presence` is for.
+    pub(crate) fn live_connection(
+        &self,
+        actor: &Actor,
+        connection_id: Option<&str>,
+    ) -> Result<ConnectionKey, Rejection> {
+        let found = connection_id
+            .and_then(|id| self.connection_ids.get(id))
+            .and_then(|key| Some((*key, self.connections.get(key)?)));
+        match found {
+            Some((key, connection)) if actor.server || Some(connection.user) == actor.user => {
+                Ok(key)
+            }
+            _ => Err(Rejection::input(
+                "Watch or Presence requires an active websocket connection, please make sure to include your \
+                 websocket connection_id",
+            )),
+        }
+    }
+}
