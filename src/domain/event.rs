@@ -73,8 +73,8 @@ pub struct EventUser<'a> {
     pub last_active: Option<Cow<'a, str>>,
     /// The names among `online`, `status`, `last_active` and `invisible` that the object does not have at all.
     pub missing: MissingFields,
-    /// Everything else of the object, as a number.
-    pub rest: Fingerprint,
+    /// A fingerprint of all other fields.
+    pub fingerprint: Fingerprint,
 }
 
 /// Which of the promised presence fields a user object lacks, so that a record can add them as `null`.
@@ -202,7 +202,7 @@ impl<'a> EventUser<'a> {
         }
         let (mut id, mut status, mut last_active) = (None, None, None);
         let (mut online, mut invisible) = (None, None);
-        let mut rest = Fingerprint::default();
+        let mut fingerprint = Fingerprint::default();
         let mut missing = MissingFields {
             online: true,
             status: true,
@@ -232,7 +232,7 @@ impl<'a> EventUser<'a> {
                     invisible = flag(json.slice(at, end));
                     return Ok(end);
                 }
-                _ => return rest.pass(name, json, at),
+                _ => return fingerprint.add_field(name, json, at),
             };
             let end;
             (end, *field) = json.text(at)?;
@@ -246,7 +246,7 @@ impl<'a> EventUser<'a> {
             status: status.and_then(Text::read),
             last_active: last_active.and_then(Text::read),
             missing,
-            rest,
+            fingerprint,
         });
         Ok((end, user))
     }

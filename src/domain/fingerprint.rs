@@ -1,66 +1,71 @@
-//! Everything about a user but his presence, as a number.
+//! A fingerprint of a user's non-presence fields, so that a watcher can detect changes to them without storing them.
 //!
-//! A watcher must notice that a name or a custom field changed while nobody told it, for a hundred thousand users, and
-//! cannot keep what they were. So it keeps a sum over the fields: two users who agree in all of them have the same one,
-//! in whatever order and spelling the fields were sent. What differs cannot be told from it, only that something does.
+//! A watcher of a hundred thousand users must notice that a name or a custom field changed during a gap, and cannot
+//! keep all objects. So it keeps a sum of hashes, one for each field. Two users whose fields are equal have the same
+//! fingerprint, whatever the order and the spelling of the fields. A difference says that something changed, not what.
 //!
-//! The service shows one user differently in events, in answers about users and in those about channels. Nothing that
-//! one of these may leave out is part of the sum, nor what moves without anybody changing the user, nor what is empty.
-//! The service may still grow a field that only some of them show; see [`FingerprintSample::delta_to`].
+//! The service shows the same user differently in events, in answers about users and in answers about channels. Left
+//! out of the sum are fields that only some of these include, fields that the service updates by itself, and empty
+//! values. The service may add a field that only some of them include; see [`FingerprintSample::delta_to`].
 //!
-//! The numbers outlive the program in files. Whoever changes what they are made of changes [`VERSION`], too.
+//! The hash is XXH3, whose values are fixed by its specification, because cursor files store fingerprints. Whoever
+//! changes what is hashed, or how, must also change [`VERSION`].
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::event::EventUser;
+use super::timestamp::parse_ticks;
 use super::user::User;
 use crate::json::scanner::{Json, Malformed, Text};
 
-/// What the numbers are made of: those of another version say nothing to this one.
-pub const VERSION: u32 = 1;
+/// The version of the fingerprints in files. Fingerprints of another version cannot be compared with these.
+///
+/// 1 was a hash of our own; 2 is XXH3.
+pub const VERSION: u32 = 2;
 
-/// How deep an object within a user may be and still count with all that is in it.
-const DEEPEST: u32 = 24;
+/// Up to this depth the content of nested objects and lists is part of the fingerprint.
+const MAX_DEPTH: u32 = 24;
 
-/// The fields of a user object that are not his presence.
+/// The fingerprint of one user object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The sum over the fields.
+    /// The sum of the hashes of the fields.
     fields: u32,
-    /// When the user was changed last, likewise as a number; 0 where the object does not say.
+    /// A hash of `updated_at`; 0 where the object has none.
     updated: u32,
 }
 
-/// Where a user object was seen.
+/// The kind of message that a user object was part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UserOrigin {
-    /// In an event.
+    /// An event.
     Event,
-    /// In an answer about users.
+    /// An answer about users.
     User,
-    /// In an answer about a channel.
+    /// An answer about a channel.
     Member,
 }
 
-/// The rest of a user as it was seen somewhere.
+/// A fingerprint with the origin of its user object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FingerprintSample {
-    /// Where.
-    pub view: UserOrigin,
-    /// What was seen.
+    /// Where the user object was.
+    pub origin: UserOrigin,
+    /// The fingerprint of the object.
     #[serde(flatten)]
-    pub rest: Fingerprint,
+    pub fingerprint: Fingerprint,
 }
 
 impl FingerprintSample {
-    /// How far the sum has moved by a later sight; 0 when nothing did. Ways add up, so that there and back is 0.
+    /// The difference of the sums from this sample to a later one; 0 when nothing changed. Differences can be added: a
+    /// change and its opposite make 0.
     ///
-    /// Objects from different places are compared only if they also say that the user was changed in between: a field
-    /// that one of the places does not show would be a change of everybody otherwise.
+    /// Samples of different origins are compared only if their objects were updated at different times. Otherwise a
+    /// field that one of the origins does not show would look like a change of every user.
     pub const fn delta_to(self, later: Self) -> u32 {
-        let (before, after) = (self.rest, later.rest);
-        let comparable = self.view as u8 == later.view as u8
+        let (before, after) = (self.fingerprint, later.fingerprint);
+        let comparable = self.origin as u8 == later.origin as u8
             || (before.updated != after.updated && before.updated != 0 && after.updated != 0);
         if comparable {
             after.fields.wrapping_sub(before.fields)
@@ -68,16 +73,14 @@ impl FingerprintSample {
             0
         }
     }
-}
 
-impl FingerprintSample {
-    /// What was seen before the sum moved so far.
+    /// The sample before a change by `delta`.
     #[must_use]
-    pub const fn before_delta(mut self, moved: u32) -> Self {
-        if moved != 0 {
-            self.rest.fields = self.rest.fields.wrapping_sub(moved);
-            // Another time than now, whatever it was, so that the two can be compared wherever they are from.
-            self.rest.updated = match self.rest.updated ^ 1 {
+    pub const fn before_delta(mut self, delta: u32) -> Self {
+        if delta != 0 {
+            self.fingerprint.fields = self.fingerprint.fields.wrapping_sub(delta);
+            // Any other time, so that the two can be compared whatever their origins.
+            self.fingerprint.updated = match self.fingerprint.updated ^ 1 {
                 0 => 2,
                 other => other,
             };
@@ -87,41 +90,52 @@ impl FingerprintSample {
 }
 
 impl Fingerprint {
-    /// The rest of a whole user object.
+    /// The fingerprint of a complete user object.
     pub fn of(user: &User) -> Self {
-        let text = serde_json::to_string(user).expect("plain values always serialise to memory");
-        EventUser::parse(&text).map_or_else(Self::default, |user| user.rest)
+        let text = serde_json::to_string(user).expect("JSON values always serialise to memory");
+        Self::of_json(&text).unwrap_or_default()
     }
 
-    /// Passes the value of a field that is not about presence, and counts it.
+    fn of_json(text: &str) -> Result<Self, Malformed> {
+        let json = Json::new(text);
+        let mut fingerprint = Self::default();
+        json.object(json.blanks(0), |name, at| match name {
+            b"id" | b"online" | b"invisible" | b"status" | b"last_active" => json.value(at),
+            _ => fingerprint.add_field(name, json, at),
+        })?;
+        Ok(fingerprint)
+    }
+
+    /// Adds a field that is neither the id nor part of the presence. `at` is where its value begins; the result is
+    /// where it ends.
     #[inline(always)]
-    pub(super) fn pass(
+    pub(super) fn add_field(
         &mut self,
         name: &[u8],
         json: Json<'_>,
         at: usize,
     ) -> Result<usize, Malformed> {
-        if is_apart(name) {
+        if is_ignored(name) {
             let end = json.value(at)?;
             if name == b"updated_at" {
-                self.updated = hash(json.slice(at, end).as_bytes(), TEXT) as u32;
+                self.updated = hash_time(json.slice(at, end));
             }
             return Ok(end);
         }
         let (end, value) = match json.peek(at) {
-            Some(b'"') => string(json, at)?,
-            _ => value(json, at, 0)?,
+            Some(b'"') => hash_string(json, at)?,
+            _ => hash_value(json, at, 0)?,
         };
         if let Some(value) = value {
-            self.fields = self.fields.wrapping_add(field(name, value) as u32);
+            self.fields = self.fields.wrapping_add(hash_field(name, value) as u32);
         }
         Ok(end)
     }
 }
 
-/// Whether a field of the service is no part of the sum: it is not shown everywhere, or moves by itself. The lengths
-/// come first since this runs for every field of every event.
-fn is_apart(name: &[u8]) -> bool {
+/// Whether a field is left out of the fingerprint: not every response includes it, or the service updates it by itself.
+/// Lengths are compared first, because this runs for every field of every event.
+fn is_ignored(name: &[u8]) -> bool {
     match name.len() {
         4 => name == b"anon",
         5 => name == b"mutes" || name == b"roles" || name == b"teams",
@@ -152,103 +166,94 @@ fn is_apart(name: &[u8]) -> bool {
     }
 }
 
-/// Passes a value. `None` for one that may as well be absent.
-fn value(json: Json<'_>, at: usize, depth: u32) -> Result<(usize, Option<u64>), Malformed> {
+/// The hash of an instant given as JSON. The same instant has the same hash whatever its number of digits.
+fn hash_time(text: &str) -> u32 {
+    let time = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .and_then(parse_ticks);
+    let hash = match time {
+        Some(ticks) => xxh3_64_with_seed(&ticks.to_le_bytes(), STRING_SEED),
+        None => xxh3_64_with_seed(text.as_bytes(), STRING_SEED),
+    };
+    // 0 stands for an object without the field.
+    (hash as u32).max(1)
+}
+
+/// Hashes a value and returns where it ends. `None` for an empty value, which counts as absent.
+fn hash_value(json: Json<'_>, at: usize, depth: u32) -> Result<(usize, Option<u64>), Malformed> {
     match json.peek(at) {
-        Some(b'"') => string(json, at),
-        Some(b'{' | b'[') if depth == DEEPEST => Ok((json.value(at)?, Some(ODD))),
+        Some(b'"') => hash_string(json, at),
+        Some(b'{' | b'[') if depth == MAX_DEPTH => Ok((json.value(at)?, Some(PLACEHOLDER))),
         Some(b'{') => {
             let mut sum = 0_u64;
             let end = json.object(at, |name, at| {
-                let (end, value) = value(json, at, depth + 1)?;
-                sum = sum.wrapping_add(value.map_or(0, |value| field(name, value)));
+                let (end, value) = hash_value(json, at, depth + 1)?;
+                sum = sum.wrapping_add(value.map_or(0, |value| hash_field(name, value)));
                 Ok(end)
             })?;
-            Ok((end, (sum != 0).then(|| mix(sum ^ OBJECT))))
+            let hash = xxh3_64_with_seed(&sum.to_le_bytes(), OBJECT_SEED);
+            Ok((end, (sum != 0).then_some(hash)))
         }
         Some(b'[') => {
-            let mut sum = None;
+            let mut hash = None;
             let end = json.array(at, |at| {
-                let (end, item) = value(json, at, depth + 1)?;
-                sum = Some(mix(sum.unwrap_or(LIST) ^ item.unwrap_or(ODD)));
+                let (end, item) = hash_value(json, at, depth + 1)?;
+                let item = item.unwrap_or(PLACEHOLDER).to_le_bytes();
+                hash = Some(xxh3_64_with_seed(&item, hash.unwrap_or(LIST_SEED)));
                 Ok(end)
             })?;
-            Ok((end, sum))
+            Ok((end, hash))
         }
         _ => {
             let end = json.value(at)?;
-            Ok((end, scalar(json.slice(at, end))))
+            Ok((end, hash_scalar(json.slice(at, end))))
         }
     }
 }
 
-/// A string; an empty one may as well be absent.
 #[inline]
-fn string(json: Json<'_>, at: usize) -> Result<(usize, Option<u64>), Malformed> {
+fn hash_string(json: Json<'_>, at: usize) -> Result<(usize, Option<u64>), Malformed> {
     let (end, text) = json.text(at)?;
     let text = text.and_then(Text::read).filter(|text| !text.is_empty());
-    Ok((end, text.map(|text| hash(text.as_bytes(), TEXT))))
+    Ok((
+        end,
+        text.map(|text| xxh3_64_with_seed(text.as_bytes(), STRING_SEED)),
+    ))
 }
 
-/// A number or a word.
-fn scalar(text: &str) -> Option<u64> {
+/// The hash of a number, a boolean or `null`.
+fn hash_scalar(text: &str) -> Option<u64> {
     match text.as_bytes() {
         b"null" => None,
-        [b'-' | b'0'..=b'9', ..] => Some(number(text)),
-        word => Some(hash(word, SCALAR)),
+        [b'-' | b'0'..=b'9', ..] => Some(hash_number(text)),
+        word => Some(xxh3_64_with_seed(word, SCALAR_SEED)),
     }
 }
 
-/// A number, however it is written.
-fn number(text: &str) -> u64 {
+/// The hash of a number, however it is written.
+fn hash_number(text: &str) -> u64 {
     let bytes = text.as_bytes();
     let is_plain = bytes.len() < 19 && bytes.iter().all(u8::is_ascii_digit);
     if is_plain || text != "-0" && text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() {
-        return hash(bytes, SCALAR);
+        return xxh3_64_with_seed(bytes, SCALAR_SEED);
     }
-    // Fifteen digits come through any reader and writer of numbers.
+    // Every reader and writer of numbers preserves fifteen digits.
     let number: f64 = text.parse().unwrap_or(f64::NAN);
-    hash(format!("{number:.14e}").as_bytes(), SCALAR)
+    xxh3_64_with_seed(format!("{number:.14e}").as_bytes(), SCALAR_SEED)
 }
 
-fn field(name: &[u8], value: u64) -> u64 {
-    mix(hash(name, NAME) ^ value)
+fn hash_field(name: &[u8], value: u64) -> u64 {
+    xxh3_64_with_seed(name, value)
 }
 
-// Any numbers do, as long as they stay the same and have about as many ones as zeros.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-const NAME: u64 = 0x243f_6a88_85a3_08d3;
-const TEXT: u64 = 0x1319_8a2e_0370_7344;
-const SCALAR: u64 = 0xa409_3822_299f_31d0;
-const OBJECT: u64 = 0x082e_fa98_ec4e_6c89;
-const LIST: u64 = 0x4528_21e6_38d0_1377;
-const ODD: u64 = 0xbe54_66cf_34e9_0c6c;
-
-/// Eight bytes at a time, and the last eight, which may overlap those before them.
-fn hash(bytes: &[u8], kind: u64) -> u64 {
-    let mut sum = kind ^ bytes.len() as u64;
-    let last = match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(last), _, _) => {
-            let (words, _) = bytes[..bytes.len() - 1].as_chunks();
-            for word in words {
-                sum = mix(sum ^ u64::from_le_bytes(*word));
-            }
-            u64::from_le_bytes(*last)
-        }
-        (None, Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-        }
-        _ => bytes
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-    };
-    mix(sum ^ last)
-}
-
-const fn mix(number: u64) -> u64 {
-    let wide = (number ^ NAME) as u128 * FACTOR as u128;
-    (wide >> 64) as u64 ^ wide as u64
-}
+// Seeds tell values of different types apart that have the same text, such as `1` and `"1"`.
+const STRING_SEED: u64 = 1;
+const SCALAR_SEED: u64 = 2;
+const OBJECT_SEED: u64 = 3;
+const LIST_SEED: u64 = 4;
+/// Stands for an empty value within a list, and for what is nested too deeply.
+const PLACEHOLDER: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -258,28 +263,36 @@ mod tests {
 
     use super::*;
 
-    fn rest(text: &str) -> Fingerprint {
-        EventUser::parse(text).unwrap().rest
+    fn of_json(text: &str) -> Fingerprint {
+        Fingerprint::of_json(text).unwrap()
     }
 
     fn fields(text: &str) -> u32 {
-        rest(text).fields
+        of_json(text).fields
     }
 
     #[test]
-    fn the_numbers_are_those_that_files_hold() {
+    fn the_numbers_are_those_in_cursor_files() {
         let text = r#"{"id":"amy","online":true,"role":"user","name":"Amy Aylin Yılmaz","age":36,"size":1.75,"vip":true,
             "address":{"city":"Ankara","zip":"06100"},"tags":["a","b"],"updated_at":"2026-01-05T10:00:00.123456Z"}"#;
-        let rest = rest(text);
+        let fingerprint = of_json(text);
         assert_eq!(
-            (rest.fields, rest.updated, VERSION),
-            (2_104_423_516, 889_888_434, 1),
-            "whoever changes the numbers changes the version"
+            (fingerprint.fields, fingerprint.updated, VERSION),
+            (2_877_488_858, 1_434_607_828, 2),
+            "a change of the numbers needs another version"
         );
     }
 
     #[test]
-    fn order_and_spelling_do_not_count() {
+    fn the_same_update_time_in_another_form_is_the_same_time() {
+        let updated = |time: &str| of_json(&json!({"id": "a", "updated_at": time}).to_string());
+        let known = updated("2026-01-05T10:00:00.123Z");
+        assert_eq!(known, updated("2026-01-05T10:00:00.123000000Z"));
+        assert_ne!(known, updated("2026-01-05T10:00:00.123000001Z"));
+    }
+
+    #[test]
+    fn order_and_spelling_do_not_matter() {
         let plain = fields(
             r#"{"id":"a","name":"é/","x":{"b":[1,2],"c":1.5},"big":1000000000000000000000}"#,
         );
@@ -292,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_not_everybody_shows_or_nobody_changed_does_not_count() {
+    fn ignored_and_empty_fields_do_not_matter() {
         let user = fields(r#"{"id":"a","name":"A"}"#);
         for more in [
             "anon",
@@ -338,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_difference_counts() {
+    fn every_other_difference_matters() {
         let texts = [
             r#"{"id":"a"}"#,
             r#"{"id":"a","name":"A"}"#,
@@ -379,28 +392,30 @@ mod tests {
     }
 
     #[test]
-    fn places_are_compared_only_if_the_user_was_changed() {
-        let sight = |view, name: &str, updated: &str| FingerprintSample {
-            view,
-            rest: rest(&json!({"id": "a", "name": name, "updated_at": updated}).to_string()),
+    fn origins_are_compared_only_if_the_user_was_updated() {
+        let sample = |origin, name: &str, updated: &str| FingerprintSample {
+            origin,
+            fingerprint: of_json(
+                &json!({"id": "a", "name": name, "updated_at": updated}).to_string(),
+            ),
         };
-        let before = sight(UserOrigin::User, "A", "1");
-        assert_eq!(before.delta_to(sight(UserOrigin::User, "A", "2")), 0);
-        assert_ne!(before.delta_to(sight(UserOrigin::User, "B", "1")), 0);
-        assert_eq!(before.delta_to(sight(UserOrigin::Event, "B", "1")), 0);
-        let after = sight(UserOrigin::Event, "B", "2");
-        let (there, back) = (before.delta_to(after), after.delta_to(before));
-        assert_ne!(there, 0);
-        assert_eq!(there.wrapping_add(back), 0);
-        let silent = FingerprintSample {
-            view: UserOrigin::Event,
-            rest: rest(r#"{"id":"a","name":"B"}"#),
+        let before = sample(UserOrigin::User, "A", "1");
+        assert_eq!(before.delta_to(sample(UserOrigin::User, "A", "2")), 0);
+        assert_ne!(before.delta_to(sample(UserOrigin::User, "B", "1")), 0);
+        assert_eq!(before.delta_to(sample(UserOrigin::Event, "B", "1")), 0);
+        let after = sample(UserOrigin::Event, "B", "2");
+        let (forward, backward) = (before.delta_to(after), after.delta_to(before));
+        assert_ne!(forward, 0);
+        assert_eq!(forward.wrapping_add(backward), 0);
+        let without_time = FingerprintSample {
+            origin: UserOrigin::Event,
+            fingerprint: of_json(r#"{"id":"a","name":"B"}"#),
         };
-        assert_eq!(before.delta_to(silent), 0);
+        assert_eq!(before.delta_to(without_time), 0);
     }
 
     #[test]
-    fn depth_has_no_limit_and_counts_to_some_depth() {
+    fn any_depth_is_read_and_hashed_up_to_a_limit() {
         let deep = |levels: usize, leaf: &str| {
             let text = format!(
                 r#"{{"id":"a","x":{}{leaf}{}}}"#,
@@ -431,15 +446,15 @@ mod tests {
     }
 
     /// The same value, written with blanks, escapes, and every object from its end.
-    fn otherwise(value: &Value, out: &mut String) {
+    fn respell(value: &Value, out: &mut String) {
         match value {
             Value::Object(fields) => {
                 let mut lead = "{ ";
                 for (name, value) in fields.iter().rev() {
                     out.push_str(lead);
-                    otherwise(&Value::from(name.as_str()), out);
+                    respell(&Value::from(name.as_str()), out);
                     out.push_str(" : ");
-                    otherwise(value, out);
+                    respell(value, out);
                     lead = " , ";
                 }
                 out.push_str(if fields.is_empty() { "{}" } else { "}" });
@@ -448,7 +463,7 @@ mod tests {
                 let mut lead = "[ ";
                 for item in items {
                     out.push_str(lead);
-                    otherwise(item, out);
+                    respell(item, out);
                     lead = " , ";
                 }
                 out.push_str(if items.is_empty() { "[]" } else { "]" });
@@ -465,29 +480,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_a_user_is_written_the_number_is_the_same(value in value(), name in ".{0,12}") {
+        fn however_a_user_is_written_the_fingerprint_is_the_same(value in value(), name in ".{0,12}") {
             let user = json!({"id": "a", "name": "A", name: value});
             let mut text = String::new();
-            otherwise(&user, &mut text);
+            respell(&user, &mut text);
             prop_assume!(user["id"] == "a");
-            prop_assert_eq!(rest(&text), rest(&user.to_string()));
+            prop_assert_eq!(of_json(&text), of_json(&user.to_string()));
             let user: User = serde_json::from_value(user).unwrap();
-            prop_assert_eq!(rest(&text), Fingerprint::of(&user));
+            prop_assert_eq!(of_json(&text), Fingerprint::of(&user));
         }
     }
 
     #[test]
-    fn what_moved_can_be_moved_back_and_is_news_again() {
-        let seen = |view| FingerprintSample {
-            view,
-            rest: Fingerprint {
+    fn a_change_can_be_reverted_and_is_found_again() {
+        let seen = |origin| FingerprintSample {
+            origin,
+            fingerprint: Fingerprint {
                 fields: 7,
                 updated: 1,
             },
         };
-        for view in [UserOrigin::Event, UserOrigin::User] {
+        for origin in [UserOrigin::Event, UserOrigin::User] {
             let before = seen(UserOrigin::Event).before_delta(9);
-            assert_eq!(before.delta_to(seen(view)), 9, "{view:?}");
+            assert_eq!(before.delta_to(seen(origin)), 9, "{origin:?}");
         }
         assert_eq!(
             seen(UserOrigin::Event).before_delta(0),

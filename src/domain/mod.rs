@@ -12,6 +12,7 @@ pub mod presence;
 pub mod record;
 pub mod secret;
 pub mod time;
+pub(crate) mod timestamp;
 pub mod token;
 pub mod user;
 

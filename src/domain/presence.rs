@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::timestamp::Timestamp;
+
 /// The presence of one user, as last seen by one observer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
@@ -114,25 +116,27 @@ impl fmt::Debug for PresenceFields {
     }
 }
 
-/// Which fields moved between two observations of one user, and what they were before.
+/// The difference between two observations of one user: which fields changed, and their earlier values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// The fields that differ.
     pub changed: PresenceFields,
     /// The earlier observation. Only the changed fields of it are of interest.
     pub previous: Presence,
-    /// How far the sum over all other fields of the user moved ([`FingerprintSample::delta_to`](super::FingerprintSample::delta_to)); 0 when they are
-    /// the same, or nothing is known of them. Which of them moved nobody knows.
+    /// The difference of the fingerprints of all other fields
+    /// ([`FingerprintSample::delta_to`](super::FingerprintSample::delta_to)); 0 when they are the same, or unknown.
     pub other_fields_delta: u32,
 }
 
 impl Change {
-    /// Compares two observations of the same user; what is not presence is not compared.
+    /// Compares the presence fields of two observations of the same user.
     ///
-    /// A field on which the later observation is silent (`None`) while the earlier one knew it is not a change: events
-    /// leave out `invisible`, and silence must not read as news. The exception is `status`, which has no other way to
-    /// be removed than to be absent from a complete user object; callers that hold a partial object use
-    /// [`Presence::merged`] first.
+    /// A field that the later observation does not have (`None`) is not a change: events leave out `invisible`. The
+    /// exception is `status`: it is removed by being absent from a complete user object. Callers with a partial object
+    /// use [`Presence::merged`] first.
+    ///
+    /// `last_active` is compared as an instant and never moves back: the same instant with other digits is not a change,
+    /// and neither is an older copy of it.
     pub fn between(before: &Presence, after: &Presence) -> Self {
         let mut changed = PresenceFields::NONE;
         if after.online.is_some() && before.online != after.online {
@@ -144,7 +148,7 @@ impl Change {
         if before.status != after.status {
             changed.insert(PresenceField::Status);
         }
-        if after.last_active.is_some() && before.last_active != after.last_active {
+        if is_newer(after.last_active.as_deref(), before.last_active.as_deref()) {
             changed.insert(PresenceField::LastActive);
         }
         Self {
@@ -154,8 +158,23 @@ impl Change {
         }
     }
 
-    /// This change and a later one as one: from the state before the first to the state `after` the second. A field that
-    /// came back to where it was has not moved.
+    /// The change of a user who does not exist any more: nothing of `before` is true any more.
+    pub fn to_unknown(before: Presence) -> Self {
+        let is_known = |field: &PresenceField| match field {
+            PresenceField::Online => before.online.is_some(),
+            PresenceField::Invisible => before.invisible.is_some(),
+            PresenceField::Status => before.status.is_some(),
+            PresenceField::LastActive => before.last_active.is_some(),
+        };
+        Self {
+            changed: PresenceField::ALL.into_iter().filter(is_known).collect(),
+            previous: before,
+            other_fields_delta: 0,
+        }
+    }
+
+    /// Combines this change and a later one: from the state before the first to the state `after` the second. A field
+    /// that has its first value again is not changed.
     #[must_use]
     pub fn followed_by(&self, later: &Self, after: &Presence) -> Self {
         let mut both = Self {
@@ -175,7 +194,7 @@ impl Change {
             } else {
                 &later.previous
             };
-            // Unless the later change touched it, the field is where the earlier one left it.
+            // If the later change did not touch the field, it has the value that the first one gave it.
             if second && earliest.agrees(after, field) {
                 continue;
             }
@@ -185,7 +204,7 @@ impl Change {
         both
     }
 
-    /// How the user was before, given how he is `after`.
+    /// The presence before this change, given the presence `after` it.
     pub fn revert(&self, after: &Presence) -> Presence {
         let mut before = after.clone();
         for field in self.changed.iter() {
@@ -194,7 +213,7 @@ impl Change {
         before
     }
 
-    /// Whether nothing moved.
+    /// Whether nothing changed.
     pub const fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.other_fields_delta == 0
     }
@@ -206,7 +225,10 @@ impl Presence {
             PresenceField::Online => self.online == other.online,
             PresenceField::Invisible => self.invisible == other.invisible,
             PresenceField::Status => self.status == other.status,
-            PresenceField::LastActive => self.last_active == other.last_active,
+            PresenceField::LastActive => {
+                let (a, b) = (self.last_active.as_deref(), other.last_active.as_deref());
+                !is_newer(a, b) && !is_newer(b, a)
+            }
         }
     }
 
@@ -219,16 +241,24 @@ impl Presence {
         }
     }
 
-    /// This observation, completed by an earlier one where it is silent on `online`, `invisible` or `last_active`.
+    /// This observation, completed by an earlier one: `online` and `invisible` where this one has none, and
+    /// `last_active` unless this one is newer.
     #[must_use]
     pub fn merged(mut self, earlier: &Self) -> Self {
         self.online = self.online.or(earlier.online);
         self.invisible = self.invisible.or(earlier.invisible);
-        if self.last_active.is_none() {
+        if !is_newer(self.last_active.as_deref(), earlier.last_active.as_deref()) {
             self.last_active.clone_from(&earlier.last_active);
         }
         self
     }
+}
+
+/// Whether a `last_active` is news: there is one, and the known one is not the same instant or a later one.
+fn is_newer(last_active: Option<&str>, known: Option<&str>) -> bool {
+    last_active.is_some_and(|time| {
+        known.is_none_or(|known| Timestamp::parse(time).is_newer_than(&Timestamp::parse(known)))
+    })
 }
 
 #[cfg(test)]
@@ -236,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_changes_are_one_from_the_first_to_the_last() {
+    fn two_changes_combine_into_one() {
         let at = |online: bool, status: Option<&str>| Presence {
             online: Some(online),
             status: status.map(str::to_owned),
@@ -264,21 +294,21 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_the_rest_that_came_back_has_not_moved() {
-        let moved = |delta| Change {
+    fn other_fields_that_have_their_first_values_again_are_not_changed() {
+        let changed_by = |delta| Change {
             other_fields_delta: delta,
             ..Change::default()
         };
         let state = Presence::default();
-        let there = moved(7);
-        let further = there.followed_by(&moved(1), &state);
+        let there = changed_by(7);
+        let further = there.followed_by(&changed_by(1), &state);
         assert!(!there.is_empty() && !further.is_empty());
-        let back = further.followed_by(&moved(8_u32.wrapping_neg()), &state);
+        let back = further.followed_by(&changed_by(8_u32.wrapping_neg()), &state);
         assert!(back.is_empty());
     }
 
     #[test]
-    fn silence_is_not_a_change_but_a_removed_status_is() {
+    fn an_absent_field_is_not_a_change_but_a_removed_status_is() {
         let before = Presence {
             online: Some(true),
             invisible: Some(false),
@@ -301,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_can_be_undone() {
+    fn a_change_can_be_reverted() {
         let before = Presence {
             online: Some(false),
             status: Some("x".to_owned()),
@@ -316,5 +346,45 @@ mod tests {
         };
         let change = Change::between(&before, &after);
         assert_eq!(change.revert(&after), before);
+    }
+
+    #[test]
+    fn last_active_is_compared_as_an_instant_and_never_moves_back() {
+        let at = |time: &str| Presence {
+            last_active: Some(time.to_owned()),
+            ..Presence::default()
+        };
+        let known = at("2026-01-05T10:00:00.123456Z");
+        for (time, is_change) in [
+            ("2026-01-05T10:00:00.123456Z", false),
+            ("2026-01-05T10:00:00.123456000Z", false),
+            ("2026-01-05T11:00:00.123456+01:00", false),
+            ("2026-01-05T10:00:00.123456001Z", true),
+            ("2026-01-05T09:59:59Z", false),
+            ("2026-01-05T10:00:01Z", true),
+        ] {
+            let change = Change::between(&known, &at(time));
+            assert_eq!(!change.is_empty(), is_change, "{time}");
+            let merged = at(time).merged(&known);
+            assert_eq!(merged == at(time) && merged != known, is_change, "{time}");
+        }
+        let first = Change::between(&Presence::default(), &known);
+        assert_eq!(first.changed, [PresenceField::LastActive]);
+    }
+
+    #[test]
+    fn a_user_who_is_gone_loses_every_known_field() {
+        let before = Presence {
+            online: Some(true),
+            last_active: Some("2026-01-05T10:00:00Z".to_owned()),
+            ..Presence::default()
+        };
+        let change = Change::to_unknown(before.clone());
+        assert_eq!(
+            change.changed,
+            [PresenceField::Online, PresenceField::LastActive]
+        );
+        assert_eq!(change.revert(&Presence::default()), before);
+        assert!(Change::to_unknown(Presence::default()).is_empty());
     }
 }

@@ -1,103 +1,101 @@
-//! Who is a member of which channels, in four bytes a user.
+//! Sets of channels, each stored once, so that a user's memberships take four bytes.
 //!
-//! Most users share their channels with many others, so every combination of channels is kept once, as long as somebody
-//! has it, and a user has its number. Users themselves are not known here.
+//! Most users share their channels with many others. Every distinct set is interned with a reference count, and a user
+//! holds its number.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// The channels of a user, by a number that means something to its [`ChannelSets`] only.
+/// The number of an interned set. It means something to its [`ChannelSets`] only; the default is the empty set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ChannelSet(Option<NonZeroU32>);
 
 impl ChannelSet {
-    /// Whether these are no channels.
     pub(super) const fn is_empty(self) -> bool {
         self.0.is_none()
     }
 
-    fn at(place: usize) -> Self {
-        let number = u32::try_from(place + 1).expect("there are fewer combinations than users");
+    fn from_index(index: usize) -> Self {
+        let number = u32::try_from(index + 1).expect("there are fewer sets than users");
         Self(NonZeroU32::new(number))
     }
 
-    fn place(self) -> Option<usize> {
+    fn index(self) -> Option<usize> {
         self.0.map(|number| number.get() as usize - 1)
     }
 }
 
-/// All combinations that somebody has.
+/// All sets that at least one user has.
 #[derive(Debug, Default)]
 pub(super) struct ChannelSets {
-    /// The channels of each, sorted, and how many users have it.
-    all: Vec<(Arc<[u16]>, u32)>,
-    places: HashMap<Arc<[u16]>, usize>,
-    /// Places in `all` that nobody has any more.
+    /// The sorted channels of each set, and how many users have it.
+    sets: Vec<(Arc<[u16]>, u32)>,
+    indices: HashMap<Arc<[u16]>, usize>,
+    /// Indices in `sets` that no user has any more.
     free: Vec<usize>,
 }
 
 impl ChannelSets {
-    /// Whether a channel is one of these.
-    pub(super) fn has(&self, of: ChannelSet, channel: u16) -> bool {
-        self.channels(of).binary_search(&channel).is_ok()
+    pub(super) fn contains(&self, set: ChannelSet, channel: u16) -> bool {
+        self.channels(set).binary_search(&channel).is_ok()
     }
 
-    /// What becomes of a user's channels when he joins one.
-    pub(super) fn joined(&mut self, of: ChannelSet, channel: u16) -> ChannelSet {
-        let mut channels = self.channels(of).to_vec();
+    /// Moves one user from `set` to the set that also contains `channel`.
+    pub(super) fn with(&mut self, set: ChannelSet, channel: u16) -> ChannelSet {
+        let mut channels = self.channels(set).to_vec();
         match channels.binary_search(&channel) {
-            Ok(_) => return of,
-            Err(place) => channels.insert(place, channel),
+            Ok(_) => return set,
+            Err(index) => channels.insert(index, channel),
         }
-        self.exchange(of, &channels)
+        self.replace(set, &channels)
     }
 
-    /// What becomes of a user's channels when he leaves one.
-    pub(super) fn left(&mut self, of: ChannelSet, channel: u16) -> ChannelSet {
-        let mut channels = self.channels(of).to_vec();
+    /// Moves one user from `set` to the set that does not contain `channel`.
+    pub(super) fn without(&mut self, set: ChannelSet, channel: u16) -> ChannelSet {
+        let mut channels = self.channels(set).to_vec();
         match channels.binary_search(&channel) {
-            Ok(place) => channels.remove(place),
-            Err(_) => return of,
+            Ok(index) => channels.remove(index),
+            Err(_) => return set,
         };
-        self.exchange(of, &channels)
+        self.replace(set, &channels)
     }
 
-    fn channels(&self, of: ChannelSet) -> &[u16] {
-        of.place().map_or(&[], |place| &self.all[place].0)
+    fn channels(&self, set: ChannelSet) -> &[u16] {
+        set.index().map_or(&[], |index| &self.sets[index].0)
     }
 
-    fn exchange(&mut self, old: ChannelSet, channels: &[u16]) -> ChannelSet {
-        let new = self.taken(channels);
-        if let Some(place) = old.place() {
-            let (channels, users) = &mut self.all[place];
+    fn replace(&mut self, old: ChannelSet, channels: &[u16]) -> ChannelSet {
+        let new = self.intern(channels);
+        if let Some(index) = old.index() {
+            let (channels, users) = &mut self.sets[index];
             *users -= 1;
             if *users == 0 {
-                self.places.remove(&**channels);
-                self.free.push(place);
+                self.indices.remove(&**channels);
+                self.free.push(index);
             }
         }
         new
     }
 
-    /// The number of a combination, for one more user.
-    fn taken(&mut self, channels: &[u16]) -> ChannelSet {
+    /// The number of a set, counted for one more user.
+    fn intern(&mut self, channels: &[u16]) -> ChannelSet {
         if channels.is_empty() {
             return ChannelSet::default();
         }
-        if let Some(&place) = self.places.get(channels) {
-            self.all[place].1 += 1;
-            return ChannelSet::at(place);
+        if let Some(&index) = self.indices.get(channels) {
+            self.sets[index].1 += 1;
+            return ChannelSet::from_index(index);
         }
         let channels: Arc<[u16]> = channels.into();
-        let place = self.free.pop().unwrap_or(self.all.len());
-        self.places.insert(channels.clone(), place);
-        if place == self.all.len() {
-            self.all.push((channels, 1));
+        let index = self.free.pop().unwrap_or(self.sets.len());
+        self.indices.insert(channels.clone(), index);
+        if index == self.sets.len() {
+            self.sets.push((channels, 1));
         } else {
-            self.all[place] = (channels, 1);
+            self.sets[index] = (channels, 1);
         }
-        ChannelSet::at(place)
+        ChannelSet::from_index(index)
     }
 }
 
@@ -106,29 +104,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_combination_is_kept_once_and_while_somebody_has_it() {
-        let mut all = ChannelSets::default();
+    fn a_set_is_stored_once_and_as_long_as_a_user_has_it() {
+        let mut sets = ChannelSets::default();
         let none = ChannelSet::default();
-        let amy = all.joined(none, 2);
-        let bob = all.joined(none, 2);
+        let amy = sets.with(none, 2);
+        let bob = sets.with(none, 2);
         assert_eq!(amy, bob);
-        let both = all.joined(bob, 1);
-        let other_way = all.joined(none, 1);
-        let other_way = all.joined(other_way, 2);
+        let both = sets.with(bob, 1);
+        let other_way = sets.with(none, 1);
+        let other_way = sets.with(other_way, 2);
         assert_eq!(both, other_way);
-        assert!(all.has(both, 1) && all.has(both, 2) && !all.has(amy, 1) && !all.has(none, 2));
-        assert_eq!((all.joined(both, 1), all.left(both, 7)), (both, both));
-        assert!(all.left(amy, 2).is_empty());
+        assert!(
+            sets.contains(both, 1)
+                && sets.contains(both, 2)
+                && !sets.contains(amy, 1)
+                && !sets.contains(none, 2)
+        );
+        assert_eq!((sets.with(both, 1), sets.without(both, 7)), (both, both));
+        assert!(sets.without(amy, 2).is_empty());
         for user in [both, other_way] {
-            let user = all.left(user, 1);
-            assert!(all.has(user, 2) && !all.has(user, 1));
-            assert!(all.left(user, 2).is_empty());
+            let user = sets.without(user, 1);
+            assert!(sets.contains(user, 2) && !sets.contains(user, 1));
+            assert!(sets.without(user, 2).is_empty());
         }
-        assert!(all.places.is_empty());
+        assert!(sets.indices.is_empty());
         for channel in 0..100 {
-            let user = all.joined(none, channel);
-            all.left(user, channel);
+            let user = sets.with(none, channel);
+            sets.without(user, channel);
         }
-        assert!(all.all.len() <= 3, "places are used again");
+        assert!(sets.sets.len() <= 3, "indices are reused");
     }
 }

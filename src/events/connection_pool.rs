@@ -141,7 +141,7 @@ async fn hold(
     };
     let minted = !matches!(common.client.settings().auth, Auth::Token { .. });
     let mut backoff = Backoff::default();
-    let mut stale = TokenRejections::default();
+    let mut token_rejections = TokenRejections::default();
     let mut stood = false;
     loop {
         let opened = tokio::select! {
@@ -152,7 +152,7 @@ async fn hold(
         let reason = match opened {
             Ok(mut session) => {
                 stood = true;
-                stale.passed();
+                token_rejections.reset();
                 tell(ConnectionUpdate::Connected {
                     hello: session.hello().clone(),
                     attempt: backoff.attempts(),
@@ -166,7 +166,7 @@ async fn hold(
                         return;
                     }
                 };
-                backoff.lost_after(since.elapsed());
+                backoff.connection_ended(since.elapsed());
                 let reason = error_chain(&end);
                 let tracer = common.client.tracer();
                 tracer.connection(|| format!("{} disconnected: {reason}", identity.user));
@@ -182,9 +182,9 @@ async fn hold(
             Err(error) => {
                 // Turned away for the rate is not refused, and everything else is a mistake the first time.
                 let limited = matches!(error, ApiError::RateLimited { .. });
-                let stale = stale.again(&error);
+                let useless = token_rejections.record(&error);
                 let error = WatchError::Api(error);
-                let end = stale || (!stood && !limited) || is_fatal(&error, minted);
+                let end = useless || (!stood && !limited) || is_fatal(&error, minted);
                 match error {
                     WatchError::Api(error) if end => {
                         tell(ConnectionUpdate::Failed { error, stood }).await;
@@ -202,7 +202,7 @@ async fn hold(
         })
         .await;
         tokio::select! {
-            () = sleep(backoff.next(rand::random())) => {}
+            () = sleep(backoff.next_delay(rand::random())) => {}
             () = leaving(&mut left) => return,
         }
     }

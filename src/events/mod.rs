@@ -15,7 +15,6 @@ pub mod shard;
 mod subscribe;
 mod subscriptions;
 mod sync_stream;
-mod timestamp;
 mod token_rejections;
 pub mod watcher;
 

@@ -1,16 +1,16 @@
-//! Answers and events brought together: what a watcher may say, in an order that leaves its reader with the truth.
+//! Merges answers and events into one stream that leaves its reader with the correct state of every user.
 //!
-//! Two streams describe the same users: events on the socket, in order, and answers to queries, from some moment
-//! between their question and their arrival. The service subscribes first and reads then, so everything that an answer
-//! does not show yet arrives as an event. Hence the one rule: *first the answer, then every event that was received
-//! since the question was put*. Applying again an event that the answer already shows does no harm, because each carries
-//! the user's whole state and the last one is the newest.
+//! Two sources describe the same users: events on the socket, in order, and answers to queries, which show the state at
+//! some moment between request and response. The service subscribes first and reads then, so everything that an answer
+//! does not show yet arrives as an event. Hence the ordering rule: *first the answer, then every event that was received
+//! since the query was sent*. Applying an event again that the answer already shows is harmless, because each event
+//! carries the user's whole state and the last one is the newest.
 //!
-//! While the stream is whole this needs no waiting: an event about a user whose answer is still to come is held until
-//! it is there. After a loss the reader must hear of the gap and of everybody who changed in it before the next event,
-//! so then all events wait until the last answer.
+//! While the stream is complete, only an event about a user whose own answer is pending is held until the answer has
+//! arrived. After a loss, the reader must see the gap and all users who changed in it before the next event, so all
+//! events are queued until the last answer.
 //!
-//! No I/O and no clock: frames, answers and the time come in; what to say and whom to ask for goes out.
+//! No I/O and no clock: frames, answers and the time come in; records to emit and queries to send go out.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -28,14 +28,14 @@ use crate::domain::time::{millis, millis_after};
 use crate::domain::{Change, Cid, PresenceField, User, UserOrigin};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Answer, Query, covers_all, member_count};
-use crate::events::subscriptions::{Reason, SubscriptionState, Tracker};
+use crate::events::subscriptions::{Reason, SubscriptionState, Subscriptions};
 
-/// How much text may wait for answers before it is folded.
-const WAITING_BYTES: usize = 32 << 20;
+/// How many bytes of frames may be buffered before superseded ones are dropped.
+const BUFFER_SOFT_LIMIT_BYTES: usize = 32 << 20;
 
-/// How much later than an event that arrives after it an event may have happened. The service means to send in order, but
-/// what it sends is sorted by their times only nearly, and a gap that begins too late hides a loss.
-const OVERTAKING: TimeDelta = TimeDelta::seconds(1);
+/// By how much the service may send an event too late. Its events are only nearly sorted by their times, and a gap that
+/// begins too late hides a loss.
+const MAX_REORDERING: TimeDelta = TimeDelta::seconds(1);
 
 /// A frame with the time of its arrival.
 #[derive(Debug, Clone, Default)]
@@ -44,191 +44,190 @@ pub(super) struct ReceivedFrame {
     pub(super) text: Utf8Bytes,
 }
 
-/// Something to say that is no frame.
+/// A record or notice that is to be emitted before the next frame.
 #[derive(Debug)]
 pub(super) enum Pending {
     Snapshot(Box<User>),
-    /// An event in the service's shape, made from the answer to a query.
+    /// An event in the service's form, made from an answer that differs from the known state.
     Resync {
+        user_id: String,
         text: String,
         change: Change,
     },
     Gap(Gap),
     Coverage(Coverage),
-    Link(ConnectionChanged),
+    Connection(ConnectionChanged),
     Recovered,
     Notice(String),
 }
 
-/// What is to become of an event.
+/// What to do with an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// It is told, with how the user's presence moved.
+    /// Emit it now, with the change of the user's state if that is known.
     Emit(Option<Change>),
-    /// It is not told now, or concerns nobody who was asked for.
+    /// Do not emit it now: it is held, or concerns a user who is not requested.
     Suppress,
 }
 
-/// A loss that is being made good.
+/// A gap that is being repaired.
 #[derive(Debug)]
 struct Repair {
     from: DateTime<Utc>,
     note: String,
     reconnected: bool,
-    said: Vec<Pending>,
+    pending: Vec<Pending>,
     repaired: Vec<String>,
 }
 
-/// The state of a watcher's knowledge.
+/// The state of all merging.
 #[derive(Debug)]
 pub(super) struct Reconciler {
-    pub(super) tracker: Tracker,
+    pub(super) subscriptions: Subscriptions,
     /// Channels by number, as [`Reason::Member`] refers to them.
     channels: Vec<String>,
-    /// Channels that have answered since everything was void.
-    standing: HashSet<u16>,
+    /// Channels that have answered since everything was invalidated.
+    answered_channels: HashSet<u16>,
     observer: String,
     shard: Shard,
     raw: bool,
-    said: VecDeque<(DateTime<Utc>, Pending)>,
-    /// Frames in order, waiting for a repair or for memberships.
-    waiting: VecDeque<ReceivedFrame>,
-    waiting_bytes: usize,
-    waiting_bound: usize,
-    /// Frames about users whose own answer is still to come.
+    pending: VecDeque<(DateTime<Utc>, Pending)>,
+    /// All frames, in order, until a repair ends or the members of all channels are known.
+    queue: VecDeque<ReceivedFrame>,
+    queue_bytes: usize,
+    queue_limit: usize,
+    /// Frames about users whose own answer is pending.
     held: Vec<(Box<str>, ReceivedFrame)>,
     held_bytes: usize,
-    held_bound: usize,
+    held_limit: usize,
     repair: Option<Repair>,
     awaits_members: bool,
     last: Option<ReceivedFrame>,
     coverage: Option<Coverage>,
-    /// Up to which arrival events are not the last word on their users.
-    unsure_until: Option<DateTime<Utc>>,
-    /// Whether something happened that [`Self::settle`] has not looked at.
-    unsettled: bool,
+    /// Events that arrived up to this time may be older than the answers before them.
+    uncertain_until: Option<DateTime<Utc>>,
+    /// Whether something happened since [`Self::conclude`] was last called.
+    needs_conclusion: bool,
 }
 
 impl Reconciler {
     pub(super) fn new(observer: &str, shard: Shard, raw: bool) -> Self {
         Self {
-            tracker: Tracker::default(),
+            subscriptions: Subscriptions::default(),
             channels: Vec::new(),
-            standing: HashSet::new(),
+            answered_channels: HashSet::new(),
             observer: observer.to_owned(),
             shard,
             raw,
-            said: VecDeque::new(),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            waiting_bound: WAITING_BYTES,
+            pending: VecDeque::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            queue_limit: BUFFER_SOFT_LIMIT_BYTES,
             held: Vec::new(),
             held_bytes: 0,
-            held_bound: WAITING_BYTES,
+            held_limit: BUFFER_SOFT_LIMIT_BYTES,
             repair: None,
             awaits_members: false,
             last: None,
             coverage: None,
-            unsure_until: None,
-            unsettled: true,
+            uncertain_until: None,
+            needs_conclusion: true,
         }
     }
 
-    /// Asks for a user by name.
-    pub(super) fn want(&mut self, id: &str) {
+    /// Requests a user by name.
+    pub(super) fn request(&mut self, id: &str) {
         if self.shard.contains(id) {
-            self.tracker.want(id, Reason::Named);
+            self.subscriptions.request(id, Reason::Named);
         }
     }
 
-    /// Queues something to say.
-    pub(super) fn say(&mut self, now: DateTime<Utc>, said: Pending) {
-        self.said.push_back((now, said));
+    pub(super) fn enqueue(&mut self, now: DateTime<Utc>, pending: Pending) {
+        self.pending.push_back((now, pending));
     }
 
-    /// The next thing to say, before any further frame.
-    pub(super) fn next_said(&mut self) -> Option<(DateTime<Utc>, Pending)> {
-        self.said.pop_front()
+    /// What to emit next, before any further frame.
+    pub(super) fn next_pending(&mut self) -> Option<(DateTime<Utc>, Pending)> {
+        self.pending.pop_front()
     }
 
-    /// Whether it is open who is a member where, so that nobody can tell yet whom an event concerns.
+    /// Says whether the members of a channel are still unknown. Until they are known, nothing can tell which events
+    /// concern requested users.
     pub(super) const fn set_awaits_members(&mut self, awaits: bool) {
         self.awaits_members = awaits;
     }
 
-    /// How many frames wait to be told.
     #[cfg(test)]
-    fn untold(&self) -> usize {
-        self.waiting.len() + self.held.len()
+    fn buffered_frames(&self) -> usize {
+        self.queue.len() + self.held.len()
     }
 
-    /// Takes note of the first frame of a connection.
-    pub(super) fn begin(&mut self, hello: &ReceivedFrame) {
+    /// Records the first frame of a connection.
+    pub(super) fn connection_opened(&mut self, hello: &ReceivedFrame) {
         self.last = Some(hello.clone());
     }
 
-    /// Takes a frame in. It comes back if it can be judged at once.
+    /// Takes a frame. Returns it if [`Self::decide`] may be called for it at once; otherwise it is queued.
     pub(super) fn receive(&mut self, frame: ReceivedFrame) -> Option<ReceivedFrame> {
         self.last = Some(frame.clone());
-        if self.raw || !self.is_waiting() {
+        if self.raw || !self.is_queueing() {
             return Some(frame);
         }
-        self.waiting_bytes += frame.text.len();
-        self.waiting.push_back(frame);
-        if self.waiting_bytes > self.waiting_bound {
-            self.fold();
+        self.queue_bytes += frame.text.len();
+        self.queue.push_back(frame);
+        if self.queue_bytes > self.queue_limit {
+            self.coalesce_queue();
         }
         None
     }
 
-    /// The next frame that waited and can be judged now.
-    pub(super) fn next_waiting(&mut self) -> Option<ReceivedFrame> {
-        if self.is_waiting() {
+    /// The next queued frame, once frames are not queued any more.
+    pub(super) fn next_queued(&mut self) -> Option<ReceivedFrame> {
+        if self.is_queueing() {
             return None;
         }
-        let frame = self.waiting.pop_front()?;
-        self.waiting_bytes -= frame.text.len();
+        let frame = self.queue.pop_front()?;
+        self.queue_bytes -= frame.text.len();
         Some(frame)
     }
 
-    /// Whether nothing is being repaired, and nothing waits to be told but what is found ([`Self::found`]).
-    pub(super) fn is_whole(&self) -> bool {
-        let is_gap = |(_, said): &(DateTime<Utc>, Pending)| matches!(said, Pending::Gap(_));
+    /// Whether no repair is under way, and nothing is buffered but [`Self::pending_changes`].
+    pub(super) fn is_complete(&self) -> bool {
+        let is_gap = |(_, pending): &(DateTime<Utc>, Pending)| matches!(pending, Pending::Gap(_));
         self.repair.is_none()
-            && self.waiting.is_empty()
+            && self.queue.is_empty()
             && self.held.is_empty()
-            && !self.said.iter().any(is_gap)
+            && !self.pending.iter().any(is_gap)
     }
 
-    /// Who was found to be otherwise, or to be there, and waits to be told of; with the change, unless he is new.
-    pub(super) fn found(&self) -> impl Iterator<Item = (String, Option<&Change>)> {
-        self.said.iter().filter_map(|(_, said)| match said {
-            Pending::Snapshot(user) => Some((user.id().to_owned(), None)),
-            Pending::Resync { text, change } => {
-                let event =
-                    Event::parse(text).expect("the reconciler makes events that can be read");
-                let id = event.user?.id.into_owned();
-                Some((id, Some(change)))
-            }
-            Pending::Gap(_)
-            | Pending::Coverage(_)
-            | Pending::Link(_)
-            | Pending::Recovered
-            | Pending::Notice(_) => None,
-        })
+    /// The users whose snapshot or resync is not emitted yet, with the change of a resync.
+    pub(super) fn pending_changes(&self) -> impl Iterator<Item = (&str, Option<&Change>)> {
+        self.pending
+            .iter()
+            .filter_map(|(_, pending)| match pending {
+                Pending::Snapshot(user) => Some((user.id(), None)),
+                Pending::Resync {
+                    user_id, change, ..
+                } => Some((&**user_id, Some(change))),
+                Pending::Gap(_)
+                | Pending::Coverage(_)
+                | Pending::Connection(_)
+                | Pending::Recovered
+                | Pending::Notice(_) => None,
+            })
     }
 
-    /// Whether there is something to say, or a frame that waited and can be judged.
+    /// Whether [`Self::next_pending`] or [`Self::next_queued`] would return something.
     pub(super) fn has_more(&self) -> bool {
-        !self.said.is_empty() || (!self.is_waiting() && !self.waiting.is_empty())
+        !self.pending.is_empty() || (!self.is_queueing() && !self.queue.is_empty())
     }
 
-    const fn is_waiting(&self) -> bool {
+    const fn is_queueing(&self) -> bool {
         self.repair.is_some() || self.awaits_members
     }
 
-    /// Decides about an event, and applies it.
-    pub(super) fn judge(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
+    /// Applies an event and decides whether it is emitted.
+    pub(super) fn decide(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
         let Some(user) = &event.user else {
             return Decision::Emit(None);
         };
@@ -237,23 +236,24 @@ impl Reconciler {
                 if let Some(channel) = self.channel(event.cid.as_deref())
                     && self.shard.contains(&user.id)
                 {
-                    self.tracker.want(&user.id, Reason::Member(channel));
-                    self.unsettled = true;
+                    self.subscriptions
+                        .request(&user.id, Reason::Member(channel));
+                    self.needs_conclusion = true;
                 }
             }
             MEMBER_REMOVED => {
                 if let Some(channel) = self.channel(event.cid.as_deref()) {
-                    self.unsettled |= self.tracker.leave(&user.id, channel);
+                    self.needs_conclusion |= self.subscriptions.remove_member(&user.id, channel);
                 }
             }
             USER_DELETED => {
-                self.tracker.gone(&user.id);
-                self.unsettled = true;
+                self.subscriptions.mark_deleted(&user.id);
+                self.needs_conclusion = true;
             }
             USER_PRESENCE_CHANGED | USER_UPDATED | USER_WATCHING_START | USER_WATCHING_STOP
                 if !self.raw =>
             {
-                return self.judge_state(event, frame);
+                return self.decide_state(event, frame);
             }
             _ => {}
         }
@@ -264,74 +264,74 @@ impl Reconciler {
         }
     }
 
-    /// Decides about an event that carries a user's current state.
-    fn judge_state(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
+    /// Decides about an event that carries the current state of a user.
+    fn decide_state(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
         let Some(user) = &event.user else {
             return Decision::Emit(None);
         };
         let created_at = event.created_at.as_deref();
-        match self.tracker.heard(user, created_at) {
-            (SubscriptionState::Live, news) => {
-                if news.out_of_order || Some(frame.at) <= self.unsure_until {
-                    // A newer event came first, so what was applied last may not be the newest.
-                    self.tracker.doubt(&user.id);
-                    self.unsettled = true;
+        match self.subscriptions.apply_event(user, created_at) {
+            (SubscriptionState::Subscribed, update) => {
+                if update.out_of_order || Some(frame.at) <= self.uncertain_until {
+                    // A newer event came first, so the state that was applied last may not be the newest.
+                    self.subscriptions.invalidate(&user.id);
+                    self.needs_conclusion = true;
                 }
-                Decision::Emit(news.change)
+                Decision::Emit(update.change)
             }
-            (SubscriptionState::Awaited, _) => {
+            (SubscriptionState::Pending, _) => {
                 self.held_bytes += frame.text.len();
                 self.held.push((user.id.as_ref().into(), frame.clone()));
-                if self.held_bytes > self.held_bound {
-                    self.fold_held();
+                if self.held_bytes > self.held_limit {
+                    self.coalesce_held();
                 }
                 Decision::Suppress
             }
-            (SubscriptionState::Missing, _) => {
-                // Whoever is spoken of may exist by now. What this says of somebody who was known before is told, and
-                // so the answer is compared with it.
-                let news = self.tracker.heard_of_missing(user, created_at);
-                self.tracker.doubt(&user.id);
-                self.unsettled = true;
-                Decision::Emit(news.and_then(|news| news.change))
+            (SubscriptionState::Missing, update) => {
+                // A user with events may exist by now.
+                self.subscriptions.invalidate(&user.id);
+                self.needs_conclusion = true;
+                Decision::Emit(update.change)
             }
-            (SubscriptionState::Left | SubscriptionState::Stranger, _)
+            (SubscriptionState::Released | SubscriptionState::NotRequested, _)
                 if user.id == self.observer =>
             {
                 Decision::Suppress
             }
-            (SubscriptionState::Left, _) if event.cid.is_none() => Decision::Suppress,
-            (SubscriptionState::Left | SubscriptionState::Stranger, _)
+            (SubscriptionState::Released, _) if event.cid.is_none() => Decision::Suppress,
+            (SubscriptionState::Released | SubscriptionState::NotRequested, _)
                 if !self.shard.contains(&user.id) =>
             {
                 Decision::Suppress
             }
-            (SubscriptionState::Left | SubscriptionState::Stranger, _) => Decision::Emit(None),
+            (SubscriptionState::Released | SubscriptionState::NotRequested, _) => {
+                Decision::Emit(None)
+            }
         }
     }
 
-    /// Applies an answer. Returns the questions that it raises.
-    pub(super) fn answered(
+    /// Applies an answer. Returns the queries that follow from it.
+    pub(super) fn apply_answer(
         &mut self,
         now: DateTime<Utc>,
-        question: Query,
-        found: Answer,
+        query: Query,
+        answer: Answer,
     ) -> Vec<Query> {
-        self.unsettled = true;
+        self.needs_conclusion = true;
         let mut further = Vec::new();
-        match found {
+        match answer {
             Answer::Channels {
                 states,
                 refused,
                 more,
             } => {
                 for (cid, error) in refused {
-                    self.say(
+                    self.enqueue(
                         now,
                         Pending::Notice(format!("{cid} is not watched: {error}")),
                     );
                 }
-                if let Query::Matching(filter, offset) = question
+                if let Query::Matching(filter, offset) = query
                     && more
                 {
                     let offset = offset.saturating_add(states.len().try_into().unwrap_or(u32::MAX));
@@ -339,18 +339,18 @@ impl Reconciler {
                 }
                 let covered = covers_all(&states);
                 for state in states {
-                    further.extend(self.take_members_of(now, state, covered));
+                    further.extend(self.apply_channel(now, state, covered));
                 }
             }
             Answer::Members { ids, complete } => {
-                if let Query::Members(cid, _) = question {
+                if let Query::Members(cid, _) = query {
                     let channel = self.number(&cid.to_string());
-                    self.take_members(channel, &ids, complete);
+                    self.apply_members(channel, &ids, complete);
                     if !complete {
-                        self.say(
+                        self.enqueue(
                             now,
                             Pending::Notice(format!(
-                                "{cid} has more members than the service tells; those beyond {} are not watched",
+                                "{cid} has more members than the service lists; only the first {} are watched",
                                 ids.len()
                             )),
                         );
@@ -358,10 +358,10 @@ impl Reconciler {
                 }
             }
             Answer::Users(users) => {
-                self.take_users(now, users, UserOrigin::User);
-                if let Query::Users(ids) = question {
+                self.apply_users(now, users, UserOrigin::User);
+                if let Query::Users(ids) = query {
                     for id in &ids {
-                        self.tracker.unanswered(id);
+                        self.apply_absence(now, id);
                     }
                 }
                 self.release_held();
@@ -370,7 +370,7 @@ impl Reconciler {
         further
     }
 
-    fn take_members_of(
+    fn apply_channel(
         &mut self,
         now: DateTime<Utc>,
         state: ChannelState,
@@ -378,7 +378,7 @@ impl Reconciler {
     ) -> Option<Query> {
         let cid: Cid = state.cid()?.parse().ok()?;
         let channel = self.number(&cid.to_string());
-        self.standing.insert(channel);
+        self.answered_channels.insert(channel);
         let total = member_count(&state);
         let ids: Vec<String> = state
             .members
@@ -386,71 +386,86 @@ impl Reconciler {
             .filter_map(|member| member.id().map(str::to_owned))
             .collect();
         let complete = total == state.members.len() as u64;
-        self.take_members(channel, &ids, complete);
+        self.apply_members(channel, &ids, complete);
         if covered {
             let users = state.members.into_iter().filter_map(|member| member.user);
-            self.take_users(now, users.collect(), UserOrigin::Member);
+            self.apply_users(now, users.collect(), UserOrigin::Member);
         }
         (!complete).then_some(Query::Members(cid, total))
     }
 
-    fn take_members(&mut self, channel: u16, ids: &[String], complete: bool) {
+    fn apply_members(&mut self, channel: u16, ids: &[String], complete: bool) {
         let ids: HashSet<&str> = ids
             .iter()
             .map(String::as_str)
             .filter(|id| self.shard.contains(id))
             .collect();
         if complete {
-            self.tracker.set_members(channel, &ids);
+            self.subscriptions.retain_members(channel, &ids);
         }
         for id in ids {
-            self.tracker.want(id, Reason::Member(channel));
+            self.subscriptions.request(id, Reason::Member(channel));
         }
     }
 
-    fn take_users(&mut self, now: DateTime<Utc>, users: Vec<User>, view: UserOrigin) {
+    fn apply_users(&mut self, now: DateTime<Utc>, users: Vec<User>, origin: UserOrigin) {
         for user in users {
-            // Subscribed twice, by a channel and by name: what events have told since the first answer is newer.
-            if self.tracker.standing(user.id()) == SubscriptionState::Live {
+            // Subscribed twice, by a channel and by name: the events since the first answer are newer than this one.
+            if self.subscriptions.state(user.id()) == SubscriptionState::Subscribed {
                 continue;
             }
-            let Some(news) = self.tracker.answered(&user, view) else {
+            let Some(update) = self.subscriptions.apply_answer(&user, origin) else {
                 continue;
             };
-            let said = match news.change {
-                None => Pending::Snapshot(Box::new(user)),
-                Some(change) if change.is_empty() => continue,
-                Some(change) => {
-                    if let Some(repair) = &mut self.repair {
-                        repair.repaired.push(user.id().to_owned());
-                    }
-                    resync(now, &user, change)
-                }
-            };
-            match &mut self.repair {
-                Some(repair) => repair.said.push(said),
-                None => self.say(now, said),
+            match update.change {
+                None => self.enqueue_after_gap(now, Pending::Snapshot(Box::new(user))),
+                Some(change) if change.is_empty() => {}
+                Some(change) => self.enqueue_resync(now, &user, change),
             }
         }
     }
 
-    /// Gives back the frames of users whose answer is there: before whatever waits, since they came before it.
+    /// Applies the absence of a user from the answer to a query for them: a user whose state is known does not exist
+    /// any more, so nothing about them is true any more.
+    fn apply_absence(&mut self, now: DateTime<Utc>, id: &str) {
+        if let Some(change) = self.subscriptions.mark_missing(id) {
+            let user = User::new(Map::from_iter([("id".to_owned(), id.into())])).normalized();
+            self.enqueue_resync(now, &user, change);
+        }
+    }
+
+    fn enqueue_resync(&mut self, now: DateTime<Utc>, user: &User, change: Change) {
+        if let Some(repair) = &mut self.repair {
+            repair.repaired.push(user.id().to_owned());
+        }
+        self.enqueue_after_gap(now, resync(now, user, change));
+    }
+
+    /// Queues a record about a user; during a repair, behind the record of the gap.
+    fn enqueue_after_gap(&mut self, now: DateTime<Utc>, pending: Pending) {
+        match &mut self.repair {
+            Some(repair) => repair.pending.push(pending),
+            None => self.enqueue(now, pending),
+        }
+    }
+
+    /// Moves the held frames of users whose answer has arrived to the front of the queue: they arrived before it.
     fn release_held(&mut self) {
         for (id, frame) in std::mem::take(&mut self.held).into_iter().rev() {
-            if self.tracker.standing(&id) == SubscriptionState::Awaited {
+            if self.subscriptions.state(&id) == SubscriptionState::Pending {
                 self.held.push((id, frame));
             } else {
                 self.held_bytes -= frame.text.len();
-                self.waiting_bytes += frame.text.len();
-                self.waiting.push_front(frame);
+                self.queue_bytes += frame.text.len();
+                self.queue.push_front(frame);
             }
         }
         self.held.reverse();
     }
 
-    /// Draws the conclusions once no question is open: the end of a repair, and how many users are covered now.
-    pub(super) fn settle(&mut self, now: DateTime<Utc>) {
-        if !std::mem::take(&mut self.unsettled) {
+    /// Ends a repair and reports a changed coverage. To be called when no query is under way.
+    pub(super) fn conclude(&mut self, now: DateTime<Utc>) {
+        if !std::mem::take(&mut self.needs_conclusion) {
             return;
         }
         let repair = self.repair.take();
@@ -460,9 +475,9 @@ impl Reconciler {
         }
         if let Some(repair) = repair {
             if !repair.reconnected {
-                // What could not be read may have overtaken an event that came behind it. That one is told after an answer
-                // that is newer than it is, and nothing in it shows that.
-                self.unsure_until = Some(now);
+                // The unreadable frame may have been sent before an older event. That event is applied after an answer
+                // that is newer, and nothing in it shows this.
+                self.uncertain_until = Some(now);
             }
             let gap = Gap {
                 from: millis(repair.from.min(now)),
@@ -470,82 +485,87 @@ impl Reconciler {
                 repaired: repair.repaired,
                 note: repair.note,
             };
-            self.say(now, Pending::Gap(gap));
-            for said in repair.said {
-                self.say(now, said);
+            self.enqueue(now, Pending::Gap(gap));
+            for pending in repair.pending {
+                self.enqueue(now, pending);
             }
         }
-        let coverage = self.tracker.coverage();
+        let coverage = self.subscriptions.coverage();
         if self.coverage.as_ref() != Some(&coverage) {
             self.coverage = Some(coverage.clone());
-            self.say(now, Pending::Coverage(coverage));
+            self.enqueue(now, Pending::Coverage(coverage));
         }
         if recovered {
-            self.say(now, Pending::Recovered);
+            self.enqueue(now, Pending::Recovered);
         }
     }
 
-    /// Asks again for the users whom the service did not know.
+    /// Queries the missing users again.
     pub(super) fn retry_missing(&mut self) {
-        self.tracker.hope();
-        self.unsettled = true;
+        self.subscriptions.retry_missing();
+        self.needs_conclusion = true;
     }
 
-    /// Nobody is asked for as a member of a channel that is gone, or matches no more.
+    /// Releases the members of channels that are gone, or do not match any more.
     fn drop_lost_channels(&mut self) {
         for channel in 0..self.channels.len() {
             let channel = u16::try_from(channel).unwrap_or(u16::MAX);
-            if !self.standing.contains(&channel) {
-                self.tracker.set_members(channel, &HashSet::new());
+            if !self.answered_channels.contains(&channel) {
+                self.subscriptions.retain_members(channel, &HashSet::new());
             }
         }
     }
 
-    /// Whether there is anything to conclude once no question is open.
-    pub(super) const fn is_unsettled(&self) -> bool {
-        self.unsettled
+    /// Whether [`Self::conclude`] is to be called once no query is under way.
+    pub(super) const fn needs_conclusion(&self) -> bool {
+        self.needs_conclusion
     }
 
-    /// Starts from what an earlier run knew at its end: everything since then is a gap.
+    /// Starts from the states of an earlier run, which was complete up to `from`: everything since then is a gap.
     pub(super) fn resume(&mut self, from: DateTime<Utc>, note: &str) {
         self.begin_repair(from, note, false);
     }
 
-    /// Everything known is void, because the link is gone.
-    pub(super) fn lost(&mut self, now: DateTime<Utc>, note: &str) {
+    /// The connection is lost, and all subscriptions with it.
+    pub(super) fn connection_lost(&mut self, now: DateTime<Utc>, note: &str) {
         let mut from = self.complete_until(now);
-        // Frames that never were told belong to the gap; the answers after it will show what they said.
-        let untold = self
-            .waiting
+        // Frames that were not emitted belong to the gap. The answers after it will show their effects.
+        let buffered = self
+            .queue
             .iter()
             .chain(self.held.iter().map(|(_, frame)| frame));
-        for frame in untold {
-            from = from.min(happened(frame));
+        for frame in buffered {
+            from = from.min(occurred_at(frame));
         }
-        self.waiting.clear();
-        self.waiting_bytes = 0;
+        self.queue.clear();
+        self.queue_bytes = 0;
         self.held.clear();
         self.held_bytes = 0;
         self.awaits_members = false;
         self.begin_repair(from, note, true);
     }
 
-    /// A frame could not be read, so an event may be lost although the link stands.
-    pub(super) fn garbled(&mut self, now: DateTime<Utc>, before: &ReceivedFrame, note: &str) {
+    /// A frame could not be parsed, so an event may be lost although the connection is alive.
+    pub(super) fn frame_unreadable(
+        &mut self,
+        now: DateTime<Utc>,
+        before: &ReceivedFrame,
+        note: &str,
+    ) {
         let from = if before.text.is_empty() {
             now
         } else {
-            happened(before) - OVERTAKING
+            occurred_at(before) - MAX_REORDERING
         };
         self.begin_repair(from, note, false);
     }
 
     fn begin_repair(&mut self, from: DateTime<Utc>, note: &str, reconnected: bool) {
-        self.tracker.void();
-        self.standing.clear();
-        self.unsettled = true;
+        self.subscriptions.invalidate_all();
+        self.answered_channels.clear();
+        self.needs_conclusion = true;
         match &mut self.repair {
-            // Lost again before it was made good: one gap, from its first beginning.
+            // Lost again before the repair was finished: one gap, from its first beginning.
             Some(repair) => {
                 repair.from = repair.from.min(from);
                 repair.reconnected |= reconnected;
@@ -555,39 +575,39 @@ impl Reconciler {
                     from,
                     note: note.to_owned(),
                     reconnected,
-                    said: Vec::new(),
+                    pending: Vec::new(),
                     repaired: Vec::new(),
                 });
             }
         }
     }
 
-    /// The last moment up to which nothing can be missing: a while before the last frame, which may have overtaken others.
+    /// The time up to which no event can be missing. Before the last frame's time, since older events may come after it.
     pub(super) fn complete_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.last
             .as_ref()
-            .map_or(now, |frame| happened(frame) - OVERTAKING)
+            .map_or(now, |frame| occurred_at(frame) - MAX_REORDERING)
     }
 
-    /// Keeps of the waiting frames only what is needed to end up with the truth, so that waiting for answers takes bounded
-    /// memory: the last state of each user, and who joined or left.
-    fn fold(&mut self) {
-        let oldest = self.waiting.front().map(happened);
-        let before = self.waiting.len();
-        fold(&mut self.waiting, |_| true);
-        self.waiting_bytes = bytes(&self.waiting);
-        if self.waiting_bytes > WAITING_BYTES {
-            fold(&mut self.waiting, is_about_members);
-            self.waiting_bytes = bytes(&self.waiting);
+    /// Drops the queued frames that later ones supersede, so that queueing takes bounded memory: kept are the last state
+    /// of each user, and who joined or left.
+    fn coalesce_queue(&mut self) {
+        let oldest = self.queue.front().map(occurred_at);
+        let before = self.queue.len();
+        coalesce(&mut self.queue, |_| true);
+        self.queue_bytes = total_bytes(&self.queue);
+        if self.queue_bytes > BUFFER_SOFT_LIMIT_BYTES {
+            coalesce(&mut self.queue, is_about_members);
+            self.queue_bytes = total_bytes(&self.queue);
         }
-        // What cannot be folded grows with the users and not with time.
-        self.waiting_bound = WAITING_BYTES.max(self.waiting_bytes * 2);
-        self.tell_of_folding(oldest, before - self.waiting.len());
+        // What is left grows with the number of users and not with time.
+        self.queue_limit = BUFFER_SOFT_LIMIT_BYTES.max(self.queue_bytes * 2);
+        self.report_coalesced(oldest, before - self.queue.len());
     }
 
-    /// The same for the frames that wait for their users' answers.
-    fn fold_held(&mut self) {
-        let oldest = self.held.first().map(|(_, frame)| happened(frame));
+    /// The same for the held frames.
+    fn coalesce_held(&mut self) {
+        let oldest = self.held.first().map(|(_, frame)| occurred_at(frame));
         let before = self.held.len();
         let mut newer = HashSet::new();
         let mut kept = Vec::new();
@@ -598,14 +618,14 @@ impl Reconciler {
         }
         kept.reverse();
         self.held_bytes = kept.iter().map(|(_, frame)| frame.text.len()).sum();
-        self.held_bound = WAITING_BYTES.max(self.held_bytes * 2);
+        self.held_limit = BUFFER_SOFT_LIMIT_BYTES.max(self.held_bytes * 2);
         self.held = kept;
-        self.tell_of_folding(oldest, before - self.held.len());
+        self.report_coalesced(oldest, before - self.held.len());
     }
 
-    /// A repair tells of its own gap, and folded events lie within it.
-    fn tell_of_folding(&mut self, oldest: Option<DateTime<Utc>>, folded: usize) {
-        if folded > 0
+    /// Reports a gap for dropped frames. During a repair they lie within the gap that it reports.
+    fn report_coalesced(&mut self, oldest: Option<DateTime<Utc>>, dropped: usize) {
+        if dropped > 0
             && self.repair.is_none()
             && let Some(from) = oldest
         {
@@ -614,9 +634,11 @@ impl Reconciler {
                 from: millis(from),
                 to: millis_after(now),
                 repaired: Vec::new(),
-                note: format!("{folded} events were folded into later ones while subscribing"),
+                note: format!(
+                    "{dropped} events were dropped while subscribing, because later ones superseded them"
+                ),
             };
-            self.say(now, Pending::Gap(gap));
+            self.enqueue(now, Pending::Gap(gap));
         }
     }
 
@@ -626,7 +648,7 @@ impl Reconciler {
         u16::try_from(at).ok()
     }
 
-    /// The number of a channel, given on first sight.
+    /// The number of a channel; a channel that has none gets one.
     fn number(&mut self, cid: &str) -> u16 {
         self.channel(Some(cid)).unwrap_or_else(|| {
             self.channels.push(cid.to_owned());
@@ -635,12 +657,12 @@ impl Reconciler {
     }
 }
 
-/// Keeps of each user's states the last, and of all other frames those that are needed.
-fn fold(frames: &mut VecDeque<ReceivedFrame>, needed: impl Fn(&Event<'_>) -> bool) {
+/// Keeps the last state of each user, and the other frames that are `needed`.
+fn coalesce(frames: &mut VecDeque<ReceivedFrame>, needed: impl Fn(&Event<'_>) -> bool) {
     let mut newer = HashSet::new();
     let mut kept = VecDeque::new();
     for frame in std::mem::take(frames).into_iter().rev() {
-        // What cannot be read is a gap of its own, once its turn comes.
+        // An unreadable frame becomes a gap of its own when its turn comes.
         let keep = Event::parse(&frame.text).map_or(true, |event| match &event.user {
             Some(user) if is_state(&event) => newer.insert(user.id.clone().into_owned()),
             _ => needed(&event),
@@ -660,22 +682,22 @@ fn is_about_members(event: &Event<'_>) -> bool {
     event.is(MEMBER_ADDED) || event.is(MEMBER_REMOVED) || event.is(USER_DELETED)
 }
 
-fn bytes(frames: &VecDeque<ReceivedFrame>) -> usize {
+fn total_bytes(frames: &VecDeque<ReceivedFrame>) -> usize {
     frames.iter().map(|frame| frame.text.len()).sum()
 }
 
-/// When what a frame tells happened: by the server's clock or ours, whichever is earlier, since a frame may have been
-/// long on its way and the clocks need not agree.
-fn happened(frame: &ReceivedFrame) -> DateTime<Utc> {
+/// The time of a frame's event, by the server's clock or by ours, whichever is earlier: a frame may have been under way
+/// for long, and the two clocks need not agree.
+fn occurred_at(frame: &ReceivedFrame) -> DateTime<Utc> {
     Event::parse(&frame.text)
         .ok()
         .and_then(|event| DateTime::parse_from_rfc3339(event.created_at.as_deref()?).ok())
         .map_or(frame.at, |created| frame.at.min(created.to_utc()))
 }
 
-/// The event that the service would have sent, had the link stood.
+/// The event that the service would have sent over a working connection.
 fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Pending {
-    // Whatever else of the user it was: that something was updated is all that is said of it.
+    // A change of other fields shows as `user.updated`, which does not say which fields.
     let others = change
         .changed
         .iter()
@@ -691,6 +713,7 @@ fn resync(now: DateTime<Utc>, user: &User, change: Change) -> Pending {
         ("user".to_owned(), Value::Object(user.fields().clone())),
     ]);
     Pending::Resync {
+        user_id: user.id().to_owned(),
         text: Value::Object(event).to_string(),
         change,
     }

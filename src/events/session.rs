@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// When the last frame came. Frames that came together have one time.
     #[inline]
-    pub fn arrived(&self) -> DateTime<Utc> {
+    pub fn received_at(&self) -> DateTime<Utc> {
         self.socket.get_ref().last().at
     }
 

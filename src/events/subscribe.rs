@@ -1,7 +1,7 @@
-//! The calls that subscribe: a queue of questions, a few under way at once, none faster than the service allows.
+//! The subscribing queries of one connection: a queue, a few calls in flight, within the service's rate limits.
 //!
-//! Presence is subscribed to as a side effect of asking with a live connection id, at most thirty users a call; what
-//! the answers mean for a watcher is decided elsewhere. Dropping the subscriber drops the calls under way with it.
+//! A query with the id of a live connection subscribes that connection to the presence of the users in the answer, at
+//! most thirty users a call. What the answers mean is decided elsewhere. Dropping the subscriber cancels its calls.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,32 +23,32 @@ use crate::api::{
 use crate::domain::{Cid, User};
 use crate::events::call_limiter::CallLimiter;
 
-/// The most users that one call subscribes to.
-pub(super) const USERS_A_CALL: usize = 30;
-/// The most people of a channel that the channel's own call subscribes to.
-const PEOPLE_A_CHANNEL_CALL: u64 = 10;
-/// Calls under way at once.
-const AT_ONCE: usize = 4;
-/// How often one question is asked again when the way to the service is bad.
-const TRIES: u32 = 3;
-/// The wait after a refusal for its rate that names none: the window of the service's limits.
-const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// The largest number of users that one call subscribes to.
+pub(super) const USERS_PER_CALL: usize = 30;
+/// The largest number of users that the call for a channel subscribes to.
+const USERS_PER_CHANNEL_CALL: u64 = 10;
+/// The largest number of calls in flight.
+const MAX_IN_FLIGHT: usize = 4;
+/// How often one query is repeated when the service cannot be reached.
+const MAX_RETRIES: u32 = 3;
+/// The delay after a rate limit error that names none: the window of the service's limits.
+const RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
 
-/// One question.
+/// A subscribing query.
 #[derive(Debug, Clone)]
 pub(super) enum Query {
-    /// Watch these channels.
+    /// Watches these channels.
     Channels(Vec<Cid>),
-    /// Watch the channels that match, from an offset on.
+    /// Watches the channels that match a filter, from an offset on.
     Matching(Map<String, Value>, u32),
-    /// All members of a channel that has this many.
+    /// Lists all members of a channel that has this many.
     Members(Cid, u64),
-    /// Subscribe to these users.
+    /// Subscribes to these users.
     Users(Vec<Box<str>>),
 }
 
 impl Query {
-    /// Whether the answer tells who is a member where.
+    /// Whether the answer lists members of channels.
     pub(super) const fn is_about_members(&self) -> bool {
         match self {
             Self::Channels(_) | Self::Matching(..) | Self::Members(..) => true,
@@ -65,57 +65,58 @@ impl Query {
     }
 }
 
-/// What a question found.
+/// The answer to a [`Query`].
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// Channels that are watched now.
+    /// The channels are watched now.
     Channels {
         states: Vec<ChannelState>,
-        /// Channels that were named and are not among them, and why.
+        /// The other requested channels, and why they are not watched.
         refused: Vec<(Cid, ApiError)>,
-        /// Whether there are more channels to match.
+        /// Whether there may be further channels that match.
         more: bool,
     },
-    /// The ids of a channel's members, and whether the service told all of them.
+    /// The ids of a channel's members, and whether the service listed all of them.
     Members { ids: Vec<String>, complete: bool },
-    /// Users that are subscribed to now.
+    /// The users of the query who exist. They are subscribed now.
     Users(Vec<User>),
 }
 
-/// Whether a channel's own call has subscribed to everybody in it. Only then is the number of people certain to be
-/// within the service's bound when it was the only channel of the call.
+/// Whether the call for a channel has subscribed to all users in it. The service's limit is for the call, so this is
+/// certain only if the call was for one channel.
 pub(super) fn covers_all(states: &[ChannelState]) -> bool {
     let [state] = states else {
         return false;
     };
     let members = state.members.len() as u64;
-    // Spectators who are no members take places too. The observer is one of them.
-    let spectators = state.watcher_count.unwrap_or(0).saturating_sub(1);
-    member_count(state) == members && members + spectators <= PEOPLE_A_CHANNEL_CALL
+    // Watchers who are not members count too. The observer is one of them.
+    let other_watchers = state.watcher_count.unwrap_or(0).saturating_sub(1);
+    member_count(state) == members && members + other_watchers <= USERS_PER_CHANNEL_CALL
 }
 
-/// How many members a channel has, by its own count where it tells one.
+/// The number of a channel's members: the service's own count if it has one.
 pub(super) fn member_count(state: &ChannelState) -> u64 {
-    let told = state.channel.get("member_count").and_then(Value::as_u64);
-    told.unwrap_or(0).max(state.members.len() as u64)
+    let count = state.channel.get("member_count").and_then(Value::as_u64);
+    count.unwrap_or(0).max(state.members.len() as u64)
 }
 
 struct QueuedQuery {
-    question: Query,
-    tries: u32,
+    query: Query,
+    retries: u32,
 }
 
-/// What a call ended with.
-type Answered = (QueuedQuery, Result<Answer, ApiError>);
+/// A finished call.
+type FinishedCall = (QueuedQuery, Result<Answer, ApiError>);
 
-/// The calls of one connection.
+/// The subscribing queries of one connection.
 pub(super) struct Subscriber {
     client: Client,
     connection_id: String,
     queue: VecDeque<QueuedQuery>,
-    running: FuturesUnordered<BoxFuture<'static, Answered>>,
-    pace: CallLimiter,
-    gate: Option<Pin<Box<Sleep>>>,
+    running: FuturesUnordered<BoxFuture<'static, FinishedCall>>,
+    limiter: CallLimiter,
+    delay: Option<Pin<Box<Sleep>>>,
+    /// Queries about members that are not answered.
     about_members: usize,
     answered: usize,
 }
@@ -130,64 +131,63 @@ impl fmt::Debug for Subscriber {
 }
 
 impl Subscriber {
-    /// `client` acts as the observer, whose connection it is.
+    /// `client` acts as the observer, who owns the connection.
     pub(super) fn new(client: Client, connection_id: &str) -> Self {
         Self {
             client,
             connection_id: connection_id.to_owned(),
             queue: VecDeque::new(),
             running: FuturesUnordered::new(),
-            pace: CallLimiter::new(Instant::now()),
-            gate: None,
+            limiter: CallLimiter::new(Instant::now()),
+            delay: None,
             about_members: 0,
             answered: 0,
         }
     }
 
-    /// Queues a question.
-    pub(super) fn ask(&mut self, question: Query) {
-        self.about_members += usize::from(question.is_about_members());
-        self.queue.push_back(QueuedQuery { question, tries: 0 });
+    pub(super) fn enqueue(&mut self, query: Query) {
+        self.about_members += usize::from(query.is_about_members());
+        self.queue.push_back(QueuedQuery { query, retries: 0 });
     }
 
-    /// Queues the questions that subscribe to these users.
-    pub(super) fn ask_for_users(&mut self, ids: &[Box<str>]) {
-        for ids in ids.chunks(USERS_A_CALL) {
-            self.ask(Query::Users(ids.to_vec()));
+    /// Queues the queries that subscribe to these users.
+    pub(super) fn enqueue_users(&mut self, ids: &[Box<str>]) {
+        for ids in ids.chunks(USERS_PER_CALL) {
+            self.enqueue(Query::Users(ids.to_vec()));
         }
     }
 
-    /// Queues the questions that watch these channels.
-    pub(super) fn ask_for_channels(&mut self, cids: &[Cid]) {
+    /// Queues the queries that watch these channels.
+    pub(super) fn enqueue_channels(&mut self, cids: &[Cid]) {
         for cids in cids.chunks(CHANNELS_A_PAGE as usize) {
-            self.ask(Query::Channels(cids.to_vec()));
+            self.enqueue(Query::Channels(cids.to_vec()));
         }
     }
 
-    /// Drops all questions, also those under way.
-    pub(super) fn forget(&mut self) {
+    /// Drops all queries, also those in flight.
+    pub(super) fn clear(&mut self) {
         self.queue.clear();
         self.running.clear();
-        self.gate = None;
+        self.delay = None;
         self.about_members = 0;
     }
 
-    /// Whether every question is put, so that further ones would not wait behind others.
-    pub(super) fn takes_more(&self) -> bool {
+    /// Whether all queries are in flight or answered, so that another one is next.
+    pub(super) fn has_empty_queue(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Whether every question is answered.
+    /// Whether all queries are answered.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.running.is_empty()
     }
 
-    /// Whether it is still open who is a member where.
+    /// Whether the members of a channel are still unknown.
     pub(super) const fn awaits_members(&self) -> bool {
         self.about_members > 0
     }
 
-    /// How many calls are done, and how many there are in all.
+    /// The number of answered queries, and of all queries.
     pub(super) fn progress(&self) -> (usize, usize) {
         (
             self.answered,
@@ -195,73 +195,77 @@ impl Subscriber {
         )
     }
 
-    /// The next answer; waits for ever when there is no question. Safe to drop and call again.
+    /// Waits for the next answer; for ever if there is no query. Cancellation safe.
     ///
     /// # Errors
     ///
-    /// A question that was refused, or that could not be asked in several tries.
+    /// [`ApiError`]: a query was refused, or the retries are spent.
     pub(super) async fn next(&mut self) -> Result<(Query, Answer), ApiError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Query, Answer), ApiError>> {
         loop {
-            if let Poll::Ready(Some((pending, result))) = self.running.poll_next_unpin(cx) {
-                match (result, pending) {
-                    (Ok(found), QueuedQuery { question, .. }) => {
-                        self.about_members -= usize::from(question.is_about_members());
+            if let Poll::Ready(Some((queued, result))) = self.running.poll_next_unpin(cx) {
+                match (result, queued) {
+                    (Ok(answer), QueuedQuery { query, .. }) => {
+                        self.about_members -= usize::from(query.is_about_members());
                         self.answered += 1;
-                        return Poll::Ready(Ok((question, found)));
+                        return Poll::Ready(Ok((query, answer)));
                     }
-                    (Err(error), pending) => match patience(&error, pending.tries) {
-                        Some(wait) => {
+                    (Err(error), queued) => match retry_delay(&error, queued.retries) {
+                        Some(delay) => {
                             self.queue.push_front(QueuedQuery {
-                                tries: pending.tries + 1,
-                                ..pending
+                                retries: queued.retries + 1,
+                                ..queued
                             });
-                            self.gate = Some(Box::pin(sleep(wait)));
+                            self.delay = Some(Box::pin(sleep(delay)));
                         }
                         None => return Poll::Ready(Err(error)),
                     },
                 }
                 continue;
             }
-            if let Some(gate) = &mut self.gate {
-                if gate.as_mut().poll(cx).is_pending() {
+            if let Some(delay) = &mut self.delay {
+                if delay.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                self.gate = None;
+                self.delay = None;
             }
             let Some(first) = self.queue.front() else {
                 return Poll::Pending;
             };
-            if self.running.len() >= AT_ONCE {
+            if self.running.len() >= MAX_IN_FLIGHT {
                 return Poll::Pending;
             }
-            let limit = self.client.rate_limit(first.question.endpoint());
-            let wait = self.pace.start(limit, self.running.len(), Instant::now());
+            let limit = self.client.rate_limit(first.query.endpoint());
+            let wait = self
+                .limiter
+                .start(limit, self.running.len(), Instant::now());
             if !wait.is_zero() {
-                self.gate = Some(Box::pin(sleep(wait)));
+                self.delay = Some(Box::pin(sleep(wait)));
                 continue;
             }
-            if let Some(pending) = self.queue.pop_front() {
+            if let Some(queued) = self.queue.pop_front() {
                 let client = self.client.clone();
                 let connection_id = self.connection_id.clone();
                 self.running.push(Box::pin(async move {
-                    let found = put(&client, &connection_id, &pending.question).await;
-                    (pending, found)
+                    let answer = send(&client, &connection_id, &queued.query).await;
+                    (queued, answer)
                 }));
             }
         }
     }
 }
 
-/// How long to wait before a question that failed is asked again, if it is.
-fn patience(error: &ApiError, tries: u32) -> Option<Duration> {
+/// The delay before a failed query is repeated; `None` if repeating is useless.
+fn retry_delay(error: &ApiError, retries: u32) -> Option<Duration> {
     match error {
-        // Turned away is not refused: the rate comes back by itself, however often that takes.
-        ApiError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(RATE_WINDOW)),
-        ApiError::Transport { .. } => (tries < TRIES).then(|| Duration::from_secs(1 << tries)),
+        // No limit for these: the budget comes back with the next window.
+        ApiError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(RATE_LIMIT_WINDOW)),
+        ApiError::Transport { .. } => {
+            (retries < MAX_RETRIES).then(|| Duration::from_secs(1 << retries))
+        }
         ApiError::Refused(_)
         | ApiError::Unreadable { .. }
         | ApiError::ResponseTooLarge { .. }
@@ -270,17 +274,17 @@ fn patience(error: &ApiError, tries: u32) -> Option<Duration> {
     }
 }
 
-async fn put(client: &Client, connection_id: &str, question: &Query) -> Result<Answer, ApiError> {
-    match question {
+async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Answer, ApiError> {
+    match query {
         Query::Channels(cids) => {
             let names: Vec<String> = cids.iter().map(ToString::to_string).collect();
             let filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
-            let query = watching(filter, connection_id);
+            let query = watch_query(filter, connection_id);
             let mut states = client.query_channels(&query).await?;
             let mut refused = Vec::new();
             for cid in cids {
-                if !states.iter().any(|state| names_channel(state, cid)) {
-                    match one_channel(client, connection_id, cid).await {
+                if !states.iter().any(|state| is_channel(state, cid)) {
+                    match watch_one_channel(client, connection_id, cid).await {
                         Ok(state) => states.push(state),
                         Err(error @ (ApiError::Refused(_) | ApiError::Insecure { .. })) => {
                             refused.push((cid.clone(), error));
@@ -298,12 +302,12 @@ async fn put(client: &Client, connection_id: &str, question: &Query) -> Result<A
         Query::Matching(filter, offset) => {
             let query = QueryChannels {
                 offset: Some(*offset),
-                // By an unchanging key, so that no channel moves to a page that is already read.
+                // Sorted by a key that never changes, so that no channel moves to a page that was read already.
                 sort: vec![Sort {
                     field: "created_at".to_owned(),
                     direction: 1,
                 }],
-                ..watching(filter.clone(), connection_id)
+                ..watch_query(filter.clone(), connection_id)
             };
             let states = client.query_channels(&query).await?;
             Ok(Answer::Channels {
@@ -343,7 +347,7 @@ async fn put(client: &Client, connection_id: &str, question: &Query) -> Result<A
     }
 }
 
-fn watching(filter_conditions: Map<String, Value>, connection_id: &str) -> QueryChannels {
+fn watch_query(filter_conditions: Map<String, Value>, connection_id: &str) -> QueryChannels {
     QueryChannels {
         filter_conditions,
         limit: Some(CHANNELS_A_PAGE),
@@ -357,9 +361,9 @@ fn watching(filter_conditions: Map<String, Value>, connection_id: &str) -> Query
     }
 }
 
-/// Watches a channel that a query left out. The query says nothing about why, so the channel itself is asked: mostly it
-/// does not exist or may not be read, and sometimes it is merely hidden. It must not be created by looking.
-async fn one_channel(
+/// Watches a channel that the answer to a query did not include. Reading the channel says why: it does not exist, may not
+/// be read, or is only hidden. It is read first because watching would create it.
+async fn watch_one_channel(
     client: &Client,
     connection_id: &str,
     cid: &Cid,
@@ -379,7 +383,7 @@ async fn one_channel(
     client.get_or_create_channel(cid, &request).await
 }
 
-fn names_channel(state: &ChannelState, cid: &Cid) -> bool {
+fn is_channel(state: &ChannelState, cid: &Cid) -> bool {
     state.cid().is_some_and(|own| own == cid.to_string())
 }
 
@@ -411,19 +415,19 @@ mod tests {
     }
 
     #[test]
-    fn rate_limits_are_waited_for_and_bad_ways_tried_a_few_times() {
+    fn rate_limits_are_waited_for_and_lost_calls_repeated_a_few_times() {
         let limited = ApiError::RateLimited {
             refusal: Refusal::default(),
             retry_after: Some(Duration::from_secs(7)),
         };
-        assert_eq!(patience(&limited, 1000), Some(Duration::from_secs(7)));
+        assert_eq!(retry_delay(&limited, 1000), Some(Duration::from_secs(7)));
         let broken = ApiError::Transport {
             kind: TransportKind::Broken,
             to: String::new(),
             source: "x".into(),
         };
-        assert!(patience(&broken, 2).is_some());
-        assert!(patience(&broken, 3).is_none());
-        assert!(patience(&ApiError::Refused(Refusal::default()), 0).is_none());
+        assert!(retry_delay(&broken, 2).is_some());
+        assert!(retry_delay(&broken, 3).is_none());
+        assert!(retry_delay(&ApiError::Refused(Refusal::default()), 0).is_none());
     }
 }

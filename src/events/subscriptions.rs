@@ -1,10 +1,9 @@
-//! Who is asked for, who is subscribed, and how everybody was last seen: the memory of a watcher, without I/O.
+//! Which users are requested, which of them are subscribed, and their last known state: the watcher's table of users.
 //!
-//! A subscription belongs to a connection: a new one makes everybody awaited again. What was known before stays, since
-//! that is what a repair compares with. Kept small, since a watcher may follow a hundred thousand users: of what is not
-//! presence there is only a number that tells whether it changed.
+//! A subscription belongs to a connection, so a new connection invalidates all of them. The known states stay, because
+//! a repair compares the fresh answers with them. Entries are small, since a watcher may follow a hundred thousand
+//! users: the fields that are not presence are kept as a fingerprint only. No I/O happens here.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroI64;
 
@@ -12,75 +11,77 @@ use foldhash::fast::RandomState;
 
 use crate::domain::event::EventUser;
 use crate::domain::record::Coverage;
+use crate::domain::timestamp::{Timestamp, parse_ticks};
 use crate::domain::{
     Change, Fingerprint, FingerprintSample, Presence, PresenceField, User, UserOrigin,
 };
 use crate::events::channel_sets::{ChannelSet, ChannelSets};
-use crate::events::timestamp::{self, Timestamp};
 
-/// Why a user is asked for.
+/// Why a user is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// By name.
+    /// The user was named.
     Named,
-    /// As a member of the channel with this number.
+    /// The user is a member of the channel with this number.
     Member(u16),
 }
 
-/// Where a user stands on the current connection.
+/// The state of a user's subscription on the current connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SubscriptionState {
-    /// Never asked for.
-    Stranger,
-    /// Asked for once, and no longer.
-    Left,
-    /// Asked for; the answer is still to come.
-    Awaited,
-    /// Asked for, and the service does not know him.
+    /// Never requested.
+    NotRequested,
+    /// Requested earlier, and no longer.
+    Released,
+    /// Requested; the answer has not arrived.
+    Pending,
+    /// Requested; the answer did not contain the user.
     Missing,
-    /// Answered for: subscribed, and known.
-    Live,
+    /// The answer has arrived: subscribed, and the state is known.
+    Subscribed,
 }
 
-/// What an event or an answer said about a user that was not known before.
+/// What an event or an answer changed in the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct UserUpdate {
-    /// How the presence moved; `None` when there is nothing earlier to compare with.
+    /// The difference to the known state; `None` when nothing was known before.
     pub(super) change: Option<Change>,
-    /// Whether the event is older than one that came before it.
+    /// Whether the event is older than one that arrived before it.
     pub(super) out_of_order: bool,
 }
 
-/// How a user was last seen.
+/// The last known state of a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownUser {
-    /// His presence.
+    /// The presence fields.
     pub presence: Presence,
-    /// Everything else, where that is known.
-    pub rest: Option<FingerprintSample>,
+    /// A fingerprint of all other fields, where one is known.
+    pub fingerprint: Option<FingerprintSample>,
 }
 
 impl KnownUser {
-    /// The user as he was before a change.
+    /// The state before a change.
     #[must_use]
     pub fn before_change(self, change: &Change) -> Self {
         Self {
             presence: change.revert(&self.presence),
-            rest: self
-                .rest
-                .map(|rest| rest.before_delta(change.other_fields_delta)),
+            fingerprint: self
+                .fingerprint
+                .map(|sample| sample.before_delta(change.other_fields_delta)),
         }
     }
 }
 
-/// How far a user's subscription on the current connection is.
+/// How far the subscription of an entry has come on the current connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
+    /// To be queried.
     #[default]
-    Awaited,
-    Asked,
+    Queued,
+    /// The query is under way.
+    Queried,
     Missing,
-    Live,
+    Subscribed,
 }
 
 #[derive(Debug, Default)]
@@ -89,21 +90,21 @@ struct UserEntry {
     invisible: Option<bool>,
     status: Option<Box<str>>,
     last_active: Option<Timestamp>,
-    /// Everything else about the user, and where it was seen; it says nothing before.
-    rest: Fingerprint,
-    view: Option<UserOrigin>,
-    /// Whether the fields above were ever told.
-    known: bool,
-    named: bool,
-    stage: Phase,
+    /// Of all other fields. Meaningless without `origin`.
+    fingerprint: Fingerprint,
+    origin: Option<UserOrigin>,
+    /// Whether the fields above were ever set.
+    is_known: bool,
+    is_named: bool,
+    phase: Phase,
     /// When the last event about the user happened, by the server's clock.
     last_event: Option<NonZeroI64>,
     channels: ChannelSet,
 }
 
 impl UserEntry {
-    const fn wanted(&self) -> bool {
-        self.named || !self.channels.is_empty()
+    const fn is_requested(&self) -> bool {
+        self.is_named || !self.channels.is_empty()
     }
 
     fn presence(&self) -> Presence {
@@ -115,27 +116,28 @@ impl UserEntry {
         }
     }
 
-    fn sight(&self) -> Option<FingerprintSample> {
-        let rest = self.rest;
-        self.view.map(|view| FingerprintSample { view, rest })
+    fn sample(&self) -> Option<FingerprintSample> {
+        let fingerprint = self.fingerprint;
+        self.origin.map(|origin| FingerprintSample {
+            origin,
+            fingerprint,
+        })
     }
 
-    fn recall(&mut self, known: &KnownUser) {
-        let presence = &known.presence;
-        self.update(&ObservedUser {
-            online: presence.online,
-            invisible: presence.invisible,
-            status: presence.status.as_deref(),
-            last_active: presence.last_active.as_deref(),
-            rest: known.rest,
-        });
+    fn known_user(&self) -> KnownUser {
+        KnownUser {
+            presence: self.presence(),
+            fingerprint: self.sample(),
+        }
     }
 
-    /// Takes over what an event says.
-    fn hear(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> UserUpdate {
-        let at = created_at
-            .and_then(timestamp::ticks)
-            .and_then(NonZeroI64::new);
+    fn restore(&mut self, known: &KnownUser) {
+        self.update(&ObservedUser::new(&known.presence, known.fingerprint));
+    }
+
+    /// Applies an event about the user.
+    fn apply_event(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> UserUpdate {
+        let at = created_at.and_then(parse_ticks).and_then(NonZeroI64::new);
         let out_of_order = at < self.last_event && at.is_some();
         if !out_of_order {
             self.last_event = at.or(self.last_event);
@@ -145,9 +147,9 @@ impl UserEntry {
             invisible: user.invisible,
             status: user.status.as_deref(),
             last_active: user.last_active.as_deref(),
-            rest: Some(FingerprintSample {
-                view: UserOrigin::Event,
-                rest: user.rest,
+            fingerprint: Some(FingerprintSample {
+                origin: UserOrigin::Event,
+                fingerprint: user.fingerprint,
             }),
         });
         UserUpdate {
@@ -156,8 +158,7 @@ impl UserEntry {
         }
     }
 
-    /// Takes over what is said, and tells what moved. Silence on `status` means that there is none, for objects of the
-    /// service are complete; silence on the others means nothing.
+    /// Takes over an observation and returns what changed, by the rule of [`Change::between`].
     fn update(&mut self, seen: &ObservedUser<'_>) -> Option<Change> {
         let mut change = Change::default();
         if seen.online.is_some() && seen.online != self.online {
@@ -175,17 +176,31 @@ impl UserEntry {
             change.previous.status = self.status.take().map(String::from);
             self.status = seen.status.map(Box::from);
         }
-        let last_active = seen.last_active.map(Timestamp::read);
-        if last_active.is_some() && last_active != self.last_active {
+        if let Some(last_active) = seen.last_active.map(Timestamp::parse)
+            && self
+                .last_active
+                .as_ref()
+                .is_none_or(|known| last_active.is_newer_than(known))
+        {
             change.changed.insert(PresenceField::LastActive);
             change.previous.last_active = self.last_active.as_ref().map(Timestamp::text);
-            self.last_active = last_active;
+            self.last_active = Some(last_active);
         }
-        if let Some(sight) = seen.rest {
-            change.other_fields_delta = self.sight().map_or(0, |earlier| earlier.delta_to(sight));
-            (self.view, self.rest) = (Some(sight.view), sight.rest);
+        if let Some(sample) = seen.fingerprint {
+            change.other_fields_delta = self.sample().map_or(0, |earlier| earlier.delta_to(sample));
+            (self.origin, self.fingerprint) = (Some(sample.origin), sample.fingerprint);
         }
-        std::mem::replace(&mut self.known, true).then_some(change)
+        std::mem::replace(&mut self.is_known, true).then_some(change)
+    }
+
+    /// Forgets the state of the user, who does not exist any more, and keeps the request.
+    fn forget_state(&mut self) {
+        *self = Self {
+            is_named: self.is_named,
+            channels: self.channels,
+            phase: Phase::Missing,
+            ..Self::default()
+        };
     }
 }
 
@@ -195,250 +210,240 @@ struct ObservedUser<'a> {
     invisible: Option<bool>,
     status: Option<&'a str>,
     last_active: Option<&'a str>,
-    rest: Option<FingerprintSample>,
+    fingerprint: Option<FingerprintSample>,
 }
 
-/// The memory of a watcher.
+impl<'a> ObservedUser<'a> {
+    fn new(presence: &'a Presence, fingerprint: Option<FingerprintSample>) -> Self {
+        Self {
+            online: presence.online,
+            invisible: presence.invisible,
+            status: presence.status.as_deref(),
+            last_active: presence.last_active.as_deref(),
+            fingerprint,
+        }
+    }
+}
+
+/// The table of all users that are or were requested.
 #[derive(Debug, Default)]
-pub(super) struct Tracker {
+pub(super) struct Subscriptions {
     users: HashMap<Box<str>, UserEntry, RandomState>,
     channels: ChannelSets,
-    left: HashSet<Box<str>>,
-    /// Whether anybody may be at [`Phase::Awaited`].
-    open: bool,
-    /// What an earlier run knew about users who are not asked for yet.
+    released: HashSet<Box<str>>,
+    /// Whether an entry may be in [`Phase::Queued`].
+    may_have_queued: bool,
+    /// States from an earlier run, of users who are not requested yet.
     remembered: HashMap<Box<str>, KnownUser>,
 }
 
-impl Tracker {
-    /// Asks for a user. Whether that is news: he was not asked for, for any reason.
-    pub(super) fn want(&mut self, id: &str, why: Reason) -> bool {
-        self.left.remove(id);
+impl Subscriptions {
+    /// Requests a user. Returns whether they were not requested before, for any reason.
+    pub(super) fn request(&mut self, id: &str, reason: Reason) -> bool {
+        self.released.remove(id);
         if !self.users.contains_key(id) {
             let mut entry = UserEntry::default();
             if let Some(known) = self.remembered.remove(id) {
-                entry.recall(&known);
+                entry.restore(&known);
             }
             self.users.insert(id.into(), entry);
-            self.open = true;
+            self.may_have_queued = true;
         }
-        let entry = self.users.get_mut(id).expect("it was just put there");
-        let news = !entry.wanted();
-        match why {
-            Reason::Named => entry.named = true,
+        let entry = self.users.get_mut(id).expect("it was inserted above");
+        let is_new = !entry.is_requested();
+        match reason {
+            Reason::Named => entry.is_named = true,
             Reason::Member(channel) => {
-                entry.channels = self.channels.joined(entry.channels, channel);
+                entry.channels = self.channels.with(entry.channels, channel);
             }
         }
-        news
+        is_new
     }
 
-    /// Takes note that a user is no longer a member of a channel. Whether nobody asks for him any more.
-    pub(super) fn leave(&mut self, id: &str, channel: u16) -> bool {
+    /// Records that a user is no longer a member of a channel. Returns whether nothing requests the user any more.
+    pub(super) fn remove_member(&mut self, id: &str, channel: u16) -> bool {
         let Some(entry) = self.users.get_mut(id) else {
             return false;
         };
-        entry.channels = self.channels.left(entry.channels, channel);
-        let gone = !entry.wanted();
-        if gone {
+        entry.channels = self.channels.without(entry.channels, channel);
+        let is_released = !entry.is_requested();
+        if is_released {
             self.users.remove(id);
-            self.left.insert(id.into());
+            self.released.insert(id.into());
         }
-        gone
+        is_released
     }
 
-    /// Makes the members of a channel exactly these.
-    pub(super) fn set_members(&mut self, channel: u16, members: &HashSet<&str>) {
-        let gone: Vec<Box<str>> = self
+    /// Removes everybody from a channel who is not among `members`.
+    pub(super) fn retain_members(&mut self, channel: u16, members: &HashSet<&str>) {
+        let removed: Vec<Box<str>> = self
             .users
             .iter()
             .filter(|(id, entry)| {
-                self.channels.has(entry.channels, channel) && !members.contains(&***id)
+                self.channels.contains(entry.channels, channel) && !members.contains(&***id)
             })
             .map(|(id, _)| id.clone())
             .collect();
-        for id in gone {
-            self.leave(&id, channel);
+        for id in removed {
+            self.remove_member(&id, channel);
         }
     }
 
-    pub(super) fn standing(&self, id: &str) -> SubscriptionState {
+    pub(super) fn state(&self, id: &str) -> SubscriptionState {
         match self.users.get(id) {
-            Some(entry) => match entry.stage {
-                Phase::Awaited | Phase::Asked => SubscriptionState::Awaited,
+            Some(entry) => match entry.phase {
+                Phase::Queued | Phase::Queried => SubscriptionState::Pending,
                 Phase::Missing => SubscriptionState::Missing,
-                Phase::Live => SubscriptionState::Live,
+                Phase::Subscribed => SubscriptionState::Subscribed,
             },
-            None if self.left.contains(id) => SubscriptionState::Left,
-            None => SubscriptionState::Stranger,
+            None if self.released.contains(id) => SubscriptionState::Released,
+            None => SubscriptionState::NotRequested,
         }
     }
 
-    /// All subscriptions are void: the connection they belong to is gone, or not to be trusted.
-    pub(super) fn void(&mut self) {
+    /// Queues all users again: their connection is gone, or events on it may be lost.
+    pub(super) fn invalidate_all(&mut self) {
         for entry in self.users.values_mut() {
-            entry.stage = Phase::Awaited;
+            entry.phase = Phase::Queued;
         }
-        self.open = true;
+        self.may_have_queued = true;
     }
 
-    /// Those whom the service did not know are to be asked for again.
-    pub(super) fn hope(&mut self) {
+    /// Queues one user again: another answer has to confirm their state.
+    pub(super) fn invalidate(&mut self, id: &str) {
+        if let Some(entry) = self.users.get_mut(id) {
+            entry.phase = Phase::Queued;
+            self.may_have_queued = true;
+        }
+    }
+
+    /// Queues the missing users again.
+    pub(super) fn retry_missing(&mut self) {
         for entry in self.users.values_mut() {
-            if entry.stage == Phase::Missing {
-                entry.stage = Phase::Awaited;
+            if entry.phase == Phase::Missing {
+                entry.phase = Phase::Queued;
             }
         }
-        self.open = true;
+        self.may_have_queued = true;
     }
 
-    /// One user's state is to be confirmed by another answer.
-    pub(super) fn doubt(&mut self, id: &str) {
-        if let Some(entry) = self.users.get_mut(id) {
-            entry.stage = Phase::Awaited;
-            self.open = true;
+    /// Records that the answer to a query for this user does not contain them. Returns what changed if their state was
+    /// known: every field is unknown from now on.
+    pub(super) fn mark_missing(&mut self, id: &str) -> Option<Change> {
+        let entry = self.users.get_mut(id)?;
+        if entry.phase != Phase::Queried {
+            return None;
         }
+        let change = entry.is_known.then(|| Change::to_unknown(entry.presence()));
+        entry.forget_state();
+        // Their return is a change from this state.
+        entry.is_known = change.is_some();
+        change.filter(|change| !change.is_empty())
     }
 
-    /// Takes note that an answer was to hold a user and did not.
-    pub(super) fn unanswered(&mut self, id: &str) {
-        if let Some(entry) = self.users.get_mut(id)
-            && entry.stage == Phase::Asked
-        {
-            entry.stage = Phase::Missing;
-        }
-    }
-
-    /// Where a user stands; and if he was answered for, applies an event that carries his current state.
-    pub(super) fn heard(
+    /// The state of a user's subscription. Applies an event that carries the user's state, unless an answer is pending.
+    pub(super) fn apply_event(
         &mut self,
         user: &EventUser<'_>,
         created_at: Option<&str>,
     ) -> (SubscriptionState, UserUpdate) {
         match self.users.get_mut(&*user.id) {
-            Some(entry) if entry.stage == Phase::Live => {
-                (SubscriptionState::Live, entry.hear(user, created_at))
-            }
-            _ => (self.standing(&user.id), UserUpdate::default()),
+            Some(entry) if entry.phase == Phase::Subscribed => (
+                SubscriptionState::Subscribed,
+                entry.apply_event(user, created_at),
+            ),
+            // The stream has said that they are gone, so the event is a change from that state.
+            Some(entry) if entry.phase == Phase::Missing && entry.is_known => (
+                SubscriptionState::Missing,
+                entry.apply_event(user, created_at),
+            ),
+            _ => (self.state(&user.id), UserUpdate::default()),
         }
     }
 
-    /// Applies an event about a user who is missing, if he was known before.
-    pub(super) fn heard_of_missing(
-        &mut self,
-        user: &EventUser<'_>,
-        created_at: Option<&str>,
-    ) -> Option<UserUpdate> {
-        let entry = self.users.get_mut(&*user.id)?;
-        entry.known.then(|| entry.hear(user, created_at))
-    }
-
-    /// Applies an answer that subscribed the user, whom it shows as that `view` does. `None` when nobody asked for him.
-    ///
-    /// Copies in answers may lag behind events in `last_active`, which never moves backwards; an older one is not news.
-    pub(super) fn answered(&mut self, user: &User, view: UserOrigin) -> Option<UserUpdate> {
+    /// Applies an answer that subscribed the user. `None` when the user is not requested.
+    pub(super) fn apply_answer(&mut self, user: &User, origin: UserOrigin) -> Option<UserUpdate> {
         let entry = self.users.get_mut(user.id())?;
-        entry.stage = Phase::Live;
-        let presence = user.presence();
-        let last_active = presence.last_active.as_deref().filter(|fresh| {
-            entry
-                .last_active
-                .as_ref()
-                .is_none_or(|own| own.order(&Timestamp::read(fresh)) != Some(Ordering::Greater))
-        });
-        let change = entry.update(&ObservedUser {
-            online: presence.online,
-            invisible: presence.invisible,
-            status: presence.status.as_deref(),
-            last_active,
-            rest: Some(FingerprintSample {
-                view,
-                rest: Fingerprint::of(user),
-            }),
-        });
+        entry.phase = Phase::Subscribed;
+        let sample = FingerprintSample {
+            origin,
+            fingerprint: Fingerprint::of(user),
+        };
+        let change = entry.update(&ObservedUser::new(&user.presence(), Some(sample)));
         Some(UserUpdate {
             change,
             out_of_order: false,
         })
     }
 
-    /// Takes note that a user was deleted: he stays asked for, without a state.
-    pub(super) fn gone(&mut self, id: &str) {
+    /// Records that a user was deleted. They stay requested, without a state.
+    pub(super) fn mark_deleted(&mut self, id: &str) {
         if let Some(entry) = self.users.get_mut(id) {
-            *entry = UserEntry {
-                named: entry.named,
-                channels: entry.channels,
-                stage: Phase::Missing,
-                ..UserEntry::default()
-            };
+            entry.forget_state();
         }
     }
 
-    /// Puts in what was known about a user in an earlier run.
+    /// Puts in a state from an earlier run.
     pub(super) fn remember(&mut self, id: &str, known: KnownUser) {
         if let Some(entry) = self.users.get_mut(id) {
-            entry.recall(&known);
+            entry.restore(&known);
         } else {
-            // Who is a member of a channel is not known before the channel has answered.
+            // The members of a channel are unknown before the channel's answer has arrived.
             self.remembered.insert(id.into(), known);
         }
     }
 
-    /// Forgets what an earlier run knew about users whom nobody has asked for.
+    /// Forgets the states from an earlier run of users who were not requested.
     pub(super) fn forget_remembered(&mut self) {
         self.remembered = HashMap::new();
     }
 
-    /// How a user was last seen.
+    /// The last known presence of a user.
     pub(super) fn presence(&self, id: &str) -> Option<Presence> {
         self.users
             .get(id)
-            .filter(|entry| entry.known)
+            .filter(|entry| entry.is_known)
             .map(UserEntry::presence)
     }
 
-    /// Everybody who was ever seen, and how.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, KnownUser)> {
-        let known = |entry: &UserEntry| KnownUser {
-            presence: entry.presence(),
-            rest: entry.sight(),
-        };
+    /// All users with a known state.
+    pub(super) fn known_users(&self) -> impl Iterator<Item = (&str, KnownUser)> {
         self.users
             .iter()
-            .filter(|(_, entry)| entry.known)
-            .map(move |(id, entry)| (&**id, known(entry)))
+            .filter(|(_, entry)| entry.is_known)
+            .map(|(id, entry)| (&**id, entry.known_user()))
     }
 
-    /// Whether there may be somebody to ask for.
-    pub(super) const fn is_open(&self) -> bool {
-        self.open
+    /// Whether there may be users to query.
+    pub(super) const fn may_have_queued(&self) -> bool {
+        self.may_have_queued
     }
 
-    /// Those who are to be asked for, sorted. Their answers are awaited from here on.
-    pub(super) fn take_open(&mut self) -> Vec<Box<str>> {
-        if !std::mem::take(&mut self.open) {
+    /// The users to query, sorted. From here on their answers are awaited.
+    pub(super) fn take_queued(&mut self) -> Vec<Box<str>> {
+        if !std::mem::take(&mut self.may_have_queued) {
             return Vec::new();
         }
-        let ids = self.at(|stage| stage == Phase::Awaited);
+        let ids = self.ids_in(|phase| phase == Phase::Queued);
         for id in &ids {
             if let Some(entry) = self.users.get_mut(id) {
-                entry.stage = Phase::Asked;
+                entry.phase = Phase::Queried;
             }
         }
         ids
     }
 
-    /// How many the service does not know.
+    /// How many users the service does not know.
     pub(super) fn missing_count(&self) -> usize {
-        let missing = |entry: &&UserEntry| entry.stage == Phase::Missing;
-        self.users.values().filter(missing).count()
+        let is_missing = |entry: &&UserEntry| entry.phase == Phase::Missing;
+        self.users.values().filter(is_missing).count()
     }
 
-    fn at(&self, stage: impl Fn(Phase) -> bool) -> Vec<Box<str>> {
+    fn ids_in(&self, phase: impl Fn(Phase) -> bool) -> Vec<Box<str>> {
         let mut ids: Vec<Box<str>> = self
             .users
             .iter()
-            .filter(|(_, entry)| stage(entry.stage))
+            .filter(|(_, entry)| phase(entry.phase))
             .map(|(id, _)| id.clone())
             .collect();
         ids.sort_unstable();
@@ -446,7 +451,7 @@ impl Tracker {
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let missing = self.at(|stage| stage != Phase::Live);
+        let missing = self.ids_in(|phase| phase != Phase::Subscribed);
         Coverage {
             requested: self.users.len(),
             subscribed: self.users.len() - missing.len(),
@@ -464,14 +469,16 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    fn answered(tracker: &mut Tracker, user: &User) -> Option<UserUpdate> {
-        tracker.answered(user, UserOrigin::User)
+    fn answered(table: &mut Subscriptions, user: &User) -> Option<UserUpdate> {
+        table.apply_answer(user, UserOrigin::User)
     }
 
-    fn heard(tracker: &mut Tracker, json: &str, at: &str) -> UserUpdate {
+    fn heard(table: &mut Subscriptions, json: &str, at: &str) -> UserUpdate {
         let user = EventUser::parse(json).unwrap();
-        let entry = tracker.users.get_mut(&*user.id);
-        entry.map_or_else(UserUpdate::default, |entry| entry.hear(&user, Some(at)))
+        let entry = table.users.get_mut(&*user.id);
+        entry.map_or_else(UserUpdate::default, |entry| {
+            entry.apply_event(&user, Some(at))
+        })
     }
 
     fn changed(news: UserUpdate) -> PresenceFields {
@@ -480,17 +487,17 @@ mod tests {
 
     #[test]
     fn the_first_sight_is_no_change_and_the_second_is_compared() {
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
-        assert_eq!(tracker.standing("amy"), SubscriptionState::Awaited);
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
+        assert_eq!(table.state("amy"), SubscriptionState::Pending);
         let first = answered(
-            &mut tracker,
+            &mut table,
             &user(r#"{"id":"amy","online":false,"status":"a"}"#),
         );
         assert_eq!(first, Some(UserUpdate::default()));
-        assert_eq!(tracker.standing("amy"), SubscriptionState::Live);
+        assert_eq!(table.state("amy"), SubscriptionState::Subscribed);
         let news = heard(
-            &mut tracker,
+            &mut table,
             r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
             "2026-01-01T00:00:00Z",
         );
@@ -503,7 +510,7 @@ mod tests {
         assert_eq!(change.previous.last_active, None);
         assert_eq!(
             changed(heard(
-                &mut tracker,
+                &mut table,
                 r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
                 "2026-01-01T00:00:00Z"
             )),
@@ -522,14 +529,14 @@ mod tests {
         ];
         for before in states {
             for after in states {
-                let mut tracker = Tracker::default();
-                tracker.want("a", Reason::Named);
-                heard(&mut tracker, before, "x");
-                let ours = heard(&mut tracker, after, "x").change.unwrap();
+                let mut table = Subscriptions::default();
+                table.request("a", Reason::Named);
+                heard(&mut table, before, "x");
+                let ours = heard(&mut table, after, "x").change.unwrap();
                 let theirs = Change::between(&user(before).presence(), &user(after).presence());
                 assert_eq!(ours.changed, theirs.changed, "{before} {after}");
                 assert_eq!(
-                    tracker.presence("a").unwrap(),
+                    table.presence("a").unwrap(),
                     user(after).presence().merged(&user(before).presence())
                 );
             }
@@ -538,24 +545,24 @@ mod tests {
 
     #[test]
     fn a_new_connection_voids_subscriptions_and_keeps_knowledge() {
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
-        tracker.want("bob", Reason::Named);
-        answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
-        assert_eq!(tracker.coverage().missing, ["bob"]);
-        tracker.void();
-        assert_eq!(tracker.take_open(), ["amy".into(), "bob".into()]);
-        assert!(tracker.take_open().is_empty(), "once is enough");
-        let news = answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#));
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
+        table.request("bob", Reason::Named);
+        answered(&mut table, &user(r#"{"id":"amy","online":true}"#));
+        assert_eq!(table.coverage().missing, ["bob"]);
+        table.invalidate_all();
+        assert_eq!(table.take_queued(), ["amy".into(), "bob".into()]);
+        assert!(table.take_queued().is_empty(), "once is enough");
+        let news = answered(&mut table, &user(r#"{"id":"amy","online":false}"#));
         assert_eq!(changed(news.unwrap()), [PresenceField::Online]);
-        tracker.unanswered("amy");
-        tracker.unanswered("bob");
-        assert_eq!(tracker.standing("amy"), SubscriptionState::Live);
-        assert_eq!(tracker.standing("bob"), SubscriptionState::Missing);
-        tracker.hope();
-        assert_eq!(tracker.take_open(), ["bob".into()]);
+        table.mark_missing("amy");
+        table.mark_missing("bob");
+        assert_eq!(table.state("amy"), SubscriptionState::Subscribed);
+        assert_eq!(table.state("bob"), SubscriptionState::Missing);
+        table.retry_missing();
+        assert_eq!(table.take_queued(), ["bob".into()]);
         assert_eq!(
-            tracker.coverage(),
+            table.coverage(),
             Coverage {
                 requested: 2,
                 subscribed: 1,
@@ -566,40 +573,40 @@ mod tests {
 
     #[test]
     fn membership_is_counted_by_channel() {
-        let mut tracker = Tracker::default();
-        assert!(tracker.want("amy", Reason::Member(0)));
-        assert!(!tracker.want("amy", Reason::Member(1)));
-        assert!(!tracker.want("amy", Reason::Member(1)), "told twice");
-        assert!(!tracker.leave("amy", 0));
-        assert!(tracker.leave("amy", 1));
-        assert_eq!(tracker.standing("amy"), SubscriptionState::Left);
-        assert!(!tracker.leave("amy", 1), "told twice");
-        assert_eq!(tracker.standing("bob"), SubscriptionState::Stranger);
-        tracker.want("amy", Reason::Named);
-        assert!(!tracker.leave("amy", 1), "a named user stays");
-        tracker.want("cem", Reason::Member(1));
-        tracker.set_members(1, &HashSet::from(["dan"]));
-        assert_eq!(tracker.standing("cem"), SubscriptionState::Left);
+        let mut table = Subscriptions::default();
+        assert!(table.request("amy", Reason::Member(0)));
+        assert!(!table.request("amy", Reason::Member(1)));
+        assert!(!table.request("amy", Reason::Member(1)), "told twice");
+        assert!(!table.remove_member("amy", 0));
+        assert!(table.remove_member("amy", 1));
+        assert_eq!(table.state("amy"), SubscriptionState::Released);
+        assert!(!table.remove_member("amy", 1), "told twice");
+        assert_eq!(table.state("bob"), SubscriptionState::NotRequested);
+        table.request("amy", Reason::Named);
+        assert!(!table.remove_member("amy", 1), "a named user stays");
+        table.request("cem", Reason::Member(1));
+        table.retain_members(1, &HashSet::from(["dan"]));
+        assert_eq!(table.state("cem"), SubscriptionState::Released);
     }
 
     #[test]
     fn an_older_event_is_applied_and_noticed() {
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
         heard(
-            &mut tracker,
+            &mut table,
             r#"{"id":"amy","online":false}"#,
             "2026-01-01T00:00:02Z",
         );
         let news = heard(
-            &mut tracker,
+            &mut table,
             r#"{"id":"amy","online":true}"#,
             "2026-01-01T00:00:01Z",
         );
         assert!(news.out_of_order);
         assert_eq!(changed(news), [PresenceField::Online]);
         let again = heard(
-            &mut tracker,
+            &mut table,
             r#"{"id":"amy","online":true}"#,
             "2026-01-01T00:00:02Z",
         );
@@ -608,20 +615,20 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_turn_last_active_back() {
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
         heard(
-            &mut tracker,
+            &mut table,
             r#"{"id":"amy","last_active":"2026-01-01T00:00:05.5Z"}"#,
             "x",
         );
         let news = answered(
-            &mut tracker,
+            &mut table,
             &user(r#"{"id":"amy","last_active":"2026-01-01T00:00:05Z"}"#),
         );
         assert_eq!(changed(news.unwrap()), []);
         let news = answered(
-            &mut tracker,
+            &mut table,
             &user(r#"{"id":"amy","last_active":"2026-01-01T00:00:06Z"}"#),
         );
         assert_eq!(changed(news.unwrap()), [PresenceField::LastActive]);
@@ -629,36 +636,36 @@ mod tests {
 
     #[test]
     fn a_deleted_user_is_missing_and_starts_afresh() {
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
-        answered(&mut tracker, &user(r#"{"id":"amy","online":true}"#));
-        tracker.gone("amy");
-        assert_eq!(tracker.coverage().missing, ["amy"]);
-        assert_eq!(tracker.presence("amy"), None);
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
+        answered(&mut table, &user(r#"{"id":"amy","online":true}"#));
+        table.mark_deleted("amy");
+        assert_eq!(table.coverage().missing, ["amy"]);
+        assert_eq!(table.presence("amy"), None);
         assert_eq!(
-            answered(&mut tracker, &user(r#"{"id":"amy","online":false}"#)),
+            answered(&mut table, &user(r#"{"id":"amy","online":false}"#)),
             Some(UserUpdate::default())
         );
     }
 
     #[test]
     fn an_earlier_run_is_remembered_until_somebody_asks() {
-        let mut tracker = Tracker::default();
+        let mut table = Subscriptions::default();
         let online = KnownUser {
             presence: Presence {
                 online: Some(true),
                 ..Presence::default()
             },
-            rest: None,
+            fingerprint: None,
         };
-        tracker.remember("amy", online.clone());
-        tracker.remember("bob", online);
-        assert_eq!(tracker.presence("amy"), None);
-        tracker.want("amy", Reason::Member(0));
-        assert_eq!(tracker.presence("amy").unwrap().online, Some(true));
-        tracker.forget_remembered();
-        tracker.want("bob", Reason::Named);
-        assert_eq!(tracker.presence("bob"), None);
+        table.remember("amy", online.clone());
+        table.remember("bob", online);
+        assert_eq!(table.presence("amy"), None);
+        table.request("amy", Reason::Member(0));
+        assert_eq!(table.presence("amy").unwrap().online, Some(true));
+        table.forget_remembered();
+        table.request("bob", Reason::Named);
+        assert_eq!(table.presence("bob"), None);
     }
 
     #[test]
@@ -673,16 +680,16 @@ mod tests {
             assert_eq!(change.changed, []);
             change.other_fields_delta != 0
         };
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
-        answered(&mut tracker, &user(&named("A", 1)));
-        assert!(!rest(heard(&mut tracker, &named("A", 1), "x")));
-        assert!(rest(heard(&mut tracker, &named("B", 2), "x")));
-        assert!(!rest(heard(&mut tracker, &named("B", 2), "x")));
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
+        answered(&mut table, &user(&named("A", 1)));
+        assert!(!rest(heard(&mut table, &named("A", 1), "x")));
+        assert!(rest(heard(&mut table, &named("B", 2), "x")));
+        assert!(!rest(heard(&mut table, &named("B", 2), "x")));
         let mut answered = |name, at| {
             rest(
-                tracker
-                    .answered(&user(&named(name, at)), UserOrigin::User)
+                table
+                    .apply_answer(&user(&named(name, at)), UserOrigin::User)
                     .unwrap(),
             )
         };
@@ -694,26 +701,26 @@ mod tests {
     #[test]
     fn without_a_rest_to_compare_with_nothing_changed() {
         let amy = user(r#"{"id":"amy","online":true,"name":"A"}"#);
-        let mut tracker = Tracker::default();
-        tracker.want("amy", Reason::Named);
+        let mut table = Subscriptions::default();
+        table.request("amy", Reason::Named);
         let mut known = KnownUser {
             presence: amy.presence(),
-            rest: None,
+            fingerprint: None,
         };
-        tracker.remember("amy", known.clone());
-        let news = answered(&mut tracker, &amy).unwrap();
+        table.remember("amy", known.clone());
+        let news = answered(&mut table, &amy).unwrap();
         assert_eq!(news.change, Some(Change::default()));
-        known.rest = Some(FingerprintSample {
-            view: UserOrigin::User,
-            rest: Fingerprint::of(&amy),
+        known.fingerprint = Some(FingerprintSample {
+            origin: UserOrigin::User,
+            fingerprint: Fingerprint::of(&amy),
         });
         assert_eq!(
-            tracker.known().collect::<Vec<_>>(),
+            table.known_users().collect::<Vec<_>>(),
             [("amy", known.clone())]
         );
-        let mut later = Tracker::default();
+        let mut later = Subscriptions::default();
         later.remember("amy", known);
-        later.want("amy", Reason::Member(0));
+        later.request("amy", Reason::Member(0));
         let news = answered(
             &mut later,
             &user(r#"{"id":"amy","online":true,"name":"B"}"#),

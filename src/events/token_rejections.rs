@@ -1,32 +1,32 @@
-//! Fresh tokens that are refused as expired.
+//! Counts fresh tokens that the service refuses as expired.
 //!
-//! A token that ran out is replaced by a fresh one, and once is enough. A service that says the same of every fresh one
-//! will go on saying so: somebody revoked the tokens, or its clock is wrong. What follows from that is decided elsewhere.
+//! An expired token is replaced by a fresh one. If the service refuses fresh ones as expired too, further attempts are
+//! useless: the tokens were revoked, or a clock is wrong.
 
 use crate::api::ApiError;
 use crate::domain::ApiErrorCode;
 
-/// How many fresh tokens in a row may be refused. More than one, since a service that restarts says all kinds of things.
-const ENOUGH: u32 = 5;
+/// How many fresh tokens in a row may be refused. More than one, because a restarting service gives wrong errors.
+const MAX_REJECTIONS: u32 = 5;
 
-/// How many fresh tokens were refused in a row.
+/// The number of tokens in a row that were refused as expired.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TokenRejections(u32);
 
 impl TokenRejections {
-    /// Takes note of an error. Whether it has been the same one so often that another token is useless.
-    pub(super) fn again(&mut self, error: &ApiError) -> bool {
+    /// Records an error. Returns whether another token is useless.
+    pub(super) fn record(&mut self, error: &ApiError) -> bool {
         self.0 = match error.api_code() {
             Some(ApiErrorCode::TokenExpired) => self.0 + 1,
-            // Not about the token; it may have been good.
+            // Another error does not say that the token was refused.
             _ => 0,
         };
-        // The first of them is the token that ran out.
-        self.0 > ENOUGH
+        // The first of them was refused rightly.
+        self.0 > MAX_REJECTIONS
     }
 
-    /// A token was good.
-    pub(super) const fn passed(&mut self) {
+    /// Records that a token was accepted.
+    pub(super) const fn reset(&mut self) {
         self.0 = 0;
     }
 }
@@ -46,16 +46,16 @@ mod tests {
 
     #[test]
     fn only_the_same_refusal_in_a_row_counts() {
-        let mut stale = TokenRejections::default();
-        for _ in 0..ENOUGH {
-            assert!(!stale.again(&refused(40)));
+        let mut rejections = TokenRejections::default();
+        for _ in 0..MAX_REJECTIONS {
+            assert!(!rejections.record(&refused(40)));
         }
-        assert!(stale.again(&refused(40)));
+        assert!(rejections.record(&refused(40)));
 
-        stale.passed();
+        rejections.reset();
         for code in [40, 40, 40, 40, -1, 40, 40, 40, 40, 40] {
-            assert!(!stale.again(&refused(code)));
+            assert!(!rejections.record(&refused(code)));
         }
-        assert!(stale.again(&refused(40)));
+        assert!(rejections.record(&refused(40)));
     }
 }

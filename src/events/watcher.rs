@@ -1,14 +1,13 @@
-//! A stream of presence records that survives losing its link.
+//! A stream of presence records that survives the loss of its connection.
 //!
-//! The watcher keeps one socket open as the observer, puts the subscribing questions, and hands every frame and answer to
-//! the reconciler, which decides what is told. When the link is lost it waits, connects again with a fresh token, asks
-//! everything again and tells what it could not see. It does not decide when to stop, which records are of interest, or
-//! how they look.
+//! The watcher keeps one socket open as the observer, sends the subscribing queries, and passes every frame and answer to
+//! the reconciler, which decides what is emitted. When the connection is lost, it waits, connects again with a fresh
+//! token, subscribes again and reports what it could not see. When to stop, which records are of interest and how they
+//! look is decided elsewhere.
 //!
-//! A record borrows from the watcher: an event is looked at once and never copied.
+//! A record borrows from the watcher: an event is parsed once and never copied.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -30,40 +29,40 @@ use crate::events::observer::Observer;
 use crate::events::reconcile::{Decision, Pending, ReceivedFrame, Reconciler};
 use crate::events::session::{Frame, STALE_AFTER, SessionEnd};
 use crate::events::shard::Shard;
-use crate::events::subscribe::{Answer, Query, Subscriber, USERS_A_CALL};
+use crate::events::subscribe::{Answer, Query, Subscriber, USERS_PER_CALL};
 use crate::events::subscriptions::KnownUser;
 use crate::events::token_rejections::TokenRejections;
 
-/// How long after an answer that lacked users they are asked for again.
+/// How long after an answer without some of the requested users they are queried again.
 const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
-/// Unreadable frames on one connection after which it is given up.
+/// A connection with more unreadable frames than this is given up.
 const MAX_UNREADABLE_FRAMES: u32 = 8;
 
-/// Whom to watch.
+/// Which channels and users to watch.
 #[derive(Debug, Clone, Default)]
 pub struct WatchTarget {
-    /// Channels by name, with all their members, also those who join later.
+    /// Channels, with all their members, also those who join later.
     pub channels: Vec<Cid>,
-    /// The channels that match this filter at the time of connecting, in the same way.
+    /// A filter: the channels that match it at the time of connecting, likewise with their members.
     pub matching: Option<Map<String, Value>>,
-    /// Users by name.
+    /// Users by id.
     pub users: Vec<UserId>,
-    /// What to create the first of `channels` with, where it does not exist.
+    /// Creates the first of `channels` if it does not exist.
     pub create: Option<ChannelSpec>,
 }
 
-/// A channel that may have to be created.
+/// The members and fields of a channel that is created if it does not exist.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelSpec {
-    /// Its members.
+    /// The members.
     pub members: Vec<UserId>,
-    /// Its custom fields.
+    /// The custom fields.
     pub data: Map<String, Value>,
 }
 
 impl ChannelSpec {
-    /// The request that creates the channel. With server credentials somebody has to be named as its creator: the
-    /// observer.
+    /// The request that creates the channel. With server credentials a creator is required:
+    /// the observer.
     pub fn request(&self, client: &Client, cid: &Cid, observer: &Observer) -> Request {
         let mut data = self.data.clone();
         let members: Vec<&str> = self.members.iter().map(UserId::as_str).collect();
@@ -79,39 +78,39 @@ impl ChannelSpec {
     }
 }
 
-/// What an earlier run knew at its end.
+/// What an earlier run knew when it ended.
 #[derive(Debug, Clone)]
 pub struct ResumeState {
-    /// Up to when it knew everything.
+    /// Up to this time it had received everything.
     pub at: DateTime<Utc>,
     /// The last known state of each user.
     pub users: Vec<(String, KnownUser)>,
 }
 
-/// How to watch.
+/// Settings of a watcher.
 pub struct WatcherOptions {
-    /// Who looks.
+    /// The user to connect as.
     pub observer: Observer,
-    /// Whether a lost link is made anew. Without it, losing the link is the end.
+    /// Whether to connect again after a loss. Otherwise a loss is the end.
     pub reconnect: bool,
-    /// The longest wait before connecting again.
+    /// The longest delay before connecting again.
     pub backoff_max: Duration,
-    /// How long the link may be silent before it counts as lost.
+    /// A connection without any frame for this long counts as lost.
     pub stale_after: Duration,
-    /// How soon those who do not exist are looked for again.
+    /// How long to wait before missing users are queried again.
     pub retry_missing_after: Duration,
-    /// Which part of the users is watched.
+    /// The part of the users to watch.
     pub shard: Shard,
-    /// Whether every frame is told as it comes, with no state kept.
+    /// Whether to emit every frame as it arrives, without keeping states.
     pub raw: bool,
-    /// What to compare the first answers with.
+    /// The states to compare the first answers with.
     pub resume: Option<ResumeState>,
-    /// A number between 0 and 1 for each wait before connecting again.
+    /// Returns a number between 0 and 1 for each delay before connecting again.
     pub jitter: Box<dyn FnMut() -> f64 + Send>,
 }
 
 impl WatcherOptions {
-    /// The usual way of watching, as `observer`.
+    /// The default settings, connected as `observer`.
     pub fn new(observer: Observer) -> Self {
         Self {
             observer,
@@ -146,7 +145,7 @@ impl fmt::Debug for WatcherOptions {
 pub enum WatchError {
     /// The service refused, or could not be reached at the start.
     Api(ApiError),
-    /// The link was lost, and connecting again is not wanted.
+    /// The connection was lost, and reconnecting is switched off or useless.
     Lost(SessionEnd),
 }
 
@@ -174,29 +173,29 @@ impl From<ApiError> for WatchError {
     }
 }
 
-/// What one step of a watcher brought.
+/// The result of one step of a watcher.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "the large one is what nearly every step brings; a box would be an allocation for each event"
+    reason = "nearly every step returns the large variant; a box would be an allocation for each event"
 )]
 pub enum WatcherStep<'a> {
     /// A record.
     Record(Record<'a>),
-    /// Something that a person should know and a record has no type for.
+    /// A message for people that no record type covers.
     Notice(&'a str),
-    /// Nothing to tell; there is more to come.
+    /// Nothing to emit yet.
     Quiet,
 }
 
-/// What came of telling the frames that are there already.
+/// Why [`Watcher::drain_ready`] stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrainResult<B> {
-    /// Whoever was told wants a break.
+    /// The callback asked to stop.
     Break(B),
-    /// All are told, and there is nothing to do but to wait.
+    /// All frames that have arrived are emitted. The next step waits.
     Empty,
-    /// Something else comes first; [`Watcher::step`] does it.
+    /// Something else than a frame comes next: call [`Watcher::step`].
     Other,
 }
 
@@ -205,39 +204,41 @@ pub struct Watcher {
     server: Client,
     target: WatchTarget,
     options: WatcherOptions,
-    link: Link,
+    connection: Connection,
     backoff: Backoff,
-    stale: TokenRejections,
+    token_rejections: TokenRejections,
     reconciler: Reconciler,
     /// The frame that the record of this step borrows from.
     frame: ReceivedFrame,
-    /// What this step's record borrows from when it is no frame.
-    said: Option<(DateTime<Utc>, Pending)>,
-    /// The frame before the last one, where the last one could not be read.
-    unread: Option<ReceivedFrame>,
-    /// What came instead of a text when only those were wanted.
-    early: Option<Result<Frame, SessionEnd>>,
-    /// Whether everything was asked and answered once: from then on a refusal is a loss and not an error.
-    begun: bool,
+    /// What the record of this step borrows from if it is not a frame.
+    emitted: Option<(DateTime<Utc>, Pending)>,
+    /// The frame before the last one, if the last one could not be parsed.
+    before_unreadable: Option<ReceivedFrame>,
+    /// What [`Self::drain_ready`] received instead of a text.
+    deferred: Option<Result<Frame, SessionEnd>>,
+    /// Whether all queries were answered once. From then on a refusal is a loss, not an error.
+    has_started: bool,
     retry_missing_timer: Option<Pin<Box<Sleep>>>,
 }
 
-enum Link {
-    Up(Box<Up>),
-    Waiting(Pin<Box<Sleep>>),
-    Opening(BoxFuture<'static, Result<Socket, ApiError>>),
-    Over(Option<WatchError>),
+enum Connection {
+    Open(Box<OpenConnection>),
+    /// Waiting for the next attempt.
+    BackingOff(Pin<Box<Sleep>>),
+    Connecting(BoxFuture<'static, Result<Socket, ApiError>>),
+    /// Given up; the error is taken when it is returned.
+    Ended(Option<WatchError>),
 }
 
-struct Up {
+struct OpenConnection {
     session: Socket,
     subscriber: Subscriber,
     since: Instant,
-    nonsense: u32,
+    unreadable_frames: u32,
 }
 
-/// What happened on a link that is up.
-enum Happened {
+/// What happened on an open connection.
+enum ConnectionInput {
     Frame(Result<Frame, SessionEnd>),
     Answer(Result<(Query, Answer), ApiError>),
     RetryMissing,
@@ -255,11 +256,11 @@ impl fmt::Debug for Watcher {
 impl Watcher {
     /// Connects. Subscribing, and everything after it, happens in [`Self::step`].
     ///
-    /// `server` carries the application's secret, or only a user's token.
+    /// `server` has the application's secret, or only a user's token.
     ///
     /// # Errors
     ///
-    /// The service refuses, or cannot be reached after as many attempts as the client's settings allow.
+    /// [`WatchError::Api`]: the service refuses, or cannot be reached within the retries of the client's settings.
     pub async fn start(
         server: Client,
         mut target: WatchTarget,
@@ -268,11 +269,11 @@ impl Watcher {
         let mut reconciler =
             Reconciler::new(options.observer.user().as_str(), options.shard, options.raw);
         for user in std::mem::take(&mut target.users) {
-            reconciler.want(user.as_str());
+            reconciler.request(user.as_str());
         }
         if let Some(resume) = options.resume.take() {
             for (id, known) in resume.users {
-                reconciler.tracker.remember(&id, known);
+                reconciler.subscriptions.remember(&id, known);
             }
             reconciler.resume(resume.at, "this program was not running");
         }
@@ -280,154 +281,158 @@ impl Watcher {
             server,
             target,
             backoff: Backoff::up_to(options.backoff_max),
-            stale: TokenRejections::default(),
+            token_rejections: TokenRejections::default(),
             options,
-            link: Link::Over(None),
+            connection: Connection::Ended(None),
             reconciler,
             frame: ReceivedFrame::default(),
-            said: None,
-            unread: None,
-            early: None,
-            begun: false,
+            emitted: None,
+            before_unreadable: None,
+            deferred: None,
+            has_started: false,
             retry_missing_timer: None,
         };
         watcher.options.observer.prepare(&watcher.server).await?;
         watcher.create_channel().await?;
-        let session = retry_connect(watcher.server.settings(), || watcher.open()).await?;
+        let session = retry_connect(watcher.server.settings(), || watcher.connect()).await?;
         watcher.subscribe(session);
         Ok(watcher)
     }
 
-    /// Tells the events that are there already, one after the other, without a detour for each: on a busy stream they
-    /// are nearly all that happens.
+    /// Passes the events that have arrived already to `emit`, without the work of a whole step for each. On a busy stream
+    /// these are nearly all events.
     pub fn drain_ready<B>(
         &mut self,
-        mut tell: impl FnMut(&Record<'_>) -> ControlFlow<B>,
+        mut emit: impl FnMut(&Record<'_>) -> ControlFlow<B>,
     ) -> DrainResult<B> {
         loop {
-            if self.unread.is_some() || self.early.is_some() || self.reconciler.has_more() {
-                return DrainResult::Other;
-            }
-            let Link::Up(up) = &mut self.link else {
-                return DrainResult::Other;
-            };
-            if !up.subscriber.is_idle()
-                || self.reconciler.is_unsettled()
-                || self.reconciler.tracker.is_open()
+            if self.before_unreadable.is_some()
+                || self.deferred.is_some()
+                || self.reconciler.has_more()
             {
                 return DrainResult::Other;
             }
-            let text = match up.session.try_next() {
+            let Connection::Open(open) = &mut self.connection else {
+                return DrainResult::Other;
+            };
+            if !open.subscriber.is_idle()
+                || self.reconciler.needs_conclusion()
+                || self.reconciler.subscriptions.may_have_queued()
+            {
+                return DrainResult::Other;
+            }
+            let text = match open.session.try_next() {
                 None => return DrainResult::Empty,
                 Some(Ok(Frame::Text(text))) => text,
                 other @ Some(_) => {
-                    self.early = other;
+                    self.deferred = other;
                     return DrainResult::Other;
                 }
             };
-            let at = up.session.arrived();
+            let at = open.session.received_at();
             let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) else {
                 continue;
             };
-            if let Some(record) = self.judge(frame)
-                && let ControlFlow::Break(out) = tell(&record)
+            if let Some(record) = self.decide(frame)
+                && let ControlFlow::Break(out) = emit(&record)
             {
                 return DrainResult::Break(out);
             }
         }
     }
 
-    /// The next thing that happens. Safe to drop and call again: nothing is lost.
+    /// Waits for the next thing that happens. Cancellation safe: dropping the future loses nothing.
     ///
     /// # Errors
     ///
-    /// The watch is over, after the last record was told.
+    /// [`WatchError`]: the stream has ended. All records before it were returned.
     pub async fn step(&mut self) -> Result<WatcherStep<'_>, WatchError> {
-        if let Some(before) = self.unread.take() {
-            self.garbled(&before);
+        if let Some(before) = self.before_unreadable.take() {
+            self.frame_unreadable(&before);
         }
-        if let Some(said) = self.reconciler.next_said() {
-            return Ok(tell(self.said.insert(said)));
+        if let Some(pending) = self.reconciler.next_pending() {
+            return Ok(step_of(self.emitted.insert(pending)));
         }
-        if let Some(frame) = self.reconciler.next_waiting() {
+        if let Some(frame) = self.reconciler.next_queued() {
             return Ok(self
-                .judge(frame)
+                .decide(frame)
                 .map_or(WatcherStep::Quiet, WatcherStep::Record));
         }
-        if let Some(frame) = self.early.take() {
-            return self.take(Happened::Frame(frame));
+        if let Some(frame) = self.deferred.take() {
+            return self.handle(ConnectionInput::Frame(frame));
         }
-        self.proceed();
+        self.advance_subscriptions();
         if self.reconciler.has_more() {
             return Ok(WatcherStep::Quiet);
         }
-        match &mut self.link {
-            Link::Over(error) => {
+        match &mut self.connection {
+            Connection::Ended(error) => {
                 Err(error.take().unwrap_or(WatchError::Lost(SessionEnd::Closed {
                     code: None,
                     reason: String::new(),
                 })))
             }
-            Link::Waiting(sleep) => {
+            Connection::BackingOff(sleep) => {
                 sleep.await;
-                self.link = Link::Opening(self.open());
+                self.connection = Connection::Connecting(self.connect());
                 Ok(WatcherStep::Quiet)
             }
-            Link::Opening(opening) => {
-                let opened = opening.await;
-                self.opened(opened);
+            Connection::Connecting(attempt) => {
+                let result = attempt.await;
+                self.attempt_finished(result);
                 Ok(WatcherStep::Quiet)
             }
-            Link::Up(up) => {
-                let happened = up.happens(&mut self.retry_missing_timer).await;
-                self.take(happened)
+            Connection::Open(open) => {
+                let input = open.next_input(&mut self.retry_missing_timer).await;
+                self.handle(input)
             }
         }
     }
 
-    /// How a watched user was last seen.
+    /// The last known presence of a watched user.
     pub fn presence(&self, id: &str) -> Option<Presence> {
-        self.reconciler.tracker.presence(id)
+        self.reconciler.subscriptions.presence(id)
     }
 
-    /// How every watched user was last told of.
+    /// The state of every watched user as the records that were returned so far have left it.
     pub fn known_users(&self) -> impl Iterator<Item = (&str, KnownUser)> {
-        let untold: HashMap<String, Option<&Change>> = self.reconciler.found().collect();
+        let pending: HashMap<&str, Option<&Change>> = self.reconciler.pending_changes().collect();
         self.reconciler
-            .tracker
-            .known()
-            .filter_map(move |(id, known)| match untold.get(id) {
+            .subscriptions
+            .known_users()
+            .filter_map(move |(id, known)| match pending.get(id) {
                 None => Some((id, known)),
                 Some(Some(change)) => Some((id, known.before_change(change))),
                 Some(None) => None,
             })
     }
 
-    /// Up to when everything was told but what [`Self::known_users`] leaves out. `None` while the link is down, or answers are awaited.
+    /// Up to this time everything was returned but what [`Self::known_users`] leaves out. `None` while the connection is
+    /// down or answers are pending.
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
-        let up = matches!(self.link, Link::Up(_));
-        (self.begun && up && self.reconciler.is_whole())
+        let is_open = matches!(self.connection, Connection::Open(_));
+        (self.has_started && is_open && self.reconciler.is_complete())
             .then(|| self.reconciler.complete_until(Utc::now()))
     }
 
-    /// How many of the subscribing calls are done, and how many there are.
+    /// How many of the subscribing queries are answered, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
-        match &self.link {
-            Link::Up(up) => up.subscriber.progress(),
-            Link::Waiting(_) | Link::Opening(_) | Link::Over(_) => (0, 0),
+        match &self.connection {
+            Connection::Open(open) => open.subscriber.progress(),
+            Connection::BackingOff(_) | Connection::Connecting(_) | Connection::Ended(_) => (0, 0),
         }
     }
 
-    /// Leaves politely.
+    /// Closes the connection with a close frame.
     pub async fn close(self) {
-        if let Link::Up(up) = self.link {
-            up.session.close().await;
+        if let Connection::Open(open) = self.connection {
+            open.session.close().await;
         }
     }
 
-    /// Connects as the observer, whose right to look is renewed first: a server that was restarted may not know him.
-    fn open(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
-        // Repeating is this watcher's own business.
+    /// Connects as the observer. Sets the observer up first: a restarted server may not have it.
+    fn connect(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
+        // The watcher has retries of its own.
         let server = self.server.without_retries();
         let observer = self.options.observer.clone();
         let stale_after = self.options.stale_after;
@@ -450,7 +455,7 @@ impl Watcher {
         let Some(cid) = self.target.channels.first() else {
             return Ok(());
         };
-        let found = match self.server.get_channel(cid).await {
+        let existing = match self.server.get_channel(cid).await {
             Ok(state) => state,
             Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {
                 let request = create.request(&self.server, cid, &self.options.observer);
@@ -459,93 +464,98 @@ impl Watcher {
             }
             Err(error) => return Err(error),
         };
-        let members: HashSet<&str> = found.members.iter().filter_map(|m| m.id()).collect();
-        let absent: Vec<&str> = create
+        let members: HashSet<&str> = existing.members.iter().filter_map(|m| m.id()).collect();
+        let missing: Vec<&str> = create
             .members
             .iter()
             .map(UserId::as_str)
             .filter(|id| !members.contains(id))
             .collect();
-        if !absent.is_empty() || !create.data.is_empty() {
-            self.reconciler.say(
+        if !missing.is_empty() || !create.data.is_empty() {
+            self.reconciler.enqueue(
                 Utc::now(),
                 Pending::Notice(format!(
-                    "{cid} exists already and stays as it is; `set-channel` changes members and fields"
+                    "{cid} exists already and is not changed; use `set-channel` to change members and fields"
                 )),
             );
         }
         Ok(())
     }
 
-    /// Puts all questions to a new connection.
+    /// Queues all queries of a new connection.
     fn subscribe(&mut self, session: Socket) {
         let client = self.server.acting_as(self.options.observer.user());
         let mut subscriber = Subscriber::new(client, session.connection_id());
-        subscriber.ask_for_channels(&self.target.channels);
+        subscriber.enqueue_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
-            subscriber.ask(Query::Matching(filter.clone(), 0));
+            subscriber.enqueue(Query::Matching(filter.clone(), 0));
         }
         self.retry_missing_timer = None;
-        // A stream that falls silent at once is complete up to its first frame, and no further.
+        // If no frame follows, the stream is complete up to this first one.
         self.frame = ReceivedFrame {
             at: Utc::now(),
             text: session.hello().clone(),
         };
-        self.reconciler.begin(&self.frame);
-        self.link = Link::Up(Box::new(Up {
+        self.reconciler.connection_opened(&self.frame);
+        self.connection = Connection::Open(Box::new(OpenConnection {
             session,
             subscriber,
             since: Instant::now(),
-            nonsense: 0,
+            unreadable_frames: 0,
         }));
     }
 
-    /// Puts what questions there are, and draws the conclusions when there are none.
-    fn proceed(&mut self) {
-        let Link::Up(up) = &mut self.link else {
+    /// Queues the queries that are due; concludes the round when all queries are answered.
+    fn advance_subscriptions(&mut self) {
+        let Connection::Open(open) = &mut self.connection else {
             return;
         };
-        let awaits_members = up.subscriber.awaits_members();
+        let awaits_members = open.subscriber.awaits_members();
         self.reconciler.set_awaits_members(awaits_members);
-        if !awaits_members && self.reconciler.tracker.is_open() && up.subscriber.takes_more() {
-            let ids = self.reconciler.tracker.take_open();
-            up.subscriber.ask_for_users(&ids);
+        if !awaits_members
+            && self.reconciler.subscriptions.may_have_queued()
+            && open.subscriber.has_empty_queue()
+        {
+            let ids = self.reconciler.subscriptions.take_queued();
+            open.subscriber.enqueue_users(&ids);
         }
-        if up.subscriber.is_idle() && self.reconciler.is_unsettled() {
-            if !std::mem::replace(&mut self.begun, true) {
-                self.reconciler.tracker.forget_remembered();
+        if open.subscriber.is_idle() && self.reconciler.needs_conclusion() {
+            if !std::mem::replace(&mut self.has_started, true) {
+                self.reconciler.subscriptions.forget_remembered();
             }
-            self.stale.passed();
-            self.reconciler.settle(Utc::now());
-            let missing = self.reconciler.tracker.missing_count();
+            self.token_rejections.reset();
+            self.reconciler.conclude(Utc::now());
+            let missing = self.reconciler.subscriptions.missing_count();
             self.retry_missing_timer = (missing > 0).then(|| {
-                // A call a second at most, however many there are to look for.
-                let calls = missing.div_ceil(USERS_A_CALL);
+                // At most one call a second, however many users are missing.
+                let calls = missing.div_ceil(USERS_PER_CALL);
                 let least = self.options.retry_missing_after;
                 Box::pin(sleep(least.max(Duration::from_secs(calls as u64))))
             });
         }
     }
 
-    fn take(&mut self, happened: Happened) -> Result<WatcherStep<'_>, WatchError> {
-        match happened {
-            Happened::Frame(Ok(frame)) => {
+    fn handle(&mut self, input: ConnectionInput) -> Result<WatcherStep<'_>, WatchError> {
+        match input {
+            ConnectionInput::Frame(Ok(frame)) => {
                 let text = match frame {
                     Frame::Text(text) => text,
-                    // The service sends none; whatever it is, it takes its place in the order of the others.
+                    // The service sends none. Handle it in order, like a text.
                     Frame::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
                 };
-                let at = match &self.link {
-                    Link::Up(up) => up.session.arrived(),
-                    Link::Waiting(_) | Link::Opening(_) | Link::Over(_) => Utc::now(),
+                let at = match &self.connection {
+                    Connection::Open(open) => open.session.received_at(),
+                    Connection::BackingOff(_)
+                    | Connection::Connecting(_)
+                    | Connection::Ended(_) => Utc::now(),
                 };
                 if let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) {
                     return Ok(self
-                        .judge(frame)
+                        .decide(frame)
                         .map_or(WatcherStep::Quiet, WatcherStep::Record));
                 }
             }
-            Happened::Frame(Err(end)) => {
+            ConnectionInput::Frame(Err(end)) => {
                 let reason = error_chain(&end);
                 let user = self.options.observer.user();
                 let tracer = self.server.tracer();
@@ -557,18 +567,18 @@ impl Watcher {
                     | SessionEnd::NoHealthCheck(_)
                     | SessionEnd::Broken(_)) => WatchError::Lost(end),
                 };
-                self.lost(&reason, error);
+                self.connection_lost(&reason, error);
             }
-            Happened::Answer(Ok((question, found))) => self.answered(question, found)?,
-            Happened::Answer(Err(error)) if !self.begun => {
-                self.link = Link::Over(None);
+            ConnectionInput::Answer(Ok((query, answer))) => self.apply_answer(query, answer)?,
+            ConnectionInput::Answer(Err(error)) if !self.has_started => {
+                self.connection = Connection::Ended(None);
                 return Err(WatchError::Api(error));
             }
-            Happened::Answer(Err(error)) => {
+            ConnectionInput::Answer(Err(error)) => {
                 let reason = format!("cannot subscribe: {}", error_chain(&error));
-                self.lost(&reason, WatchError::Api(error));
+                self.connection_lost(&reason, WatchError::Api(error));
             }
-            Happened::RetryMissing => {
+            ConnectionInput::RetryMissing => {
                 self.retry_missing_timer = None;
                 self.reconciler.retry_missing();
             }
@@ -576,35 +586,35 @@ impl Watcher {
         Ok(WatcherStep::Quiet)
     }
 
-    fn answered(&mut self, question: Query, mut found: Answer) -> Result<(), WatchError> {
-        // Nothing of what was asked for may be looked at: a mistake at the start, and a notice later on.
-        if let Answer::Channels { refused, .. } = &mut found
-            && !self.begun
+    fn apply_answer(&mut self, query: Query, mut answer: Answer) -> Result<(), WatchError> {
+        // All channels are refused: an error at the start, and a notice later.
+        if let Answer::Channels { refused, .. } = &mut answer
+            && !self.has_started
             && !refused.is_empty()
             && refused.len() == self.target.channels.len()
         {
             let (_, error) = refused.swap_remove(0);
-            self.link = Link::Over(None);
+            self.connection = Connection::Ended(None);
             return Err(WatchError::Api(error));
         }
-        let further = self.reconciler.answered(Utc::now(), question, found);
-        if let Link::Up(up) = &mut self.link {
-            for question in further {
-                up.subscriber.ask(question);
+        let further = self.reconciler.apply_answer(Utc::now(), query, answer);
+        if let Connection::Open(open) = &mut self.connection {
+            for query in further {
+                open.subscriber.enqueue(query);
             }
         }
         Ok(())
     }
 
-    /// Looks at a frame, the only time.
+    /// Parses a frame, once, and decides about it.
     #[inline]
-    fn judge(&mut self, frame: ReceivedFrame) -> Option<Record<'_>> {
+    fn decide(&mut self, frame: ReceivedFrame) -> Option<Record<'_>> {
         let before = std::mem::replace(&mut self.frame, frame);
         let Ok(event) = Event::parse(&self.frame.text) else {
-            self.unread = Some(before);
+            self.before_unreadable = Some(before);
             return None;
         };
-        match self.reconciler.judge(&event, &self.frame) {
+        match self.reconciler.decide(&event, &self.frame) {
             Decision::Emit(change) => Some(Record {
                 received_at: self.frame.at,
                 source: RecordSource::Ws,
@@ -614,95 +624,100 @@ impl Watcher {
         }
     }
 
-    /// The frame of the last step, which nobody can read, may have been an event, so everything is asked again on the
-    /// same link.
-    fn garbled(&mut self, before: &ReceivedFrame) {
+    /// The frame of the last step could not be parsed and may have been an event, so all queries are sent again on the
+    /// same connection.
+    fn frame_unreadable(&mut self, before: &ReceivedFrame) {
         let now = Utc::now();
         let start: String = self.frame.text.chars().take(60).collect();
-        let note = format!("a frame could not be read: `{}`", harmless(&start));
+        let note = format!("a frame could not be parsed: `{}`", harmless(&start));
         if self.options.raw {
-            self.reconciler.say(now, Pending::Notice(note));
+            self.reconciler.enqueue(now, Pending::Notice(note));
             return;
         }
-        self.reconciler.garbled(now, before, &note);
-        let Link::Up(up) = &mut self.link else {
+        self.reconciler.frame_unreadable(now, before, &note);
+        let Connection::Open(open) = &mut self.connection else {
             return;
         };
-        up.nonsense += 1;
-        if up.nonsense > MAX_UNREADABLE_FRAMES {
+        open.unreadable_frames += 1;
+        if open.unreadable_frames > MAX_UNREADABLE_FRAMES {
             let end = SessionEnd::Broken(note.into());
-            self.lost("the server sends nonsense", WatchError::Lost(end));
+            self.connection_lost("too many frames could not be parsed", WatchError::Lost(end));
             return;
         }
         // Answers under way may be older than the frame.
-        up.subscriber.forget();
-        up.subscriber.ask_for_channels(&self.target.channels);
+        open.subscriber.clear();
+        open.subscriber.enqueue_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
-            up.subscriber.ask(Query::Matching(filter.clone(), 0));
+            open.subscriber.enqueue(Query::Matching(filter.clone(), 0));
         }
     }
 
-    /// The link is gone; `error` is what that means if it stays so.
-    fn lost(&mut self, reason: &str, error: WatchError) {
-        if let Link::Up(up) = &self.link {
-            self.backoff.lost_after(up.since.elapsed());
+    /// Handles the loss of the connection. `error` is how the stream ends if it is not made again.
+    fn connection_lost(&mut self, reason: &str, error: WatchError) {
+        if let Connection::Open(open) = &self.connection {
+            self.backoff.connection_ended(open.since.elapsed());
         }
         self.retry_missing_timer = None;
-        self.reconciler.lost(Utc::now(), reason);
-        self.down(reason, error);
+        self.reconciler.connection_lost(Utc::now(), reason);
+        self.schedule_attempt(reason, error);
     }
 
-    /// Says that there is no link, and waits for the next attempt or ends.
-    fn down(&mut self, reason: &str, error: WatchError) {
+    /// Reports that there is no connection, and schedules the next attempt or ends the stream.
+    fn schedule_attempt(&mut self, reason: &str, error: WatchError) {
         let changed = ConnectionChanged {
             online: false,
             reason: reason.to_owned(),
             attempt: self.backoff.attempts(),
         };
-        self.reconciler.say(Utc::now(), Pending::Link(changed));
-        let minted = !matches!(self.server.settings().auth, Auth::Token { .. });
-        let stale = match &error {
-            WatchError::Api(error) => self.stale.again(error),
+        self.reconciler
+            .enqueue(Utc::now(), Pending::Connection(changed));
+        let is_signing = !matches!(self.server.settings().auth, Auth::Token { .. });
+        let useless = match &error {
+            WatchError::Api(error) => self.token_rejections.record(error),
             WatchError::Lost(_) => false,
         };
-        self.link = if stale || is_fatal(&error, minted) {
-            Link::Over(Some(error))
+        self.connection = if useless || is_fatal(&error, is_signing) {
+            Connection::Ended(Some(error))
         } else if self.options.reconnect {
-            let asked = match &error {
+            let retry_after = match &error {
                 WatchError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
                 WatchError::Api(_) | WatchError::Lost(_) => None,
             };
-            let wait = self.backoff.next((self.options.jitter)());
-            Link::Waiting(Box::pin(sleep(wait.max(asked.unwrap_or_default()))))
+            let delay = self.backoff.next_delay((self.options.jitter)());
+            Connection::BackingOff(Box::pin(sleep(delay.max(retry_after.unwrap_or_default()))))
         } else {
-            Link::Over(Some(WatchError::Lost(match error {
+            Connection::Ended(Some(WatchError::Lost(match error {
                 WatchError::Lost(end) => end,
                 WatchError::Api(error) => SessionEnd::Broken(Box::new(error)),
             })))
         };
     }
 
-    fn opened(&mut self, opened: Result<Socket, ApiError>) {
-        match opened {
+    fn attempt_finished(&mut self, result: Result<Socket, ApiError>) {
+        match result {
             Ok(session) => {
                 let changed = ConnectionChanged {
                     online: true,
                     reason: "connected again".to_owned(),
                     attempt: self.backoff.attempts(),
                 };
-                self.reconciler.say(Utc::now(), Pending::Link(changed));
+                self.reconciler
+                    .enqueue(Utc::now(), Pending::Connection(changed));
                 self.subscribe(session);
             }
             Err(error) => {
                 let reason = error_chain(&error);
-                self.down(&reason, WatchError::Api(error));
+                self.schedule_attempt(&reason, WatchError::Api(error));
             }
         }
     }
 }
 
-impl Up {
-    async fn happens(&mut self, retry_missing_timer: &mut Option<Pin<Box<Sleep>>>) -> Happened {
+impl OpenConnection {
+    async fn next_input(
+        &mut self,
+        retry_missing_timer: &mut Option<Pin<Box<Sleep>>>,
+    ) -> ConnectionInput {
         let Self {
             session,
             subscriber,
@@ -710,17 +725,17 @@ impl Up {
         } = self;
         let idle = subscriber.is_idle();
         tokio::select! {
-            // Answers are few, and while one is awaited frames pile up behind it.
+            // Answers are few, and while one is pending, frames are buffered behind it.
             biased;
-            answer = subscriber.next(), if !idle => Happened::Answer(answer),
-            frame = session.next() => Happened::Frame(frame),
-            Some(()) = OptionFuture::from(retry_missing_timer.as_mut()) => Happened::RetryMissing,
+            answer = subscriber.next(), if !idle => ConnectionInput::Answer(answer),
+            frame = session.next() => ConnectionInput::Frame(frame),
+            Some(()) = OptionFuture::from(retry_missing_timer.as_mut()) => ConnectionInput::RetryMissing,
         }
     }
 }
 
-/// Whether trying again is useless. A token that ran out is replaced where the secret is at hand.
-pub(crate) fn is_fatal(error: &WatchError, minted: bool) -> bool {
+/// Whether connecting again is useless. `is_signing` says that we have the secret, so that an expired token is replaced.
+pub(crate) fn is_fatal(error: &WatchError, is_signing: bool) -> bool {
     match error {
         WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
             ApiErrorCode::Internal
@@ -732,7 +747,7 @@ pub(crate) fn is_fatal(error: &WatchError, minted: bool) -> bool {
             | ApiErrorCode::TooManyConnections => false,
             // The service answers so when the connection that a query names is gone.
             ApiErrorCode::InvalidInput => false,
-            ApiErrorCode::TokenExpired => !minted,
+            ApiErrorCode::TokenExpired => !is_signing,
             _ => refusal.status < 500,
         },
         WatchError::Api(ApiError::Insecure { .. } | ApiError::UrlTooLong { .. }) => true,
@@ -746,13 +761,13 @@ pub(crate) fn is_fatal(error: &WatchError, minted: bool) -> bool {
     }
 }
 
-/// The record of something that is no frame.
-fn tell((received_at, said): &(DateTime<Utc>, Pending)) -> WatcherStep<'_> {
-    let (source, body) = match said {
+/// The step that emits something that is not a frame.
+fn step_of((received_at, pending): &(DateTime<Utc>, Pending)) -> WatcherStep<'_> {
+    let (source, body) = match pending {
         Pending::Notice(text) => return WatcherStep::Notice(text),
         Pending::Snapshot(user) => (RecordSource::Query, RecordBody::Snapshot(user)),
-        Pending::Resync { text, change } => {
-            let event = Event::parse(text).expect("the reconciler makes events that can be read");
+        Pending::Resync { text, change, .. } => {
+            let event = Event::parse(text).expect("the reconciler builds valid events");
             let change = Some(change.clone());
             (RecordSource::Resync, RecordBody::Event { event, change })
         }
@@ -760,7 +775,7 @@ fn tell((received_at, said): &(DateTime<Utc>, Pending)) -> WatcherStep<'_> {
         Pending::Coverage(coverage) => {
             (RecordSource::Local, RecordBody::Coverage(coverage.clone()))
         }
-        Pending::Link(changed) => (
+        Pending::Connection(changed) => (
             RecordSource::Local,
             RecordBody::ConnectionChanged(changed.clone()),
         ),
@@ -787,7 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_final_only_where_it_cannot_be_replaced() {
+    fn an_expired_token_is_fatal_only_if_we_cannot_sign_another() {
         assert!(!is_fatal(&refused(40, 401), true));
         assert!(is_fatal(&refused(40, 401), false));
         assert!(is_fatal(&refused(43, 401), true));
@@ -796,7 +811,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_own_trouble_passes() {
+    fn errors_of_the_service_itself_are_retried() {
         for error in [
             refused(-1, 500),
             refused(23, 408),

@@ -31,9 +31,9 @@ struct Stored {
     version: u32,
     /// Up to when everything was known.
     at: DateTime<Utc>,
-    /// The version of what [`StoredUser::rest`] is made of. Of another one it says nothing.
+    /// The version of [`StoredUser::fingerprint`]. Fingerprints of another version are ignored.
     #[serde(default)]
-    rest: u32,
+    fingerprint_version: u32,
     users: BTreeMap<String, StoredUser>,
 }
 
@@ -41,31 +41,40 @@ struct Stored {
 struct StoredUser {
     #[serde(flatten)]
     presence: Presence,
-    /// Whatever is not presence, as a number; files of earlier versions have none.
+    /// A fingerprint of all other fields. Files of earlier versions have none, or have one by another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rest: Option<FingerprintSample>,
+    fingerprint: Option<FingerprintSample>,
 }
 
 impl Stored {
     fn new<'a>(at: DateTime<Utc>, users: impl Iterator<Item = (&'a str, KnownUser)>) -> Self {
         let user = |(id, known): (&str, KnownUser)| {
-            let KnownUser { presence, rest } = known;
-            (id.to_owned(), StoredUser { presence, rest })
+            let KnownUser {
+                presence,
+                fingerprint,
+            } = known;
+            let user = StoredUser {
+                presence,
+                fingerprint,
+            };
+            (id.to_owned(), user)
         };
         Self {
             version: 1,
             at,
-            rest: fingerprint::VERSION,
+            fingerprint_version: fingerprint::VERSION,
             users: users.map(user).collect(),
         }
     }
 
     fn resume(self) -> ResumeState {
-        let comparable = self.rest == fingerprint::VERSION;
+        let comparable = self.fingerprint_version == fingerprint::VERSION;
         let known = |(id, user): (String, StoredUser)| {
-            let StoredUser { presence, rest } = user;
-            let rest = rest.filter(|_| comparable);
-            (id, KnownUser { presence, rest })
+            let known = KnownUser {
+                presence: user.presence,
+                fingerprint: user.fingerprint.filter(|_| comparable),
+            };
+            (id, known)
         };
         ResumeState {
             at: self.at,
@@ -229,9 +238,9 @@ mod tests {
                 online: Some(true),
                 ..Presence::default()
             },
-            rest: Some(FingerprintSample {
-                view: UserOrigin::Event,
-                rest: Fingerprint::of(
+            fingerprint: Some(FingerprintSample {
+                origin: UserOrigin::Event,
+                fingerprint: Fingerprint::of(
                     &serde_json::from_str(r#"{"id":"amy","name":"Amy"}"#).unwrap(),
                 ),
             }),
@@ -244,13 +253,13 @@ mod tests {
             stored.resume().users
         };
         assert_eq!(users(&json), [("amy".to_owned(), known.clone())]);
-        json["rest"] = (fingerprint::VERSION + 1).into();
+        json["fingerprint_version"] = (fingerprint::VERSION + 1).into();
         assert_eq!(
             users(&json),
             [(
                 "amy".to_owned(),
                 KnownUser {
-                    rest: None,
+                    fingerprint: None,
                     ..known
                 }
             )]
@@ -267,7 +276,7 @@ mod tests {
         let resume = Cursor::open(&path).unwrap().1.unwrap();
         let (_, amy) = &resume.users[0];
         assert_eq!(amy.presence.status.as_deref(), Some("x"));
-        assert_eq!(amy.rest, None, "it was written before there was any");
+        assert_eq!(amy.fingerprint, None, "it was written before there was any");
         fs::write(&path, "").unwrap();
         assert!(Cursor::open(&path).unwrap().1.is_none(), "mktemp's");
         for text in [
@@ -279,6 +288,18 @@ mod tests {
             assert_eq!(failure.code, Code::Usage, "{text}");
             assert!(failure.hint.unwrap().contains("rm "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_with_fingerprints_of_the_first_version_is_read_without_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor.json");
+        let text = r#"{"version":1,"at":"2026-01-05T10:00:00Z","rest":1,"users":{"amy":{"online":true,"invisible":null,"status":"x","last_active":null,"rest":{"view":"event","fields":2104423516,"updated":889888434}}}}"#;
+        fs::write(&path, text).unwrap();
+        let resume = Cursor::open(&path).unwrap().1.unwrap();
+        let (_, amy) = &resume.users[0];
+        assert_eq!(amy.presence.online, Some(true));
+        assert_eq!(amy.fingerprint, None);
     }
 
     #[test]

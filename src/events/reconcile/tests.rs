@@ -51,16 +51,16 @@ fn channel(members: &[(&str, bool)], total: usize) -> ChannelState {
 }
 
 /// A reconciler with the shell around it: questions are collected, and told things written down.
-struct Bench {
+struct Harness {
     reconciler: Reconciler,
     told: Vec<String>,
 }
 
-impl Bench {
+impl Harness {
     fn new(users: &[&str]) -> Self {
         let mut reconciler = Reconciler::new("eye", Shard::ALL, false);
         for id in users {
-            reconciler.want(id);
+            reconciler.request(id);
         }
         Self {
             reconciler,
@@ -70,14 +70,14 @@ impl Bench {
 
     fn receive(&mut self, frame: ReceivedFrame) {
         if let Some(frame) = self.reconciler.receive(frame) {
-            self.judge(&frame);
+            self.decide(&frame);
         }
         self.drain();
     }
 
-    fn judge(&mut self, frame: &ReceivedFrame) {
+    fn decide(&mut self, frame: &ReceivedFrame) {
         let event = Event::parse(&frame.text).unwrap();
-        if let Decision::Emit(change) = self.reconciler.judge(&event, frame) {
+        if let Decision::Emit(change) = self.reconciler.decide(&event, frame) {
             let user = event.user.as_ref();
             let id = user.map_or("-", |user| &user.id);
             let online = user.and_then(|user| user.online);
@@ -88,41 +88,41 @@ impl Bench {
     }
 
     fn ask(&mut self) -> Vec<String> {
-        let ids = self.reconciler.tracker.take_open();
+        let ids = self.reconciler.subscriptions.take_queued();
         ids.into_iter().map(String::from).collect()
     }
 
     fn answer(&mut self, asked: &[&str], found: &[(&str, bool)], second: u32) {
-        let question = Query::Users(asked.iter().map(|id| (*id).into()).collect());
+        let query = Query::Users(asked.iter().map(|id| (*id).into()).collect());
         let users = found.iter().map(|(id, online)| user(id, *online)).collect();
         self.reconciler
-            .answered(at(second), question, Answer::Users(users));
+            .apply_answer(at(second), query, Answer::Users(users));
         self.drain();
     }
 
     fn channel(&mut self, state: ChannelState, second: u32) -> Vec<Query> {
-        let question = Query::Channels(vec!["messaging:c".parse().unwrap()]);
-        let found = Answer::Channels {
+        let query = Query::Channels(vec!["messaging:c".parse().unwrap()]);
+        let answer = Answer::Channels {
             states: vec![state],
             refused: Vec::new(),
             more: false,
         };
-        let further = self.reconciler.answered(at(second), question, found);
+        let further = self.reconciler.apply_answer(at(second), query, answer);
         self.drain();
         further
     }
 
-    fn settle(&mut self, second: u32) {
-        self.reconciler.settle(at(second));
+    fn conclude(&mut self, second: u32) {
+        self.reconciler.conclude(at(second));
         self.drain();
     }
 
     fn drain(&mut self) {
         loop {
-            if let Some((_, said)) = self.reconciler.next_said() {
-                self.told.push(match said {
+            if let Some((_, pending)) = self.reconciler.next_pending() {
+                self.told.push(match pending {
                     Pending::Snapshot(user) => format!("snapshot {}", user.id()),
-                    Pending::Resync { text, change } => {
+                    Pending::Resync { text, change, .. } => {
                         let event = Event::parse(&text).unwrap();
                         let user = event.user.unwrap();
                         format!(
@@ -142,12 +142,12 @@ impl Bench {
                         "coverage {}/{} {:?}",
                         coverage.subscribed, coverage.requested, coverage.missing
                     ),
-                    Pending::Link(link) => format!("link {}", link.online),
+                    Pending::Connection(link) => format!("link {}", link.online),
                     Pending::Recovered => "recovered".to_owned(),
                     Pending::Notice(text) => format!("notice {text}"),
                 });
-            } else if let Some(frame) = self.reconciler.next_waiting() {
-                self.judge(&frame);
+            } else if let Some(frame) = self.reconciler.next_queued() {
+                self.decide(&frame);
             } else {
                 return;
             }
@@ -161,26 +161,26 @@ impl Bench {
 }
 
 /// Watching amy (online) and bob (offline), with everything at the start already told.
-fn watching() -> Bench {
-    let mut bench = Bench::new(&["amy", "bob"]);
-    assert_eq!(bench.ask(), ["amy", "bob"]);
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 1);
-    bench.settle(1);
+fn watching() -> Harness {
+    let mut harness = Harness::new(&["amy", "bob"]);
+    assert_eq!(harness.ask(), ["amy", "bob"]);
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 1);
+    harness.conclude(1);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         ["snapshot amy", "snapshot bob", "coverage 2/2 []"]
     );
-    bench
+    harness
 }
 
 #[test]
 fn events_are_told_as_they_come() {
-    let mut bench = watching();
-    bench.receive(presence("bob", true, 2));
-    bench.receive(presence("bob", true, 3));
-    bench.receive(frame(r#"{"type":"some.future.thing"}"#, 4));
+    let mut harness = watching();
+    harness.receive(presence("bob", true, 2));
+    harness.receive(presence("bob", true, 3));
+    harness.receive(frame(r#"{"type":"some.future.thing"}"#, 4));
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "user.presence.changed bob Some(true) [Online]",
             "user.presence.changed bob Some(true) []",
@@ -191,22 +191,22 @@ fn events_are_told_as_they_come() {
 
 #[test]
 fn at_the_start_an_event_waits_for_its_users_snapshot_and_for_nobody_elses() {
-    let mut bench = Bench::new(&["amy", "bob"]);
-    bench.ask();
-    bench.receive(presence("amy", false, 1));
-    bench.receive(presence("amy", true, 2));
-    bench.answer(&["bob"], &[("bob", false)], 3);
-    bench.receive(presence("bob", true, 4));
+    let mut harness = Harness::new(&["amy", "bob"]);
+    harness.ask();
+    harness.receive(presence("amy", false, 1));
+    harness.receive(presence("amy", true, 2));
+    harness.answer(&["bob"], &[("bob", false)], 3);
+    harness.receive(presence("bob", true, 4));
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "snapshot bob",
             "user.presence.changed bob Some(true) [Online]"
         ]
     );
-    bench.answer(&["amy"], &[("amy", true)], 5);
+    harness.answer(&["amy"], &[("amy", true)], 5);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "snapshot amy",
             "user.presence.changed amy Some(false) [Online]",
@@ -217,32 +217,35 @@ fn at_the_start_an_event_waits_for_its_users_snapshot_and_for_nobody_elses() {
 
 #[test]
 fn a_user_who_does_not_exist_is_missing_until_he_does() {
-    let mut bench = Bench::new(&["amy", "ghost"]);
-    bench.ask();
-    bench.answer(&["amy", "ghost"], &[("amy", true)], 1);
-    bench.settle(1);
-    assert_eq!(bench.told(), ["snapshot amy", r#"coverage 1/2 ["ghost"]"#]);
-    bench.settle(2);
-    assert!(bench.told().is_empty(), "nothing new, nothing said");
-    bench.reconciler.retry_missing();
-    assert_eq!(bench.ask(), ["ghost"]);
-    bench.answer(&["ghost"], &[("ghost", false)], 3);
-    bench.settle(3);
-    assert_eq!(bench.told(), ["snapshot ghost", "coverage 2/2 []"]);
+    let mut harness = Harness::new(&["amy", "ghost"]);
+    harness.ask();
+    harness.answer(&["amy", "ghost"], &[("amy", true)], 1);
+    harness.conclude(1);
+    assert_eq!(
+        harness.told(),
+        ["snapshot amy", r#"coverage 1/2 ["ghost"]"#]
+    );
+    harness.conclude(2);
+    assert!(harness.told().is_empty(), "nothing new, nothing said");
+    harness.reconciler.retry_missing();
+    assert_eq!(harness.ask(), ["ghost"]);
+    harness.answer(&["ghost"], &[("ghost", false)], 3);
+    harness.conclude(3);
+    assert_eq!(harness.told(), ["snapshot ghost", "coverage 2/2 []"]);
 }
 
 #[test]
 fn after_a_loss_only_differences_follow_the_gap() {
-    let mut bench = watching();
-    bench.receive(presence("amy", true, 10));
-    bench.told();
-    bench.reconciler.lost(at(20), "gone");
-    assert_eq!(bench.ask(), ["amy", "bob"]);
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 30);
-    assert!(bench.told().is_empty(), "the gap comes first");
-    bench.settle(31);
+    let mut harness = watching();
+    harness.receive(presence("amy", true, 10));
+    harness.told();
+    harness.reconciler.connection_lost(at(20), "gone");
+    assert_eq!(harness.ask(), ["amy", "bob"]);
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 30);
+    assert!(harness.told().is_empty(), "the gap comes first");
+    harness.conclude(31);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 09..31 ["bob"]"#,
             "resync user.presence.changed bob Some(true) [Online]",
@@ -253,33 +256,33 @@ fn after_a_loss_only_differences_follow_the_gap() {
 
 #[test]
 fn a_gap_after_silence_begins_with_the_connection() {
-    let mut bench = Bench::new(&["amy"]);
-    bench
+    let mut harness = Harness::new(&["amy"]);
+    harness
         .reconciler
-        .begin(&frame(r#"{"type":"health.check"}"#, 3));
-    bench.ask();
-    bench.answer(&["amy"], &[("amy", true)], 4);
-    bench.settle(4);
-    bench.told();
-    bench.reconciler.lost(at(40), "silent");
-    bench.ask();
-    bench.answer(&["amy"], &[("amy", true)], 41);
-    bench.settle(41);
-    assert_eq!(bench.told(), ["gap 02..41 []", "recovered"]);
+        .connection_opened(&frame(r#"{"type":"health.check"}"#, 3));
+    harness.ask();
+    harness.answer(&["amy"], &[("amy", true)], 4);
+    harness.conclude(4);
+    harness.told();
+    harness.reconciler.connection_lost(at(40), "silent");
+    harness.ask();
+    harness.answer(&["amy"], &[("amy", true)], 41);
+    harness.conclude(41);
+    assert_eq!(harness.told(), ["gap 02..41 []", "recovered"]);
 }
 
 #[test]
 fn an_event_during_the_repair_is_told_after_it_and_wins() {
-    let mut bench = watching();
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
+    let mut harness = watching();
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
     // Bob comes and goes while the answer, which shows him online, is on its way.
-    bench.receive(presence("bob", true, 21));
-    bench.receive(presence("bob", false, 22));
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 23);
-    bench.settle(23);
+    harness.receive(presence("bob", true, 21));
+    harness.receive(presence("bob", false, 22));
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 23);
+    harness.conclude(23);
     assert_eq!(
-        bench.told()[1..],
+        harness.told()[1..],
         [
             "resync user.presence.changed bob Some(true) [Online]",
             "recovered",
@@ -288,27 +291,32 @@ fn an_event_during_the_repair_is_told_after_it_and_wins() {
         ]
     );
     assert_eq!(
-        bench.reconciler.tracker.presence("bob").unwrap().online,
+        harness
+            .reconciler
+            .subscriptions
+            .presence("bob")
+            .unwrap()
+            .online,
         Some(false)
     );
 }
 
 #[test]
 fn a_loss_during_the_repair_is_one_gap_and_forgets_no_difference() {
-    let mut bench = watching();
-    bench.receive(presence("amy", true, 10));
-    bench.told();
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    bench.answer(&["amy"], &[("amy", false)], 21);
-    bench.receive(presence("bob", true, 22));
-    bench.reconciler.lost(at(30), "gone again");
-    assert_eq!(bench.reconciler.untold(), 0);
-    assert_eq!(bench.ask(), ["amy", "bob"]);
-    bench.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 31);
-    bench.settle(31);
+    let mut harness = watching();
+    harness.receive(presence("amy", true, 10));
+    harness.told();
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    harness.answer(&["amy"], &[("amy", false)], 21);
+    harness.receive(presence("bob", true, 22));
+    harness.reconciler.connection_lost(at(30), "gone again");
+    assert_eq!(harness.reconciler.buffered_frames(), 0);
+    assert_eq!(harness.ask(), ["amy", "bob"]);
+    harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 31);
+    harness.conclude(31);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 09..31 ["amy", "bob"]"#,
             "resync user.presence.changed amy Some(false) [Online]",
@@ -320,58 +328,60 @@ fn a_loss_during_the_repair_is_one_gap_and_forgets_no_difference() {
 
 #[test]
 fn frames_held_at_a_loss_are_inside_the_gap() {
-    let mut bench = watching();
-    bench.reconciler.tracker.doubt("bob");
-    bench.receive(presence("bob", true, 5));
-    bench.receive(presence("amy", false, 9));
-    bench.told();
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    bench.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
-    bench.settle(21);
-    assert_eq!(bench.told()[0], r#"gap 05..21 ["bob"]"#);
+    let mut harness = watching();
+    harness.reconciler.subscriptions.invalidate("bob");
+    harness.receive(presence("bob", true, 5));
+    harness.receive(presence("amy", false, 9));
+    harness.told();
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
+    harness.conclude(21);
+    assert_eq!(harness.told()[0], r#"gap 05..21 ["bob"]"#);
 }
 
 #[test]
 fn a_gap_begins_with_what_the_last_frame_told_not_with_its_arrival() {
-    let mut bench = watching();
+    let mut harness = watching();
     let late = ReceivedFrame {
         at: at(15),
         ..presence("bob", true, 5)
     };
-    bench.receive(late);
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 21);
-    bench.settle(21);
-    assert!(bench.told().contains(&"gap 04..21 []".to_owned()));
+    harness.receive(late);
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 21);
+    harness.conclude(21);
+    assert!(harness.told().contains(&"gap 04..21 []".to_owned()));
 }
 
 #[test]
 fn an_event_that_was_overtaken_and_lost_is_inside_the_gap() {
-    let mut bench = watching();
+    let mut harness = watching();
     // Amy left at 9, and the frame that says so was to come after the one about Bob.
-    bench.receive(presence("bob", true, 10));
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    bench.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
-    bench.settle(21);
-    assert!(bench.told().contains(&r#"gap 09..21 ["amy"]"#.to_owned()));
+    harness.receive(presence("bob", true, 10));
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
+    harness.conclude(21);
+    assert!(harness.told().contains(&r#"gap 09..21 ["amy"]"#.to_owned()));
 }
 
 #[test]
 fn an_unreadable_frame_is_a_gap_without_a_reconnect() {
-    let mut bench = watching();
+    let mut harness = watching();
     let before = presence("amy", true, 5);
-    bench.receive(before.clone());
-    bench.told();
-    bench.reconciler.garbled(at(7), &before, "garbage");
-    assert_eq!(bench.ask(), ["amy", "bob"]);
-    bench.receive(presence("amy", true, 8));
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 9);
-    bench.settle(9);
+    harness.receive(before.clone());
+    harness.told();
+    harness
+        .reconciler
+        .frame_unreadable(at(7), &before, "garbage");
+    assert_eq!(harness.ask(), ["amy", "bob"]);
+    harness.receive(presence("amy", true, 8));
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 9);
+    harness.conclude(9);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 04..09 ["bob"]"#,
             "resync user.presence.changed bob Some(true) [Online]",
@@ -382,48 +392,50 @@ fn an_unreadable_frame_is_a_gap_without_a_reconnect() {
 
 #[test]
 fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
-    let mut bench = watching();
+    let mut harness = watching();
     let before = presence("amy", true, 5);
-    bench.receive(before.clone());
-    bench.told();
+    harness.receive(before.clone());
+    harness.told();
     // Amy left and came back, and the frame about her return came first, as nonsense.
-    bench.reconciler.garbled(at(7), &before, "garbage");
-    bench.ask();
-    bench.receive(presence("amy", false, 6));
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
-    bench.settle(9);
+    harness
+        .reconciler
+        .frame_unreadable(at(7), &before, "garbage");
+    harness.ask();
+    harness.receive(presence("amy", false, 6));
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
+    harness.conclude(9);
     assert_eq!(
-        bench.ask(),
+        harness.ask(),
         ["amy"],
         "her event may be older than the answer"
     );
-    bench.answer(&["amy"], &[("amy", true)], 10);
-    bench.settle(10);
+    harness.answer(&["amy"], &[("amy", true)], 10);
+    harness.conclude(10);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "gap 04..09 []",
             "user.presence.changed amy Some(false) [Online]",
             "resync user.presence.changed amy Some(true) [Online]",
         ]
     );
-    bench.receive(presence("amy", false, 11));
+    harness.receive(presence("amy", false, 11));
     assert!(
-        bench.ask().is_empty(),
+        harness.ask().is_empty(),
         "from then on events are the last word"
     );
 }
 
 #[test]
 fn swapped_events_are_told_and_put_right() {
-    let mut bench = watching();
-    bench.receive(presence("bob", false, 9));
-    bench.receive(presence("bob", true, 8));
-    assert_eq!(bench.ask(), ["bob"]);
-    bench.receive(presence("bob", true, 10));
-    bench.answer(&["bob"], &[("bob", false)], 10);
+    let mut harness = watching();
+    harness.receive(presence("bob", false, 9));
+    harness.receive(presence("bob", true, 8));
+    assert_eq!(harness.ask(), ["bob"]);
+    harness.receive(presence("bob", true, 10));
+    harness.answer(&["bob"], &[("bob", false)], 10);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "user.presence.changed bob Some(false) []",
             "user.presence.changed bob Some(true) [Online]",
@@ -435,20 +447,20 @@ fn swapped_events_are_told_and_put_right() {
 
 #[test]
 fn a_resync_of_the_status_alone_is_an_update() {
-    let mut bench = watching();
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    let question = Query::Users(vec!["amy".into(), "bob".into()]);
+    let mut harness = watching();
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    let query = Query::Users(vec!["amy".into(), "bob".into()]);
     let users = vec![
         serde_json::from_value(json!({"id": "amy", "online": true, "status": "x"})).unwrap(),
         user("bob", false),
     ];
-    bench
+    harness
         .reconciler
-        .answered(at(21), question, Answer::Users(users));
-    bench.settle(21);
+        .apply_answer(at(21), query, Answer::Users(users));
+    harness.conclude(21);
     assert_eq!(
-        bench.told()[1],
+        harness.told()[1],
         "resync user.updated amy Some(true) [Status]"
     );
 }
@@ -458,34 +470,34 @@ fn named(name: &str, second: u32) -> Value {
     json!({"id": "amy", "online": true, "name": name, "updated_at": millis(at(second))})
 }
 
-fn answer_named(bench: &mut Bench, name: &str, changed_at: u32, second: u32) {
+fn answer_named(harness: &mut Harness, name: &str, changed_at: u32, second: u32) {
     let amy = serde_json::from_value(named(name, changed_at)).unwrap();
-    let found = Answer::Users(vec![amy]);
-    let question = Query::Users(vec!["amy".into()]);
-    bench.reconciler.answered(at(second), question, found);
-    bench.drain();
+    let answer = Answer::Users(vec![amy]);
+    let query = Query::Users(vec!["amy".into()]);
+    harness.reconciler.apply_answer(at(second), query, answer);
+    harness.drain();
 }
 
 #[test]
 fn a_new_name_is_told_after_a_gap_and_never_twice() {
-    let mut bench = Bench::new(&["amy"]);
-    bench.ask();
-    answer_named(&mut bench, "Amy", 0, 1);
-    bench.settle(1);
-    bench.told();
+    let mut harness = Harness::new(&["amy"]);
+    harness.ask();
+    answer_named(&mut harness, "Amy", 0, 1);
+    harness.conclude(1);
+    harness.told();
     for (second, name) in [(10, "Ann"), (20, "Ann")] {
-        bench.reconciler.lost(at(second), "gone");
-        bench.ask();
-        answer_named(&mut bench, name, 9, second);
-        bench.settle(second);
+        harness.reconciler.connection_lost(at(second), "gone");
+        harness.ask();
+        answer_named(&mut harness, name, 9, second);
+        harness.conclude(second);
     }
-    bench.receive(event(USER_UPDATED, &named("Ada", 25), 25));
-    bench.reconciler.lost(at(30), "gone");
-    bench.ask();
-    answer_named(&mut bench, "Ada", 25, 30);
-    bench.settle(30);
+    harness.receive(event(USER_UPDATED, &named("Ada", 25), 25));
+    harness.reconciler.connection_lost(at(30), "gone");
+    harness.ask();
+    answer_named(&mut harness, "Ada", 25, 30);
+    harness.conclude(30);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 10..10 ["amy"]"#,
             "resync user.updated amy Some(true) []",
@@ -501,23 +513,23 @@ fn a_new_name_is_told_after_a_gap_and_never_twice() {
 
 #[test]
 fn a_name_that_changes_during_the_repair_is_told_in_order() {
-    let mut bench = Bench::new(&["amy"]);
-    bench.ask();
-    answer_named(&mut bench, "Amy", 0, 1);
-    bench.settle(1);
-    bench.told();
-    bench.reconciler.lost(at(10), "gone");
-    bench.ask();
-    bench.receive(event(USER_UPDATED, &named("Ada", 12), 12));
+    let mut harness = Harness::new(&["amy"]);
+    harness.ask();
+    answer_named(&mut harness, "Amy", 0, 1);
+    harness.conclude(1);
+    harness.told();
+    harness.reconciler.connection_lost(at(10), "gone");
+    harness.ask();
+    harness.receive(event(USER_UPDATED, &named("Ada", 12), 12));
     // The answer is older than the event, and the event is what the next gap is compared with.
-    answer_named(&mut bench, "Ann", 9, 13);
-    bench.settle(13);
-    bench.reconciler.lost(at(20), "gone");
-    bench.ask();
-    answer_named(&mut bench, "Ada", 12, 21);
-    bench.settle(21);
+    answer_named(&mut harness, "Ann", 9, 13);
+    harness.conclude(13);
+    harness.reconciler.connection_lost(at(20), "gone");
+    harness.ask();
+    answer_named(&mut harness, "Ada", 12, 21);
+    harness.conclude(21);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 10..13 ["amy"]"#,
             "resync user.updated amy Some(true) []",
@@ -530,20 +542,40 @@ fn a_name_that_changes_during_the_repair_is_told_in_order() {
 }
 
 #[test]
-fn who_was_missing_is_compared_with_what_was_last_told_of_him() {
+fn a_user_who_is_gone_after_a_gap_is_resent_without_a_state() {
+    let mut harness = watching();
+    harness.reconciler.connection_lost(at(5), "gone");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("bob", false)], 6);
+    harness.conclude(6);
+    assert_eq!(
+        harness.told(),
+        [
+            r#"gap 05..06 ["amy"]"#,
+            "resync user.presence.changed amy None [Online]",
+            r#"coverage 1/2 ["amy"]"#,
+            "recovered",
+        ]
+    );
+    harness.reconciler.connection_lost(at(7), "gone");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("bob", false)], 8);
+    harness.conclude(8);
+    assert_eq!(harness.told(), ["gap 07..08 []", "recovered"], "said once");
+}
+
+#[test]
+fn the_return_of_a_user_who_was_gone_is_a_change() {
     let missing = || {
-        let mut bench = watching();
-        bench.reconciler.lost(at(5), "gone");
-        bench.ask();
-        bench.answer(&["amy", "bob"], &[("bob", false)], 6);
-        bench.settle(6);
-        assert_eq!(
-            bench.told(),
-            ["gap 05..06 []", r#"coverage 1/2 ["amy"]"#, "recovered"]
-        );
-        bench
+        let mut harness = watching();
+        harness.reconciler.connection_lost(at(5), "gone");
+        harness.ask();
+        harness.answer(&["amy", "bob"], &[("bob", false)], 6);
+        harness.conclude(6);
+        harness.told();
+        harness
     };
-    // Amy, who was online when she was last told of, is back, and left again unless the answer says otherwise.
+    // First an event about amy, then the answer, which may be newer than the event.
     for (online, then) in [
         (false, None),
         (
@@ -551,27 +583,27 @@ fn who_was_missing_is_compared_with_what_was_last_told_of_him() {
             Some("resync user.presence.changed amy Some(true) [Online]"),
         ),
     ] {
-        let mut bench = missing();
-        bench.receive(presence("amy", false, 7));
-        assert_eq!(bench.ask(), ["amy"]);
-        bench.answer(&["amy"], &[("amy", online)], 8);
-        bench.settle(8);
+        let mut harness = missing();
+        harness.receive(presence("amy", false, 7));
+        assert_eq!(harness.ask(), ["amy"]);
+        harness.answer(&["amy"], &[("amy", online)], 8);
+        harness.conclude(8);
         let expected: Vec<&str> = ["user.presence.changed amy Some(false) [Online]"]
             .into_iter()
             .chain(then)
             .chain(["coverage 2/2 []"])
             .collect();
-        assert_eq!(bench.told(), expected);
+        assert_eq!(harness.told(), expected);
     }
-    let mut bench = missing();
-    bench.reconciler.retry_missing();
-    bench.ask();
-    bench.answer(&["amy"], &[("amy", false)], 20);
-    bench.settle(20);
+    let mut harness = missing();
+    harness.reconciler.retry_missing();
+    harness.ask();
+    harness.answer(&["amy"], &[("amy", true)], 20);
+    harness.conclude(20);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
-            "resync user.presence.changed amy Some(false) [Online]",
+            "resync user.presence.changed amy Some(true) [Online]",
             "coverage 2/2 []"
         ]
     );
@@ -579,56 +611,56 @@ fn who_was_missing_is_compared_with_what_was_last_told_of_him() {
 
 #[test]
 fn a_small_channel_needs_no_further_question() {
-    let mut bench = Bench::new(&[]);
+    let mut harness = Harness::new(&[]);
     assert!(
-        bench
+        harness
             .channel(channel(&[("amy", true), ("bob", false)], 2), 1)
             .is_empty()
     );
-    assert!(bench.ask().is_empty());
-    bench.settle(1);
+    assert!(harness.ask().is_empty());
+    harness.conclude(1);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         ["snapshot amy", "snapshot bob", "coverage 2/2 []"]
     );
 }
 
 #[test]
 fn a_large_channel_asks_for_all_its_members() {
-    let mut bench = Bench::new(&[]);
-    let further = bench.channel(channel(&[("amy", true)], 3), 1);
+    let mut harness = Harness::new(&[]);
+    let further = harness.channel(channel(&[("amy", true)], 3), 1);
     let [Query::Members(cid, 3)] = &further[..] else {
         panic!("{further:?}");
     };
-    let question = Query::Members(cid.clone(), 3);
+    let query = Query::Members(cid.clone(), 3);
     let ids = ["amy", "bob", "cem"].map(str::to_owned).to_vec();
-    bench.reconciler.answered(
+    harness.reconciler.apply_answer(
         at(2),
-        question,
+        query,
         Answer::Members {
             ids,
             complete: true,
         },
     );
-    assert_eq!(bench.ask(), ["amy", "bob", "cem"]);
+    assert_eq!(harness.ask(), ["amy", "bob", "cem"]);
 }
 
 #[test]
 fn who_joins_is_subscribed_and_who_leaves_is_dropped() {
-    let mut bench = Bench::new(&[]);
-    bench.channel(channel(&[("amy", true)], 1), 1);
-    bench.settle(1);
-    bench.told();
-    bench.receive(member(MEMBER_ADDED, "bob", 2));
-    assert_eq!(bench.ask(), ["bob"]);
-    bench.answer(&["bob"], &[("bob", true)], 3);
-    bench.settle(3);
-    bench.receive(member(MEMBER_REMOVED, "amy", 4));
-    bench.settle(4);
-    bench.receive(presence("amy", false, 5));
-    bench.receive(presence("bob", false, 6));
+    let mut harness = Harness::new(&[]);
+    harness.channel(channel(&[("amy", true)], 1), 1);
+    harness.conclude(1);
+    harness.told();
+    harness.receive(member(MEMBER_ADDED, "bob", 2));
+    assert_eq!(harness.ask(), ["bob"]);
+    harness.answer(&["bob"], &[("bob", true)], 3);
+    harness.conclude(3);
+    harness.receive(member(MEMBER_REMOVED, "amy", 4));
+    harness.conclude(4);
+    harness.receive(presence("amy", false, 5));
+    harness.receive(presence("bob", false, 6));
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "member.added bob None ?",
             "snapshot bob",
@@ -642,15 +674,15 @@ fn who_joins_is_subscribed_and_who_leaves_is_dropped() {
 
 #[test]
 fn membership_events_wait_until_the_members_are_known() {
-    let mut bench = Bench::new(&[]);
-    bench.reconciler.set_awaits_members(true);
-    bench.receive(member(MEMBER_REMOVED, "amy", 1));
-    bench.channel(channel(&[("amy", true), ("bob", true)], 2), 2);
-    bench.reconciler.set_awaits_members(false);
-    bench.drain();
-    bench.settle(2);
+    let mut harness = Harness::new(&[]);
+    harness.reconciler.set_awaits_members(true);
+    harness.receive(member(MEMBER_REMOVED, "amy", 1));
+    harness.channel(channel(&[("amy", true), ("bob", true)], 2), 2);
+    harness.reconciler.set_awaits_members(false);
+    harness.drain();
+    harness.conclude(2);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "snapshot amy",
             "snapshot bob",
@@ -662,94 +694,97 @@ fn membership_events_wait_until_the_members_are_known() {
 
 #[test]
 fn who_joined_or_left_during_a_gap_is_noticed() {
-    let mut bench = Bench::new(&[]);
-    bench.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
-    bench.settle(1);
-    bench.told();
-    bench.reconciler.lost(at(5), "gone");
-    bench.channel(channel(&[("bob", true), ("cem", false)], 2), 6);
-    bench.settle(6);
-    assert_eq!(bench.told(), ["gap 05..06 []", "snapshot cem", "recovered"]);
-    bench.receive(presence("amy", false, 7));
-    assert!(bench.told().is_empty());
+    let mut harness = Harness::new(&[]);
+    harness.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
+    harness.conclude(1);
+    harness.told();
+    harness.reconciler.connection_lost(at(5), "gone");
+    harness.channel(channel(&[("bob", true), ("cem", false)], 2), 6);
+    harness.conclude(6);
+    assert_eq!(
+        harness.told(),
+        ["gap 05..06 []", "snapshot cem", "recovered"]
+    );
+    harness.receive(presence("amy", false, 7));
+    assert!(harness.told().is_empty());
 }
 
 #[test]
 fn members_of_a_channel_that_is_gone_are_no_longer_asked_for() {
-    let mut bench = Bench::new(&["bob"]);
-    bench.ask();
-    bench.answer(&["bob"], &[("bob", true)], 1);
-    bench.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
-    bench.settle(1);
-    bench.told();
-    bench.reconciler.lost(at(5), "gone");
-    let asked = bench.ask();
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 6);
+    let mut harness = Harness::new(&["bob"]);
+    harness.ask();
+    harness.answer(&["bob"], &[("bob", true)], 1);
+    harness.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
+    harness.conclude(1);
+    harness.told();
+    harness.reconciler.connection_lost(at(5), "gone");
+    let asked = harness.ask();
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 6);
     assert_eq!(asked, ["amy", "bob"]);
-    bench.settle(6);
+    harness.conclude(6);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         ["gap 05..06 []", "coverage 1/1 []", "recovered"]
     );
 }
 
 #[test]
 fn the_observer_is_not_part_of_what_he_sees() {
-    let mut bench = watching();
+    let mut harness = watching();
     let own = |second| {
         let event =
             json!({"type": USER_WATCHING_START, "cid": "messaging:c", "user": {"id": "eye"}});
         frame(&event.to_string(), second)
     };
-    bench.receive(own(2));
-    bench.receive(event(USER_UPDATED, &json!({"id": "eye"}), 3));
-    assert!(bench.told().is_empty());
-    let mut bench = Bench::new(&["eye"]);
-    bench.ask();
-    bench.answer(&["eye"], &[("eye", true)], 1);
-    bench.told();
-    bench.receive(own(2));
-    assert_eq!(bench.told().len(), 1, "unless he is who is watched");
+    harness.receive(own(2));
+    harness.receive(event(USER_UPDATED, &json!({"id": "eye"}), 3));
+    assert!(harness.told().is_empty());
+    let mut harness = Harness::new(&["eye"]);
+    harness.ask();
+    harness.answer(&["eye"], &[("eye", true)], 1);
+    harness.told();
+    harness.receive(own(2));
+    assert_eq!(harness.told().len(), 1, "unless he is who is watched");
 }
 
 #[test]
 fn a_deleted_user_is_no_longer_covered() {
-    let mut bench = watching();
-    bench.receive(event(USER_DELETED, &json!({"id": "bob"}), 2));
-    bench.settle(2);
+    let mut harness = watching();
+    harness.receive(event(USER_DELETED, &json!({"id": "bob"}), 2));
+    harness.conclude(2);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         ["user.deleted bob None ?", r#"coverage 1/2 ["bob"]"#]
     );
-    bench.receive(event(
+    harness.receive(event(
         USER_UPDATED,
         &json!({"id": "bob", "online": false}),
         3,
     ));
-    assert_eq!(bench.ask(), ["bob"], "he may be back");
-    bench.answer(&["bob"], &[], 4);
-    bench.settle(4);
-    assert_eq!(bench.told(), ["user.updated bob Some(false) ?"]);
-    assert!(bench.ask().is_empty());
+    assert_eq!(harness.ask(), ["bob"], "he may be back");
+    harness.answer(&["bob"], &[], 4);
+    harness.conclude(4);
+    assert_eq!(harness.told(), ["user.updated bob Some(false) ?"]);
+    assert!(harness.ask().is_empty());
 }
 
 #[test]
 fn what_waits_is_folded_and_the_last_state_survives() {
-    let mut bench = watching();
-    bench.reconciler.lost(at(5), "gone");
-    bench.ask();
-    bench.reconciler.waiting_bound = 400;
+    let mut harness = watching();
+    harness.reconciler.connection_lost(at(5), "gone");
+    harness.ask();
+    harness.reconciler.queue_limit = 400;
     for second in 0..50 {
-        bench.receive(presence("bob", second % 2 == 1, second));
+        harness.receive(presence("bob", second % 2 == 1, second));
     }
-    bench.receive(member(MEMBER_ADDED, "cem", 50));
-    assert!(bench.reconciler.waiting.len() < 50);
-    bench.reconciler.fold();
-    assert_eq!(bench.reconciler.waiting.len(), 2);
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 51);
-    bench.settle(51);
+    harness.receive(member(MEMBER_ADDED, "cem", 50));
+    assert!(harness.reconciler.queue.len() < 50);
+    harness.reconciler.coalesce_queue();
+    assert_eq!(harness.reconciler.queue.len(), 2);
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 51);
+    harness.conclude(51);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             "gap 05..51 []",
             "recovered",
@@ -763,35 +798,35 @@ fn what_waits_is_folded_and_the_last_state_survives() {
 fn a_shard_sees_its_own_users_only() {
     let mut reconciler = Reconciler::new("eye", "2/3".parse().unwrap(), false);
     for id in ["amy", "bob", "cem"] {
-        reconciler.want(id);
+        reconciler.request(id);
     }
-    let mut bench = Bench {
+    let mut harness = Harness {
         reconciler,
         told: Vec::new(),
     };
-    assert_eq!(bench.ask(), ["amy", "cem"]);
-    bench.receive(presence("bob", true, 1));
-    bench.receive(member(MEMBER_ADDED, "bob", 2));
-    assert!(bench.told().is_empty());
+    assert_eq!(harness.ask(), ["amy", "cem"]);
+    harness.receive(presence("bob", true, 1));
+    harness.receive(member(MEMBER_ADDED, "bob", 2));
+    assert!(harness.told().is_empty());
 }
 
 #[test]
 fn an_earlier_run_is_compared_with() {
-    let mut bench = Bench::new(&["amy", "bob"]);
+    let mut harness = Harness::new(&["amy", "bob"]);
     let amy = KnownUser {
         presence: crate::domain::Presence {
             online: Some(false),
             ..Default::default()
         },
-        rest: None,
+        fingerprint: None,
     };
-    bench.reconciler.tracker.remember("amy", amy);
-    bench.reconciler.resume(at(0), "not running");
-    bench.ask();
-    bench.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
-    bench.settle(9);
+    harness.reconciler.subscriptions.remember("amy", amy);
+    harness.reconciler.resume(at(0), "not running");
+    harness.ask();
+    harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
+    harness.conclude(9);
     assert_eq!(
-        bench.told(),
+        harness.told(),
         [
             r#"gap 00..09 ["amy"]"#,
             "resync user.presence.changed amy Some(true) [Online]",
