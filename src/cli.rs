@@ -3,11 +3,14 @@
 //! What the flags *mean* — terminal or not, environment, profile — is decided once, in [`App`]; no
 //! command looks at the environment.
 
+mod help_layout;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
@@ -23,9 +26,7 @@ pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// See, set, follow and test user presence on Stream Chat
-///
-/// Try it without an account:  presencectl --mock watch channel my-conversation-123
+/// See, set, stream and test user presence on Stream Chat
 #[derive(Debug, Parser)]
 #[command(
     name = "presencectl",
@@ -34,7 +35,6 @@ pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
     max_term_width = 100,
     disable_help_subcommand = true
 )]
-#[command(after_help = "Exit codes are listed by `presencectl help exit-codes`.")]
 pub struct Cli {
     /// Flags that every command takes.
     #[command(flatten)]
@@ -47,25 +47,45 @@ pub struct Cli {
 /// Runs the command line of this process and says how it ended.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = commands::completions::answer(&arguments, Cli::command) {
+    if let Some(code) = commands::completions::answer(&arguments, tree) {
         return code;
+    }
+    if arguments.len() <= 1 {
+        // A reader that closed the pipe has seen enough.
+        let _ = write!(io::stdout().lock(), "{}", first_page());
+        return ExitCode::SUCCESS;
     }
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &arguments),
     };
     let json = matches!(cli.global.output, Format::Json | Format::Ndjson);
-    let outcome =
-        App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command, Cli::command));
+    let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command, tree));
     match outcome {
         Ok(ended) => ExitCode::from(ended.number()),
         Err(error) => report(&Report::of(&error), json),
     }
 }
 
+/// The whole command tree, with its help as it is printed.
+pub fn tree() -> clap::Command {
+    help_layout::lay_out(Cli::command())
+}
+
+/// The page for somebody who typed nothing but the program's name.
+fn first_page() -> StyledStr {
+    tree().render_help()
+}
+
 /// Reads the command line.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    parse_for_one(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok)
+    parse_for_one(arguments).map_or_else(
+        || {
+            let mut matches = tree().try_get_matches_from(arguments)?;
+            Cli::from_arg_matches_mut(&mut matches)
+        },
+        Ok,
+    )
 }
 
 /// Reads a command line that is in order, with a tree of the one command that it names.
@@ -90,7 +110,11 @@ fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
 
 /// What to say about a word that begins with a dash after a flag that takes a value, of which the parser only knows that
 /// it is no flag: it advises to write `--` before it, and the flag would then have no value at all.
-fn dashed_value(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+fn dashed_value(
+    error: &clap::Error,
+    arguments: &[OsString],
+    root: &clap::Command,
+) -> Option<clap::Error> {
     let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
@@ -98,18 +122,15 @@ fn dashed_value(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Err
         return None;
     }
     let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let mut root = Cli::command();
-    root.build();
     let (flag, word, argument) = words.windows(2).find_map(|pair| {
         let (flag, word) = (pair[0], pair[1]);
-        let argument = word
-            .starts_with(unknown.as_str())
-            .then(|| valued(&root, flag))??;
+        let is_it = word.starts_with('-') && word.starts_with(unknown.as_str());
+        let argument = is_it.then(|| valued(root, flag))??;
         Some((flag, word, argument))
     })?;
     let names = argument.get_value_names().unwrap_or_default();
     let counts = matches!(names, [name] if ["N", "DUR"].contains(&name.as_str()));
-    let negative = word[1..].starts_with(|c: char| c.is_ascii_digit());
+    let negative = word.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
     let message = match (counts, negative) {
         (true, true) => format!("invalid value '{word}' for '{flag}': it cannot be negative"),
         (true, false) => return None,
@@ -147,7 +168,7 @@ fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
 
 /// Ends with clap's own text for help, version and bad usage.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let instead = dashed_value(error, arguments);
+    let instead = dashed_value(error, arguments, &tree());
     let error = instead.as_ref().unwrap_or(error);
     if error.use_stderr() && asks_for_json(arguments) {
         let text = error.to_string();
@@ -239,7 +260,7 @@ mod tests {
         let told = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let error = Cli::try_parse_from(&words).unwrap_err();
-            dashed_value(&error, &words).map(|error| error.to_string())
+            dashed_value(&error, &words, &tree()).map(|error| error.to_string())
         };
         for (line, expected) in [
             ("presencectl watch users a -n -1", "value '-1' for '-n'"),
@@ -267,25 +288,95 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_command_has_help() {
-        fn walk(command: &clap::Command) {
+    /// Every command with its full name, the root left out.
+    fn all_commands() -> Vec<(String, clap::Command)> {
+        fn walk(command: &clap::Command, name: &str, all: &mut Vec<(String, clap::Command)>) {
             for sub in command.get_subcommands() {
-                assert!(sub.get_about().is_some(), "{} has no help", sub.get_name());
-                for argument in sub.get_arguments() {
-                    assert!(
-                        argument.get_help().is_some(),
-                        "{} {} has no help",
-                        sub.get_name(),
-                        argument.get_id()
-                    );
-                }
-                walk(sub);
+                let name = format!("{name} {}", sub.get_name());
+                walk(sub, &name, all);
+                all.push((name, sub.clone()));
             }
         }
-        let mut root = Cli::command();
-        root.build();
-        walk(&root);
+        let mut all = Vec::new();
+        walk(&tree(), "presencectl", &mut all);
+        all
+    }
+
+    /// Fails with all complaints at once.
+    fn none(complaints: &[String]) {
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+
+    #[test]
+    fn every_command_has_a_description_of_its_own() {
+        let mut seen = std::collections::HashMap::new();
+        let mut complaints = Vec::new();
+        for (name, command) in all_commands() {
+            let about = command.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            let of_struct = ["Flags of", "Arguments of", "The commands of", "What to"];
+            if about.is_empty() || of_struct.iter().any(|start| about.starts_with(start)) {
+                complaints.push(format!("{name} has no description: {about}"));
+            }
+            if about.chars().count() > 80 || about.ends_with('.') {
+                complaints.push(format!("{name}: a sentence of at most 80 letters: {about}"));
+            }
+            if let Some(other) = seen.insert(about.clone(), name.clone()) {
+                complaints.push(format!("{name} and {other} share a description: {about}"));
+            }
+            let page = command.clone().render_help().to_string();
+            if !page.starts_with(&about) {
+                complaints.push(format!("{name} -h does not begin with: {about}"));
+            }
+        }
+        none(&complaints);
+    }
+
+    #[test]
+    fn no_command_line_makes_the_parser_panic() {
+        use rand::rngs::StdRng;
+        use rand::seq::IndexedRandom;
+        use rand::{Rng, SeedableRng};
+        // More on request, for a longer run.
+        let lines = std::env::var("COMMAND_LINES").map_or(400, |lines| lines.parse().unwrap());
+        let tree = tree();
+        let mut words: Vec<String> = [
+            "", "-", "--", "é", "-é", "-1", "--=", "@", "=", "\u{202e}", "💥", "-o", "json",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for (name, command) in all_commands() {
+            words.extend(name.split(' ').map(str::to_owned));
+            for argument in command.get_arguments() {
+                words.extend(argument.get_long().map(|long| format!("--{long}")));
+                words.extend(argument.get_long().map(|long| format!("--{long}=é")));
+                words.extend(argument.get_short().map(|short| format!("-{short}")));
+            }
+        }
+        let commands = all_commands();
+        let mut rng = StdRng::seed_from_u64(20_261_126);
+        for _ in 0..lines {
+            let mut line: Vec<OsString> = vec!["presencectl".into()];
+            if rng.random_bool(0.8) {
+                let (name, _) = commands.choose(&mut rng).unwrap();
+                line = name.split(' ').map(OsString::from).collect();
+            }
+            for _ in 0..rng.random_range(0..6) {
+                line.push(words.choose(&mut rng).unwrap().into());
+            }
+            let parsed = parse_for_one(&line).map_or_else(
+                || {
+                    let mut matches = tree.clone().try_get_matches_from(&line)?;
+                    Cli::from_arg_matches_mut(&mut matches)
+                },
+                Ok,
+            );
+            if let Err(error) = parsed {
+                let shown = dashed_value(&error, &line, &tree).unwrap_or(error);
+                assert!(!shown.to_string().is_empty(), "{line:?}");
+                let _ = asks_for_json(&line);
+            }
+        }
     }
 
     #[test]

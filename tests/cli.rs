@@ -25,3 +25,28 @@ fn help_goes_to_stdout() {
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
     assert!(run.stdout.contains("--mock"), "{run}");
 }
+
+#[test]
+fn without_a_command_the_first_page_is_shown() {
+    let run = Presencectl::new(Vec::<&str>::new()).run();
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        run.stdout,
+        Presencectl::line("-h").run().stdout_of_success()
+    );
+    assert_eq!(run.stdout.matches("\n  presencectl ").count(), 5, "{run}");
+    for page in ["help", "--help"] {
+        let long = Presencectl::line(page).run().stdout_of_success();
+        assert!(long.contains("PRESENCECTL_PROFILE"), "{long}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_flag_after_a_flag_is_no_crash() {
+    for line in [
+        &["mock", "log", "-f", ""][..],
+        &["token", "create", "bob", "é", "--columns", "é"],
+    ] {
+        let _ = Presencectl::new(line).run().ended_with(2);
+    }
+}

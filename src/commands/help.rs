@@ -10,10 +10,11 @@ use super::command_lookup;
 use super::help_topics::Topic;
 use crate::exit::Code;
 
-/// Flags of `help`.
+/// What to explain.
 #[derive(Debug, clap::Args)]
 pub struct HelpArgs {
-    /// A command, or one of: exit-codes, environment, output, records, expressions, mock
+    /// A command, or one of: options, exit-codes, environment, output, records,
+    /// expressions, mock
     #[arg(value_name = "COMMAND|TOPIC")]
     pub words: Vec<String>,
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
+use crate::args::GlobalArgs;
 use crate::exit::Code;
 
 /// What there is a page about.
@@ -13,6 +14,8 @@ pub enum Topic {
     ExitCodes,
     /// The environment variables.
     Environment,
+    /// The global flags.
+    Options,
     /// Formats, columns, colours.
     Output,
     /// The records of a stream.
@@ -29,6 +32,7 @@ impl Topic {
         match self {
             Self::ExitCodes => "exit-codes",
             Self::Environment => "environment",
+            Self::Options => "options",
             Self::Output => "output",
             Self::Records => "records",
             Self::Expressions => "expressions",
@@ -41,12 +45,23 @@ impl Topic {
         match self {
             Self::ExitCodes => exit_codes(),
             Self::Environment => ENVIRONMENT.to_owned(),
+            Self::Options => global_options(),
             Self::Output => OUTPUT.to_owned(),
             Self::Records => RECORDS.to_owned(),
             Self::Expressions => EXPRESSIONS.to_owned(),
             Self::Mock => MOCK.to_owned(),
         }
     }
+}
+
+/// The global flags as `--help` shows them.
+fn global_options() -> String {
+    let command = clap::Command::new("presencectl")
+        .max_term_width(100)
+        .disable_help_flag(true)
+        .help_template("Every command takes these flags. PRESENCECTL_* variables set them, too.\n\n{all-args}\n");
+    let page = GlobalArgs::augment_args(command).render_long_help();
+    page.to_string()
 }
 
 fn exit_codes() -> String {

@@ -172,7 +172,53 @@ pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
     Some(augment(clap::Command::new(*name)))
 }
 
-/// Runs a command to its exit status. `tree` makes the whole command tree, for the commands that describe it.
+/// The commands in the order of the first help page, under their headings.
+const GROUPS: [(&str, &[&str]); 7] = [
+    (
+        "Users",
+        &[
+            "set-user",
+            "get-user",
+            "query-users",
+            "deactivate-user",
+            "reactivate-user",
+            "delete-user",
+        ],
+    ),
+    (
+        "Channels",
+        &["set-channel", "get-channel", "query-channels"],
+    ),
+    ("Streams", &["watch", "wait", "hold"]),
+    ("Analysis", &["report"]),
+    ("Credentials", &["token", "profile"]),
+    ("Testing", &["mock"]),
+    (
+        "Tools",
+        &[
+            "api",
+            "doctor",
+            "limits",
+            "schema",
+            "completions",
+            "man",
+            "help",
+        ],
+    ),
+];
+
+/// The headings of the first help page with the commands under each.
+pub(crate) fn groups() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)> {
+    let exists = |name: &&str| BRANCHES.iter().any(|(known, _)| known == name);
+    GROUPS.iter().filter_map(move |(heading, names)| {
+        let names = names.iter().copied().filter(exists);
+        names.clone().next()?;
+        Some((*heading, names))
+    })
+}
+
+/// Runs a command to its exit status. `tree` makes the whole command tree, built, for the commands that
+/// describe it.
 ///
 /// # Errors
 ///
@@ -190,11 +236,6 @@ fn dispatch(
     command: Command,
     tree: fn() -> clap::Command,
 ) -> anyhow::Result<ExitStatus> {
-    let built = || {
-        let mut root = tree();
-        root.build();
-        root
-    };
     let code = match command {
         Command::SetUser(args) => block_on(|| users::set_user::run(app, &args)),
         Command::GetUser(args) => block_on(|| users::get_user::run(app, &args)),
@@ -216,8 +257,8 @@ fn dispatch(
         Command::Limits(args) => block_on(|| limits::run(app, &args)),
         Command::Schema(args) => schema::run(app, &args),
         Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(app, &args, &built()),
-        Command::Help(args) => help::run(&args, &built()),
+        Command::Man(args) => man::run(app, &args, &tree()),
+        Command::Help(args) => help::run(&args, &tree()),
     }?;
     Ok(ExitStatus::Own(code))
 }
@@ -234,5 +275,14 @@ mod tests {
             .map(clap::Command::get_name)
             .collect();
         assert_eq!(names, BRANCHES.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let mut grouped: Vec<_> = groups().flat_map(|(_, names)| names).collect();
+        let mut all = BRANCHES.map(|(name, _)| name);
+        grouped.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
     }
 }
