@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { eventTypes, onlineHistory, presence, told } from './support/log.mjs';
 import { Stage } from './support/stage.mjs';
 
-/** amy, subscribed to john through a channel of both that she watches. */
+/** amy, subscribed to john by watching a channel that both are members of. */
 async function amyWatching(stage) {
   await stage.users('amy', 'john');
   await stage.channel('room', ['amy', 'john']);
@@ -106,7 +106,7 @@ test('other clients see an invisible user as offline wherever they look', async 
   assert.equal(members[0].user.online, false);
 });
 
-test('an invisible user sees himself as online', async (t) => {
+test('an invisible user sees their own state as online', async (t) => {
   const stage = new Stage(t);
   const john = await stage.connect('john', { invisible: true });
   const { users } = await john.queryUsers({ id: stage.id('john') });

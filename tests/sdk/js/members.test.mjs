@@ -156,7 +156,7 @@ test('an unknown user cannot become a member', async (t) => {
   await refused(channel.addMembers([stage.id('nobody')]), { code: [4, 16], status: [400, 404] });
 });
 
-test('a member leaves by himself', async (t) => {
+test('members can remove themselves', async (t) => {
   const stage = new Stage(t);
   const { amy, channel } = await amysRoom(stage);
   await channel.addMembers([stage.id('john')]);

@@ -65,7 +65,7 @@ test('presence is not restored by the client, only by asking again', async (t) =
   await presence(amy, stage.id('john'));
 });
 
-test('a user who was shown again stays visible after a cut, though he connected as invisible', async (t) => {
+test('a user who became visible stays visible after a reconnect, although they connected as invisible', async (t) => {
   const stage = new Stage(t);
   const link = await openLink(t, shared.url);
   const john = await stage.connect('john', { invisible: true }, { baseURL: link.url });

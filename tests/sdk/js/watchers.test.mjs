@@ -22,7 +22,7 @@ const enter = async (stage, client) => {
   return room;
 };
 
-test('the watcher counts himself, and sees the list only if he asked for it', async (t) => {
+test('watchers count themselves, and get the list only on request', async (t) => {
   const stage = new Stage(t);
   const { room, state } = await amyAtTheDoor(stage);
   assert.equal(state.watcher_count, 1);
