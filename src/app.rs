@@ -27,6 +27,7 @@ use crate::json::expression::Expr;
 use crate::mock;
 use crate::output::{self, Output};
 use crate::terminal::Terminal;
+use crate::text;
 
 /// Where the service lives unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";
@@ -484,7 +485,7 @@ fn parse_base_url(text: &str) -> anyhow::Result<Url> {
     url.ok_or_else(|| {
         Failure::new(
             Code::Usage,
-            format!("`{}` is not a base URL", text.escape_debug()),
+            format!("`{}` is not a base URL", text::quote(text)),
         )
         .hinted(format!(
             "write --base-url {DEFAULT_BASE_URL}, or http://127.0.0.1:PORT for a mock"
@@ -505,7 +506,7 @@ fn no_credentials() -> Failure {
 }
 
 fn no_secret(profile: &str) -> Failure {
-    let profile = profile.escape_debug();
+    let profile = text::quote(profile);
     Failure::new(
         Code::NotAuthenticated,
         format!("the profile `{profile}` does not say where its API secret is"),

@@ -19,6 +19,7 @@ use crate::args::{Format, GlobalArgs};
 use crate::commands;
 use crate::error_report::Report;
 use crate::exit::Code;
+use crate::text;
 
 /// The version, with the commit that it was built from where the build could tell.
 pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
@@ -185,8 +186,25 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         );
     }
     // A reader that closed the pipe has seen enough of the help.
-    let _ = error.print();
+    let _ = match safe_text(error) {
+        Some(text) => io::stderr().write_all(text.as_bytes()),
+        None => error.print(),
+    };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.number()))
+}
+
+/// The text of an error that repeats arguments which are not fit for a terminal, made fit for it. `None` for any other,
+/// which clap prints in colour.
+fn safe_text(error: &clap::Error) -> Option<String> {
+    if !error.use_stderr() {
+        return None;
+    }
+    let text = error.to_string();
+    let safe: String = text
+        .lines()
+        .map(|line| text::message(line) + "\n")
+        .collect();
+    (safe.trim_end() != text.trim_end()).then_some(safe)
 }
 
 /// Whether `-o json` or `-o ndjson` was typed, on a line that clap could not make sense of.
@@ -208,7 +226,7 @@ fn report(report: &Report, json: bool) -> ExitCode {
         let mut stderr = io::stderr().lock();
         // There is nowhere left to say that stderr is gone.
         let _ = match (json, serde_json::to_string(report)) {
-            (true, Ok(text)) => writeln!(stderr, "{{\"error\":{text}}}"),
+            (true, Ok(json)) => writeln!(stderr, "{{\"error\":{}}}", text::escape_json(&json)),
             (true, Err(_)) | (false, _) => write!(stderr, "{report}"),
         };
     }

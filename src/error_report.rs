@@ -13,6 +13,7 @@ use crate::api::{ApiError, TransportKind};
 use crate::domain::ApiErrorCode;
 use crate::events::WatchError;
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// An error as shown to the user: as fields for the JSON form, as lines of text through `Display`.
 #[derive(Debug, Serialize)]
@@ -48,9 +49,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "presencectl: {}", self.message)?;
+        writeln!(f, "presencectl: {}", text::message(&self.message))?;
         if let Some(hint) = &self.hint {
-            writeln!(f, "hint: {hint}")?;
+            writeln!(f, "hint: {}", text::message(hint))?;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ pub struct Terminal {
     pub stdout: bool,
     /// Whether stderr is a terminal.
     pub stderr: bool,
-    /// The cells in a line of stdout: `COLUMNS`, else the terminal's size. `None` for a file or a pipe.
+    /// The cells in a line of stdout: `COLUMNS`, else the terminal's size. Always `None` for a file or a pipe, which
+    /// are never cut to a terminal's width.
     pub width: Option<usize>,
     /// Whether stdout shows colours: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is unset or empty.
     pub has_colour: bool,
@@ -45,7 +46,7 @@ impl Terminal {
             stdin,
             stdout,
             stderr,
-            width: columns.or_else(size),
+            width: columns.or_else(size).filter(|_| stdout),
             has_colour: stdout && !is_dumb && !no_colour,
         }
     }
@@ -77,7 +78,8 @@ mod tests {
         assert_eq!(at_terminal(&[]).width, Some(80));
         assert_eq!(at_terminal(&[("COLUMNS", "120")]).width, Some(120));
         assert_eq!(at_terminal(&[("COLUMNS", "wide")]).width, Some(80));
-        let file = Terminal::from_facts([true, false, true], || None, |_| None);
+        let columns = |name: &str| (name == "COLUMNS").then(|| "80".to_owned());
+        let file = Terminal::from_facts([true, false, true], || None, columns);
         assert_eq!(file.width, None);
     }
 }

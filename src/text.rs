@@ -1,40 +1,90 @@
-//! Text from elsewhere made fit for a terminal: what would act on it is shown instead.
+//! Untrusted text made safe for people: characters that act on a terminal are written as escapes.
 //!
-//! A status text may hold escape sequences, bells, line breaks, characters that turn the reading direction. On a
-//! terminal each of them appears as the escape that Rust or JSON would write. Machine formats have their own escapes
-//! and never come here.
+//! A status text may hold terminal escapes, bells, line breaks, or characters that turn the reading direction. Wherever
+//! text leaves the program for a person, it goes through this module: tables and human lines, TSV and CSV and `--jq`
+//! and `--raw` on a terminal, messages and errors. Escaping twice changes nothing, so that a part of a text may be
+//! escaped before it is shortened.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The text with everything that would act on a terminal written as an escape.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find(acts) else {
-        return Cow::Borrowed(text);
-    };
-    let mut shown = String::with_capacity(text.len() + 16);
-    shown.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            c if acts(c) => {
-                write!(shown, "\\u{{{:x}}}", u32::from(c)).expect("a String takes all it is given");
-            }
-            c => shown.push(c),
-        }
-    }
-    Cow::Owned(shown)
+/// The longest word in a message, in terminal cells. Hostile ids are longer; paths and addresses are shorter.
+const MESSAGE_WORD_MAX: usize = 200;
+
+/// The longest message, in terminal cells.
+const MESSAGE_MAX: usize = 4000;
+
+/// The most terminal cells of a value that an error repeats.
+const QUOTE_MAX: usize = 64;
+
+/// Replaces each character that acts on a terminal by an escape: `\n`, `\r`, `\t`, else `\u{1b}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    replace_unsafe(text, |c, out| match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c => write_all(out, format_args!("\\u{{{:x}}}", u32::from(c))),
+    })
 }
 
-/// Whether a character does something to a terminal, or to the text around it, rather than showing itself.
-fn acts(c: char) -> bool {
+/// Replaces each character that acts on a terminal by JSON's escape, so that the result is the same JSON.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    replace_unsafe(json, |c, out| match c {
+        // In JSON these stand between tokens only.
+        '\n' | '\r' | '\t' => out.push(' '),
+        c => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write_all(out, format_args!("\\u{unit:04x}"));
+            }
+        }
+    })
+}
+
+/// The text of a message, error or hint: escaped, with overlong words shortened, and bounded as a whole.
+pub fn message(text: &str) -> String {
+    // An escape takes up to ten cells, so a first cut saves work on a hostile megabyte.
+    let start = truncate(text, MESSAGE_MAX + 1);
+    let escaped = escape(&start);
+    let words: Vec<_> = escaped
+        .split(' ')
+        .map(|word| truncate(word, MESSAGE_WORD_MAX))
+        .collect();
+    truncate(&words.join(" "), MESSAGE_MAX).into_owned()
+}
+
+/// A value as an error repeats it: escaped, and short enough to recognise it by.
+pub fn quote(value: &str) -> String {
+    let start = truncate(value, QUOTE_MAX);
+    truncate(&escape(&start), QUOTE_MAX).into_owned()
+}
+
+fn replace_unsafe(text: &str, replace: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let Some(first) = text.find(is_unsafe) else {
+        return Cow::Borrowed(text);
+    };
+    let mut safe = String::with_capacity(text.len() + 16);
+    safe.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        if is_unsafe(c) {
+            replace(c, &mut safe);
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn write_all(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes all it is given");
+}
+
+/// Whether a character acts on a terminal, or on the text around it, rather than showing itself.
+fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Direction marks, embeddings, overrides and isolates: they reorder what stands around them.
+            // Direction marks, embeddings, overrides and isolates: they reorder the text around them.
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             // Breaks that some terminals take for a new line.
             | '\u{2028}' | '\u{2029}'
@@ -48,8 +98,8 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text cut to at most `cells` terminal cells, with `…` at the end where something is missing.
-pub fn cut(text: &str, cells: usize) -> Cow<'_, str> {
+/// The text shortened to at most `cells` terminal cells, with `…` at the end where something is missing.
+pub fn truncate(text: &str, cells: usize) -> Cow<'_, str> {
     // Most text is short, and a byte takes at most one cell.
     let fits =
         text.len() <= cells || (text.len() <= cells.saturating_mul(8) && width(text) <= cells);
@@ -77,31 +127,62 @@ mod tests {
     #[test]
     fn plain_text_is_untouched() {
         for text in ["", "john", "Zoë 👩‍👩‍👧 日本語", "back\\slash"] {
-            assert!(matches!(visible(text), Cow::Borrowed(_)), "{text}");
+            assert!(matches!(escape(text), Cow::Borrowed(_)), "{text}");
+            assert!(matches!(escape_json(text), Cow::Borrowed(_)), "{text}");
         }
     }
 
     #[test]
-    fn what_acts_is_shown() {
-        assert_eq!(
-            visible("a\u{1b}[31mred\u{7}\0 b\r\n\tc"),
-            r"a\u{1b}[31mred\u{7}\u{0} b\r\n\tc"
-        );
-        assert_eq!(visible("\u{202e}evil\u{2066}"), r"\u{202e}evil\u{2066}");
-        assert_eq!(visible("\u{9b}2J"), r"\u{9b}2J", "a C1 escape acts too");
-        assert_eq!(visible("jo\u{200b}hn\u{2028}"), r"jo\u{200b}hn\u{2028}");
+    fn characters_that_act_on_a_terminal_are_escaped() {
+        for (text, escaped) in [
+            (
+                "a\u{1b}[31mred\u{7}\0 b\r\n\tc",
+                r"a\u{1b}[31mred\u{7}\u{0} b\r\n\tc",
+            ),
+            ("\u{202e}evil\u{2066}", r"\u{202e}evil\u{2066}"),
+            ("\u{9b}2J\u{7f}", r"\u{9b}2J\u{7f}"),
+            ("jo\u{200b}hn\u{2028}", r"jo\u{200b}hn\u{2028}"),
+        ] {
+            assert_eq!(escape(text), escaped);
+            assert_eq!(escape(escaped), escaped, "twice is once");
+        }
     }
 
     #[test]
-    fn cutting_counts_cells_and_not_bytes() {
-        assert_eq!(cut("hello", 5), "hello");
-        assert_eq!(cut("hello!", 5), "hell…");
-        assert_eq!(cut("日本語", 6), "日本語");
-        assert_eq!(cut("日本語", 5), "日本…");
-        assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!(cut("x", 0), "…");
+    fn json_stays_the_same_json() {
+        let json = "\"a\u{9b}\u{202e}\u{e0001}é\"";
+        let escaped = escape_json(json);
+        assert_eq!(escaped, r#""a\u009b\u202e\udb40\udc01é""#);
+        assert_eq!(
+            serde_json::from_str::<String>(&escaped).unwrap(),
+            serde_json::from_str::<String>(json).unwrap()
+        );
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        assert_eq!(message("no such user: a b"), "no such user: a b");
+        let long = message(&format!("no user {} here", "x".repeat(200_000)));
+        assert!(long.starts_with("no user xxx"));
+        assert_eq!(width(&long), "no user ".len() + MESSAGE_WORD_MAX);
+        let long = message(&format!("no user {} here", "x".repeat(500)));
+        assert!(long.ends_with("x… here"));
+        assert!(width(&message(&"a b ".repeat(100_000))) <= MESSAGE_MAX);
+        assert!(width(&message(&"\u{1b}".repeat(100_000))) <= MESSAGE_MAX);
+        assert_eq!(quote("amy\u{7}"), r"amy\u{7}");
+        assert!(width(&quote(&"\u{202e}".repeat(100_000))) <= QUOTE_MAX);
+    }
+
+    #[test]
+    fn truncating_counts_cells_and_not_bytes() {
+        assert_eq!(truncate("hello", 5), "hello");
+        assert_eq!(truncate("hello!", 5), "hell…");
+        assert_eq!(truncate("日本語", 6), "日本語");
+        assert_eq!(truncate("日本語", 5), "日本…");
+        assert_eq!(truncate("日本語", 4), "日…");
+        assert_eq!(truncate("x", 0), "…");
         let accents = format!("e{}", "\u{301}".repeat(1_000_000));
-        assert!(cut(&accents, 10).len() < 100);
-        assert!(cut(&"\0".repeat(1_000_000), 10).len() < 100);
+        assert!(truncate(&accents, 10).len() < 100);
+        assert!(truncate(&"\0".repeat(1_000_000), 10).len() < 100);
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::domain::ApiErrorCode;
+use crate::text;
 
 /// A refusal in the service's own words, from an error body or a `connection.error` frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -66,26 +67,11 @@ fn text_of(value: &Value) -> String {
 /// The first bytes of a body that nobody can read, made safe to show.
 pub(super) fn beginning_of(body: &[u8]) -> String {
     const SHOWN: usize = 120;
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim();
-    let mut shown = harmless(&text.chars().take(SHOWN).collect::<String>());
-    if text.chars().nth(SHOWN).is_some() {
+    let body = String::from_utf8_lossy(body);
+    let body = body.trim();
+    let mut shown = text::escape(&body.chars().take(SHOWN).collect::<String>()).into_owned();
+    if body.chars().nth(SHOWN).is_some() {
         shown.push('…');
-    }
-    shown
-}
-
-/// Text of a server with everything escaped that could move a cursor or turn the direction of writing. Quotes stay:
-/// the service's messages are full of them.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if turns || c.is_control() || c == char::REPLACEMENT_CHARACTER {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
     }
     shown
 }
@@ -175,11 +161,11 @@ impl fmt::Display for ApiError {
                     "the API refused (HTTP {}, code {}): {}",
                     refusal.status,
                     refusal.code,
-                    harmless(&refusal.message)
+                    text::escape(&refusal.message)
                 )?;
                 for (field, why) in &refusal.exception_fields {
                     if !refusal.message.contains(why.as_str()) {
-                        write!(f, "; {}: {}", harmless(field), harmless(why))?;
+                        write!(f, "; {}: {}", text::escape(field), text::escape(why))?;
                     }
                 }
                 Ok(())
@@ -188,7 +174,7 @@ impl fmt::Display for ApiError {
                 f,
                 "rate limited (code {}): {}",
                 refusal.code,
-                harmless(&refusal.message)
+                text::escape(&refusal.message)
             ),
             Self::Unreadable {
                 status,

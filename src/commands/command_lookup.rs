@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::help_topics::Topic;
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// The command that these words name; `root` must have been built.
 ///
@@ -31,7 +32,7 @@ pub(super) fn find<'a>(
             };
             Failure::new(
                 Code::Usage,
-                format!("there is no help about `{}`", word.escape_debug()),
+                format!("there is no help about `{}`", text::quote(word)),
             )
             .hinted(hint)
         })

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Write};
 
 use crate::app::App;
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// Returns when `what` may be done: an infinitive with its object, such as `delete the users john, jack`.
 ///
@@ -26,7 +27,7 @@ pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
         .hinted("say yes in advance: -y")
         .into());
     }
-    write!(stderr, "presencectl: {what}? [y/N] ")?;
+    write!(stderr, "presencectl: {}? [y/N] ", text::message(what))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// Flags that change fields.
 #[derive(Debug, Default, clap::Args)]
@@ -70,7 +71,7 @@ fn parse_name(name: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is not a field name: expected words without spaces, joined by dots for nested fields",
-            name.escape_debug()
+            text::quote(name)
         ))
     }
 }

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use crate::api::Sort;
+use crate::text;
 
 /// The most keys that the service takes.
 const MOST: usize = 5;
@@ -30,7 +31,7 @@ impl FromStr for SortKeys {
                 if field.is_empty() || field.contains(char::is_whitespace) {
                     return Err(format!(
                         "`{}` is not a sort key; write FIELD, or -FIELD for descending",
-                        key.escape_debug()
+                        text::quote(key)
                     ));
                 }
                 Ok(Sort {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text;
 use serde::{Deserialize, Serialize};
 
 /// The channel type that a bare channel id stands in, as the command line reads it.
@@ -22,20 +23,8 @@ pub struct InvalidId {
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A hostile id may be megabytes long; the message shows enough to recognise it.
-        let shown: String = self.text.chars().take(64).collect();
-        let more = if shown.len() < self.text.len() {
-            "…"
-        } else {
-            ""
-        };
-        write!(
-            f,
-            "`{}{more}` is not a {}: {}",
-            shown.escape_debug(),
-            self.kind,
-            self.rule
-        )
+        let shown = text::quote(&self.text);
+        write!(f, "`{shown}` is not a {}: {}", self.kind, self.rule)
     }
 }
 

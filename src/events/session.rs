@@ -24,10 +24,10 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes, WebSocket};
 use uuid::Uuid;
 
 use crate::api::Refusal;
-use crate::api::error::harmless;
 use crate::domain::ApiErrorCode;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
 use crate::events::sync_stream::SyncStream;
+use crate::text;
 
 /// How long a socket may usually be silent before it counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
@@ -70,7 +70,7 @@ impl fmt::Display for SessionEnd {
                 f,
                 "the service refused the connection (code {}): {}",
                 refusal.code,
-                harmless(&refusal.message)
+                text::escape(&refusal.message)
             ),
             Self::Closed { code, reason } => {
                 match code {
@@ -78,7 +78,7 @@ impl fmt::Display for SessionEnd {
                     None => f.write_str("the server closed the connection")?,
                 }
                 if !reason.is_empty() {
-                    write!(f, ": {}", harmless(reason))?;
+                    write!(f, ": {}", text::escape(reason))?;
                 }
                 Ok(())
             }
@@ -90,7 +90,7 @@ impl fmt::Display for SessionEnd {
             Self::NoHealthCheck(start) => write!(
                 f,
                 "the first frame is no health check; it starts with `{}`",
-                harmless(start)
+                text::escape(start)
             ),
             Self::Broken(_) => f.write_str("the connection broke"),
         }

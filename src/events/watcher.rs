@@ -18,7 +18,6 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::api::error::harmless;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate, Request};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
@@ -32,6 +31,7 @@ use crate::events::shard::Shard;
 use crate::events::subscribe::{Answer, Query, Subscriber, USERS_PER_CALL};
 use crate::events::subscriptions::KnownUser;
 use crate::events::token_rejections::TokenRejections;
+use crate::text;
 
 /// How long after an answer without some of the requested users they are queried again.
 const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
@@ -629,7 +629,7 @@ impl Watcher {
     fn frame_unreadable(&mut self, before: &ReceivedFrame) {
         let now = Utc::now();
         let start: String = self.frame.text.chars().take(60).collect();
-        let note = format!("a frame could not be parsed: `{}`", harmless(&start));
+        let note = format!("a frame could not be parsed: `{}`", text::escape(&start));
         if self.options.raw {
             self.reconciler.enqueue(now, Pending::Notice(note));
             return;

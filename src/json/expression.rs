@@ -176,8 +176,8 @@ impl Expr {
         let error = error.to_string();
         EvalError(format!(
             "`{}` fails on a record: {}",
-            text::visible(&self.source),
-            text::cut(&text::visible(&error), 160)
+            text::escape(&self.source),
+            text::truncate(&text::escape(&error), 160)
         ))
     }
 }
@@ -286,7 +286,7 @@ fn undefined(name: &str, kind: &compile::Undefined) -> String {
 }
 
 fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
-    let shown = text::visible(source);
+    let shown = text::escape(source);
     let message = match found {
         None => format!("`{shown}` does not compile"),
         Some((what, rest)) => {
@@ -298,8 +298,8 @@ fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
                     format!("`{shown}` does not compile: {what} at the end (column {column})")
                 }
                 Some(column) => {
-                    let rest = text::visible(rest);
-                    let near = text::cut(&rest, 20);
+                    let rest = text::escape(rest);
+                    let near = text::truncate(&rest, 20);
                     format!("`{shown}` does not compile: {what} at column {column}, `{near}`")
                 }
                 None => format!("`{shown}` does not compile: {what}"),

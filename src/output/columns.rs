@@ -286,13 +286,13 @@ fn resolve(name: &str, offered: &[Column], open: bool) -> Result<Picked, Failure
     if well_formed && !is_slip && (open || is_below(name, offered)) {
         return Ok(Picked::new(name, kind_of(name, offered)));
     }
-    let mut message = format!("there is no column `{}`", text::visible(name));
+    let mut message = format!("there is no column `{}`", text::escape(name));
     if let Some(near) = nearest {
         write!(message, "; the nearest is `{near}`").expect("a String takes all it is given");
     }
     let mut hint = "see what there is: --columns list".to_owned();
     if well_formed && is_slip && open {
-        let name = text::visible(name);
+        let name = text::escape(name);
         write!(hint, "; for a custom field of that name: --columns .{name}")
             .expect("a String takes all it is given");
     }

@@ -2,34 +2,48 @@
 //!
 //! CSV is RFC 4180's: quotes where needed, lines ended by CR LF. TSV has one line a row whatever the text: tab, line
 //! feed, carriage return and backslash are written `\t`, `\n`, `\r`, `\\`. In both, `null` and an absent field are
-//! empty, a string stands for itself, and lists and objects are JSON text.
+//! empty, a string stands for itself, and lists and objects are JSON text. On a terminal, cells are made safe for it.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::Format;
+use super::Settings;
 use super::columns::Selection;
 use crate::json::select;
+use crate::text;
 
-/// One of the two formats.
+/// How rows of a delimited format are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sheet {
+pub(super) struct Delimited {
+    format: DelimitedFormat,
+    /// Whether the rows go to a terminal.
+    to_terminal: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DelimitedFormat {
     Tsv,
     Csv,
 }
 
-impl Sheet {
-    /// The sheet that a format is, if it is one.
-    pub(super) const fn of(format: Format) -> Option<Self> {
-        match format {
-            Format::Tsv => Some(Self::Tsv),
-            Format::Csv => Some(Self::Csv),
-            Format::Table | Format::Json | Format::Ndjson => None,
-        }
+impl Delimited {
+    /// How the settings want rows to be written; `None` where their format is not a delimited one.
+    pub(super) const fn of(settings: &Settings) -> Option<Self> {
+        let format = match settings.format {
+            Format::Tsv => DelimitedFormat::Tsv,
+            Format::Csv => DelimitedFormat::Csv,
+            Format::Table | Format::Json | Format::Ndjson => return None,
+        };
+        Some(Self {
+            format,
+            to_terminal: settings.terminal.stdout,
+        })
     }
 
     /// Appends the header.
     pub(super) fn header(self, selection: &Selection, out: &mut Vec<u8>) -> io::Result<()> {
-        self.line(selection.names().map(|name| name.to_owned().into()), out)
+        self.line(selection.names().map(Cow::Borrowed), out)
     }
 
     /// Appends a row, given as JSON text.
@@ -39,47 +53,62 @@ impl Sheet {
         json: &str,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let cells = selection
-            .columns
-            .iter()
-            .map(|column| select::plain(column.value(json)));
-        self.line(cells, out)
+        let columns = selection.columns.iter();
+        self.line(columns.map(|column| select::plain(column.value(json))), out)
     }
 
     fn line<'c>(
         self,
-        cells: impl Iterator<Item = std::borrow::Cow<'c, str>>,
+        cells: impl Iterator<Item = Cow<'c, str>>,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        match self {
-            Self::Csv => {
+        match self.format {
+            DelimitedFormat::Csv => {
                 let mut writer = csv::WriterBuilder::new()
                     .terminator(csv::Terminator::CRLF)
                     .buffer_capacity(256)
                     .from_writer(out);
-                writer.write_record(cells.map(|cell| cell.into_owned().into_bytes()))?;
+                writer
+                    .write_record(cells.map(|cell| self.safe(&cell).into_owned().into_bytes()))?;
                 writer.flush()
             }
-            Self::Tsv => {
+            DelimitedFormat::Tsv => {
                 for (index, cell) in cells.enumerate() {
                     if index > 0 {
                         out.push(b'\t');
                     }
-                    for byte in cell.bytes() {
-                        match byte {
-                            b'\t' => out.extend_from_slice(b"\\t"),
-                            b'\n' => out.extend_from_slice(b"\\n"),
-                            b'\r' => out.extend_from_slice(b"\\r"),
-                            b'\\' => out.extend_from_slice(b"\\\\"),
-                            other => out.push(other),
-                        }
-                    }
+                    out.extend_from_slice(self.safe(&escape_tsv(&cell)).as_bytes());
                 }
                 out.push(b'\n');
                 Ok(())
             }
         }
     }
+
+    fn safe(self, cell: &str) -> Cow<'_, str> {
+        if self.to_terminal {
+            text::escape(cell)
+        } else {
+            Cow::Borrowed(cell)
+        }
+    }
+}
+
+fn escape_tsv(cell: &str) -> Cow<'_, str> {
+    if !cell.contains(['\t', '\n', '\r', '\\']) {
+        return Cow::Borrowed(cell);
+    }
+    let mut escaped = String::with_capacity(cell.len() + 8);
+    for c in cell.chars() {
+        match c {
+            '\t' => escaped.push_str("\\t"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\\' => escaped.push_str("\\\\"),
+            other => escaped.push(other),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 #[cfg(test)]
@@ -87,7 +116,11 @@ mod tests {
     use super::*;
     use crate::output::Column;
 
-    fn sheet(sheet: Sheet, json: &str) -> String {
+    fn sheet(format: DelimitedFormat, to_terminal: bool, json: &str) -> String {
+        let sheet = Delimited {
+            format,
+            to_terminal,
+        };
         let offered = ["id", "status", "x"].map(Column::plain);
         let selection = Selection::default_of(&offered, false, &[]);
         let mut out = Vec::new();
@@ -100,7 +133,8 @@ mod tests {
     fn csv_quotes_by_the_rfc() {
         assert_eq!(
             sheet(
-                Sheet::Csv,
+                DelimitedFormat::Csv,
+                false,
                 r#"{"id":"a","status":"say \"hi\",\nplease","x":{"k":[1]}}"#
             ),
             "id,status,x\r\na,\"say \"\"hi\"\",\nplease\",\"{\"\"k\"\":[1]}\"\r\n"
@@ -111,7 +145,8 @@ mod tests {
     fn tsv_keeps_a_row_on_a_line() {
         assert_eq!(
             sheet(
-                Sheet::Tsv,
+                DelimitedFormat::Tsv,
+                false,
                 r#"{"id":"a\\b","status":"1\t2\r\n3\u0000","x":null}"#
             ),
             "id\tstatus\tx\na\\\\b\t1\\t2\\r\\n3\0\t\n"
@@ -121,7 +156,8 @@ mod tests {
     #[test]
     fn csv_reads_back_what_was_written() {
         let text = sheet(
-            Sheet::Csv,
+            DelimitedFormat::Csv,
+            false,
             r#"{"id":"","status":"é, \u001b[31m\r","x":1.50}"#,
         );
         let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -129,6 +165,19 @@ mod tests {
         assert_eq!(
             row.iter().collect::<Vec<_>>(),
             ["", "é, \u{1b}[31m\r", "1.50"]
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_safe_cells() {
+        let json = r#"{"id":"a\tb","status":"\u001b[31m\n\u202e","x":{"y":"\u009b"}}"#;
+        assert_eq!(
+            sheet(DelimitedFormat::Tsv, true, json),
+            "id\tstatus\tx\na\\tb\t\\u{1b}[31m\\n\\u{202e}\t{\"y\":\"\\\\u009b\"}\n"
+        );
+        assert_eq!(
+            sheet(DelimitedFormat::Csv, true, json),
+            "id,status,x\r\na\\tb,\\u{1b}[31m\\n\\u{202e},\"{\"\"y\"\":\"\"\\u009b\"\"}\"\r\n"
         );
     }
 }

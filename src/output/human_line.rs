@@ -67,11 +67,11 @@ impl Narrator {
             RecordBody::Event { event, change } => self.event(event, change.as_ref(), record, look),
             RecordBody::Snapshot(user) => self.snapshot(user, at),
             RecordBody::ConnectionChanged(body) if body.online => {
-                let reason = text::visible(&body.reason).into_owned();
+                let reason = text::escape(&body.reason).into_owned();
                 ('✓', Tone::Faint, format!("connected: {reason}"))
             }
             RecordBody::ConnectionChanged(body) => {
-                let reason = text::visible(&body.reason).into_owned();
+                let reason = text::escape(&body.reason).into_owned();
                 let attempt = match body.attempt {
                     0 => String::new(),
                     attempt => format!(" (attempt {attempt})"),
@@ -101,7 +101,7 @@ impl Narrator {
         };
         let clock = human_time::clock(at, look.utc);
         let room = look.width.unwrap_or(WIDEST).saturating_sub(clock.len() + 4);
-        let what = text::cut(&what, room);
+        let what = text::truncate(&what, room);
         if look.colour && tone != Tone::Plain {
             let (on, off) = (tone.code(), "\u{1b}[0m");
             format!("\u{1b}[2m{clock}{off}  {on}{mark}{off} {what}")
@@ -134,14 +134,14 @@ impl Narrator {
         }
         if let Some(last_active) = &presence.last_active {
             let ago = human_time::ago(last_active, at);
-            write!(what, ", active {}", text::visible(&ago)).expect("a String takes all");
+            write!(what, ", active {}", text::escape(&ago)).expect("a String takes all");
         }
         if let Some(status) = presence
             .status
             .as_deref()
             .filter(|status| !status.is_empty())
         {
-            write!(what, " — {}", text::visible(status)).expect("a String takes all");
+            write!(what, " — {}", text::escape(status)).expect("a String takes all");
         }
         (mark, tone, what)
     }
@@ -157,7 +157,7 @@ impl Narrator {
             return ('·', Tone::Plain, bare(event));
         };
         let who = named(&user.id, name_of(user).as_deref());
-        let cid = event.cid.as_deref().map(text::visible).unwrap_or_default();
+        let cid = event.cid.as_deref().map(text::escape).unwrap_or_default();
         let (mark, tone, mut what) = match &*event.kind {
             USER_WATCHING_START => ('→', Tone::Plain, format!("{who} opened {cid}")),
             USER_WATCHING_STOP => ('←', Tone::Plain, format!("{who} closed {cid}")),
@@ -226,7 +226,7 @@ impl Narrator {
                 && let Some(last_active) = &user.last_active
             {
                 let clock = human_time::clock_of(last_active, look.utc);
-                parts.push(format!("was active at {}", text::visible(&clock)));
+                parts.push(format!("was active at {}", text::escape(&clock)));
             }
         }
         if parts.is_empty() {
@@ -240,13 +240,13 @@ fn status_text(now: Option<&str>, before: Option<&str>) -> String {
     match (now, before.filter(|before| !before.is_empty())) {
         (Some(now), Some(before)) if !now.is_empty() => format!(
             "status: {} (was: {})",
-            text::visible(now),
-            text::cut(&text::visible(before), 40)
+            text::escape(now),
+            text::truncate(&text::escape(before), 40)
         ),
-        (Some(now), None) if !now.is_empty() => format!("status: {}", text::visible(now)),
+        (Some(now), None) if !now.is_empty() => format!("status: {}", text::escape(now)),
         (_, Some(before)) => format!(
             "has no status now (was: {})",
-            text::cut(&text::visible(before), 40)
+            text::truncate(&text::escape(before), 40)
         ),
         (_, None) => "has no status".to_owned(),
     }
@@ -254,9 +254,9 @@ fn status_text(now: Option<&str>, before: Option<&str>) -> String {
 
 /// `John (john)`, or the id where there is no name.
 fn named(id: &str, name: Option<&str>) -> String {
-    let id = text::visible(id);
+    let id = text::escape(id);
     match name.filter(|name| !name.is_empty() && *name != id) {
-        Some(name) => format!("{} ({id})", text::cut(&text::visible(name), 40)),
+        Some(name) => format!("{} ({id})", text::truncate(&text::escape(name), 40)),
         None => id.into_owned(),
     }
 }
@@ -267,9 +267,9 @@ fn name_of(user: &EventUser<'_>) -> Option<String> {
 }
 
 fn bare(event: &Event<'_>) -> String {
-    let kind = text::visible(&event.kind);
+    let kind = text::escape(&event.kind);
     match &event.cid {
-        Some(cid) => format!("{kind} {}", text::visible(cid)),
+        Some(cid) => format!("{kind} {}", text::escape(cid)),
         None => kind.into_owned(),
     }
 }
@@ -277,9 +277,9 @@ fn bare(event: &Event<'_>) -> String {
 fn gap_text(gap: &Gap, utc: bool) -> String {
     let mut what = format!(
         "gap from {} to {}: {}",
-        text::visible(&human_time::clock_of(&gap.from, utc)),
-        text::visible(&human_time::clock_of(&gap.to, utc)),
-        text::visible(&gap.note),
+        text::escape(&human_time::clock_of(&gap.from, utc)),
+        text::escape(&human_time::clock_of(&gap.to, utc)),
+        text::escape(&gap.note),
     );
     if !gap.repaired.is_empty() {
         write!(what, "; changed meanwhile: {}", some_of(&gap.repaired))
@@ -309,7 +309,7 @@ fn some_of(ids: &[String]) -> String {
     let mut names: Vec<_> = ids
         .iter()
         .take(NAMED)
-        .map(|id| text::visible(id).into_owned())
+        .map(|id| text::escape(id).into_owned())
         .collect();
     if ids.len() > NAMED {
         names.push(format!("and {} more", ids.len() - NAMED));

@@ -14,6 +14,7 @@ mod rows;
 mod table;
 
 use crate::text;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,7 @@ use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::terminal::Terminal;
 use columns::Selection;
-use delimited::Sheet;
+use delimited::Delimited;
 
 pub use columns::{Column, Kind};
 pub use records::{Prepared, Records, Written};
@@ -147,7 +148,7 @@ impl Output {
     /// Writes a line about a request or a connection, for `-v`.
     pub fn trace(&self, line: &str) {
         if self.settings.verbose > 0 {
-            self.say("", line);
+            self.write_message("", &text::escape(line));
         }
     }
 
@@ -212,7 +213,7 @@ impl Output {
         let settings = &self.settings;
         if selection.columns.is_empty()
             && settings.jq.is_none()
-            && Sheet::of(settings.format).is_some()
+            && Delimited::of(settings).is_some()
         {
             return Err(Failure::new(
                 Code::Usage,
@@ -272,9 +273,21 @@ impl Output {
     }
 
     fn say(&self, prefix: &str, text: &str) {
-        let line = format!("{prefix}{}\n", text::visible(text));
+        self.write_message(prefix, &text::message(text));
+    }
+
+    fn write_message(&self, prefix: &str, safe: &str) {
+        let line = format!("{prefix}{safe}\n");
         // There is nowhere left to say that stderr is gone.
         let _ = self.err.write_all(line.as_bytes());
+    }
+}
+
+/// Makes JSON text safe for a terminal, from `start` on.
+fn escape_for_terminal(out: &mut Vec<u8>, start: usize) {
+    if let Ok(Cow::Owned(safe)) = str::from_utf8(&out[start..]).map(text::escape_json) {
+        out.truncate(start);
+        out.extend_from_slice(safe.as_bytes());
     }
 }
 

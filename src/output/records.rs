@@ -9,10 +9,10 @@ use std::fmt;
 use std::io;
 
 use super::columns::{Kind, Selection};
-use super::delimited::Sheet;
+use super::delimited::Delimited;
 use super::human_line::{Look, Narrator};
 use super::record::{self, Renderer};
-use super::{Format, Lines, Output, TakesLines, human_time, table};
+use super::{Format, Lines, Output, TakesLines, escape_for_terminal, human_time, table};
 use crate::domain::record::Record;
 use crate::json::select;
 
@@ -163,6 +163,7 @@ impl<'a> Records<'a> {
             && settings.jq.is_none()
             && !self.selection.chosen
             && !self.raw
+            && !settings.terminal.stdout
     }
 
     /// Ends a line and counts its record.
@@ -191,6 +192,9 @@ impl<'a> Records<'a> {
             }
             return self.push_results();
         }
+        if settings.terminal.stdout {
+            escape_for_terminal(&mut self.row, 0);
+        }
         // What the renderer writes is made of text, and the parts that are copied are text too.
         let row = std::mem::take(&mut self.row);
         let json = str::from_utf8(&row).map_err(io::Error::other)?;
@@ -213,7 +217,7 @@ impl<'a> Records<'a> {
                 }
             }
             Format::Tsv | Format::Csv => {
-                if let Some(sheet) = Sheet::of(settings.format) {
+                if let Some(sheet) = Delimited::of(settings) {
                     if first && settings.headers {
                         sheet.header(&self.selection, out)?;
                     }
@@ -241,7 +245,11 @@ impl<'a> Records<'a> {
     }
 
     fn push_verbatim(&mut self, record: &Record<'_>) -> io::Result<Written> {
+        let start = self.lines.pending.len();
         if record::verbatim(record, &mut self.lines.pending) {
+            if self.lines.output.settings().terminal.stdout {
+                escape_for_terminal(&mut self.lines.pending, start);
+            }
             self.count()
         } else {
             Ok(Written::Nothing)
@@ -296,7 +304,7 @@ impl<'a> Records<'a> {
                 let value = select::plain(column.value(json));
                 if column.kind == Kind::Time && !value.is_empty() {
                     let clock = human_time::clock_of(&value, settings.utc);
-                    return text::cut(&text::visible(&clock), 40).into_owned();
+                    return text::truncate(&text::escape(&clock), 40).into_owned();
                 }
                 table::cell(column, json, None).text
             })
@@ -314,7 +322,7 @@ impl<'a> Records<'a> {
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', width.saturating_sub(cells) + 2));
             }
-            let line = text::cut(line.trim_end(), settings.width.unwrap_or(usize::MAX));
+            let line = text::truncate(line.trim_end(), settings.width.unwrap_or(usize::MAX));
             self.lines.pending.extend_from_slice(line.as_bytes());
         }
     }

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::columns::Selection;
-use super::delimited::Sheet;
+use super::delimited::Delimited;
 use super::record::{user_object, user_text};
 use super::table::{self, Shown};
-use super::{Format, Lines, Output};
+use super::{Format, Lines, Output, escape_for_terminal};
 use crate::domain::User;
 use crate::domain::event::EventUser;
 use crate::exit::Failure;
@@ -135,7 +135,7 @@ impl<'a> Rows<'a> {
             }
             if self.written == 0
                 && settings.headers
-                && let Some(sheet) = Sheet::of(settings.format)
+                && let Some(sheet) = Delimited::of(settings)
             {
                 sheet.header(&self.selection, &mut self.lines.pending)?;
             }
@@ -147,6 +147,9 @@ impl<'a> Rows<'a> {
     fn write_row(&mut self) -> anyhow::Result<()> {
         escape_controls(&mut self.row, 0);
         let settings = self.lines.output.settings();
+        if settings.terminal.stdout {
+            escape_for_terminal(&mut self.row, 0);
+        }
         let first = self.written == 0;
         let out = &mut self.lines.pending;
         if let Some(jq) = &settings.jq {
@@ -182,7 +185,7 @@ impl<'a> Rows<'a> {
                     }
                 }
                 Format::Tsv | Format::Csv => {
-                    if let Some(sheet) = Sheet::of(settings.format) {
+                    if let Some(sheet) = Delimited::of(settings) {
                         if first && settings.headers {
                             sheet.header(&self.selection, out)?;
                         }

@@ -61,21 +61,21 @@ pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> S
         (_, "null") => Shown::faint("-"),
         (Kind::Flag, "true") => Shown::plain("yes"),
         (Kind::Flag, "false") => Shown::faint("no"),
-        (Kind::Id, value) => Shown::plain(text::visible(&select::plain(value))),
+        (Kind::Id, value) => Shown::plain(text::escape(&select::plain(value))),
         (Kind::Time, value) => {
             let time = select::plain(value);
             let time = match now {
                 Some(now) => Cow::Owned(human_time::ago(&time, now)),
                 None => time,
             };
-            Shown::plain(text::cut(&text::visible(&time), WIDEST))
+            Shown::plain(text::truncate(&text::escape(&time), WIDEST))
         }
-        (Kind::People, value) => Shown::plain(text::cut(&people(value), WIDEST)),
+        (Kind::People, value) => Shown::plain(text::truncate(&people(value), WIDEST)),
         (Kind::Text | Kind::Online | Kind::Flag, value) => {
             // An escape takes up to ten cells, so a cut before escaping saves work on a hostile megabyte.
             let value = select::plain(value);
-            let start = text::cut(&value, WIDEST + 1);
-            Shown::plain(text::cut(&text::visible(&start), WIDEST))
+            let start = text::truncate(&value, WIDEST + 1);
+            Shown::plain(text::truncate(&text::escape(&start), WIDEST))
         }
     }
 }
@@ -93,7 +93,7 @@ fn people(json: &str) -> String {
                 .or_else(|| select::at(item, &step("user_id")))
                 .map(select::plain)
                 .unwrap_or_default();
-            let id = text::visible(&id).into_owned();
+            let id = text::escape(&id).into_owned();
             match select::at(user, &step("online")) {
                 Some("true") => format!("{id} ●"),
                 Some("false") => format!("{id} ○"),
@@ -166,7 +166,7 @@ pub(super) fn render(
 
 /// `last_active` as `LAST ACTIVE`.
 pub(super) fn title(name: &str) -> String {
-    text::visible(name).replace(['_', '.'], " ").to_uppercase()
+    text::escape(name).replace(['_', '.'], " ").to_uppercase()
 }
 
 fn styled(shown: &Shown, colour: bool) -> Cell {

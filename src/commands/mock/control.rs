@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use crate::api::error::harmless;
 use crate::api::{ApiError, Client, Request};
 use crate::app::App;
 use crate::commands::dry_run;
@@ -14,6 +13,7 @@ use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
+use crate::text;
 
 /// What to do with the clock.
 #[derive(Debug, Clone, Subcommand)]
@@ -247,14 +247,14 @@ fn refused(error: ApiError) -> anyhow::Error {
         return error.into();
     };
     match refusal.code {
-        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, harmless(detail)).into(),
+        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, text::escape(detail)).into(),
         ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
                 "see what is in force: presencectl mock fault list"
             } else {
                 "see what exists: presencectl query-users, presencectl query-channels"
             };
-            Failure::new(Code::Refused, harmless(detail))
+            Failure::new(Code::Refused, text::escape(detail))
                 .hinted(hint)
                 .into()
         }

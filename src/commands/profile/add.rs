@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::{Config, Profile};
 use crate::domain::UserId;
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// Flags of `profile add`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +77,7 @@ pub(super) fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
     if config.profiles.contains_key(&args.name) && !args.force {
         return Err(Failure::new(
             Code::Usage,
-            format!("there is a profile `{}` already", args.name.escape_debug()),
+            format!("there is a profile `{}` already", text::quote(&args.name)),
         )
         .hinted("replace it with --force, or choose another name")
         .into());

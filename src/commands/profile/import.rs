@@ -13,6 +13,7 @@ use super::{COLUMNS, row, save};
 use crate::app::{App, DEFAULT_BASE_URL};
 use crate::config::{Config, Profile};
 use crate::exit::{Code, Failure};
+use crate::text;
 
 /// Flags of `profile import`.
 #[derive(Debug, clap::Args)]
@@ -85,7 +86,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
     {
         return Err(Failure::new(
             Code::Usage,
-            format!("there is a profile `{}` already", name.escape_debug()),
+            format!("there is a profile `{}` already", text::quote(name)),
         )
         .hinted("replace it with --force")
         .into());

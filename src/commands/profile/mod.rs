@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::config::{Config, Profile};
 use crate::exit::{Code, Failure};
 use crate::output::Column;
+use crate::text;
 
 /// The commands of `profile`.
 #[derive(Debug, Subcommand)]
@@ -109,7 +110,7 @@ fn find<'a>(name: &str, config: &'a Config) -> anyhow::Result<&'a Profile> {
         let known: Vec<_> = config.profiles.keys().map(String::as_str).collect();
         let failure = Failure::new(
             Code::Usage,
-            format!("there is no profile `{}`", name.escape_debug()),
+            format!("there is no profile `{}`", text::quote(name)),
         );
         if known.is_empty() {
             failure.hinted("add one: presencectl profile add NAME --api-key KEY --secret-file FILE")
