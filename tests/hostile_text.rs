@@ -142,6 +142,73 @@ fn every_stream_format_has_one_line_per_record() {
 }
 
 #[test]
+fn every_format_is_escaped_on_a_terminal() {
+    let (mock, _) = hostile_world();
+    for format in ["table", "json", "ndjson", "tsv", "csv"] {
+        for line in ["get-user eve", "watch channel den --snapshot only"] {
+            let run = presencectl(&mock, &format!("{line} -o {format}")).run_on_terminal();
+            assert_eq!(run.code, Some(0), "{run}");
+            let shown = run
+                .stdout
+                .replace("\r\r\n", "\n")
+                .replace("\r\n", "\n")
+                .replace('\t', " ");
+            let shown = match format {
+                // Its lines are coloured, which is ours.
+                "table" => without_colour(&shown),
+                _ => shown,
+            };
+            assert_harmless(&shown);
+            assert!(shown.contains("202"), "{format}: {shown}");
+        }
+    }
+}
+
+/// The text without the escapes that set colours.
+fn without_colour(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (code, rest) = part.split_once('m').expect("a colour");
+        assert!(
+            code.bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b';')
+        );
+        text + rest
+    })
+}
+
+#[test]
+fn errors_about_arguments_are_escaped_and_short() {
+    let (mock, _) = hostile_world();
+    let hostile = HOSTILE.replace('\0', "");
+    let long = format!("{hostile}{}", "x".repeat(100_000));
+    for value in [&hostile, &long] {
+        for words in [
+            vec!["get-user", value],
+            vec!["get-user", "eve", "--jq", value],
+            vec!["query-users", "--filter", value],
+            vec!["query-users", "--sort", value],
+            vec!["query-users", "--active-since", value],
+            vec!["watch", "users", "eve", "-n", value],
+            vec!["watch", "users", "eve", "--where", value],
+            vec!["wait", "user", "eve", "--for", value, "--timeout", "0"],
+            vec!["help", value],
+            vec!["get-user", "eve", "-p", value],
+            vec!["get-user", "eve", "--base-url", value],
+            vec![value],
+        ] {
+            let run = presencectl_of(&mock, words.clone()).run();
+            assert_ne!(run.code, Some(0), "{words:?}");
+            assert_harmless(&run.stderr);
+            assert!(run.stderr.len() < 3000, "{words:?}: {}", run.stderr.len());
+            let run = presencectl_of(&mock, words.iter().copied().chain(["-o", "json"])).run();
+            assert_harmless(&run.stderr);
+        }
+    }
+}
+
+#[test]
 fn wait_and_error_messages_are_escaped() {
     let (mock, _) = hostile_world();
     for (line, code) in [

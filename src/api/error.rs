@@ -290,6 +290,6 @@ mod tests {
         assert_eq!(beginning_of(b"  \x1b[31mred\n "), "\\u{1b}[31mred");
         let long = beginning_of("x".repeat(5000).as_bytes());
         assert_eq!(long.chars().count(), 121);
-        assert_eq!(beginning_of(b"\xff\xfe"), r"\u{fffd}\u{fffd}");
+        assert_eq!(beginning_of(b"\xff\xfe"), "\u{fffd}\u{fffd}");
     }
 }
