@@ -112,6 +112,12 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
 
 fn hint_of_api(error: &ApiError) -> Option<String> {
     let hint = match error {
+        ApiError::Refused(refusal) if refusal.message.contains("was deleted") => {
+            "restore the user: presencectl restore-user ID; or connect as another user: --as OTHER"
+        }
+        ApiError::Refused(refusal) if refusal.message.contains("team filter") => {
+            "name the team: --team TEAM"
+        }
         ApiError::Refused(refusal) => match refusal.code {
             ApiErrorCode::InvalidApiKey => "check the API key: STREAM_API_KEY, or --profile",
             ApiErrorCode::Unauthenticated | ApiErrorCode::TokenSignatureInvalid => {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::mock::{API_KEY, SECRET};
 use crate::support::world::{presencectl, small_world, world};
+use crate::support::{Presencectl, Run, literal};
 
 fn members(record: &Value) -> Vec<&str> {
     record["members"]
@@ -221,4 +223,79 @@ fn dry_run_shows_requests_and_sends_none() {
             "PATCH /channels/messaging/fun"
         ]
     );
+}
+
+/// The cids that a command prints with `--jq .cid`, whether or not strings are quoted.
+fn cids(run: &Run) -> Vec<String> {
+    run.stdout
+        .lines()
+        .map(|line| line.trim_matches('"').to_owned())
+        .collect()
+}
+
+#[test]
+fn all_channels_are_paged_by_creation_and_sorted_here() {
+    let users = [json!({"id": "john"})];
+    // Channels of one fixture are created at the same instant, so that every page ends within a tie.
+    let channels: Vec<Value> = (0..95)
+        .map(|n| json!({"type": "messaging", "id": format!("c{n:02}"), "created_by_id": "john", "team": if n % 2 == 0 { "red" } else { "blue" }, "n": 95 - n}))
+        .collect();
+    let mock = world(&users, &channels);
+    let run = presencectl(&mock, "query-channels --all --jq .cid")
+        .run()
+        .ended_with(0);
+    let mut found = cids(&run);
+    assert_eq!(found.len(), 95);
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 95, "each once");
+    let run = presencectl(&mock, "query-channels --all --sort n --jq .cid").run();
+    let sorted = cids(&run);
+    assert_eq!(
+        (sorted.len(), sorted[0].as_str(), sorted[94].as_str()),
+        (95, "messaging:c94", "messaging:c00")
+    );
+    let run = presencectl(&mock, "query-channels --all --team blue --jq .cid").run();
+    assert_eq!(cids(&run).len(), 47);
+    let run = presencectl(&mock, "query-channels --all --sort has_unread")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("cannot sort by `has_unread`"), "{run}");
+}
+
+#[tokio::test]
+async fn pages_of_all_channels_ask_for_what_is_not_older_and_skip_ties() {
+    let page = |channels: &[(usize, u32)]| {
+        let channels: Vec<Value> = channels
+            .iter()
+            .map(|(id, second)| json!({"channel": {"cid": format!("messaging:c{id}"), "created_at": format!("2026-01-01T00:00:{second:02}Z")}}))
+            .collect();
+        literal::json("200 OK", "", &json!({ "channels": channels }).to_string())
+    };
+    let first: Vec<(usize, u32)> = (0..30).map(|n| (n, if n < 28 { 1 } else { 2 })).collect();
+    // The service repeats one channel of the tie, and a new one has appeared in it.
+    let second = [(29, 2), (30, 2), (31, 3)];
+    let (url, requests) = literal::serve(vec![page(&first), page(&second)]).await;
+    let run = tokio::task::spawn_blocking(move || {
+        Presencectl::line("query-channels --all --jq .cid")
+            .env("STREAM_CHAT_URL", url.as_str())
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .run()
+    })
+    .await
+    .unwrap()
+    .ended_with(0);
+    assert_eq!(cids(&run).len(), 32, "{run}");
+    let requests = requests.await.unwrap();
+    let body: Value = serde_json::from_str(requests[1].split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(
+        body["filter_conditions"],
+        json!({"created_at": {"$gte": "2026-01-01T00:00:02Z"}})
+    );
+    assert_eq!(
+        body["sort"],
+        json!([{"field": "created_at", "direction": 1}])
+    );
+    assert_eq!(body["offset"], 2);
 }

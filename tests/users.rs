@@ -314,6 +314,159 @@ fn online_filters_continue_over_pages() {
 }
 
 #[test]
+fn a_filter_of_ours_reads_until_enough_users_match() {
+    let users: Vec<Value> = (0..300)
+        .map(|n| json!({"id": format!("u{n:03}"), "online": n == 299}))
+        .collect();
+    let mock = world(&users, &[]);
+    let run = presencectl(&mock, "query-users --online --fail-empty").run();
+    assert_eq!(ids(&run.ended_with(0)), ["u299"]);
+    let run = presencectl(&mock, "query-users --invisible-only --fail-empty").run();
+    insta::assert_snapshot!(run.ended_with(3), @r"
+    --- stderr
+    presencectl: no user matches
+    --- exit Some(3)
+    ");
+    let run = presencectl(&mock, "query-users --offline")
+        .run()
+        .ended_with(0);
+    assert_eq!(ids(&run).len(), 30);
+    assert_eq!(
+        run.stderr,
+        "hint: these are the first 30 users that match: add -n N, or --all\n"
+    );
+    let run = presencectl(&mock, "query-users --offline --offset 250 -n 2").run();
+    assert_eq!(ids(&run), ["u250", "u251"]);
+}
+
+#[test]
+fn a_sorted_search_goes_on_where_the_services_offset_ends() {
+    let users: Vec<Value> = (0..1150)
+        .map(|n| json!({"id": format!("u{n:04}"), "online": n == 7 || n >= 1130, "n": n}))
+        .collect();
+    let mock = world(&users, &[]);
+    let line = "query-users --online --sort n -n 4 --jq .n";
+    let run = presencectl(&mock, line).run();
+    assert_eq!(run.stdout_of_success(), "7\n1130\n1131\n1132\n");
+    let run = presencectl(&mock, &format!("{line} --offset 2")).run();
+    assert_eq!(run.stdout_of_success(), "1131\n1132\n1133\n1134\n");
+}
+
+#[test]
+fn no_url_is_longer_than_8_kib() {
+    let ids: Vec<String> = (0..60).map(|n| format!("{n:@>255}")).collect();
+    let users: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let mock = world(&users, &[]);
+    let list = ids.join("\n");
+    for line in [
+        "get-user --in -",
+        "query-users --in -",
+        "set-user --in - --status x --verify",
+    ] {
+        let run = presencectl(&mock, line).run_with(&list).ended_with(0);
+        assert_eq!(run.records().len(), 60, "{line}");
+    }
+    let run = presencectl(
+        &mock,
+        &format!("watch users {} --snapshot only", ids.join(" ")),
+    )
+    .run()
+    .ended_with(0);
+    let snapshots = run
+        .records()
+        .iter()
+        .filter(|record| record["type"] == "presence.snapshot")
+        .count();
+    assert_eq!(snapshots, 60);
+
+    let filter = format!("{{\"name\":\"{}\"}}", "x".repeat(9000));
+    let run = presencectl_of(&mock, ["query-users", "--filter", &filter]).run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: cannot query users: the URL of GET /users would be longer than 8 KiB
+    hint: shorten the filter, or name fewer ids in it
+    --- exit Some(2)
+    ");
+}
+
+#[test]
+fn teams_and_deactivated_users() {
+    let mock = world(
+        &[
+            json!({"id": "amy", "teams": ["red", "blue"]}),
+            json!({"id": "bob", "teams": ["blue"]}),
+            json!({"id": "carl"}),
+        ],
+        &[],
+    );
+    let run = presencectl(&mock, "query-users --team red")
+        .run()
+        .ended_with(0);
+    assert_eq!(ids(&run), ["amy"]);
+    let _ = presencectl(&mock, "deactivate-user bob -y")
+        .run()
+        .ended_with(0);
+    let run = presencectl(&mock, "query-users --sort id")
+        .run()
+        .ended_with(0);
+    assert_eq!(ids(&run), ["amy", "carl"]);
+    let run = presencectl(&mock, "query-users --sort id --include-deactivated").run();
+    assert_eq!(ids(&run), ["amy", "bob", "carl"]);
+}
+
+#[test]
+fn a_deleted_user_is_restored() {
+    let mock = small_world();
+    let shown = presencectl(&mock, "restore-user john --dry-run").run();
+    assert_eq!(
+        shown.records(),
+        [
+            json!({"method": "POST", "path": "/users/restore", "endpoint": "RestoreUsers", "body": {"user_ids": ["john"]}})
+        ]
+    );
+    let _ = presencectl(&mock, "delete-user john -y")
+        .run()
+        .ended_with(0);
+    let run = presencectl(&mock, "restore-user john").run().ended_with(0);
+    assert_eq!(run.records()[0]["name"], "John");
+    let _ = presencectl(&mock, "get-user john").run().ended_with(0);
+}
+
+#[test]
+fn what_people_type_first_has_a_hint() {
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users john jack").run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: query-users takes no ids as arguments
+    hint: presencectl get-user john jack; or query-users --in john,jack
+    --- exit Some(2)
+    ");
+    let run = presencectl(&mock, "query-users --filter '{\"online\":true}'")
+        .run()
+        .ended_with(2);
+    assert!(
+        run.stderr
+            .contains("the service cannot filter by `online`; use --online or --offline"),
+        "{run}"
+    );
+}
+
+#[test]
+fn the_output_of_a_query_is_a_list() {
+    let mock = small_world();
+    let users = presencectl(&mock, "query-users --sort id -o ndjson")
+        .run()
+        .stdout_of_success();
+    for list in [users, "\u{feff}\"jack\"\r\n\"john\"\r\nzoe\r\n".to_owned()] {
+        let run = presencectl(&mock, "set-user --in - --status x --must-exist")
+            .run_with(&list)
+            .ended_with(0);
+        assert_eq!(ids(&run), ["jack", "john", "zoe"]);
+    }
+}
+
+#[test]
 fn named_users_are_found_however_many() {
     let mock = crowd(230);
     let list: String = (0..230).rev().map(|n| format!("u{n:03}\n")).collect();

@@ -26,7 +26,7 @@ pub use channels::{
 pub use client::{Auth, Client, Response, Settings, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
 pub use limits::RateLimit;
-pub use paging::{ChannelPages, MemberPages, UserPages};
+pub use paging::{AllChannelPages, ChannelPages, MemberPages, UserPages};
 pub use request::Request;
 pub use retry::{Retry, RetryObserver};
 pub use trace::Tracer;

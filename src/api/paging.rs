@@ -1,15 +1,22 @@
-//! Answers larger than one call, a page at a time and no more than a page in memory.
+//! Paging: results larger than one response, with no more than a page in memory.
 //!
-//! Users are paged by id, because an offset ends at 1000: each page asks for the ids above the last one. Channels and
-//! members have no such key by contract; they are paged by offset and say when the service's bound cut them short.
+//! Offsets end at 1000, and pages by offset repeat and skip items when the order moves. So all users are paged by id and
+//! all channels by the time of their creation. Members have no such key; they are paged by offset, and the pages say when
+//! the service's bound cut them short.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
 
 use serde_json::{Map, Value, json};
+use url::form_urlencoded::byte_serialize;
 
+use crate::api::client::URL_MAX_BYTES;
 use crate::api::{
     ApiError, ChannelState, Client, GetOrCreate, Member, Page, QueryChannels, QueryMembers,
     QueryUsers, Sort, UserPage,
 };
-use crate::domain::Cid;
+use crate::domain::{Cid, User};
 
 /// The most users a page may hold.
 pub const USERS_A_PAGE: u32 = 100;
@@ -19,6 +26,8 @@ pub const CHANNELS_A_PAGE: u32 = 30;
 const CHANNEL_OFFSETS: u32 = 1000;
 /// The most members a page of the members query may hold.
 const MEMBERS_A_QUERY: u32 = 100;
+/// How much of a URL is kept for everything but ids and filters: address, key, user, the rest of the payload.
+const URL_RESERVED_BYTES: usize = 1536;
 /// The largest offset of the members query.
 const MEMBER_QUERY_OFFSETS: u32 = 1000;
 /// The most members a page of a channel's state may hold.
@@ -51,7 +60,7 @@ impl UserPages {
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]. After an error the same page can be asked for again.
+    /// See [`ApiError`]. After an error the same page can be requested again.
     pub async fn next_page(&mut self) -> Result<Option<UserPage>, ApiError> {
         if self.done {
             return Ok(None);
@@ -66,6 +75,11 @@ impl UserPages {
         Ok((!users.is_empty() && !stuck).then_some(users))
     }
 
+    /// Whether the last page has been returned.
+    pub const fn is_done(&self) -> bool {
+        self.done
+    }
+
     fn page_query(&self) -> QueryUsers {
         let mut query = self.query.clone();
         query.limit = Some(query.limit.unwrap_or(USERS_A_PAGE).clamp(1, USERS_A_PAGE));
@@ -76,33 +90,31 @@ impl UserPages {
         }];
         if let Some(after) = &self.after {
             let beyond = json!({ "id": { "$gt": after } });
-            query.filter_conditions = match (self.query.filter_conditions.is_empty(), beyond) {
-                (true, Value::Object(beyond)) => beyond,
-                (_, beyond) => Map::from_iter([(
-                    "$and".to_owned(),
-                    json!([self.query.filter_conditions, beyond]),
-                )]),
-            };
+            query.filter_conditions = both(&self.query.filter_conditions, beyond);
         }
         query
     }
 }
 
-/// The channels that match a filter, in the order of the query.
+/// The first channels that match a filter, in the order of the query, as far as the service's offset goes.
+///
+/// The order may move between two pages, so a channel can come twice; it is returned once.
 #[derive(Debug)]
 pub struct ChannelPages {
     client: Client,
     query: QueryChannels,
+    seen: HashSet<String>,
     done: bool,
     truncated: bool,
 }
 
 impl ChannelPages {
     /// Prepares the pages of a query, from its offset on.
-    pub const fn new(client: Client, query: QueryChannels) -> Self {
+    pub fn new(client: Client, query: QueryChannels) -> Self {
         Self {
             client,
             query,
+            seen: HashSet::new(),
             done: false,
             truncated: false,
         }
@@ -112,7 +124,7 @@ impl ChannelPages {
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]. After an error the same page can be asked for again.
+    /// See [`ApiError`]. After an error the same page can be requested again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<ChannelState>>, ApiError> {
         if self.done {
             return Ok(None);
@@ -123,18 +135,156 @@ impl ChannelPages {
             .unwrap_or(CHANNELS_A_PAGE)
             .clamp(1, CHANNELS_A_PAGE);
         self.query.limit = Some(limit);
-        let channels = self.client.query_channels(&self.query).await?;
+        let mut channels = self.client.query_channels(&self.query).await?;
         let full = channels.len() >= limit as usize;
         let offset = self.query.offset.unwrap_or(0) + limit;
         self.truncated = full && offset > CHANNEL_OFFSETS;
         self.done = !full || self.truncated;
         self.query.offset = Some(offset);
-        Ok((!channels.is_empty()).then_some(channels))
+        retain_new(&mut channels, &mut self.seen);
+        Ok((!channels.is_empty() || !self.done).then_some(channels))
     }
 
     /// Whether the end was the service's bound on offsets, with more channels beyond it.
     pub const fn truncated(&self) -> bool {
         self.truncated
+    }
+}
+
+/// All channels that match a filter, the oldest first.
+///
+/// They are paged by `created_at`, the one time of a channel that never changes: each page asks for the channels that
+/// are not older than the last one, and skips those of the same time that were there already.
+#[derive(Debug)]
+pub struct AllChannelPages {
+    client: Client,
+    query: QueryChannels,
+    seen: HashSet<String>,
+    /// `created_at` of the last channel, and how many channels of that time were there.
+    last: Option<(String, u32)>,
+    done: bool,
+}
+
+impl AllChannelPages {
+    /// Prepares the pages of a query. Its sort, limit and offset give way to paging.
+    pub fn new(client: Client, query: QueryChannels) -> Self {
+        Self {
+            client,
+            query,
+            seen: HashSet::new(),
+            last: None,
+            done: false,
+        }
+    }
+
+    /// The next page, or `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]. After an error the same page can be requested again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<ChannelState>>, ApiError> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut channels = self.client.query_channels(&self.page_query()).await?;
+        let full = channels.len() >= CHANNELS_A_PAGE as usize;
+        retain_new(&mut channels, &mut self.seen);
+        for channel in &channels {
+            let Some(time) = channel.channel.get("created_at").and_then(Value::as_str) else {
+                continue;
+            };
+            match &mut self.last {
+                Some((last, ties)) if last == time => *ties += 1,
+                last => *last = Some((time.to_owned(), 1)),
+            }
+        }
+        // A server that does not understand the key would answer the same page for ever.
+        self.done = !full || channels.is_empty() || self.last.is_none();
+        Ok((!channels.is_empty()).then_some(channels))
+    }
+
+    fn page_query(&self) -> QueryChannels {
+        let mut query = self.query.clone();
+        query.limit = Some(CHANNELS_A_PAGE);
+        query.offset = None;
+        query.sort = vec![Sort {
+            field: "created_at".to_owned(),
+            direction: 1,
+        }];
+        if let Some((time, ties)) = &self.last {
+            let beyond = json!({ "created_at": { "$gte": time } });
+            query.filter_conditions = both(&self.query.filter_conditions, beyond);
+            query.offset = Some(*ties);
+        }
+        query
+    }
+}
+
+/// Drops channels that were there before.
+fn retain_new(channels: &mut Vec<ChannelState>, seen: &mut HashSet<String>) {
+    channels.retain(|channel| channel.cid().is_none_or(|cid| seen.insert(cid.to_owned())));
+}
+
+/// A filter that matches what both match. An empty one matches everything.
+fn both(filter: &Map<String, Value>, other: Value) -> Map<String, Value> {
+    match other {
+        Value::Object(other) if filter.is_empty() => other,
+        other => Map::from_iter([("$and".to_owned(), json!([filter, other]))]),
+    }
+}
+
+/// Splits ids into batches of at most `max_ids` that fit into a URL beside `reserved_bytes` of other JSON.
+pub fn id_batches<T: AsRef<str>>(
+    ids: &[T],
+    max_ids: usize,
+    reserved_bytes: usize,
+) -> impl Iterator<Item = &[T]> {
+    /// An encoded quote on both sides of an id and a comma after it.
+    const BYTES_AROUND_ID: usize = "%22%22%2C".len();
+    let budget = (URL_MAX_BYTES - URL_RESERVED_BYTES).saturating_sub(reserved_bytes);
+    let mut rest = ids;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(max_ids.max(1)).take_while(|id| {
+            bytes += encoded_len(id.as_ref()) + BYTES_AROUND_ID;
+            bytes <= budget
+        });
+        // One id is always sent; where even that is too long, the client says so.
+        let (batch, after) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// How long a text is in a URL.
+pub fn encoded_len(text: &str) -> usize {
+    byte_serialize(text.as_bytes()).map(str::len).sum()
+}
+
+impl Client {
+    /// The users with these ids, in as many calls as their number and length need. The query's filter and other fields
+    /// apply to each call.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn query_users_in<T: AsRef<str> + Serialize>(
+        &self,
+        ids: &[T],
+        query: &QueryUsers,
+    ) -> Result<Vec<User>, ApiError> {
+        let mut users = Vec::with_capacity(ids.len());
+        let filter = &query.filter_conditions;
+        let reserved_bytes = encoded_len(&Value::Object(filter.clone()).to_string());
+        for batch in id_batches(ids, USERS_A_PAGE as usize, reserved_bytes) {
+            let query = QueryUsers {
+                filter_conditions: both(filter, json!({ "id": { "$in": batch } })),
+                limit: u32::try_from(batch.len()).ok(),
+                ..query.clone()
+            };
+            users.extend(self.query_users(&query).await?);
+        }
+        Ok(users)
     }
 }
 
@@ -169,7 +319,7 @@ impl MemberPages {
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]. After an error the same page can be asked for again.
+    /// See [`ApiError`]. After an error the same page can be requested again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Member>>, ApiError> {
         if self.done {
             return Ok(None);
@@ -229,5 +379,30 @@ impl MemberPages {
     /// Whether the end was the service's bound on offsets, with more members beyond it.
     pub const fn truncated(&self) -> bool {
         self.truncated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_split_by_number_and_by_length() {
+        let sizes = |ids: &[String], reserved| -> Vec<usize> {
+            id_batches(ids, 100, reserved).map(<[_]>::len).collect()
+        };
+        let short: Vec<String> = (0..250).map(|n| format!("u{n}")).collect();
+        assert_eq!(sizes(&short, 0), [100, 100, 50]);
+        let long: Vec<String> = (0..60).map(|n| format!("{n:0>255}")).collect();
+        assert_eq!(sizes(&long, 0), [25, 25, 10]);
+        assert_eq!(sizes(&long, 4000), [10; 6]);
+        assert_eq!(
+            sizes(&long[..2], 1_000_000),
+            [1, 1],
+            "too long is the client's to say"
+        );
+        let encoded: Vec<String> = (0..40).map(|n| format!("{n:@>250}")).collect();
+        assert_eq!(sizes(&encoded, 0), [8; 5], "an @ takes three bytes");
+        assert_eq!(sizes(&[], 0), [0; 0]);
     }
 }

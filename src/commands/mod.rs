@@ -62,6 +62,9 @@ pub enum Command {
     /// Delete users
     DeleteUser(users::delete_user::DeleteUserArgs),
 
+    /// Restore deleted users
+    RestoreUser(users::restore_user::RestoreUserArgs),
+
     /// Create a channel, or change its members and fields
     SetChannel(channels::set_channel::SetChannelArgs),
 
@@ -120,7 +123,7 @@ pub enum Command {
 type Augment = fn(clap::Command) -> clap::Command;
 
 /// What each command is made of, by its name: the tree of [`Command`], a branch at a time.
-const BRANCHES: [(&str, Augment); 22] = [
+const BRANCHES: [(&str, Augment); 23] = [
     ("set-user", users::set_user::SetUserArgs::augment_args),
     ("get-user", users::get_user::GetUserArgs::augment_args),
     (
@@ -138,6 +141,10 @@ const BRANCHES: [(&str, Augment); 22] = [
     (
         "delete-user",
         users::delete_user::DeleteUserArgs::augment_args,
+    ),
+    (
+        "restore-user",
+        users::restore_user::RestoreUserArgs::augment_args,
     ),
     (
         "set-channel",
@@ -243,6 +250,7 @@ fn dispatch(
         Command::DeactivateUser(args) => block_on(|| users::deactivate_user::run(app, &args)),
         Command::ReactivateUser(args) => block_on(|| users::reactivate_user::run(app, &args)),
         Command::DeleteUser(args) => block_on(|| users::delete_user::run(app, &args)),
+        Command::RestoreUser(args) => block_on(|| users::restore_user::run(app, &args)),
         Command::SetChannel(args) => block_on(|| channels::set_channel::run(app, &args)),
         Command::GetChannel(args) => block_on(|| channels::get_channel::run(app, &args)),
         Command::QueryChannels(args) => block_on(|| channels::query_channels::run(app, &args)),

@@ -1,25 +1,22 @@
-//! Users by id: reads those that exist, in batches.
+//! Users by id: reads those that exist.
 
 use std::collections::HashMap;
 
 use anyhow::Context;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::api::{Client, QueryUsers};
-use crate::commands::ids::{BATCH, summarize_ids};
+use crate::commands::ids::summarize_ids;
 use crate::domain::{User, UserId};
 
-/// The users of at most a batch of ids that exist, deactivated ones included, by id.
+/// The users with these ids that exist, deactivated ones included, by id.
 pub async fn users_by_id(client: &Client, ids: &[UserId]) -> anyhow::Result<HashMap<String, User>> {
-    debug_assert!(ids.len() <= BATCH, "the service takes a batch at a time");
     let query = QueryUsers {
-        filter_conditions: ids_filter(ids),
-        limit: Some(u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1)),
         include_deactivated_users: true,
         ..QueryUsers::default()
     };
     let users = client
-        .query_users(&query)
+        .query_users_in(ids, &query)
         .await
         .with_context(|| format!("cannot read {}", summarize_ids(ids)))?;
     Ok(users
@@ -28,12 +25,7 @@ pub async fn users_by_id(client: &Client, ids: &[UserId]) -> anyhow::Result<Hash
         .collect())
 }
 
-/// The filter for users with these ids.
-pub fn ids_filter(ids: &[UserId]) -> Map<String, Value> {
-    Map::from_iter([("id".to_owned(), json!({ "$in": ids }))])
-}
-
-/// A user of whom only the id is known: the service answered a change without showing the user.
+/// A user of whom only the id is known, because the response to a change does not show them.
 pub fn user_with_id_only(id: &UserId) -> User {
     User::new(Map::from_iter([("id".to_owned(), json!(id))]))
 }

@@ -332,17 +332,15 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
         }
         Query::Users(ids) => {
             let query = QueryUsers {
-                filter_conditions: Map::from_iter([("id".to_owned(), json!({ "$in": ids }))]),
                 sort: vec![Sort {
                     field: "id".to_owned(),
                     direction: 1,
                 }],
-                limit: u32::try_from(ids.len()).ok(),
                 presence: true,
                 connection_id: Some(connection_id.to_owned()),
                 ..QueryUsers::default()
             };
-            Ok(Answer::Users(client.query_users(&query).await?))
+            Ok(Answer::Users(client.query_users_in(ids, &query).await?))
         }
     }
 }

@@ -1,28 +1,33 @@
-//! `query-channels`: which channels there are, and on request who of their members is online.
+//! `query-channels`: finds channels, and on request shows which of their members are online.
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::with_people;
-use crate::api::QueryChannels;
-use crate::api::paging::{CHANNELS_A_PAGE, ChannelPages};
+use crate::api::paging::{AllChannelPages, CHANNELS_A_PAGE, ChannelPages};
+use crate::api::{ChannelState, QueryChannels};
 use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::commands::watch::StreamArgs;
+use crate::domain::Cid;
 use crate::events::WatchTarget;
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
+use crate::output::Rows;
 use crate::stream::follow;
 
 /// How many members of each channel are shown with `--presence`; the service sends no more.
 const MEMBERS_SHOWN: u32 = 100;
+/// Fields that the service sorts by and does not show.
+const NOT_IN_RESPONSES: [&str; 3] = ["has_unread", "unread_count", "pinned_at"];
 
-/// Flags of `query-channels`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without -n or --all this asks for one page of 30. With --presence each channel comes with its first 100 members and
-whether they are online; get-channel --members shows all of one channel.
+Without -n or --all, prints one page of 30. --all prints the oldest channel first, unless --sort is given; then the
+channels are sorted here. With --presence, each channel has its first 100 members and whether they are online;
+get-channel --members shows all members of one channel.
 
 Examples:
   presencectl query-channels --filter '{\"color\":\"green\"}' --sort -last_message_at --presence
@@ -33,15 +38,15 @@ pub struct QueryChannelsArgs {
     #[command(flatten)]
     pub channels: ChannelFilterArgs,
 
-    /// Sort by these fields, descending with a - in front
+    /// Sort by these fields, descending with a leading -
     #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
     pub sort: Option<SortKeys>,
 
-    /// Show this many channels
+    /// Print at most N channels
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: Option<u32>,
 
-    /// Show all channels, as far as the service lets us read: 1030
+    /// Print all channels
     #[arg(long, conflicts_with = "count")]
     pub all: bool,
 
@@ -49,7 +54,7 @@ pub struct QueryChannelsArgs {
     #[arg(long)]
     pub presence: bool,
 
-    /// Follow the members of the channels found from then on, as `watch channel` does
+    /// Then follow the members of the channels, as `watch channel` does
     #[arg(long)]
     pub watch: bool,
 }
@@ -58,72 +63,131 @@ pub struct QueryChannelsArgs {
 ///
 /// # Errors
 ///
-/// The service refuses.
+/// The flags ask for what the service cannot do, or the service refuses.
 pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     let also: &[&str] = if args.presence { &["members"] } else { &[] };
-    let mut rows = app.output().channels(app.now(), also)?;
+    let rows = app.output().channels(app.now(), also)?;
     let client = app.client().await?;
     let query = QueryChannels {
         filter_conditions: args.channels.to_filter(),
-        sort: args
-            .sort
-            .as_ref()
-            .map(|sort| sort.keys().to_vec())
-            .unwrap_or_default(),
         limit: Some(args.count.unwrap_or(CHANNELS_A_PAGE).min(CHANNELS_A_PAGE)),
         member_limit: Some(if args.presence { MEMBERS_SHOWN } else { 0 }),
         state: true,
         ..QueryChannels::default()
     };
-    let wanted = match (args.all, args.count) {
-        (true, _) => u64::MAX,
-        (false, Some(count)) => u64::from(count),
-        (false, None) => u64::from(CHANNELS_A_PAGE),
+    let mut printer = Printer {
+        rows,
+        recent: RecentIds::new(IdKind::Channels, app.terminal()),
+        shows_members: args.presence,
+        watched: args.watch.then(Vec::new),
+        found: 0,
     };
-    let mut recent = RecentIds::new(IdKind::Channels, app.terminal());
-    let mut pages = ChannelPages::new(client, query);
-    let (mut found, mut watched) = (0, Vec::new());
-    'pages: while let Some(page) = pages.next_page().await.context("cannot query channels")? {
-        for state in page {
-            recent.add(state.channel.get("cid").and_then(Value::as_str));
-            found += 1;
-            if args.watch {
-                let cid = state.channel.get("cid").and_then(Value::as_str);
-                watched.push(cid.unwrap_or_default().parse()?);
+    if args.all {
+        let sort = args.sort.as_ref();
+        if let Some(field) = sort.and_then(field_that_is_not_shown) {
+            return Err(Failure::new(
+                Code::Usage,
+                format!("cannot sort by `{field}` with --all: responses do not contain it"),
+            )
+            .hinted("sort by a field of the channel, or use -n N instead of --all")
+            .into());
+        }
+        let mut pages = AllChannelPages::new(client, query);
+        let mut gathered = Vec::new();
+        while let Some(page) = pages.next_page().await.context("cannot query channels")? {
+            if sort.is_some() {
+                gathered.extend(page);
             } else {
-                let members = args.presence.then_some(state.members);
-                rows.push(&with_people(
-                    state.channel,
-                    members,
-                    None,
-                    state.watcher_count,
-                ))?;
-            }
-            if found == wanted {
-                break 'pages;
+                printer.print(page)?;
             }
         }
-        rows.flush()?;
-    }
-    if !args.watch {
-        rows.finish()?;
-    }
-    if found == 0 {
-        app.output().status("no channel matches.");
-    } else if found == u64::from(CHANNELS_A_PAGE) && args.count.is_none() && !args.all {
-        app.output()
-            .hint("this is one page of 30 and there may be more: add -n N, or --all");
-    } else if pages.truncated() && found < wanted {
-        app.output().warn(&format!(
-            "these are the first {found} channels, as far as the service's offset goes; narrow the filter to see others"
-        ));
-    }
-    if args.watch && found > 0 {
-        let target = WatchTarget {
-            channels: watched,
-            ..WatchTarget::default()
+        if let Some(sort) = sort {
+            gathered.sort_by(|a, b| sort.compare(&sortable(&a.channel), &sortable(&b.channel)));
+            printer.print(gathered)?;
+        }
+    } else {
+        let wanted = args.count.unwrap_or(CHANNELS_A_PAGE) as usize;
+        let query = QueryChannels {
+            sort: args
+                .sort
+                .as_ref()
+                .map(|sort| sort.keys().to_vec())
+                .unwrap_or_default(),
+            ..query
         };
-        return follow(app, &StreamArgs::default(), target).await;
+        let mut pages = ChannelPages::new(client, query);
+        while printer.found < wanted
+            && let Some(mut page) = pages.next_page().await.context("cannot query channels")?
+        {
+            page.truncate(wanted - printer.found);
+            printer.print(page)?;
+        }
+        if printer.found == CHANNELS_A_PAGE as usize && args.count.is_none() {
+            app.output()
+                .hint("this is one page of 30 and there may be more: add -n N, or --all");
+        } else if pages.truncated() && printer.found < wanted {
+            app.output().warn(&format!(
+                "read only the first {} channels, as far as the service's offset goes; --all reads all",
+                printer.found
+            ));
+        }
+    }
+    if printer.found == 0 {
+        app.output().status("no channel matches.");
+    }
+    match printer.watched {
+        None => printer.rows.finish()?,
+        Some(channels) if channels.is_empty() => {}
+        Some(channels) => {
+            let target = WatchTarget {
+                channels,
+                ..WatchTarget::default()
+            };
+            return follow(app, &StreamArgs::default(), target).await;
+        }
     }
     Ok(Code::Ok)
+}
+
+/// Prints channels, or remembers them for `--watch`.
+struct Printer<'a> {
+    rows: Rows<'a>,
+    recent: RecentIds,
+    shows_members: bool,
+    watched: Option<Vec<Cid>>,
+    found: usize,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, channels: Vec<ChannelState>) -> anyhow::Result<()> {
+        for state in channels {
+            self.found += 1;
+            self.recent.add(state.cid());
+            if let Some(watched) = &mut self.watched {
+                watched.push(state.cid().unwrap_or_default().parse()?);
+                continue;
+            }
+            let members = self.shows_members.then_some(state.members);
+            let channel = with_people(state.channel, members, None, state.watcher_count);
+            self.rows.push(&channel)?;
+        }
+        self.rows.flush()
+    }
+}
+
+/// The first sort key that the service knows, but that no response contains.
+fn field_that_is_not_shown(sort: &SortKeys) -> Option<&str> {
+    let mut fields = sort.keys().iter().map(|key| key.field.as_str());
+    fields.find(|field| NOT_IN_RESPONSES.contains(field))
+}
+
+/// A channel with `last_updated`, by which the service sorts although it does not show it: the time of the last message,
+/// else of the creation.
+fn sortable(channel: &Map<String, Value>) -> Map<String, Value> {
+    let mut channel = channel.clone();
+    let time = |name| channel.get(name).filter(|time| !time.is_null()).cloned();
+    if let Some(time) = time("last_message_at").or_else(|| time("created_at")) {
+        channel.entry("last_updated").or_insert(time);
+    }
+    channel
 }

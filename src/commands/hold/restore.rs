@@ -1,6 +1,6 @@
 //! How users were before they were held, and how they become so again.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::api::{ApiError, Client, QueryUsers, UserPatch};
 use crate::app::App;
@@ -33,12 +33,7 @@ impl Before {
         let mut patches = Vec::with_capacity(users.len());
         for batch in users.chunks(BATCH) {
             pacer.before(client, "QueryUsers").await;
-            let query = QueryUsers {
-                filter_conditions: Map::from_iter([("id".to_owned(), json!({ "$in": batch }))]),
-                limit: u32::try_from(batch.len()).ok(),
-                ..QueryUsers::default()
-            };
-            let found = client.query_users(&query).await?;
+            let found = client.query_users_in(batch, &QueryUsers::default()).await?;
             patches.extend(batch.iter().map(|id| {
                 let user = found.iter().find(|user| user.id() == id.as_str());
                 let presence = user.map(crate::domain::User::presence).unwrap_or_default();
@@ -106,6 +101,8 @@ fn undo(id: &UserId, before: &Presence, touched: Touched) -> UserPatch {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -118,6 +118,7 @@ pub const RECORDS: &[Record] = &[
             "deactivate-user",
             "reactivate-user",
             "delete-user",
+            "restore-user",
             "wait user",
         ],
         shapes::user,

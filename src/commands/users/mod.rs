@@ -8,5 +8,7 @@ mod each_user;
 pub mod get_user;
 pub mod query_users;
 pub mod reactivate_user;
+pub mod restore_user;
 pub mod set_user;
 mod update;
+mod user_pages;

@@ -1,20 +1,23 @@
-//! `query-users`: who there is, by the service's filters and by those that it does not have.
+//! `query-users`: finds users by the service's filters and by those that only we can apply.
 //!
-//! The service filters by stored fields and pages by offset up to 1000. Whether a user is online it cannot filter by,
-//! so that is done here, on whatever the pages bring; and to reach everybody, pages are asked for by id.
+//! The service cannot filter by whether a user is online. So pages are read and filtered here until enough users match.
+
+use std::collections::HashSet;
 
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tokio::task::yield_now;
 
-use crate::api::paging::UserPages;
+use super::user_pages::{DEFAULT_PAGE_SIZE, OFFSET_MAX, PAGE_SIZE_MAX, PageSource};
 use crate::api::{Client, QueryUsers, UserPage};
 use crate::app::App;
-use crate::commands::ids::{self, BATCH};
+use crate::commands::filters::{all_of, parse_user_filter};
+use crate::commands::ids;
+use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
-use crate::commands::user_lookup::ids_filter;
 use crate::commands::watch::StreamArgs;
 use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
@@ -24,19 +27,12 @@ use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
 use crate::stream::follow;
 
-/// What a page holds when nobody says how many: the service's own default.
-const PAGE: u32 = 30;
-/// The most that a page may hold.
-const LARGEST_PAGE: u32 = 100;
-/// The largest offset that the service takes.
-const LARGEST_OFFSET: u32 = 1000;
-
-/// Flags of `query-users`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --in, -n or --all this asks for one page of 30. --online, --offline and --invisible-only are filtered here, because
-the service cannot; with -n they look on until enough are found. --all comes in the order of ids, unless --sort says
-otherwise; then the users are gathered and sorted here.
+Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered here, because the
+service cannot: users are read in the order of their ids until 30, or -n, match. --all prints everybody in the order of
+ids. With --sort, users that are filtered here or come from several pages are sorted here.
 
 Examples:
   presencectl query-users --in john,jack --presence
@@ -45,24 +41,32 @@ Examples:
   presencectl query-users --filter '{\"color\":\"green\"}' --all -o csv
   presencectl query-users --online --count-only --jq .count")]
 pub struct QueryUsersArgs {
-    /// Only these users: a,b,c or @FILE (one id a line) or - (standard input)
+    /// Ids, which belong to get-user or --in; accepted only to say so
+    #[arg(value_name = "ID", hide = true)]
+    pub ids: Vec<String>,
+
+    /// Only these users: a,b,c or @FILE (one id per line, or NDJSON) or - (stdin)
     #[arg(long = "in", value_name = "LIST")]
     pub list: Option<IdList>,
 
     /// Only users that match this filter, in the service's language
-    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    #[arg(long, value_name = "JSON", value_parser = parse_user_filter)]
     pub filter: Option<Map<String, Value>>,
 
-    /// Only users whose name starts with this, upper or lower case
-    #[arg(long, value_name = "S")]
+    /// Only users whose name starts with this, ignoring case
+    #[arg(long, value_name = "TEXT")]
     pub name_prefix: Option<String>,
 
     /// Only users with this role
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
 
-    /// Only users who were active since this long ago, or since this time
-    #[arg(long, value_name = "DUR")]
+    /// Only users of this team (multi-tenant applications)
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+
+    /// Only users active since this time, or since this long ago
+    #[arg(long, value_name = "DUR|TIME")]
     pub active_since: Option<String>,
 
     /// Only users who are online
@@ -77,98 +81,138 @@ pub struct QueryUsersArgs {
     #[arg(long, group = "state")]
     pub invisible_only: bool,
 
+    /// Include deactivated users
+    #[arg(long)]
+    pub include_deactivated: bool,
+
     /// Show all presence columns
     #[arg(long)]
     pub presence: bool,
 
-    /// Sort by these fields, descending with a - in front
+    /// Sort by these fields, descending with a leading -
     #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
     pub sort: Option<SortKeys>,
 
-    /// Show this many users
+    /// Print at most N users
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: Option<u32>,
 
-    /// Leave out this many users in front
+    /// Skip the first N users
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub offset: Option<u32>,
 
-    /// Show all users, however many
+    /// Print all users
     #[arg(long, conflicts_with_all = ["count", "offset"])]
     pub all: bool,
 
-    /// Show only how many there are
+    /// Print only the number of users
     #[arg(long)]
     pub count_only: bool,
 
-    /// End with code 3 if nobody matches
+    /// Exit with code 3 if no user matches
     #[arg(long)]
     pub fail_empty: bool,
 
-    /// Follow the users found from then on, as `watch users` does
+    /// Then follow the users that were found, as `watch users` does
     #[arg(long, conflicts_with = "count_only")]
     pub watch: bool,
 }
 
-fn parse_filter(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| {
-        format!("not a JSON object: {error}; an example is '{{\"role\":\"admin\"}}'")
-    })
+impl QueryUsersArgs {
+    /// Whether users are filtered here, because the service cannot.
+    const fn filters_by_state(&self) -> bool {
+        self.online || self.offline || self.invisible_only
+    }
+
+    /// Whether a user passes the filters that the service does not have.
+    fn keeps(&self, user: &EventUser<'_>) -> bool {
+        (!self.online || user.online == Some(true))
+            && (!self.offline || user.online == Some(false))
+            && (!self.invisible_only || user.invisible == Some(true))
+    }
+
+    /// Whether everybody who matches is wanted.
+    const fn wants_all(&self) -> bool {
+        self.all || (self.count_only && self.count.is_none() && self.offset.is_none())
+    }
+
+    /// How many users are wanted.
+    fn wanted(&self) -> u64 {
+        match self.count {
+            Some(count) => u64::from(count),
+            None if self.filters_by_state() && self.list.is_none() && !self.wants_all() => {
+                u64::from(DEFAULT_PAGE_SIZE)
+            }
+            None => u64::MAX,
+        }
+    }
 }
 
 /// Finds users and prints them.
 ///
 /// # Errors
 ///
-/// The flags ask for what the service cannot do, the service refuses, or nobody matches and `--fail-empty` was given.
+/// The flags ask for what the service cannot do, the service refuses, or no user matches and `--fail-empty` was given.
 pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
-    let mut sink = Sink::new(app, args)?;
-    let filter = filter(args, app.now())?;
-    let mut source = Source::new(app, args, filter).await?;
-    let gather = args.sort.is_some() && !source.is_sorted();
-    let mut gathered = Vec::new();
-    let wanted = args.count.map_or(u64::MAX, u64::from);
-    let mut seen = 0;
-    let mut page = source.next(args, wanted).await?;
-    while let Some(users) = page {
-        seen += users.len();
-        let mut take = || -> anyhow::Result<()> {
-            for user in users.iter().filter(|user| keeps(args, user)) {
-                if gather {
-                    gathered.push(user.to_user().context("cannot read a user")?);
-                } else if sink.found < wanted {
-                    sink.take(&user)?;
-                }
-            }
-            sink.flush()
-        };
-        page = if args.count.is_none() {
-            // The service works on the next page while this one is written. A page that came is written whatever
-            // becomes of the next.
-            let write = async {
-                yield_now().await;
-                take()
-            };
-            let (next, written) = tokio::join!(source.next(args, wanted), write);
-            written?;
-            next?
-        } else {
-            take()?;
-            match wanted - sink.found {
-                0 => None,
-                left => source.next(args, left).await?,
-            }
-        };
+    if !args.ids.is_empty() {
+        let ids = args.ids.join(" ");
+        return Err(
+            Failure::new(Code::Usage, "query-users takes no ids as arguments")
+                .hinted(format!(
+                    "presencectl get-user {ids}; or query-users --in {}",
+                    args.ids.join(",")
+                ))
+                .into(),
+        );
     }
-    if let Some(sort) = args.sort.as_ref().filter(|_| gather) {
-        gathered.sort_by(|a, b| sort.compare(a.fields(), b.fields()));
-        let few = usize::try_from(wanted).unwrap_or(usize::MAX);
-        for user in gathered.iter().take(few) {
-            sink.take_built(user)?;
+    let sink = ResultSink::new(app, args)?;
+    let mut query = QueryUsers {
+        filter_conditions: filter(args, app.now())?,
+        sort: args
+            .sort
+            .as_ref()
+            .map(|sort| sort.keys().to_vec())
+            .unwrap_or_default(),
+        include_deactivated_users: args.include_deactivated,
+        ..QueryUsers::default()
+    };
+    let ids = check_paging(args)?;
+    let client = app.client().await?;
+    let everybody = query.clone();
+    let source = match ids {
+        Some(ids) => PageSource::named(client.clone(), query, &ids),
+        None if args.wants_all() || (args.filters_by_state() && args.sort.is_none()) => {
+            PageSource::by_id(client.clone(), query)
         }
-    }
-    let (found, watched) = sink.finish()?;
-    advise(app, args, &source, seen, found);
+        None => {
+            // With a filter of ours the offset counts users that match it.
+            query.offset = args.offset.filter(|_| !args.filters_by_state());
+            let once = args.count.is_none() && !args.filters_by_state();
+            PageSource::by_offset(client.clone(), query, once)
+        }
+    };
+    let mut search = Search {
+        args,
+        client,
+        limiter: RateLimiter::default(),
+        progress: progress(app, args),
+        seen: 0,
+        matched: 0,
+        sink,
+    };
+    let source = search.run(source, &HashSet::new()).await?;
+    let source = if source.is_truncated() && args.filters_by_state() && search.is_hungry() {
+        // The service's order ends at its largest offset. The rest is found by reading everybody.
+        let shown = std::mem::take(&mut search.sink.shown);
+        let everybody = PageSource::by_id(search.client.clone(), everybody);
+        search.matched = 0;
+        search.run(everybody, &shown).await?
+    } else {
+        source
+    };
+    search.progress.finish_and_clear();
+    advise(app, args, &source, &search);
+    let (found, watched) = search.sink.finish()?;
     if found == 0 && args.fail_empty {
         return Err(Failure::new(Code::NothingMatched, "no user matches").into());
     }
@@ -182,45 +226,217 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Says on stderr what the reader of the results should know about them.
-fn advise(app: &App, args: &QueryUsersArgs, source: &Source, seen: usize, found: u64) {
-    if let Source::ByOffset {
-        once, truncated, ..
-    } = source
-    {
-        if *once && seen == PAGE as usize {
-            app.output()
-                .hint("this is one page of 30 and there may be more: add -n N, or --all");
-        }
-        if *truncated {
-            app.output().warn(&format!(
-                "looked at the first {seen} users only, as far as the service's offset goes; --all looks at everybody"
+/// Refuses flags that do not go together, and reads the ids of `--in`.
+fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
+    if let Some(list) = &args.list {
+        if args.offset.is_some() {
+            return Err(Failure::new(
+                Code::Usage,
+                "--offset cannot be used with --in: omit it",
             ));
         }
+        return ids::read_all(list).map(Some);
+    }
+    let offset = args.offset.unwrap_or(0);
+    if let Some(count) = args.count
+        && !args.filters_by_state()
+        && offset + (count - 1) / PAGE_SIZE_MAX * PAGE_SIZE_MAX > OFFSET_MAX
+    {
+        return Err(Failure::new(
+            Code::Usage,
+            format!(
+                "-n {count} is beyond the {} users that the service pages by offset",
+                OFFSET_MAX + PAGE_SIZE_MAX
+            ),
+        )
+        .hinted("print everybody: --all"));
+    }
+    Ok(None)
+}
+
+/// Reads pages and passes on the users that match, until there are enough.
+struct Search<'a> {
+    args: &'a QueryUsersArgs,
+    client: Client,
+    limiter: RateLimiter,
+    progress: ProgressBar,
+    /// How many users were read.
+    seen: usize,
+    /// How many of them passed the filters.
+    matched: u64,
+    sink: ResultSink<'a>,
+}
+
+impl Search<'_> {
+    /// Whether more users are wanted.
+    fn is_hungry(&self) -> bool {
+        self.sink.found < self.args.wanted()
+    }
+
+    /// Passes on the users of a source, except those in `skip`. Returns the source as it is at the end.
+    async fn run(
+        &mut self,
+        mut source: PageSource,
+        skip: &HashSet<String>,
+    ) -> anyhow::Result<PageSource> {
+        let args = self.args;
+        let wanted = args.wanted();
+        let sort = args.sort.as_ref().filter(|_| !source.is_sorted());
+        let mut gathered = Vec::new();
+        let mut page = source.next(self.page_size()).await?;
+        while let Some(users) = page {
+            page = if wanted == u64::MAX {
+                self.limiter.before(&self.client, "QueryUsers").await;
+                // The service works on the next page while this one is written. A page that came is written whatever
+                // becomes of the next.
+                let size = self.page_size();
+                let write = async {
+                    yield_now().await;
+                    self.take(&users, skip, sort.is_some().then_some(&mut gathered))
+                };
+                let (next, written) = tokio::join!(source.next(size), write);
+                written?;
+                next?
+            } else {
+                self.take(&users, skip, sort.is_some().then_some(&mut gathered))?;
+                if (sort.is_none() && !self.is_hungry()) || source.is_done() {
+                    None
+                } else {
+                    self.limiter.before(&self.client, "QueryUsers").await;
+                    source.next(self.page_size()).await?
+                }
+            };
+        }
+        if let Some(sort) = sort {
+            gathered.sort_by(|a: &User, b| sort.compare(a.fields(), b.fields()));
+            let to_skip = self.to_skip();
+            for user in gathered.iter().skip(to_skip) {
+                if !self.is_hungry() {
+                    break;
+                }
+                self.sink.take_built(user)?;
+            }
+        }
+        Ok(source)
+    }
+
+    /// How many users that match are skipped because of `--offset`.
+    fn to_skip(&self) -> usize {
+        match self.args.offset {
+            Some(offset) if self.args.filters_by_state() => offset as usize,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// How many users the next page should hold.
+    fn page_size(&self) -> u64 {
+        if self.args.filters_by_state() {
+            return u64::from(PAGE_SIZE_MAX);
+        }
+        self.args.wanted().saturating_sub(self.sink.found)
+    }
+
+    /// Passes on the users of a page that match, or gathers them.
+    fn take(
+        &mut self,
+        users: &UserPage,
+        skip: &HashSet<String>,
+        mut gathered: Option<&mut Vec<User>>,
+    ) -> anyhow::Result<()> {
+        self.seen += users.len();
+        let to_skip = self.to_skip() as u64;
+        let wanted = self.args.wanted();
+        let (sink, matched, args) = (&mut self.sink, &mut self.matched, self.args);
+        let progress = &self.progress;
+        let mut pass_on = || -> anyhow::Result<()> {
+            for user in users.iter().filter(|user| args.keeps(user)) {
+                *matched += 1;
+                if let Some(gathered) = gathered.as_deref_mut() {
+                    if !skip.contains(user.id.as_ref()) {
+                        gathered.push(user.to_user().context("cannot read a user")?);
+                    }
+                } else if *matched > to_skip && sink.found < wanted {
+                    sink.take(&user)?;
+                }
+            }
+            sink.flush()
+        };
+        if progress.is_hidden() {
+            return pass_on();
+        }
+        progress.suspend(pass_on)?;
+        progress.set_message(format!("{} users read, {matched} match", self.seen));
+        progress.tick();
+        Ok(())
+    }
+}
+
+/// A line that shows how far a search has come, on a terminal.
+fn progress(app: &App, args: &QueryUsersArgs) -> ProgressBar {
+    if !args.filters_by_state() || app.output().settings().quiet > 0 {
+        return ProgressBar::hidden();
+    }
+    // The library hides it where stderr is not a terminal.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.with_style(style)
+}
+
+/// Says on stderr what the reader of the results should know about them.
+fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search<'_>) {
+    let (seen, found) = (search.seen, search.sink.found);
+    let one_page = u64::from(DEFAULT_PAGE_SIZE);
+    if let PageSource::ByOffset { once: true, .. } = source
+        && seen as u64 == one_page
+    {
+        app.output()
+            .hint("this is one page of 30 and there may be more: add -n N, or --all");
+    } else if source.is_truncated() && search.is_hungry() {
+        app.output().warn(&format!(
+            "read only the first {seen} users, as far as the service's offset goes; --all reads everybody"
+        ));
+    } else if args.filters_by_state()
+        && args.wanted() == one_page
+        && args.count.is_none()
+        && found == one_page
+        && !source.is_done()
+    {
+        app.output()
+            .hint("these are the first 30 users that match: add -n N, or --all");
     }
     if found == 0 && !args.fail_empty && !args.count_only {
         app.output().status("no user matches.");
     }
 }
 
-/// Where users that are found go.
-struct Sink<'a> {
+/// Prints users that were found, counts them, or remembers them for `--watch`.
+struct ResultSink<'a> {
     rows: Rows<'a>,
     recent: RecentIds,
     count_only: bool,
-    /// Where the users are to be watched, the stream shows their state and this only remembers who they are.
+    /// With `--watch`, the users to watch. The stream shows their state.
     watched: Option<Vec<UserId>>,
     found: u64,
+    /// The ids of users that were passed on, where a second search may follow.
+    shown: HashSet<String>,
+    remembers_shown: bool,
 }
 
-impl<'a> Sink<'a> {
+impl<'a> ResultSink<'a> {
     fn new(app: &'a App, args: &QueryUsersArgs) -> anyhow::Result<Self> {
         let rows = if args.count_only {
             app.output().row(&[Column::plain("count")])?
-        } else if args.presence {
-            app.output().users_with(app.now(), &["invisible"])?
         } else {
-            app.output().users(app.now())?
+            let columns = [
+                ("invisible", args.presence),
+                ("deactivated_at", args.include_deactivated),
+            ];
+            let columns: Vec<&str> = columns
+                .into_iter()
+                .filter_map(|(name, is_shown)| is_shown.then_some(name))
+                .collect();
+            app.output().users_with(app.now(), &columns)?
         };
         Ok(Self {
             rows,
@@ -228,6 +444,8 @@ impl<'a> Sink<'a> {
             count_only: args.count_only,
             watched: args.watch.then(Vec::new),
             found: 0,
+            shown: HashSet::new(),
+            remembers_shown: args.filters_by_state() && args.sort.is_some(),
         })
     }
 
@@ -245,9 +463,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Counts a user and remembers whom to watch. Whether the user is to be shown, too.
+    /// Counts a user and remembers whom to watch. Returns whether to print the user.
     fn is_shown(&mut self, id: &str) -> anyhow::Result<bool> {
         self.found += 1;
+        if self.remembers_shown {
+            self.shown.insert(id.to_owned());
+        }
         if self.count_only {
             return Ok(false);
         }
@@ -275,204 +496,28 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Whether a user passes the filters that the service does not have.
-fn keeps(args: &QueryUsersArgs, user: &EventUser<'_>) -> bool {
-    (!args.online || user.online == Some(true))
-        && (!args.offline || user.online == Some(false))
-        && (!args.invisible_only || user.invisible == Some(true))
-}
-
-const fn filters_here(args: &QueryUsersArgs) -> bool {
-    args.online || args.offline || args.invisible_only
-}
-
-/// The filters that the service has, as one; `--in` apart.
+/// The filters of the service's own, as one.
 fn filter(args: &QueryUsersArgs, now: DateTime<Utc>) -> Result<Map<String, Value>, Failure> {
-    let mut parts: Vec<Value> = Vec::new();
-    if let Some(filter) = args.filter.as_ref().filter(|filter| !filter.is_empty()) {
-        parts.push(Value::Object(filter.clone()));
-    }
-    if let Some(prefix) = &args.name_prefix {
-        parts.push(json!({ "name": { "$autocomplete": prefix } }));
-    }
-    if let Some(role) = &args.role {
-        parts.push(json!({ "role": { "$eq": role } }));
-    }
-    if let Some(since) = &args.active_since {
-        let since = parse_time(since, now)
-            .map_err(|why| Failure::new(Code::Usage, format!("--active-since: {why}")))?;
-        let since = since.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        parts.push(json!({ "last_active": { "$gte": since } }));
-    }
-    Ok(all_of(parts))
-}
-
-fn all_of(mut parts: Vec<Value>) -> Map<String, Value> {
-    match (parts.len(), parts.pop()) {
-        (0 | 1, None) => Map::new(),
-        (1, Some(Value::Object(only))) => only,
-        (_, last) => {
-            parts.extend(last);
-            Map::from_iter([("$and".to_owned(), Value::Array(parts))])
+    let since = match &args.active_since {
+        None => None,
+        Some(since) => {
+            let since = parse_time(since, now)
+                .map_err(|reason| Failure::new(Code::Usage, format!("--active-since: {reason}")))?;
+            Some(since.to_rfc3339_opts(SecondsFormat::AutoSi, true))
         }
-    }
-}
-
-/// Where pages come from.
-enum Source {
-    /// A page for each batch of ids that were named.
-    Named {
-        client: Client,
-        query: QueryUsers,
-        ids: Vec<UserId>,
-        at: usize,
-    },
-    /// Everybody, by id.
-    ById(UserPages),
-    /// In the service's order, by offset.
-    ByOffset {
-        client: Client,
-        query: QueryUsers,
-        /// Whether one page is all that was asked for.
-        once: bool,
-        done: bool,
-        /// Whether the service's bound on offsets ended it.
-        truncated: bool,
-    },
-}
-
-impl Source {
-    async fn new(
-        app: &App,
-        args: &QueryUsersArgs,
-        filter: Map<String, Value>,
-    ) -> anyhow::Result<Self> {
-        let mut query = QueryUsers {
-            filter_conditions: filter,
-            sort: args
-                .sort
-                .as_ref()
-                .map(|sort| sort.keys().to_vec())
-                .unwrap_or_default(),
-            ..QueryUsers::default()
-        };
-        if let Some(list) = &args.list {
-            if args.offset.is_some() {
-                return Err(Failure::new(
-                    Code::Usage,
-                    "--offset has no meaning among users that are named: leave it out",
-                )
-                .into());
-            }
-            let ids = ids::read_all(list)?;
-            let client = app.client().await?;
-            return Ok(Self::Named {
-                client,
-                query,
-                ids,
-                at: 0,
-            });
-        }
-        if args.all || (args.count_only && args.count.is_none() && args.offset.is_none()) {
-            let client = app.client().await?;
-            return Ok(Self::ById(UserPages::new(client, query)));
-        }
-        let offset = args.offset.unwrap_or(0);
-        if let Some(count) = args.count
-            && !filters_here(args)
-            && offset + (count - 1) / LARGEST_PAGE * LARGEST_PAGE > LARGEST_OFFSET
-        {
-            return Err(Failure::new(
-                Code::Usage,
-                format!(
-                    "-n {count} is more than the service's offset reaches, which is {}",
-                    LARGEST_OFFSET + LARGEST_PAGE
-                ),
-            )
-            .hinted("ask for everybody: --all")
-            .into());
-        }
-        query.offset = args.offset;
-        let client = app.client().await?;
-        Ok(Self::ByOffset {
-            client,
-            query,
-            once: args.count.is_none(),
-            done: false,
-            truncated: false,
-        })
-    }
-
-    /// Whether pages come in the order that was asked for, so that they can be printed as they come.
-    fn is_sorted(&self) -> bool {
-        match self {
-            Self::Named { ids, .. } => ids.len() <= BATCH,
-            Self::ById(_) => false,
-            Self::ByOffset { .. } => true,
-        }
-    }
-
-    /// The next page, when `wanted` users are still to be found.
-    async fn next(
-        &mut self,
-        args: &QueryUsersArgs,
-        wanted: u64,
-    ) -> anyhow::Result<Option<UserPage>> {
-        match self {
-            Self::ById(pages) => pages.next_page().await.context("cannot query users"),
-            Self::Named {
-                client,
-                query,
-                ids,
-                at,
-            } => {
-                let batch = &ids[*at..ids.len().min(*at + BATCH)];
-                if batch.is_empty() {
-                    return Ok(None);
-                }
-                *at += batch.len();
-                let named = Value::Object(ids_filter(batch));
-                let mut parts = vec![named];
-                if !query.filter_conditions.is_empty() {
-                    parts.push(Value::Object(query.filter_conditions.clone()));
-                }
-                let query = QueryUsers {
-                    filter_conditions: all_of(parts),
-                    limit: u32::try_from(batch.len()).ok(),
-                    ..query.clone()
-                };
-                let users = client.query_user_page(&query).await;
-                Ok(Some(users.context("cannot query users")?))
-            }
-            Self::ByOffset {
-                client,
-                query,
-                once,
-                done,
-                truncated,
-            } => {
-                if *done {
-                    return Ok(None);
-                }
-                let limit = if *once {
-                    PAGE
-                } else if filters_here(args) {
-                    LARGEST_PAGE
-                } else {
-                    u32::try_from(wanted).map_or(LARGEST_PAGE, |wanted| wanted.min(LARGEST_PAGE))
-                };
-                query.limit = Some(limit);
-                let users = client.query_user_page(query).await;
-                let users = users.context("cannot query users")?;
-                let full = users.len() >= limit as usize;
-                let next = query.offset.unwrap_or(0) + limit;
-                *truncated = full && !*once && next > LARGEST_OFFSET;
-                *done = *once || !full || *truncated;
-                query.offset = Some(next);
-                Ok(Some(users))
-            }
-        }
-    }
+    };
+    let condition =
+        |value: &Option<String>, to_filter: fn(&str) -> Value| value.as_deref().map(to_filter);
+    Ok(all_of([
+        args.filter.clone().map(Value::Object),
+        condition(
+            &args.name_prefix,
+            |prefix| json!({ "name": { "$autocomplete": prefix } }),
+        ),
+        condition(&args.role, |role| json!({ "role": { "$eq": role } })),
+        condition(&args.team, |team| json!({ "teams": { "$contains": team } })),
+        condition(&since, |since| json!({ "last_active": { "$gte": since } })),
+    ]))
 }
 
 #[cfg(test)]
@@ -549,7 +594,7 @@ mod tests {
             ("--invisible-only", [false, true, false]),
         ] {
             let args = args(line).unwrap();
-            let keeps = [&online, &hidden, &unknown].map(|user| keeps(&args, user));
+            let keeps = [&online, &hidden, &unknown].map(|user| args.keeps(user));
             assert_eq!(keeps, kept, "{line}");
         }
     }
