@@ -59,7 +59,10 @@ async fn a_paused_server_causes_a_gap_and_a_repair() {
     }
     let (code, told, errors) = once.end().await;
     ended(code, &told, 9, "lost");
-    assert!(errors.contains("silent for 1s"), "{errors}");
+    assert!(
+        errors.contains("no frame from the server for 1s"),
+        "{errors}"
+    );
     signal(mock.pid(), "CONT");
     let _ = mock.control("users/john/connect", &json!({})).await;
     assert!(

@@ -1,8 +1,8 @@
-//! An event of the service, looked at without being taken apart.
+//! An event of the service: the received text, with the few fields that decisions need.
 //!
-//! A watcher prints what it was sent, so an event stays the text it arrived as; [`Event::parse`] borrows from that text
-//! the few fields that decisions need. Types that this program has never heard of go the same way as the ones it
-//! knows: nothing is dropped for being new, and numbers, unknown fields and key order survive byte for byte.
+//! A watcher prints what the service sent, so an event stays the text it arrived as, and [`Event::parse`] borrows fields
+//! from it. Unknown event types are handled like known ones, and numbers, unknown fields and key order are preserved
+//! byte for byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,11 +13,11 @@ use super::presence::Presence;
 use super::user::User;
 use crate::json::scanner::{Json, Malformed, Text};
 
-/// `user.presence.changed`: a user came online or went offline, as the viewer may see it.
+/// `user.presence.changed`: a user went online or offline, as far as the receiver may see it.
 pub const USER_PRESENCE_CHANGED: &str = "user.presence.changed";
-/// `user.updated`: any stored field of a user changed, the status text among them.
+/// `user.updated`: a stored field of a user changed, such as the status text.
 pub const USER_UPDATED: &str = "user.updated";
-/// `user.deleted`: a user is gone.
+/// `user.deleted`: a user was deleted.
 pub const USER_DELETED: &str = "user.deleted";
 /// `user.watching.start`: a user opened a channel.
 pub const USER_WATCHING_START: &str = "user.watching.start";
@@ -27,61 +27,61 @@ pub const USER_WATCHING_STOP: &str = "user.watching.stop";
 pub const MEMBER_ADDED: &str = "member.added";
 /// `member.removed`: the user in `user` left the channel in `cid`.
 pub const MEMBER_REMOVED: &str = "member.removed";
-/// `health.check`: the heartbeat; the first one of a connection carries its id.
+/// `health.check`: the heartbeat. The first one of a connection has the connection's id.
 pub const HEALTH_CHECK: &str = "health.check";
-/// `connection.error`: the service refuses the connection and says why.
+/// `connection.error`: the service refuses the connection, with an error object.
 pub const CONNECTION_ERROR: &str = "connection.error";
 
-/// One event, borrowed from the text of the frame that brought it.
+/// One event, borrowed from the text of its frame.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
     /// The event's JSON object, exactly as received.
     pub raw: &'a str,
-    /// The value of `type`.
+    /// The value of `type`. An error frame without one counts as `connection.error`.
     pub kind: Cow<'a, str>,
-    /// The channel concerned, for channel events.
+    /// The channel of a channel event.
     pub cid: Option<Cow<'a, str>>,
-    /// The connection that the service speaks to; in `health.check` and `connection.error`.
+    /// The receiver's connection id, in `health.check` and `connection.error`.
     pub connection_id: Option<Cow<'a, str>>,
     /// When it happened, by the server's clock (RFC 3339).
     pub created_at: Option<Cow<'a, str>>,
-    /// The user concerned. In member events that is the member, not the one who acted.
+    /// The user that the event is about. In member events this is the member, not the user who made the change.
     pub user: Option<EventUser<'a>>,
     /// The `error` object of a `connection.error`, as JSON text.
     pub error: Option<&'a str>,
-    /// Where in the text the fields stand, name and value, whose names records add: `seq`, `received_at`, `source`,
-    /// `changed`, `previous`, `shadowed`. Custom events may have them; a record must not have a name twice.
+    /// The byte ranges, name and value, of fields with a name that records add: `seq`, `received_at`, `source`,
+    /// `changed`, `previous` and `shadowed`. Custom events may have them, and a record must not have a name twice.
     pub reserved_fields: Vec<Range<usize>>,
-    /// Whether the text surely has no control character of any kind and no line feed, so that it can be copied blindly.
+    /// Whether the text has no control characters and no line feed for certain, so that it can be copied as it is.
     pub is_plain: bool,
 }
 
-/// The `user` of an event, or any other user object, looked at without being taken apart.
+/// A user object, of an event or elsewhere: its text, with the fields that decisions need.
 #[derive(Debug, Clone)]
 pub struct EventUser<'a> {
-    /// The user object as JSON text. For an event's user it lies within [`Event::raw`].
+    /// The object as JSON text. For the user of an event, this is a part of [`Event::raw`].
     pub raw: &'a str,
     /// The user's id.
     pub id: Cow<'a, str>,
-    /// `online`, where the object has it.
+    /// `online`, if the object has it.
     pub online: Option<bool>,
-    /// `invisible`, where the object has it. Presence events usually do not.
+    /// `invisible`, if the object has it. Presence events usually do not.
     pub invisible: Option<bool>,
-    /// `status`, where the object has it as a string.
+    /// `status`, if the object has it as a string.
     pub status: Option<Cow<'a, str>>,
-    /// `last_active`, where the object has it.
+    /// `last_active`, if the object has it.
     pub last_active: Option<Cow<'a, str>>,
-    /// The names among `online`, `status`, `last_active` and `invisible` that the object does not have at all.
+    /// Which of the promised presence fields the object does not have.
     pub missing: MissingFields,
     /// A fingerprint of all other fields.
     pub fingerprint: Fingerprint,
 }
 
-/// Which of the promised presence fields a user object lacks, so that a record can add them as `null`.
+/// The promised presence fields that a user object does not have. A record adds them as `null`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "one flag per promised field is what this type is"
+    reason = "the type is one flag for each promised field"
 )]
 pub struct MissingFields {
     /// No `online`.
@@ -94,14 +94,14 @@ pub struct MissingFields {
     pub invisible: bool,
 }
 
-/// Why a text is no event.
+/// Why a text is not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAnEvent {
     /// It is not JSON.
     Malformed(Malformed),
     /// It is not an object.
     NotAnObject,
-    /// It has no `type`, or one that is no text.
+    /// It has no `type`, or one that is not a string.
     NoType,
 }
 
@@ -124,12 +124,14 @@ impl From<Malformed> for NotAnEvent {
 }
 
 impl<'a> Event<'a> {
-    /// Looks into the text of a frame, once and from front to back. Of a field that comes twice the last one counts, as
-    /// it does for those who read the text after us.
+    /// Parses the text of a frame in one pass. If a field occurs twice, the last one counts, as it does for every reader
+    /// of our output.
     ///
     /// # Errors
     ///
-    /// The text is not a JSON object, or has no string `type`.
+    /// - [`NotAnEvent::Malformed`]: the text is not JSON.
+    /// - [`NotAnEvent::NotAnObject`]: it is not a JSON object.
+    /// - [`NotAnEvent::NoType`]: it has no string `type`, and no `error` either.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
         let (json, is_plain) = Json::look_at(raw);
         let start = json.blanks(0);
@@ -138,9 +140,13 @@ impl<'a> Event<'a> {
         }
         let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
         let (mut user, mut error, mut reserved_fields) = (None, None, Vec::new());
+        let mut has_type = false;
         let end = json.object(start, |name, at| {
             let field = match name.len() {
-                4 if name == b"type" => &mut kind,
+                4 if name == b"type" => {
+                    has_type = true;
+                    &mut kind
+                }
                 3 if name == b"cid" => &mut cid,
                 13 if name == b"connection_id" => &mut connection_id,
                 10 if name == b"created_at" => &mut created_at,
@@ -166,9 +172,14 @@ impl<'a> Event<'a> {
             Ok(end)
         })?;
         json.end(end)?;
+        let kind = match kind {
+            // The service sends some errors as `{"error":{…}}`.
+            None if error.is_some() && !has_type => Some(Cow::Borrowed(CONNECTION_ERROR)),
+            kind => kind.and_then(Text::read),
+        };
         Ok(Self {
             raw,
-            kind: kind.and_then(Text::read).ok_or(NotAnEvent::NoType)?,
+            kind: kind.ok_or(NotAnEvent::NoType)?,
             cid: cid.and_then(Text::read),
             connection_id: connection_id.and_then(Text::read),
             created_at: created_at.and_then(Text::read),
@@ -179,14 +190,14 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// Whether this is `kind`.
+    /// Whether the event has this type.
     pub fn is(&self, kind: &str) -> bool {
         self.kind == kind
     }
 }
 
 impl<'a> EventUser<'a> {
-    /// Looks into the text of a user object; `None` when it is not an object with an `id`.
+    /// Parses the text of a user object. `None` if it is not an object with a string `id`.
     pub fn parse(raw: &'a str) -> Option<Self> {
         let json = Json::new(raw);
         let (end, user) = Self::scan(json, json.blanks(0)).ok()?;
@@ -194,7 +205,7 @@ impl<'a> EventUser<'a> {
         user
     }
 
-    /// Passes a value that should be a user object.
+    /// Parses the value that begins at `start` and should be a user object. Returns where it ends.
     #[inline(never)]
     fn scan(json: Json<'a>, start: usize) -> Result<(usize, Option<Self>), Malformed> {
         if json.peek(start) != Some(b'{') {
@@ -265,7 +276,7 @@ impl<'a> EventUser<'a> {
     ///
     /// # Errors
     ///
-    /// Never for an object that came from [`EventUser::parse`], short of the parser's own depth limit.
+    /// The object is nested more deeply than `serde_json` allows.
     pub fn to_user(&self) -> Result<User, serde_json::Error> {
         serde_json::from_str(self.raw)
     }
@@ -287,7 +298,7 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-/// The names that records add.
+/// The names of the fields that records add to an event.
 const RESERVED_NAMES: [&[u8]; 6] = [
     b"seq",
     b"received_at",
@@ -314,26 +325,26 @@ mod tests {
     }
 
     #[test]
-    fn presence_fields_are_borrowed_and_the_missing_are_known() {
+    fn presence_fields_are_borrowed_and_absent_ones_are_known() {
         let raw = r#"{"type":"user.presence.changed","user":{"id":"jack","online":true,"status":7,"last_active":"2026-01-05T10:00:00.1Z"}}"#;
         let event = Event::parse(raw).unwrap();
         let user = event.user.unwrap();
         assert_eq!(user.online, Some(true));
-        assert_eq!(user.status, None, "a status that is no text has no text");
+        assert_eq!(user.status, None, "only a string is a status");
         assert!(!user.missing.status, "but the field is there");
         assert!(user.missing.invisible);
         assert!(matches!(user.last_active, Some(Cow::Borrowed(_))));
     }
 
     #[test]
-    fn a_null_is_there() {
+    fn a_null_is_not_absent() {
         let user = EventUser::parse(r#"{"id":"a","status":null,"online":null}"#).unwrap();
         assert_eq!((user.status.clone(), user.online), (None, None));
         assert!(!user.missing.status && !user.missing.online && user.missing.invisible);
     }
 
     #[test]
-    fn fields_that_records_add_are_noticed() {
+    fn fields_with_reserved_names_are_found() {
         let reserved_fields = |raw: &'static str| -> Vec<&str> {
             let reserved_fields = Event::parse(raw).unwrap().reserved_fields;
             reserved_fields
@@ -358,7 +369,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_refused() {
+    fn an_error_without_a_type_is_a_connection_error() {
+        let event = Event::parse(r#"{"error":{"code":43}}"#).unwrap();
+        assert!(event.is(CONNECTION_ERROR));
+        assert_eq!(event.error, Some(r#"{"code":43}"#));
+        for text in [r#"{"error":null}"#, r#"{"type":7,"error":{"code":43}}"#] {
+            assert_eq!(
+                Event::parse(text).unwrap_err(),
+                NotAnEvent::NoType,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
         for text in [
             "",
             "1",
@@ -375,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_kind_than_expected_are_no_reason_to_drop_an_event() {
+    fn a_field_of_an_unexpected_type_counts_as_absent() {
         let raw = r#"{"type":"x","cid":7,"created_at":null,"connection_id":[],"user":"amy","error":null}"#;
         let event = Event::parse(raw).unwrap();
         assert_eq!((&event.cid, &event.created_at), (&None, &None));
@@ -383,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_counts_and_names_may_be_escaped() {
+    fn the_last_of_two_fields_counts_and_names_may_be_escaped() {
         let raw = r#"{"type":"a","\u0074ype":"b","user":{"id":"x"},"user":{"id":"y","online":1,"online":true}}"#;
         let event = Event::parse(raw).unwrap();
         let user = event.user.unwrap();
@@ -393,16 +418,19 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a general parser makes of a text, looking into it comes to the same.
+        /// Compares the parser with `serde_json`.
         #[test]
-        fn looking_into_a_text_agrees_with_reading_it_whole(raw in testing::event()) {
+        fn the_parser_agrees_with_a_general_one(raw in testing::event()) {
             let Value::Object(fields) = serde_json::from_str(&raw).unwrap() else {
                 unreachable!("an event is an object");
             };
             let text = |fields: &Map<String, Value>, name: &str| {
                 fields.get(name).and_then(Value::as_str).map(str::to_owned)
             };
-            let Some(kind) = text(&fields, "type") else {
+            let error_only = !fields.contains_key("type")
+                && fields.get("error").is_some_and(|error| !error.is_null());
+            let kind = text(&fields, "type").or(error_only.then(|| CONNECTION_ERROR.to_owned()));
+            let Some(kind) = kind else {
                 prop_assert!(Event::parse(&raw).is_err());
                 return Ok(());
             };
@@ -411,10 +439,10 @@ mod tests {
             prop_assert_eq!(event.cid.as_deref().map(str::to_owned), text(&fields, "cid"));
             let error = event.error.map(|error| serde_json::from_str::<Value>(error).unwrap());
             prop_assert_eq!(error.as_ref(), fields.get("error").filter(|error| !error.is_null()));
-            let clash = ["seq", "received_at", "source", "changed", "previous", "shadowed"]
+            let has_reserved_name = ["seq", "received_at", "source", "changed", "previous", "shadowed"]
                 .iter()
                 .any(|name| fields.contains_key(*name));
-            prop_assert_eq!(!event.reserved_fields.is_empty(), clash);
+            prop_assert_eq!(!event.reserved_fields.is_empty(), has_reserved_name);
             let user = fields
                 .get("user")
                 .and_then(Value::as_object)

@@ -1,8 +1,7 @@
-//! A user as the service describes one: an open set of fields of which we know five by name.
+//! A user object of the service: all its fields, with typed access to the ones that this program uses.
 //!
-//! The service adds fields, applications add custom ones at the same level, and scripts want all of them. So a user
-//! here *is* its JSON object, in the service's order, with typed access to what the product reasons about. Other code
-//! asks for [`User::presence`] and never for `["online"]`.
+//! The service adds fields, applications add custom ones at the same level, and scripts want all of them. So a user is
+//! kept as its JSON object, in the service's order. Other code calls [`User::presence`] and does not read `["online"]`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,17 +16,17 @@ pub struct User {
 }
 
 impl User {
-    /// Wraps an object. The service always sends `id`; an object without it reads as the empty id.
+    /// Wraps an object. The service always sends `id`; an object without one has the empty id.
     pub const fn new(fields: Map<String, Value>) -> Self {
         Self { fields }
     }
 
-    /// The user's id, or `""` where the object has none.
+    /// The user's id; `""` if the object has none.
     pub fn id(&self) -> &str {
         self.text("id").unwrap_or_default()
     }
 
-    /// The display name, where one was ever set.
+    /// The display name, if one was set.
     pub fn name(&self) -> Option<&str> {
         self.text("name")
     }
@@ -57,8 +56,8 @@ impl User {
         &self.fields
     }
 
-    /// The fields with `online`, `status`, `last_active` and `invisible` present, as `null` where unknown: what every
-    /// record promises about a user.
+    /// The user with all fields that every record promises: `online`, `status`, `last_active` and `invisible`. An unknown
+    /// one is `null`.
     #[must_use]
     pub fn normalized(mut self) -> Self {
         for field in [
@@ -72,32 +71,6 @@ impl User {
             }
         }
         self
-    }
-
-    /// Replaces the presence fields by `presence`, keeping everything else.
-    pub fn set_presence(&mut self, presence: &Presence) {
-        let Presence {
-            online,
-            invisible,
-            status,
-            last_active,
-        } = presence;
-        self.fields.insert(
-            PresenceField::Online.name().to_owned(),
-            Value::from(*online),
-        );
-        self.fields.insert(
-            PresenceField::Status.name().to_owned(),
-            Value::from(status.clone()),
-        );
-        self.fields.insert(
-            PresenceField::LastActive.name().to_owned(),
-            Value::from(last_active.clone()),
-        );
-        self.fields.insert(
-            PresenceField::Invisible.name().to_owned(),
-            Value::from(*invisible),
-        );
     }
 
     fn text(&self, field: &str) -> Option<&str> {

@@ -1,8 +1,8 @@
-//! Who looks: a user of the service that connects, sees, and leaves no trace.
+//! The observer: the user that a watcher connects as.
 //!
-//! A socket belongs to a user and makes him online, and a plain user may not read a channel that he is no member of. So
-//! with the application's secret a dedicated user is made for looking: role `admin`, invisible, member of nothing. A
-//! person's own user is never changed for it.
+//! A connection belongs to a user and makes them online, and a plain user may not read a channel they are not a member
+//! of. So with the application's secret, a dedicated user is created for watching: role `admin`, invisible, and never a
+//! member of a channel. An existing user is never changed.
 
 use serde_json::{Map, Value};
 
@@ -10,15 +10,12 @@ use crate::api::{ApiError, Client, QueryUsers, Request, UserPatch};
 use crate::domain::UserId;
 use crate::events::connect::Identity;
 
-/// The observer's id where nobody names one.
-pub const DEFAULT_OBSERVER: &str = "presencectl-observer";
-
 /// The user that a watcher connects as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observer {
-    /// A user that exists for this purpose, made or kept an invisible admin with the application's secret.
+    /// A user for this purpose. They are created as, or changed to, an invisible admin.
     Dedicated(UserId),
-    /// Somebody who is there for other reasons and stays as he is, with what he is allowed to see.
+    /// The user of a token. They are not changed, and see what they are permitted to see.
     Existing(UserId),
 }
 
@@ -30,7 +27,7 @@ impl Observer {
         }
     }
 
-    /// How to connect as the observer.
+    /// The identity to connect with.
     pub fn identity(&self) -> Identity {
         Identity {
             user: self.user().clone(),

@@ -1,9 +1,9 @@
-//! One socket, from its first health check to its end: what keeps it alive and how it dies.
+//! One connection, from its first health check to its end: heartbeats, silence detection, errors and closing.
 //!
-//! The service's first frame is a `health.check` with the connection's id. From then on the client pings 25 s after
-//! each health check, and a socket that says nothing for 35 s is dead whatever TCP thinks; whoever wants to know sooner
-//! pings sooner in proportion. The ping is a JSON *array*,
-//! unlike every frame of the server. What the frames in between mean is not known here, nor is reconnecting.
+//! The service's first frame is a `health.check` with the connection's id. From then on, the client pings 25 s after
+//! each health check, and a connection without any frame for 35 s counts as dead, whatever TCP says. With a shorter
+//! limit, pings are sent sooner in proportion. A ping is a JSON *array*, unlike every frame of the server. The content
+//! of other frames is not looked at here, and reconnecting happens elsewhere.
 
 use std::error::Error;
 use std::fmt;
@@ -29,37 +29,37 @@ use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
 use crate::events::sync_stream::SyncStream;
 use crate::text;
 
-/// How long a socket may usually be silent before it counts as dead.
+/// The default limit for silence: a connection without a frame for this long counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
-/// How long a polite close waits for the other side's.
+/// How long to wait for the server's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a socket brought.
+/// A received frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// Text, which should be an event. It shares the buffer it arrived in.
+    /// Text, which should be an event. It shares the receive buffer.
     Text(Utf8Bytes),
     /// Bytes. The service never sends any.
     Binary(Bytes),
 }
 
-/// Why a session is over, or never began.
+/// Why a session ended, or did not begin.
 #[derive(Debug)]
 pub enum SessionEnd {
-    /// The service refused the connection, at its start or later, and said why.
+    /// The service refused the connection, at its start or later, with an error object.
     Refused(Refusal),
-    /// The other side closed.
+    /// The server closed the connection.
     Closed {
-        /// The close code; `None` where it gave none or just hung up.
+        /// The close code; `None` if there was none.
         code: Option<u16>,
         /// The reason, as sent.
         reason: String,
     },
-    /// Nothing came for this long.
+    /// No frame arrived for this long.
     Silent(Duration),
-    /// The first frame was something else than a health check; holds its beginning.
+    /// The first frame was not a health check. Contains its beginning.
     NoHealthCheck(String),
-    /// The connection broke, or what came was no WebSocket.
+    /// The connection broke, or the data was not valid WebSocket.
     Broken(Box<dyn Error + Send + Sync>),
 }
 
@@ -84,12 +84,12 @@ impl fmt::Display for SessionEnd {
             }
             Self::Silent(long) => write!(
                 f,
-                "the server has been silent for {}",
+                "no frame from the server for {}",
                 humantime::format_duration(*long)
             ),
             Self::NoHealthCheck(start) => write!(
                 f,
-                "the first frame is no health check; it starts with `{}`",
+                "the first frame is not a health check; it starts with `{}`",
                 text::escape(start)
             ),
             Self::Broken(_) => f.write_str("the connection broke"),
@@ -129,12 +129,12 @@ impl SessionEnd {
     }
 }
 
-/// Whether nothing is wrong but that it would take waiting.
+/// Whether the operation only has to wait.
 fn would_block(error: &tungstenite::Error) -> bool {
     matches!(error, tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// A connected socket of one user.
+/// A connection of one user.
 pub struct Session<S> {
     socket: WebSocket<SyncStream<S>>,
     connection_id: String,
@@ -142,10 +142,10 @@ pub struct Session<S> {
     stale_after: Duration,
     ping: Utf8Bytes,
     ping_at: Instant,
-    ping_wanted: bool,
+    ping_due: bool,
     unflushed: bool,
     last_frame: Instant,
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl<S> fmt::Debug for Session<S> {
@@ -157,14 +157,16 @@ impl<S> fmt::Debug for Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Takes over a stream on which the WebSocket handshake is done, and waits for the service's first frame.
+    /// Starts a session on a stream after the WebSocket handshake: waits for the service's first frame.
     ///
-    /// `read_buffer` is allocated at once and kept: large for one busy stream, small for thousands of quiet ones. A socket
-    /// that is silent for `stale_after` is dead.
+    /// `read_buffer` is in bytes and is allocated at once: large for one busy stream, small for thousands of quiet ones. A
+    /// connection without a frame for `stale_after` counts as dead.
     ///
     /// # Errors
     ///
-    /// The service refused, hung up, or sent something else.
+    /// - [`SessionEnd::Refused`]: the service refused the connection.
+    /// - [`SessionEnd::NoHealthCheck`]: the first frame was something else.
+    /// - [`SessionEnd::Closed`], [`SessionEnd::Silent`], [`SessionEnd::Broken`]: no first frame arrived.
     pub async fn begin(
         stream: S,
         user: &str,
@@ -189,10 +191,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             )
             .into(),
             ping_at,
-            ping_wanted: false,
+            ping_due: false,
             unflushed: false,
             last_frame: now,
-            alarm: Box::pin(sleep_until(ping_at)),
+            timer: Box::pin(sleep_until(ping_at)),
         };
         let hello = match session.next().await? {
             Frame::Text(text) => text,
@@ -215,46 +217,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(session)
     }
 
-    /// The id that subscriptions are made under. It dies with the session.
+    /// The id to subscribe with. It is valid as long as the session.
     pub fn connection_id(&self) -> &str {
         &self.connection_id
     }
 
-    /// The first frame: the health check that carries the connected user as `me`.
+    /// The first frame: the health check, with the connected user as `me`.
     pub fn hello(&self) -> &Utf8Bytes {
         &self.hello
     }
 
-    /// When the last frame came. Frames that came together have one time.
+    /// When the last frame was received. Frames that arrived together have the same time.
     #[inline]
     pub fn received_at(&self) -> DateTime<Utc> {
         self.socket.get_ref().last().at
     }
 
-    /// The next frame, health checks included. Safe to drop and call again: nothing is lost.
+    /// Waits for the next frame; health checks are frames too. Cancellation safe.
     ///
     /// # Errors
     ///
-    /// The end of the session. It must not be asked again then.
+    /// [`SessionEnd`]: the session is over. Do not call this again.
     pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next frame if it is there already. Whoever gets none has to ask [`Self::next`], which alone sees to it that
-    /// somebody is woken.
+    /// The next frame, if it has arrived already. Otherwise call [`Self::next`], because only that registers a wake-up.
     ///
     /// # Errors
     ///
-    /// As for [`Self::next`].
+    /// As [`Self::next`].
     #[inline]
     pub fn try_next(&mut self) -> Option<Result<Frame, SessionEnd>> {
         loop {
-            let message = match self.send() {
+            let message = match self.write_pending() {
                 Ok(()) => self.socket.read(),
                 Err(end) => return Some(Err(end)),
             };
             let received = match message {
-                Ok(message) => self.receive(message),
+                Ok(message) => self.handle(message),
                 Err(error) if would_block(&error) => return None,
                 Err(error) => Err(SessionEnd::of(error)),
             };
@@ -264,17 +265,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Leaves politely, with close code 1000, and waits a moment for the other side to do the same.
+    /// Closes the connection with close code 1000, and waits briefly for the server to do the same.
     pub async fn close(mut self) {
-        let mut goodbye = Some(CloseFrame {
+        let mut close = Some(CloseFrame {
             code: CloseCode::Normal,
             reason: Utf8Bytes::from_static("bye"),
         });
-        let leave = poll_fn(|cx| {
+        let closing = poll_fn(|cx| {
             self.socket.get_mut().wakes(cx);
-            // What does not go out at once is queued, and an end that comes first is as good.
-            let _ = match goodbye.take() {
-                Some(goodbye) => self.socket.close(Some(goodbye)),
+            // A frame that cannot be written at once is queued. If the connection ends first, that is as good.
+            let _ = match close.take() {
+                Some(close) => self.socket.close(Some(close)),
                 None => self.socket.flush(),
             };
             loop {
@@ -285,19 +286,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         });
-        // A server that does not answer a goodbye has said enough.
-        let _ = timeout(CLOSE_TIMEOUT, leave).await;
+        // The server need not answer a close frame.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, SessionEnd>> {
         self.socket.get_mut().wakes(cx);
         loop {
-            // Frames come before the alarm: after a suspended process wakes up, what waits in the socket proves that
-            // the server was not silent.
+            // Frames come before the timer: after a suspended process wakes up, what waits in the socket proves that the
+            // server was not silent.
             if let Some(frame) = self.try_next() {
                 return Poll::Ready(frame);
             }
-            ready!(self.alarm.as_mut().poll(cx));
+            ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
             let stale_at = self.last_frame + self.stale_after;
             if now >= stale_at {
@@ -305,13 +306,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             self.ping_if_due(now);
             let next = self.ping_at.min(stale_at);
-            self.alarm.as_mut().reset(next);
+            self.timer.as_mut().reset(next);
         }
     }
 
-    /// Makes progress with what is to be sent; never waits for it, because a server that does not read may still talk.
-    fn send(&mut self) -> Result<(), SessionEnd> {
-        let done = if std::mem::take(&mut self.ping_wanted) {
+    /// Writes what is to be sent, without waiting: a server that does not read may still send.
+    fn write_pending(&mut self) -> Result<(), SessionEnd> {
+        let done = if std::mem::take(&mut self.ping_due) {
             self.unflushed = true;
             self.socket.send(Message::Text(self.ping.clone()))
         } else if self.unflushed {
@@ -321,19 +322,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         match done {
             Ok(()) => self.unflushed = false,
-            // It is queued.
+            // The frame is queued.
             Err(error) if would_block(&error) => {}
             Err(error) => return Err(SessionEnd::of(error)),
         }
         Ok(())
     }
 
-    fn receive(&mut self, message: Message) -> Result<Option<Frame>, SessionEnd> {
+    fn handle(&mut self, message: Message) -> Result<Option<Frame>, SessionEnd> {
         let now = self.socket.get_ref().last().instant;
         self.last_frame = now;
         let frame = match message {
             Message::Text(text) => {
-                self.heed(&text, now)?;
+                self.handle_control_event(&text, now)?;
                 Some(Frame::Text(text))
             }
             Message::Binary(bytes) => Some(Frame::Binary(bytes)),
@@ -343,7 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 None
             }
             Message::Close(frame) => {
-                // The library has queued the answer; one attempt to get it out is all that can be done.
+                // The library has queued the answer. Try once to send it.
                 let _ = self.socket.flush();
                 return Err(
                     frame.map_or_else(SessionEnd::hung_up, |frame| SessionEnd::Closed {
@@ -354,19 +355,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Message::Pong(_) | Message::Frame(_) => None,
         };
-        // On a busy stream the alarm is never looked at, and a server drops a client that never says anything.
+        // On a busy stream the timer is never polled, and a server drops a client that sends nothing.
         self.ping_if_due(now);
         Ok(frame)
     }
 
-    /// Reacts to the two types that concern the session itself. Looking for the words first keeps the others cheap, and
-    /// nearly all are cheaper still: an event starts with its type, and that is mostly one about a user.
-    fn heed(&mut self, text: &str, now: Instant) -> Result<(), SessionEnd> {
+    /// Handles the events that concern the session itself: health checks and errors. Searching for their words first
+    /// avoids parsing the others. Nearly all are cheaper still: an event starts with its type, mostly one about a user.
+    fn handle_control_event(&mut self, text: &str, now: Instant) -> Result<(), SessionEnd> {
         if text.starts_with(r#"{"type":"user."#) {
             return Ok(());
         }
-        let says = |word: &str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
-        if !says(HEALTH_CHECK) && !says(CONNECTION_ERROR) {
+        let contains = |word: &str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+        // An error may come without a type.
+        if !contains(HEALTH_CHECK) && !contains(r#""error""#) {
             return Ok(());
         }
         let Ok(event) = Event::parse(text) else {
@@ -382,13 +384,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn ping_if_due(&mut self, now: Instant) {
         if now >= self.ping_at {
-            self.ping_wanted = true;
+            self.ping_due = true;
             self.ping_at = now + ping_after(self.stale_after);
         }
     }
 }
 
-/// How long after a health check to ping, so that the answer is there in time: the service's own proportion.
+/// The delay from a health check to the ping, in the service's proportion (25 s of 35 s), so that the answer is in time.
 fn ping_after(stale_after: Duration) -> Duration {
     stale_after * 5 / 7
 }
@@ -400,7 +402,7 @@ fn no_health_check(text: &str) -> SessionEnd {
 fn refusal_of(error: &str) -> Refusal {
     Refusal::read(error.as_bytes(), 0).unwrap_or_else(|| Refusal {
         code: ApiErrorCode::Internal,
-        message: format!("the service gave no reason that can be read: {error}"),
+        message: format!("the error object cannot be read: {error}"),
         ..Refusal::default()
     })
 }
@@ -424,7 +426,7 @@ mod tests {
         (server, ours)
     }
 
-    async fn begun() -> (Server, Session<DuplexStream>) {
+    async fn started() -> (Server, Session<DuplexStream>) {
         let (mut server, stream) = pair().await;
         server.send(Message::text(HELLO)).await.unwrap();
         let session = Session::begin(stream, "amy", 4096, STALE_AFTER)
@@ -433,7 +435,7 @@ mod tests {
         (server, session)
     }
 
-    async fn first(frame: &str) -> SessionEnd {
+    async fn end_after_first_frame(frame: &str) -> SessionEnd {
         let (mut server, stream) = pair().await;
         server.send(Message::text(frame)).await.unwrap();
         Session::begin(stream, "amy", 4096, STALE_AFTER)
@@ -443,7 +445,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_frame_names_the_connection() {
-        let (_server, session) = begun().await;
+        let (_server, session) = started().await;
         assert_eq!(session.connection_id(), "c-1");
         assert_eq!(session.hello().as_str(), HELLO);
     }
@@ -455,7 +457,7 @@ mod tests {
             r#"{"type":"health.check","connection_id":""}"#,
             "<html>",
         ] {
-            let end = first(frame).await;
+            let end = end_after_first_frame(frame).await;
             assert!(
                 matches!(&end, SessionEnd::NoHealthCheck(start) if start == frame),
                 "{end:?}"
@@ -465,7 +467,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_keeps_its_code() {
-        let end = first(
+        let end = end_after_first_frame(
             r#"{"type":"connection.error","connection_id":"","error":{"code":40,"message":"expired","StatusCode":401,"details":[]}}"#,
         )
         .await;
@@ -480,7 +482,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_may_come_at_any_time() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         server
             .send(Message::text(
                 r#"{"type":"connection.error","error":{"code":43}}"#,
@@ -492,8 +494,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_error_without_a_type_is_a_refusal_at_any_time() {
+        let error = r#"{"error":{"code":43,"message":"signature is not valid"}}"#;
+        let at_start = end_after_first_frame(error).await;
+        let (mut server, mut session) = started().await;
+        server.send(Message::text(error)).await.unwrap();
+        for end in [at_start, session.next().await.unwrap_err()] {
+            assert!(
+                matches!(&end, SessionEnd::Refused(refusal) if refusal.code == 43),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_text_that_only_mentions_an_error_is_a_frame() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         let text =
             r#"{"type":"user.updated","user":{"id":"x","status":"\"connection.error\" again"}}"#;
         server.send(Message::text(text)).await.unwrap();
@@ -502,7 +518,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pings_follow_the_last_health_check() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         let start = Instant::now();
         let client = tokio::spawn(async move {
             loop {
@@ -532,7 +548,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_stream_is_pinged_too() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         let start = Instant::now();
         for _ in 0..30 {
             advance(Duration::from_secs(1)).await;
@@ -545,8 +561,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_death_and_any_frame_is_life() {
-        let (mut server, mut session) = begun().await;
+    async fn silence_ends_the_session_and_any_frame_counts() {
+        let (mut server, mut session) = started().await;
         let start = Instant::now();
         advance(Duration::from_secs(30)).await;
         server.send(Message::Ping(Bytes::new())).await.unwrap();
@@ -556,7 +572,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_wants_to_know_sooner_asks_sooner() {
+    async fn a_shorter_limit_means_earlier_pings() {
         let (mut server, stream) = pair().await;
         server.send(Message::text(HELLO)).await.unwrap();
         let sooner = Duration::from_secs(7);
@@ -567,12 +583,12 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_secs(5));
         let end = client.await.unwrap().unwrap_err();
         assert_eq!(start.elapsed(), sooner);
-        assert_eq!(end.to_string(), "the server has been silent for 7s");
+        assert_eq!(end.to_string(), "no frame from the server for 7s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn protocol_pings_are_answered() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         server
             .send(Message::Ping(Bytes::from_static(b"there?")))
             .await
@@ -587,7 +603,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_close_code_is_kept() {
-        let (mut server, mut session) = begun().await;
+        let (mut server, mut session) = started().await;
         server
             .close(Some(CloseFrame {
                 code: CloseCode::Away,
@@ -603,11 +619,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn leaving_is_polite() {
-        let (mut server, session) = begun().await;
+    async fn closing_sends_a_close_frame() {
+        let (mut server, session) = started().await;
         let leave = tokio::spawn(session.close());
         let Message::Close(Some(frame)) = server.next().await.unwrap().unwrap() else {
-            panic!("no goodbye");
+            panic!("no close frame");
         };
         assert_eq!(u16::from(frame.code), 1000);
         assert!(server.next().await.is_none());
@@ -615,8 +631,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn leaving_does_not_wait_for_ever() {
-        let (_server, session) = begun().await;
+    async fn closing_does_not_wait_for_ever() {
+        let (_server, session) = started().await;
         let start = Instant::now();
         session.close().await;
         assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
@@ -641,7 +657,7 @@ mod tests {
         drop(sender.await.unwrap());
     }
     #[test]
-    fn the_service_is_quoted_harmlessly_and_as_it_speaks() {
+    fn quoted_text_is_escaped_and_otherwise_unchanged() {
         let end = SessionEnd::Closed {
             code: Some(4000),
             reason: "\"bye\"\u{1b}[2J".to_owned(),
