@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
+pub use crate::domain::id::summarize_ids;
 use crate::domain::list::id_on_line;
 use crate::domain::{IdList, UserId};
 use crate::exit::{Code, Failure};
@@ -156,18 +157,6 @@ pub fn next_batch(
     ids: &mut impl Iterator<Item = Result<UserId, Failure>>,
 ) -> Result<Vec<UserId>, Failure> {
     ids.take(BATCH).collect()
-}
-
-/// The first few of some ids in words, for messages.
-pub fn summarize_ids<T: AsRef<str>>(ids: &[T]) -> String {
-    const NAMED: usize = 5;
-    let mut names: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
-    let more = ids.len().saturating_sub(NAMED);
-    let rest = format!("and {more} more");
-    if more > 0 {
-        names.push(&rest);
-    }
-    names.join(", ")
 }
 
 #[cfg(test)]

@@ -179,6 +179,18 @@ impl fmt::Display for Cid {
     }
 }
 
+/// A short list of ids for messages: the first few by name, the others as a number.
+pub fn summarize_ids<T: AsRef<str>>(ids: &[T]) -> String {
+    const NAMED: usize = 5;
+    let mut names: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let more = ids.len().saturating_sub(NAMED);
+    let rest = format!("and {more} more");
+    if more > 0 {
+        names.push(&rest);
+    }
+    names.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

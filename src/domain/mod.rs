@@ -4,8 +4,10 @@
 //! knows that HTTP exists; where a rule needs the time, the time is an argument.
 
 pub mod api_error_code;
+pub mod coalesce;
 pub mod event;
 pub mod fingerprint;
+pub mod glob;
 pub mod id;
 pub mod list;
 pub mod presence;
