@@ -238,10 +238,11 @@ fn event_types_are_selected_by_glob() {
         "watch users john -e presence.snap* --snapshot only -o ndjson",
     )
     .run();
-    assert_eq!(types(&run.records()), ["presence.snapshot", "stream.end"]);
+    assert_eq!(types(&run.records()), ["presence.snapshot"]);
     let run = presencectl(&mock, "watch users john -e user.presense.* --snapshot only").run();
     assert!(
-        run.stderr.contains("no type that this version knows fits"),
+        run.stderr
+            .contains("matches no type that this version knows"),
         "{run}"
     );
 }
@@ -271,7 +272,7 @@ fn users_without_a_subscription_are_named_and_can_be_an_error() {
     assert_eq!(run.code, Some(0));
     assert!(
         run.stderr
-            .contains("1 of 2 users are subscribed; not ghost"),
+            .contains("1 of 2 users are subscribed; missing: ghost"),
         "{run}"
     );
     let run = presencectl(&mock, "watch users john ghost --strict-coverage -o ndjson")
@@ -538,7 +539,7 @@ fn a_stream_without_any_time_is_refused() {
     for (line, why) in [
         ("watch users john --timeout 0", "--snapshot only"),
         ("watch channels --timeout 0s -n 1", "--snapshot only"),
-        ("watch users john --idle 0", "must be longer"),
+        ("watch users john --idle 0", "must be greater than zero"),
     ] {
         let run = presencectl(&mock, line).run();
         assert_eq!(run.code, Some(2), "{run}");
@@ -585,31 +586,110 @@ fn a_tee_file_that_cannot_be_written_ends_the_stream_with_its_last_record() {
     }
 }
 
-#[test]
-fn tee_writes_the_same_records_and_appends() {
-    let mock = small_world();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log.ndjson");
-    let line = format!(
-        "watch users john jack -o table --snapshot only --tee {}",
-        path.display()
-    );
-    for _ in 0..2 {
-        let run = presencectl(&mock, &line).run();
-        assert_eq!(run.code, Some(0), "{run}");
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    let records: Vec<Value> = text
+/// The records of a file of `--tee`.
+fn teed(path: &std::path::Path) -> Vec<Value> {
+    std::fs::read_to_string(path)
+        .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+        .collect()
+}
+
+#[test]
+fn a_tee_gets_the_complete_stream_whatever_stdout_gets() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
     let once = [
         "presence.snapshot",
         "presence.snapshot",
         "presence.coverage",
         "stream.end",
     ];
-    assert_eq!(types(&records), [once, once].concat());
+    for (flags, written) in [
+        ("-o table", 4),
+        ("-o ndjson --jq .type", 4),
+        ("-o ndjson -e user.*", 0),
+        ("-o ndjson -e presence.*", 3),
+        ("-o ndjson --user jack", 3),
+        ("-o ndjson --where .user.online", 2),
+        ("-o ndjson --raw", 0),
+    ] {
+        let path = folder.path().join("log.ndjson");
+        let line = format!(
+            "watch users john jack {flags} --snapshot only --tee {}",
+            path.display()
+        );
+        for _ in 0..2 {
+            let run = presencectl(&mock, &line).run().ended_with(0);
+            assert_eq!(run.stdout.lines().count(), written, "{flags}: {run}");
+        }
+        let records = teed(&path);
+        assert_eq!(types(&records), [once, once].concat(), "{flags}");
+        let seqs: Vec<_> = records
+            .iter()
+            .map(|record| record["seq"].as_u64())
+            .collect();
+        assert_eq!(seqs, [1, 2, 3, 4, 1, 2, 3, 4].map(Some), "{flags}");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_tee_gets_what_is_debounced() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.ndjson");
+    let line = format!(
+        "watch users john jack --settle 2h -o ndjson -n 1 --snapshot none --tee {}",
+        path.display()
+    );
+    let stream = subscribed_stream(&mock, &line);
+    control_user(&mock, "jack", "connect");
+    control_user(&mock, "jack", "disconnect");
+    let _ = presencectl(&mock, "set-user john --status back")
+        .run()
+        .ended_with(0);
+    let (lines, _) = stream.end();
+    let written: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(types(&written), ["user.updated", "stream.end"]);
+    let users: Vec<String> = teed(&path)
+        .iter()
+        .filter(|record| record["source"] == "ws")
+        .map(|record| format!("{} {}", record["user"]["id"], record["user"]["online"]))
+        .collect();
+    assert_eq!(
+        users,
+        [r#""jack" true"#, r#""jack" false"#, r#""john" true"#]
+    );
+}
+
+#[test]
+fn a_tee_ends_with_stream_end_when_the_reader_of_stdout_leaves() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.ndjson");
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(
+            "{ \"$0\" watch users john -o ndjson --tee \"$1\"; echo \"code $?\" >&2; } | head -n 1",
+        )
+        .arg(crate::support::binary())
+        .arg(&path)
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
+    let records = teed(&path);
+    let end = records.last().unwrap();
+    assert_eq!(
+        (&end["type"], &end["reason"], &end["exit_code"]),
+        (&json!("stream.end"), &json!("reader_left"), &json!(0))
+    );
 }
 
 #[test]
@@ -704,7 +784,7 @@ fn a_failing_expression_is_reported_once() {
     let mock = small_world();
     let line = "watch users john --snapshot only --where '.user.online | explode'";
     let run = presencectl(&mock, line).run();
-    let told = run.stderr.matches("has no result").count();
+    let told = run.stderr.matches("cannot be evaluated").count();
     assert_eq!(told, 1, "{run}");
 }
 

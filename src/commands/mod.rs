@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod dry_run;
 pub mod fields;
 pub mod filters;
+pub mod follow;
 pub mod help;
 pub mod help_topics;
 pub mod hold;
@@ -16,6 +17,7 @@ pub mod ids;
 pub mod limits;
 pub mod man;
 pub mod mock;
+pub mod observer;
 pub mod profile;
 pub mod rate_limiter;
 pub mod recent_ids;
@@ -27,7 +29,6 @@ pub mod user_lookup;
 pub mod users;
 pub mod wait;
 pub mod watch;
-pub mod watch_plan;
 
 use std::ffi::OsStr;
 

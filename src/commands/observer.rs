@@ -1,22 +1,49 @@
-//! `--dry-run` of everything that watches: what a stream would change about the application, without connecting.
-//!
-//! Watching subscribes, which changes nothing and is no part of a plan. What does change something is the observer, who
-//! may have to be made or made an admin, his connecting, and a channel that is to be created.
+//! The user that watching commands connect as, and what `--dry-run` says about it.
 
-use crate::api::ApiError;
-use crate::app::App;
+use crate::api::{ApiError, Client};
+use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
-use crate::events::WatchTarget;
+use crate::events::{Observer, WatchTarget};
 use crate::exit::Code;
 
-/// Prints what watching this target would change.
+/// The observer, and the client to watch with.
 ///
 /// # Errors
 ///
-/// No credentials, or the service does not answer.
-pub(crate) async fn print(app: &App, target: &WatchTarget) -> anyhow::Result<Code> {
-    let (server, observer) = crate::stream::observer(app).await?;
+/// There are no credentials. Or the profile is protected, the observer must be created, and `--yes` was not given.
+pub(crate) async fn resolve(app: &App) -> anyhow::Result<(Client, Observer)> {
+    let user = app.observer().await?;
+    let is_dedicated = app.acting_as().is_none();
+    let (client, observer) = match app.server_client().await? {
+        Some(server) if is_dedicated => (server, Observer::Dedicated(user)),
+        Some(server) => (server, Observer::Existing(user)),
+        None => (app.client().await?, Observer::Existing(user)),
+    };
+    match &observer {
+        Observer::Existing(user) => app.output().status(&format!(
+            "watching as {user}, who is online for as long as this runs."
+        )),
+        // Watching needs no permission. Making a user an admin in a protected application does, once.
+        Observer::Dedicated(user) if app.is_protected()? => {
+            if observer.preparation(&client).await?.is_some() {
+                app.confirm_change(&format!("make the observer {user} an admin"))?;
+            }
+        }
+        Observer::Dedicated(_) => {}
+    }
+    // `--timeout` bounds the whole run here, and not each call.
+    Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
+}
+
+/// Prints the requests with which watching would change the application. Subscribing changes nothing, so that is only
+/// creating the observer or making them an admin, connecting as them, and creating a channel.
+///
+/// # Errors
+///
+/// There are no credentials, or the service does not answer.
+pub(crate) async fn print_plan(app: &App, target: &WatchTarget) -> anyhow::Result<Code> {
+    let (server, observer) = resolve(app).await?;
     let mut requests = Vec::new();
     requests.extend(observer.preparation(&server).await?);
     if let (Some(create), Some(cid)) = (&target.create, target.channels.first()) {

@@ -1,7 +1,8 @@
-//! `--cursor-file`: what a watcher knew when it ended, so that the next run can say what happened in between.
+//! The cursor file (`--cursor-file`): the last known state of all users, so that the next run can report what changed in
+//! between.
 //!
-//! The file is replaced as a whole or not at all. It never runs ahead of the reader: it is written only when everything
-//! told was also taken, so that after a crash a change is told again rather than not at all.
+//! The file is replaced as a whole or not at all. It is written only when the reader of stdout has taken everything, so
+//! that after a crash a change is reported twice rather than never.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,32 +14,31 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::debounce::Settling;
-use crate::domain::{FingerprintSample, Presence, fingerprint};
+use crate::domain::{Change, FingerprintSample, Presence, fingerprint};
 use crate::events::{KnownUser, ResumeState, Watcher};
 use crate::exit::{Code, Failure};
 
-/// How often the file is written at most.
-const EVERY: Duration = Duration::from_secs(5);
-/// How soon it is tried for the first time, and again where it could not be.
-const SOON: Duration = Duration::from_secs(1);
-/// Writing takes no more than one part in this many of the time.
-const SHARE: u32 = 20;
+/// The shortest time between two writes.
+const WRITE_INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// When the first write is tried, and when the next one if the state is incomplete.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two writes, as a multiple of the time that a write takes.
+const WRITE_INTERVAL_FACTOR: u32 = 20;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct CursorContent {
     /// The version of this format.
     version: u32,
-    /// Up to when everything was known.
+    /// The time up to which the state is complete.
     at: DateTime<Utc>,
-    /// The version of [`StoredUser::fingerprint`]. Fingerprints of another version are ignored.
+    /// The version of [`CursorUser::fingerprint`]. Fingerprints of another version are ignored.
     #[serde(default)]
     fingerprint_version: u32,
-    users: BTreeMap<String, StoredUser>,
+    users: BTreeMap<String, CursorUser>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredUser {
+struct CursorUser {
     #[serde(flatten)]
     presence: Presence,
     /// A fingerprint of all other fields. Files of earlier versions have none, or have one by another name.
@@ -46,14 +46,14 @@ struct StoredUser {
     fingerprint: Option<FingerprintSample>,
 }
 
-impl Stored {
+impl CursorContent {
     fn new<'a>(at: DateTime<Utc>, users: impl Iterator<Item = (&'a str, KnownUser)>) -> Self {
         let user = |(id, known): (&str, KnownUser)| {
             let KnownUser {
                 presence,
                 fingerprint,
             } = known;
-            let user = StoredUser {
+            let user = CursorUser {
                 presence,
                 fingerprint,
             };
@@ -69,7 +69,7 @@ impl Stored {
 
     fn resume(self) -> ResumeState {
         let comparable = self.fingerprint_version == fingerprint::VERSION;
-        let known = |(id, user): (String, StoredUser)| {
+        let known = |(id, user): (String, CursorUser)| {
             let known = KnownUser {
                 presence: user.presence,
                 fingerprint: user.fingerprint.filter(|_| comparable),
@@ -83,38 +83,42 @@ impl Stored {
     }
 }
 
-/// The file and when it is to be written again.
+/// The file, and when to write it again.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(super) struct CursorFile {
     path: PathBuf,
     next: Instant,
-    /// When the file was written last as far as this process knows; `None` where there was none.
-    written: Option<SystemTime>,
-    shared: bool,
+    /// When this process wrote or found the file; `None` if there was none.
+    written_at: Option<SystemTime>,
+    is_shared: bool,
 }
 
-impl Cursor {
-    /// Reads the file, if there is one.
+impl CursorFile {
+    /// Opens the file, and reads it if it exists.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written, or it is not a cursor file.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<ResumeState>), Failure> {
         let cursor = Self {
             path: path.to_owned(),
-            next: Instant::now() + SOON,
-            written: written_at(path),
-            shared: false,
+            next: Instant::now() + RETRY_INTERVAL,
+            written_at: modified_at(path),
+            is_shared: false,
         };
         let refuse = |what: String| {
             let name = path.display();
             Failure::new(Code::Usage, format!("the cursor file {name} {what}"))
-                .hinted(format!("to start afresh: rm {name}"))
+                .hinted(format!("to start without it: rm {name}"))
         };
-        // A device has no end, and cannot be replaced.
+        // Reading a device may never end, and a device cannot be replaced.
         if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
             let name = path.display();
-            let message = format!("the cursor file {name} is no file");
+            let message = format!("the cursor file {name} is not a regular file");
             return Err(Failure::new(Code::Usage, message));
         }
-        // Better now than when there is something to lose.
-        if let Err(error) = try_beside(path) {
+        // Fail now rather than when there is something to lose.
+        if let Err(error) = test_write_beside(path) {
             let name = path.display();
             let message = format!("the cursor file {name} cannot be written: {error}");
             return Err(Failure::new(Code::Usage, message));
@@ -124,83 +128,95 @@ impl Cursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cursor, None)),
             Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
         };
-        // As `mktemp` makes it.
+        // `mktemp` creates an empty file.
         if text.is_empty() {
             return Ok((cursor, None));
         }
-        let stored: Stored = serde_json::from_slice(&text)
-            .map_err(|error| refuse(format!("is no cursor file: {error}")))?;
+        let stored: CursorContent = serde_json::from_slice(&text)
+            .map_err(|error| refuse(format!("cannot be parsed: {error}")))?;
         if stored.version != 1 {
-            return Err(refuse(format!("has version {}, not 1", stored.version)));
+            return Err(refuse(format!(
+                "has version {}; this program reads version 1",
+                stored.version
+            )));
         }
         Ok((cursor, Some(stored.resume())))
     }
 
-    /// When the file should be written next.
-    pub(super) const fn due(&self) -> Instant {
+    /// When to write the file next.
+    pub(super) const fn next_write(&self) -> Instant {
         self.next
     }
 
-    /// Writes the file, unless the watcher's knowledge has a hole in it just now. Who is still `settling` is written as
-    /// he was told of.
-    pub(super) fn save(&mut self, watcher: &Watcher, settling: &Settling) -> io::Result<()> {
+    /// Writes the file, unless the watcher is repairing a gap. `pending_change` is what has not been reported of a user
+    /// yet: such a user is saved in the state that was last reported.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed. The old file is still there.
+    pub(super) fn save<'a>(
+        &mut self,
+        watcher: &Watcher,
+        pending_change: impl Fn(&str) -> Option<&'a Change>,
+    ) -> io::Result<()> {
         let begin = Instant::now();
         let Some(at) = watcher.complete_until() else {
-            self.next = begin + SOON;
+            self.next = begin + RETRY_INTERVAL;
             return Ok(());
         };
-        let told = watcher.known_users().map(|(id, known)| {
-            let known = match settling.waiting(id) {
+        let reported = watcher.known_users().map(|(id, known)| {
+            let known = match pending_change(id) {
                 Some(change) => known.before_change(change),
                 None => known,
             };
             (id, known)
         });
-        // After a failure as after a success: a disk that is full now may have room later.
-        self.next = begin + EVERY;
-        self.replace(&serde_json::to_vec(&Stored::new(at, told))?)?;
-        self.next = Instant::now() + EVERY.max(begin.elapsed() * SHARE);
+        // Also after a failure: a disk that is full now may have room later.
+        self.next = begin + WRITE_INTERVAL_MIN;
+        self.replace(&serde_json::to_vec(&CursorContent::new(at, reported))?)?;
+        self.next =
+            Instant::now() + WRITE_INTERVAL_MIN.max(begin.elapsed() * WRITE_INTERVAL_FACTOR);
         Ok(())
     }
 
     fn replace(&mut self, content: &[u8]) -> io::Result<()> {
-        let found = written_at(&self.path);
-        self.shared |= found.is_some() && found != self.written;
+        let found = modified_at(&self.path);
+        self.is_shared |= found.is_some() && found != self.written_at;
         replace(&self.path, content)?;
-        self.written = written_at(&self.path);
+        self.written_at = modified_at(&self.path);
         Ok(())
     }
 
-    /// Whether another process was found to write the same file, so that neither finds again what it wrote.
+    /// Whether another process writes the same file, so that each overwrites what the other knows.
     pub(super) const fn is_shared(&self) -> bool {
-        self.shared
+        self.is_shared
     }
 
-    /// Lets the file be for now.
+    /// Skips this write.
     pub(super) fn postpone(&mut self) {
-        self.next = Instant::now() + EVERY;
+        self.next = Instant::now() + WRITE_INTERVAL_MIN;
     }
 }
 
-fn written_at(path: &Path) -> Option<SystemTime> {
+fn modified_at(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-/// Where a file is written that is to take the place of another.
+/// The temporary file that will replace a file.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     path.with_file_name(name)
 }
 
-/// Whether a file beside this one can be made.
-fn try_beside(path: &Path) -> io::Result<()> {
+/// Checks that a temporary file can be created beside this file.
+fn test_write_beside(path: &Path) -> io::Result<()> {
     let beside = beside(path);
     fs::File::create(&beside)?;
     fs::remove_file(&beside)
 }
 
-/// Replaces a file in one step: whoever reads it, whenever the machine dies, sees the old content or the new.
+/// Replaces a file in one step: a reader sees the old content or the new one, even if the machine dies meanwhile.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = beside(path);
     let written = (|| {
@@ -210,7 +226,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         fs::rename(&beside, path)
     })();
     if written.is_err() {
-        // The half-written file is of no use, and the error that is told is the first.
+        // The half-written file is useless. The first error is the one to report.
         let _ = fs::remove_file(&beside);
     }
     written
@@ -232,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_comes_back_unless_its_numbers_are_of_another_kind() {
+    fn saved_states_are_read_back_without_fingerprints_of_another_version() {
         let known = KnownUser {
             presence: Presence {
                 online: Some(true),
@@ -246,10 +262,10 @@ mod tests {
             }),
         };
         let users = [("amy", known.clone())];
-        let stored = Stored::new(DateTime::UNIX_EPOCH, users.into_iter());
+        let stored = CursorContent::new(DateTime::UNIX_EPOCH, users.into_iter());
         let mut json = serde_json::to_value(stored).unwrap();
         let users = |json: &serde_json::Value| {
-            let stored: Stored = serde_json::from_value(json.clone()).unwrap();
+            let stored: CursorContent = serde_json::from_value(json.clone()).unwrap();
             stored.resume().users
         };
         assert_eq!(users(&json), [("amy".to_owned(), known.clone())]);
@@ -267,24 +283,27 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stored_is_read_and_what_is_no_cursor_refused() {
+    fn a_saved_file_is_read_and_any_other_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cursor.json");
-        assert!(Cursor::open(&path).unwrap().1.is_none());
+        assert!(CursorFile::open(&path).unwrap().1.is_none());
         let text = r#"{"version":1,"at":"2026-01-05T10:00:00Z","users":{"amy":{"online":true,"invisible":null,"status":"x","last_active":null}}}"#;
         fs::write(&path, text).unwrap();
-        let resume = Cursor::open(&path).unwrap().1.unwrap();
+        let resume = CursorFile::open(&path).unwrap().1.unwrap();
         let (_, amy) = &resume.users[0];
         assert_eq!(amy.presence.status.as_deref(), Some("x"));
-        assert_eq!(amy.fingerprint, None, "it was written before there was any");
+        assert_eq!(
+            amy.fingerprint, None,
+            "it was written before fingerprints existed"
+        );
         fs::write(&path, "").unwrap();
-        assert!(Cursor::open(&path).unwrap().1.is_none(), "mktemp's");
+        assert!(CursorFile::open(&path).unwrap().1.is_none(), "mktemp's");
         for text in [
             "{}",
             r#"{"version":2,"at":"2026-01-05T10:00:00Z","users":{}}"#,
         ] {
             fs::write(&path, text).unwrap();
-            let failure = Cursor::open(&path).unwrap_err();
+            let failure = CursorFile::open(&path).unwrap_err();
             assert_eq!(failure.code, Code::Usage, "{text}");
             assert!(failure.hint.unwrap().contains("rm "), "{text}");
         }
@@ -296,7 +315,7 @@ mod tests {
         let path = folder.path().join("cursor.json");
         let text = r#"{"version":1,"at":"2026-01-05T10:00:00Z","rest":1,"users":{"amy":{"online":true,"invisible":null,"status":"x","last_active":null,"rest":{"view":"event","fields":2104423516,"updated":889888434}}}}"#;
         fs::write(&path, text).unwrap();
-        let resume = Cursor::open(&path).unwrap().1.unwrap();
+        let resume = CursorFile::open(&path).unwrap().1.unwrap();
         let (_, amy) = &resume.users[0];
         assert_eq!(amy.presence.online, Some(true));
         assert_eq!(amy.fingerprint, None);
@@ -306,15 +325,15 @@ mod tests {
     fn another_writer_of_the_file_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cursor.json");
-        let (mut one, _) = Cursor::open(&path).unwrap();
-        one.replace(b"1").unwrap();
-        one.replace(b"1").unwrap();
-        assert!(!one.is_shared());
+        let (mut cursor, _) = CursorFile::open(&path).unwrap();
+        cursor.replace(b"1").unwrap();
+        cursor.replace(b"1").unwrap();
+        assert!(!cursor.is_shared());
         let other = SystemTime::now() + Duration::from_secs(9);
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(other).unwrap();
-        one.replace(b"1").unwrap();
-        assert!(one.is_shared());
+        cursor.replace(b"1").unwrap();
+        assert!(cursor.is_shared());
     }
 
     #[test]
@@ -323,9 +342,9 @@ mod tests {
         let nowhere = folder.path().join("none/cursor.json");
         for (path, words) in [
             (nowhere.as_path(), "cannot be written"),
-            (folder.path(), "is no file"),
+            (folder.path(), "is not a regular file"),
         ] {
-            let failure = Cursor::open(path).unwrap_err();
+            let failure = CursorFile::open(path).unwrap_err();
             assert_eq!(failure.code, Code::Usage);
             assert!(failure.message.contains(words), "{failure}");
         }

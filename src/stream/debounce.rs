@@ -1,161 +1,132 @@
-//! Folding flicker: a user who goes and comes back within a while is not reported.
+//! Debouncing (`--settle`): a user who goes and comes back within a while causes no event.
 //!
-//! A change of `online` waits. If it is undone in time, nothing is told; if it stands, it is told as one event that
-//! says how the user moved since he was last told of. Everything else about the user that happens meanwhile waits with
-//! it, for an event shows the whole user. No clock: times come in.
+//! A change of `online` waits. If it is undone in time, nothing is written. If it holds, one event is written with the
+//! change since the event that was last written. An event shows the whole user, so other changes to the same user that
+//! arrive meanwhile wait with it. No clock: the time is an argument.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::domain::record::{Record, RecordBody, RecordSource};
-use crate::domain::{Change, Event, PresenceField};
+use crate::domain::coalesce::{CoalescedEvent, LatestPerUser};
+use crate::domain::record::{Record, RecordBody};
+use crate::domain::{Change, PresenceField};
 
-/// An event that waited.
 #[derive(Debug)]
-pub(super) struct Settled {
-    pub(super) received_at: DateTime<Utc>,
-    pub(super) source: RecordSource,
-    pub(super) text: String,
-    pub(super) change: Change,
+struct PendingEvent {
+    due: Instant,
+    event: CoalescedEvent,
 }
 
-impl Settled {
-    /// The record to tell.
-    pub(super) fn record(&self) -> Record<'_> {
-        Record {
-            received_at: self.received_at,
-            source: self.source,
-            body: RecordBody::Event {
-                event: Event::parse(&self.text).expect("it was an event before it waited"),
-                change: Some(self.change.clone()),
-            },
+/// The events that wait.
+#[derive(Debug)]
+pub(super) struct Debounce {
+    delay: Duration,
+    /// All wait equally long, so the first one added is due first.
+    pending: LatestPerUser<PendingEvent>,
+}
+
+/// What to do with a record.
+#[derive(Debug)]
+pub(super) enum DebounceAction {
+    /// Write it.
+    Emit,
+    /// Write nothing: it waits, or it undid the change that waited.
+    Hold,
+    /// Write this instead: the record ends the wait of an earlier change.
+    EmitInstead(Box<CoalescedEvent>),
+}
+
+impl Debounce {
+    /// Lets changes of `online` wait this long.
+    pub(super) fn new(delay: Duration) -> Self {
+        Self {
+            delay,
+            pending: LatestPerUser::default(),
         }
     }
-}
 
-#[derive(Debug)]
-struct Pending {
-    due: Instant,
-    settled: Settled,
-}
-
-/// The changes that wait.
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    pending: HashMap<String, Pending>,
-}
-
-/// What becomes of a record.
-#[derive(Debug)]
-pub(super) enum Fate {
-    /// It is told as it is.
-    Tell,
-    /// It waits, or undid what waited.
-    Wait,
-    /// It ends the wait of an earlier change: this is told instead.
-    Instead(Box<Settled>),
-}
-
-impl Settling {
-    /// Decides about a record that arrived now; a change of `online` is due at `due`.
-    pub(super) fn take(&mut self, record: &Record<'_>, due: Instant) -> Fate {
+    /// Decides about a record that arrives now.
+    pub(super) fn push(&mut self, record: &Record<'_>, now: Instant) -> DebounceAction {
         let RecordBody::Event {
             event,
             change: Some(change),
         } = &record.body
         else {
-            return Fate::Tell;
+            return DebounceAction::Emit;
         };
         let Some(user) = &event.user else {
-            return Fate::Tell;
+            return DebounceAction::Emit;
         };
-        let earlier = self.pending.remove(&*user.id);
-        let started = earlier.as_ref().map(|pending| pending.due);
-        let change = match &earlier {
-            Some(pending) => pending.settled.change.followed_by(change, &user.presence()),
-            None => change.clone(),
-        };
-        let settled = || Settled {
-            received_at: record.received_at,
-            source: record.source,
-            text: event.raw.to_owned(),
-            change: change.clone(),
-        };
-        if change.changed.contains(PresenceField::Online) {
-            let pending = Pending {
-                due: started.unwrap_or(due),
-                settled: settled(),
-            };
-            self.pending.insert(user.id.clone().into_owned(), pending);
-            return Fate::Wait;
+        let earlier = self.pending.get(&user.id);
+        if earlier.is_none() && !change.changed.contains(PresenceField::Online) {
+            return DebounceAction::Emit;
         }
-        match earlier {
-            None => Fate::Tell,
-            // Coming back is activity, so `last_active` has always moved with it.
-            Some(_)
-                if change.other_fields_delta == 0
-                    && change
-                        .changed
-                        .iter()
-                        .all(|field| field == PresenceField::LastActive) =>
-            {
-                Fate::Wait
-            }
-            Some(_) => Fate::Instead(Box::new(settled())),
+        let due = earlier.map_or(now + self.delay, |pending| pending.due);
+        let earlier = earlier.map(|pending| &pending.event);
+        let merged = CoalescedEvent::merge(earlier, record, event, user, change);
+        if merged.change.changed.contains(PresenceField::Online) {
+            let event = merged;
+            self.pending.insert(&user.id, PendingEvent { due, event });
+            return DebounceAction::Hold;
+        }
+        self.pending.remove(&user.id);
+        let mut changed = merged.change.changed.iter();
+        // A user who comes back was active, so `last_active` has always changed, too.
+        if merged.change.other_fields_delta == 0
+            && changed.all(|field| field == PresenceField::LastActive)
+        {
+            DebounceAction::Hold
+        } else {
+            DebounceAction::EmitInstead(Box::new(merged))
         }
     }
 
-    /// How a user has moved since he was last told of, if that waits.
-    pub(super) fn waiting(&self, id: &str) -> Option<&Change> {
-        let pending = self.pending.get(id)?;
-        Some(&pending.settled.change)
+    /// The change that waits for a user, if there is one.
+    pub(super) fn pending_change(&self, id: &str) -> Option<&Change> {
+        self.pending.get(id).map(|pending| &pending.event.change)
     }
 
-    /// All changes that wait, in the order in which they began: there is no later.
-    pub(super) fn rest(&mut self) -> Vec<Settled> {
-        let last = self.pending.values().map(|pending| pending.due).max();
-        last.map_or_else(Vec::new, |last| self.due(last))
-    }
-
-    /// When the next change is due.
+    /// When the next event is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pending.values().map(|pending| pending.due).min()
+        self.pending.first().map(|pending| pending.due)
     }
 
-    /// The changes that have stood long enough, in the order in which they began.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Settled> {
-        let mut due: Vec<Pending> = self
-            .pending
-            .extract_if(|_, pending| pending.due <= now)
-            .map(|(_, pending)| pending)
-            .collect();
-        due.sort_by_key(|pending| (pending.due, pending.settled.received_at));
-        due.into_iter().map(|pending| pending.settled).collect()
+    /// Removes and returns the next event that has waited long enough.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<CoalescedEvent> {
+        if self.next_due()? > now {
+            return None;
+        }
+        self.pop()
+    }
+
+    /// Removes and returns the next event, whether or not it has waited long enough.
+    pub(super) fn pop(&mut self) -> Option<CoalescedEvent> {
+        self.pending.pop_first().map(|pending| pending.event)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use chrono::DateTime;
 
     use super::*;
-    use crate::domain::{Presence, PresenceFields};
+    use crate::domain::record::RecordSource;
+    use crate::domain::{Event, Presence, PresenceFields};
 
-    struct Bench {
-        settling: Settling,
+    struct Fixture {
+        debounce: Debounce,
         start: Instant,
         before: Presence,
-        /// How much the next change moves what is not presence.
+        /// How much the next change alters the fingerprint.
         rest: u32,
     }
 
-    impl Bench {
-        /// A user who is online, with two seconds to settle.
+    impl Fixture {
+        /// A user who is online, and a delay of two seconds.
         fn new() -> Self {
             Self {
-                settling: Settling::default(),
+                debounce: Debounce::new(Duration::from_secs(2)),
                 start: Instant::now(),
                 before: Presence {
                     online: Some(true),
@@ -169,7 +140,7 @@ mod tests {
             self.start + Duration::from_millis(100 * tenths)
         }
 
-        fn take(&mut self, tenths: u64, online: bool, status: Option<&str>) -> Fate {
+        fn take(&mut self, tenths: u64, online: bool, status: Option<&str>) -> DebounceAction {
             let after = Presence {
                 online: Some(online),
                 status: status.map(str::to_owned),
@@ -191,16 +162,14 @@ mod tests {
                     change: Some(change),
                 },
             };
-            let due = self.at(tenths + 20);
-            self.settling.take(&record, due)
+            let now = self.at(tenths);
+            self.debounce.push(&record, now)
         }
 
-        fn due(&mut self, tenths: u64) -> Vec<(Option<bool>, PresenceFields)> {
+        fn pop_due(&mut self, tenths: u64) -> Vec<(Option<bool>, PresenceFields)> {
             let now = self.at(tenths);
-            let settled = self.settling.due(now);
-            settled
-                .iter()
-                .map(|settled| match settled.record().body {
+            std::iter::from_fn(|| self.debounce.pop_due(now))
+                .map(|event| match event.record().body {
                     RecordBody::Event { event, change } => {
                         (event.user.unwrap().online, change.unwrap().changed)
                     }
@@ -212,80 +181,83 @@ mod tests {
 
     #[test]
     fn who_comes_back_in_time_was_never_away() {
-        let mut bench = Bench::new();
-        assert!(matches!(bench.take(0, false, None), Fate::Wait));
-        assert!(matches!(bench.take(10, true, None), Fate::Wait));
-        assert_eq!(bench.settling.next_due(), None);
-        assert!(bench.due(100).is_empty());
+        let mut fixture = Fixture::new();
+        assert!(matches!(fixture.take(0, false, None), DebounceAction::Hold));
+        assert!(matches!(fixture.take(10, true, None), DebounceAction::Hold));
+        assert_eq!(fixture.debounce.next_due(), None);
+        assert!(fixture.pop_due(100).is_empty());
     }
 
     #[test]
-    fn who_stays_away_is_told_once_his_time_is_over() {
-        let mut bench = Bench::new();
-        bench.take(0, false, None);
-        assert!(bench.due(19).is_empty());
-        assert_eq!(bench.settling.next_due(), Some(bench.at(20)));
+    fn who_stays_away_is_reported_once_their_time_is_over() {
+        let mut fixture = Fixture::new();
+        fixture.take(0, false, None);
+        assert!(fixture.pop_due(19).is_empty());
+        assert_eq!(fixture.debounce.next_due(), Some(fixture.at(20)));
         assert_eq!(
-            bench.due(20),
+            fixture.pop_due(20),
             [(Some(false), PresenceFields::from([PresenceField::Online]))]
         );
-        assert!(bench.due(21).is_empty());
+        assert!(fixture.pop_due(21).is_empty());
     }
 
     #[test]
     fn each_absence_has_its_own_time() {
-        let mut bench = Bench::new();
-        bench.take(0, false, None);
-        bench.take(10, true, None);
-        bench.take(15, false, None);
-        assert!(bench.due(34).is_empty());
-        assert_eq!(bench.due(35).len(), 1);
+        let mut fixture = Fixture::new();
+        fixture.take(0, false, None);
+        fixture.take(10, true, None);
+        fixture.take(15, false, None);
+        assert!(fixture.pop_due(34).is_empty());
+        assert_eq!(fixture.pop_due(35).len(), 1);
     }
 
     #[test]
-    fn a_status_that_changed_meanwhile_is_told_with_the_final_state() {
-        let mut bench = Bench::new();
-        bench.take(0, false, None);
-        bench.take(5, false, Some("away"));
+    fn a_status_that_changed_meanwhile_is_written_with_the_final_state() {
+        let mut fixture = Fixture::new();
+        fixture.take(0, false, None);
+        fixture.take(5, false, Some("away"));
         assert_eq!(
-            bench.due(20),
+            fixture.pop_due(20),
             [(
                 Some(false),
                 PresenceFields::from([PresenceField::Online, PresenceField::Status])
             )]
         );
-        bench.take(30, true, Some("away"));
-        let Fate::Instead(settled) = bench.take(35, false, Some("gone")) else {
-            panic!("the status moved for good");
+        fixture.take(30, true, Some("away"));
+        let DebounceAction::EmitInstead(settled) = fixture.take(35, false, Some("gone")) else {
+            panic!("the status changed for good");
         };
         assert_eq!(settled.change.changed, [PresenceField::Status]);
         assert_eq!(settled.change.previous.status.as_deref(), Some("away"));
     }
 
     #[test]
-    fn a_new_name_is_told_although_the_flicker_is_not() {
-        let mut bench = Bench::new();
-        bench.take(0, false, None);
-        bench.rest = 7;
-        assert!(matches!(bench.take(5, false, None), Fate::Wait));
-        let Fate::Instead(settled) = bench.take(10, true, None) else {
-            panic!("the name is another one for good");
+    fn a_new_name_is_written_although_the_flicker_is_not() {
+        let mut fixture = Fixture::new();
+        fixture.take(0, false, None);
+        fixture.rest = 7;
+        assert!(matches!(fixture.take(5, false, None), DebounceAction::Hold));
+        let DebounceAction::EmitInstead(settled) = fixture.take(10, true, None) else {
+            panic!("the name changed for good");
         };
         assert_eq!(
             (settled.change.changed, settled.change.other_fields_delta),
             (PresenceFields::NONE, 7)
         );
-        bench.take(30, false, None);
-        bench.rest = 7;
-        bench.take(35, false, None);
-        bench.rest = 7_u32.wrapping_neg();
-        assert!(matches!(bench.take(40, true, None), Fate::Wait));
-        assert!(bench.due(100).is_empty());
+        fixture.take(30, false, None);
+        fixture.rest = 7;
+        fixture.take(35, false, None);
+        fixture.rest = 7_u32.wrapping_neg();
+        assert!(matches!(fixture.take(40, true, None), DebounceAction::Hold));
+        assert!(fixture.pop_due(100).is_empty());
     }
 
     #[test]
-    fn other_changes_pass() {
-        let mut bench = Bench::new();
-        assert!(matches!(bench.take(0, true, Some("lunch")), Fate::Tell));
+    fn other_changes_do_not_wait() {
+        let mut fixture = Fixture::new();
+        assert!(matches!(
+            fixture.take(0, true, Some("lunch")),
+            DebounceAction::Emit
+        ));
     }
 }

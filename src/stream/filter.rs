@@ -1,71 +1,58 @@
-//! Which records of a stream are of interest.
+//! Filters: which records reach stdout and the hooks. All filters that are given must match.
 //!
-//! Filters choose among the service's events and the snapshots; all that are given must hold. What the program says
-//! itself is chosen by `-e` alone, and a gap by nothing: a reader who filters must not lose events silently.
+//! `-e` applies to every record type. `--user` and `--changed` apply to events and snapshots, so that a reader who
+//! filters by user still learns about gaps. `--where` needs the record as JSON, so it comes last: see
+//! [`Filter::condition_for`].
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::commands::watch::{Snapshot, StreamArgs};
 use crate::domain::event::{self, HEALTH_CHECK};
+use crate::domain::glob::Glob;
 use crate::domain::record::{Record, RecordBody};
-use crate::domain::{PresenceField, UserId};
+use crate::domain::{Change, PresenceField, UserId};
 use crate::json::expression::{EvalError, Expr};
 
-/// A pattern of record types, in which `*` stands for any text and `?` for any letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
-    pattern: String,
-    /// How much of the pattern stands before its one `*`, where that is at its end: the usual kind, looked at for each
-    /// event.
-    start: Option<usize>,
-}
+/// A glob over record types (`-e`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TypeGlob(Glob);
 
-impl FromStr for Glob {
+impl FromStr for TypeGlob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let ok = |c: char| c.is_ascii_alphanumeric() || "._-*?".contains(c);
-        if text.is_empty() || !text.chars().all(ok) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-*?".contains(c);
+        if text.is_empty() || !text.chars().all(is_allowed) {
             return Err(
-                "write a type such as user.presence.changed, or a pattern such as user.*".into(),
+                "expected a type such as user.presence.changed, or a pattern such as user.*".into(),
             );
         }
-        let start = text
-            .find(['*', '?'])
-            .filter(|&at| text.ends_with('*') && at + 1 == text.len());
-        Ok(Self {
-            pattern: text.to_owned(),
-            start,
-        })
+        Ok(Self(Glob::new(text)))
     }
 }
 
-impl fmt::Display for Glob {
+impl fmt::Display for TypeGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.pattern)
+        self.0.fmt(f)
     }
 }
 
-impl Glob {
-    /// Whether a type fits the pattern.
-    pub fn fits(&self, kind: &str) -> bool {
-        match self.start {
-            Some(start) => kind.starts_with(&self.pattern[..start]),
-            None => fits(self.pattern.as_bytes(), kind.as_bytes()),
-        }
+impl TypeGlob {
+    /// Whether a type matches the pattern.
+    pub fn matches(&self, kind: &str) -> bool {
+        self.0.matches(kind)
     }
 
-    /// Whether the pattern fits a type that this version knows. Others may exist: the service adds some, and
+    /// Whether a type that this version knows matches the pattern. Others may exist: the service adds types, and
     /// applications send their own.
-    pub fn fits_a_known_type(&self) -> bool {
-        KNOWN.iter().any(|kind| self.fits(kind))
+    pub fn matches_a_known_type(&self) -> bool {
+        KNOWN_TYPES.iter().any(|kind| self.matches(kind))
     }
 }
 
-/// Types that a stream may hold as far as we know.
-const KNOWN: [&str; 27] = [
+/// The record types that this version knows.
+const KNOWN_TYPES: [&str; 27] = [
     "presence.snapshot",
     "presence.gap",
     "presence.coverage",
@@ -95,60 +82,53 @@ const KNOWN: [&str; 27] = [
     "notification.removed_from_channel",
 ];
 
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern, text) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => (0..=text.len()).any(|at| fits(rest, &text[at..])),
-        ([b'?', pattern @ ..], [_, text @ ..]) => fits(pattern, text),
-        ([a, pattern @ ..], [b, text @ ..]) if a == b => fits(pattern, text),
-        _ => false,
-    }
+/// The filters of a stream.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// `-e`: record types. Empty for all types but heartbeats.
+    pub types: Vec<TypeGlob>,
+    /// `--user`: whom events and snapshots must be about. Empty for everybody.
+    pub users: Vec<UserId>,
+    /// `--changed`: fields of which one must have changed. Empty for any event.
+    pub changed: Vec<PresenceField>,
+    /// `--where`: what must be true of the rendered record.
+    pub condition: Option<Arc<Expr>>,
+    /// Whether snapshots pass.
+    pub snapshots: bool,
 }
 
-/// The filters of a stream.
-#[derive(Debug)]
-pub(super) struct Filter {
-    events: Vec<Glob>,
-    only: Vec<UserId>,
-    changed: Vec<PresenceField>,
-    condition: Option<Arc<Expr>>,
-    snapshots: bool,
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            types: Vec::new(),
+            users: Vec::new(),
+            changed: Vec::new(),
+            condition: None,
+            snapshots: true,
+        }
+    }
 }
 
 impl Filter {
-    pub(super) fn new(args: &StreamArgs) -> Self {
-        Self {
-            events: args.events.clone(),
-            only: args.only.clone(),
-            changed: args.changed.clone(),
-            condition: args.condition.clone(),
-            snapshots: args.snapshot != Snapshot::None,
-        }
+    /// Whether a record passes all filters but `--where`.
+    pub(super) fn passes(&self, record: &Record<'_>) -> bool {
+        self.passes_type(record.body.kind()) && self.passes_body(&record.body)
     }
 
-    /// Whether a record passes, as far as can be told without rendering it.
-    pub(super) fn passes(&self, record: &Record<'_>) -> bool {
-        let body = &record.body;
-        if let RecordBody::Gap(_) | RecordBody::End(_) = body {
-            return true;
+    fn passes_type(&self, kind: &str) -> bool {
+        if self.types.is_empty() {
+            // Heartbeats show how the connection works. Only those who ask for them see them.
+            return kind != HEALTH_CHECK;
         }
-        let kind = body.kind();
-        let chosen = self.events.iter().any(|glob| glob.fits(kind));
-        // Heartbeats are how the link works; they are shown only to those who ask for them.
-        if !chosen && (!self.events.is_empty() || kind == HEALTH_CHECK) {
-            return false;
-        }
+        self.types.iter().any(|glob| glob.matches(kind))
+    }
+
+    fn passes_body(&self, body: &RecordBody<'_>) -> bool {
         match body {
             RecordBody::Event { change, .. } => {
-                let moved = |change: &crate::domain::Change| {
-                    self.changed
-                        .iter()
-                        .any(|field| change.changed.contains(*field))
-                };
-                self.concerns(body)
-                    && (self.changed.is_empty() || change.as_ref().is_some_and(moved))
+                self.passes_user(body) && self.passes_change(change.as_ref())
             }
-            RecordBody::Snapshot(_) => self.snapshots && self.concerns(body),
+            RecordBody::Snapshot(_) => self.snapshots && self.passes_user(body),
             RecordBody::ConnectionChanged(_)
             | RecordBody::ConnectionRecovered
             | RecordBody::Coverage(_)
@@ -157,7 +137,23 @@ impl Filter {
         }
     }
 
-    /// The condition that a record must still fulfil once it is rendered, if there is one for it.
+    fn passes_user(&self, body: &RecordBody<'_>) -> bool {
+        self.users.is_empty()
+            || body
+                .user_id()
+                .is_some_and(|id| self.users.iter().any(|user| user.as_str() == id))
+    }
+
+    fn passes_change(&self, change: Option<&Change>) -> bool {
+        self.changed.is_empty()
+            || change.is_some_and(|change| {
+                let mut fields = self.changed.iter();
+                fields.any(|field| change.changed.contains(*field))
+            })
+    }
+
+    /// The condition (`--where`) that this record must still satisfy once it is rendered. Gaps and the last record are
+    /// exempt, so that a reader who filters still learns about losses.
     pub(super) fn condition_for(&self, record: &Record<'_>) -> Option<&Expr> {
         match record.body {
             RecordBody::Gap(_) | RecordBody::End(_) => None,
@@ -168,63 +164,66 @@ impl Filter {
             | RecordBody::Coverage(_) => self.condition.as_deref(),
         }
     }
-
-    fn concerns(&self, body: &RecordBody<'_>) -> bool {
-        self.only.is_empty()
-            || body
-                .user_id()
-                .is_some_and(|id| self.only.iter().any(|only| only.as_str() == id))
-    }
 }
 
-/// Conditions on records whose failures are told once and counted: one odd record must not end a stream.
+/// The evaluation errors of expressions: the first is kept for a warning, all are counted. One odd record must not end
+/// a stream.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
-    failed: u64,
+pub(super) struct EvalErrors {
+    count: u64,
     first: Option<EvalError>,
 }
 
-impl Doubts {
-    /// Whether a condition is true for a rendered record; not where it has no result.
+impl EvalErrors {
+    /// Whether an expression is true of a rendered record. An error counts as false.
     pub(super) fn is_true(&mut self, condition: &Expr, json: &[u8]) -> bool {
         condition.is_true(json).unwrap_or_else(|error| {
-            self.failed += 1;
-            if self.failed == 1 {
+            self.count += 1;
+            if self.count == 1 {
                 self.first = Some(error);
             }
             false
         })
     }
 
-    /// The first failure, once.
-    pub(super) fn first(&mut self) -> Option<EvalError> {
+    /// The first error, the first time this is called after it.
+    pub(super) fn take_first(&mut self) -> Option<EvalError> {
         self.first.take()
     }
 
-    /// How often a condition had no result.
-    pub(super) const fn failed(&self) -> u64 {
-        self.failed
+    /// How many evaluations failed.
+    pub(super) const fn count(&self) -> u64 {
+        self.count
     }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use clap::Parser;
 
     use super::*;
     use crate::domain::record::{Coverage, Gap, RecordSource};
-    use crate::domain::{Change, Event, User};
+    use crate::domain::{Event, User};
 
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        stream: StreamArgs,
+    fn types(globs: &str) -> Filter {
+        Filter {
+            types: globs.split(',').map(|glob| glob.parse().unwrap()).collect(),
+            ..Filter::default()
+        }
     }
 
-    fn filter(line: &str) -> Filter {
-        let words = std::iter::once("x").chain(line.split(' ').filter(|word| !word.is_empty()));
-        Filter::new(&Line::try_parse_from(words).unwrap().stream)
+    fn user(id: &str) -> Filter {
+        Filter {
+            users: vec![id.parse().unwrap()],
+            ..Filter::default()
+        }
+    }
+
+    fn changed(field: PresenceField) -> Filter {
+        Filter {
+            changed: vec![field],
+            ..Filter::default()
+        }
     }
 
     fn record(body: RecordBody<'_>) -> Record<'_> {
@@ -246,78 +245,80 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
-        let fits = |pattern: &str, kind: &str| pattern.parse::<Glob>().unwrap().fits(kind);
-        assert!(fits("user.*", "user.presence.changed"));
-        assert!(fits("*", ""));
-        assert!(!fits("user.*", "use"));
-        assert!(!fits("us?r.*", "user"));
-        assert!(fits("*.start", "user.watching.start"));
-        assert!(fits("user.?pdated", "user.updated"));
-        assert!(fits("*a*b*", "xaxxbx"));
-        assert!(!fits("user", "user.updated"));
-        assert!(!fits("user.?", "user."));
-        assert!("user changed".parse::<Glob>().is_err());
-        assert!(
-            !"user.presense.*"
-                .parse::<Glob>()
-                .unwrap()
-                .fits_a_known_type()
-        );
-        for kind in KNOWN {
-            assert!(fits(kind, kind));
+    fn a_type_glob_is_made_of_the_letters_of_types() {
+        let parse = str::parse::<TypeGlob>;
+        assert!(parse("user changed").is_err());
+        assert!(parse("").is_err());
+        assert!(!parse("user.presense.*").unwrap().matches_a_known_type());
+        for kind in KNOWN_TYPES {
+            assert!(parse(kind).unwrap().matches(kind));
         }
     }
 
     #[test]
-    fn all_filters_must_hold() {
+    fn all_filters_must_match() {
         let john = r#"{"type":"user.updated","user":{"id":"john"}}"#;
-        let passes = |line: &str| filter(line).passes(&event(john, vec![PresenceField::Status]));
-        assert!(passes(""));
-        assert!(passes("-e user.updated,member.*"));
-        assert!(passes("-e x -e user.*"));
-        assert!(!passes("-e user.presence.changed"));
-        assert!(passes("--user jack,john --changed online,status"));
-        assert!(!passes("--user jack"));
-        assert!(!passes("--changed online"));
-        assert!(!passes("-e user.updated --user jack"));
+        let passes = |filter: Filter| filter.passes(&event(john, vec![PresenceField::Status]));
+        assert!(passes(Filter::default()));
+        assert!(passes(types("user.updated,member.*")));
+        assert!(passes(types("x,user.*")));
+        assert!(!passes(types("user.presence.changed")));
+        assert!(passes(user("john")));
+        assert!(!passes(user("jack")));
+        assert!(passes(changed(PresenceField::Status)));
+        assert!(!passes(changed(PresenceField::Online)));
+        assert!(!passes(Filter {
+            types: types("user.updated").types,
+            ..user("jack")
+        }));
     }
 
     #[test]
     fn an_event_about_nobody_is_not_about_john() {
         let updated = event(r#"{"type":"channel.updated"}"#, Vec::new());
-        assert!(filter("").passes(&updated));
-        assert!(!filter("--user john").passes(&updated));
+        assert!(Filter::default().passes(&updated));
+        assert!(!user("john").passes(&updated));
     }
 
     #[test]
-    fn gaps_always_pass_and_heartbeats_only_when_asked_for() {
+    fn only_a_type_filter_stops_a_gap() {
         let gap = record(RecordBody::Gap(Gap {
             from: String::new(),
             to: String::new(),
             repaired: Vec::new(),
             note: String::new(),
         }));
-        assert!(filter("-e user.updated --user john --changed online").passes(&gap));
-        let beat = event(r#"{"type":"health.check"}"#, Vec::new());
-        assert!(!filter("").passes(&beat));
-        assert!(filter("-e *").passes(&beat));
+        assert!(user("john").passes(&gap));
+        assert!(changed(PresenceField::Online).passes(&gap));
+        assert!(!types("user.updated").passes(&gap));
+        assert!(types("*.gap").passes(&gap));
     }
 
     #[test]
-    fn our_own_records_are_chosen_by_type_alone() {
+    fn heartbeats_pass_only_when_asked_for() {
+        let heartbeat = event(r#"{"type":"health.check"}"#, Vec::new());
+        assert!(!Filter::default().passes(&heartbeat));
+        assert!(types("*").passes(&heartbeat));
+    }
+
+    #[test]
+    fn our_own_records_are_filtered_by_type_alone() {
         let coverage = record(RecordBody::Coverage(Coverage::default()));
-        assert!(filter("--user john --changed online").passes(&coverage));
-        assert!(!filter("-e user.*").passes(&coverage));
-        assert!(filter("-e user.*,presence.*").passes(&coverage));
+        assert!(user("john").passes(&coverage));
+        assert!(!types("user.*").passes(&coverage));
+        assert!(types("user.*,presence.*").passes(&coverage));
     }
 
     #[test]
     fn snapshots_are_filtered_by_user_and_can_be_left_out() {
         let john: User = serde_json::from_str(r#"{"id":"john"}"#).unwrap();
         let snapshot = record(RecordBody::Snapshot(&john));
-        assert!(filter("--changed online").passes(&snapshot));
-        assert!(!filter("--user jack").passes(&snapshot));
-        assert!(!filter("--snapshot none").passes(&snapshot));
+        assert!(changed(PresenceField::Online).passes(&snapshot));
+        assert!(!user("jack").passes(&snapshot));
+        let without = Filter {
+            snapshots: false,
+            ..Filter::default()
+        };
+        assert!(!without.passes(&snapshot));
     }
 }

@@ -1,89 +1,71 @@
-//! Keeping up with a reader who does not: events that cannot be written are folded, and he is told so.
+//! Overflow: when the reader of stdout is too slow, events are coalesced instead of written.
 //!
-//! Of each user only how he moved since he was last told of is kept, so memory grows with the users and not with time.
-//! Once the reader takes lines again he gets a gap, and after it one event for each user who is not as he was last told.
-//! No I/O and no clock.
-
-use std::collections::HashMap;
+//! Of each user only the change since the last written event is kept. Once the reader takes lines again, they get a gap
+//! and after it one event for each user whose state differs from what was last written. No I/O and no clock.
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::coalesce::{CoalescedEvent, LatestPerUser};
 use crate::domain::record::{Gap, Record, RecordBody, RecordSource};
 use crate::domain::time::{millis, millis_after};
-use crate::stream::debounce::Settled;
 
 /// What the gap says about its cause.
-const NOTE: &str = "reader too slow";
+const GAP_NOTE: &str = "reader too slow";
 
 /// The events that the reader could not take.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
-    from: Option<DateTime<Utc>>,
-    users: HashMap<String, Settled>,
-    /// The order in which users were first held back.
-    order: Vec<String>,
-    /// Events that say nothing about a user's state and are left out.
-    others: u64,
+pub(super) struct Overflow {
+    /// When the first event was held back; `None` while none is.
+    since: Option<DateTime<Utc>>,
+    users: LatestPerUser<CoalescedEvent>,
+    /// Events that say nothing about a user's state. They are only counted.
+    other_events: u64,
 }
 
-impl Behind {
+impl Overflow {
     /// Whether anything was held back.
-    pub(super) const fn is_behind(&self) -> bool {
-        self.from.is_some()
+    pub(super) const fn is_active(&self) -> bool {
+        self.since.is_some()
     }
 
-    /// Takes an event instead of the reader. Whether it did: what is no event must be written, for it is not told twice.
+    /// Holds an event back. Returns `false` for a record of our own: it is never repeated, so it must be written.
     pub(super) fn absorb(&mut self, record: &Record<'_>) -> bool {
         let RecordBody::Event { event, change } = &record.body else {
             return false;
         };
-        self.from.get_or_insert(record.received_at);
+        self.since.get_or_insert(record.received_at);
         let (Some(user), Some(change)) = (&event.user, change) else {
-            self.others += 1;
+            self.other_events += 1;
             return true;
         };
-        let change = match self.users.get(&*user.id) {
-            Some(earlier) => earlier.change.followed_by(change, &user.presence()),
-            None => {
-                self.order.push(user.id.clone().into_owned());
-                change.clone()
-            }
-        };
-        let folded = Settled {
-            received_at: record.received_at,
-            source: RecordSource::Resync,
-            text: event.raw.to_owned(),
-            change,
-        };
-        self.users.insert(user.id.clone().into_owned(), folded);
+        let earlier = self.users.get(&user.id);
+        let mut merged = CoalescedEvent::merge(earlier, record, event, user, change);
+        merged.source = RecordSource::Resync;
+        self.users.insert(&user.id, merged);
         true
     }
 
-    /// What to tell the reader now that he takes lines again.
-    pub(super) fn catch_up(&mut self, now: DateTime<Utc>) -> Option<(Gap, Vec<Settled>)> {
-        let from = self.from?;
+    /// Ends the overflow. Returns the gap and the events to write after it, or `None` if nothing was held back.
+    pub(super) fn take(&mut self, now: DateTime<Utc>) -> Option<(Gap, Vec<CoalescedEvent>)> {
+        let from = self.since?;
         let mut held = std::mem::take(self);
-        let folded: Vec<Settled> = held
-            .order
-            .iter()
-            .filter_map(|id| held.users.remove(id))
-            .filter(|folded| !folded.change.is_empty())
+        let events: Vec<CoalescedEvent> = std::iter::from_fn(|| held.users.pop_first())
+            .filter(|event| !event.change.is_empty())
             .collect();
-        let repaired = folded
-            .iter()
-            .filter_map(|folded| folded.record().body.user_id().map(str::to_owned))
-            .collect();
-        let note = match held.others {
-            0 => NOTE.to_owned(),
-            others => format!("{NOTE}; {others} other events were left out"),
-        };
         let gap = Gap {
             from: millis(from),
             to: millis_after(now.max(from)),
-            repaired,
-            note,
+            repaired: events
+                .iter()
+                .filter_map(|event| event.record().body.user_id().map(str::to_owned))
+                .collect(),
+            note: match held.other_events {
+                0 => GAP_NOTE.to_owned(),
+                1 => format!("{GAP_NOTE}; 1 other event was left out"),
+                others => format!("{GAP_NOTE}; {others} other events were left out"),
+            },
         };
-        Some((gap, folded))
+        Some((gap, events))
     }
 }
 
@@ -96,7 +78,7 @@ mod tests {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
-    fn absorb(behind: &mut Behind, id: &str, before: bool, online: bool, second: i64) {
+    fn absorb(overflow: &mut Overflow, id: &str, before: bool, online: bool, second: i64) {
         let text = format!(
             r#"{{"type":"user.presence.changed","user":{{"id":"{id}","online":{online}}}}}"#
         );
@@ -112,38 +94,38 @@ mod tests {
                 change: Some(Change::between(&state(before), &state(online))),
             },
         };
-        assert!(behind.absorb(&record));
+        assert!(overflow.absorb(&record));
     }
 
     #[test]
-    fn a_user_who_is_as_he_was_is_not_told_of() {
-        let mut behind = Behind::default();
+    fn a_user_who_is_back_in_their_old_state_gets_no_event() {
+        let mut overflow = Overflow::default();
         for second in 0..100 {
             let odd = second % 2 == 1;
-            absorb(&mut behind, "amy", odd, !odd, second);
+            absorb(&mut overflow, "amy", odd, !odd, second);
         }
-        absorb(&mut behind, "bob", false, true, 100);
-        let (gap, folded) = behind.catch_up(at(200)).unwrap();
+        absorb(&mut overflow, "bob", false, true, 100);
+        let (gap, events) = overflow.take(at(200)).unwrap();
         assert_eq!(
             (gap.from.as_str(), gap.to.as_str()),
             ("1970-01-01T00:00:00.000Z", "1970-01-01T00:03:20.000Z")
         );
         assert_eq!(
             (gap.repaired, gap.note.as_str()),
-            (vec!["bob".to_owned()], NOTE)
+            (vec!["bob".to_owned()], GAP_NOTE)
         );
-        let [bob] = &folded[..] else {
-            panic!("{folded:?}");
+        let [bob] = &events[..] else {
+            panic!("{events:?}");
         };
         assert_eq!(bob.source, RecordSource::Resync);
         assert_eq!(bob.change.changed, [PresenceField::Online]);
-        assert!(!behind.is_behind());
-        assert!(behind.catch_up(at(201)).is_none());
+        assert!(!overflow.is_active());
+        assert!(overflow.take(at(201)).is_none());
     }
 
     #[test]
-    fn a_new_name_is_told_unless_it_is_the_old_one_again() {
-        let mut behind = Behind::default();
+    fn a_new_name_is_written_unless_it_changed_back() {
+        let mut overflow = Overflow::default();
         let mut rename = |id: &str, rest: u32| {
             let text = format!(r#"{{"type":"user.updated","user":{{"id":"{id}","online":true}}}}"#);
             let change = Change {
@@ -158,18 +140,18 @@ mod tests {
                     change: Some(change),
                 },
             };
-            assert!(behind.absorb(&record));
+            assert!(overflow.absorb(&record));
         };
         rename("amy", 7);
         rename("bob", 7);
         rename("bob", 7_u32.wrapping_neg());
         rename("cem", 0);
-        absorb(&mut behind, "amy", false, true, 2);
-        absorb(&mut behind, "amy", true, false, 3);
-        let (gap, folded) = behind.catch_up(at(4)).unwrap();
+        absorb(&mut overflow, "amy", false, true, 2);
+        absorb(&mut overflow, "amy", true, false, 3);
+        let (gap, events) = overflow.take(at(4)).unwrap();
         assert_eq!(gap.repaired, ["amy"]);
-        let [amy] = &folded[..] else {
-            panic!("{folded:?}");
+        let [amy] = &events[..] else {
+            panic!("{events:?}");
         };
         assert_eq!(
             (amy.change.changed, amy.change.other_fields_delta),
@@ -178,21 +160,21 @@ mod tests {
     }
 
     #[test]
-    fn other_events_are_counted_and_own_records_refused() {
-        let mut behind = Behind::default();
+    fn other_events_are_counted_and_own_records_are_refused() {
+        let mut overflow = Overflow::default();
         let record = |body| Record {
             received_at: at(1),
             source: RecordSource::Ws,
             body,
         };
         let event = Event::parse(r#"{"type":"channel.updated"}"#).unwrap();
-        assert!(behind.absorb(&record(RecordBody::Event {
+        assert!(overflow.absorb(&record(RecordBody::Event {
             event,
             change: None
         })));
-        assert!(!behind.absorb(&record(RecordBody::ConnectionRecovered)));
-        let (gap, folded) = behind.catch_up(at(2)).unwrap();
-        assert!(folded.is_empty());
-        assert_eq!(gap.note, "reader too slow; 1 other events were left out");
+        assert!(!overflow.absorb(&record(RecordBody::ConnectionRecovered)));
+        let (gap, events) = overflow.take(at(2)).unwrap();
+        assert!(events.is_empty());
+        assert_eq!(gap.note, "reader too slow; 1 other event was left out");
     }
 }

@@ -1,241 +1,348 @@
-//! The way of a record out: past the filters, to stdout, to a file, to hooks.
+//! The pipeline: the way of a record from the source to the sinks.
 //!
-//! All of them see the same records in the same order. When stdout falls behind, events are held back and folded before
-//! they are numbered, so that what is told, wherever, has no hole that is not a gap.
+//! ```text
+//! source ─┬─ debounce ─ filter ─ overflow ─┬─ stdout
+//!         └─ tee                           └─ hooks
+//! ```
+//!
+//! The tee gets everything the source brings. All other stages decide what stdout and the hooks get, in the same order.
+//! Debouncing comes before the filters: a filter that hid the return of a user would make every absence look final. When
+//! the reader of stdout is too slow, events are coalesced before they are numbered, so every loss shows as a gap.
 
 use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
-use crate::app::App;
-use crate::commands::watch::StreamArgs;
-use crate::domain::record::{Gap, Record, RecordBody};
+use crate::domain::record::{Record, RecordBody, RecordSource};
+use crate::json::expression::Expr;
 use crate::output::{Output, Records};
-use crate::stream::debounce::Settled;
-use crate::stream::filter::{Doubts, Filter};
-use crate::stream::overflow::Behind;
-use crate::stream::sinks::hooks::{Done, Hooks, Job};
-use crate::stream::sinks::stdout_writer::{self as outlet, Gauge};
+use crate::stream::StreamOptions;
+use crate::stream::debounce::{Debounce, DebounceAction};
+use crate::stream::filter::{EvalErrors, Filter};
+use crate::stream::outcome::{EndConditions, StreamOutcome};
+use crate::stream::overflow::Overflow;
+use crate::stream::sinks::hooks::{HookJob, HookOutcome, Hooks};
+use crate::stream::sinks::stdout_writer::{self, WriterStatus};
 use crate::stream::sinks::tee::Tee;
+use crate::stream::stderr_report::StderrReport;
 
-/// How much waits for the reader when it is time to wait for him.
-const MUCH: usize = 4 << 20;
-/// How much may wait for the reader before events are held back.
-const TOO_MUCH: usize = 8 << 20;
-/// How little must wait before he is told what was held back.
-const LITTLE: usize = 1 << 20;
+/// Below this many buffered bytes, held-back events are written.
+const WRITE_BUFFER_LOW: usize = 1 << 20;
+/// Above this many buffered bytes, the source waits for the reader.
+const WRITE_BUFFER_SOFT_LIMIT: usize = 4 << 20;
+/// Above this many buffered bytes, events are held back.
+const WRITE_BUFFER_HARD_LIMIT: usize = 8 << 20;
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// Whether it was of interest and is on its way to the reader.
-    pub(super) shown: bool,
-    /// Whether it fulfils `--until`.
-    pub(super) fulfilled: bool,
+pub(super) struct Delivery {
+    /// Whether it passed the filters and went to stdout.
+    pub(super) is_written: bool,
+    /// Whether it satisfies `--until`.
+    pub(super) satisfies_until: bool,
 }
 
-/// Everything that hears of records.
+/// All stages after the source.
 #[derive(Debug)]
-pub(super) struct Teller<'a> {
-    args: &'a StreamArgs,
-    output: &'a Output,
-    records: Records<'a>,
-    gauge: Gauge,
-    filter: Filter,
-    doubts: Doubts,
-    behind: Behind,
+pub(super) struct Pipeline<'a> {
+    pub(super) output: &'a Output,
+    pub(super) conditions: EndConditions,
+    pub(super) report: StderrReport<'a>,
     tee: Option<Tee>,
+    debounce: Option<Debounce>,
+    filter: Filter,
+    until: Option<Arc<Expr>>,
+    eval_errors: EvalErrors,
+    overflow: Overflow,
+    stdout: Records<'a>,
+    writer_status: WriterStatus,
+    /// Whether whoever reads stderr sees the records as well.
+    is_terminal: bool,
     hooks: Option<Hooks>,
 }
 
-impl<'a> Teller<'a> {
-    pub(super) fn new(app: &'a App, args: &'a StreamArgs) -> anyhow::Result<Self> {
-        let output = app.output();
-        let records = output.records()?.raw(args.raw);
-        for glob in args.events.iter().filter(|glob| !glob.fits_a_known_type()) {
-            output.hint(&format!(
-                "no type that this version knows fits `{glob}`; `presencectl help records` lists them"
-            ));
-        }
-        let tee = args.tee.as_deref().map(Tee::open).transpose()?;
-        let hooks = args
-            .exec
-            .as_deref()
-            .map(|command| Hooks::new(command, usize::from(args.exec_jobs)));
-        let (outlet, gauge) = outlet::open()?;
-        Ok(Self {
-            args,
-            output,
-            records: records.writing_to(outlet),
-            gauge,
-            filter: Filter::new(args),
-            doubts: Doubts::default(),
-            behind: Behind::default(),
-            tee,
-            hooks,
-        })
-    }
-
-    pub(super) const fn output(&self) -> &'a Output {
-        self.output
-    }
-
-    /// What tells of the reader.
-    pub(super) fn gauge(&self) -> Gauge {
-        self.gauge.clone()
-    }
-
-    /// Tells a record to everybody, if it is of interest.
-    pub(super) fn tell(&mut self, record: &Record<'_>) -> io::Result<Told> {
-        if !self.filter.passes(record) {
-            return Ok(Told::default());
-        }
-        if (self.behind.is_behind() || self.gauge.waiting() > TOO_MUCH)
-            && self.behind.absorb(record)
-        {
-            return Ok(Told::default());
-        }
-        let condition = self.filter.condition_for(record);
-        let until = self.args.until.as_deref();
-        if condition.is_none() && until.is_none() && self.tee.is_none() && self.hooks.is_none() {
-            self.records.push(record)?;
-            return Ok(Told {
-                shown: true,
-                fulfilled: false,
-            });
-        }
-        let prepared = self.records.prepare(record);
-        let json = prepared.json();
-        let doubts = &mut self.doubts;
-        if condition.is_some_and(|condition| !doubts.is_true(condition, json)) {
-            // What is left out for this reason leaves no other trace.
-            self.tell_doubt();
-            return Ok(Told::default());
-        }
-        let fulfilled = until.is_some_and(|until| doubts.is_true(until, json));
-        let event = match &record.body {
-            RecordBody::Event { event, .. } => Some(event),
-            _ => None,
-        };
-        if let Some(tee) = &mut self.tee {
-            match (self.args.raw, event) {
-                (false, _) => tee.push(json),
-                (true, Some(event)) => tee.push(event.raw.as_bytes()),
-                (true, None) => {}
-            }
-        }
-        if let (Some(hooks), Some(event)) = (&mut self.hooks, event) {
-            hooks.push(Job::new(event, json));
-        }
-        prepared.push()?;
-        self.tell_doubt();
-        Ok(Told {
-            shown: true,
-            fulfilled,
-        })
-    }
-
-    /// Says once that an expression has no result.
-    fn tell_doubt(&mut self) {
-        if let Some(error) = self.doubts.first() {
-            self.output.warn(&format!(
-                "an expression has no result for a record and counts as false there: {error}"
-            ));
-        }
-    }
-
-    /// Hands out what has gathered.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.records.flush()
-    }
-
-    /// Appends what has gathered to the file.
+impl<'a> Pipeline<'a> {
+    /// Opens the sinks.
     ///
     /// # Errors
     ///
-    /// The file takes nothing more; it is left alone from then on.
-    pub(super) fn copy(&mut self) -> io::Result<()> {
-        let copied = self.tee.as_mut().map_or(Ok(()), Tee::flush);
-        if copied.is_err() {
+    /// The file of `--tee` cannot be opened, or `--columns` names no column.
+    pub(super) fn open(output: &'a Output, options: StreamOptions) -> anyhow::Result<Self> {
+        let records = output.records()?.raw(options.raw);
+        let tee = options.tee.as_deref().map(Tee::open).transpose()?;
+        let (writer, writer_status) = stdout_writer::open()?;
+        Ok(Self {
+            output,
+            conditions: EndConditions::new(options.end, options.until.is_some(), Instant::now()),
+            report: StderrReport::new(output, true),
+            tee,
+            debounce: options.debounce.map(Debounce::new),
+            filter: options.filter,
+            until: options.until,
+            eval_errors: EvalErrors::default(),
+            overflow: Overflow::default(),
+            stdout: records.writing_to(writer),
+            writer_status,
+            is_terminal: output.settings().width.is_some() && !options.raw,
+            hooks: options.hooks.map(Hooks::new),
+        })
+    }
+
+    /// Sends a record of the source through all stages. Breaks if it ends the stream.
+    pub(super) fn process(&mut self, record: &Record<'_>) -> ControlFlow<StreamOutcome> {
+        if let Some(tee) = &mut self.tee {
+            tee.push(record);
+        }
+        if let Some(debounce) = &mut self.debounce {
+            match debounce.push(record, Instant::now()) {
+                DebounceAction::Emit => {}
+                DebounceAction::Hold => return ControlFlow::Continue(()),
+                DebounceAction::EmitInstead(event) => return self.emit(&event.record()),
+            }
+        }
+        self.emit(record)
+    }
+
+    /// Sends a record through the stages after debouncing, reports it on stderr, and counts it.
+    fn emit(&mut self, record: &Record<'_>) -> ControlFlow<StreamOutcome> {
+        let delivery = match self.deliver(record) {
+            Ok(delivery) => delivery,
+            Err(error) => return ControlFlow::Break(StreamOutcome::write_failed(error)),
+        };
+        self.report
+            .report(record, delivery.is_written && self.is_terminal);
+        self.conditions.observe(record, delivery, Instant::now)
+    }
+
+    /// Sends a record through the filters and the overflow to stdout and the hooks.
+    fn deliver(&mut self, record: &Record<'_>) -> io::Result<Delivery> {
+        if !self.filter.passes(record) {
+            return Ok(Delivery::default());
+        }
+        let is_overflowing = self.overflow.is_active()
+            || self.writer_status.buffered_bytes() > WRITE_BUFFER_HARD_LIMIT;
+        if is_overflowing && self.overflow.absorb(record) {
+            return Ok(Delivery::default());
+        }
+        let condition = self.filter.condition_for(record);
+        let until = self.until.as_deref();
+        if condition.is_none() && until.is_none() && self.hooks.is_none() {
+            self.stdout.push(record)?;
+            return Ok(Delivery {
+                is_written: true,
+                satisfies_until: false,
+            });
+        }
+        let prepared = self.stdout.prepare(record);
+        let json = prepared.json();
+        let errors = &mut self.eval_errors;
+        let is_written = condition.is_none_or(|condition| errors.is_true(condition, json));
+        let satisfies_until = is_written && until.is_some_and(|until| errors.is_true(until, json));
+        if is_written {
+            if let (Some(hooks), RecordBody::Event { event, .. }) = (&mut self.hooks, &record.body)
+            {
+                hooks.push(HookJob::new(event, json));
+            }
+            prepared.push()?;
+        }
+        if let Some(error) = self.eval_errors.take_first() {
+            self.output.warn(&format!(
+                "an expression cannot be evaluated for a record, which counts as false: {error}"
+            ));
+        }
+        Ok(Delivery {
+            is_written,
+            satisfies_until,
+        })
+    }
+
+    /// Writes the debounced events that are due.
+    pub(super) fn emit_due(&mut self) -> ControlFlow<StreamOutcome> {
+        let now = Instant::now();
+        while let Some(event) = self.debounce.as_mut().and_then(|stage| stage.pop_due(now)) {
+            self.emit(&event.record())?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Writes all debounced events, whether or not they are due: a user who went away was away at the end.
+    pub(super) fn emit_pending(&mut self) -> ControlFlow<StreamOutcome> {
+        while let Some(event) = self.debounce.as_mut().and_then(Debounce::pop) {
+            self.emit(&event.record())?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// When the next debounced event is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.debounce.as_ref().and_then(Debounce::next_due)
+    }
+
+    /// The events that wait.
+    pub(super) const fn debounce(&self) -> Option<&Debounce> {
+        self.debounce.as_ref()
+    }
+
+    /// Writes the events that were held back, once the reader takes lines again.
+    pub(super) fn emit_held_back(&mut self, now: DateTime<Utc>) -> ControlFlow<StreamOutcome> {
+        if self.writer_status.buffered_bytes() > WRITE_BUFFER_LOW {
+            return ControlFlow::Continue(());
+        }
+        self.end_overflow(now)
+    }
+
+    fn end_overflow(&mut self, now: DateTime<Utc>) -> ControlFlow<StreamOutcome> {
+        let Some((gap, events)) = self.overflow.take(now) else {
+            return ControlFlow::Continue(());
+        };
+        self.emit(&local_record(now, RecordBody::Gap(gap)))?;
+        for event in events {
+            self.emit(&event.record())?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Passes on the lines that were collected.
+    pub(super) fn flush(&mut self) -> ControlFlow<StreamOutcome> {
+        if let Err(error) = self.stdout.flush() {
+            return ControlFlow::Break(StreamOutcome::write_failed(error));
+        }
+        match self.flush_tee() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(StreamOutcome::tee_failed(error)),
+        }
+    }
+
+    /// Appends the collected records to the file of `--tee`. After an error the file is not touched again.
+    fn flush_tee(&mut self) -> io::Result<()> {
+        let flushed = self.tee.as_mut().map_or(Ok(()), Tee::flush);
+        if flushed.is_err() {
             self.tee = None;
         }
-        copied
+        flushed
+    }
+
+    /// The state of the writer of stdout.
+    pub(super) fn writer_status(&self) -> WriterStatus {
+        self.writer_status.clone()
     }
 
     /// Whether events are held back.
-    pub(super) const fn is_behind(&self) -> bool {
-        self.behind.is_behind()
+    pub(super) const fn is_overflowing(&self) -> bool {
+        self.overflow.is_active()
     }
 
-    /// Whether so much waits for the reader that events should wait, too, where they are.
+    /// Whether so much is buffered that the source should wait for the reader.
     pub(super) fn is_crowded(&self) -> bool {
-        !self.behind.is_behind() && self.gauge.waiting() > MUCH
+        !self.overflow.is_active() && self.writer_status.buffered_bytes() > WRITE_BUFFER_SOFT_LIMIT
     }
 
-    /// Whether the reader has everything that was told.
-    pub(super) fn is_taken(&self) -> bool {
-        !self.behind.is_behind() && self.gauge.waiting() == 0
-    }
-
-    /// What to tell a reader who takes lines again.
-    pub(super) fn catch_up(&mut self, now: DateTime<Utc>) -> Option<(Gap, Vec<Settled>)> {
-        if self.gauge.waiting() > LITTLE {
-            return None;
-        }
-        self.behind.catch_up(now)
-    }
-
-    /// What is held back, whether or not the reader is ready for it: there is no later.
-    pub(super) fn catch_up_at_the_end(
-        &mut self,
-        now: DateTime<Utc>,
-    ) -> Option<(Gap, Vec<Settled>)> {
-        self.behind.catch_up(now)
+    /// Whether the reader has taken everything that was written.
+    pub(super) fn is_drained(&self) -> bool {
+        !self.overflow.is_active() && self.writer_status.buffered_bytes() == 0
     }
 
     /// Whether a hook runs or waits.
-    pub(super) fn hooks_are_busy(&self) -> bool {
+    pub(super) fn has_hooks(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| !hooks.is_idle())
     }
 
-    /// The next hook that ends, and whether that is to end the stream.
-    pub(super) async fn hook(&mut self) -> Done {
+    /// Waits for the next hook that ends. Cancel safe.
+    pub(super) async fn next_hook(&mut self) -> HookOutcome {
         match &mut self.hooks {
             Some(hooks) => hooks.next().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Says how a hook ended. Whether that is to end the stream.
-    pub(super) fn remark_on_hook(&self, done: &Done) -> bool {
-        match done.failure() {
-            Some(failure) => {
-                self.output.warn(&failure);
-                self.args.exec_fail
-            }
-            None => false,
-        }
+    /// Reports a hook that failed. Returns whether that ends the stream.
+    pub(super) fn report_hook(&self, outcome: &HookOutcome) -> bool {
+        let Some(failure) = outcome.failure() else {
+            return false;
+        };
+        self.output.warn(&failure);
+        self.hooks.as_ref().is_some_and(Hooks::fail_stream)
     }
 
-    /// Leaves out the hooks that have not begun.
-    pub(super) fn forget_hooks(&mut self) {
+    /// Drops the hooks that have not started.
+    pub(super) fn cancel_waiting_hooks(&mut self) {
         if let Some(hooks) = &mut self.hooks {
-            hooks.forget();
+            hooks.cancel_waiting();
         }
     }
 
-    /// Ends the records.
-    pub(super) fn finish(self) -> io::Result<()> {
-        if let Some(folded) = self.hooks.as_ref().map(Hooks::folded).filter(|n| *n > 0) {
+    /// Writes what was held back and the last record. `outcome` changes if the file of `--tee` turns out to be full.
+    /// Returns the events that are still debounced.
+    ///
+    /// # Errors
+    ///
+    /// Writing to stdout failed, or the file of `--tee` did not take the last record.
+    pub(super) fn finish(
+        mut self,
+        now: DateTime<Utc>,
+        outcome: &mut StreamOutcome,
+    ) -> io::Result<Option<Debounce>> {
+        // The stream ends already, whatever these records would end it with.
+        let _ = self.end_overflow(now);
+        if let Err(error) = self.flush_tee() {
+            // Another error, or a signal, is the better reason.
+            if outcome.error.is_some() || outcome.is_signal() {
+                self.output.warn(&error.to_string());
+            } else {
+                *outcome = StreamOutcome::tee_failed(error);
+            }
+        }
+        let end = local_record(now, RecordBody::End(self.conditions.stream_end(outcome)));
+        if let Some(tee) = &mut self.tee {
+            tee.push(&end);
+        }
+        self.deliver(&end)?;
+        let teed = self.flush_tee();
+        self.warn_of_losses();
+        self.stdout.finish()?;
+        teed.map(|()| self.debounce)
+    }
+
+    /// Writes the last record to the file of `--tee` alone, because nothing more can be written to stdout.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub(super) fn finish_tee(
+        &mut self,
+        now: DateTime<Utc>,
+        outcome: &StreamOutcome,
+    ) -> io::Result<()> {
+        if let Some(tee) = &mut self.tee {
+            let end = self.conditions.stream_end(outcome);
+            tee.push(&local_record(now, RecordBody::End(end)));
+        }
+        self.flush_tee()
+    }
+
+    fn warn_of_losses(&self) {
+        if let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.coalesced() > 0) {
             self.output.warn(&format!(
-                "the hooks were too slow for {folded} events, which were folded into later ones of the same users"
+                "the hooks were too slow: {} events were dropped in favour of later ones about the same users",
+                hooks.coalesced()
             ));
         }
-        if self.doubts.failed() > 1 {
-            let failed = self.doubts.failed();
-            self.output
-                .warn(&format!("an expression had no result for {failed} records"));
+        if self.eval_errors.count() > 1 {
+            self.output.warn(&format!(
+                "an expression could not be evaluated for {} records",
+                self.eval_errors.count()
+            ));
         }
-        self.records.finish()
+    }
+}
+
+fn local_record(received_at: DateTime<Utc>, body: RecordBody<'_>) -> Record<'_> {
+    Record {
+        received_at,
+        source: RecordSource::Local,
+        body,
     }
 }

@@ -4,96 +4,124 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::commands::ids::summarize_ids;
+use crate::domain::id::summarize_ids;
 use crate::domain::record::{ConnectionChanged, Coverage, Gap, Record, RecordBody};
 use crate::output::Output;
 
-/// How often progress is told.
-const EVERY: Duration = Duration::from_secs(1);
-/// The number of calls from which on subscribing takes long enough to be told of.
-const MANY: usize = 10;
+/// The time between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Subscribing with fewer calls than this is fast, and needs no progress messages.
+const PROGRESS_CALLS_MIN: usize = 10;
 
-/// How the link was before a record.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LinkWas {
-    pub(crate) up: bool,
-    /// Whether it is made anew when it is lost.
+/// Reports records on stderr that nobody should miss.
+#[derive(Debug)]
+pub(crate) struct StderrReport<'a> {
+    output: &'a Output,
+    /// Whether a lost connection is made again.
     pub(crate) reconnects: bool,
+    is_connected: bool,
+    /// Whether users who are not subscribed are reported.
+    pub(crate) reports_missing: bool,
 }
 
-/// Says a record on stderr if it is one that nobody should miss.
-pub(crate) fn remark(output: &Output, record: &Record<'_>, was: LinkWas) {
-    match &record.body {
-        RecordBody::Gap(gap) => output.warn(&gap_in_words(gap)),
-        RecordBody::Coverage(coverage) if !coverage.missing.is_empty() => {
-            output.warn(&coverage_in_words(coverage));
+impl<'a> StderrReport<'a> {
+    /// The report of a stream that is connected. `reconnects`: whether a lost connection is made again.
+    pub(crate) const fn new(output: &'a Output, reconnects: bool) -> Self {
+        Self {
+            output,
+            reconnects,
+            is_connected: true,
+            reports_missing: true,
         }
-        RecordBody::ConnectionChanged(changed) => link(output, changed, was),
-        RecordBody::ConnectionRecovered => output.status("all subscriptions stand again."),
-        RecordBody::Coverage(_)
-        | RecordBody::Event { .. }
-        | RecordBody::Snapshot(_)
-        | RecordBody::End(_) => {}
+    }
+
+    /// Reports a record. `is_visible`: whether the same person sees the record itself anyway.
+    pub(crate) fn report(&mut self, record: &Record<'_>, is_visible: bool) {
+        if !is_visible {
+            self.write(record);
+        }
+        if let RecordBody::ConnectionChanged(changed) = &record.body {
+            self.is_connected = changed.online;
+        }
+    }
+
+    fn write(&self, record: &Record<'_>) {
+        match &record.body {
+            RecordBody::Gap(gap) => self.output.warn(&gap_text(gap)),
+            RecordBody::Coverage(coverage)
+                if self.reports_missing && !coverage.missing.is_empty() =>
+            {
+                self.output.warn(&coverage_text(coverage));
+            }
+            RecordBody::ConnectionChanged(changed) => self.write_connection(changed),
+            RecordBody::ConnectionRecovered => self.output.status("all subscriptions restored."),
+            RecordBody::Coverage(_)
+            | RecordBody::Event { .. }
+            | RecordBody::Snapshot(_)
+            | RecordBody::End(_) => {}
+        }
+    }
+
+    fn write_connection(&self, changed: &ConnectionChanged) {
+        let ConnectionChanged {
+            online,
+            reason,
+            attempt,
+        } = changed;
+        if *online {
+            self.output.status("connected again.");
+        } else if !self.is_connected {
+            self.output
+                .warn(&format!("attempt {attempt} to connect failed: {reason}"));
+        } else if self.reconnects {
+            self.output
+                .warn(&format!("connection lost: {reason}; reconnecting"));
+        } else {
+            self.output.warn(&format!("connection lost: {reason}"));
+        }
     }
 }
 
-fn link(output: &Output, changed: &ConnectionChanged, was: LinkWas) {
-    let ConnectionChanged {
-        online,
-        reason,
-        attempt,
-    } = changed;
-    if *online {
-        output.status("connected again.");
-    } else if !was.up {
-        output.warn(&format!("attempt {attempt} to connect failed: {reason}"));
-    } else if was.reconnects {
-        output.warn(&format!("connection lost: {reason}; connecting again"));
-    } else {
-        output.warn(&format!("connection lost: {reason}"));
-    }
-}
-
-fn gap_in_words(gap: &Gap) -> String {
+fn gap_text(gap: &Gap) -> String {
     let users = match gap.repaired.as_slice() {
-        [] => "nobody had changed".to_owned(),
-        ids => format!("{} had changed", summarize_ids(ids)),
+        [] => "no user has changed".to_owned(),
+        ids => format!("changed since: {}", summarize_ids(ids)),
     };
     format!(
-        "events may be lost between {} and {} ({}); {users}",
+        "events may be missing between {} and {} ({}); {users}",
         gap.from, gap.to, gap.note
     )
 }
 
-fn coverage_in_words(coverage: &Coverage) -> String {
+fn coverage_text(coverage: &Coverage) -> String {
     format!(
-        "{} of {} users are subscribed; not {}",
+        "{} of {} users are subscribed; missing: {}",
         coverage.subscribed,
         coverage.requested,
         summarize_ids(&coverage.missing)
     )
 }
 
-/// How far subscribing is, told once in a while.
+/// Reports how many of the subscribing calls are done, from time to time.
 #[derive(Debug)]
-pub(super) struct Progress {
-    next: Instant,
+pub(super) struct SubscribeProgress {
+    next_report: Instant,
 }
 
-impl Progress {
+impl SubscribeProgress {
     pub(super) fn new() -> Self {
         Self {
-            next: Instant::now() + EVERY,
+            next_report: Instant::now() + PROGRESS_INTERVAL,
         }
     }
 
-    pub(super) fn tell(&mut self, output: &Output, (done, calls): (usize, usize)) {
-        if !output.settings().terminal.stderr || calls <= MANY {
+    pub(super) fn report(&mut self, output: &Output, (done, calls): (usize, usize)) {
+        if !output.settings().terminal.stderr || calls <= PROGRESS_CALLS_MIN {
             return;
         }
         let now = Instant::now();
-        if now >= self.next {
-            self.next = now + EVERY;
+        if now >= self.next_report {
+            self.next_report = now + PROGRESS_INTERVAL;
             output.status(&format!("subscribing: {done} of {calls} calls."));
         }
     }

@@ -8,14 +8,14 @@ use crate::api::paging::{AllChannelPages, CHANNELS_A_PAGE, ChannelPages};
 use crate::api::{ChannelState, QueryChannels};
 use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
+use crate::commands::follow;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
-use crate::commands::watch::StreamArgs;
 use crate::domain::Cid;
-use crate::events::WatchTarget;
+use crate::events::{WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
-use crate::stream::follow;
+use crate::stream::StreamOptions;
 
 /// How many members of each channel are shown with `--presence`; the service sends no more.
 const MEMBERS_SHOWN: u32 = 100;
@@ -143,7 +143,8 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
                 channels,
                 ..WatchTarget::default()
             };
-            return follow(app, &StreamArgs::default(), target).await;
+            return follow::follow(app, StreamOptions::default(), target, WatcherOptions::new)
+                .await;
         }
     }
     Ok(Code::Ok)

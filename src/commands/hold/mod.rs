@@ -27,7 +27,7 @@ use crate::events::{ConnectionEvent, ConnectionPool, ConnectionUpdate, Identity}
 use crate::exit::{Code, Failure};
 use crate::output::Records;
 use crate::signals::Signals;
-use crate::stream::sinks::stdout_writer::{self as outlet, Gauge};
+use crate::stream::sinks::stdout_writer::{self, WriterStatus};
 use crate::timer::sleep_until;
 
 /// How long what is still to be written may take once the end has come.
@@ -97,8 +97,8 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         return plan(app, &args);
     }
     app.confirm_change("connect users")?;
-    let (outlet, gauge) = outlet::open()?;
-    let records = app.output().records()?.writing_to(outlet);
+    let (writer, writer_status) = stdout_writer::open()?;
+    let records = app.output().records()?.writing_to(writer);
     let mut signals = Signals::listen()?;
     let users = args.users.read_some()?;
     let client = client(app, &users).await?;
@@ -122,7 +122,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     let mut hold = Hold {
         app,
         records,
-        gauge,
+        writer_status,
         until: time.map(|time| now + time),
         held,
         up: 0,
@@ -189,7 +189,7 @@ enum Ending {
 struct Hold<'a> {
     app: &'a App,
     records: Records<'a>,
-    gauge: Gauge,
+    writer_status: WriterStatus,
     until: Option<Instant>,
     held: usize,
     up: usize,
@@ -200,8 +200,8 @@ struct Hold<'a> {
 
 impl Hold<'_> {
     async fn run(&mut self, holder: &mut ConnectionPool, signals: &mut Signals) -> Ending {
-        let gauge = self.gauge.clone();
-        let mut gone = std::pin::pin!(gauge.hung_up());
+        let status = self.writer_status.clone();
+        let mut gone = std::pin::pin!(status.hung_up());
         loop {
             let link = tokio::select! {
                 biased;
@@ -329,7 +329,7 @@ impl Hold<'_> {
         self.tell(RecordSource::Local, RecordBody::End(end))?;
         self.records.finish()?;
         // A reader who has stopped must not keep the program from ending.
-        if let Ok(drained) = tokio::time::timeout(LAST_WORDS, self.gauge.drained()).await {
+        if let Ok(drained) = tokio::time::timeout(LAST_WORDS, self.writer_status.drained()).await {
             drained?;
         }
         error.map_or(Ok(code), Err)

@@ -11,7 +11,7 @@ use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::error_report::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
-use crate::stream::sinks::stdout_writer as outlet;
+use crate::stream::sinks::stdout_writer;
 use crate::timer::sleep_until;
 
 /// How long one request waits for news.
@@ -55,12 +55,12 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     let last = number(&status, "log");
     if args.follow {
         let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
-        let (_, gauge) = outlet::open()?;
+        let (_, writer_status) = stdout_writer::open()?;
         let start = last.saturating_sub(args.count.unwrap_or(0));
         tokio::select! {
             biased;
             // A reader who leaves is noticed although nothing happens.
-            () = gauge.hung_up() => return Ok(Code::Ok),
+            () = writer_status.hung_up() => return Ok(Code::Ok),
             () = sleep_until(deadline) => {}
             end = follow(&client, &mut rows, start) => match end? {},
         }

@@ -14,18 +14,18 @@ use super::user_pages::{DEFAULT_PAGE_SIZE, OFFSET_MAX, PAGE_SIZE_MAX, PageSource
 use crate::api::{Client, QueryUsers, UserPage};
 use crate::app::App;
 use crate::commands::filters::{all_of, parse_user_filter};
+use crate::commands::follow;
 use crate::commands::ids;
 use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
-use crate::commands::watch::StreamArgs;
 use crate::domain::event::EventUser;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, User, UserId};
-use crate::events::WatchTarget;
+use crate::events::{WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
-use crate::stream::follow;
+use crate::stream::StreamOptions;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -221,7 +221,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
             users: watched,
             ..WatchTarget::default()
         };
-        return follow(app, &StreamArgs::default(), target).await;
+        return follow::follow(app, StreamOptions::default(), target, WatcherOptions::new).await;
     }
     Ok(Code::Ok)
 }

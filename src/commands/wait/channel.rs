@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::condition::Vigil;
-use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
+use super::{LOOK_AGAIN, PatienceArgs, endure, not_reached};
 use crate::api::{ApiError, Client};
 use crate::app::App;
-use crate::commands::watch_plan as plan;
+use crate::commands::observer;
 use crate::domain::record::RecordBody;
 use crate::domain::{ApiErrorCode, Cid};
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
-use crate::stream::observer;
+use crate::stream::StderrReport;
 use crate::timer::sleep_until;
 
 /// Flags of `wait channel`.
@@ -66,7 +66,7 @@ fn parse_expression(source: &str) -> Result<Condition, String> {
 /// It was not so in time, is not so now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
-        return plan::print(app, &WatchTarget::default()).await;
+        return observer::print_plan(app, &WatchTarget::default()).await;
     }
     let what = format!("`{}` is true of {}", args.condition.source, args.cid);
     let mut signals = Signals::listen()?;
@@ -105,21 +105,22 @@ async fn wait(
     let name = args.cid.to_string();
     let stable_for = args.patience.stable_for.unwrap_or_default();
     let mut vigil = Vigil::new([name.clone()], false, stable_for);
-    let (server, observer) = observer(app).await?;
+    let (server, observer) = observer::resolve(app).await?;
     let target = WatchTarget {
         channels: vec![args.cid.clone()],
         ..WatchTarget::default()
     };
     let mut watcher = Watcher::start(server, target, WatcherOptions::new(observer)).await?;
     let mut last = Map::new();
-    let mut narrator = Narrator::new(app, false);
+    let mut report = StderrReport::new(app.output(), true);
+    report.reports_missing = false;
     loop {
         let changed = tokio::select! {
             biased;
             () = sleep_until(vigil.over_at()) => break,
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
-                    narrator.tell(&record);
+                    report.report(&record, false);
                     match &record.body {
                         RecordBody::Gap(_) => vigil.doubt::<&str>(&[], Instant::now()),
                         RecordBody::ConnectionChanged(changed) if !changed.online => vigil.lose_sight(),

@@ -14,11 +14,9 @@ use clap::Subcommand;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client};
 use crate::app::App;
-use crate::domain::record::{Record, RecordBody};
 use crate::domain::time::parse_duration;
 use crate::events::{WatchError, is_fatal};
 use crate::exit::{Code, Failure};
-use crate::stream::{LinkWas, remark};
 
 /// What to wait for.
 #[derive(Debug, Subcommand)]
@@ -74,39 +72,6 @@ fn not_reached(app: &App, what: &str) -> anyhow::Error {
         ),
     }
     .into()
-}
-
-/// What a `wait` says on stderr, which has no records that would.
-#[derive(Debug)]
-struct Narrator<'a> {
-    app: &'a App,
-    linked: bool,
-    /// Whether somebody who does not exist is worth a word.
-    names_missing: bool,
-}
-
-impl<'a> Narrator<'a> {
-    const fn new(app: &'a App, names_missing: bool) -> Self {
-        Self {
-            app,
-            linked: true,
-            names_missing,
-        }
-    }
-
-    /// Says a record if nobody should miss it.
-    fn tell(&mut self, record: &Record<'_>) {
-        let was = LinkWas {
-            up: self.linked,
-            reconnects: true,
-        };
-        match &record.body {
-            RecordBody::Coverage(_) if !self.names_missing => return,
-            RecordBody::ConnectionChanged(changed) => self.linked = changed.online,
-            _ => {}
-        }
-        remark(self.app.output(), record, was);
-    }
 }
 
 /// An error that passes is said and waited for; one that does not is the end.

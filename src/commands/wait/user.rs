@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::condition::Vigil;
-use super::{LOOK_AGAIN, Narrator, PatienceArgs, endure, not_reached};
+use super::{LOOK_AGAIN, PatienceArgs, endure, not_reached};
 use crate::api::{Client, QueryUsers};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::ids::{self, IdArgs};
-use crate::commands::watch_plan as plan;
+use crate::commands::observer;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
 use crate::domain::record::{Record, RecordBody};
@@ -19,7 +19,7 @@ use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::signals::Signals;
-use crate::stream::observer;
+use crate::stream::StderrReport;
 use crate::timer::sleep_until;
 
 /// Flags of `wait user`.
@@ -148,7 +148,7 @@ impl State {
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users = args.users.read_some()?;
     if app.is_dry_run() {
-        return plan::print(app, &WatchTarget::default()).await;
+        return observer::print_plan(app, &WatchTarget::default()).await;
     }
     let names: Vec<String> = users.iter().map(ToString::to_string).collect();
     let stable_for = args.patience.stable_for.unwrap_or_default();
@@ -171,9 +171,10 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         .into());
     }
     let what = wait.state.in_words(&names, args.any);
-    let mut narrator = Narrator::new(app, !matches!(wait.state, State::Exists));
+    let mut report = StderrReport::new(app.output(), true);
+    report.reports_missing = !matches!(wait.state, State::Exists);
     let mut signals = Signals::listen()?;
-    let (server, observer) = observer(app).await?;
+    let (server, observer) = observer::resolve(app).await?;
     let target = WatchTarget {
         users,
         ..WatchTarget::default()
@@ -202,7 +203,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             () = sleep_until(deadline) => return Err(not_reached(app, &what)),
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
-                    narrator.tell(&record);
+                    report.report(&record, false);
                     Look::of(&record)
                 }
                 WatcherStep::Notice(text) => {

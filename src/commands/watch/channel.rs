@@ -3,11 +3,10 @@
 use crate::app::App;
 use crate::commands::fields::{FieldArgs, FieldChanges, TextField};
 use crate::commands::ids;
-use crate::commands::watch::StreamArgs;
+use crate::commands::watch::{StreamArgs, follow_target};
 use crate::domain::{Cid, IdList};
 use crate::events::{ChannelSpec, WatchTarget};
 use crate::exit::Code;
-use crate::stream::follow;
 
 /// Flags of `watch channel`.
 #[derive(Debug, clap::Args)]
@@ -68,5 +67,5 @@ pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
         create,
         ..WatchTarget::default()
     };
-    follow(app, &args.stream, target).await
+    follow_target(app, &args.stream, target).await
 }

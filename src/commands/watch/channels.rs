@@ -2,10 +2,9 @@
 
 use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
-use crate::commands::watch::StreamArgs;
+use crate::commands::watch::{StreamArgs, follow_target};
 use crate::events::WatchTarget;
 use crate::exit::Code;
-use crate::stream::follow;
 
 /// Flags of `watch channels`.
 #[derive(Debug, clap::Args)]
@@ -36,5 +35,5 @@ pub async fn run(app: &App, args: WatchChannelsArgs) -> anyhow::Result<Code> {
         matching: Some(args.channels.to_filter()),
         ..WatchTarget::default()
     };
-    follow(app, &args.stream, target).await
+    follow_target(app, &args.stream, target).await
 }

@@ -1,7 +1,4 @@
-//! `watch`: follow presence as it happens.
-//!
-//! A leaf says whom to watch; how a stream is filtered, bounded and ended is the same for all of them and lies in
-//! `stream`.
+//! `watch`: follow presence as it happens. A subcommand says whom to watch; this file has the flags that they share.
 
 pub mod channel;
 pub mod channels;
@@ -14,13 +11,14 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use crate::app::App;
+use crate::commands::follow;
 use crate::domain::time::parse_duration;
 use crate::domain::{PresenceField, UserId};
-use crate::events::Shard;
+use crate::events::{Observer, Shard, WatchTarget, WatcherOptions};
 use crate::exit::Code;
 use crate::json::expression::Expr;
-
-use crate::stream::Glob;
+use crate::output::Output;
+use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]
@@ -49,45 +47,50 @@ pub async fn run(app: &App, command: WatchCommand) -> anyhow::Result<Code> {
     }
 }
 
-/// Flags of every stream.
+/// Flags of all `watch` commands.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Stream options")]
 pub struct StreamArgs {
-    /// Show only records of these types; * and ? stand for any text and any letter (can be repeated)
-    #[arg(short, long = "event", value_name = "GLOB", value_delimiter = ',')]
-    pub events: Vec<Glob>,
+    /// Show only records of these types; * matches any text, ? any one character (repeatable)
+    #[arg(
+        short = 'e',
+        long = "event",
+        value_name = "GLOB",
+        value_delimiter = ','
+    )]
+    pub types: Vec<TypeGlob>,
 
-    /// Show only what concerns this user (can be repeated)
+    /// Show only events and snapshots about this user (repeatable)
     #[arg(long = "user", value_name = "ID", value_delimiter = ',')]
-    pub only: Vec<UserId>,
+    pub users: Vec<UserId>,
 
     /// Show only records for which this jq expression is true
-    #[arg(long = "where", value_name = "EXPR", value_parser = compile)]
+    #[arg(long = "where", value_name = "EXPR", value_parser = parse_expression)]
     pub condition: Option<Arc<Expr>>,
 
-    /// Show only events in which this field moved: online, invisible, status or last_active (can be repeated)
+    /// Show only events that changed this field: online, invisible, status or last_active (repeatable)
     #[arg(
         long,
         value_name = "FIELD",
         value_delimiter = ',',
-        value_parser = field,
+        value_parser = parse_field,
         conflicts_with = "raw"
     )]
     pub changed: Vec<PresenceField>,
 
-    /// End after this many events that passed the filters
+    /// End after N events that passed the filters
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
     /// End after this long without an event that passed the filters
-    #[arg(long, value_name = "DUR", value_parser = some_time)]
+    #[arg(long, value_name = "DUR", value_parser = parse_nonzero_duration)]
     pub idle: Option<Duration>,
 
-    /// End with the first record that passed the filters, snapshots included, for which this jq expression is true
-    #[arg(long, value_name = "EXPR", value_parser = compile)]
+    /// End with the first record for which this jq expression is true, snapshots included
+    #[arg(long, value_name = "EXPR", value_parser = parse_expression)]
     pub until: Option<Arc<Expr>>,
 
-    /// Show the state of everybody at the start (first), nothing else and end (only), or not at all (none)
+    /// Show the current state first, show only that and end, or do not show it
     #[arg(
         long,
         value_enum,
@@ -97,40 +100,41 @@ pub struct StreamArgs {
     )]
     pub snapshot: Snapshot,
 
-    /// Show what the service sends, untouched, and nothing else
+    /// Show exactly what the service sends, and nothing else
     #[arg(long)]
     pub raw: bool,
 
-    /// End with code 9 when the connection is lost, instead of connecting again
+    /// End with code 9 when the connection is lost, instead of reconnecting
     #[arg(long)]
     pub no_reconnect: bool,
 
-    /// Wait at most this long before connecting again; the waits are random, and their bound doubles from 250ms on
+    /// Wait at most this long before reconnecting; waits are random, their bound doubles from 250ms
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s")]
     pub backoff_max: Duration,
 
-    /// Take the connection for lost after this long without a word from the server, which is asked for one in time
-    #[arg(long, value_name = "DUR", value_parser = at_least_a_second, default_value = "35s")]
+    /// Treat the connection as lost after this long without a word from the server
+    #[arg(long, value_name = "DUR", value_parser = parse_stale_after, default_value = "35s")]
     pub stale_after: Duration,
 
-    /// End with code 10 after a gap, when events may have been lost
+    /// End with code 10 after a gap, when events may be missing
     #[arg(long)]
     pub fail_on_gap: bool,
 
-    /// End with code 11 when somebody who was asked for is not subscribed
+    /// End with code 11 when a requested user is not subscribed
     #[arg(long)]
     pub strict_coverage: bool,
 
-    /// Do not show users who go and come back within this time
+    /// Leave out users who go and come back within this time
     #[arg(long, value_name = "DUR", value_parser = parse_duration, conflicts_with = "raw")]
     pub settle: Option<Duration>,
 
-    /// Run this command for each event: the record on its input, PRESENCECTL_USER_ID, PRESENCECTL_TYPE and
-    /// PRESENCECTL_ONLINE in its environment, its output on stderr
+    /// Run this command for each event, with the record on its stdin
+    ///
+    /// PRESENCECTL_USER_ID, PRESENCECTL_TYPE and PRESENCECTL_ONLINE are set. What the command prints goes to stderr.
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
 
-    /// Run at most this many commands at once; one user's never overlap
+    /// Run up to N commands at once, but only one for each user
     #[arg(
         long,
         value_name = "N",
@@ -144,29 +148,80 @@ pub struct StreamArgs {
     #[arg(long, requires = "exec")]
     pub exec_fail: bool,
 
-    /// Append the stream to this file as well, as NDJSON
+    /// Append the complete stream to this file as NDJSON; filters do not apply to it
     #[arg(long, value_name = "FILE")]
     pub tee: Option<PathBuf>,
 
-    /// Keep the last known state of everybody in this file; the next run begins with what changed in between
+    /// Keep the last known state in this file; the next run starts with what changed since
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub cursor_file: Option<PathBuf>,
 
-    /// Watch only this part of the users: 1/3, 2/3 and 3/3 together are everybody
+    /// Watch only one part of the users: 1/3, 2/3 and 3/3 together are all of them
     #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
     pub shard: Shard,
 }
 
-impl Default for StreamArgs {
-    /// A stream as it is when none of these flags is written.
-    fn default() -> Self {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            stream: StreamArgs,
+impl StreamArgs {
+    /// What these flags mean for the stream.
+    fn stream_options(&self, output: &Output) -> StreamOptions {
+        for glob in self
+            .types
+            .iter()
+            .filter(|glob| !glob.matches_a_known_type())
+        {
+            output.hint(&format!(
+                "`{glob}` matches no type that this version knows; `presencectl help records` lists them"
+            ));
         }
-        <Line as clap::Parser>::parse_from(["watch"]).stream
+        StreamOptions {
+            filter: Filter {
+                types: self.types.clone(),
+                users: self.users.clone(),
+                changed: self.changed.clone(),
+                condition: self.condition.clone(),
+                snapshots: self.snapshot != Snapshot::None,
+            },
+            until: self.until.clone(),
+            debounce: self.settle,
+            raw: self.raw,
+            end: EndOptions {
+                count: self.count,
+                timeout: None,
+                idle: self.idle,
+                after_snapshot: self.snapshot == Snapshot::Only,
+                on_gap: self.fail_on_gap,
+                on_missing_coverage: self.strict_coverage,
+            },
+            hooks: self.exec.clone().map(|command| HookOptions {
+                command,
+                max_running: self.exec_jobs.into(),
+                fail_stream: self.exec_fail,
+            }),
+            tee: self.tee.clone(),
+            cursor_file: self.cursor_file.clone(),
+        }
     }
+
+    /// What these flags mean for the connection.
+    fn watch_options(&self, observer: Observer) -> WatcherOptions {
+        WatcherOptions {
+            reconnect: !self.no_reconnect,
+            backoff_max: self.backoff_max,
+            stale_after: self.stale_after,
+            shard: self.shard,
+            raw: self.raw,
+            ..WatcherOptions::new(observer)
+        }
+    }
+}
+
+/// Follows a target as these flags say.
+async fn follow_target(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow::Result<Code> {
+    let options = args.stream_options(app.output());
+    follow::follow(app, options, target, |observer| {
+        args.watch_options(observer)
+    })
+    .await
 }
 
 /// What to do with the state at the start.
@@ -180,33 +235,31 @@ pub enum Snapshot {
     None,
 }
 
-fn compile(source: &str) -> Result<Arc<Expr>, String> {
+fn parse_expression(source: &str) -> Result<Arc<Expr>, String> {
     Expr::compile(source)
         .map(Arc::new)
         .map_err(|failure| failure.message)
 }
 
-fn some_time(text: &str) -> Result<Duration, String> {
+fn parse_nonzero_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("must be longer, since nothing happens in no time".to_owned()),
-        time => Ok(time),
+        Duration::ZERO => Err("must be greater than zero".to_owned()),
+        duration => Ok(duration),
     }
 }
 
-fn at_least_a_second(text: &str) -> Result<Duration, String> {
+fn parse_stale_after(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         short if short < Duration::from_secs(1) => {
-            Err("must be a second at least, since the server needs time to answer".to_owned())
+            Err("must be at least 1s, because the server needs time to answer".to_owned())
         }
-        long => Ok(long),
+        duration => Ok(duration),
     }
 }
 
-fn field(name: &str) -> Result<PresenceField, String> {
-    PresenceField::ALL
-        .into_iter()
-        .find(|field| field.name() == name)
-        .ok_or_else(|| {
-            format!("`{name}` does not move; online, invisible, status and last_active do")
-        })
+fn parse_field(name: &str) -> Result<PresenceField, String> {
+    let mut fields = PresenceField::ALL.into_iter();
+    fields.find(|field| field.name() == name).ok_or_else(|| {
+        format!("unknown field `{name}`; expected one of online, invisible, status, last_active")
+    })
 }

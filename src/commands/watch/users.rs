@@ -2,10 +2,9 @@
 
 use crate::app::App;
 use crate::commands::ids::IdArgs;
-use crate::commands::watch::StreamArgs;
+use crate::commands::watch::{StreamArgs, follow_target};
 use crate::events::WatchTarget;
 use crate::exit::Code;
-use crate::stream::follow;
 
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]
@@ -37,5 +36,5 @@ pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
         users: args.users.read_some()?,
         ..WatchTarget::default()
     };
-    follow(app, &args.stream, target).await
+    follow_target(app, &args.stream, target).await
 }

@@ -1,12 +1,13 @@
-//! `--exec`: a command for each event, several at once, never two at once for one user.
+//! Hooks (`--exec`): a command for each event. Several run at once, but never two for one user.
 //!
-//! A hook that is slower than its user's changes does not get all of them: of what waits for one user only the newest
-//! is kept once too much waits, and that is said. What hooks print goes to stderr, since stdout holds records.
+//! If too many events wait, only the latest of each user is kept, and a warning says so at the end. What hooks print
+//! goes to stderr, since stdout holds records.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::future::pending;
+use std::io;
 use std::process::{ExitStatus, Stdio};
 
 use futures_util::StreamExt;
@@ -16,20 +17,33 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::domain::Event;
+use crate::domain::coalesce::{CoalesceRule, keep_latest};
 
-/// How many events may wait before those of the same user are folded.
-const WAITING: usize = 10_000;
+/// How many events may wait before those of the same user are coalesced.
+const HOOK_QUEUE_LIMIT: usize = 10_000;
+
+/// What hooks run, and how.
+#[derive(Debug, Clone)]
+pub struct HookOptions {
+    /// The command, for the shell.
+    pub command: String,
+    /// How many run at once.
+    pub max_running: usize,
+    /// Whether a hook that fails ends the stream.
+    pub fail_stream: bool,
+}
 
 /// The environment and the input of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Job {
+pub(crate) struct HookJob {
+    /// The id of the user; empty for an event about nobody.
     user: String,
     kind: String,
     online: Option<bool>,
     record: Vec<u8>,
 }
 
-impl Job {
+impl HookJob {
     /// The run for an event that is written as `record`.
     pub(crate) fn new(event: &Event<'_>, record: &[u8]) -> Self {
         let user = event.user.as_ref();
@@ -44,61 +58,53 @@ impl Job {
 
 /// How a run ended.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct HookOutcome {
     user: String,
-    outcome: Result<ExitStatus, std::io::Error>,
+    status: io::Result<ExitStatus>,
 }
 
-impl Done {
-    /// What went wrong, if anything did.
+impl HookOutcome {
+    /// What went wrong; `None` after a success.
     pub(crate) fn failure(&self) -> Option<String> {
-        let who = if self.user.is_empty() {
+        let whose = if self.user.is_empty() {
             String::new()
         } else {
             format!(" for {}", self.user)
         };
-        match &self.outcome {
+        match &self.status {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(format!("the hook{who} failed: {status}")),
-            Err(error) => Some(format!("the hook{who} could not be run: {error}")),
+            Ok(status) => Some(format!("the hook{whose} failed: {status}")),
+            Err(error) => Some(format!("the hook{whose} could not be run: {error}")),
         }
     }
 }
 
-/// Which runs wait and which may start: the order, without the running.
+/// The runs that wait, and which of them may start.
 #[derive(Debug, Default)]
-struct Line {
-    waiting: VecDeque<Job>,
+struct HookQueue {
+    waiting: VecDeque<HookJob>,
+    /// Users who have a run under way.
     busy: HashSet<String>,
-    folded: u64,
+    coalesced: u64,
 }
 
-impl Line {
-    fn push(&mut self, job: Job) {
+impl HookQueue {
+    fn push(&mut self, job: HookJob) {
         self.waiting.push_back(job);
-        if self.waiting.len() > WAITING {
-            self.fold();
+        if self.waiting.len() > HOOK_QUEUE_LIMIT {
+            let removed = keep_latest(&mut self.waiting, |job| {
+                if job.user.is_empty() {
+                    CoalesceRule::Keep
+                } else {
+                    CoalesceRule::KeepLatestOf(job.user.clone())
+                }
+            });
+            self.coalesced += removed as u64;
         }
     }
 
-    /// Keeps of each user's waiting runs the last one.
-    fn fold(&mut self) {
-        let before = self.waiting.len();
-        let mut last: HashMap<String, usize> = HashMap::new();
-        for (at, job) in self.waiting.iter().enumerate() {
-            last.insert(job.user.clone(), at);
-        }
-        let mut at = 0;
-        self.waiting.retain(|job| {
-            let keep = job.user.is_empty() || last.get(&job.user) == Some(&at);
-            at += 1;
-            keep
-        });
-        self.folded += (before - self.waiting.len()) as u64;
-    }
-
-    /// The first run whose user has none under way.
-    fn next(&mut self) -> Option<Job> {
+    /// Removes and returns the first run whose user has none under way.
+    fn pop_ready(&mut self) -> Option<HookJob> {
         let at = self
             .waiting
             .iter()
@@ -113,79 +119,84 @@ impl Line {
 
 /// The hooks of a stream.
 pub(crate) struct Hooks {
-    command: String,
-    at_once: usize,
-    line: Line,
-    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    options: HookOptions,
+    queue: HookQueue,
+    running: FuturesUnordered<BoxFuture<'static, HookOutcome>>,
 }
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
-            .field("command", &self.command)
+            .field("options", &self.options)
             .field("running", &self.running.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Hooks {
-    pub(crate) fn new(command: &str, at_once: usize) -> Self {
+    pub(crate) fn new(options: HookOptions) -> Self {
         Self {
-            command: command.to_owned(),
-            at_once,
-            line: Line::default(),
+            options,
+            queue: HookQueue::default(),
             running: FuturesUnordered::new(),
         }
     }
 
+    /// Whether a hook that fails ends the stream.
+    pub(crate) const fn fail_stream(&self) -> bool {
+        self.options.fail_stream
+    }
+
     /// Queues a run.
-    pub(crate) fn push(&mut self, job: Job) {
-        self.line.push(job);
+    pub(crate) fn push(&mut self, job: HookJob) {
+        self.queue.push(job);
         self.start();
     }
 
-    /// How many events were folded into later ones.
-    pub(crate) const fn folded(&self) -> u64 {
-        self.line.folded
+    /// How many events were dropped in favour of later ones about the same users.
+    pub(crate) const fn coalesced(&self) -> u64 {
+        self.queue.coalesced
     }
 
-    /// Forgets the runs that have not begun.
-    pub(crate) fn forget(&mut self) {
-        self.line.waiting.clear();
+    /// Drops the runs that have not started.
+    pub(crate) fn cancel_waiting(&mut self) {
+        self.queue.waiting.clear();
     }
 
+    /// Whether no hook runs or waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.line.waiting.is_empty()
+        self.running.is_empty() && self.queue.waiting.is_empty()
     }
 
-    /// The next run that ends; waits for ever when there is none. Safe to drop and call again.
-    pub(crate) async fn next(&mut self) -> Done {
+    /// Waits for the next run that ends; for ever when there is none. Cancel safe.
+    pub(crate) async fn next(&mut self) -> HookOutcome {
         self.start();
         match self.running.next().await {
-            Some(done) => {
-                self.line.busy.remove(&done.user);
+            Some(outcome) => {
+                self.queue.busy.remove(&outcome.user);
                 self.start();
-                done
+                outcome
             }
             None => pending().await,
         }
     }
 
     fn start(&mut self) {
-        while self.running.len() < self.at_once {
-            let Some(job) = self.line.next() else {
+        while self.running.len() < self.options.max_running {
+            let Some(job) = self.queue.pop_ready() else {
                 return;
             };
-            self.running.push(Box::pin(run(self.command.clone(), job)));
+            let command = self.options.command.clone();
+            self.running.push(Box::pin(run(command, job)));
         }
     }
 }
 
-async fn run(command: String, job: Job) -> Done {
-    let outcome = async {
+async fn run(command: String, job: HookJob) -> HookOutcome {
+    let status = async {
         let mut child = shell(&command)
-            .env("PRESENCECTL_USER_ID", value(&job.user).as_ref())
-            .env("PRESENCECTL_TYPE", value(&job.kind).as_ref())
+            .env("PRESENCECTL_USER_ID", without_nul(&job.user).as_ref())
+            .env("PRESENCECTL_TYPE", without_nul(&job.kind).as_ref())
             .env(
                 "PRESENCECTL_ONLINE",
                 job.online
@@ -202,14 +213,14 @@ async fn run(command: String, job: Job) -> Done {
         }
         child.wait().await
     };
-    Done {
-        outcome: outcome.await,
+    HookOutcome {
+        status: status.await,
         user: job.user,
     }
 }
 
-/// A text as the environment can hold it, which is without NUL. The record on the hook's input has it whole.
-fn value(text: &str) -> Cow<'_, str> {
+/// The text without NUL, which an environment variable cannot hold. The record on the hook's input is unchanged.
+fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))
     } else {
@@ -249,8 +260,8 @@ fn to_stderr() -> Stdio {
 mod tests {
     use super::*;
 
-    fn job(user: &str, n: usize) -> Job {
-        Job {
+    fn job(user: &str, n: usize) -> HookJob {
+        HookJob {
             user: user.to_owned(),
             kind: "x".to_owned(),
             online: None,
@@ -258,39 +269,45 @@ mod tests {
         }
     }
 
-    fn label(job: Option<Job>) -> Option<String> {
+    fn label(job: Option<HookJob>) -> Option<String> {
         job.map(|job| format!("{}{}", job.user, String::from_utf8_lossy(&job.record)))
     }
 
     #[test]
     fn one_user_has_one_run_at_a_time_and_others_need_not_wait() {
-        let mut line = Line::default();
+        let mut queue = HookQueue::default();
         for (user, n) in [("a", 1), ("a", 2), ("b", 1), ("", 1), ("", 2)] {
-            line.push(job(user, n));
+            queue.push(job(user, n));
         }
-        let next = |line: &mut Line| label(line.next());
-        assert_eq!(next(&mut line).as_deref(), Some("a1"));
-        assert_eq!(next(&mut line).as_deref(), Some("b1"));
-        assert_eq!(next(&mut line).as_deref(), Some("1"));
+        let next = |queue: &mut HookQueue| label(queue.pop_ready());
+        assert_eq!(next(&mut queue).as_deref(), Some("a1"));
+        assert_eq!(next(&mut queue).as_deref(), Some("b1"));
+        assert_eq!(next(&mut queue).as_deref(), Some("1"));
         assert_eq!(
-            next(&mut line).as_deref(),
+            next(&mut queue).as_deref(),
             Some("2"),
-            "nobody's wait for nobody"
+            "events about nobody do not wait for each other"
         );
-        assert_eq!(next(&mut line), None);
-        line.busy.remove("a");
-        assert_eq!(next(&mut line).as_deref(), Some("a2"));
+        assert_eq!(next(&mut queue), None);
+        queue.busy.remove("a");
+        assert_eq!(next(&mut queue).as_deref(), Some("a2"));
     }
 
     #[test]
-    fn what_waits_is_bounded_and_the_newest_survives() {
-        let mut line = Line::default();
-        for n in 0..=WAITING {
-            line.push(job(if n % 2 == 0 { "a" } else { "b" }, n));
+    fn the_queue_is_bounded_and_the_latest_event_survives() {
+        let mut queue = HookQueue::default();
+        for n in 0..=HOOK_QUEUE_LIMIT {
+            queue.push(job(if n % 2 == 0 { "a" } else { "b" }, n));
         }
-        assert_eq!(line.waiting.len(), 2);
-        assert_eq!(line.folded, WAITING as u64 - 1);
-        assert_eq!(label(line.next()), Some(format!("b{}", WAITING - 1)));
-        assert_eq!(label(line.next()), Some(format!("a{WAITING}")));
+        assert_eq!(queue.waiting.len(), 2);
+        assert_eq!(queue.coalesced, HOOK_QUEUE_LIMIT as u64 - 1);
+        assert_eq!(
+            label(queue.pop_ready()),
+            Some(format!("b{}", HOOK_QUEUE_LIMIT - 1))
+        );
+        assert_eq!(
+            label(queue.pop_ready()),
+            Some(format!("a{HOOK_QUEUE_LIMIT}"))
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! stdout for a stream: writing never blocks, and a reader who leaves is noticed even when nothing is written.
+//! stdout for a stream: writing never blocks, and a reader who leaves is noticed even while nothing is written.
 //!
-//! A socket must be read and pinged whether or not somebody reads our output, and a signal must end the program in the
-//! middle of a full pipe. So what cannot be written at once goes to a thread that may block; a file takes what it is
-//! given, and is written here. Whoever writes looks at [`Gauge::waiting`] and holds back when it grows.
+//! The socket must be read and pinged whether or not somebody reads our output, and a signal must end the program while
+//! the pipe is full. So what cannot be written at once goes to a thread that may block. A file never blocks, so it is
+//! written directly. The caller checks [`WriterStatus::buffered_bytes`] and holds back when it grows.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,27 +13,28 @@ use tokio::sync::Notify;
 
 use crate::output::TakesLines;
 
-/// How much is gathered before it is handed to the other thread, which takes waking it.
-const A_HOP: usize = 256 * 1024;
-/// How much is gathered before it is written here.
-const A_WRITE: usize = 64 * 1024;
-/// The most that a writable pipe is certain to take without blocking.
-const AT_ONCE: usize = 4096;
-/// How much is written before it counts as taken: what a pipe holds, so that a slow reader is seen to move.
-const A_PART: usize = 64 * 1024;
-/// How much room is kept for the next lines.
-const KEPT: usize = 512 * 1024;
+/// How many bytes are collected before they go to the thread. Waking it is expensive.
+const THREAD_BATCH_BYTES: usize = 256 * 1024;
+/// How many bytes are collected before they are written to a file.
+const FILE_BATCH_BYTES: usize = 64 * 1024;
+/// How many bytes a writable pipe takes without blocking: `PIPE_BUF`.
+const PIPE_ATOMIC_BYTES: usize = 4096;
+/// How many bytes the thread writes before it reports progress: the size of a pipe, so that a slow reader is seen to
+/// move.
+const PROGRESS_BYTES: usize = 64 * 1024;
+/// The largest buffer that is kept for later lines.
+const KEPT_CAPACITY_BYTES: usize = 512 * 1024;
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
-    /// Bytes that were handed over and are not written, to be looked at without the lock.
-    waiting: AtomicUsize,
-    /// Something was written out, or failed: wakes everybody who waits just then.
+    /// Bytes that were handed over and are not written yet. Readable without the lock.
+    buffered_bytes: AtomicUsize,
+    /// Something was written, or writing failed: wakes everybody who waits at that moment.
     changed: Notify,
-    /// The same for the one who is behind: remembered until he looks.
-    moved: Notify,
+    /// The same for one waiter. The notification is kept until they look.
+    progress: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -51,40 +52,40 @@ impl Shared {
     }
 }
 
-/// The end that is written to.
+/// The writing end.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct StdoutWriter {
     shared: Arc<Shared>,
-    /// Whether a write can be known not to block.
-    can_tell: bool,
-    /// Whether no write waits for a reader, because there is none.
+    /// Whether the system says that a write will not block.
+    can_poll: bool,
+    /// Whether stdout is a file, for which no write waits.
     is_file: bool,
 }
 
-/// The end that tells what becomes of it.
+/// The state of the writer, for those who must hold back or end.
 #[derive(Debug, Clone)]
-pub(crate) struct Gauge(Arc<Shared>);
+pub(crate) struct WriterStatus(Arc<Shared>);
 
 /// Opens stdout.
-pub(crate) fn open() -> io::Result<(Outlet, Gauge)> {
+pub(crate) fn open() -> io::Result<(StdoutWriter, WriterStatus)> {
     let shared = Arc::new(Shared::default());
     // The threads may be blocked by a reader when the program ends; nobody joins them.
-    let (writer, waiter) = (Arc::clone(&shared), Arc::clone(&shared));
+    let (for_writer, for_hang_up) = (Arc::clone(&shared), Arc::clone(&shared));
     thread::Builder::new()
         .name("stdout".to_owned())
-        .spawn(move || drain(&writer))?;
+        .spawn(move || drain(&for_writer))?;
     thread::Builder::new()
         .name("hang-up".to_owned())
-        .spawn(move || wait_for_hang_up(&waiter))?;
-    let outlet = Outlet {
+        .spawn(move || wait_for_hang_up(&for_hang_up))?;
+    let writer = StdoutWriter {
         shared: Arc::clone(&shared),
-        can_tell: cfg!(unix),
+        can_poll: cfg!(unix),
         is_file: is_file(),
     };
-    Ok((outlet, Gauge(shared)))
+    Ok((writer, WriterStatus(shared)))
 }
 
-impl TakesLines for Outlet {
+impl TakesLines for StdoutWriter {
     fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         if self.is_file {
             write_out(lines)?;
@@ -96,14 +97,14 @@ impl TakesLines for Outlet {
             return Err(kind.into());
         }
         let idle = state.pending.is_empty() && state.writing == 0;
-        // A hop to the other thread costs more than a line: what is certain to fit is written here.
-        if idle && self.can_tell && lines.len() <= AT_ONCE && takes_a_line() {
+        // Waking the thread costs more than writing a line, so what is certain to fit is written here.
+        if idle && self.can_poll && lines.len() <= PIPE_ATOMIC_BYTES && is_writable() {
             write_out(lines)?;
             lines.clear();
             return Ok(());
         }
         self.shared
-            .waiting
+            .buffered_bytes
             .fetch_add(lines.len(), Ordering::Relaxed);
         if state.pending.is_empty() {
             std::mem::swap(&mut state.pending, lines);
@@ -116,26 +117,30 @@ impl TakesLines for Outlet {
     }
 
     fn enough(&self) -> usize {
-        if self.is_file { A_WRITE } else { A_HOP }
+        if self.is_file {
+            FILE_BATCH_BYTES
+        } else {
+            THREAD_BATCH_BYTES
+        }
     }
 }
 
-impl Drop for Outlet {
+impl Drop for StdoutWriter {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.work.notify_one();
     }
 }
 
-impl Gauge {
+impl WriterStatus {
     /// How many bytes wait for the reader.
-    pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.0.buffered_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until the reader has taken something, or has left. Safe to drop and call again.
-    pub(crate) async fn moved(&self) {
-        self.0.moved.notified().await;
+    /// Waits until the reader has taken something, or has left. Cancel safe.
+    pub(crate) async fn progress(&self) {
+        self.0.progress.notified().await;
     }
 
     /// Waits until everything is written.
@@ -159,7 +164,7 @@ impl Gauge {
         }
     }
 
-    /// Ends when nobody reads stdout any more. Never for a file. Safe to drop and call again.
+    /// Returns when nobody reads stdout any more; never for a file. Cancel safe.
     pub(crate) async fn hung_up(&self) {
         loop {
             let changed = self.0.changed.notified();
@@ -185,17 +190,19 @@ fn drain(shared: &Shared) {
             return;
         }
         batch.clear();
-        // What one burst needed is not kept for ever.
-        if batch.capacity() > KEPT {
+        // The memory of one burst is not kept for ever.
+        if batch.capacity() > KEPT_CAPACITY_BYTES {
             batch = Vec::new();
         }
         std::mem::swap(&mut batch, &mut state.pending);
         state.writing = batch.len();
         drop(state);
-        let written = batch.chunks(A_PART).try_for_each(|part| {
+        let written = batch.chunks(PROGRESS_BYTES).try_for_each(|part| {
             write_out(part)?;
-            shared.waiting.fetch_sub(part.len(), Ordering::Relaxed);
-            shared.moved.notify_one();
+            shared
+                .buffered_bytes
+                .fetch_sub(part.len(), Ordering::Relaxed);
+            shared.progress.notify_one();
             Ok::<_, io::Error>(())
         });
         let mut state = shared.lock();
@@ -208,7 +215,7 @@ fn drain(shared: &Shared) {
         drop(state);
         shared.changed.notify_waiters();
         if failed {
-            shared.moved.notify_one();
+            shared.progress.notify_one();
             return;
         }
     }
@@ -220,7 +227,7 @@ fn write_out(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Whether stdout is a file, or something like `/dev/null`, that takes what it is given.
+/// Whether stdout is a file, or a device such as `/dev/null`, for which no write waits.
 #[cfg(unix)]
 fn is_file() -> bool {
     use std::fs::File;
@@ -246,9 +253,9 @@ fn is_file() -> bool {
     false
 }
 
-/// Whether stdout takes a line now without blocking.
+/// Whether stdout takes [`PIPE_ATOMIC_BYTES`] now without blocking.
 #[cfg(unix)]
-fn takes_a_line() -> bool {
+fn is_writable() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let stdout = io::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
@@ -260,17 +267,17 @@ fn takes_a_line() -> bool {
 }
 
 #[cfg(not(unix))]
-fn takes_a_line() -> bool {
+fn is_writable() -> bool {
     false
 }
 
-/// Waits, for as long as it takes, until the other end of stdout is closed. A file has no such end.
+/// Blocks until the other end of stdout is closed. A file has no other end.
 #[cfg(unix)]
 fn wait_for_hang_up(shared: &Shared) {
     use rustix::event::{PollFd, PollFlags, poll};
     let stdout = io::stdout();
     loop {
-        // Errors and hang-ups are told without being asked for, and nothing else is.
+        // With no events requested, the system reports only errors and hang-ups.
         let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut fds, None) {
             Ok(_) if fds[0].revents().is_empty() => {}

@@ -1,0 +1,43 @@
+//! Following users as a stream: what `watch` and `--watch` of the queries have in common.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::commands::observer;
+use crate::events::{Observer, WatchTarget, WatcherOptions};
+use crate::exit::{Code, Failure};
+use crate::stream::{SourceOptions, Stream, StreamOptions};
+
+/// Follows a target until something ends the stream. `watch_options` says how to connect and subscribe.
+///
+/// # Errors
+///
+/// The stream could not begin, or was lost; `--columns` names no column; or `--timeout` is 0.
+pub(crate) async fn follow(
+    app: &App,
+    mut options: StreamOptions,
+    target: WatchTarget,
+    watch_options: impl FnOnce(Observer) -> WatcherOptions,
+) -> anyhow::Result<Code> {
+    // A stream without time would write nothing, which looks as if nobody were there.
+    if app.timeout() == Some(Duration::ZERO) {
+        return Err(Failure::new(
+            Code::Usage,
+            "--timeout 0 leaves no time to watch anything",
+        )
+        .hinted("to see the current state and end: --snapshot only; to watch without a bound, leave --timeout out")
+        .into());
+    }
+    if app.is_dry_run() {
+        return observer::print_plan(app, &target).await;
+    }
+    options.end.timeout = app.timeout();
+    let stream = Stream::open(app.output(), options)?;
+    let (client, observer) = observer::resolve(app).await?;
+    let source = SourceOptions {
+        client,
+        target,
+        watcher: watch_options(observer),
+    };
+    Box::pin(stream.run(source)).await
+}

@@ -1,0 +1,88 @@
+//! The source of a stream: a watcher of the service, read in bursts.
+
+use std::ops::ControlFlow;
+
+use crate::api::Client;
+use crate::events::{DrainResult, WatchError, WatchTarget, Watcher, WatcherOptions, WatcherStep};
+use crate::stream::outcome::StreamOutcome;
+use crate::stream::pipeline::Pipeline;
+
+/// How many events are taken in a row before signals, deadlines and the writer are looked at again.
+pub(super) const EVENTS_PER_BURST: u32 = 256;
+
+/// What to watch, and how.
+#[derive(Debug)]
+pub struct SourceOptions {
+    /// The client, with the credentials to watch with.
+    pub client: Client,
+    /// Whom to watch.
+    pub target: WatchTarget,
+    /// How to connect and subscribe. The stream itself sets `resume`.
+    pub watcher: WatcherOptions,
+}
+
+/// What a burst ended with.
+#[derive(Debug)]
+pub(super) enum BurstEnd {
+    /// The stream ends.
+    StreamEnds(StreamOutcome),
+    /// It is time to look at everything else, or the reader cannot keep up.
+    Pause,
+    /// All events that have arrived are processed.
+    Drained,
+    /// Something else than an event comes next: see [`Source::next`].
+    NotAnEvent,
+}
+
+/// A connected source.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) watcher: Watcher,
+}
+
+impl Source {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// The service refuses, or cannot be reached.
+    pub(super) async fn connect(options: SourceOptions) -> Result<Self, WatchError> {
+        let SourceOptions {
+            client,
+            target,
+            watcher,
+        } = options;
+        let watcher = Watcher::start(client, target, watcher).await?;
+        Ok(Self { watcher })
+    }
+
+    /// Sends the events that have already arrived through the pipeline, without waiting for any.
+    pub(super) fn process_burst(&mut self, pipeline: &mut Pipeline<'_>) -> BurstEnd {
+        let mut left = EVENTS_PER_BURST;
+        let drained = self.watcher.drain_ready(|record| {
+            if let ControlFlow::Break(outcome) = pipeline.process(record) {
+                return ControlFlow::Break(Some(outcome));
+            }
+            left -= 1;
+            if left == 0 || pipeline.is_crowded() {
+                return ControlFlow::Break(None);
+            }
+            ControlFlow::Continue(())
+        });
+        match drained {
+            DrainResult::Break(Some(outcome)) => BurstEnd::StreamEnds(outcome),
+            DrainResult::Break(None) => BurstEnd::Pause,
+            DrainResult::Empty => BurstEnd::Drained,
+            DrainResult::Other => BurstEnd::NotAnEvent,
+        }
+    }
+
+    /// Waits for the next thing that happens. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The watch is over.
+    pub(super) async fn next(&mut self) -> Result<WatcherStep<'_>, WatchError> {
+        self.watcher.step().await
+    }
+}
