@@ -15,8 +15,10 @@ pub struct RuleOption {
     pub name: &'static str,
     /// What it decides, for help.
     pub point: &'static str,
-    /// The values it takes.
+    /// The values it takes, in words.
     pub values: &'static str,
+    /// The type of its values, for help.
+    pub value_name: &'static str,
     /// Whether the service's own behaviour is not known. Otherwise the default is the service's rule.
     pub open: bool,
     get: fn(&MockRules) -> String,
@@ -64,12 +66,14 @@ impl fmt::Debug for RuleOption {
 /// A type that an option's value can have.
 trait RuleValue: Sized {
     const VALUES: &'static str;
+    const NAME: &'static str;
     fn read(text: &str) -> Option<Self>;
     fn show(&self) -> String;
 }
 
 impl RuleValue for usize {
     const VALUES: &'static str = "a whole number";
+    const NAME: &'static str = "N";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -80,6 +84,7 @@ impl RuleValue for usize {
 
 impl RuleValue for i32 {
     const VALUES: &'static str = "an API error code";
+    const NAME: &'static str = "CODE";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -90,6 +95,7 @@ impl RuleValue for i32 {
 
 impl RuleValue for bool {
     const VALUES: &'static str = "true or false";
+    const NAME: &'static str = "BOOL";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -100,6 +106,7 @@ impl RuleValue for bool {
 
 impl RuleValue for Duration {
     const VALUES: &'static str = "a duration";
+    const NAME: &'static str = "DUR";
     fn read(text: &str) -> Option<Self> {
         parse_duration(text).ok()
     }
@@ -113,6 +120,7 @@ impl RuleValue for Duration {
 
 impl RuleValue for Option<Duration> {
     const VALUES: &'static str = "a duration, or never";
+    const NAME: &'static str = "DUR|never";
     fn read(text: &str) -> Option<Self> {
         if text == "never" {
             Some(None)
@@ -129,6 +137,7 @@ impl RuleValue for Option<Duration> {
 
 impl RuleValue for RateLimitMode {
     const VALUES: &'static str = "off, service (its documented limits), or requests per minute";
+    const NAME: &'static str = "off|service|N";
     fn read(text: &str) -> Option<Self> {
         match text {
             "off" => Some(Self::Off),
@@ -147,9 +156,10 @@ impl RuleValue for RateLimitMode {
 
 /// Values that are words.
 macro_rules! words {
-    ($type:ty, $values:literal, $($word:literal => $value:path),*) => {
+    ($type:ty, $values:literal, $name:literal, $($word:literal => $value:path),*) => {
         impl RuleValue for $type {
             const VALUES: &'static str = $values;
+            const NAME: &'static str = $name;
             fn read(text: &str) -> Option<Self> {
                 match text {
                     $($word => Some($value),)*
@@ -168,6 +178,7 @@ macro_rules! words {
 words!(
     OwnPresence,
     "subscribed, always or never",
+    "subscribed|always|never",
     "subscribed" => OwnPresence::Subscribed,
     "always" => OwnPresence::Always,
     "never" => OwnPresence::Never
@@ -175,6 +186,7 @@ words!(
 words!(
     InvisibleField,
     "omit, false or truth",
+    "omit|false|truth",
     "omit" => InvisibleField::Omit,
     "false" => InvisibleField::AlwaysFalse,
     "truth" => InvisibleField::Truth
@@ -188,6 +200,7 @@ macro_rules! options {
             name: $name,
             point: $point,
             values: <$type as RuleValue>::VALUES,
+            value_name: <$type as RuleValue>::NAME,
             open: options!(@open $open),
             get: |rules| RuleValue::show(&rules.$field),
             set: |rules, text| {

@@ -124,7 +124,7 @@ pub struct FaultAddArgs {
     pub after: Option<u64>,
 
     /// Apply the fault with this probability, from 0 to 1
-    #[arg(long, value_name = "P", value_parser = parse_probability)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_probability)]
     pub probability: Option<f64>,
 
     /// Seed the random numbers for --probability [default: 0]
@@ -148,7 +148,7 @@ pub struct FaultAddArgs {
     pub message: Option<String>,
 
     /// status: the Retry-After header, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "N")]
     pub retry_after: Option<u64>,
 
     /// delay, late, slow: how long; reorder: how long to wait for the next frame

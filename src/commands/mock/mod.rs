@@ -17,11 +17,11 @@ use crate::exit::{Code, ExitStatus};
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
+// Not deferred: flags that are added late come after the global ones on a help page.
 pub enum MockCommand {
     /// Start a mock server and keep it running
     Start(start::StartArgs),
-    /// Run a command against a mock server that lives as long as it does
+    /// Run a command against a mock server that ends with it
     Exec(exec::ExecArgs),
     /// Control a running mock
     #[command(flatten)]

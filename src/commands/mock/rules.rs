@@ -42,13 +42,9 @@ impl Args for RuleArgs {
             command.arg(
                 Arg::new(option.name)
                     .long(option.name)
-                    .value_name("VALUE")
-                    .help(format!(
-                        "{}: {} (default: {})",
-                        option.point,
-                        option.values,
-                        option.default()
-                    ))
+                    .value_name(option.value_name)
+                    .help(format!("{} [default: {}]", option.point, option.default()))
+                    .hide_short_help(true)
                     .help_heading(heading),
             )
         })

@@ -31,7 +31,7 @@ pub struct StartArgs {
     pub server: ServerArgs,
 
     /// Print this format when ready
-    #[arg(long, value_enum, default_value_t = ReadyFormat::Json)]
+    #[arg(long, value_enum, value_name = "json|env", hide_possible_values = true, default_value_t = ReadyFormat::Json)]
     pub print: ReadyFormat,
 }
 

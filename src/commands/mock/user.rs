@@ -132,7 +132,7 @@ The event is sent as given; users and channels of the mock do not change. `creat
 
 Examples:
   presencectl mock trigger custom.ping --to john --set n=1
-  presencectl mock trigger --event '{\"type\":\"user.presence.changed\",\"user\":{\"id\":\"john\",\"online\":true}}' --subscribers john
+  presencectl mock trigger --event '{\"type\":\"x\",\"user\":{\"id\":\"john\"}}' --subscribers john
   presencectl mock trigger --text 'no JSON at all' --connection 5f3c…"
 )]
 pub struct TriggerArgs {
@@ -140,7 +140,7 @@ pub struct TriggerArgs {
     #[arg(value_name = "TYPE")]
     pub kind: Option<String>,
 
-    /// Add this field to the event (can be repeated)
+    /// Add this field to the event (repeatable)
     #[arg(long, value_name = "NAME=VALUE", requires = "kind")]
     pub set: Vec<FieldAssignment>,
 

@@ -25,8 +25,7 @@ use crate::timer::sleep_until;
 /// Flags of `wait channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The expression sees {\"channel\": …, \"members\": […], \"watcher_count\": N}; a channel that does not exist is not yet in any
-state.
+The expression gets {\"channel\": …, \"members\": […], \"watcher_count\": N}. A channel that does not exist does not match yet.
 
 Examples:
   presencectl wait channel standup --for '[.members[].user.online] | all' --timeout 5m
@@ -35,7 +34,7 @@ pub struct WaitChannelArgs {
     /// The channel, type:id; a bare id means messaging:id
     pub cid: Cid,
 
-    /// What must be true of the channel, in jq
+    /// jq expression that must be true of the channel
     #[arg(long = "for", value_name = "EXPR", value_parser = parse_expression)]
     pub condition: Condition,
 
