@@ -191,6 +191,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "deactivate-user",
             "reactivate-user",
             "delete-user",
+            "restore-user",
         ],
     ),
     (
@@ -198,7 +199,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["set-channel", "get-channel", "query-channels"],
     ),
     ("Streams", &["watch", "wait", "hold"]),
-    ("Analysis", &["report"]),
+    ("Analysis", &["report", "top"]),
     ("Credentials", &["token", "profile"]),
     ("Testing", &["mock"]),
     (
