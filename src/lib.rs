@@ -9,8 +9,9 @@
 //!
 //! ```text
 //! exit → signals → timer → terminal → text → json → domain → config → api → events → output → error_report →
-//! stream → mock → args → app → commands → cli
+//! stream → report → mock → args → app → commands → cli
 //! output does not import api, events
+//! report imports only exit, text, json, domain, output
 //! mock imports only exit, timer, text, json, domain
 //! mock is imported only by app, commands::mock
 //! ```
@@ -32,6 +33,7 @@ pub mod exit;
 pub mod json;
 pub mod mock;
 pub mod output;
+pub mod report;
 mod signals;
 pub mod stream;
 pub mod terminal;

@@ -1,0 +1,243 @@
+//! Lines of an input, parsed on other threads and handed over in order.
+//!
+//! Parsing is nearly all of the work, and lines can be parsed in any order. So threads take turns at reading a block,
+//! parse it while another one reads the next, and whoever asks for lines gets the blocks back in their order.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::input::Blocks;
+use super::intervals::Millis;
+use super::line::{Line, LineBody, LineReader, UserText};
+
+/// The lines of one block.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    text: String,
+    pub(super) lines: Vec<BatchLine>,
+    /// How many lines were not records.
+    pub(super) foreign: u64,
+    /// Whether compressed data ended in the middle.
+    pub(super) truncated: bool,
+}
+
+/// A part of a batch's text.
+type Span = Range<u32>;
+
+/// A line whose strings lie in its batch.
+#[derive(Debug)]
+pub(super) struct BatchLine {
+    pub(super) at: Millis,
+    pub(super) seq: Option<u64>,
+    pub(super) body: BatchBody,
+}
+
+/// What a line says; compare [`LineBody`].
+#[derive(Debug)]
+pub(super) enum BatchBody {
+    Other,
+    Observed {
+        user: UserSpan,
+        online: bool,
+        /// A user who only visits may not be subscribed.
+        visited: bool,
+        happened: Option<Millis>,
+    },
+    Gone(Span),
+    ConnectionLost,
+    ConnectionMade,
+    ConnectionRecovered,
+    Gap(Box<(Millis, Millis, Vec<Span>)>),
+    Coverage(Box<[Span]>),
+    End,
+}
+
+/// A user's strings.
+#[derive(Debug)]
+pub(super) struct UserSpan {
+    pub(super) id: Span,
+    pub(super) name: Option<Span>,
+    pub(super) status: Option<Span>,
+}
+
+impl Batch {
+    /// A string of this batch.
+    pub(super) fn str(&self, span: &Span) -> &str {
+        &self.text[span.start as usize..span.end as usize]
+    }
+
+    fn parse(&mut self, reader: &mut LineReader, block: &[u8], texts: bool) {
+        // A block is checked at once; only if it is not text are its lines looked at one by one.
+        match std::str::from_utf8(block) {
+            Ok(block) => {
+                for line in memchr_lines(block) {
+                    self.push(reader, Some(line), texts);
+                }
+            }
+            Err(_) => {
+                for line in block.split(|byte| *byte == b'\n') {
+                    self.push(reader, std::str::from_utf8(line).ok(), texts);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, reader: &mut LineReader, line: Option<&str>, texts: bool) {
+        if line.is_some_and(|line| line.trim_ascii().is_empty()) {
+            return;
+        }
+        match line.and_then(|line| reader.read(line)) {
+            Some(line) => self.keep(line, texts),
+            None => self.foreign += 1,
+        }
+    }
+
+    fn keep(&mut self, line: Line<'_>, texts: bool) {
+        let mut keep = |text: Cow<'_, str>| {
+            let start = self.text.len();
+            self.text.push_str(&text);
+            // A block is far shorter than 4 GiB, and so are the strings in it.
+            u32::try_from(start).unwrap_or(u32::MAX)
+                ..u32::try_from(self.text.len()).unwrap_or(u32::MAX)
+        };
+        let mut user = |user: UserText<'_>| UserSpan {
+            id: keep(user.id),
+            name: user.name.filter(|_| texts).map(&mut keep),
+            status: user.status.filter(|_| texts).map(&mut keep),
+        };
+        let body = match line.body {
+            LineBody::Other => BatchBody::Other,
+            LineBody::Observed {
+                user: of,
+                online,
+                happened,
+            } => BatchBody::Observed {
+                user: user(of),
+                online,
+                visited: false,
+                happened,
+            },
+            LineBody::Visited { user: of, online } => BatchBody::Observed {
+                user: user(of),
+                online,
+                visited: true,
+                happened: None,
+            },
+            LineBody::Gone { id } => BatchBody::Gone(keep(id)),
+            LineBody::ConnectionLost => BatchBody::ConnectionLost,
+            LineBody::ConnectionMade => BatchBody::ConnectionMade,
+            LineBody::ConnectionRecovered => BatchBody::ConnectionRecovered,
+            LineBody::Gap { from, to, repaired } => {
+                let repaired = repaired.into_iter().map(keep).collect();
+                BatchBody::Gap(Box::new((from, to, repaired)))
+            }
+            LineBody::Coverage { missing } => {
+                BatchBody::Coverage(missing.into_iter().map(keep).collect())
+            }
+            LineBody::End => BatchBody::End,
+        };
+        self.lines.push(BatchLine {
+            at: line.at,
+            seq: line.seq,
+            body,
+        });
+    }
+}
+
+fn memchr_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', text.as_bytes())
+        .chain([text.len()])
+        .map(move |end| {
+            let line = &text[start.min(end)..end];
+            start = end + 1;
+            line
+        })
+}
+
+/// The batches of an input, in order.
+#[derive(Debug)]
+pub(super) struct Batches {
+    receiver: Receiver<(u64, io::Result<Batch>)>,
+    next: u64,
+    early: BTreeMap<u64, io::Result<Batch>>,
+}
+
+/// A block's place among the blocks, and where to read it from.
+struct Turn {
+    blocks: Blocks,
+    next: u64,
+    ended: bool,
+}
+
+impl Batches {
+    /// Starts threads that parse an input. `texts` says whether names and status texts are needed.
+    pub(super) fn start(blocks: Blocks, threads: usize, texts: bool) -> Self {
+        let (sender, receiver) = sync_channel(threads);
+        let turn = Arc::new(Mutex::new(Turn {
+            blocks,
+            next: 0,
+            ended: false,
+        }));
+        for _ in 0..threads {
+            let (turn, sender) = (Arc::clone(&turn), sender.clone());
+            thread::spawn(move || parse_blocks(&turn, &sender, texts));
+        }
+        Self {
+            receiver,
+            next: 0,
+            early: BTreeMap::new(),
+        }
+    }
+
+    /// The next batch; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Batch>> {
+        loop {
+            if let Some(batch) = self.early.remove(&self.next) {
+                self.next += 1;
+                return batch.map(Some);
+            }
+            match self.receiver.recv() {
+                Ok((number, batch)) => {
+                    self.early.insert(number, batch);
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+fn parse_blocks(turn: &Mutex<Turn>, sender: &SyncSender<(u64, io::Result<Batch>)>, texts: bool) {
+    let (mut block, mut reader) = (Vec::new(), LineReader::default());
+    loop {
+        let (number, read, truncated) = {
+            let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.ended {
+                return;
+            }
+            let read = turn.blocks.next(&mut block);
+            turn.ended = !matches!(read, Ok(true));
+            turn.next += 1;
+            (turn.next - 1, read, turn.blocks.is_truncated())
+        };
+        let ended = !matches!(read, Ok(true));
+        let batch = read.map(|_| {
+            let mut batch = Batch {
+                truncated,
+                ..Batch::default()
+            };
+            batch.lines.reserve(block.len() / 256);
+            batch.parse(&mut reader, &block, texts);
+            batch
+        });
+        // Nobody listens any more once the end of the window is reached.
+        if sender.send((number, batch)).is_err() || ended {
+            return;
+        }
+    }
+}

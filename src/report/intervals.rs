@@ -1,0 +1,608 @@
+//! Interval arithmetic: what recorded observations say about when each user was online, offline or unknown.
+//!
+//! [`Timelines`] takes facts in the order of their time and hands out intervals: for every user they follow one another
+//! without a hole and cover the window. A user is known while at least one input observes them; then the latest
+//! observation counts, whichever input made it. Nothing here does I/O or reads a clock.
+
+/// A point in time: milliseconds since 1970, UTC.
+pub type Millis = i64;
+
+/// The number of a user, in the order in which the inputs name them.
+pub type UserIndex = u32;
+
+/// What is known about a user at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PresenceState {
+    /// Observed online.
+    Online,
+    /// Observed offline.
+    Offline,
+    /// Not observed. Never counted as offline.
+    Unknown,
+}
+
+impl From<Option<bool>> for PresenceState {
+    fn from(online: Option<bool>) -> Self {
+        match online {
+            Some(true) => Self::Online,
+            Some(false) => Self::Offline,
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// Why an interval starts or ends where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Edge {
+    /// The change itself was observed.
+    Observed,
+    /// Observation was interrupted.
+    Gap,
+    /// Nothing was observed before, or the window starts here.
+    DataStart,
+    /// The window ends here.
+    DataEnd,
+}
+
+impl Edge {
+    /// Its name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Gap => "gap",
+            Self::DataStart => "data_start",
+            Self::DataEnd => "data_end",
+        }
+    }
+}
+
+/// A stretch of time in which a user's state does not change: from `from`, up to but excluding `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interval {
+    /// Its start.
+    pub from: Millis,
+    /// Its end.
+    pub to: Millis,
+    /// The state.
+    pub state: PresenceState,
+    /// Why it starts there.
+    pub start: Edge,
+    /// Why it ends there.
+    pub end: Edge,
+}
+
+impl Interval {
+    /// How long it is.
+    pub const fn length(&self) -> Millis {
+        self.to - self.from
+    }
+
+    /// How much of it lies in a span.
+    pub fn overlap(&self, from: Millis, to: Millis) -> Millis {
+        (self.to.min(to) - self.from.max(from)).max(0)
+    }
+}
+
+/// One thing that an input says about the state of users or about its own view of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// A line was read that changes nothing.
+    Alive,
+    /// The input stopped observing: `stream.end`, or the end of a file without one. Users become known again by their
+    /// next own record.
+    Ended,
+    /// A gap starts: the input knows nobody until it ends.
+    GapStarted,
+    /// A gap ends. Users are known again as they were last, except these: they follow with their own records.
+    GapEnded {
+        /// Users whose state changed in the gap.
+        repaired: Box<[UserIndex]>,
+    },
+    /// These users are not subscribed, and nobody else is missing.
+    Missing {
+        /// All users whom the input asked for in vain.
+        users: Box<[UserIndex]>,
+    },
+    /// The user no longer exists, or the input no longer follows them.
+    Gone {
+        /// The user.
+        user: UserIndex,
+    },
+    /// The user's state.
+    Observed {
+        /// The user.
+        user: UserIndex,
+        /// Whether they are online.
+        online: bool,
+        /// When it happened by the service's clock, for events that say so.
+        happened: Option<Millis>,
+    },
+}
+
+/// What receives the intervals.
+pub trait Analysis {
+    /// The window starts.
+    fn begin(&mut self, from: Millis) {
+        let _ = from;
+    }
+
+    /// A user was in one state for a while. Intervals of one user come in order and without a hole; an online interval
+    /// may be empty (a session shorter than a millisecond).
+    /// `now` is the time of the fact that ends the interval or shows what its end means.
+    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis);
+
+    /// From now on this many users are known to be online.
+    fn online_count(&mut self, at: Millis, count: usize) {
+        let _ = (at, count);
+    }
+
+    /// When to call [`Analysis::cut`] next.
+    fn next_cut(&self) -> Option<Millis> {
+        None
+    }
+
+    /// The time of the cut has come: everything before it is settled. `timelines` knows the intervals still open.
+    ///
+    /// # Errors
+    ///
+    /// What was settled cannot be written.
+    fn cut(&mut self, timelines: &Timelines) -> anyhow::Result<()> {
+        let _ = timelines;
+        Ok(())
+    }
+}
+
+impl<A: Analysis + ?Sized> Analysis for &mut A {
+    fn begin(&mut self, from: Millis) {
+        (**self).begin(from);
+    }
+
+    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis) {
+        (**self).interval(user, person, interval, now);
+    }
+
+    fn online_count(&mut self, at: Millis, count: usize) {
+        (**self).online_count(at, count);
+    }
+
+    fn next_cut(&self) -> Option<Millis> {
+        (**self).next_cut()
+    }
+
+    fn cut(&mut self, timelines: &Timelines) -> anyhow::Result<()> {
+        (**self).cut(timelines)
+    }
+}
+
+/// An analysis, and perhaps a second one that is content with intervals.
+impl<A: Analysis, B: Analysis> Analysis for (A, Option<B>) {
+    fn begin(&mut self, from: Millis) {
+        self.0.begin(from);
+        if let Some(second) = &mut self.1 {
+            second.begin(from);
+        }
+    }
+
+    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis) {
+        self.0.interval(user, person, interval, now);
+        if let Some(second) = &mut self.1 {
+            second.interval(user, person, interval, now);
+        }
+    }
+
+    fn online_count(&mut self, at: Millis, count: usize) {
+        self.0.online_count(at, count);
+    }
+
+    fn next_cut(&self) -> Option<Millis> {
+        self.0.next_cut()
+    }
+
+    fn cut(&mut self, timelines: &Timelines) -> anyhow::Result<()> {
+        self.0.cut(timelines)
+    }
+}
+
+/// What is known about a user besides their presence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The id.
+    pub id: Box<str>,
+    /// The latest name.
+    pub name: Option<Box<str>>,
+    /// The latest status text.
+    pub status: Option<Box<str>>,
+    /// Their number among the users of the report, from 1, in order of appearance. 0 for users who are not part of it.
+    pub number: u32,
+}
+
+impl Person {
+    /// The name, or the id where there is none.
+    pub fn label(&self) -> &str {
+        match &self.name {
+            Some(name) if !name.trim().is_empty() => name,
+            _ => &self.id,
+        }
+    }
+}
+
+/// The latest texts of a user, where they differ from what their input said before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Texts {
+    /// The name.
+    pub name: Option<Box<str>>,
+    /// The status text.
+    pub status: Option<Box<str>>,
+}
+
+/// How long one copy of an event may arrive after another watcher's copy of a later event.
+const STALE_COPY_MAX: Millis = 10_000;
+
+/// What one input knows about one user.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    input: u16,
+    /// Whether it has said something about them since it last lost sight of them.
+    known: bool,
+    /// Whether it asked for them in vain.
+    missing: bool,
+    /// What it said last.
+    online: bool,
+}
+
+#[derive(Debug)]
+struct Timeline {
+    /// The latest observation of any input.
+    online: Option<bool>,
+    state: PresenceState,
+    since: Millis,
+    start: Edge,
+    was_known: bool,
+    /// A known interval that ended with observation itself. Whether that is a gap or the end of the data shows later.
+    ended: Option<Interval>,
+    views: Vec<View>,
+    /// The latest event by the service's clock, and when it was received.
+    newest: Option<(Millis, Millis)>,
+}
+
+/// All users' states over time.
+#[derive(Debug)]
+pub struct Timelines {
+    from: Millis,
+    now: Millis,
+    /// How many users are part of the report.
+    seen: u32,
+    users: Vec<Timeline>,
+    people: Vec<Person>,
+    /// For each input, whether it is inside a gap.
+    gaps: Vec<bool>,
+    online: usize,
+    reported: (Millis, usize),
+}
+
+impl Timelines {
+    /// Starts with nothing known.
+    pub fn new(inputs: usize) -> Self {
+        Self {
+            from: Millis::MIN,
+            seen: 0,
+            now: Millis::MIN,
+            users: Vec::new(),
+            people: Vec::new(),
+            gaps: vec![false; inputs],
+            online: 0,
+            reported: (Millis::MIN, 0),
+        }
+    }
+
+    /// Sets the start of the window.
+    pub const fn begin(&mut self, from: Millis) {
+        self.from = from;
+    }
+
+    /// The start of the window.
+    pub const fn from(&self) -> Millis {
+        self.from
+    }
+
+    /// All users, by number.
+    pub fn people(&self) -> &[Person] {
+        &self.people
+    }
+
+    /// Adds a user. Their number is the count of users before them.
+    pub fn add(&mut self, id: &str, seen: bool) -> UserIndex {
+        let index = UserIndex::try_from(self.people.len()).unwrap_or(UserIndex::MAX);
+        self.people.push(Person {
+            id: id.into(),
+            ..Person::default()
+        });
+        if seen {
+            self.see(index);
+        }
+        self.users.push(Timeline {
+            online: None,
+            state: PresenceState::Unknown,
+            since: Millis::MIN,
+            start: Edge::DataStart,
+            was_known: false,
+            ended: None,
+            views: Vec::new(),
+            newest: None,
+        });
+        index
+    }
+
+    /// Takes a fact. Facts come in the order of their time; those of one input with the same time in the order in
+    /// which it says them.
+    pub fn take<A: Analysis>(
+        &mut self,
+        at: Millis,
+        input: u16,
+        fact: &Fact,
+        texts: Option<Texts>,
+        analysis: &mut A,
+    ) {
+        if at > self.now {
+            self.report_count(analysis);
+            self.now = at;
+        }
+        match fact {
+            Fact::Alive => {}
+            Fact::Observed {
+                user,
+                online,
+                happened,
+            } => {
+                let stale = self.is_stale(*user, at, *happened);
+                let timeline = &mut self.users[*user as usize];
+                if !stale {
+                    timeline.online = Some(*online);
+                }
+                let view = timeline.view(input);
+                (view.known, view.online) = (true, *online);
+                self.settle(*user, analysis);
+                self.see(*user);
+                if let Some(texts) = texts {
+                    let person = &mut self.people[*user as usize];
+                    person.name = texts.name;
+                    person.status = texts.status;
+                }
+            }
+            Fact::Gone { user } => {
+                let timeline = &mut self.users[*user as usize];
+                timeline.online = None;
+                timeline.view(input).known = false;
+                self.see(*user);
+                self.settle(*user, analysis);
+            }
+            Fact::Ended => {
+                self.gaps[usize::from(input)] = false;
+                self.of_input(input, analysis, |_, view| {
+                    view.known = false;
+                    false
+                });
+            }
+            Fact::GapStarted => {
+                self.gaps[usize::from(input)] = true;
+                self.of_input(input, analysis, |_, _| false);
+            }
+            Fact::GapEnded { repaired } => {
+                self.gaps[usize::from(input)] = false;
+                self.of_input(input, analysis, |user, view| {
+                    view.known &= repaired.binary_search(&user).is_err();
+                    view.known && !view.missing
+                });
+            }
+            Fact::Missing { users } => {
+                for user in users {
+                    self.see(*user);
+                    self.users[*user as usize].view(input);
+                }
+                self.of_input(input, analysis, |user, view| {
+                    let missing = users.binary_search(&user).is_ok();
+                    if missing && !view.missing {
+                        view.known = false;
+                    }
+                    let appears = view.missing && !missing && view.known;
+                    view.missing = missing;
+                    appears
+                });
+            }
+        }
+    }
+
+    /// Ends the window.
+    pub fn finish<A: Analysis>(&mut self, to: Millis, analysis: &mut A) {
+        self.report_count(analysis);
+        for user in 0..self.users.len() {
+            if self.people[user].number == 0 {
+                continue;
+            }
+            let timeline = &mut self.users[user];
+            if let Some(mut ended) = timeline.ended.take() {
+                if ended.to >= to {
+                    ended.end = Edge::DataEnd;
+                }
+                self.emit(user, ended, analysis);
+            }
+            let timeline = &self.users[user];
+            let last = Interval {
+                from: timeline.since,
+                to,
+                state: timeline.state,
+                start: timeline.start,
+                end: Edge::DataEnd,
+            };
+            self.emit(user, last, analysis);
+        }
+    }
+
+    /// How much of `from..to` each user spent online and unknown, as far as it has not been handed out as an interval.
+    pub fn open(
+        &self,
+        from: Millis,
+        to: Millis,
+    ) -> impl Iterator<Item = (UserIndex, Millis, Millis)> {
+        (0..).zip(&self.users).map(move |(user, timeline)| {
+            let last = Interval {
+                from: timeline.since,
+                to,
+                state: timeline.state,
+                start: timeline.start,
+                end: Edge::DataEnd,
+            };
+            let (mut online, mut unknown) = (0, 0);
+            for interval in timeline.ended.iter().chain([&last]) {
+                match interval.state {
+                    PresenceState::Online => online += interval.overlap(from, to),
+                    PresenceState::Unknown => unknown += interval.overlap(from, to),
+                    PresenceState::Offline => {}
+                }
+            }
+            (user, online, unknown)
+        })
+    }
+
+    /// Whether an event is an old copy: a redundant watcher was faster with a later one.
+    fn is_stale(&mut self, user: UserIndex, at: Millis, happened: Option<Millis>) -> bool {
+        let Some(happened) = happened else {
+            return false;
+        };
+        let newest = &mut self.users[user as usize].newest;
+        match *newest {
+            Some((later, received)) if later > happened && at - received <= STALE_COPY_MAX => true,
+            _ => {
+                *newest = Some((happened, at));
+                false
+            }
+        }
+    }
+
+    /// Makes a user part of the report.
+    fn see(&mut self, user: UserIndex) {
+        let number = &mut self.people[user as usize].number;
+        if *number == 0 {
+            self.seen += 1;
+            *number = self.seen;
+        }
+    }
+
+    /// Changes what an input knows about each of its users. Where `change` returns `true`, the input says again what it
+    /// said last.
+    fn of_input<A: Analysis>(
+        &mut self,
+        input: u16,
+        analysis: &mut A,
+        mut change: impl FnMut(UserIndex, &mut View) -> bool,
+    ) {
+        for user in 0..self.users.len() {
+            let index = UserIndex::try_from(user).unwrap_or(UserIndex::MAX);
+            let timeline = &mut self.users[user];
+            let mut views = timeline.views.iter_mut();
+            if let Some(view) = views.find(|view| view.input == input) {
+                if change(index, view) {
+                    timeline.online = Some(view.online);
+                }
+                self.settle(index, analysis);
+            }
+        }
+    }
+
+    /// Brings a user's state up to date.
+    fn settle<A: Analysis>(&mut self, user: UserIndex, analysis: &mut A) {
+        let user = user as usize;
+        let timeline = &self.users[user];
+        let known = timeline
+            .views
+            .iter()
+            .any(|view| view.known && !view.missing && !self.gaps[usize::from(view.input)]);
+        let state = PresenceState::from(timeline.online.filter(|_| known));
+        if state == timeline.state {
+            return;
+        }
+        let (was, unknown) = (timeline.state, PresenceState::Unknown);
+        if was == unknown && timeline.since == self.now {
+            // Nobody observed them for no time at all: one watcher took over from another.
+            if let Some(ended) = timeline.ended.filter(|ended| ended.state == state) {
+                let timeline = &mut self.users[user];
+                timeline.ended = None;
+                timeline.state = state;
+                timeline.since = ended.from;
+                timeline.start = ended.start;
+                self.online += usize::from(state == PresenceState::Online);
+                return;
+            }
+        }
+        let interval = Interval {
+            from: timeline.since,
+            to: self.now,
+            state: was,
+            start: timeline.start,
+            end: if state == unknown || was == unknown {
+                Edge::Gap
+            } else {
+                Edge::Observed
+            },
+        };
+        if let Some(ended) = self.users[user].ended.take() {
+            self.emit(user, ended, analysis);
+        }
+        if state == unknown {
+            self.users[user].ended = Some(interval);
+        } else {
+            self.emit(user, interval, analysis);
+        }
+        self.online -= usize::from(was == PresenceState::Online);
+        self.online += usize::from(state == PresenceState::Online);
+        let timeline = &mut self.users[user];
+        timeline.start = match (was == unknown, timeline.was_known) {
+            (false, _) if state == unknown => Edge::Gap,
+            (false, _) => Edge::Observed,
+            (true, true) => Edge::Gap,
+            (true, false) => Edge::DataStart,
+        };
+        timeline.was_known |= was != unknown && interval.length() > 0;
+        timeline.state = state;
+        timeline.since = self.now;
+    }
+
+    /// Hands out the part of an interval that lies in the window.
+    fn emit<A: Analysis>(&self, user: usize, mut interval: Interval, analysis: &mut A) {
+        if interval.from < self.from {
+            interval.from = self.from;
+            interval.start = Edge::DataStart;
+        }
+        let empty = interval.to <= interval.from;
+        if empty && (interval.state != PresenceState::Online || interval.to < interval.from) {
+            return;
+        }
+        let index = UserIndex::try_from(user).unwrap_or(UserIndex::MAX);
+        analysis.interval(index, &self.people[user], &interval, self.now);
+    }
+
+    /// Reports how many users are online now, if that has changed. To be called when a time is over.
+    pub fn report_count<A: Analysis>(&mut self, analysis: &mut A) {
+        if self.reported.1 != self.online {
+            self.reported = (self.now, self.online);
+            analysis.online_count(self.now.max(self.from), self.online);
+        }
+    }
+}
+
+impl Timeline {
+    /// What an input knows about this user.
+    fn view(&mut self, input: u16) -> &mut View {
+        let place = self.views.iter().position(|view| view.input == input);
+        let place = place.unwrap_or_else(|| {
+            self.views.push(View {
+                input,
+                known: false,
+                missing: false,
+                online: false,
+            });
+            self.views.len() - 1
+        });
+        &mut self.views[place]
+    }
+}

@@ -1,0 +1,324 @@
+//! One line of a recorded stream, looked into for what it says about presence.
+//!
+//! A line is a record if it is a JSON object with a `type` and a `received_at`. Whatever else is in it is checked to be
+//! JSON and not kept.
+
+use std::borrow::Cow;
+
+use chrono::DateTime;
+
+use super::intervals::Millis;
+use crate::domain::event::{
+    MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED, USER_WATCHING_START,
+    USER_WATCHING_STOP,
+};
+use crate::json::scanner::{Json, Malformed, Text};
+
+/// A record, as far as reports need it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// `received_at`.
+    pub(super) at: Millis,
+    /// `seq`, where there is one.
+    pub(super) seq: Option<u64>,
+    /// What it says.
+    pub(super) body: LineBody<'a>,
+}
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LineBody<'a> {
+    /// Nothing about anybody's presence.
+    Other,
+    /// The state of a user who is subscribed.
+    Observed {
+        user: UserText<'a>,
+        online: bool,
+        /// When the event happened by the service's clock; snapshots have no such time.
+        happened: Option<Millis>,
+    },
+    /// The state of a user who may be a mere visitor of the channel.
+    Visited { user: UserText<'a>, online: bool },
+    /// The user was deleted, or is no longer followed.
+    Gone { id: Cow<'a, str> },
+    /// The connection was lost.
+    ConnectionLost,
+    /// The connection was made, with subscriptions still to come.
+    ConnectionMade,
+    /// All subscriptions are restored.
+    ConnectionRecovered,
+    /// Events may be missing between two times.
+    Gap {
+        from: Millis,
+        to: Millis,
+        repaired: Vec<Cow<'a, str>>,
+    },
+    /// These users are not subscribed.
+    Coverage { missing: Vec<Cow<'a, str>> },
+    /// The stream ended.
+    End,
+}
+
+/// What a record says about a user besides their presence.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UserText<'a> {
+    pub(super) id: Cow<'a, str>,
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) status: Option<Cow<'a, str>>,
+}
+
+#[derive(Default)]
+struct UserFields<'a> {
+    id: Option<Text<'a>>,
+    name: Option<Text<'a>>,
+    status: Option<Text<'a>>,
+    online: Option<bool>,
+}
+
+/// Reads lines. Remembers the latest minute, because most times of a stream lie in the same one.
+#[derive(Debug, Default)]
+pub(super) struct LineReader {
+    minute: Option<([u8; 17], Millis)>,
+}
+
+impl LineReader {
+    /// Looks into a line. `None` if it is not a record.
+    pub(super) fn read<'a>(&mut self, line: &'a str) -> Option<Line<'a>> {
+        let json = Json::new(line);
+        let start = json.blanks(0);
+        let mut user = UserFields::default();
+        let (mut kind, mut received_at, mut created_at, mut source) = (None, None, None, None);
+        let (mut from, mut to, mut ids) = (None, None, None);
+        let (mut seq, mut online, mut deleted) = (None, None, false);
+        let end = json
+            .object(start, |name, at| {
+                let text = match name {
+                    b"type" => &mut kind,
+                    b"received_at" => &mut received_at,
+                    b"created_at" => &mut created_at,
+                    b"source" => &mut source,
+                    b"from" => &mut from,
+                    b"to" => &mut to,
+                    b"user" => return user_fields(json, at, &mut user),
+                    b"seq" => {
+                        let end = json.value(at)?;
+                        seq = json.slice(at, end).parse().ok();
+                        return Ok(end);
+                    }
+                    b"online" => {
+                        let end = json.value(at)?;
+                        online = flag(json.slice(at, end));
+                        return Ok(end);
+                    }
+                    b"deleted" => {
+                        let end = json.value(at)?;
+                        deleted = flag(json.slice(at, end)) == Some(true);
+                        return Ok(end);
+                    }
+                    b"repaired" | b"missing" => {
+                        ids = Some(at);
+                        return json.value(at);
+                    }
+                    _ => return json.value(at),
+                };
+                let end;
+                (end, *text) = json.text(at)?;
+                Ok(end)
+            })
+            .ok()?;
+        json.end(end).ok()?;
+        let at = self.time(received_at)?;
+        let kind = kind?.read()?;
+        let of_user = || {
+            Some(UserText {
+                id: user.id?.read()?,
+                name: user.name.and_then(Text::read),
+                status: user.status.and_then(Text::read),
+            })
+        };
+        let body = match (&*kind, user.online) {
+            ("presence.snapshot", Some(online)) => LineBody::Observed {
+                user: of_user()?,
+                online,
+                happened: None,
+            },
+            (USER_PRESENCE_CHANGED | USER_UPDATED, None)
+                if deleted || source.and_then(Text::read).as_deref() == Some("resync") =>
+            {
+                LineBody::Gone { id: of_user()?.id }
+            }
+            (USER_DELETED | MEMBER_REMOVED, _) => match of_user() {
+                Some(user) => LineBody::Gone { id: user.id },
+                None => LineBody::Other,
+            },
+            (USER_PRESENCE_CHANGED | USER_UPDATED, Some(online)) => LineBody::Observed {
+                user: of_user()?,
+                online,
+                happened: self.time(created_at),
+            },
+            (USER_WATCHING_START | USER_WATCHING_STOP, Some(online)) => LineBody::Visited {
+                user: of_user()?,
+                online,
+            },
+            ("connection.changed", _) if online == Some(false) => LineBody::ConnectionLost,
+            ("connection.changed", _) => LineBody::ConnectionMade,
+            ("connection.recovered", _) => LineBody::ConnectionRecovered,
+            ("presence.gap", _) => LineBody::Gap {
+                from: self.time(from)?,
+                to: self.time(to)?,
+                repaired: strings(json, ids),
+            },
+            ("presence.coverage", _) => LineBody::Coverage {
+                missing: strings(json, ids),
+            },
+            ("stream.end", _) => LineBody::End,
+            _ => LineBody::Other,
+        };
+        Some(Line { at, seq, body })
+    }
+
+    /// A time in RFC 3339, in milliseconds.
+    fn time(&mut self, text: Option<Text<'_>>) -> Option<Millis> {
+        let text = text?.read()?;
+        let bytes = text.as_bytes();
+        let digit = |at: usize| {
+            let digit = bytes.get(at)?.wrapping_sub(b'0');
+            (digit < 10).then_some(Millis::from(digit))
+        };
+        let (prefix, rest) = bytes.split_first_chunk::<17>()?;
+        // `ss.mmm` and perhaps more digits, then `Z`: how nearly all times are written.
+        let usual = rest.len() >= 7 && rest[2] == b'.' && rest.last() == Some(&b'Z');
+        let seconds = usual
+            .then(|| Some(digit(17)? * 10_000 + digit(18)? * 1000))
+            .flatten();
+        let within = seconds
+            .and_then(|seconds| Some(seconds + digit(20)? * 100 + digit(21)? * 10 + digit(22)?));
+        if let (Some(within), Some((minute, base))) = (within, &self.minute)
+            && prefix == minute
+            && within < 60_000
+            && rest[3..rest.len() - 1].iter().all(u8::is_ascii_digit)
+        {
+            return Some(base + within);
+        }
+        let at = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_millis();
+        if let Some(within) = within.filter(|within| *within < 60_000) {
+            self.minute = Some((*prefix, at - within));
+        }
+        Some(at)
+    }
+}
+
+fn user_fields<'a>(
+    json: Json<'a>,
+    at: usize,
+    fields: &mut UserFields<'a>,
+) -> Result<usize, Malformed> {
+    *fields = UserFields::default();
+    if json.peek(at) != Some(b'{') {
+        return json.value(at);
+    }
+    json.object(at, |name, at| {
+        let text = match name {
+            b"id" => &mut fields.id,
+            b"name" => &mut fields.name,
+            b"status" => &mut fields.status,
+            b"online" => {
+                let end = json.value(at)?;
+                fields.online = flag(json.slice(at, end));
+                return Ok(end);
+            }
+            _ => return json.value(at),
+        };
+        let end;
+        (end, *text) = json.text(at)?;
+        Ok(end)
+    })
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The strings of an array, which is known to be JSON.
+fn strings<'a>(json: Json<'a>, at: Option<usize>) -> Vec<Cow<'a, str>> {
+    let mut strings = Vec::new();
+    if let Some(at) = at.filter(|at| json.peek(*at) == Some(b'[')) {
+        let _ = json.array(at, |at| {
+            let (end, text) = json.text(at)?;
+            strings.extend(text.and_then(Text::read));
+            Ok(end)
+        });
+    }
+    strings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<Line<'_>> {
+        LineReader::default().read(line)
+    }
+
+    #[test]
+    fn times_are_read_like_the_library_reads_them() {
+        let mut reader = LineReader::default();
+        for text in [
+            "2026-11-26T13:54:32.975Z",
+            "2026-11-26T13:54:32.974997909Z",
+            "2026-11-26T13:54:02.1Z",
+            "2026-11-26T13:54:02Z",
+            "2026-11-26T14:54:32.975+01:00",
+            "2026-11-26T13:54:59.999Z",
+            "2026-11-26T13:55:00.000Z",
+            "2026-11-26T13:55:0x.000Z",
+            "2026-11-26T13:55:61.000Z",
+            "2026-11-26T13:55:01.00aZ",
+            "2026-11-26T13:55:01.000aZ",
+            "yesterday",
+            "",
+        ] {
+            let line = format!(r#"{{"type":"x","received_at":"{text}"}}"#);
+            let expected = DateTime::parse_from_rfc3339(text).ok();
+            assert_eq!(
+                reader.read(&line).map(|line| line.at),
+                expected.map(|time| time.timestamp_millis()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_records() {
+        for line in [
+            "",
+            "text",
+            "[]",
+            "{}",
+            r#"{"type":"x"}"#,
+            r#"{"received_at":"2026-11-26T13:54:32.975Z"}"#,
+            r#"{"type":"user.presence.changed","user":{"id":"a","online":true},"received_at":"2026-11-26T13:5"#,
+            r#"{"type":"user.presence.changed","user":{"online":true},"received_at":"2026-11-26T13:54:32.975Z"}"#,
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_state_is_gone_only_if_a_resync_says_so() {
+        let line = |source: &str| {
+            format!(
+                r#"{{"type":"user.updated","user":{{"id":"a","online":null}},"received_at":"2026-11-26T13:54:32.975Z","source":"{source}"}}"#
+            )
+        };
+        assert_eq!(read(&line("ws")).unwrap().body, LineBody::Other);
+        assert_eq!(
+            read(&line("resync")).unwrap().body,
+            LineBody::Gone { id: "a".into() }
+        );
+    }
+}

@@ -1,0 +1,381 @@
+//! One recorded stream as a sequence of facts in the order of their time.
+//!
+//! Lines come nearly in order. A gap is recorded after it is over and starts before lines already written, and a killed
+//! watcher leaves no `stream.end`. So facts wait in a queue until no line can come before them: for a minute of the
+//! stream's own time, and for as long as the connection is down.
+
+use std::collections::VecDeque;
+
+use anyhow::Context;
+
+use super::batch::{Batch, BatchBody, BatchLine, Batches};
+use super::input::InputSource;
+use super::intervals::{Fact, Millis, Texts, UserIndex};
+
+/// How far apart in the stream's own time lines may be and still change places.
+pub(super) const REORDER_WINDOW: Millis = 60_000;
+/// The most facts that wait to be put in order.
+const REORDER_QUEUE_MAX: usize = 1 << 16;
+/// The most watchers whose lines alternate in one input.
+const INTERLEAVED_RUNS_MAX: usize = 64;
+
+/// A fact with its time.
+#[derive(Debug)]
+pub(super) struct Dated {
+    pub(super) at: Millis,
+    /// How many facts of this recording have the same time and come before.
+    pub(super) order: u32,
+    pub(super) fact: Fact,
+    pub(super) texts: Option<Box<Texts>>,
+}
+
+/// Numbers users, and knows which of them are asked for.
+pub(super) trait Register {
+    /// The number of a user; `None` for those who are not asked for.
+    fn register(&mut self, id: &str) -> Option<UserIndex>;
+}
+
+/// What was odd about a recording.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Oddities {
+    /// Lines that are not records.
+    pub(super) foreign: u64,
+    /// Observations too far out of order to be used.
+    pub(super) late: u64,
+    /// Whether compressed data ended in the middle.
+    pub(super) truncated: bool,
+}
+
+/// A recorded stream that is being read.
+#[derive(Debug)]
+pub(super) struct Recording {
+    name: String,
+    batches: Batches,
+    queue: VecDeque<Dated>,
+    /// The time of the last fact handed out.
+    handed_out: Millis,
+    /// The latest time of any line.
+    latest: Millis,
+    /// The latest time that counts for handing out; it stands still while the connection is down.
+    watermark: Millis,
+    /// The last `seq` of each watcher in this input; the one that wrote the last line is the last.
+    runs: Vec<u64>,
+    is_down: bool,
+    has_ended: bool,
+    is_exhausted: bool,
+    gap_end: Millis,
+    /// Fingerprints of each user's texts as this recording last had them.
+    texts: Vec<u64>,
+    keep_texts: bool,
+    pub(super) oddities: Oddities,
+}
+
+impl Recording {
+    /// Starts to read.
+    pub(super) fn open(
+        source: &InputSource,
+        threads: usize,
+        keep_texts: bool,
+    ) -> anyhow::Result<Self> {
+        let name = source.name();
+        let blocks = source.open()?;
+        Ok(Self {
+            name,
+            batches: Batches::start(blocks, threads, keep_texts),
+            queue: VecDeque::new(),
+            handed_out: Millis::MIN,
+            latest: Millis::MIN,
+            watermark: Millis::MIN,
+            runs: Vec::new(),
+            is_down: false,
+            has_ended: true,
+            is_exhausted: false,
+            gap_end: Millis::MIN,
+            texts: Vec::new(),
+            keep_texts,
+            oddities: Oddities::default(),
+        })
+    }
+
+    /// Its name for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The latest time of any line read so far.
+    pub(super) fn latest(&self) -> Option<Millis> {
+        (self.latest > Millis::MIN).then_some(self.latest)
+    }
+
+    /// The next fact, which stays in place. `None` at the end.
+    pub(super) fn peek(&mut self, register: &mut impl Register) -> anyhow::Result<Option<&Dated>> {
+        while !self.is_settled() {
+            let batch = self
+                .batches
+                .next()
+                .with_context(|| format!("cannot read {}", self.name))?;
+            match batch {
+                Some(batch) => self.take(&batch, register),
+                None => self.exhaust(),
+            }
+        }
+        Ok(self.queue.front())
+    }
+
+    /// What [`Self::peek`] showed last.
+    pub(super) fn head(&self) -> Option<&Dated> {
+        self.queue.front()
+    }
+
+    /// Takes the fact that [`Self::peek`] showed.
+    pub(super) fn next(&mut self) -> Option<Dated> {
+        let fact = self.queue.pop_front()?;
+        self.handed_out = fact.at;
+        Some(fact)
+    }
+
+    /// Whether the first fact of the queue is certainly the next one.
+    fn is_settled(&self) -> bool {
+        self.is_exhausted
+            || self.queue.len() > REORDER_QUEUE_MAX
+            || self
+                .queue
+                .front()
+                .is_some_and(|first| first.at < self.watermark.saturating_sub(REORDER_WINDOW))
+    }
+
+    fn take(&mut self, batch: &Batch, register: &mut impl Register) {
+        self.oddities.foreign += batch.foreign;
+        self.oddities.truncated |= batch.truncated;
+        for line in &batch.lines {
+            self.take_line(batch, line, register);
+        }
+    }
+
+    fn take_line(&mut self, batch: &Batch, line: &BatchLine, register: &mut impl Register) {
+        if self.is_restart(line) {
+            self.end();
+        }
+        if self.latest == Millis::MIN {
+            self.push(line.at, Fact::Alive, None);
+        }
+        self.latest = self.latest.max(line.at);
+        let is_link = matches!(
+            line.body,
+            BatchBody::ConnectionLost | BatchBody::ConnectionMade
+        );
+        if !(self.is_down && is_link) {
+            self.watermark = self.watermark.max(line.at);
+        }
+        self.has_ended = false;
+        // The end of a gap is rounded up and the time of a record down.
+        let at = if line.at + 1 == self.gap_end {
+            self.gap_end
+        } else {
+            line.at
+        };
+        match &line.body {
+            BatchBody::Other | BatchBody::ConnectionMade => {}
+            BatchBody::Observed {
+                user,
+                online,
+                visited,
+                happened,
+            } => {
+                self.reconnected_without_gap(at);
+                let Some(index) = register.register(batch.str(&user.id)) else {
+                    return;
+                };
+                if *visited && !self.follows(index) {
+                    return;
+                }
+                let texts =
+                    self.changed_texts(index, batch, user.name.as_ref(), user.status.as_ref());
+                let fact = Fact::Observed {
+                    user: index,
+                    online: *online,
+                    happened: *happened,
+                };
+                self.push(at, fact, texts);
+            }
+            BatchBody::Gone(id) => {
+                if let Some(user) = register.register(batch.str(id))
+                    && self.follows(user)
+                {
+                    self.push(at, Fact::Gone { user }, None);
+                    self.texts[user as usize] = 0;
+                }
+            }
+            BatchBody::ConnectionLost => {
+                if !self.is_down {
+                    self.push(at, Fact::GapStarted, None);
+                }
+                self.is_down = true;
+            }
+            BatchBody::ConnectionRecovered => {
+                if std::mem::take(&mut self.is_down) {
+                    let repaired = Box::default();
+                    self.push(at, Fact::GapEnded { repaired }, None);
+                }
+            }
+            BatchBody::Gap(gap) => {
+                let (from, to, repaired) = &**gap;
+                let repaired = repaired.iter().map(|id| batch.str(id));
+                let repaired = indices(repaired, register);
+                self.is_down = false;
+                self.gap_end = (*to).max(*from);
+                self.push(*from, Fact::GapStarted, None);
+                self.push(self.gap_end, Fact::GapEnded { repaired }, None);
+            }
+            BatchBody::Coverage(missing) => {
+                let missing = missing.iter().map(|id| batch.str(id));
+                let users = indices(missing, register);
+                self.push(at, Fact::Missing { users }, None);
+            }
+            BatchBody::End => self.end(),
+        }
+    }
+
+    /// Whether a line is the first one of another run of the watcher: its number is not higher than the last one, and
+    /// it does not continue any other watcher's lines in this input either.
+    fn is_restart(&mut self, line: &BatchLine) -> bool {
+        let Some(seq) = line.seq else {
+            return false;
+        };
+        if let Some(run) = self.runs.iter().rposition(|last| last + 1 == seq) {
+            self.runs.remove(run);
+            self.runs.push(seq);
+            return false;
+        }
+        match self.runs.last_mut() {
+            Some(last) if *last < seq => {
+                *last = seq;
+                false
+            }
+            // Lines that changed places.
+            Some(_) if line.at <= self.latest => false,
+            last => {
+                let restarted = last.is_some();
+                if self.runs.len() == INTERLEAVED_RUNS_MAX {
+                    self.runs.remove(0);
+                }
+                self.runs.push(seq);
+                restarted
+            }
+        }
+    }
+
+    /// Observation ends with the latest line.
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.is_down = false;
+            self.push(self.latest, Fact::Ended, None);
+        }
+    }
+
+    fn exhaust(&mut self) {
+        self.end();
+        self.is_exhausted = true;
+    }
+
+    /// Events come although the connection is down as far as the lines tell: records of gaps were filtered out. What
+    /// happened in between is not known, so nobody is known any longer.
+    fn reconnected_without_gap(&mut self, at: Millis) {
+        if std::mem::take(&mut self.is_down) {
+            self.push(at, Fact::Ended, None);
+        }
+    }
+
+    /// Puts a fact into the queue, behind those with the same time.
+    fn push(&mut self, at: Millis, fact: Fact, texts: Option<Box<Texts>>) {
+        let mut at = at;
+        if at < self.handed_out {
+            if matches!(fact, Fact::Observed { .. }) {
+                self.oddities.late += 1;
+                return;
+            }
+            at = self.handed_out;
+        }
+        let mut place = self.queue.len();
+        while place > 0 && self.queue[place - 1].at > at {
+            place -= 1;
+        }
+        let order = match place.checked_sub(1) {
+            Some(before) if self.queue[before].at == at => self.queue[before].order + 1,
+            _ => 0,
+        };
+        let dated = Dated {
+            at,
+            order,
+            fact,
+            texts,
+        };
+        if place == self.queue.len() {
+            self.queue.push_back(dated);
+        } else {
+            self.queue.insert(place, dated);
+        }
+    }
+
+    /// Whether this recording has said anything about a user's state.
+    fn follows(&self, user: UserIndex) -> bool {
+        self.texts
+            .get(user as usize)
+            .is_some_and(|fingerprint| *fingerprint != 0)
+    }
+
+    /// A user's texts, if they are not what this recording had before.
+    fn changed_texts(
+        &mut self,
+        user: UserIndex,
+        batch: &Batch,
+        name: Option<&std::ops::Range<u32>>,
+        status: Option<&std::ops::Range<u32>>,
+    ) -> Option<Box<Texts>> {
+        let user = user as usize;
+        if self.texts.len() <= user {
+            self.texts.resize(user + 1, 0);
+        }
+        if !self.keep_texts {
+            self.texts[user] = 1;
+            return None;
+        }
+        let name = name.map(|name| batch.str(name));
+        let status = status.map(|status| batch.str(status));
+        let fingerprint = foldhash::quality::FixedState::default();
+        let fingerprint = std::hash::BuildHasher::hash_one(&fingerprint, (name, status)) | 1;
+        if std::mem::replace(&mut self.texts[user], fingerprint) == fingerprint {
+            return None;
+        }
+        Some(Box::new(Texts {
+            name: name.map(Into::into),
+            status: status.map(Into::into),
+        }))
+    }
+}
+
+fn indices<'a>(
+    ids: impl Iterator<Item = &'a str>,
+    register: &mut impl Register,
+) -> Box<[UserIndex]> {
+    let mut users: Vec<UserIndex> = ids.filter_map(|id| register.register(id)).collect();
+    users.sort_unstable();
+    users.dedup();
+    users.into()
+}
+
+/// The time of the first record of a file, read without starting to parse all of it.
+pub(super) fn first_time(source: &InputSource) -> anyhow::Result<Option<Millis>> {
+    let mut blocks = source.open()?;
+    let mut reader = super::line::LineReader::default();
+    let mut block = Vec::new();
+    let unreadable = || format!("cannot read {}", source.name());
+    while blocks.next(&mut block).with_context(unreadable)? {
+        let mut lines = block.split(|byte| *byte == b'\n');
+        let first = lines.find_map(|line| reader.read(std::str::from_utf8(line).ok()?));
+        if let Some(line) = first {
+            return Ok(Some(line.at));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,224 @@
+//! The picture as a static SVG.
+//!
+//! Colours come from a style sheet, so that the picture follows the reader's preference for light or dark.
+
+use svg::Document;
+use svg::node::Text as TextNode;
+use svg::node::element::{Description, Group, Line, Path, Rectangle, Style, Text, Title, path};
+
+use super::intervals::Millis;
+use super::picture::{Picture, Row};
+use crate::text;
+
+const WIDTH: usize = 1200;
+const ROW_HEIGHT: usize = 22;
+const BAR_HEIGHT: usize = 14;
+const AXIS_HEIGHT: usize = 34;
+const FOOT_HEIGHT: usize = 34;
+const LABEL_WIDTH: usize = 180;
+const MARGIN: usize = 16;
+/// How many characters of a name fit beside a row.
+const LABEL_CHARACTERS: usize = 24;
+/// Spans are drawn to a tenth of a unit, so that no picture needs more than this many per row.
+const STEPS: usize = (WIDTH - LABEL_WIDTH - 2 * MARGIN) * 10;
+
+const STYLE: &str = "\
+text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#24292f}\
+.faint{fill:#57606a}.page{fill:#fff}.track{fill:#eef1f4}.online{fill:#1a7f37}.unknown{fill:url(#hatch)}\
+.grid{stroke:#d0d7de}.hatch{stroke:#8c959f}.hatched{fill:#e6e9ed}\
+@media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.page{fill:#0d1117}.track{fill:#1c2129}\
+.online{fill:#3fb950}.grid{stroke:#30363d}.hatch{stroke:#656c76}.hatched{fill:#262c36}}";
+
+/// Draws the picture.
+pub fn draw(picture: &Picture<'_>) -> String {
+    let height = 2 * MARGIN + AXIS_HEIGHT + picture.rows.len() * ROW_HEIGHT + FOOT_HEIGHT;
+    let bottom = height - MARGIN - FOOT_HEIGHT;
+    let time = |at: Millis| picture.zone.time(at).format("%Y-%m-%d %H:%M").to_string();
+    let title = format!(
+        "Presence of {} users from {} to {}, times in {}",
+        picture.rows.len(),
+        time(picture.from),
+        time(picture.to),
+        picture.zone
+    );
+    let hatch = svg::node::element::Pattern::new()
+        .set("id", "hatch")
+        .set("width", 6)
+        .set("height", 6)
+        .set("patternUnits", "userSpaceOnUse")
+        .set("patternTransform", "rotate(45)")
+        .add(rectangle(0.0, 0, 6.0, 6, "hatched"))
+        .add(
+            Line::new()
+                .set("class", "hatch")
+                .set("y2", 6)
+                .set("stroke-width", 3),
+        );
+    let mut document = Document::new()
+        .set("viewBox", (0, 0, WIDTH, height))
+        .set("width", WIDTH)
+        .set("height", height)
+        .set("role", "img")
+        .set("aria-labelledby", "title desc")
+        .add(Title::new(title.as_str()).set("id", "title"))
+        .add(Description::new().set("id", "desc").add(TextNode::new(
+            "One row per user. Filled: online. Hatched: not observed.",
+        )))
+        .add(Style::new(STYLE))
+        .add(svg::node::element::Definitions::new().add(hatch))
+        .add(
+            Rectangle::new()
+                .set("class", "page")
+                .set("width", WIDTH)
+                .set("height", height),
+        )
+        .add(label(MARGIN, MARGIN + 12, "start", "faint", &title));
+    let ticks = picture.zone.ticks(picture.from, picture.to, 12);
+    for at in ticks.at {
+        let place = x(picture, at);
+        document = document
+            .add(
+                Line::new()
+                    .set("class", "grid")
+                    .set("x1", place)
+                    .set("x2", place)
+                    .set("y1", MARGIN + AXIS_HEIGHT - 2)
+                    .set("y2", bottom),
+            )
+            .add(label_at(
+                place,
+                MARGIN + AXIS_HEIGHT - 6,
+                &picture.zone.tick_label(at, ticks.step),
+            ));
+    }
+    for (place, row) in picture.rows.iter().enumerate() {
+        document = document.add(draw_row(
+            picture,
+            row,
+            MARGIN + AXIS_HEIGHT + place * ROW_HEIGHT,
+        ));
+    }
+    let foot = bottom + 22;
+    document = document
+        .add(rectangle(LABEL_WIDTH as f64, foot - 10, 24.0, 12, "online"))
+        .add(label(LABEL_WIDTH + 30, foot, "start", "faint", "online"))
+        .add(rectangle(
+            LABEL_WIDTH as f64 + 90.0,
+            foot - 10,
+            24.0,
+            12,
+            "track",
+        ))
+        .add(label(LABEL_WIDTH + 120, foot, "start", "faint", "offline"))
+        .add(rectangle(
+            LABEL_WIDTH as f64 + 180.0,
+            foot - 10,
+            24.0,
+            12,
+            "unknown",
+        ))
+        .add(label(
+            LABEL_WIDTH + 210,
+            foot,
+            "start",
+            "faint",
+            "not observed",
+        ));
+    let mut text = document.to_string();
+    text.push('\n');
+    text
+}
+
+fn draw_row(picture: &Picture<'_>, row: &Row<'_>, top: usize) -> Group {
+    let bar = top + (ROW_HEIGHT - BAR_HEIGHT) / 2;
+    let name = text::escape(&row.label);
+    let mut group = Group::new()
+        .add(Title::new(name.as_ref()))
+        .add(label(
+            MARGIN,
+            bar + 11,
+            "start",
+            "",
+            &text::truncate(&name, LABEL_CHARACTERS),
+        ))
+        .add(rectangle(
+            LABEL_WIDTH as f64,
+            bar,
+            STEPS as f64 / 10.0,
+            BAR_HEIGHT,
+            "track",
+        ));
+    let (online, unknown) = steps(picture, row);
+    for (class, runs) in [("unknown", unknown), ("online", online)] {
+        if runs.is_empty() {
+            continue;
+        }
+        let mut data = path::Data::new();
+        for (from, to) in runs {
+            let (from, to) = (from as f32 / 10.0, to as f32 / 10.0);
+            data = data
+                .move_to((LABEL_WIDTH as f32 + from, bar))
+                .horizontal_line_by(to - from)
+                .vertical_line_by(BAR_HEIGHT)
+                .horizontal_line_by(from - to)
+                .close();
+        }
+        group = group.add(Path::new().set("class", class).set("d", data));
+    }
+    group
+}
+
+/// Runs of steps in which the user was online, and in which they were unknown.
+type Runs = Vec<(usize, usize)>;
+
+/// The runs of a row. A session shorter than a step still takes one.
+fn steps(picture: &Picture<'_>, row: &Row<'_>) -> (Runs, Runs) {
+    let (mut online, mut unknown): (Runs, Runs) = (Vec::new(), Vec::new());
+    for span in row.spans {
+        let runs = if span.online * 2 >= span.to - span.from - span.unknown && !span.is_unknown() {
+            &mut online
+        } else {
+            &mut unknown
+        };
+        let from = picture.cell(span.from, STEPS);
+        let to = picture.cell(span.to - 1, STEPS).max(from) + 1;
+        match runs.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => runs.push((from, to)),
+        }
+    }
+    (online, unknown)
+}
+
+fn x(picture: &Picture<'_>, at: Millis) -> f64 {
+    LABEL_WIDTH as f64 + picture.cell(at, STEPS) as f64 / 10.0
+}
+
+fn rectangle(x: f64, y: usize, width: f64, height: usize, class: &str) -> Rectangle {
+    Rectangle::new()
+        .set("class", class)
+        .set("x", x)
+        .set("y", y)
+        .set("width", width)
+        .set("height", height)
+}
+
+fn label(x: usize, y: usize, anchor: &str, class: &str, content: &str) -> Text {
+    let label = Text::new(content)
+        .set("x", x)
+        .set("y", y)
+        .set("text-anchor", anchor);
+    if class.is_empty() {
+        label
+    } else {
+        label.set("class", class)
+    }
+}
+
+fn label_at(x: f64, y: usize, content: &str) -> Text {
+    Text::new(content)
+        .set("x", x)
+        .set("y", y)
+        .set("text-anchor", "middle")
+        .set("class", "faint")
+}
