@@ -13,10 +13,9 @@ use crate::exit::Code;
 /// What to explain.
 #[derive(Debug, clap::Args)]
 pub struct HelpArgs {
-    /// A command or a topic
-    ///
-    /// The topics are options, exit-codes, environment, output, records, expressions and mock.
-    #[arg(value_name = "COMMAND")]
+    /// A command, or one of: options, exit-codes, environment, output, records,
+    /// expressions, mock
+    #[arg(value_name = "COMMAND|TOPIC")]
     pub words: Vec<String>,
 }
 

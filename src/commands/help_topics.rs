@@ -22,6 +22,8 @@ pub enum Topic {
     Records,
     /// Expressions in `--jq`, `--where`, `--until` and `--for`.
     Expressions,
+    /// What recorded streams tell.
+    Reports,
     /// The mock server.
     Mock,
 }
@@ -36,6 +38,7 @@ impl Topic {
             Self::Output => "output",
             Self::Records => "records",
             Self::Expressions => "expressions",
+            Self::Reports => "reports",
             Self::Mock => "mock",
         }
     }
@@ -49,6 +52,7 @@ impl Topic {
             Self::Output => OUTPUT.to_owned(),
             Self::Records => RECORDS.to_owned(),
             Self::Expressions => EXPRESSIONS.to_owned(),
+            Self::Reports => REPORTS.to_owned(),
             Self::Mock => MOCK.to_owned(),
         }
     }
@@ -150,6 +154,30 @@ Examples:
   presencectl --mock watch channel my-conversation-123 --until '.user.id == \"john\" and .user.online'
 
 False are `false`, `null` and no result at all, as in jq's `select`. There is no access to files or the environment.
+";
+
+const REPORTS: &str = "\
+Reports are computed from what `watch` recorded. They need no server and no account.
+
+  presencectl watch channel fun --tee day.ndjson >/dev/null     record; stop with Ctrl-C, start again at any time
+  presencectl report sessions day.ndjson      when each user was online, like `last`
+  presencectl report uptime day.ndjson        how much of the time; --min 0.99 exits with 3 if a user is below
+  presencectl report flaps day.ndjson         how often they change; --threshold 5/10m exits with 3 if a user is above
+  presencectl report timeline day.ndjson      a picture on a terminal; buckets of time for programs
+
+Files may be plain, gzip or zstd, and come from one watcher or several: redundant ones, or shards with different users.
+Their order does not matter, and a file named twice counts once. - is standard input.
+
+Time that nobody observed is unknown, never offline:
+  before a user's first snapshot
+  inside a presence.gap; for the users in `repaired`, until their own record that follows
+  after a stream.end, or after the last line of a watcher that was killed, until the next snapshot
+  while presence.coverage lists the user as missing, and after they were deleted or left the channel
+
+The window is from the first to the last record; --from and --to narrow it. --user and --in choose users.
+--html FILE and --svg FILE draw a picture with any of the reports. --pseudonymize replaces ids and names.
+Two fields have no exact value in bounded memory: median_online_s is exact for the first 1024 sessions of a user and
+within one percent beyond, and a picture of more than 400,000 sessions draws neighbours together.
 ";
 
 const MOCK: &str = "\

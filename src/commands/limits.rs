@@ -13,7 +13,7 @@ use crate::output::Column;
 /// Flags of `limits`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Rate limits are per minute, endpoint and platform. This command needs the API secret and counts as one call.
+Budgets are per minute, endpoint and platform. Asking needs the API secret, and costs a call of its own budget.
 
 Examples:
   presencectl limits

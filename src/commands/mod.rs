@@ -21,6 +21,7 @@ pub mod observer;
 pub mod profile;
 pub mod rate_limiter;
 pub mod recent_ids;
+pub mod report;
 mod runtime;
 pub mod schema;
 pub mod sort;
@@ -45,19 +46,19 @@ use runtime::block_on;
 // most commands do.
 #[command(defer = true)]
 pub enum Command {
-    /// Create or update users, changing only the fields that are named
+    /// Change users, keeping what is not named; create those that do not exist
     SetUser(users::set_user::SetUserArgs),
 
     /// Show users by id
     GetUser(users::get_user::GetUserArgs),
 
-    /// Find users and see who is online
+    /// Find users, and see who is online
     QueryUsers(users::query_users::QueryUsersArgs),
 
-    /// Deactivate users, so that they cannot connect
+    /// Keep users from connecting, without deleting them
     DeactivateUser(users::deactivate_user::DeactivateUserArgs),
 
-    /// Reactivate deactivated users
+    /// Let deactivated users connect again
     ReactivateUser(users::reactivate_user::ReactivateUserArgs),
 
     /// Delete users
@@ -75,36 +76,40 @@ pub enum Command {
     /// Find channels
     QueryChannels(channels::query_channels::QueryChannelsArgs),
 
-    /// Stream presence changes as they happen
+    /// Follow presence as it happens
     #[command(subcommand)]
     Watch(watch::WatchCommand),
 
-    /// Block until a condition holds; the exit code says whether it did
+    /// Wait until users, or a channel, are in a state
     #[command(subcommand)]
     Wait(wait::WaitCommand),
 
-    /// Keep users connected, so that they are online
+    /// Keep users connected, so that everybody sees them online
     Hold(hold::HoldArgs),
 
-    /// Create, inspect and verify user tokens
+    /// Make, read and check user tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
 
-    /// Manage named profiles
+    /// Keep applications and where their secrets are, by name
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
 
-    /// Run and control the bundled mock server
+    /// Analyse recorded streams: sessions, uptime, flaps, timelines
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+
+    /// Run the bundled mock server
     #[command(subcommand)]
     Mock(mock::MockCommand),
 
-    /// Send any request to the API
+    /// Make any call to the service
     Api(api::ApiArgs),
 
-    /// Diagnose connectivity and credentials, step by step
+    /// Try the way from here to a presence event, step by step
     Doctor(doctor::DoctorArgs),
 
-    /// Show the rate limits of the API and what is left of them
+    /// Show how many calls the application may make, and how many are left
     Limits(limits::LimitsArgs),
 
     /// Print the JSON Schema of records
@@ -124,7 +129,7 @@ pub enum Command {
 type Augment = fn(clap::Command) -> clap::Command;
 
 /// What each command is made of, by its name: the tree of [`Command`], a branch at a time.
-const BRANCHES: [(&str, Augment); 23] = [
+const BRANCHES: [(&str, Augment); 24] = [
     ("set-user", users::set_user::SetUserArgs::augment_args),
     ("get-user", users::get_user::GetUserArgs::augment_args),
     (
@@ -164,6 +169,7 @@ const BRANCHES: [(&str, Augment); 23] = [
     ("hold", hold::HoldArgs::augment_args),
     ("token", token::TokenCommand::augment_subcommands),
     ("profile", profile::ProfileCommand::augment_subcommands),
+    ("report", report::ReportCommand::augment_subcommands),
     ("mock", mock::MockCommand::augment_subcommands),
     ("api", api::ApiArgs::augment_args),
     ("doctor", doctor::DoctorArgs::augment_args),
@@ -191,7 +197,6 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "deactivate-user",
             "reactivate-user",
             "delete-user",
-            "restore-user",
         ],
     ),
     (
@@ -199,7 +204,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["set-channel", "get-channel", "query-channels"],
     ),
     ("Streams", &["watch", "wait", "hold"]),
-    ("Analysis", &["report", "top"]),
+    ("Analysis", &["report"]),
     ("Credentials", &["token", "profile"]),
     ("Testing", &["mock"]),
     (
@@ -261,6 +266,7 @@ fn dispatch(
         Command::Hold(args) => block_on(|| hold::run(app, args)),
         Command::Token(command) => block_on(|| token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
+        Command::Report(command) => report::run(app, command),
         Command::Mock(command) => return mock::run(app, command),
         Command::Api(args) => block_on(|| api::run(app, &args)),
         Command::Doctor(args) => block_on(|| doctor::run(app, &args)),

@@ -268,6 +268,15 @@ impl Output {
         Ok(())
     }
 
+    /// Writes text that is not made of records: a picture, a page.
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn print(&self, text: &str) -> io::Result<()> {
+        self.write(text.as_bytes())
+    }
+
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }

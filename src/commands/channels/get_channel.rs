@@ -18,7 +18,7 @@ const LARGEST_OFFSET: u32 = 10_000;
 /// Flags of `get-channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Members and watchers are fields of the channel's record. On a terminal they follow in a second table.
+The people are fields of the channel's record; on a terminal they follow as a table of their own.
 
 Examples:
   presencectl get-channel my-conversation-123
@@ -33,7 +33,7 @@ pub struct GetChannelArgs {
     #[arg(long)]
     pub members: bool,
 
-    /// Show all users who watch the channel now
+    /// Show all who watch the channel now
     #[arg(long)]
     pub watchers: bool,
 }

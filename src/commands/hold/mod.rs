@@ -36,8 +36,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Flags of `hold`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Connecting creates users who do not exist. A lost connection is opened again. At the end the users disconnect, and the
-old status and visibility are restored.
+Users who do not exist are created, as connecting always does. A lost connection is made anew. At the end the users
+leave, and status and visibility are as they were.
 
 Examples:
   presencectl hold john
@@ -49,19 +49,19 @@ pub struct HoldArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// Stop after this long
+    /// End after this long
     #[arg(long = "for", value_name = "DUR", value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
-    /// Watch this channel as each user; a bare id means messaging:id
+    /// Open this channel with each user, type:id; a bare id means messaging:id
     #[arg(long, value_name = "CID")]
     pub channel: Option<Cid>,
 
-    /// Set this status text until the end
+    /// Set this status text meanwhile
     #[arg(long, value_name = "TEXT")]
     pub status: Option<String>,
 
-    /// Make the users invisible until the end: others see them offline
+    /// Hide the users meanwhile: everybody else sees them as offline
     #[arg(long)]
     pub invisible: bool,
 }

@@ -1,4 +1,4 @@
-//! `mock fault`: inject faults into the requests and sockets of a running mock.
+//! `mock fault`: trouble made to order.
 
 use std::time::Duration;
 
@@ -11,52 +11,52 @@ use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::Column;
 
-/// The commands of `mock fault`.
+/// What to do with faults.
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
-    /// Add a fault
+    /// Let something go wrong
     Add(Box<FaultAddArgs>),
-    /// List active faults and how often each was applied
+    /// Show the faults in force, and how often each has struck
     List,
-    /// Remove all faults, or one
+    /// End all faults, or one
     Clear {
-        /// Remove only the fault with this id
+        /// The fault's id; without it, all
         id: Option<String>,
     },
 }
 
-/// The kind of a fault.
+/// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FaultKindArg {
-    /// Answer a request with an error.
+    /// A request is answered with an error.
     Status,
-    /// Answer a request late.
+    /// A request is answered late.
     Delay,
-    /// Reset the connection of a request.
+    /// A request's connection is reset.
     Reset,
-    /// Answer a request with an HTML page.
+    /// A request is answered with a page of HTML.
     Html,
-    /// Cut off the response to a request in the middle.
+    /// A request's answer breaks off in the middle.
     Truncate,
-    /// Reset a socket.
+    /// A socket is reset.
     Drop,
-    /// Close a socket with a code.
+    /// A socket is closed with a code.
     Close,
-    /// Stop sending on a socket but keep it open.
+    /// A socket falls silent and stays open.
     HalfOpen,
-    /// Stop answering the pings of a socket.
+    /// A socket's pings are not answered any more.
     Mute,
-    /// Send a frame twice.
+    /// A frame is sent twice.
     Duplicate,
-    /// Send a frame after the next one.
+    /// A frame is sent after the next one.
     Reorder,
-    /// Send a frame, and all frames behind it, late.
+    /// A frame, and all behind it, are sent late.
     Late,
-    /// Send garbage in place of a frame.
+    /// A frame arrives as nonsense.
     Garbage,
-    /// Let the token of a socket expire.
+    /// A socket's token expires.
     Expire,
-    /// Send every frame of a socket slowly, until its queue is full.
+    /// Every frame of a socket takes a while, until its queue is full.
     Slow,
 }
 
@@ -85,9 +85,9 @@ impl FaultKindArg {
 /// Flags of `mock fault add`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A fault applies to every request, or every frame about to be sent, that matches, until it is cleared or its count is
-used up. A fault that ends a socket does so before the frame is sent; the frame is lost. The first fault that matches
-wins; later ones do not see the request or frame. Requests to the control API are never affected.
+A fault strikes every request, or every frame about to be sent, that fits, until it is cleared or its count is used up.
+What ends a socket ends it in front of the frame, which is lost. The first fault that fits wins; those after it do not
+see the request or frame. The control API itself is never struck.
 
 Examples:
   presencectl mock fault add status --status 429 --retry-after 2 --path /users --count 1
@@ -95,72 +95,72 @@ Examples:
   presencectl mock fault add drop --event 'user.presence.*' --after 10 --count 1
   presencectl mock fault add late --delay 2s --probability 0.1 --seed 7")]
 pub struct FaultAddArgs {
-    /// Inject this kind of fault
+    /// What goes wrong
     #[arg(value_enum)]
     pub kind: FaultKindArg,
 
-    /// Match only requests with this method
-    #[arg(long, value_name = "METHOD")]
+    /// Only requests with this method
+    #[arg(long)]
     pub method: Option<String>,
 
-    /// Match only requests with this path; * matches any text
-    #[arg(long, value_name = "GLOB")]
+    /// Only requests with this path; * stands for any text
+    #[arg(long)]
     pub path: Option<String>,
 
-    /// Match only requests and sockets of this user; * matches any text
-    #[arg(long, value_name = "GLOB")]
+    /// Only requests and sockets of this user; * stands for any text
+    #[arg(long, value_name = "ID")]
     pub user: Option<String>,
 
-    /// Match only frames with this event type; * matches any text
+    /// Only frames with an event of this type; * stands for any text
     #[arg(long, value_name = "GLOB")]
     pub event: Option<String>,
 
-    /// Apply the fault at most N times
+    /// Strike this often, and then no more
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 
-    /// Skip the first N matches
+    /// Spare this many first
     #[arg(long, value_name = "N")]
     pub after: Option<u64>,
 
-    /// Apply the fault with this probability, from 0 to 1
-    #[arg(long, value_name = "NUMBER", value_parser = parse_probability)]
+    /// Strike with this probability, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = parse_probability)]
     pub probability: Option<f64>,
 
-    /// Seed the random numbers for --probability [default: 0]
+    /// Draw the probability from this seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Apply to sockets that are open now instead of future frames
+    /// Strike the sockets that are open now, instead of frames to come
     #[arg(long)]
     pub now: bool,
 
-    /// status, html: respond with this HTTP status
-    #[arg(long, value_name = "N")]
+    /// The HTTP status of status and html
+    #[arg(long)]
     pub status: Option<u16>,
 
-    /// status: the error code; close: the close code
-    #[arg(long, value_name = "N")]
+    /// The error code of status, or the close code of close
+    #[arg(long)]
     pub code: Option<i32>,
 
-    /// status: the error message; close: the reason
+    /// The error's message, or the reason of close
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
 
-    /// status: the Retry-After header, in seconds
-    #[arg(long, value_name = "N")]
+    /// The Retry-After of status, in seconds
+    #[arg(long, value_name = "SECONDS")]
     pub retry_after: Option<u64>,
 
-    /// delay, late, slow: how long; reorder: how long to wait for the next frame
+    /// How long delay, late and slow take, and how long reorder waits for the next frame
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub delay: Option<Duration>,
 
-    /// Carry the request out anyway, so that only the response is lost
+    /// Carry the request out all the same, so that only its answer is lost
     #[arg(long)]
     pub applied: bool,
 
-    /// garbage: send this text [default: the first half of the frame]
-    #[arg(long, value_name = "TEXT")]
+    /// What garbage looks like; without it, the first half of the frame
+    #[arg(long)]
     pub text: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct FaultAddArgs {
 ///
 /// # Errors
 ///
-/// The server cannot be reached, is not a mock, or rejects the fault.
+/// There is no server, or it is no mock, or what was asked for makes no sense.
 pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Code> {
     match command {
         FaultCommand::Add(args) => {
@@ -176,7 +176,7 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
                 Some(answer) => {
                     if args.now && struck(&answer) == 0 {
                         app.output()
-                            .warn("no open socket matches, so the fault was not applied");
+                            .warn("no socket that is open now fits, so nothing was struck");
                     }
                     show(app, answer, false)
                 }
@@ -191,7 +191,7 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
     }
 }
 
-/// How often the added faults were applied already.
+/// How often the faults that were added have struck already.
 fn struck(answer: &Map<String, Value>) -> u64 {
     let faults = answer.get("faults").and_then(Value::as_array);
     faults
@@ -217,16 +217,16 @@ fn show(app: &App, answer: Map<String, Value>, many: bool) -> anyhow::Result<Cod
     Ok(Code::Ok)
 }
 
-/// Parses a probability. JSON cannot carry NaN or infinity, so they are rejected here.
+/// JSON cannot carry what is no number, so it has to be noticed here.
 fn parse_probability(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|probability| (0.0..=1.0).contains(probability))
-        .ok_or_else(|| "expected a number from 0 to 1, such as 0.25".to_owned())
+        .ok_or_else(|| "write a number from 0 to 1, such as 0.25".to_owned())
 }
 
 impl FaultAddArgs {
-    /// The fault as the server reads it, with only the fields that were given.
+    /// The fault as the server reads it, with nothing in it that was not said.
     fn spec(&self) -> Map<String, Value> {
         let delay = self
             .delay

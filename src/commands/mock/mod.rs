@@ -1,4 +1,4 @@
-//! `mock`: run the bundled mock server and control a running one.
+//! `mock`: run the bundled server, and pull its strings. The one command that knows the server side.
 
 mod control;
 mod exec;
@@ -17,13 +17,13 @@ use crate::exit::{Code, ExitStatus};
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]
-// Not deferred: flags that are added late come after the global ones on a help page.
+#[command(defer = true)]
 pub enum MockCommand {
     /// Start a mock server and keep it running
     Start(start::StartArgs),
-    /// Run a command against a mock server that ends with it
+    /// Run a command against a mock server that lives as long as it does
     Exec(exec::ExecArgs),
-    /// Control a running mock
+    /// The strings of a running server
     #[command(flatten)]
     Running(RunningCommand),
 }
@@ -32,29 +32,29 @@ pub enum MockCommand {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum RunningCommand {
-    /// Show the state of a running mock
+    /// Show what a running mock holds
     Status,
-    /// List connections to a running mock and their subscriptions
+    /// List who is connected to a running mock, and what each connection hears
     Connections,
-    /// Stop a running mock
+    /// End a running mock
     Stop,
-    /// Reset data, clock, faults and log of a running mock to the start
+    /// Put a running mock back to how it was at the start: world, clock, faults and log
     Reset,
-    /// Show recent requests and frames of a running mock
+    /// Show what has happened on a running mock's wire
     Log(log::LogArgs),
-    /// Connect, disconnect or change a user of a running mock
+    /// Let a user of a running mock come, go or change
     User(user::UserArgs),
-    /// Send an event of your own to connections of a running mock
+    /// Send an event that nothing has caused
     Trigger(user::TriggerArgs),
-    /// Inject faults
+    /// Let things go wrong
     #[command(subcommand)]
     Fault(fault::FaultCommand),
-    /// Freeze, set, advance or speed up a running mock's clock
+    /// Stop, move or hurry a running mock's clock
     #[command(subcommand)]
     Clock(control::ClockCommand),
-    /// Print the users and channels of a running mock as a fixture
+    /// Print a running mock's world as a fixture
     Snapshot,
-    /// Replace the users and channels of a running mock by a fixture
+    /// Put a fixture in the place of a running mock's world
     Restore(control::RestoreArgs),
 }
 
@@ -62,18 +62,16 @@ pub enum RunningCommand {
 ///
 /// # Errors
 ///
-/// The command fails.
+/// Whatever the command could not do.
 pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
     match command {
         MockCommand::Start(args) => start::run(app, &args).map(ExitStatus::Own),
         MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
-        MockCommand::Running(command) => {
-            block_on(|| run_command(app, &command)).map(ExitStatus::Own)
-        }
+        MockCommand::Running(command) => block_on(|| pull(app, &command)).map(ExitStatus::Own),
     }
 }
 
-async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code> {
+async fn pull(app: &App, command: &RunningCommand) -> anyhow::Result<Code> {
     match command {
         RunningCommand::Status => control::status(app).await,
         RunningCommand::Connections => control::connections(app).await,

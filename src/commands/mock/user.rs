@@ -1,4 +1,4 @@
-//! `mock user` and `mock trigger`: act for a user without a client, and send events of your own.
+//! `mock user` and `mock trigger`: people without a client, and events that nothing has caused.
 
 use std::str::FromStr;
 
@@ -10,37 +10,37 @@ use crate::app::App;
 use crate::domain::{Cid, User, UserId};
 use crate::exit::{Code, Failure};
 
-/// What to do with a user.
+/// What a user does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UserAction {
-    /// Open a virtual connection.
+    /// Open a connection of its own.
     Connect,
-    /// Close the virtual connections.
+    /// Close its connections politely.
     Disconnect,
-    /// Lose all connections.
+    /// Lose all its connections.
     Drop,
-    /// Change fields.
+    /// Change its fields.
     Set,
 }
 
 /// Flags of `mock user`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-connect     open a virtual connection: the user is online until it is closed
-disconnect  close the virtual connections: the user is offline at once
-drop        lose all connections of the user, also those of clients, as a phone in a tunnel does: sockets end without a
-            close frame, and the user goes offline after the idle timeout (60s of the mock's clock)
-set         change fields; values are JSON, such as true or 7, or else text; NAME= removes a field
+connect     opens a connection without a client: the user is online until it is closed
+disconnect  closes those connections politely: offline at once
+drop        loses all of the user's connections, those of clients too, as in a tunnel: their sockets end without a
+            word, and the user is offline once the silence is noticed (60 s by the mock's clock)
+set         changes fields: true, false, numbers and other JSON as such, everything else as text; NAME= removes one
 
 Examples:
   presencectl mock user john connect
   presencectl mock user john set invisible=true status='at lunch' color=
   presencectl mock user john drop && presencectl mock clock advance 1m")]
 pub struct UserArgs {
-    /// Act for the user with this id
+    /// Who
     pub id: UserId,
 
-    /// Do this: connect, disconnect, drop or set
+    /// What happens: connect, disconnect, drop or set
     #[arg(
         value_enum,
         hide_possible_values = true,
@@ -48,12 +48,12 @@ pub struct UserArgs {
     )]
     pub action: UserAction,
 
-    /// set: change these fields
+    /// Fields for set, NAME=VALUE
     #[arg(value_name = "NAME=VALUE")]
     pub fields: Vec<FieldAssignment>,
 }
 
-/// A field and its value, as `NAME=VALUE`.
+/// `name=value`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldAssignment {
     name: String,
@@ -67,7 +67,7 @@ impl FromStr for FieldAssignment {
         let (name, value) = text
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+            .ok_or_else(|| "write NAME=VALUE".to_owned())?;
         Ok(Self {
             name: name.to_owned(),
             value: (!value.is_empty())
@@ -76,11 +76,11 @@ impl FromStr for FieldAssignment {
     }
 }
 
-/// Connects, disconnects or changes a user.
+/// Lets a user come, go, or change.
 ///
 /// # Errors
 ///
-/// The server cannot be reached, is not a mock, or does not know the user.
+/// There is no server, or it is no mock, or it does not know the user.
 pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     let action = match args.action {
         UserAction::Connect => "connect",
@@ -97,8 +97,8 @@ pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
 
 async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     if args.fields.is_empty() {
-        return Err(Failure::new(Code::Usage, "set needs at least one field")
-            .hinted("add a field: presencectl mock user john set status='at lunch' invisible=true")
+        return Err(Failure::new(Code::Usage, "there is nothing to set")
+            .hinted("presencectl mock user john set status='at lunch' invisible=true")
             .into());
     }
     let (mut set, mut unset) = (Map::new(), Vec::new());
@@ -127,72 +127,72 @@ async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     group(clap::ArgGroup::new("what").required(true).args(["kind", "event", "text"])),
     group(clap::ArgGroup::new("whom").required(true).multiple(true).args(["to", "subscribers", "channel", "connection"])),
     after_help = "\
-The event is sent as given; users and channels of the mock do not change. `created_at` is added if it is missing. With
---channel, so are `cid`, `channel_type` and `channel_id`.
+The event is sent as it is; nothing in the mock's world changes. `created_at`, and for a channel its names, are added
+where they are missing.
 
 Examples:
   presencectl mock trigger custom.ping --to john --set n=1
-  presencectl mock trigger --event '{\"type\":\"x\",\"user\":{\"id\":\"john\"}}' --subscribers john
+  presencectl mock trigger --event '{\"type\":\"user.presence.changed\",\"user\":{\"id\":\"john\",\"online\":true}}' --subscribers john
   presencectl mock trigger --text 'no JSON at all' --connection 5f3c…"
 )]
 pub struct TriggerArgs {
-    /// Send an event of this type
+    /// The event's type
     #[arg(value_name = "TYPE")]
     pub kind: Option<String>,
 
-    /// Add this field to the event (repeatable)
+    /// A field of the event, NAME=VALUE (can be repeated)
     #[arg(long, value_name = "NAME=VALUE", requires = "kind")]
     pub set: Vec<FieldAssignment>,
 
-    /// Send this JSON object instead
+    /// The whole event instead, as JSON
     #[arg(long, value_name = "JSON")]
     pub event: Option<String>,
 
-    /// Send this text instead, which need not be JSON
-    #[arg(long, value_name = "TEXT")]
+    /// A text instead that need not be an event
+    #[arg(long)]
     pub text: Option<String>,
 
-    /// Send to all connections of this user
+    /// Send it to all connections of this user
     #[arg(long, value_name = "ID")]
     pub to: Option<UserId>,
 
-    /// Send to all connections subscribed to this user's presence
+    /// Send it to all connections that hear of this user's presence
     #[arg(long, value_name = "ID")]
     pub subscribers: Option<UserId>,
 
-    /// Send to all connections that watch this channel
+    /// Send it to all connections that watch this channel
     #[arg(long, value_name = "CID")]
     pub channel: Option<Cid>,
 
-    /// Send to this connection
+    /// Send it to this connection
     #[arg(long, value_name = "ID")]
     pub connection: Option<String>,
 }
 
-/// Sends an event to connections.
+/// Sends an event out of thin air.
 ///
 /// # Errors
 ///
-/// The event is invalid; the server cannot be reached, is not a mock, or does not know a receiver.
+/// The event is none; there is no server, or it is no mock, or it does not know whom the event is for.
 pub(super) async fn trigger(app: &App, args: &TriggerArgs) -> anyhow::Result<Code> {
     let mut body = Map::new();
-    let mut add = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    let mut tell = |name: &str, value: Value| body.insert(name.to_owned(), value);
     if let Some(text) = &args.text {
-        add("text", text.clone().into());
+        tell("text", text.clone().into());
     } else {
-        add("event", event(args)?.into());
+        tell("event", event(args)?.into());
     }
     if let Some(user) = &args.to {
-        add("user", user.as_str().into());
+        tell("user", user.as_str().into());
     }
     if let Some(user) = &args.subscribers {
-        add("subscribers", user.as_str().into());
+        tell("subscribers", user.as_str().into());
     }
     if let Some(channel) = &args.channel {
-        add("channel", channel.to_string().into());
+        tell("channel", channel.to_string().into());
     }
     if let Some(connection) = &args.connection {
-        add("connection", connection.clone().into());
+        tell("connection", connection.clone().into());
     }
     call(app, "POST", "trigger", Some(body.into())).await
 }
@@ -200,10 +200,7 @@ pub(super) async fn trigger(app: &App, args: &TriggerArgs) -> anyhow::Result<Cod
 fn event(args: &TriggerArgs) -> Result<Map<String, Value>, Failure> {
     if let Some(text) = &args.event {
         return serde_json::from_str(text).map_err(|error| {
-            Failure::new(
-                Code::Usage,
-                format!("--event is not a JSON object: {error}"),
-            )
+            Failure::new(Code::Usage, format!("--event is no JSON object: {error}"))
         });
     }
     let mut event = Map::new();

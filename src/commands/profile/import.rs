@@ -18,7 +18,7 @@ use crate::text;
 /// Flags of `profile import`.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// Configuration file (default: stream-cli/config.yml in the configuration folder)
+    /// The vendor CLI's configuration (default: stream-cli/config.yml in the configuration folder)
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
 

@@ -26,13 +26,13 @@ pub enum ProfileCommand {
     Add(add::AddArgs),
     /// List the profiles
     List,
-    /// Show a profile without its secret
+    /// Show a profile; never its secret
     Show(show::ShowArgs),
-    /// Set the default profile
+    /// Make a profile the default
     Use(switch::UseArgs),
     /// Remove a profile
     Remove(remove::RemoveArgs),
-    /// Import profiles from the configuration of Stream's own CLI
+    /// Take over the applications of the vendor's CLI
     Import(import::ImportArgs),
 }
 

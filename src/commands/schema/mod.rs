@@ -5,6 +5,7 @@
 //! open anyway.
 
 mod mock_shapes;
+mod report_shapes;
 mod shapes;
 
 use clap::builder::PossibleValuesParser;
@@ -19,14 +20,14 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Flags of `schema`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without RECORD: one schema for every line of a stream, with the other records in its `$defs`.
+Without a name: one schema of every line that a stream can print, with the others in its `$defs`.
 
 Examples:
   presencectl schema presence.gap
   presencectl schema user -o json > user.schema.json
   presencectl schema --jq '.[\"$defs\"] | keys'")]
 pub struct SchemaArgs {
-    /// Print only the schema of this record
+    /// A record, by its `type`; `event` for what the service sends; or what a one-shot command prints
     #[arg(value_name = "RECORD", value_parser = PossibleValuesParser::new(names()))]
     pub record: Option<String>,
 }
@@ -157,6 +158,18 @@ pub const RECORDS: &[Record] = &[
     .open(),
     Record::result("check", &["doctor"], shapes::check),
     Record::result("limit", &["limits"], shapes::limit),
+    Record::result(
+        "report.session",
+        &["report sessions"],
+        report_shapes::session,
+    ),
+    Record::result("report.uptime", &["report uptime"], report_shapes::uptime),
+    Record::result("report.flaps", &["report flaps"], report_shapes::flaps),
+    Record::result(
+        "report.timeline",
+        &["report timeline"],
+        report_shapes::timeline,
+    ),
     Record::result("mock.ready", &["mock start"], shapes::mock_ready),
     Record::result(
         "mock.status",

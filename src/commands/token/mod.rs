@@ -22,9 +22,9 @@ use crate::output::Column;
 pub enum TokenCommand {
     /// Sign a token for a user
     Create(create::CreateArgs),
-    /// Show the claims of a token without verifying it
+    /// Show what a token says, without checking its signature
     Inspect(inspect::InspectArgs),
-    /// Verify the signature and the times of a token
+    /// Check a token's signature and times against the secret
     Verify(verify::VerifyArgs),
 }
 

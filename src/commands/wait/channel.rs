@@ -25,7 +25,8 @@ use crate::timer::sleep_until;
 /// Flags of `wait channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The expression gets {\"channel\": …, \"members\": […], \"watcher_count\": N}. A channel that does not exist does not match yet.
+The expression sees {\"channel\": …, \"members\": […], \"watcher_count\": N}; a channel that does not exist is not yet in any
+state.
 
 Examples:
   presencectl wait channel standup --for '[.members[].user.online] | all' --timeout 5m
@@ -34,7 +35,7 @@ pub struct WaitChannelArgs {
     /// The channel, type:id; a bare id means messaging:id
     pub cid: Cid,
 
-    /// jq expression that must be true of the channel
+    /// What must be true of the channel, in jq
     #[arg(long = "for", value_name = "EXPR", value_parser = parse_expression)]
     pub condition: Condition,
 

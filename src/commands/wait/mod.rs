@@ -22,10 +22,10 @@ use crate::exit::{Code, Failure};
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum WaitCommand {
-    /// Wait until users reach a state
+    /// Wait until users are in a state
     User(user::WaitUserArgs),
 
-    /// Wait until an expression is true of a channel
+    /// Wait until something is true of a channel
     Channel(channel::WaitChannelArgs),
 }
 
@@ -44,7 +44,7 @@ pub async fn run(app: &App, command: WaitCommand) -> anyhow::Result<Code> {
 /// Flags of every `wait`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PatienceArgs {
-    /// Require the state to hold for this long without interruption
+    /// Want the state to hold for this long without a break
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub stable_for: Option<Duration>,
 }

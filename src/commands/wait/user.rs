@@ -25,11 +25,11 @@ use crate::timer::sleep_until;
 /// Flags of `wait user`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 the state was reached, 124 the timeout expired, 8 the state does not hold now (--timeout 0). A user who
-does not exist does not match yet. An expression gets {\"user\": …}.
+Ends with 0 when the state is reached, 124 when --timeout is over before, 8 when --timeout 0 asked and it is not so now.
+A user who does not exist is not yet in any state. An expression sees {\"user\": …}.
 
 Examples:
-  presencectl wait user john --for online --timeout 1m && echo john is here
+  presencectl wait user john --for online --timeout 1m && echo he is here
   presencectl wait user bot-1 bot-2 --for online --stable-for 2s --timeout 30s
   presencectl wait user amy bob --any --for online --timeout 10m
   presencectl wait user john --for '.user.status == \"ready\"' --timeout 1m
@@ -39,11 +39,11 @@ pub struct WaitUserArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// State: online, offline, visible, invisible, exists, or jq on the record
+    /// The state: online, offline, visible, invisible, exists, or a jq expression over the user's record
     #[arg(long = "for", value_name = "STATE", value_parser = parse_state)]
     pub state: State,
 
-    /// Succeed when any one user matches
+    /// Be content with one of them
     #[arg(long)]
     pub any: bool,
 

@@ -11,8 +11,8 @@ use crate::exit::Code;
 /// Flags of `watch channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-All members are subscribed, however many, and so are members who join later. --member and --set create the first
-channel if it does not exist; an existing channel does not change.
+Every member is covered, however many, and so is who joins later. With --member or --set the first channel is created
+if it does not exist; an existing one stays as it is.
 
 Examples:
   presencectl --mock watch channel my-conversation-123
@@ -24,12 +24,12 @@ pub struct WatchChannelArgs {
     #[arg(value_name = "CID", required = true)]
     pub cids: Vec<Cid>,
 
-    /// Create a missing channel with these members: a,b,c or @FILE or -
+    /// Create the channel with these members if it does not exist: a,b,c or @FILE or -
     #[arg(long = "member", value_name = "LIST")]
     pub members: Option<IdList>,
 
-    /// Create a missing channel with this field (repeatable)
-    #[arg(long, value_name = "K=TEXT")]
+    /// Create the channel with this field if it does not exist (can be repeated)
+    #[arg(long, value_name = "K=V")]
     pub set: Vec<TextField>,
 
     /// The stream's own flags

@@ -9,7 +9,8 @@ use crate::exit::Code;
 /// Flags of `watch channels`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Channels are selected at the start and after every reconnect. Channels that match later are not noticed in between.
+The filter is asked when the stream begins and after every reconnect; channels that match later are not noticed in
+between.
 
 Examples:
   presencectl watch channels --filter '{\"color\":\"green\"}'

@@ -22,15 +22,15 @@ use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]
-// Not deferred: flags that are added late come after the global ones on a help page.
+#[command(defer = true)]
 pub enum WatchCommand {
-    /// Stream the presence of the members of channels, also of those who join later
+    /// Follow all members of channels, also those who join later
     Channel(channel::WatchChannelArgs),
 
-    /// Stream the presence of users by id
+    /// Follow users by id
     Users(users::WatchUsersArgs),
 
-    /// Stream the presence of the members of all channels that match a filter
+    /// Follow all members of the channels that a filter finds
     Channels(channels::WatchChannelsArgs),
 }
 
@@ -51,9 +51,7 @@ pub async fn run(app: &App, command: WatchCommand) -> anyhow::Result<Code> {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Stream options")]
 pub struct StreamArgs {
-    /// Show only records of these types; * and ? are wildcards
-    ///
-    /// * matches any text, ? any one character. Separate several types by commas, or repeat the flag.
+    /// Show only records of these types; * matches any text, ? any one character (repeatable)
     #[arg(
         short = 'e',
         long = "event",
@@ -70,9 +68,7 @@ pub struct StreamArgs {
     #[arg(long = "where", value_name = "EXPR", value_parser = parse_expression)]
     pub condition: Option<Arc<Expr>>,
 
-    /// Show only events that changed this field (repeatable)
-    ///
-    /// The fields are online, invisible, status and last_active.
+    /// Show only events that changed this field: online, invisible, status or last_active (repeatable)
     #[arg(
         long,
         value_name = "FIELD",
@@ -86,17 +82,15 @@ pub struct StreamArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// End after this long without an event that passes the filters
+    /// End after this long without an event that passed the filters
     #[arg(long, value_name = "DUR", value_parser = parse_nonzero_duration)]
     pub idle: Option<Duration>,
 
-    /// End with the first record for which this jq expression is true
-    ///
-    /// Only records that pass the filters count, snapshots included.
+    /// End with the first record for which this jq expression is true, snapshots included
     #[arg(long, value_name = "EXPR", value_parser = parse_expression)]
     pub until: Option<Arc<Expr>>,
 
-    /// Show the initial state first, show only it, or omit it
+    /// Show the current state first, show only that and end, or do not show it
     #[arg(
         long,
         value_enum,
@@ -110,19 +104,15 @@ pub struct StreamArgs {
     #[arg(long)]
     pub raw: bool,
 
-    /// End with code 9 when the connection is lost
+    /// End with code 9 when the connection is lost, instead of reconnecting
     #[arg(long)]
     pub no_reconnect: bool,
 
-    /// Wait at most this long before reconnecting
-    ///
-    /// The delays are random. Their upper bound starts at 250ms and doubles.
-    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s", hide_short_help = true)]
+    /// Wait at most this long before reconnecting; waits are random, their bound doubles from 250ms
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s")]
     pub backoff_max: Duration,
 
-    /// Reconnect after this long in silence
-    ///
-    /// The server is pinged in time, so a working connection is never silent for so long.
+    /// Treat the connection as lost after this long without a word from the server
     #[arg(long, value_name = "DUR", value_parser = parse_stale_after, default_value = "35s")]
     pub stale_after: Duration,
 
@@ -141,7 +131,7 @@ pub struct StreamArgs {
     /// Run this command for each event, with the record on its stdin
     ///
     /// PRESENCECTL_USER_ID, PRESENCECTL_TYPE and PRESENCECTL_ONLINE are set. What the command prints goes to stderr.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
 
     /// Run up to N commands at once, but only one for each user
@@ -149,31 +139,24 @@ pub struct StreamArgs {
         long,
         value_name = "N",
         default_value_t = 4,
-        hide_short_help = true,
         value_parser = clap::value_parser!(u16).range(1..),
         requires = "exec"
     )]
     pub exec_jobs: u16,
 
-    /// End with code 12 when a command of --exec fails
-    #[arg(long, requires = "exec", hide_short_help = true)]
+    /// End with code 12 when a command fails
+    #[arg(long, requires = "exec")]
     pub exec_fail: bool,
 
-    /// Append the complete stream to this file as NDJSON
-    ///
-    /// Filters do not apply to it.
+    /// Append the complete stream to this file as NDJSON; filters do not apply to it
     #[arg(long, value_name = "FILE")]
     pub tee: Option<PathBuf>,
 
-    /// Keep the known state here, and start the next run from it
-    ///
-    /// The next run begins with what changed in between.
+    /// Keep the last known state in this file; the next run starts with what changed since
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub cursor_file: Option<PathBuf>,
 
-    /// Watch only this part of the users, such as 1/3
-    ///
-    /// 1/3, 2/3 and 3/3 together are all users.
+    /// Watch only one part of the users: 1/3, 2/3 and 3/3 together are all of them
     #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
     pub shard: Shard,
 }

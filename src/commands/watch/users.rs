@@ -9,7 +9,7 @@ use crate::exit::Code;
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Users who do not exist are listed in presence.coverage. They are subscribed as soon as they exist.
+Users who do not exist are named in presence.coverage, and are covered as soon as they do.
 
 Examples:
   presencectl watch users john jack

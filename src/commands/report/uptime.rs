@@ -1,0 +1,146 @@
+//! `report uptime`: how much of the time each user was online.
+
+use serde::Serialize;
+
+use super::{ReportArgs, check_failed, is_for_people, length, moment};
+use crate::app::App;
+use crate::exit::Code;
+use crate::output::{Column, Kind};
+use crate::report::blocks::bar;
+use crate::report::units::Seconds;
+use crate::report::uptime::{Uptime, UptimeRecord};
+
+/// How many cells a user's bar takes.
+const BAR_CELLS: usize = 20;
+
+/// Flags of `report uptime`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Time that nobody observed is unknown and never counts as offline: online_s + offline_s + unknown_s is the window, and
+online_ratio is of the observed time.
+
+Examples:
+  presencectl report uptime day.ndjson
+  presencectl report uptime --min 0.99 --from 24h --in @oncall.txt watch.ndjson
+  presencectl report uptime shard-0.ndjson shard-1.ndjson --jq '[.user_id, .online_ratio] | @tsv'")]
+pub struct UptimeArgs {
+    /// What is read
+    #[command(flatten)]
+    pub report: ReportArgs,
+
+    /// Exit with 3 if a user's online ratio is below this: 0 to 1
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
+    pub min: Option<f64>,
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    let ratio = text
+        .parse()
+        .ok()
+        .filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio
+        .ok_or_else(|| format!("`{text}` is not a ratio; write a number from 0 to 1, such as 0.99"))
+}
+
+/// A user's uptime as people read it, beside the fields of the record.
+#[derive(Serialize)]
+struct TableRow<'a> {
+    #[serde(flatten)]
+    record: &'a UptimeRecord,
+    uptime: String,
+    online: String,
+    offline: String,
+    unknown: String,
+    longest: String,
+    last_online: Option<String>,
+    bar: String,
+}
+
+/// Prints one record per user.
+///
+/// # Errors
+///
+/// As [`super::run`].
+pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
+    let people = is_for_people(app.output().settings());
+    let machine = [
+        "observed_s",
+        "online_s",
+        "offline_s",
+        "unknown_s",
+        "online_ratio",
+    ];
+    let mut columns = vec![Column::new("user_id", Kind::Id)];
+    if people {
+        columns.extend(
+            [
+                "uptime",
+                "bar",
+                "online",
+                "offline",
+                "unknown",
+                "sessions",
+                "longest",
+                "last_online",
+            ]
+            .map(Column::plain),
+        );
+        columns.extend(machine.map(|name| Column::plain(name).on_request()));
+        columns.push(Column::plain("longest_s").on_request());
+    } else {
+        columns.extend(machine.map(Column::plain));
+        columns.extend(["sessions", "longest_s", "last_online"].map(Column::plain));
+    }
+    let mut rows = app.output().rows(&columns)?;
+    let mut uptime = Uptime::default();
+    let reading = args.report.read(app, false, &mut uptime)?;
+    let names = args.report.names();
+    let records = reading.map_or_else(Vec::new, |reading| {
+        uptime.records(reading.timelines.people(), names)
+    });
+    for record in &records {
+        if !people {
+            rows.push(record)?;
+            continue;
+        }
+        let Seconds(unknown) = record.unknown_s;
+        rows.push(&TableRow {
+            uptime: record
+                .online_ratio
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}%", ratio * 100.0)),
+            online: length(record.online_s.0),
+            offline: length(record.offline_s.0),
+            unknown: length(unknown),
+            longest: length(record.longest_s.0),
+            last_online: record.last_online.map(|at| moment(&args.report.tz, at.0)),
+            bar: bar(record.online_s.0, record.offline_s.0, unknown, BAR_CELLS),
+            record,
+        })?;
+    }
+    rows.finish()?;
+    let Some(min) = args.min else {
+        return Ok(Code::Ok);
+    };
+    let unobserved: Vec<&str> = records
+        .iter()
+        .filter(|record| record.online_ratio.is_none())
+        .map(|record| &*record.user_id)
+        .collect();
+    if !unobserved.is_empty() {
+        app.output().warn(&format!(
+            "never observed, so not checked: {}",
+            unobserved.join(", ")
+        ));
+    }
+    let below: Vec<String> = Uptime::below(&records, min)
+        .into_iter()
+        .map(|record| {
+            let ratio = record.online_ratio.unwrap_or_default();
+            format!("{} ({ratio})", record.user_id)
+        })
+        .collect();
+    if below.is_empty() {
+        return Ok(Code::Ok);
+    }
+    Err(check_failed(&format!("below an uptime of {min}"), &below).into())
+}
