@@ -32,6 +32,7 @@ mod query_watch;
 mod raw_wire;
 
 mod recipes;
+mod report_model;
 mod schema;
 mod sdk_suites;
 mod shells;

@@ -4,6 +4,7 @@ mod command;
 pub(crate) mod contract;
 pub(crate) mod literal;
 pub(crate) mod mock;
+pub(crate) mod recording;
 mod stream;
 pub(crate) mod tls_front;
 pub(crate) mod wire;
