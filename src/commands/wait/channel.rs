@@ -1,23 +1,22 @@
-//! `wait channel`: until a jq expression is true of a channel, its members and its watchers.
+//! `wait channel`: wait until a jq expression is true of a channel, its members and its watchers.
 //!
-//! The channel is watched, and asked for anew after everything that happens in it: what is decided on is the service's
-//! own answer, not a reconstruction.
+//! The channel is watched, and read again after every event, so that the expression sees what the service says and not a
+//! reconstruction.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
-use super::condition::Vigil;
-use super::{LOOK_AGAIN, PatienceArgs, endure, not_reached};
+use super::condition::ConditionTimer;
+use super::{ConditionExpr, RETRY_INTERVAL, StabilityArgs, not_met, wait_to_retry};
 use crate::api::{ApiError, Client};
-use crate::app::App;
+use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::observer;
 use crate::domain::record::RecordBody;
 use crate::domain::{ApiErrorCode, Cid};
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
-use crate::json::expression::Expr;
 use crate::signals::Signals;
 use crate::stream::StderrReport;
 use crate::timer::sleep_until;
@@ -25,8 +24,8 @@ use crate::timer::sleep_until;
 /// Flags of `wait channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The expression sees {\"channel\": …, \"members\": […], \"watcher_count\": N}; a channel that does not exist is not yet in any
-state.
+The expression sees {\"channel\": …, \"members\": […], \"watcher_count\": N}; it is false for a channel
+that does not exist.
 
 Examples:
   presencectl wait channel standup --for '[.members[].user.online] | all' --timeout 5m
@@ -35,137 +34,198 @@ pub struct WaitChannelArgs {
     /// The channel, type:id; a bare id means messaging:id
     pub cid: Cid,
 
-    /// What must be true of the channel, in jq
-    #[arg(long = "for", value_name = "EXPR", value_parser = parse_expression)]
-    pub condition: Condition,
+    /// Wait until this jq expression is true of the channel
+    #[arg(long = "for", value_name = "EXPR", value_parser = ConditionExpr::parse)]
+    pub condition: ConditionExpr,
 
-    /// How to wait
+    /// How long the condition must hold
     #[command(flatten)]
-    pub patience: PatienceArgs,
-}
-
-/// What must be true.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    source: String,
-    expr: std::sync::Arc<Expr>,
-}
-
-fn parse_expression(source: &str) -> Result<Condition, String> {
-    let expr = Expr::compile(source).map_err(|failure| failure.message)?;
-    Ok(Condition {
-        source: source.to_owned(),
-        expr: std::sync::Arc::new(expr),
-    })
+    pub stability: StabilityArgs,
 }
 
 /// Waits, and prints the channel.
 ///
 /// # Errors
 ///
-/// It was not so in time, is not so now, or watching for it failed.
+/// The condition was not met in time, is false now, or watching for it failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
         return observer::print_plan(app, &WatchTarget::default()).await;
     }
-    let what = format!("`{}` is true of {}", args.condition.source, args.cid);
     let mut signals = Signals::listen()?;
-    let client = app
-        .client()
-        .await?
-        .with_timeout(crate::app::DEFAULT_TIMEOUT);
-    let once = app.timeout() == Some(Duration::ZERO);
+    // `--timeout` bounds the whole wait here, and not each call.
+    let client = app.client().await?.with_timeout(DEFAULT_TIMEOUT);
+    let mut wait = ChannelWait::new(app, client, args);
+    if app.timeout() == Some(Duration::ZERO) {
+        wait.check_now().await?;
+        return wait.conclude();
+    }
     let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
-    if once {
-        return match state(&client, &args.cid).await? {
-            Some(state) if is_true(&args.condition, &state)? => print(app, &state),
-            Some(_) | None => Err(not_reached(app, &what)),
-        };
-    }
-    let waiting = wait(app, &args, &client);
     tokio::select! {
-        state = waiting => print(app, &state?),
-        code = signals.next() => Ok(code),
-        () = sleep_until(deadline) => Err(not_reached(app, &what)),
+        met = wait.until_met() => met?,
+        code = signals.next() => return Ok(code),
+        () = sleep_until(deadline) => {}
     }
+    wait.conclude()
 }
 
-/// Watches until it is true for long enough.
-async fn wait(
-    app: &App,
-    args: &WaitChannelArgs,
-    client: &Client,
-) -> anyhow::Result<Map<String, Value>> {
-    // An error at the first look is a mistake; later ones pass.
-    let mut found = state(client, &args.cid).await?;
-    while found.is_none() {
-        sleep(LOOK_AGAIN).await;
-        found = state_in_the_end(app, client, &args.cid).await?;
+struct ChannelWait<'a> {
+    app: &'a App,
+    client: Client,
+    cid: Cid,
+    condition: ConditionExpr,
+    stable_for: Duration,
+    timer: ConditionTimer,
+    /// The channel as it was last read; `None` while it does not exist.
+    state: Option<Map<String, Value>>,
+}
+
+impl<'a> ChannelWait<'a> {
+    fn new(app: &'a App, client: Client, args: WaitChannelArgs) -> Self {
+        let stable_for = args.stability.stable_for.unwrap_or_default();
+        Self {
+            app,
+            client,
+            timer: ConditionTimer::new([args.cid.to_string()], false, stable_for),
+            cid: args.cid,
+            condition: args.condition,
+            stable_for,
+            state: None,
+        }
     }
-    let name = args.cid.to_string();
-    let stable_for = args.patience.stable_for.unwrap_or_default();
-    let mut vigil = Vigil::new([name.clone()], false, stable_for);
-    let (server, observer) = observer::resolve(app).await?;
-    let target = WatchTarget {
-        channels: vec![args.cid.clone()],
-        ..WatchTarget::default()
-    };
-    let mut watcher = Watcher::start(server, target, WatcherOptions::new(observer)).await?;
-    let mut last = Map::new();
-    let mut report = StderrReport::new(app.output(), true);
-    report.reports_missing = false;
-    loop {
-        let changed = tokio::select! {
-            biased;
-            () = sleep_until(vigil.over_at()) => break,
-            step = watcher.step() => match step? {
-                WatcherStep::Record(record) => {
-                    report.report(&record, false);
-                    match &record.body {
-                        RecordBody::Gap(_) => vigil.doubt::<&str>(&[], Instant::now()),
-                        RecordBody::ConnectionChanged(changed) if !changed.online => vigil.lose_sight(),
-                        _ => {}
-                    }
-                    // The first answers come one by one; they are complete with the coverage.
-                    !matches!(&record.body, RecordBody::Snapshot(_) | RecordBody::ConnectionChanged(_))
-                }
-                WatcherStep::Notice(text) => {
-                    app.output().warn(text);
-                    false
-                }
-                WatcherStep::Quiet => false,
-            },
+
+    /// Watches the channel until the condition has held for long enough.
+    async fn until_met(&mut self) -> anyhow::Result<()> {
+        // An error of the first request is a mistake of the user; later ones may be temporary.
+        self.check_now().await?;
+        while self.state.is_none() {
+            sleep(RETRY_INTERVAL).await;
+            self.check_with_retries().await?;
+        }
+        let (server, observer) = observer::resolve(self.app).await?;
+        let target = WatchTarget {
+            channels: vec![self.cid.clone()],
+            ..WatchTarget::default()
         };
-        if changed {
-            let state = state_in_the_end(app, client, &args.cid).await?;
-            let holds = match &state {
-                Some(state) => is_true(&args.condition, state)?,
-                None => false,
+        let mut watcher = Watcher::start(server, target, WatcherOptions::new(observer)).await?;
+        let mut report = StderrReport::new(self.app.output(), true);
+        report.reports_missing = false;
+        let mut is_subscribed = false;
+        loop {
+            let met_at = self.timer.met_at().filter(|_| is_subscribed);
+            let may_have_changed = tokio::select! {
+                biased;
+                () = sleep_until(met_at) => break,
+                step = watcher.step() => match step? {
+                    WatcherStep::Record(record) => {
+                        report.report(&record, false);
+                        match &record.body {
+                            RecordBody::Gap(_) => self.timer.resume::<&str>(&[], Instant::now()),
+                            RecordBody::ConnectionChanged(changed) if !changed.online => {
+                                self.timer.pause();
+                            }
+                            // What was read before cannot have been stable: changes were not seen.
+                            RecordBody::Coverage(_) if !is_subscribed => {
+                                is_subscribed = true;
+                                self.timer.resume::<&str>(&[], Instant::now());
+                            }
+                            _ => {}
+                        }
+                        // Snapshots come one by one, and the coverage follows the last of them.
+                        !matches!(
+                            &record.body,
+                            RecordBody::Snapshot(_) | RecordBody::ConnectionChanged(_)
+                        )
+                    }
+                    WatcherStep::Notice(text) => {
+                        self.app.output().warn(text);
+                        false
+                    }
+                    WatcherStep::Quiet => false,
+                },
             };
-            vigil.note(&name, holds, Instant::now());
-            last = state.unwrap_or_default();
+            if may_have_changed {
+                self.check_with_retries().await?;
+            }
         }
+        watcher.close().await;
+        Ok(())
     }
-    watcher.close().await;
-    Ok(last)
+
+    async fn check_with_retries(&mut self) -> anyhow::Result<()> {
+        while let Err(error) = self.check_now().await {
+            match error {
+                CheckError::Api(error) => wait_to_retry(self.app, &self.client, error).await?,
+                CheckError::Expression(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the channel and evaluates the condition.
+    async fn check_now(&mut self) -> Result<(), CheckError> {
+        let state = read_state(&self.client, &self.cid).await;
+        self.state = state.map_err(CheckError::Api)?;
+        let holds = match &self.state {
+            Some(state) => {
+                let json = serde_json::to_vec(state).unwrap_or_default();
+                self.condition
+                    .is_true(&json)
+                    .map_err(CheckError::Expression)?
+            }
+            None => false,
+        };
+        self.timer.set(&self.cid.to_string(), holds, Instant::now());
+        Ok(())
+    }
+
+    /// Prints the channel if the condition is met. Otherwise fails and says what holds instead.
+    fn conclude(&self) -> anyhow::Result<Code> {
+        let source = &self.condition.source;
+        let cid = &self.cid;
+        let is_met = !self.timer.met_ids(Instant::now()).is_empty();
+        let Some(state) = &self.state else {
+            return Err(not_met(
+                self.app.timeout(),
+                &format!("{cid} does not exist"),
+            ));
+        };
+        if !is_met {
+            let reason = if self.timer.holds(&cid.to_string()) {
+                let stable_for = humantime::format_duration(self.stable_for);
+                format!("`{source}` is true of {cid}, but not for {stable_for} yet")
+            } else {
+                format!("`{source}` is false for {cid}")
+            };
+            return Err(not_met(self.app.timeout(), &reason));
+        }
+        let mut rows = self.app.output().channels(self.app.now(), &[])?.one();
+        if let Some(Value::Object(channel)) = state.get("channel") {
+            rows.push(channel)?;
+        }
+        rows.finish()?;
+        Ok(Code::Ok)
+    }
 }
 
-/// The same, asked for until there is an answer.
-async fn state_in_the_end(
-    app: &App,
-    client: &Client,
-    cid: &Cid,
-) -> anyhow::Result<Option<Map<String, Value>>> {
-    loop {
-        match state(client, cid).await {
-            Ok(state) => return Ok(state),
-            Err(error) => endure(app, client, error).await?,
+/// Why a condition could not be checked.
+#[derive(Debug)]
+enum CheckError {
+    Api(ApiError),
+    Expression(Failure),
+}
+
+impl From<CheckError> for anyhow::Error {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Api(error) => error.into(),
+            CheckError::Expression(failure) => failure.into(),
         }
     }
 }
 
-/// The channel as the service tells it; `None` where it does not exist.
-async fn state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>, ApiError> {
+/// The channel as the service has it; `None` if it does not exist.
+async fn read_state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>, ApiError> {
     let state = match client.get_channel(cid).await {
         Ok(state) => state,
         Err(ApiError::Refused(refusal)) if refusal.code == ApiErrorCode::NotFound => {
@@ -179,23 +239,4 @@ async fn state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>,
         ("members".to_owned(), members),
         ("watcher_count".to_owned(), Value::from(state.watcher_count)),
     ])))
-}
-
-fn is_true(condition: &Condition, state: &Map<String, Value>) -> Result<bool, Failure> {
-    let text = serde_json::to_vec(state).unwrap_or_default();
-    condition.expr.is_true(&text).map_err(|error| {
-        Failure::new(
-            Code::Usage,
-            format!("the expression in --for fails: {error}"),
-        )
-    })
-}
-
-fn print(app: &App, state: &Map<String, Value>) -> anyhow::Result<Code> {
-    let mut rows = app.output().channels(app.now(), &[])?.one();
-    if let Some(Value::Object(channel)) = state.get("channel") {
-        rows.push(channel)?;
-    }
-    rows.finish()?;
-    Ok(Code::Ok)
 }

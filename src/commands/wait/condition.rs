@@ -1,23 +1,23 @@
-//! Who has been in the state since when. Knows nothing of users but their ids, and takes the time as an argument.
+//! Since when the condition holds for each user. It knows only their ids, and takes the time as an argument.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The watch over a set of ids.
+/// The condition of a set of users, identified by any text.
 #[derive(Debug)]
-pub(super) struct Vigil {
-    /// For each id, since when the state holds; `None` while it does not.
+pub(super) struct ConditionTimer {
+    /// For each id, since when the condition holds; `None` while it does not.
     since: BTreeMap<String, Option<Instant>>,
     any: bool,
     stable_for: Duration,
-    /// Whether nobody looks: the link is lost.
-    blind: bool,
+    /// Whether the connection is lost, so that changes are not seen.
+    is_paused: bool,
 }
 
-impl Vigil {
-    /// Over these ids: all of them, or any.
+impl ConditionTimer {
+    /// A condition that must hold for all of these ids, or for any of them, for `stable_for`.
     pub(super) fn new(
         ids: impl IntoIterator<Item = String>,
         any: bool,
@@ -27,12 +27,12 @@ impl Vigil {
             since: ids.into_iter().map(|id| (id, None)).collect(),
             any,
             stable_for,
-            blind: false,
+            is_paused: false,
         }
     }
 
-    /// Whether this id is one of those waited for.
-    pub(super) fn concerns(&self, id: &str) -> bool {
+    /// Whether this id is one of them.
+    pub(super) fn contains(&self, id: &str) -> bool {
         self.since.contains_key(id)
     }
 
@@ -41,33 +41,33 @@ impl Vigil {
         self.since.keys().map(String::as_str)
     }
 
-    /// Notes whether the state holds for an id now. What held before goes on holding.
-    pub(super) fn note(&mut self, id: &str, holds: bool, now: Instant) {
+    /// Sets whether the condition holds for an id now. If it already held, its time goes on.
+    pub(super) fn set(&mut self, id: &str, holds: bool, now: Instant) {
         if let Some(since) = self.since.get_mut(id) {
             *since = holds.then(|| since.unwrap_or(now));
         }
     }
 
-    /// Nobody looks any more: whatever holds may be broken unseen, and nothing is reached until somebody looks again.
-    pub(super) const fn lose_sight(&mut self) {
-        self.blind = true;
+    /// Stops the time because the connection is lost: changes are not seen until [`Self::resume`].
+    pub(super) const fn pause(&mut self) {
+        self.is_paused = true;
     }
 
-    /// Somebody looks again: what holds now may have been broken meanwhile, and starts anew. Those who `changed` are yet
-    /// to be noted.
-    pub(super) fn doubt<T: AsRef<str>>(&mut self, changed: &[T], now: Instant) {
-        self.blind = false;
+    /// Restarts the time after a gap: what holds may have been interrupted meanwhile. The new states of those who
+    /// `changed` come later, so the condition does not hold for them yet.
+    pub(super) fn resume<T: AsRef<str>>(&mut self, changed: &[T], now: Instant) {
+        self.is_paused = false;
         for id in changed {
-            self.note(id.as_ref(), false, now);
+            self.set(id.as_ref(), false, now);
         }
         for since in self.since.values_mut().flatten() {
             *since = now;
         }
     }
 
-    /// From when on the wait is over if nothing changes; `None` while the state does not hold, or nobody looks.
-    pub(super) fn over_at(&self) -> Option<Instant> {
-        if self.blind {
+    /// When the condition is met if nothing changes; `None` while it does not hold, or while the time is stopped.
+    pub(super) fn met_at(&self) -> Option<Instant> {
+        if self.is_paused {
             return None;
         }
         let mut starts = self.since.values();
@@ -83,8 +83,13 @@ impl Vigil {
         start.map(|start| start + self.stable_for)
     }
 
-    /// The ids for which the state has held long enough.
-    pub(super) fn reached(&self, now: Instant) -> Vec<&str> {
+    /// Whether the condition holds for an id now, however short.
+    pub(super) fn holds(&self, id: &str) -> bool {
+        self.since.get(id).is_some_and(Option::is_some)
+    }
+
+    /// The ids for which the condition has held long enough.
+    pub(super) fn met_ids(&self, now: Instant) -> Vec<&str> {
         self.since
             .iter()
             .filter(|(_, since)| since.is_some_and(|since| since + self.stable_for <= now))
@@ -99,65 +104,66 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn vigil(any: bool, stable_for: Duration) -> (Vigil, Instant) {
+    fn timer(any: bool, stable_for: Duration) -> (ConditionTimer, Instant) {
         let ids = ["a".to_owned(), "b".to_owned()];
-        (Vigil::new(ids, any, stable_for), Instant::now())
+        (ConditionTimer::new(ids, any, stable_for), Instant::now())
     }
 
     #[test]
     fn all_means_the_last_one_decides() {
-        let (mut vigil, start) = vigil(false, Duration::ZERO);
-        vigil.note("a", true, start);
-        assert_eq!(vigil.over_at(), None);
-        vigil.note("b", true, start + SECOND);
-        assert_eq!(vigil.over_at(), Some(start + SECOND));
-        vigil.note("a", false, start + SECOND);
-        assert_eq!(vigil.over_at(), None);
+        let (mut timer, start) = timer(false, Duration::ZERO);
+        timer.set("a", true, start);
+        assert_eq!(timer.met_at(), None);
+        timer.set("b", true, start + SECOND);
+        assert_eq!(timer.met_at(), Some(start + SECOND));
+        timer.set("a", false, start + SECOND);
+        assert_eq!(timer.met_at(), None);
     }
 
     #[test]
     fn any_means_the_first_one_decides() {
-        let (mut vigil, start) = vigil(true, SECOND);
-        assert_eq!(vigil.over_at(), None);
-        vigil.note("b", true, start);
-        assert_eq!(vigil.over_at(), Some(start + SECOND));
-        assert_eq!(vigil.reached(start), Vec::<&str>::new());
-        assert_eq!(vigil.reached(start + SECOND), ["b"]);
+        let (mut timer, start) = timer(true, SECOND);
+        assert_eq!(timer.met_at(), None);
+        timer.set("b", true, start);
+        assert_eq!(timer.met_at(), Some(start + SECOND));
+        assert_eq!(timer.met_ids(start), Vec::<&str>::new());
+        assert_eq!(timer.met_ids(start + SECOND), ["b"]);
     }
 
     #[test]
-    fn a_state_that_goes_on_is_as_old_as_its_beginning_and_a_break_or_a_doubt_makes_it_new() {
-        let (mut vigil, start) = vigil(true, 3 * SECOND);
-        vigil.note("a", true, start);
-        vigil.note("a", true, start + SECOND);
-        assert_eq!(vigil.over_at(), Some(start + 3 * SECOND));
-        vigil.note("a", false, start + SECOND);
-        vigil.note("a", true, start + 2 * SECOND);
-        assert_eq!(vigil.over_at(), Some(start + 5 * SECOND));
-        vigil.doubt::<&str>(&[], start + 4 * SECOND);
-        assert_eq!(vigil.over_at(), Some(start + 7 * SECOND));
-        vigil.note("nobody", true, start);
-        assert!(!vigil.concerns("nobody"));
-    }
-    #[test]
-    fn nothing_is_reached_while_nobody_looks() {
-        let (mut vigil, start) = vigil(true, SECOND);
-        vigil.note("a", true, start);
-        vigil.lose_sight();
-        assert_eq!(vigil.over_at(), None);
-        vigil.doubt::<&str>(&[], start + 5 * SECOND);
-        assert_eq!(vigil.over_at(), Some(start + 6 * SECOND));
+    fn the_time_goes_on_until_the_condition_breaks_or_a_gap_restarts_it() {
+        let (mut timer, start) = timer(true, 3 * SECOND);
+        timer.set("a", true, start);
+        timer.set("a", true, start + SECOND);
+        assert_eq!(timer.met_at(), Some(start + 3 * SECOND));
+        timer.set("a", false, start + SECOND);
+        timer.set("a", true, start + 2 * SECOND);
+        assert_eq!(timer.met_at(), Some(start + 5 * SECOND));
+        timer.resume::<&str>(&[], start + 4 * SECOND);
+        assert_eq!(timer.met_at(), Some(start + 7 * SECOND));
+        timer.set("nobody", true, start);
+        assert!(!timer.contains("nobody"));
     }
 
     #[test]
-    fn who_changed_unseen_does_not_count_until_he_is_noted() {
-        let (mut vigil, start) = vigil(false, Duration::ZERO);
-        vigil.note("a", true, start);
-        vigil.doubt(&["a", "b"], start + SECOND);
-        // The news of the others may come before his.
-        vigil.note("b", true, start + SECOND);
-        assert_eq!(vigil.over_at(), None);
-        vigil.note("a", true, start + SECOND);
-        assert_eq!(vigil.over_at(), Some(start + SECOND));
+    fn nothing_is_met_while_the_connection_is_lost() {
+        let (mut timer, start) = timer(true, SECOND);
+        timer.set("a", true, start);
+        timer.pause();
+        assert_eq!(timer.met_at(), None);
+        timer.resume::<&str>(&[], start + 5 * SECOND);
+        assert_eq!(timer.met_at(), Some(start + 6 * SECOND));
+    }
+
+    #[test]
+    fn who_changed_in_a_gap_does_not_count_until_their_state_is_set() {
+        let (mut timer, start) = timer(false, Duration::ZERO);
+        timer.set("a", true, start);
+        timer.resume(&["a", "b"], start + SECOND);
+        // The new states may come in any order.
+        timer.set("b", true, start + SECOND);
+        assert_eq!(timer.met_at(), None);
+        timer.set("a", true, start + SECOND);
+        assert_eq!(timer.met_at(), Some(start + SECOND));
     }
 }

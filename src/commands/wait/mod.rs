@@ -1,12 +1,14 @@
-//! `wait`: end when a state is reached. Level-triggered: what is true already ends at once.
+//! `wait`: block until a condition holds. The exit code says whether it did.
 //!
-//! An exit code is the answer: 0 when the state was reached, 124 when the time ran out before, 8 when `--timeout 0` asked
-//! whether it holds now and it does not. What was waited for is printed, so that a script need not ask again.
+//! A condition that already holds ends the wait at once. The exit code is 0 when the condition held, 124 when the time
+//! ran out before, and 8 when `--timeout 0` asked whether it holds now and it does not. On success the users or the
+//! channel are printed, so that a script need not ask again.
 
 pub mod channel;
 mod condition;
 mod user;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -17,6 +19,7 @@ use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::events::{WatchError, is_fatal};
 use crate::exit::{Code, Failure};
+use crate::json::expression::Expr;
 
 /// What to wait for.
 #[derive(Debug, Subcommand)]
@@ -25,7 +28,7 @@ pub enum WaitCommand {
     /// Wait until users are in a state
     User(user::WaitUserArgs),
 
-    /// Wait until something is true of a channel
+    /// Wait until an expression is true of a channel
     Channel(channel::WaitChannelArgs),
 }
 
@@ -33,7 +36,7 @@ pub enum WaitCommand {
 ///
 /// # Errors
 ///
-/// The state was not reached in time, is false now, or watching for it failed.
+/// The condition was not met in time, is false now, or watching for it failed.
 pub async fn run(app: &App, command: WaitCommand) -> anyhow::Result<Code> {
     match command {
         WaitCommand::User(args) => user::run(app, args).await,
@@ -41,48 +44,67 @@ pub async fn run(app: &App, command: WaitCommand) -> anyhow::Result<Code> {
     }
 }
 
-/// Flags of every `wait`.
+/// Flags of all `wait` commands.
 #[derive(Debug, Clone, clap::Args)]
-pub struct PatienceArgs {
-    /// Want the state to hold for this long without a break
+pub struct StabilityArgs {
+    /// Require the condition to hold for this long without interruption
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub stable_for: Option<Duration>,
 }
 
-/// How soon a `wait` looks again for what does not exist yet, or could not be asked for.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A jq expression of `--for`, with its source for messages.
+#[derive(Debug, Clone)]
+pub struct ConditionExpr {
+    source: String,
+    expr: Arc<Expr>,
+}
 
-/// How a `wait` without success ends: the time is up, or there was none. `what` is what did not become so.
-fn not_reached(app: &App, what: &str) -> anyhow::Error {
-    match app.timeout() {
-        Some(Duration::ZERO) => Failure::new(
-            Code::ConditionFalse,
-            format!("it is not true now that {what}"),
-        ),
+impl ConditionExpr {
+    fn parse(source: &str) -> Result<Self, String> {
+        let expr = Expr::compile(source).map_err(|failure| failure.message)?;
+        Ok(Self {
+            source: source.to_owned(),
+            expr: Arc::new(expr),
+        })
+    }
+
+    fn is_true(&self, json: &[u8]) -> Result<bool, Failure> {
+        self.expr.is_true(json).map_err(|error| {
+            Failure::new(
+                Code::Usage,
+                format!("cannot evaluate the expression of --for: {error}"),
+            )
+        })
+    }
+}
+
+/// The pause between two requests for what does not exist yet, or could not be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The error of a wait whose condition is not met: `reason` says what holds instead.
+fn not_met(timeout: Option<Duration>, reason: &str) -> anyhow::Error {
+    match timeout {
+        None | Some(Duration::ZERO) => Failure::new(Code::ConditionFalse, reason),
         Some(timeout) => Failure::new(
             Code::TimedOut,
             format!(
-                "the time ran out: after {} it is still not true that {what}",
+                "timed out after {}: {reason}",
                 humantime::format_duration(timeout)
             ),
-        ),
-        None => Failure::new(
-            Code::StreamLost,
-            format!("the stream ended before it was true that {what}"),
         ),
     }
     .into()
 }
 
-/// An error that passes is said and waited for; one that does not is the end.
-async fn endure(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
-    let minted = !matches!(client.settings().auth, Auth::Token { .. });
-    let trouble = error_chain(&error);
+/// Reports a temporary error and waits a moment. Returns any other error.
+async fn wait_to_retry(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
+    let is_minted = !matches!(client.settings().auth, Auth::Token { .. });
+    let message = error_chain(&error);
     let error = WatchError::Api(error);
-    if is_fatal(&error, minted) {
+    if is_fatal(&error, is_minted) {
         return Err(error.into());
     }
-    app.output().warn(&format!("{trouble}; asking again"));
-    tokio::time::sleep(LOOK_AGAIN).await;
+    app.output().warn(&format!("{message}; retrying"));
+    tokio::time::sleep(RETRY_INTERVAL).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `wait user`: until users are online, offline, visible, invisible, there at all, or whatever an expression says.
+//! `wait user`: wait until users are online, offline, visible or invisible, exist, or satisfy an expression.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,18 +6,17 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::condition::Vigil;
-use super::{LOOK_AGAIN, PatienceArgs, endure, not_reached};
+use super::condition::ConditionTimer;
+use super::{ConditionExpr, RETRY_INTERVAL, StabilityArgs, not_met, wait_to_retry};
 use crate::api::{Client, QueryUsers};
 use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::commands::ids::{self, IdArgs};
+use crate::commands::ids::{IdArgs, summarize_ids};
 use crate::commands::observer;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
 use crate::domain::record::{Record, RecordBody};
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
-use crate::json::expression::Expr;
 use crate::signals::Signals;
 use crate::stream::StderrReport;
 use crate::timer::sleep_until;
@@ -25,11 +24,11 @@ use crate::timer::sleep_until;
 /// Flags of `wait user`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ends with 0 when the state is reached, 124 when --timeout is over before, 8 when --timeout 0 asked and it is not so now.
-A user who does not exist is not yet in any state. An expression sees {\"user\": …}.
+Exit codes: 0 when the users are in the state, 124 when --timeout runs out before, 8 when they are not and --timeout is 0.
+A user who does not exist is in no state. An expression sees {\"user\": …}.
 
 Examples:
-  presencectl wait user john --for online --timeout 1m && echo he is here
+  presencectl wait user john --for online --timeout 1m && echo john is here
   presencectl wait user bot-1 bot-2 --for online --stable-for 2s --timeout 30s
   presencectl wait user amy bob --any --for online --timeout 10m
   presencectl wait user john --for '.user.status == \"ready\"' --timeout 1m
@@ -39,83 +38,57 @@ pub struct WaitUserArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// The state: online, offline, visible, invisible, exists, or a jq expression over the user's record
+    /// Wait for this state: online, offline, visible, invisible, exists, or a jq expression
     #[arg(long = "for", value_name = "STATE", value_parser = parse_state)]
-    pub state: State,
+    pub state: UserState,
 
-    /// Be content with one of them
+    /// Succeed when any one user matches
     #[arg(long)]
     pub any: bool,
 
-    /// How to wait
+    /// How long the state must hold
     #[command(flatten)]
-    pub patience: PatienceArgs,
+    pub stability: StabilityArgs,
 }
 
-/// What a user can be waited to be.
+/// A state of a user that can be waited for.
 #[derive(Debug, Clone)]
-pub enum State {
+pub enum UserState {
     /// Online, as others see it.
     Online,
     /// Offline, as others see it.
     Offline,
-    /// Not hiding, whether online or not.
+    /// Not invisible, whether online or not.
     Visible,
-    /// Hiding.
+    /// Invisible.
     Invisible,
     /// Known to the service.
     Exists,
-    /// What a jq expression says.
-    Expression {
-        /// As it was typed.
-        source: String,
-        /// Ready to be asked.
-        expr: std::sync::Arc<Expr>,
-    },
+    /// A jq expression is true of the user.
+    Expression(ConditionExpr),
 }
 
-fn parse_state(text: &str) -> Result<State, String> {
+fn parse_state(text: &str) -> Result<UserState, String> {
     Ok(match text {
-        "online" => State::Online,
-        "offline" => State::Offline,
-        "visible" => State::Visible,
-        "invisible" => State::Invisible,
-        "exists" => State::Exists,
-        // A word alone is a slip: as jq it would call a function that does not exist.
+        "online" => UserState::Online,
+        "offline" => UserState::Offline,
+        "visible" => UserState::Visible,
+        "invisible" => UserState::Invisible,
+        "exists" => UserState::Exists,
+        // A single word is a typing error: as jq it would call a function that does not exist.
         word if word.chars().all(|c| c.is_ascii_alphabetic()) => {
             return Err(format!(
-                "`{word}` is no state: write online, offline, visible, invisible, exists, or a jq expression such as \
-                 '.user.status == \"ready\"'"
+                "unknown state `{word}`; expected one of online, offline, visible, invisible, exists, or a jq \
+                 expression such as '.user.status == \"ready\"'"
             ));
         }
-        source => State::Expression {
-            source: source.to_owned(),
-            expr: std::sync::Arc::new(Expr::compile(source).map_err(|failure| failure.message)?),
-        },
+        source => UserState::Expression(ConditionExpr::parse(source)?),
     })
 }
 
-impl State {
-    /// That these users, or any of them, are in the state.
-    fn in_words(&self, names: &[String], any: bool) -> String {
-        let who = ids::summarize_ids(names);
-        let (who, is, does) = match names {
-            [_] => (who, "is", "exists"),
-            _ if any => (format!("one of {who}"), "is", "exists"),
-            _ => (who, "are", "exist"),
-        };
-        match self {
-            Self::Online => format!("{who} {is} online"),
-            Self::Offline => format!("{who} {is} offline"),
-            Self::Visible => format!("{who} {is} visible"),
-            Self::Invisible => format!("{who} {is} invisible"),
-            Self::Exists => format!("{who} {does}"),
-            Self::Expression { source, .. } => format!("`{source}` is true of {who}"),
-        }
-    }
-
-    /// Whether deciding needs `invisible`, which the service tells the application only.
-    const fn needs_the_server(&self) -> bool {
+impl UserState {
+    /// Whether deciding needs `invisible`, which the service shows only to the application itself.
+    const fn needs_server(&self) -> bool {
         matches!(self, Self::Visible | Self::Invisible)
     }
 
@@ -127,84 +100,135 @@ impl State {
             Self::Visible => presence.invisible == Some(false),
             Self::Invisible => presence.invisible == Some(true),
             Self::Exists => true,
-            Self::Expression { expr, .. } => {
+            Self::Expression(expr) => {
                 let record = json!({ "user": user.clone().normalized() }).to_string();
-                expr.is_true(record.as_bytes()).map_err(|error| {
-                    Failure::new(
-                        Code::Usage,
-                        format!("the expression in --for fails: {error}"),
-                    )
-                })?
+                expr.is_true(record.as_bytes())?
             }
         })
     }
+
+    /// What holds instead for a user for whom this state does not.
+    fn opposite(&self, user: Option<&User>) -> Opposite<'_> {
+        let Some(presence) = user.map(User::presence) else {
+            return Opposite::DoesNotExist;
+        };
+        let name = |value: Option<bool>, yes, no| match value {
+            Some(true) => Opposite::Is(yes),
+            Some(false) => Opposite::Is(no),
+            None => Opposite::Is("in an unknown state"),
+        };
+        match self {
+            Self::Online | Self::Offline => name(presence.online, "online", "offline"),
+            Self::Visible | Self::Invisible => name(presence.invisible, "invisible", "visible"),
+            Self::Exists => Opposite::DoesNotExist,
+            Self::Expression(expr) => Opposite::ExpressionIsFalse(&expr.source),
+        }
+    }
 }
 
-/// Waits, and prints those who were waited for.
+/// Why a user does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opposite<'a> {
+    Is(&'static str),
+    DoesNotExist,
+    ExpressionIsFalse(&'a str),
+    NotStable,
+}
+
+/// Says who does not count, and why: a sentence for one user, groups for several.
+fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
+    if let [(id, opposite)] = opposites {
+        return match opposite {
+            Opposite::Is(state) => format!("{id} is {state}"),
+            Opposite::DoesNotExist => format!("{id} does not exist"),
+            Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for {id}"),
+            Opposite::NotStable => format!("{id} has not been in the state for long enough"),
+        };
+    }
+    let mut groups: Vec<(Opposite<'_>, Vec<&str>)> = Vec::new();
+    for &(id, opposite) in opposites {
+        match groups.iter_mut().find(|(known, _)| *known == opposite) {
+            Some((_, ids)) => ids.push(id),
+            None => groups.push((opposite, vec![id])),
+        }
+    }
+    let groups: Vec<String> = groups
+        .iter()
+        .map(|(opposite, ids)| {
+            let ids = summarize_ids(ids);
+            match opposite {
+                Opposite::Is(state) => format!("{state}: {ids}"),
+                Opposite::DoesNotExist => format!("does not exist: {ids}"),
+                Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for: {ids}"),
+                Opposite::NotStable => format!("not in the state for long enough: {ids}"),
+            }
+        })
+        .collect();
+    groups.join("; ")
+}
+
+/// Waits, and prints the users who are in the state.
 ///
 /// # Errors
 ///
-/// The state was not reached in time, is false now, or watching for it failed.
+/// The users were not in the state in time, are not now, or watching them failed.
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users = args.users.read_some()?;
     if app.is_dry_run() {
         return observer::print_plan(app, &WatchTarget::default()).await;
     }
-    let names: Vec<String> = users.iter().map(ToString::to_string).collect();
-    let stable_for = args.patience.stable_for.unwrap_or_default();
-    let mut wait = Wait {
+    let names = users.iter().map(ToString::to_string);
+    let stable_for = args.stability.stable_for.unwrap_or_default();
+    let mut wait = UserWait {
+        app,
         state: args.state,
-        vigil: Vigil::new(names.clone(), args.any, stable_for),
+        timer: ConditionTimer::new(names, args.any, stable_for),
         seen: HashMap::new(),
-        // The time that a wait may take is not the time that a call may take.
+        // `--timeout` bounds the whole wait here, and not each call.
         server: app
             .server_client()
             .await?
             .map(|server| server.with_timeout(DEFAULT_TIMEOUT)),
     };
-    if wait.state.needs_the_server() && wait.server.is_none() {
-        return Err(Failure::new(
-            Code::Refused,
-            "with only a user's token nobody's visibility can be seen",
-        )
-        .hinted("use an API secret: STREAM_API_SECRET, or --profile")
-        .into());
+    if wait.state.needs_server() && wait.server.is_none() {
+        return Err(
+            Failure::new(Code::Refused, "a user token does not show who is invisible")
+                .hinted("use an API secret: STREAM_API_SECRET, or --profile")
+                .into(),
+        );
     }
-    let what = wait.state.in_words(&names, args.any);
     let mut report = StderrReport::new(app.output(), true);
-    report.reports_missing = !matches!(wait.state, State::Exists);
+    report.reports_missing = !matches!(wait.state, UserState::Exists);
     let mut signals = Signals::listen()?;
     let (server, observer) = observer::resolve(app).await?;
     let target = WatchTarget {
         users,
         ..WatchTarget::default()
     };
-    // Asking whether it is so now takes the time that one look takes.
-    let once = app.timeout() == Some(Duration::ZERO);
-    let deadline = app
-        .timeout()
-        .filter(|timeout| !timeout.is_zero())
-        .map(|timeout| Instant::now() + timeout);
+    // `--timeout 0` asks about now, and takes as long as one look takes.
+    let is_single_check = app.timeout() == Some(Duration::ZERO);
+    let timeout = app.timeout().filter(|timeout| !timeout.is_zero());
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let options = WatcherOptions {
-        retry_missing_after: LOOK_AGAIN,
+        retry_missing_after: RETRY_INTERVAL,
         ..WatcherOptions::new(observer)
     };
     let mut watcher = tokio::select! {
         watcher = Watcher::start(server, target, options) => watcher?,
         code = signals.next() => return Ok(code),
-        () = sleep_until(deadline) => return Err(not_reached(app, &what)),
+        () = sleep_until(deadline) => return Err(wait.not_met()),
     };
     let code = loop {
-        let over = wait.vigil.over_at();
-        let look = tokio::select! {
+        let met_at = wait.timer.met_at();
+        let observation = tokio::select! {
             biased;
             code = signals.next() => break code,
-            () = sleep_until(over) => break Code::Ok,
-            () = sleep_until(deadline) => return Err(not_reached(app, &what)),
+            () = sleep_until(met_at) => break Code::Ok,
+            () = sleep_until(deadline) => return Err(wait.not_met()),
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
                     report.report(&record, false);
-                    Look::of(&record)
+                    Observation::of(&record)
                 }
                 WatcherStep::Notice(text) => {
                     app.output().warn(text);
@@ -213,111 +237,130 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
                 WatcherStep::Quiet => continue,
             },
         };
-        match look {
-            Some(Look::At(user)) => tokio::select! {
+        match observation {
+            Some(Observation::State(user)) => tokio::select! {
                 biased;
                 code = signals.next() => break code,
-                () = sleep_until(deadline) => return Err(not_reached(app, &what)),
-                seen = wait.see(app, *user) => seen?,
+                () = sleep_until(deadline) => return Err(wait.not_met()),
+                checked = wait.check(*user) => checked?,
             },
-            Some(Look::Gone(id)) => wait.lose(&id),
-            Some(Look::Away) => wait.vigil.lose_sight(),
-            Some(Look::Doubt(changed)) => wait.vigil.doubt(&changed, Instant::now()),
-            // Everybody who is there has been looked at.
-            Some(Look::Covered(missing)) => {
+            Some(Observation::Deleted(id)) => wait.remove(&id),
+            Some(Observation::ConnectionLost) => wait.timer.pause(),
+            Some(Observation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
+            // The states of all users who exist have come before.
+            Some(Observation::Covered(missing)) => {
                 for id in &missing {
-                    wait.lose(id);
+                    wait.remove(id);
                 }
-                if !once {
+                if !is_single_check {
                     continue;
                 }
-                if wait
-                    .vigil
-                    .over_at()
-                    .is_some_and(|over| over <= Instant::now())
-                {
+                let now = Instant::now();
+                if wait.timer.met_at().is_some_and(|met_at| met_at <= now) {
                     break Code::Ok;
                 }
-                return Err(not_reached(app, &what));
+                return Err(wait.not_met());
             }
             None => {}
         }
     };
     if code == Code::Ok {
-        wait.print(app)?;
+        wait.print()?;
     }
     watcher.close().await;
     Ok(code)
 }
 
-/// What a record means to a wait.
-enum Look {
-    At(Box<User>),
-    Gone(String),
-    /// The link is lost, and nobody looks.
-    Away,
-    /// Nobody looked for a while, and these are found changed.
-    Doubt(Vec<String>),
-    /// All who exist have been looked at; these do not.
+/// What a record says about the users who are waited for.
+enum Observation {
+    State(Box<User>),
+    Deleted(String),
+    ConnectionLost,
+    /// Events may be missing, and these users have changed.
+    Gap(Vec<String>),
+    /// The states of all users are known, except for these, who do not exist.
     Covered(Vec<String>),
 }
 
-impl Look {
+impl Observation {
     fn of(record: &Record<'_>) -> Option<Self> {
         match &record.body {
-            RecordBody::Snapshot(user) => Some(Self::At(Box::new((*user).clone()))),
+            RecordBody::Snapshot(user) => Some(Self::State(Box::new((*user).clone()))),
             RecordBody::Event { event, .. } => {
                 let user = event.user.as_ref()?.to_user().ok()?;
                 Some(if event.is(USER_DELETED) {
-                    Self::Gone(user.id().to_owned())
+                    Self::Deleted(user.id().to_owned())
                 } else {
-                    Self::At(Box::new(user))
+                    Self::State(Box::new(user))
                 })
             }
-            RecordBody::Gap(gap) => Some(Self::Doubt(gap.repaired.clone())),
+            RecordBody::Gap(gap) => Some(Self::Gap(gap.repaired.clone())),
             RecordBody::Coverage(coverage) => Some(Self::Covered(coverage.missing.clone())),
-            RecordBody::ConnectionChanged(changed) => (!changed.online).then_some(Self::Away),
+            RecordBody::ConnectionChanged(changed) => {
+                (!changed.online).then_some(Self::ConnectionLost)
+            }
             RecordBody::ConnectionRecovered | RecordBody::End(_) => None,
         }
     }
 }
 
-struct Wait {
-    state: State,
-    vigil: Vigil,
-    /// How each was last seen, to be printed at the end.
+struct UserWait<'a> {
+    app: &'a App,
+    state: UserState,
+    timer: ConditionTimer,
+    /// The last known state of each user, to be printed at the end.
     seen: HashMap<String, User>,
     server: Option<Client>,
 }
 
-impl Wait {
-    async fn see(&mut self, app: &App, user: User) -> anyhow::Result<()> {
-        if !self.vigil.concerns(user.id()) {
+impl UserWait<'_> {
+    /// Decides whether a user is in the state now.
+    async fn check(&mut self, user: User) -> anyhow::Result<()> {
+        if !self.timer.contains(user.id()) {
             return Ok(());
         }
         let user = match &self.server {
-            Some(server) if self.state.needs_the_server() => whole(app, server, user).await?,
+            Some(server) if self.state.needs_server() => {
+                read_as_server(self.app, server, user).await?
+            }
             Some(_) | None => user,
         };
         let holds = self.state.holds(&user)?;
-        self.vigil.note(user.id(), holds, Instant::now());
+        self.timer.set(user.id(), holds, Instant::now());
         self.seen.insert(user.id().to_owned(), user);
         Ok(())
     }
 
-    /// Who does not exist any more is in no state.
-    fn lose(&mut self, id: &str) {
-        self.vigil.note(id, false, Instant::now());
+    /// A user who does not exist is in no state.
+    fn remove(&mut self, id: &str) {
+        self.timer.set(id, false, Instant::now());
         self.seen.remove(id);
     }
 
-    fn print(&self, app: &App) -> anyhow::Result<()> {
-        let reached = self.vigil.reached(Instant::now());
-        let mut rows = app.output().users(app.now())?;
-        if self.vigil.ids().count() == 1 {
+    fn not_met(&self) -> anyhow::Error {
+        let met = self.timer.met_ids(Instant::now());
+        let opposites: Vec<_> = self
+            .timer
+            .ids()
+            .filter(|id| !met.contains(id))
+            .map(|id| {
+                let opposite = if self.timer.holds(id) {
+                    Opposite::NotStable
+                } else {
+                    self.state.opposite(self.seen.get(id))
+                };
+                (id, opposite)
+            })
+            .collect();
+        not_met(self.app.timeout(), &describe(&opposites))
+    }
+
+    fn print(&self) -> anyhow::Result<()> {
+        let mut rows = self.app.output().users(self.app.now())?;
+        if self.timer.ids().count() == 1 {
             rows = rows.one();
         }
-        for id in reached {
+        for id in self.timer.met_ids(Instant::now()) {
             if let Some(user) = self.seen.get(id) {
                 rows.push_user(user)?;
             }
@@ -326,8 +369,8 @@ impl Wait {
     }
 }
 
-/// A user as the application sees him, who is asked for until there is an answer.
-async fn whole(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
+/// The user as the application sees them. Retries until the service answers.
+async fn read_as_server(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
     let query = QueryUsers {
         filter_conditions: Map::from_iter([("id".to_owned(), Value::from(user.id()))]),
         limit: Some(1),
@@ -336,7 +379,7 @@ async fn whole(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
     loop {
         match server.query_users(&query).await {
             Ok(mut found) => return Ok(found.pop().unwrap_or(user)),
-            Err(error) => endure(app, server, error).await?,
+            Err(error) => wait_to_retry(app, server, error).await?,
         }
     }
 }
@@ -351,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_told_from_expressions() {
+    fn a_state_is_a_word_or_an_expression() {
         let holds =
             |state: &str, text: &str| parse_state(state).unwrap().holds(&user(text)).unwrap();
         assert!(holds("online", r#"{"id":"a","online":true}"#));
@@ -373,19 +416,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_is_said_in_words() {
-        let say = |state: &str, names: &[&str], any| {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            parse_state(state).unwrap().in_words(&names, any)
+    fn the_error_says_what_holds_instead() {
+        let john = user(r#"{"id":"john","online":false,"invisible":true}"#);
+        let say = |state: &str, users: &[(&str, Option<&User>)]| {
+            let state = parse_state(state).unwrap();
+            let opposites: Vec<_> = users
+                .iter()
+                .map(|&(id, user)| (id, state.opposite(user)))
+                .collect();
+            describe(&opposites)
         };
-        assert_eq!(say("online", &["a"], false), "a is online");
-        assert_eq!(say("exists", &["a", "b"], false), "a, b exist");
-        assert_eq!(say("offline", &["a", "b"], true), "one of a, b is offline");
-        assert_eq!(say(".user.x", &["a"], false), "`.user.x` is true of a");
+        let john = Some(&john);
+        assert_eq!(say("online", &[("john", john)]), "john is offline");
+        assert_eq!(say("visible", &[("john", john)]), "john is invisible");
+        assert_eq!(say("online", &[("nobody", None)]), "nobody does not exist");
+        assert_eq!(
+            say(".user.x", &[("john", john)]),
+            "`.user.x` is false for john"
+        );
+        assert_eq!(
+            say("online", &[("amy", john), ("nobody", None), ("hiro", john)]),
+            "offline: amy, hiro; does not exist: nobody"
+        );
     }
 
     #[test]
-    fn a_deleted_user_and_a_lost_link_are_no_looks() {
+    fn a_deleted_user_and_a_lost_connection_are_not_states() {
         let text = r#"{"type":"user.deleted","user":{"id":"a","online":false}}"#;
         let record = |body| Record {
             received_at: chrono::DateTime::UNIX_EPOCH,
@@ -393,20 +449,23 @@ mod tests {
             body,
         };
         let event = crate::domain::Event::parse(text).unwrap();
-        let gone = Look::of(&record(RecordBody::Event {
+        let deleted = Observation::of(&record(RecordBody::Event {
             event,
             change: None,
         }));
-        assert!(matches!(gone, Some(Look::Gone(id)) if id == "a"));
-        let link = |online| {
-            Look::of(&record(RecordBody::ConnectionChanged(ConnectionChanged {
+        assert!(matches!(deleted, Some(Observation::Deleted(id)) if id == "a"));
+        let connection = |online| {
+            Observation::of(&record(RecordBody::ConnectionChanged(ConnectionChanged {
                 online,
                 reason: String::new(),
                 attempt: 0,
             })))
         };
-        assert!(matches!(link(false), Some(Look::Away)));
-        // Who is connected has not looked yet.
-        assert!(link(true).is_none());
+        assert!(matches!(
+            connection(false),
+            Some(Observation::ConnectionLost)
+        ));
+        // After reconnecting, the states are not known yet.
+        assert!(connection(true).is_none());
     }
 }
