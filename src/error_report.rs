@@ -12,7 +12,7 @@ use crate::api::retry::error_chain;
 use crate::api::{ApiError, TransportKind};
 use crate::domain::ApiErrorCode;
 use crate::events::WatchError;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, HintedError};
 use crate::text;
 
 /// An error as shown to the user: as fields for the JSON form, as lines of text through `Display`.
@@ -104,6 +104,8 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             failure.hint.clone()
+        } else if let Some(error) = cause.downcast_ref::<HintedError>() {
+            Some(error.hint.clone())
         } else {
             cause.downcast_ref::<ApiError>().and_then(hint_of_api)
         }

@@ -205,3 +205,37 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// An error with a hint that fits better than the usual one for its kind. It reads like the error itself.
+#[derive(Debug)]
+pub struct HintedError {
+    error: Box<dyn std::error::Error + Send + Sync>,
+    /// What to type.
+    pub hint: String,
+}
+
+impl HintedError {
+    /// Gives an error a hint.
+    pub fn new(
+        error: impl std::error::Error + Send + Sync + 'static,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            error: Box::new(error),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl fmt::Display for HintedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for HintedError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The same words again, which are not repeated; the type is what matters.
+        Some(self.error.as_ref())
+    }
+}

@@ -189,7 +189,7 @@ fn refusals_and_malformed_answers_have_exit_codes() {
 }
 
 #[test]
-fn limits_are_a_table_by_platform_and_endpoint() {
+fn limits_are_listed_with_the_most_used_first() {
     let text = r#"{"server_side":{"QueryUsers":{"limit":1000,"remaining":990,"reset":1445412480},"UpdateUsers":{"limit":300,"remaining":300,"reset":1445412480}},
         "web":{"QueryUsers":{"limit":1000,"remaining":1,"reset":1445412480}},"ios":null,"duration":"1ms"}"#;
     let (run, requests) = against(
@@ -204,9 +204,9 @@ fn limits_are_a_table_by_platform_and_endpoint() {
         vec![answer("200 OK", "", text)],
     );
     insta::assert_snapshot!(run.stdout_of_success(), @r#"
+    {"platform":"web","endpoint":"QueryUsers","limit":1000,"remaining":1,"reset":"2015-10-21T07:28:00.000Z"}
     {"platform":"server","endpoint":"QueryUsers","limit":1000,"remaining":990,"reset":"2015-10-21T07:28:00.000Z"}
     {"platform":"server","endpoint":"UpdateUsers","limit":300,"remaining":300,"reset":"2015-10-21T07:28:00.000Z"}
-    {"platform":"web","endpoint":"QueryUsers","limit":1000,"remaining":1,"reset":"2015-10-21T07:28:00.000Z"}
     "#);
     let (line, query) = target(&requests[0]);
     assert_eq!(line, "GET /rate_limits");
@@ -219,4 +219,84 @@ fn limits_are_a_table_by_platform_and_endpoint() {
             "endpoints=QueryUsers,UpdateUsers"
         ]
     );
+}
+
+#[test]
+fn a_path_that_does_not_exist_has_a_hint_of_its_own() {
+    let mock = small_world();
+    insta::assert_snapshot!(presencectl(&mock, "api GET nowhere").run(), @r#"
+    --- stderr
+    presencectl: the API refused (HTTP 404, code 16): Request failed with error: "there is no GET /nowhere"
+    hint: check the method and the path `/nowhere`: such as GET users, or POST channels/messaging/ID/query
+    --- exit Some(5)
+    "#);
+    let run = presencectl(&mock, "api GET nowhere -o json")
+        .run()
+        .ended_with(5);
+    let error: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(
+        error["error"]["api_code"], 16,
+        "the hint hides nothing: {run}"
+    );
+}
+
+/// A server that answers one request with this head, and then with `body` for as long as somebody reads.
+fn endless(head: &str, body: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}\r\n");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let head_lines = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
+        assert_ne!(head_lines.count(), 0);
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(&body).is_ok() {}
+    });
+    (url, server)
+}
+
+#[test]
+fn a_response_is_bounded_before_and_after_decompression() {
+    let run_at = |url: &str, line: &str| {
+        Presencectl::line(line)
+            .env("STREAM_CHAT_URL", url)
+            .env("STREAM_API_KEY", "k")
+            .env("STREAM_API_SECRET", "s")
+            .run()
+    };
+    let (url, server) = endless("", vec![b' '; 1 << 16]);
+    insta::assert_snapshot!(run_at(&url, "api GET app"), @r"
+    --- stderr
+    presencectl: the response to GET /app is larger than 64 MiB
+    hint: ask for less at a time; `presencectl api` takes --max-response SIZE
+    --- exit Some(5)
+    ");
+    server.join().unwrap();
+
+    let zeros = std::process::Command::new("sh")
+        .args(["-c", "head -c 3000000 /dev/zero | gzip -c"])
+        .output()
+        .unwrap();
+    let bomb = zeros.stdout;
+    assert!(bomb.len() < 10_000, "a bomb is small: {}", bomb.len());
+    let head = format!(
+        "Content-Encoding: gzip\r\nContent-Length: {}\r\n",
+        bomb.len()
+    );
+    let (url, server) = endless(&head, bomb);
+    insta::assert_snapshot!(run_at(&url, "api GET app --max-response 1MiB"), @r"
+    --- stderr
+    presencectl: the response to GET /app is larger than 1 MiB
+    hint: ask for less at a time; `presencectl api` takes --max-response SIZE
+    --- exit Some(5)
+    ");
+    server.join().unwrap();
+    let run = Presencectl::line("api GET app --max-response lots")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("such as 64MiB"), "{run}");
 }

@@ -20,6 +20,15 @@ pub struct Budget {
     pub reset: i64,
 }
 
+impl Budget {
+    /// Which part of the limit is used, from 0 to 1.
+    pub fn used_share(&self) -> f64 {
+        let used = self.limit.saturating_sub(self.remaining);
+        // Limits are far below the numbers that an f64 cannot hold.
+        used as f64 / self.limit.max(1) as f64
+    }
+}
+
 /// Budgets by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
 pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
 

@@ -1,4 +1,4 @@
-//! `limits`: how many calls the application may make, endpoint by endpoint, and how many of them are left.
+//! `limits`: the rate limits of each endpoint, and how many calls are left.
 
 use anyhow::Context;
 use chrono::DateTime;
@@ -10,21 +10,22 @@ use crate::domain::time::millis;
 use crate::exit::Code;
 use crate::output::Column;
 
-/// Flags of `limits`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Budgets are per minute, endpoint and platform. Asking needs the API secret, and costs a call of its own budget.
+Limits are per minute, endpoint and platform; the most used come first. Reading them needs the API secret and is a call
+with a limit of its own.
 
 Examples:
   presencectl limits
   presencectl limits --endpoint QueryUsers,UpdateUsersPartial
   presencectl limits --platform web,ios --jq 'select(.remaining * 10 < .limit)'")]
 pub struct LimitsArgs {
-    /// Only these endpoints, as the service calls them
+    /// Only these endpoints, by the service's names
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub endpoint: Vec<String>,
 
-    /// On these platforms
+    /// Platforms: server, web, ios, android
     #[arg(
         long,
         value_enum,
@@ -36,10 +37,10 @@ pub struct LimitsArgs {
     pub platform: Vec<Platform>,
 }
 
-/// Who calls.
+/// A kind of client, each with limits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Platform {
-    /// Servers, and this program with the API secret.
+    /// Servers, such as this program with the API secret.
     Server,
     /// Browsers.
     Web,
@@ -59,7 +60,7 @@ impl Platform {
         }
     }
 
-    /// The service's word.
+    /// The name in the service's responses.
     const fn wire_name(self) -> &'static str {
         match self {
             Self::Server => "server_side",
@@ -69,7 +70,7 @@ impl Platform {
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+struct LimitRow<'a> {
     platform: &'static str,
     endpoint: &'a str,
     limit: u64,
@@ -77,7 +78,7 @@ struct Row<'a> {
     reset: Option<String>,
 }
 
-/// Asks and prints one record per platform and endpoint.
+/// Prints one record per platform and endpoint.
 ///
 /// # Errors
 ///
@@ -95,21 +96,30 @@ pub async fn run(app: &App, args: &LimitsArgs) -> anyhow::Result<Code> {
         .rate_limits(&platforms, &args.endpoint)
         .await
         .context("cannot read the rate limits")?;
-    for platform in &args.platform {
-        for (endpoint, budget) in budgets.get(platform.wire_name()).into_iter().flatten() {
-            rows.push(&Row {
-                platform: platform.name(),
-                endpoint,
-                limit: budget.limit,
-                remaining: budget.remaining,
-                reset: DateTime::from_timestamp(budget.reset, 0).map(millis),
-            })?;
-        }
+    let mut listed: Vec<_> = args
+        .platform
+        .iter()
+        .flat_map(|platform| {
+            let limits = budgets.get(platform.wire_name()).into_iter().flatten();
+            limits.map(|(endpoint, budget)| (platform.name(), endpoint, budget))
+        })
+        .collect();
+    // The limits that are nearest to being reached come first.
+    listed.sort_by(|(.., a), (.., b)| b.used_share().total_cmp(&a.used_share()));
+    for (platform, endpoint, budget) in listed {
+        rows.push(&LimitRow {
+            platform,
+            endpoint,
+            limit: budget.limit,
+            remaining: budget.remaining,
+            reset: DateTime::from_timestamp(budget.reset, 0).map(millis),
+        })?;
     }
     let shown = rows.written();
     rows.finish()?;
     if shown == 0 {
-        app.output().status("no endpoint of that name has a limit.");
+        app.output()
+            .status("no endpoint with that name has a limit.");
     }
     Ok(Code::Ok)
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::api::{ApiError, Request, Response};
 use crate::app::App;
 use crate::commands::dry_run;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, HintedError};
 use byte_size::ByteSize;
 use pagination::Pagination;
 use request_fields::Field;
@@ -29,6 +29,8 @@ const PAYLOAD_PATHS: [&str; 5] = [
     "search",
     "query_banned_users",
 ];
+
+const NOT_FOUND_STATUS: u16 = 404;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -101,7 +103,10 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     };
     let mut pages = Pagination::default();
     loop {
-        let response = client.send(&call.request()?).await?;
+        let response = client
+            .send(&call.request()?)
+            .await
+            .map_err(|error| explain(error, &call.path))?;
         let document = Document::read(&response)?;
         rows.push(&document.text)?;
         rows.flush()?;
@@ -111,6 +116,22 @@ pub async fn run(app: &App, args: &ApiArgs) -> anyhow::Result<Code> {
     }
     rows.finish()?;
     Ok(Code::Ok)
+}
+
+/// A path that does not exist is a likely mistake here, and nowhere else.
+fn explain(error: ApiError, path: &str) -> anyhow::Error {
+    let status = match &error {
+        ApiError::Refused(refusal) => refusal.status,
+        ApiError::Unreadable { status, .. } => *status,
+        _ => return error.into(),
+    };
+    if status != NOT_FOUND_STATUS {
+        return error.into();
+    }
+    let hint = format!(
+        "check the method and the path `/{path}`: such as GET users, or POST channels/messaging/ID/query"
+    );
+    HintedError::new(error, hint).into()
 }
 
 /// A call as typed. Its fields change from page to page.
