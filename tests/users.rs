@@ -217,7 +217,11 @@ fn get_user_prints_existing_users_and_names_missing_ones() {
         .run()
         .ended_with(5);
     assert_eq!(ids(&run), ["zoe", "john"]);
-    assert!(run.stderr.contains("no users nobody, nowhere"), "{run}");
+    assert!(
+        run.stderr
+            .contains("the users nobody, nowhere do not exist"),
+        "{run}"
+    );
     assert!(run.stderr.contains("\nhint: "), "{run}");
 
     let run = presencectl(&mock, "get-user nobody -o json")
@@ -534,7 +538,7 @@ fn deleting_needs_a_confirmation() {
     for line in ["delete-user john", "deactivate-user john jack"] {
         let run = presencectl(&mock, line).run().ended_with(2);
         assert!(
-            run.stderr.contains("\nhint: say yes in advance: -y\n"),
+            run.stderr.contains("\nhint: confirm in advance: -y\n"),
             "{run}"
         );
         // A pipe is no terminal, whatever it says.

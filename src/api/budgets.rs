@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::api::request::Request;
 use crate::api::{ApiError, Client};
 
-/// The budget of an endpoint as the service's own list has it.
+/// The rate limit of an endpoint, from the service's own list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Budget {
-    /// Calls a minute.
+    /// Calls per minute.
     pub limit: u64,
     /// Calls left in this window.
     pub remaining: u64,
@@ -29,11 +29,11 @@ impl Budget {
     }
 }
 
-/// Budgets by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
+/// Rate limits by platform (`server_side`, `web`, `ios`, `android`) and endpoint.
 pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
 
 impl Client {
-    /// The application's budgets on these platforms; of these endpoints, or all where none is named. As the server only.
+    /// The application's rate limits on these platforms, for these endpoints or, with none, for all. Needs the secret.
     ///
     /// # Errors
     ///

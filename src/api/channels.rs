@@ -9,7 +9,7 @@ use crate::api::responses::{ChannelList, Done, MemberList, null_as_default};
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 
-/// A membership, as channel answers carry it.
+/// A membership, as responses about channels contain it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Member {
     /// The member's id.
@@ -18,15 +18,15 @@ pub struct Member {
     /// The member.
     #[serde(default)]
     pub user: Option<User>,
-    /// Everything else of the membership.
+    /// All other fields of the membership.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// The state of a channel, as queries answer it.
+/// The state of a channel, as queries return it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ChannelState {
-    /// The channel object, in the service's order.
+    /// The channel object, its fields in the service's order.
     pub channel: Map<String, Value>,
     /// The members returned, which may be fewer than there are.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -40,7 +40,7 @@ pub struct ChannelState {
 }
 
 impl Member {
-    /// The member's id, which some answers carry only in the user object.
+    /// The member's id, which some responses contain only in the user object.
     pub fn id(&self) -> Option<&str> {
         self.user_id
             .as_deref()

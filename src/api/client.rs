@@ -1,7 +1,7 @@
-//! The one place that signs, sends, retries and decodes.
+//! The HTTP client: signs requests, sends and retries them, and decodes responses.
 //!
-//! A [`Client`] is credentials over a shared connection pool. Nothing is set up before the first call: a program that
-//! never calls pays for nothing, and one that speaks plain http to loopback never reads a certificate.
+//! A [`Client`] is credentials over a shared connection pool. Nothing is set up before the first call: a command that
+//! makes no call pays for nothing, and one that uses plain http on loopback never reads a certificate.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +33,7 @@ use crate::api::trace::{Sent, Tracer};
 use crate::domain::token::{self, Claims};
 use crate::domain::{ApiErrorCode, SecretString, UserId};
 
-/// What this program calls itself on the wire.
+/// The name and version that this program sends with every request.
 pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION"));
 
 /// The largest response body that is read unless told otherwise, after decompression.
@@ -51,21 +51,21 @@ const STREAM_CLIENT: HeaderName = HeaderName::from_static("x-stream-client");
 /// How calls authenticate.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// As the application's server: everything is allowed, nobody is acting.
+    /// As the application's server, which may do everything. No user is acting.
     Server {
         /// The API secret.
         secret: SecretString,
     },
-    /// As a user, with a token signed from the secret, anew for each connection.
+    /// As a user, with a token that is signed with the secret for each request.
     Minted {
-        /// Who.
+        /// The user.
         user: UserId,
         /// The API secret.
         secret: SecretString,
     },
     /// As a user, with a token that somebody else signed.
     Token {
-        /// Who; the token's `user_id`.
+        /// The user, from the token's `user_id`.
         user: UserId,
         /// The token.
         token: SecretString,
@@ -73,7 +73,7 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// Who is acting, unless it is the server.
+    /// The acting user. `None` for the server.
     pub const fn user(&self) -> Option<&UserId> {
         match self {
             Self::Server { .. } => None,
@@ -104,7 +104,7 @@ impl Auth {
     }
 }
 
-/// What a client needs to know.
+/// The settings of a client.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The service, such as `https://chat.stream-io-api.com`.
@@ -117,9 +117,9 @@ pub struct Settings {
     pub timeout: Duration,
     /// The bound on making a connection.
     pub connect_timeout: Duration,
-    /// How often a safe call is repeated; 0 for never.
+    /// How often an idempotent call is retried; 0 for never.
     pub retries: u32,
-    /// Who is told about each repetition.
+    /// What is called before each retry.
     pub on_retry: RetryObserver,
 }
 
@@ -170,7 +170,7 @@ impl Response {
                 }
             }
             (Some(refusal), _) => ApiError::Refused(refusal),
-            // Rate limits by address are kept by machines in front of the service, which answer in their own words.
+            // Rate limits per address are enforced in front of the service, with other response bodies.
             (None, 429) => ApiError::RateLimited {
                 refusal: Refusal {
                     code: ApiErrorCode::RateLimited,
@@ -208,7 +208,7 @@ impl Pool {
 }
 
 impl Client {
-    /// Sets up a client; nothing is sent yet, and nothing is built that only sending needs.
+    /// A client. Nothing is sent yet, and nothing is built that only a call needs.
     ///
     /// # Errors
     ///
@@ -229,8 +229,7 @@ impl Client {
 
     /// The same connection pool, acting as a user.
     ///
-    /// With the secret at hand the user's token is signed here. A token that somebody else signed cannot be exchanged,
-    /// so a client that has nothing else goes on acting as its own user.
+    /// With the secret, the user's token is signed here. A client that has only a token keeps acting as the token's user.
     #[must_use]
     pub fn acting_as(&self, user: &UserId) -> Self {
         let mut client = self.clone();
@@ -278,13 +277,13 @@ impl Client {
         &self.tracer
     }
 
-    /// What the client was made with.
+    /// The settings of this client.
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The budget of an endpoint by the service's name for it (`QueryUsers`, `UpdateUsersPartial`, …), as the last
-    /// answer told it: with the end of its window counted from now.
+    /// The rate limit of an endpoint (`QueryUsers`, `UpdateUsersPartial`, …) by its last response. The end of the window
+    /// is counted from now.
     pub fn rate_limit(&self, endpoint: &str) -> Option<RateLimit> {
         let limits = self.pool.limits();
         limits.get(endpoint).map(|(limit, at)| RateLimit {
@@ -441,12 +440,12 @@ impl Client {
         self.tracer.call(&redactor, &sent, took, result);
     }
 
-    /// Opens a WebSocket and hands over the bare stream. The credentials travel in the address, as the service's own
-    /// JavaScript client sends them.
+    /// Opens a WebSocket and returns the bare stream. The credentials are query parameters, as in the service's own
+    /// JavaScript client.
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]: an answer that is no upgrade is decoded like any other refusal.
+    /// See [`ApiError`]. A response that is not an upgrade is decoded like any other refusal.
     pub(crate) async fn upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
         let start = Instant::now();
         let result = self.try_upgrade(request).await;
@@ -535,7 +534,7 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .connect_timeout(self.settings.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            // The service does not redirect, and whoever does is not to be told a token.
+            // The service never redirects, and a token must not go to anybody who does.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(base) {
             builder = builder.no_proxy();
@@ -548,7 +547,7 @@ impl Client {
 
     fn headers(&self, request: &Request) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
-        // A token with bytes that no header takes is a token that nobody signed; the service says so in its words.
+        // A token that does not fit into a header is not a valid token. Without one, the service says so.
         if let Ok(mut value) = HeaderValue::from_str(self.settings.auth.token().reveal()) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -583,7 +582,7 @@ impl Client {
         Ok(url)
     }
 
-    /// Where this client speaks to, as `host:port`.
+    /// The service's `host:port`.
     pub(super) fn peer(&self) -> String {
         let base = &self.settings.base_url;
         let host = base.host_str().unwrap_or_default();
@@ -601,7 +600,7 @@ impl Client {
         } else {
             TransportKind::Broken
         };
-        // The address holds the key and what was asked; the message needs neither.
+        // The URL contains the key and the query; the message needs neither.
         self.transport(kind, error.without_url())
     }
 
@@ -626,7 +625,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether an address is this very machine, so that nothing sent to it passes a network.
+/// Whether a URL is on this machine, so that nothing sent to it passes a network.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

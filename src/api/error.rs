@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a method call and a typed answer, as one type that callers branch on.
+//! The errors of API calls, as one type that callers branch on.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::domain::ApiErrorCode;
 use crate::text;
 
-/// A refusal in the service's own words, from an error body or a `connection.error` frame.
+/// An error that the service reported, in an error body or in a `connection.error` frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// The service's error code.
@@ -24,15 +24,15 @@ pub struct Refusal {
     /// Messages per field, for validation errors.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exception_fields: BTreeMap<String, String>,
-    /// Whether the service says that repeating is useless.
+    /// Whether the service says that a retry is useless.
     pub unrecoverable: bool,
 }
 
 impl Refusal {
-    /// Reads an error body, or the `error` of a `connection.error`. `None` when it is not one: it has no `code`.
+    /// Reads an error body, or the `error` of a `connection.error`. `None` if it has no `code`.
     ///
-    /// The other keys vary between the service's parts in presence and type, so none of them can spoil the reading;
-    /// `status` stands in where the body does not repeat it.
+    /// The service's parts differ in the other keys and their types, so all of them are optional. `status` is used where
+    /// the body does not repeat it.
     pub fn read(body: &[u8], status: u16) -> Option<Self> {
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
         Some(Self {
@@ -64,7 +64,7 @@ fn text_of(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The first bytes of a body that nobody can read, made safe to show.
+/// The first characters of an unreadable body, escaped.
 pub(super) fn beginning_of(body: &[u8]) -> String {
     const SHOWN: usize = 120;
     let body = String::from_utf8_lossy(body);
@@ -76,34 +76,34 @@ pub(super) fn beginning_of(body: &[u8]) -> String {
     shown
 }
 
-/// Which part of reaching the service failed.
+/// Which part of a call failed on the way to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportKind {
     /// Name resolution, TCP or TLS: there was no connection.
     Connect,
-    /// The connection stood, and no answer came in time.
+    /// There was a connection, but no response in time.
     Timeout,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the response was not HTTP.
     Broken,
 }
 
 /// Why a call failed.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The service answered with an error.
+    /// The service reported an error.
     Refused(Refusal),
-    /// The service asked for patience, and the retries are spent.
+    /// The service asked to wait, and the retries are spent.
     RateLimited {
-        /// The service's words.
+        /// What the service reported.
         refusal: Refusal,
         /// How long it asked to wait, if it said so.
         retry_after: Option<Duration>,
     },
-    /// The answer was not what the service speaks: an HTML page of a proxy, or cut short.
+    /// The response is not one of the service's: an HTML page of a proxy, or JSON that is cut short.
     Unreadable {
-        /// The HTTP status of the answer.
+        /// The HTTP status.
         status: u16,
-        /// What was asked, as `METHOD /path`.
+        /// The request, as `METHOD /path`.
         request: String,
         /// The first bytes of the body, control characters escaped.
         start: String,
@@ -112,28 +112,28 @@ pub enum ApiError {
     Transport {
         /// Which part failed.
         kind: TransportKind,
-        /// Where to, as `host:port`.
+        /// The service's `host:port`.
         to: String,
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The response body is larger than the bound on it.
     ResponseTooLarge {
-        /// What was asked, as `METHOD /path`.
+        /// The request, as `METHOD /path`.
         request: String,
         /// The bound, in bytes.
         limit: usize,
     },
     /// The URL would be longer than servers accept, so nothing was sent.
     UrlTooLong {
-        /// What was to be asked, as `METHOD /path`.
+        /// The request, as `METHOD /path`.
         request: String,
         /// The bound, in bytes.
         limit: usize,
     },
-    /// Credentials would travel in clear text over a network, so nothing was sent.
+    /// Credentials would cross a network in clear text, so nothing was sent.
     Insecure {
-        /// Where to, as `scheme://host:port`.
+        /// The service's `scheme://host:port`.
         to: String,
     },
 }

@@ -1,29 +1,29 @@
-//! What answers say about rate limits, kept so that many calls can be paced instead of refused.
+//! Rate limits as the headers of responses state them, so that many calls can be spread out instead of refused.
 //!
-//! Proxies double the headers (`300, 300`); the first value counts. The reset is a moment on the server's clock, so it
-//! is read against the answer's own `Date` where there is one: the two clocks need not agree.
+//! Proxies double the headers (`300, 300`); the first value counts. The reset is a time on the server's clock, so it is
+//! compared with the response's own `Date` where there is one: the two clocks need not agree.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// The window of every limit. A longer wait than this is a misunderstanding between clocks.
+/// The window of every limit. A longer wait means that the two clocks disagree.
 const RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
 
-/// The budget of one endpoint, as its last answer told it.
+/// The rate limit of one endpoint, by its last response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls a minute.
+    /// Calls per minute.
     pub limit: u32,
     /// Calls left in this window.
     pub remaining: u32,
-    /// How long after the answer the window ends.
+    /// How long after the response the window ends.
     pub reset_in: Duration,
 }
 
 impl RateLimit {
-    /// Reads the headers of an answer that arrived at `now`.
+    /// Reads the headers of a response that arrived at `now`.
     pub(super) fn of(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Self> {
         Some(Self {
             limit: number(headers, "x-ratelimit-limit")?.try_into().ok()?,
@@ -46,7 +46,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
             return Some(until(date.to_utc(), server_now(headers, now)));
         }
     }
-    // Only a spent budget makes the window's end worth waiting for.
+    // The end of the window is worth waiting for only when no calls are left.
     (number(headers, "x-ratelimit-remaining").is_none_or(|left| left <= 0))
         .then(|| reset_in(headers, now))
         .flatten()
@@ -73,7 +73,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    // A date holds a comma too; it is the one header here that nobody doubles.
+    // A date contains a comma too; it is the one header here that is never doubled.
     let value = headers.get(name)?.to_str().ok()?;
     let first = if value.contains("GMT") {
         value

@@ -1,7 +1,7 @@
-//! The HTTP side of the service: one typed method per endpoint, one error type, one place that retries.
+//! The HTTP API of the service: one request builder and one typed method per endpoint, one error type, one place that
+//! retries.
 //!
-//! Answers become [`domain`](crate::domain) values here. Nothing in this layer prints, reads flags or environment, or
-//! knows about sockets.
+//! Responses become [`domain`](crate::domain) values here. Nothing in this layer prints, or reads flags or environment.
 
 mod budgets;
 pub mod channels;

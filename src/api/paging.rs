@@ -288,10 +288,10 @@ impl Client {
     }
 }
 
-/// The members of a channel that exists.
+/// The members of an existing channel.
 ///
-/// The members query ends after eleven pages of a hundred. A larger channel is read as pages of its state instead, which
-/// reach ten times as far.
+/// The members query ends after 11 pages of 100. A larger channel is read as pages of its state instead, which reach ten
+/// times as far.
 #[derive(Debug)]
 pub struct MemberPages {
     client: Client,
@@ -345,7 +345,7 @@ impl MemberPages {
             channel_type: self.cid.channel_type.as_str().to_owned(),
             id: self.cid.id.as_str().to_owned(),
             filter_conditions: Map::new(),
-            // Newcomers at the end, so that they shift no page.
+            // New members come last, so that they do not move those of earlier pages.
             sort: vec![Sort {
                 field: "created_at".to_owned(),
                 direction: 1,

@@ -1,7 +1,7 @@
-//! The envelopes around answers, opened here and never seen outside.
+//! Response bodies: the objects around the values that callers get.
 //!
-//! The service sends an empty list as such or as `null`, depending on the endpoint and its age; both read the same. It
-//! never leaves out what a call is about: an answer without it is somebody else's, and must not pass for an empty one.
+//! The service sends an empty list as such or as `null`, depending on the endpoint. It never omits the list itself: a
+//! response without it comes from somebody else, and must not be mistaken for an empty list.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::{ChannelState, Member};
 use crate::domain::User;
 
-/// Reads `null` like nothing in particular: an empty list.
+/// Reads `null` as the default value, such as an empty list.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -34,7 +34,7 @@ pub(super) struct UserMap {
 }
 
 impl UserMap {
-    /// The users, if all who were written are among them.
+    /// The users, if all that were written are among them.
     pub(super) fn with<'a>(self, mut written: impl Iterator<Item = &'a str>) -> Option<Vec<User>> {
         if !written.all(|id| self.users.get(id).is_some_and(Value::is_object)) {
             return None;
@@ -47,7 +47,7 @@ impl UserMap {
     }
 }
 
-/// Deactivation, reactivation and deletion of one user. The user may be left out, and how long it took may not.
+/// The response to a change of one user. The user may be missing, but then there is a `duration`.
 #[derive(Deserialize)]
 #[serde(try_from = "OneUserOrNot")]
 pub(super) struct OneUser {
@@ -90,6 +90,6 @@ pub(super) struct MemberList {
     pub(super) members: Vec<Member>,
 }
 
-/// An answer of which only the success matters.
+/// A response of which only the success matters.
 #[derive(Deserialize)]
 pub(super) struct Done {}

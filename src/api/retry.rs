@@ -1,4 +1,4 @@
-//! Whether and when a failed call is repeated: a decision over plain data, made here and slept elsewhere.
+//! Retries: whether and when a failed call is repeated. The decision is made here, from plain data; the caller sleeps.
 //!
 //! Only what is safe is repeated. A call that never left this machine, or that was turned away by a rate limit, was not
 //! carried out and may always be sent again; failure of the service itself, or a connection that broke, leaves open
@@ -11,17 +11,17 @@ use std::{fmt, iter};
 use retry_policies::policies::ExponentialBackoff;
 use retry_policies::{Jitter, RetryDecision, RetryPolicy as _};
 
-/// The longest wait between two attempts where the service names none.
+/// The longest wait between two attempts, unless the service names one.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(25);
-/// The base of the growing wait.
+/// The first wait; later ones grow exponentially.
 const RETRY_WAIT_BASE: Duration = Duration::from_millis(250);
 
-/// What went wrong, as far as a repetition depends on it.
+/// Why an attempt failed, as far as a retry depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptFailure {
     /// There was no connection, so nothing was sent.
     NotSent,
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the response was complete.
     ConnectionBroken,
     /// The service answered with this status.
     Status {
@@ -29,24 +29,24 @@ pub enum AttemptFailure {
         status: u16,
         /// How long the service asked to wait.
         retry_after: Option<Duration>,
-        /// Whether the service says that repeating is useless.
+        /// Whether the service says that a retry is useless.
         unrecoverable: bool,
     },
 }
 
-/// The bounds on repetition.
+/// The bounds on retries.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// How often a call is repeated.
+    /// How often a call is retried.
     pub retries: u32,
-    /// The bound on a call with all its repetitions and waits.
+    /// The bound on a call with all its retries and waits.
     pub total: Duration,
 }
 
 impl RetryPolicy {
     /// The wait before the next attempt, or `None` when the failure is final.
     ///
-    /// `past_retries` counts the repetitions so far and `elapsed` the time since the first attempt.
+    /// `past_retries` counts the retries so far; `elapsed` is the time since the first attempt.
     pub fn wait(
         &self,
         failure: AttemptFailure,
@@ -76,7 +76,7 @@ impl RetryPolicy {
         };
         let backoff = self.backoff(past_retries)?;
         let wait = asked.unwrap_or(backoff);
-        // Waiting beyond the bound would only delay the bad news.
+        // Waiting beyond the bound would only delay the error.
         (safe && elapsed.saturating_add(wait) < self.total).then_some(wait)
     }
 
@@ -95,22 +95,22 @@ impl RetryPolicy {
     }
 }
 
-/// A repetition that is about to be waited for.
+/// A retry that is about to be waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// What is repeated, as `METHOD /path`.
+    /// The request, as `METHOD /path`.
     pub request: String,
-    /// Which repetition this is, from 1.
+    /// The number of this retry, from 1.
     pub attempt: u32,
-    /// How many there may be.
+    /// How many retries there may be.
     pub of: u32,
     /// How long the wait is.
     pub wait: Duration,
-    /// Why, a lower-case fragment with the causes.
+    /// Why the attempt failed: a lower-case fragment with its causes.
     pub reason: String,
 }
 
-/// Who is told about repetitions. By default, nobody.
+/// A callback for retries. By default, none.
 #[derive(Clone, Default)]
 pub struct RetryObserver(Option<Arc<Callback>>);
 
@@ -137,7 +137,7 @@ impl fmt::Debug for RetryObserver {
     }
 }
 
-/// An error with its causes in one line. Some say their cause's words themselves; then they are not said again.
+/// An error with its causes on one line. A cause whose words the error repeats is left out.
 pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     for cause in iter::successors(error.source(), |error| error.source()) {

@@ -1,7 +1,7 @@
-//! TLS set-up: the one decision about certificate roots.
+//! TLS configuration: which certificate roots are trusted.
 //!
-//! Reading the system's roots is the dearest thing a one-shot command can do, so it happens for `https` alone, and
-//! there once per process. What is encrypted, and for whom, is not known here.
+//! Reading the system's roots is the slowest thing that a one-shot command can do. So they are read for `https` only, and
+//! once per process.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
     }
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // A system may hold certificates that nobody can use; one usable root is enough to try.
+    // Systems contain certificates that cannot be parsed; one usable root is enough to try.
     let _ = roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(
@@ -41,7 +41,7 @@ pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
     Ok(config(ROOTS.get_or_init(|| roots).clone()))
 }
 
-/// A configuration that trusts nobody, for plain http: it satisfies the HTTP library and reads nothing.
+/// A configuration without roots, for plain http: the HTTP library wants one, and it reads nothing.
 pub(super) fn no_roots() -> ClientConfig {
     config(RootCertStore::empty())
 }

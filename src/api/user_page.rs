@@ -1,8 +1,7 @@
-//! A page of users, kept as the text that it arrived as.
+//! A page of users, kept as the JSON text that arrived.
 //!
-//! Whoever lists users copies most of what the service says and decides by five fields. Building every user for that
-//! costs ten times what the copy does. So a page is checked to be JSON, cut into its users, and each of them is looked
-//! into when somebody asks. What to do with a user is not known here.
+//! A list of users is mostly copied to the output, and filtered by five fields. Parsing every user completely costs ten
+//! times as much as the copy. So a page is checked to be JSON and cut into users, and each is parsed when it is needed.
 
 use std::ops::Range;
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use crate::domain::event::EventUser;
 use crate::json::scanner::{Json, Malformed};
 
-/// The users of one answer, in its order.
+/// The users of one response, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct UserPage {
     body: String,
@@ -19,7 +18,7 @@ pub struct UserPage {
 }
 
 impl UserPage {
-    /// Cuts an answer of the form `{"users":[…]}`. `None` where it is none, or where one of its users has no id.
+    /// Cuts a response of the form `{"users":[…]}`. `None` if it has another form, or if one of its users has no id.
     pub(super) fn cut(body: Bytes) -> Option<Self> {
         let body = String::from_utf8(body.into()).ok()?;
         let users = spans(&body).ok()??;
@@ -33,7 +32,7 @@ impl UserPage {
         self.users.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no users.
     pub const fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
@@ -51,7 +50,7 @@ impl UserPage {
     }
 }
 
-/// Where the users are; `null` is none. An answer that does not speak of users at all has no such place.
+/// Where each user is in the text; `null` counts as no users. `None` if there is no `users` at all.
 fn spans(body: &str) -> Result<Option<Vec<Range<usize>>>, Malformed> {
     let json = Json::new(body);
     let mut users = Vec::new();

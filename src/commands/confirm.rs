@@ -1,7 +1,6 @@
-//! Asking before something is done that cannot be undone.
+//! Confirmation of changes that cannot be undone.
 //!
-//! `-y` answers in advance. Otherwise there must be a person at a terminal: without one the command ends, rather than
-//! waiting for ever in a job that nobody watches.
+//! `-y` answers in advance. Without it and without a terminal the command fails, instead of waiting for ever in a job.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,11 +8,11 @@ use crate::app::App;
 use crate::exit::{Code, Failure};
 use crate::text;
 
-/// Returns when `what` may be done: an infinitive with its object, such as `delete the users john, jack`.
+/// Asks whether to do `what`, an infinitive with its object such as `delete john, jack`. Returns if the answer is yes.
 ///
 /// # Errors
 ///
-/// The answer is no, or there is nobody to ask.
+/// The answer is no, or there is no terminal to ask at.
 pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
     if app.assumes_yes() || app.is_dry_run() {
         return Ok(());
@@ -22,9 +21,9 @@ pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
     if !(app.terminal().stdin && app.terminal().stderr) {
         return Err(Failure::new(
             Code::Usage,
-            format!("to {what} needs a confirmation, and there is no terminal to ask at"),
+            format!("cannot {what} without confirmation: there is no terminal to ask at"),
         )
-        .hinted("say yes in advance: -y")
+        .hinted("confirm in advance: -y")
         .into());
     }
     write!(stderr, "presencectl: {}? [y/N] ", text::message(what))?;
@@ -34,6 +33,6 @@ pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {
-        Err(Failure::new(Code::Usage, "not confirmed; nothing was done").into())
+        Err(Failure::new(Code::Usage, "not confirmed; nothing was changed").into())
     }
 }

@@ -1,7 +1,7 @@
-//! What the last query showed, kept for completion: ids and nothing else, in the user's cache folder.
+//! The ids that the last query showed, kept in the user's cache folder for shell completion.
 //!
-//! Only query commands write it, only for somebody at a terminal, and no more of it than a shell can show. Whether it
-//! can be written is nobody's concern: a query whose ids cannot be remembered is a query all the same.
+//! Only query commands on a terminal write them, and no more than a shell can show. Failures are ignored: a query whose
+//! ids cannot be kept is a query all the same.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -34,16 +34,16 @@ impl IdKind {
     }
 }
 
-/// Collects what a query shows, and keeps it when the query is over. A query that shows nothing leaves what there is.
+/// Collects the ids that a query shows and keeps them when it is dropped. A query that shows nothing changes nothing.
 #[derive(Debug)]
 pub struct RecentIds {
     kind: IdKind,
-    /// `None` where nobody will ever press a key.
+    /// `None` without a terminal, where nobody completes anything.
     ids: Option<Vec<String>>,
 }
 
 impl RecentIds {
-    /// Starts a query.
+    /// Starts with no ids.
     pub fn new(kind: IdKind, terminal: &Terminal) -> Self {
         let watched = terminal.stderr || terminal.stdout;
         Self {
@@ -52,7 +52,7 @@ impl RecentIds {
         }
     }
 
-    /// Notes an id.
+    /// Adds an id.
     pub fn add<'a>(&mut self, id: impl Into<Option<&'a str>>) {
         if let Some(ids) = &mut self.ids
             && ids.len() < RECENT_IDS_MAX
@@ -68,7 +68,7 @@ impl Drop for RecentIds {
         if let Some(ids) = self.ids.take().filter(|ids| !ids.is_empty())
             && let Some(folder) = folder()
         {
-            // See above: nobody's concern.
+            // Ignored, see above.
             let _ = write(self.kind, &ids, &folder);
         }
     }
@@ -80,7 +80,7 @@ pub fn recall(kind: IdKind) -> Vec<String> {
     if let Some(folder) = folder()
         && let Ok(file) = File::open(folder.join(kind.file()))
     {
-        // What cannot be read is not offered.
+        // A file that cannot be read offers nothing.
         let _ = file.take(RECENT_IDS_MAX_BYTES).read_to_string(&mut text);
     }
     text.lines()

@@ -1,4 +1,4 @@
-//! `--sort`: keys for the service, and the same order made here where the service cannot.
+//! `--sort`: sort keys for the service, and a local sort by the same keys where the service cannot.
 
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::api::Sort;
 use crate::text;
 
 /// The most keys that the service takes.
-const MOST: usize = 5;
+const SORT_KEYS_MAX: usize = 5;
 
 /// Sort keys, `f,-g`: ascending by `f`, then descending by `g`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,21 +40,21 @@ impl FromStr for SortKeys {
                 })
             })
             .collect::<Result<_, _>>()?;
-        if keys.len() > MOST {
-            return Err(format!("the service sorts by at most {MOST} keys"));
+        if keys.len() > SORT_KEYS_MAX {
+            return Err(format!("the service sorts by at most {SORT_KEYS_MAX} keys"));
         }
         Ok(Self(keys))
     }
 }
 
 impl SortKeys {
-    /// The keys as the service takes them.
+    /// The keys, as the service takes them.
     pub fn keys(&self) -> &[Sort] {
         &self.0
     }
 
-    /// Compares two objects by the keys. What is missing or `null` comes last in either direction; times are compared as
-    /// times, because the service writes them with more or fewer digits.
+    /// Compares two objects by the keys. Missing and `null` values come last in both directions. Times are compared as
+    /// instants, because the service writes them with more or fewer digits.
     pub fn compare(&self, a: &Map<String, Value>, b: &Map<String, Value>) -> Ordering {
         self.0
             .iter()

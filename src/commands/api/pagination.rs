@@ -1,18 +1,18 @@
-//! `--paginate`: what of an answer says how to ask for the next page.
+//! `--paginate`: how a response leads to the request for the next page.
 //!
-//! The service has two ways: newer queries answer with a `next` to send along, older ones take an `offset`.
+//! The service has two ways: newer queries return a cursor `next` to send along, older ones take an `offset`.
 
 use serde_json::{Map, Value};
 
-/// How far the pages have come.
+/// The position in a sequence of pages.
 #[derive(Debug, Default)]
 pub(super) struct Pagination {
-    /// The length of the page before.
+    /// The length of the previous page.
     length: Option<usize>,
 }
 
 impl Pagination {
-    /// Changes the request into that for the next page; `false` after the last.
+    /// Changes the request into the one for the next page. Returns `false` after the last.
     pub(super) fn turn(
         &mut self,
         answer: &Map<String, Value>,
@@ -31,7 +31,7 @@ impl Pagination {
             .get("limit")
             .and_then(Value::as_u64)
             .and_then(|limit| usize::try_from(limit).ok());
-        // Without a limit the service's default applies, which a page shorter than the one before falls short of.
+        // Without a limit, the service's default applies: a page shorter than the previous one is the last.
         let full = limit.or(self.length).is_none_or(|full| length >= full);
         self.length = Some(length);
         if length == 0 || !full {
@@ -44,7 +44,7 @@ impl Pagination {
     }
 }
 
-/// How many items a page has: in the list that is called like the path, else in the first list.
+/// How many items a page has: in the list that is named like the path, else in the first list.
 fn items(answer: &Map<String, Value>, path: &str) -> usize {
     let last = path.rsplit('/').next().unwrap_or(path);
     answer

@@ -1,26 +1,26 @@
-//! `-F` and `-f`: a JSON object put together from words, `name=value`, `name[key]=value`, `name[]=value`.
+//! `-F` and `-f`: fields of a JSON object, as `name=value`, `name[key]=value` or `name[]=value`.
 //!
-//! Dots are no path here, unlike in `--set`: in the service's own bodies a name with a dot in it means something.
+//! Dots do not nest here, unlike in `--set`: some names in the service's bodies contain dots.
 
 use std::io::Read;
 
 use serde_json::{Map, Value};
 
-/// A field as typed, its value read.
+/// A field with its path and value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Field {
-    path: Vec<Step>,
+    path: Vec<PathStep>,
     value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+enum PathStep {
     Key(String),
-    /// `[]`: one more item.
+    /// `[]`: appends an item.
     Item,
 }
 
-/// Reads `name=text`, the value a text whatever it looks like.
+/// Reads `name=text`. The value is always a text.
 pub(super) fn parse_text(word: &str) -> Result<Field, String> {
     let (path, value) = split(word)?;
     Ok(Field {
@@ -29,7 +29,7 @@ pub(super) fn parse_text(word: &str) -> Result<Field, String> {
     })
 }
 
-/// Reads `name=value`, the value JSON where it is JSON, the content of a file where it starts with `@`, else a text.
+/// Reads `name=value`. The value is JSON if it parses, a file's content if it starts with `@`, else a text.
 pub(super) fn parse_typed(word: &str) -> Result<Field, String> {
     let (path, value) = split(word)?;
     let value = match value.strip_prefix('@') {
@@ -51,23 +51,23 @@ fn read_text(file: &str) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))
 }
 
-fn split(word: &str) -> Result<(Vec<Step>, &str), String> {
-    let wrong = || "write NAME=VALUE, NAME[KEY]=VALUE or NAME[]=VALUE".to_owned();
+fn split(word: &str) -> Result<(Vec<PathStep>, &str), String> {
+    let wrong = || "expected NAME=VALUE, NAME[KEY]=VALUE or NAME[]=VALUE".to_owned();
     let (name, value) = word.split_once('=').ok_or_else(wrong)?;
     let (first, mut rest) = name.split_at(name.find('[').unwrap_or(name.len()));
     if first.is_empty() || first.contains(']') {
         return Err(wrong());
     }
-    let mut path = vec![Step::Key(first.to_owned())];
+    let mut path = vec![PathStep::Key(first.to_owned())];
     while !rest.is_empty() {
         let (step, after) = rest
             .strip_prefix('[')
             .and_then(|rest| rest.split_once(']'))
             .ok_or_else(wrong)?;
         path.push(if step.is_empty() {
-            Step::Item
+            PathStep::Item
         } else {
-            Step::Key(step.to_owned())
+            PathStep::Key(step.to_owned())
         });
         rest = after;
     }
@@ -75,15 +75,15 @@ fn split(word: &str) -> Result<(Vec<Step>, &str), String> {
 }
 
 impl Field {
-    /// Puts the field where it belongs.
+    /// Inserts the field into an object.
     ///
     /// # Errors
     ///
-    /// Something of another kind is there already.
+    /// The path holds another value already, or one of another kind.
     pub(super) fn put(self, object: &mut Map<String, Value>) -> Result<(), String> {
         let name = self.name();
         let mut path = self.path.into_iter();
-        let Some(Step::Key(first)) = path.next() else {
+        let Some(PathStep::Key(first)) = path.next() else {
             return Err(format!("`{name}` has no name"));
         };
         let place = object.entry(first).or_insert(Value::Null);
@@ -96,35 +96,35 @@ impl Field {
             .iter()
             .enumerate()
             .map(|(index, step)| match (index, step) {
-                (0, Step::Key(key)) => key.clone(),
-                (_, Step::Key(key)) => format!("[{key}]"),
-                (_, Step::Item) => "[]".to_owned(),
+                (0, PathStep::Key(key)) => key.clone(),
+                (_, PathStep::Key(key)) => format!("[{key}]"),
+                (_, PathStep::Item) => "[]".to_owned(),
             })
             .collect()
     }
 }
 
-fn put(place: &mut Value, path: &[Step], value: Value) -> Result<(), ()> {
+fn put(place: &mut Value, path: &[PathStep], value: Value) -> Result<(), ()> {
     match path.split_first() {
         None if place.is_null() => {
             *place = value;
             Ok(())
         }
         None => Err(()),
-        Some((Step::Key(key), rest)) => {
+        Some((PathStep::Key(key), rest)) => {
             if place.is_null() {
                 *place = Value::Object(Map::new());
             }
             let object = place.as_object_mut().ok_or(())?;
             put(object.entry(key).or_insert(Value::Null), rest, value)
         }
-        Some((Step::Item, rest)) => {
+        Some((PathStep::Item, rest)) => {
             if place.is_null() {
                 *place = Value::Array(Vec::new());
             }
             let items = place.as_array_mut().ok_or(())?;
-            // A key goes into the last item while there is room for it, so that objects can be listed.
-            if let [Step::Key(key), ..] = rest
+            // A key goes into the last item unless the item has it already, so that objects can be listed.
+            if let [PathStep::Key(key), ..] = rest
                 && let Some(Value::Object(last)) = items.last_mut()
                 && !last.contains_key(key)
             {

@@ -1,4 +1,4 @@
-//! `get-channel`: a channel, and on request everybody in it or looking at it.
+//! `get-channel`: prints a channel, and on request its members and watchers.
 
 use anyhow::Context;
 
@@ -10,22 +10,22 @@ use crate::domain::{Cid, User};
 use crate::exit::Code;
 use crate::output::Format;
 
-/// How many watchers are asked for at once.
+/// How many watchers are read at once.
 const WATCHERS_A_PAGE: u32 = 100;
 /// The largest offset into a channel's watchers.
 const LARGEST_OFFSET: u32 = 10_000;
 
-/// Flags of `get-channel`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The people are fields of the channel's record; on a terminal they follow as a table of their own.
+Members and watchers are fields of the channel's record; in a table they follow as a table of their own.
 
 Examples:
   presencectl get-channel my-conversation-123
   presencectl get-channel messaging:fun --members --watchers
   presencectl get-channel fun --members --jq '.members[].user | select(.online) | .id'")]
 pub struct GetChannelArgs {
-    /// The channel, type:id; a bare id means messaging:id
+    /// Channel, as type:id; a bare id means messaging:id
     #[arg(value_name = "CID")]
     pub cid: Cid,
 
@@ -33,12 +33,12 @@ pub struct GetChannelArgs {
     #[arg(long)]
     pub members: bool,
 
-    /// Show all who watch the channel now
+    /// Show all users who watch the channel now
     #[arg(long)]
     pub watchers: bool,
 }
 
-/// Reads the channel and prints it.
+/// Prints the channel.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub async fn run(app: &App, args: &GetChannelArgs) -> anyhow::Result<Code> {
         .into_iter()
         .filter_map(|(name, wanted)| wanted.then_some(name))
         .collect();
-    // A table has no room for people in a cell; they get one of their own, unless the columns were chosen.
+    // A cell has no room for a list of users; they get a table of their own, unless columns were chosen.
     let settings = output.settings();
     let as_tables = settings.format == Format::Table && settings.columns.is_empty();
     let also: &[&str] = if as_tables { &[] } else { &lists };
@@ -112,7 +112,7 @@ async fn all_members(app: &App, client: &Client, cid: &Cid) -> anyhow::Result<Ve
     }
     if pages.truncated() {
         app.output().warn(&format!(
-            "{cid} has more than the {} members that the service lets us read",
+            "{cid} has more members than the {} that the service lets us read",
             members.len()
         ));
     }
@@ -149,7 +149,7 @@ async fn all_watchers(
         offset += WATCHERS_A_PAGE;
         if full && offset > LARGEST_OFFSET {
             app.output().warn(&format!(
-                "{cid} has more than the {} watchers that the service lets us read",
+                "{cid} has more watchers than the {} that the service lets us read",
                 watchers.len()
             ));
         }

@@ -1,4 +1,4 @@
-//! Commands about channels, and how a channel with its people becomes one record.
+//! Commands about channels, and the record of a channel with its members and watchers.
 
 pub mod get_channel;
 pub mod query_channels;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::api::Member;
 use crate::domain::User;
 
-/// A channel object with lists of people added to it, as far as they are there.
+/// A channel object with its members and watchers added, where they are known.
 fn with_people(
     mut channel: Map<String, Value>,
     members: Option<Vec<Member>>,
@@ -30,7 +30,7 @@ fn with_people(
     channel
 }
 
-/// A membership whose user has what every record promises about a user.
+/// A membership whose user has the fields that every record guarantees.
 fn member(member: Member) -> Value {
     let mut object = Map::new();
     if let Some(id) = member.user_id {

@@ -12,7 +12,7 @@ use crate::commands::user_lookup::users_by_id;
 use crate::domain::{ApiErrorCode, Cid, IdList, UserId};
 use crate::exit::{Code, Failure};
 
-/// Flags of `set-channel`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Everything that is not named stays as it is: --member and --add-member add members, only --remove-member removes them.
@@ -22,7 +22,7 @@ Examples:
   presencectl set-channel my-conversation-123 --member john,jack --set color=green
   presencectl set-channel livestream:town --add-member @team.txt --remove-member eve")]
 pub struct SetChannelArgs {
-    /// The channel, type:id; a bare id means messaging:id
+    /// Channel, as type:id; a bare id means messaging:id
     #[arg(value_name = "CID")]
     pub cid: Cid,
 
@@ -50,7 +50,7 @@ struct Wanted {
     changes: FieldChanges,
 }
 
-/// FieldChanges or creates the channel and prints it.
+/// Changes or creates the channel and prints it.
 ///
 /// # Errors
 ///

@@ -1,26 +1,26 @@
-//! `get-user`: users by id, complete.
+//! `get-user`: prints users by id.
 
 use crate::app::App;
 use crate::commands::ids::{IdArgs, next_batch, summarize_ids};
 use crate::commands::user_lookup::users_by_id;
 use crate::exit::{Code, Failure};
 
-/// Flags of `get-user`.
+/// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Deactivated users are shown too. Users that do not exist are named on stderr, and the exit code is 5.
+Deactivated users are included. Users that do not exist are named on stderr, and the exit code is 5.
 
 Examples:
   presencectl get-user john
   presencectl get-user john jack -o json
   presencectl get-user john --jq .online")]
 pub struct GetUserArgs {
-    /// Which users
+    /// Users to print
     #[command(flatten)]
     pub users: IdArgs,
 }
 
-/// Reads the users and prints those that exist, in the order in which they were named.
+/// Prints the users that exist, in the order in which they are named.
 ///
 /// # Errors
 ///
@@ -52,12 +52,12 @@ pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
         return Ok(Code::Ok);
     }
     let message = match missing.as_slice() {
-        [one] => format!("there is no user {one}"),
-        many => format!("there are no users {}", summarize_ids(many)),
+        [one] => format!("the user {one} does not exist"),
+        many => format!("the users {} do not exist", summarize_ids(many)),
     };
     Err(Failure::new(Code::Refused, message)
         .hinted(format!(
-            "see who there is: presencectl query-users; create with: presencectl set-user {}",
+            "list users: presencectl query-users; create one: presencectl set-user {}",
             missing[0]
         ))
         .into())
