@@ -114,7 +114,10 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
 
 fn hint_of_api(error: &ApiError) -> Option<String> {
     let hint = match error {
-        ApiError::Refused(refusal) if refusal.message.contains("was deleted") => {
+        ApiError::Refused(refusal)
+            if refusal.code != ApiErrorCode::InvalidApiKey
+                && refusal.message.contains("was deleted") =>
+        {
             "restore the user: presencectl restore-user ID; or connect as another user: --as OTHER"
         }
         ApiError::Refused(refusal) if refusal.message.contains("team filter") => {
