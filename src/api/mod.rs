@@ -4,6 +4,7 @@
 //! Responses become [`domain`](crate::domain) values here. Nothing in this layer prints, or reads flags or environment.
 
 mod budgets;
+mod call_limiter;
 pub mod channels;
 pub mod client;
 pub mod error;
@@ -20,6 +21,7 @@ mod user_page;
 pub mod users;
 
 pub use budgets::{Budget, Budgets};
+pub use call_limiter::CallLimiter;
 pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };

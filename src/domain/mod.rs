@@ -16,6 +16,7 @@ pub mod secret;
 pub mod time;
 pub(crate) mod timestamp;
 pub mod token;
+pub mod token_bucket;
 pub mod user;
 
 pub use api_error_code::ApiErrorCode;
@@ -25,4 +26,5 @@ pub use id::{ChannelId, ChannelType, Cid, InvalidId, UserId};
 pub use list::IdList;
 pub use presence::{Change, Presence, PresenceField, PresenceFields};
 pub use secret::SecretString;
+pub use token_bucket::TokenBucket;
 pub use user::User;

@@ -1,7 +1,7 @@
-//! From credentials to a session: the address of the socket, the upgrade, the first frame.
+//! Opening a connection: the WebSocket upgrade, and the service's first frame.
 //!
-//! The connection is made by the HTTP client, so that name resolution, TLS and proxies follow one set of rules. What a
-//! refused connection means to a user, and whether a lost one is made again, is decided elsewhere.
+//! The HTTP client makes the connection, so that name resolution, TLS and proxies follow the same rules as for calls.
+//! Whether a lost connection is made again is decided elsewhere.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::api::{ApiError, Client, Request, Settings, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
-/// How long the upgrade and the first frame may take together.
+/// The time limit for the upgrade and the first frame together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A read buffer for the one socket of a watcher. The library fills it with zeros before each read, so one that is much
-/// larger than what usually waits in the socket costs more than the calls that it saves.
+/// The read buffer of a watcher's one connection. The library fills it with zeros before each read, so a buffer that is
+/// much larger than what usually waits in the socket costs more than the system calls it saves.
 pub const BUSY_READ_BUFFER_BYTES: usize = 32 * 1024;
-/// A read buffer for one of many sockets on which little happens.
+/// The read buffer of one of many connections with little traffic.
 pub const QUIET_READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// The session of a real connection.
+/// A session over the network.
 pub type Socket = Session<Upgraded>;
 
-/// Who connects, and what the connection changes about him.
+/// The user who connects, and what connecting changes about them.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// Whether to become invisible or visible by connecting. `None` leaves it as it is; a stored `true` survives.
+    /// Makes the user invisible or visible. `None` does not change it: a stored `true` stays.
     pub invisible: Option<bool>,
     /// Further fields to set, such as `status`.
     pub details: Map<String, Value>,
@@ -46,7 +46,7 @@ impl Identity {
     fn user_details(&self) -> Map<String, Value> {
         let mut details = Map::new();
         details.insert("id".to_owned(), self.user.as_str().into());
-        // The service re-applies what a client repeats, so a key that nobody asked for must not be there at all.
+        // The service stores every key that is sent, so a key that is not requested must be absent.
         if let Some(invisible) = self.invisible {
             details.insert("invisible".to_owned(), invisible.into());
         }
@@ -55,11 +55,11 @@ impl Identity {
     }
 }
 
-/// Opens a socket, with a token signed now where the secret is at hand. [`Session::begin`] tells the rest.
+/// Opens a connection. With the secret, the token is signed now. See [`Session::begin`].
 ///
 /// # Errors
 ///
-/// See [`ApiError`]: a refusal keeps its code; everything that is no session is a failure to connect.
+/// [`ApiError::Refused`] with the service's code; any other failure is [`ApiError::Transport`] of kind `Connect`.
 pub async fn connect(
     client: &Client,
     identity: &Identity,
@@ -89,12 +89,12 @@ pub async fn connect(
     opened
 }
 
-/// Makes a first connection by attempts that `open` begins, as often as a safe call is repeated: one that a server on
-/// its way down has dropped is no reason to give up.
+/// Makes a first connection with `open`. Repeats it as often as an idempotent call, because a server that shuts down
+/// drops new connections.
 ///
 /// # Errors
 ///
-/// What the last attempt ended with, or the first that is final.
+/// The error of the last attempt, or the first error for which repeating is useless.
 pub(super) async fn retry_connect<T, F>(
     settings: &Settings,
     mut open: impl FnMut() -> F,
@@ -130,7 +130,7 @@ where
     }
 }
 
-/// What an attempt to connect failed of, if that may pass.
+/// The failure of an attempt in the terms of the retry policy; `None` if repeating is useless.
 const fn failure_of(error: &ApiError) -> Option<AttemptFailure> {
     let (status, retry_after, unrecoverable) = match error {
         ApiError::Transport { .. } => return Some(AttemptFailure::NotSent),
@@ -155,7 +155,7 @@ mod tests {
     use crate::domain::SecretString;
 
     #[test]
-    fn nothing_is_said_about_visibility_unless_asked() {
+    fn visibility_is_sent_only_if_requested() {
         let mut identity = Identity {
             user: "amy".parse().unwrap(),
             invisible: None,
@@ -170,8 +170,9 @@ mod tests {
             r#"{"id":"amy","invisible":true,"status":"x"}"#
         );
     }
+
     #[tokio::test(start_paused = true)]
-    async fn trouble_that_passes_is_outlasted_and_a_refusal_is_not() {
+    async fn temporary_errors_are_retried_and_refusals_are_not() {
         let settings = Settings {
             base_url: "http://localhost".parse().unwrap(),
             api_key: String::new(),

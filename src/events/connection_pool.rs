@@ -1,9 +1,9 @@
-//! Users kept connected: one socket each, made anew when it is lost, left politely in the end.
+//! A pool of connections, one for each user who is kept online.
 //!
-//! Each user is a task of his own that reads what he is sent and forgets it; what happens to the links is told through
-//! one channel. Connecting is paced for all of them together, since the service counts connects by the minute, and a
-//! thousand users who lost one server must not come back as one. What a link that cannot be made means for the whole is
-//! decided elsewhere.
+//! Every user has a task that connects, discards the received events, and connects again after a loss. All changes are
+//! reported through one queue. Connecting is paced for all users together, because the service limits connects per
+//! minute, and a thousand users who lost one server must not reconnect at the same moment. What a failed connection
+//! means for the command is decided elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,68 +14,67 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::api::retry::error_chain;
-use crate::api::{ApiError, Auth, Client, GetOrCreate, Page, RateLimit};
+use crate::api::{ApiError, Auth, CallLimiter, Client, GetOrCreate, Page, RateLimit};
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
-use crate::events::call_limiter::CallLimiter;
 use crate::events::connect::{Identity, QUIET_READ_BUFFER_BYTES, Socket, connect};
 use crate::events::session::STALE_AFTER;
 use crate::events::token_rejections::TokenRejections;
 use crate::events::watcher::is_fatal;
 use crate::events::{SessionEnd, WatchError};
 
-/// The service's default budget of connects.
-const CONNECTS: RateLimit = RateLimit {
+/// The service's default limit of connects.
+const CONNECT_LIMIT: RateLimit = RateLimit {
     limit: 10_000,
     remaining: 10_000,
     reset_in: Duration::ZERO,
 };
-/// Links told of and not yet looked at.
+/// How many reported changes may wait to be read.
 const UPDATE_QUEUE_CAPACITY: usize = 1024;
 
-/// What happened to a user's link.
+/// A change of a user's connection.
 #[derive(Debug)]
 pub struct ConnectionEvent {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// What happened.
+    /// The change.
     pub change: ConnectionUpdate,
 }
 
-/// A change of a link.
+/// How a connection changed.
 #[derive(Debug)]
 pub enum ConnectionUpdate {
-    /// It stands.
+    /// It is established.
     Connected {
         /// The service's first frame, in which the user is `me`.
         hello: Utf8Bytes,
-        /// How many attempts it took since it was last healthy; 0 for the first link.
+        /// The number of attempts since the last stable connection; 0 for the first connection.
         attempt: u32,
     },
-    /// It is gone, or could not be made, and will be made anew.
+    /// It is lost, or an attempt failed. Another attempt follows.
     Lost {
-        /// Why.
+        /// The reason, in a few words.
         reason: String,
-        /// Whether it stood until now.
-        was_up: bool,
-        /// How many attempts there were since it was last healthy.
+        /// Whether it was established until now.
+        was_connected: bool,
+        /// The number of attempts since the last stable connection.
         attempt: u32,
     },
-    /// It could not be made the first time, or will not be made again.
+    /// The first attempt failed, or another attempt is useless. No attempt follows.
     Failed {
-        /// Why.
+        /// The error.
         error: ApiError,
-        /// Whether it ever stood.
-        stood: bool,
+        /// Whether it was ever established.
+        was_connected: bool,
     },
 }
 
-/// Users being kept connected. Dropping it hangs up on all of them without a word.
+/// The connections of all users. Dropping the pool drops them without a close frame.
 #[derive(Debug)]
 pub struct ConnectionPool {
     tasks: JoinSet<()>,
-    news: mpsc::Receiver<ConnectionEvent>,
-    leave: watch::Sender<bool>,
+    events: mpsc::Receiver<ConnectionEvent>,
+    closing: watch::Sender<bool>,
 }
 
 /// What all tasks share.
@@ -83,111 +82,127 @@ pub struct ConnectionPool {
 struct Shared {
     client: Client,
     channel: Option<Cid>,
-    /// Locked for as long as a user waits for his turn, which makes them queue in order.
-    pace: Mutex<CallLimiter>,
+    /// Locked while a user waits for their turn, so that users connect in order.
+    limiter: Mutex<CallLimiter>,
 }
 
 impl ConnectionPool {
-    /// Begins to connect these users. With a channel, each of them opens it.
+    /// Starts to connect these users. With a channel, each of them watches it.
     pub fn start(client: Client, users: Vec<Identity>, channel: Option<Cid>) -> Self {
-        let common = Arc::new(Shared {
+        let shared = Arc::new(Shared {
             client,
             channel,
-            pace: Mutex::new(CallLimiter::new(Instant::now())),
+            limiter: Mutex::new(CallLimiter::default()),
         });
-        let (sender, news) = mpsc::channel(UPDATE_QUEUE_CAPACITY);
-        let (leave, left) = watch::channel(false);
+        let (sender, events) = mpsc::channel(UPDATE_QUEUE_CAPACITY);
+        let (closing, is_closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for identity in users {
-            let common = Arc::clone(&common);
+            let shared = Arc::clone(&shared);
             let sender = sender.clone();
-            let left = left.clone();
-            tasks.spawn(async move { hold(&common, &identity, &sender, left).await });
+            let is_closing = is_closing.clone();
+            tasks.spawn(
+                async move { keep_connected(&shared, &identity, &sender, is_closing).await },
+            );
         }
-        Self { tasks, news, leave }
+        Self {
+            tasks,
+            events,
+            closing,
+        }
     }
 
-    /// The next change of a link; `None` when nobody is held any more. Safe to drop and call again.
+    /// Waits for the next change; `None` when all connections have failed. Cancellation safe.
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
-        self.news.recv().await
+        self.events.recv().await
     }
 
-    /// Says goodbye for everybody and waits until all of them are gone.
+    /// Closes all connections with a close frame, and waits for it.
     pub async fn close(mut self) {
-        // Nobody listens only if everybody is gone already.
-        let _ = self.leave.send(true);
-        // A task must not wait for its news to be looked at.
-        self.news.close();
+        // There is no receiver if all tasks have ended.
+        let _ = self.closing.send(true);
+        // A task must not wait for its reports to be read.
+        self.events.close();
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Keeps one user connected until he is to leave, or cannot be.
-async fn hold(
-    common: &Shared,
+/// Keeps one user connected until the pool is closed, or another attempt is useless.
+async fn keep_connected(
+    shared: &Shared,
     identity: &Identity,
-    news: &mpsc::Sender<ConnectionEvent>,
-    mut left: watch::Receiver<bool>,
+    events: &mpsc::Sender<ConnectionEvent>,
+    mut is_closing: watch::Receiver<bool>,
 ) {
-    let tell = |change| {
-        let link = ConnectionEvent {
+    let report = |change| {
+        let event = ConnectionEvent {
             user: identity.user.clone(),
             change,
         };
-        // Nobody listens any more once everybody is to leave.
+        // The queue is closed when the pool is.
         async move {
-            let _ = news.send(link).await;
+            let _ = events.send(event).await;
         }
     };
-    let minted = !matches!(common.client.settings().auth, Auth::Token { .. });
+    let is_signing = !matches!(shared.client.settings().auth, Auth::Token { .. });
     let mut backoff = Backoff::default();
     let mut token_rejections = TokenRejections::default();
-    let mut stood = false;
+    let mut was_ever_connected = false;
     loop {
         let opened = tokio::select! {
-            opened = open(common, identity) => opened,
-            () = leaving(&mut left) => return,
+            opened = open(shared, identity) => opened,
+            () = closed(&mut is_closing) => return,
         };
-        let was_up = opened.is_ok();
+        let was_connected = opened.is_ok();
         let reason = match opened {
             Ok(mut session) => {
-                stood = true;
+                was_ever_connected = true;
                 token_rejections.reset();
-                tell(ConnectionUpdate::Connected {
+                report(ConnectionUpdate::Connected {
                     hello: session.hello().clone(),
                     attempt: backoff.attempts(),
                 })
                 .await;
                 let since = Instant::now();
                 let end = tokio::select! {
-                    end = listen(&mut session) => end,
-                    () = leaving(&mut left) => {
+                    end = discard_frames(&mut session) => end,
+                    () = closed(&mut is_closing) => {
                         session.close().await;
                         return;
                     }
                 };
                 backoff.connection_ended(since.elapsed());
                 let reason = error_chain(&end);
-                let tracer = common.client.tracer();
+                let tracer = shared.client.tracer();
                 tracer.connection(|| format!("{} disconnected: {reason}", identity.user));
                 if let SessionEnd::Refused(refusal) = end {
                     let error = WatchError::Api(ApiError::Refused(refusal));
-                    if let (true, WatchError::Api(error)) = (is_fatal(&error, minted), error) {
-                        tell(ConnectionUpdate::Failed { error, stood }).await;
+                    if let (true, WatchError::Api(error)) = (is_fatal(&error, is_signing), error) {
+                        report(ConnectionUpdate::Failed {
+                            error,
+                            was_connected: was_ever_connected,
+                        })
+                        .await;
                         return;
                     }
                 }
                 reason
             }
             Err(error) => {
-                // Turned away for the rate is not refused, and everything else is a mistake the first time.
-                let limited = matches!(error, ApiError::RateLimited { .. });
+                // A rate limit passes. Any other error of a first attempt is a mistake of the caller.
+                let is_rate_limited = matches!(error, ApiError::RateLimited { .. });
                 let useless = token_rejections.record(&error);
                 let error = WatchError::Api(error);
-                let end = useless || (!stood && !limited) || is_fatal(&error, minted);
+                let end = useless
+                    || (!was_ever_connected && !is_rate_limited)
+                    || is_fatal(&error, is_signing);
                 match error {
                     WatchError::Api(error) if end => {
-                        tell(ConnectionUpdate::Failed { error, stood }).await;
+                        report(ConnectionUpdate::Failed {
+                            error,
+                            was_connected: was_ever_connected,
+                        })
+                        .await;
                         return;
                     }
                     WatchError::Api(error) => error_chain(&error),
@@ -195,38 +210,38 @@ async fn hold(
                 }
             }
         };
-        tell(ConnectionUpdate::Lost {
+        report(ConnectionUpdate::Lost {
             reason,
-            was_up,
+            was_connected,
             attempt: backoff.attempts(),
         })
         .await;
         tokio::select! {
             () = sleep(backoff.next_delay(rand::random())) => {}
-            () = leaving(&mut left) => return,
+            () = closed(&mut is_closing) => return,
         }
     }
 }
 
-/// Connects when it is the user's turn, and opens the channel.
-async fn open(common: &Shared, identity: &Identity) -> Result<Socket, ApiError> {
-    let mut pace = common.pace.lock().await;
+/// Connects when it is the user's turn, and watches the channel.
+async fn open(shared: &Shared, identity: &Identity) -> Result<Socket, ApiError> {
+    let mut limiter = shared.limiter.lock().await;
     loop {
-        match pace.start(Some(CONNECTS), 0, Instant::now()) {
+        match limiter.start(Some(CONNECT_LIMIT), 0, Instant::now()) {
             Duration::ZERO => break,
             wait => sleep(wait).await,
         }
     }
-    drop(pace);
-    // Boxed, since the path to a connection is far longer than what is kept of it.
+    drop(limiter);
+    // Boxed, because the future of connecting is far larger than the session.
     let session = Box::pin(connect(
-        &common.client,
+        &shared.client,
         identity,
         QUIET_READ_BUFFER_BYTES,
         STALE_AFTER,
     ))
     .await?;
-    if let Some(cid) = &common.channel {
+    if let Some(cid) = &shared.channel {
         let request = GetOrCreate {
             state: true,
             watch: true,
@@ -237,7 +252,7 @@ async fn open(common: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
             connection_id: Some(session.connection_id().to_owned()),
             ..GetOrCreate::default()
         };
-        let client = common.client.acting_as(&identity.user);
+        let client = shared.client.acting_as(&identity.user);
         let opening = client.get_or_create_channel(cid, &request);
         if let Err(error) = Box::pin(opening).await {
             session.close().await;
@@ -247,7 +262,7 @@ async fn open(common: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
     Ok(session)
 }
 
-async fn listen(session: &mut Socket) -> SessionEnd {
+async fn discard_frames(session: &mut Socket) -> SessionEnd {
     loop {
         if let Err(end) = session.next().await {
             return end;
@@ -255,7 +270,7 @@ async fn listen(session: &mut Socket) -> SessionEnd {
     }
 }
 
-async fn leaving(left: &mut watch::Receiver<bool>) {
-    // An error is a holder that was dropped.
-    let _ = left.wait_for(|left| *left).await;
+async fn closed(is_closing: &mut watch::Receiver<bool>) {
+    // An error means that the pool was dropped.
+    let _ = is_closing.wait_for(|is_closing| *is_closing).await;
 }

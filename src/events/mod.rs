@@ -1,10 +1,9 @@
-//! The live side of the service: one socket as a session, sessions joined into a stream that repairs itself.
+//! The live side of the service: connections, and a stream of records that repairs itself after a loss.
 //!
 //! What comes out are [`Record`](crate::domain::record::Record)s. Loss is visible here or nowhere: a reconnect, a gap,
 //! an uncovered user are records of the same stream. Nothing in this layer prints.
 
 mod backoff;
-mod call_limiter;
 mod channel_sets;
 pub mod connect;
 pub mod connection_pool;

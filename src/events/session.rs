@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// When the last frame was received. Frames that arrived together have the same time.
     #[inline]
     pub fn received_at(&self) -> DateTime<Utc> {
-        self.socket.get_ref().last().at
+        self.socket.get_ref().last_arrival().at
     }
 
     /// Waits for the next frame; health checks are frames too. Cancellation safe.
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             reason: Utf8Bytes::from_static("bye"),
         });
         let closing = poll_fn(|cx| {
-            self.socket.get_mut().wakes(cx);
+            self.socket.get_mut().set_waker(cx);
             // A frame that cannot be written at once is queued. If the connection ends first, that is as good.
             let _ = match close.take() {
                 Some(close) => self.socket.close(Some(close)),
@@ -291,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, SessionEnd>> {
-        self.socket.get_mut().wakes(cx);
+        self.socket.get_mut().set_waker(cx);
         loop {
             // Frames come before the timer: after a suspended process wakes up, what waits in the socket proves that the
             // server was not silent.
@@ -330,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn handle(&mut self, message: Message) -> Result<Option<Frame>, SessionEnd> {
-        let now = self.socket.get_ref().last().instant;
+        let now = self.socket.get_ref().last_arrival().instant;
         self.last_frame = now;
         let frame = match message {
             Message::Text(text) => {

@@ -1,12 +1,12 @@
-//! A stable part of all users, so that several processes can split a list with no coordination.
+//! Shards: a stable split of all users, so that several processes can share a list without coordination.
 //!
-//! Which part a user falls into depends on his id and the number of parts alone: it is the same on every machine and in
-//! every version of this program.
+//! The shard of a user depends only on their id and the number of shards. It is the same on every machine and in every
+//! version of this program.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One of several parts, written `I/N`, from `1/N` to `N/N`.
+/// One shard of N, written `I/N`, from `1/N` to `N/N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -14,16 +14,16 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The only part: everybody.
+    /// The only shard: all users.
     pub const ALL: Self = Self { index: 1, of: 1 };
 
-    /// Whether a user belongs to this part.
+    /// Whether a user belongs to this shard.
     pub fn contains(self, id: &str) -> bool {
         // FNV-1a, 64 bits: fixed by its definition, unlike the hash of the standard library.
         let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // The low bits of this hash are weak for short ids; folding brings the high ones in.
+        // The low bits of this hash are weak for short ids, so the high bits are mixed in.
         let mixed = (hash ^ (hash >> 32)) % u64::from(self.of);
         mixed == u64::from(self.index - 1)
     }
@@ -38,7 +38,9 @@ impl FromStr for Shard {
             .and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match parts {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err(format!("`{text}` is not a part; write 1/3, 2/3 or 3/3")),
+            _ => Err(format!(
+                "`{text}` is not a shard; write I/N, such as 1/3, 2/3 or 3/3"
+            )),
         }
     }
 }
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_is_in_exactly_one_part() {
+    fn every_user_is_in_exactly_one_shard() {
         let parts: Vec<Shard> = (1..=7)
             .map(|index| format!("{index}/7").parse().unwrap())
             .collect();
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn other_texts_are_refused() {
         for text in ["", "1", "0/3", "4/3", "1/0", "a/b", "1/3/5", "-1/3"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }

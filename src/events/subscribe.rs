@@ -18,10 +18,10 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::api::paging::CHANNELS_A_PAGE;
 use crate::api::{
-    ApiError, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels, QueryUsers, Sort,
+    ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels,
+    QueryUsers, Sort,
 };
 use crate::domain::{Cid, User};
-use crate::events::call_limiter::CallLimiter;
 
 /// The largest number of users that one call subscribes to.
 pub(super) const USERS_PER_CALL: usize = 30;
@@ -138,7 +138,7 @@ impl Subscriber {
             connection_id: connection_id.to_owned(),
             queue: VecDeque::new(),
             running: FuturesUnordered::new(),
-            limiter: CallLimiter::new(Instant::now()),
+            limiter: CallLimiter::default(),
             delay: None,
             about_members: 0,
             answered: 0,

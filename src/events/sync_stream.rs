@@ -1,9 +1,8 @@
-//! An asynchronous stream as the WebSocket library wants it: one that reads and writes at once or says that it would
-//! block.
+//! An adapter from an asynchronous stream to the non-blocking `Read` and `Write` that the WebSocket library uses.
 //!
-//! The library's own adapter looks after two wakers for each frame, whether or not the socket is touched for it, which
-//! on a busy stream costs as much as looking into the frame. Here there is one waker, since one task both reads and
-//! writes, and it is looked at only when the socket is. What passes through is not known here, only when it came.
+//! The library's own adapter manages two wakers for each frame, even without a system call, which on a busy stream costs
+//! as much as parsing the frame. This one has a single waker, because one task both reads and writes, and uses it only
+//! for system calls. It also records when bytes arrived.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// When bytes came: by the clock that cannot be set, and by the one that people read.
+/// When bytes arrived, by the monotonic clock and by the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) instant: Instant,
@@ -29,12 +28,12 @@ impl Arrival {
     }
 }
 
-/// The stream, and whom to wake when it is ready.
+/// The stream, and the waker for when it is ready.
 #[derive(Debug)]
 pub(super) struct SyncStream<S> {
     stream: S,
     waker: Waker,
-    last: Arrival,
+    last_arrival: Arrival,
 }
 
 impl<S> SyncStream<S> {
@@ -42,26 +41,26 @@ impl<S> SyncStream<S> {
         Self {
             stream,
             waker: Waker::noop().clone(),
-            last: Arrival::now(),
+            last_arrival: Arrival::now(),
         }
     }
 
-    /// Whom to wake from here on. To be called before each attempt that may find that it would block.
+    /// Sets the task to wake. Call this before each operation that may return `WouldBlock`.
     #[inline]
-    pub(super) fn wakes(&mut self, cx: &Context<'_>) {
+    pub(super) fn set_waker(&mut self, cx: &Context<'_>) {
         if !self.waker.will_wake(cx.waker()) {
             self.waker.clone_from(cx.waker());
         }
     }
 
-    /// When bytes came last. All frames in them came then, however long it takes until they are looked at.
+    /// When the last bytes arrived. All frames in them arrived then, even if they are parsed later.
     #[inline]
-    pub(super) const fn last(&self) -> Arrival {
-        self.last
+    pub(super) const fn last_arrival(&self) -> Arrival {
+        self.last_arrival
     }
 }
 
-fn at_once<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     match poll {
         Poll::Ready(result) => result,
         Poll::Pending => Err(ErrorKind::WouldBlock.into()),
@@ -72,8 +71,8 @@ impl<S: AsyncRead + Unpin> Read for SyncStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
         let mut cx = Context::from_waker(&self.waker);
-        at_once(Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer))?;
-        self.last = Arrival::now();
+        or_would_block(Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer))?;
+        self.last_arrival = Arrival::now();
         Ok(buffer.filled().len())
     }
 }
@@ -81,11 +80,11 @@ impl<S: AsyncRead + Unpin> Read for SyncStream<S> {
 impl<S: AsyncWrite + Unpin> Write for SyncStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut cx = Context::from_waker(&self.waker);
-        at_once(Pin::new(&mut self.stream).poll_write(&mut cx, bytes))
+        or_would_block(Pin::new(&mut self.stream).poll_write(&mut cx, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let mut cx = Context::from_waker(&self.waker);
-        at_once(Pin::new(&mut self.stream).poll_flush(&mut cx))
+        or_would_block(Pin::new(&mut self.stream).poll_flush(&mut cx))
     }
 }

@@ -194,7 +194,7 @@ struct Hold<'a> {
     held: usize,
     up: usize,
     reconnects: u64,
-    /// Those who stood once and will not stand again.
+    /// Users whose connection was established once and is given up.
     lost: Vec<UserId>,
 }
 
@@ -243,10 +243,10 @@ impl Hold<'_> {
             }
             ConnectionUpdate::Lost {
                 reason,
-                was_up,
+                was_connected,
                 attempt,
             } => {
-                self.app.output().warn(&if was_up {
+                self.app.output().warn(&if was_connected {
                     format!("{user} lost the connection: {reason}; connecting again")
                 } else {
                     format!("{user}: attempt {attempt} to connect failed: {reason}")
@@ -255,7 +255,7 @@ impl Hold<'_> {
             }
             ConnectionUpdate::Failed {
                 error,
-                stood: false,
+                was_connected: false,
             } => return Ok(Some(Ending::Failed(user, error))),
             ConnectionUpdate::Failed { error, .. } => {
                 self.app
