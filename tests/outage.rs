@@ -132,6 +132,41 @@ async fn a_killed_and_restarted_server_causes_a_gap_that_names_changed_users() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_whom_a_restarted_server_has_lost_are_resent_without_a_state() {
+    let mock = Mock::start(0, &world("before"), &[]).await;
+    let port = mock.address.port();
+    let _ = mock.control("users/john/connect", &json!({})).await;
+    let mut watch = watching(&mock, &[]).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "john", "online", &json!(true)))
+            .await
+    );
+    mock.kill().await;
+    let _mock = Mock::start(port, &json!({"users": []}), &[]).await;
+    for id in ["john", "jack"] {
+        let is_unknown = |told: &Reader| is_as(told, id, "online", &Value::Null);
+        assert!(watch.until(is_unknown).await, "{id}: {}", watch.errors());
+    }
+    let (repaired, found) = watch.look(|told| (told.gaps[0].repaired.clone(), told.found.clone()));
+    assert_eq!(repaired, ["jack", "john"]);
+    let john = found.iter().find(|record| record["user"]["id"] == "john");
+    let john = john.expect("john is re-sent");
+    assert_eq!(
+        (&john["type"], &john["source"], &john["previous"]["online"]),
+        (
+            &json!("user.presence.changed"),
+            &json!("resync"),
+            &json!(true)
+        ),
+        "{john}"
+    );
+    signal(watch.pid(), "INT");
+    let (code, told, _) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_changes_during_a_gap_is_reported_once() {
     let mock = Mock::start(0, &world("here"), &[]).await;
     let mut watch = watching(&mock, &[]).await;

@@ -841,6 +841,91 @@ fn a_cursor_reports_what_changed_between_two_runs() {
 }
 
 #[test]
+fn a_cursor_with_fingerprints_of_the_first_version_reports_no_false_change() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cursor.json");
+    let line = format!(
+        "watch channel fun -o ndjson --cursor-file {}",
+        path.display()
+    );
+    let _ = run_until_covered(&mock, &line);
+    let mut cursor: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let fields = cursor.as_object_mut().unwrap();
+    assert_eq!(fields.remove("fingerprint_version"), Some(json!(2)));
+    fields.insert("rest".to_owned(), json!(1));
+    for (_, user) in cursor["users"].as_object_mut().unwrap() {
+        let user = user.as_object_mut().unwrap();
+        assert!(user.remove("fingerprint").is_some());
+        let old = json!({"view": "user", "fields": 2_104_423_516_u32, "updated": 889_888_434});
+        user.insert("rest".to_owned(), old);
+    }
+    std::fs::write(&path, cursor.to_string()).unwrap();
+    let records = run_until_covered(&mock, &line);
+    assert_eq!(
+        types(&records),
+        ["presence.gap", "presence.coverage", "stream.end"],
+        "{records:#?}"
+    );
+    assert_eq!(records[0]["repaired"], json!([]));
+}
+
+/// Sends something to everybody who is subscribed to a user.
+fn trigger(mock: &Mock, subscribers: &str, body: &Value) {
+    let mut body = body.clone();
+    body["subscribers"] = subscribers.into();
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(mock.address).unwrap();
+    let request = format!(
+        "POST /_mock/trigger HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        mock.address,
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#""sent":1"#), "{answer}");
+}
+
+#[test]
+fn last_active_changes_only_when_a_later_instant_arrives() {
+    let mock = small_world();
+    let mut stream = subscribed_stream(&mock, "watch users john -o ndjson");
+    let times = [
+        ("2030-01-05T10:00:00.123456Z", json!(["last_active"])),
+        ("2030-01-05T10:00:00.123456000Z", json!([])),
+        ("2030-01-05T09:59:59Z", json!([])),
+        ("2030-01-05T10:00:00.123456001Z", json!(["last_active"])),
+    ];
+    for (time, changed) in times {
+        let user = json!({"id": "john", "online": false, "last_active": time});
+        let event = json!({"type": "user.updated", "user": user});
+        trigger(&mock, "john", &json!({ "event": event }));
+        let record = stream.record();
+        assert_eq!(record["user"]["last_active"], time, "{record}");
+        let changed_fields: Vec<&Value> = record["changed"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|field| *field == "last_active")
+            .collect();
+        assert_eq!(json!(changed_fields), changed, "{record}");
+    }
+    stream.signal("INT");
+    let _ = stream.finish().ended_with(130);
+}
+
+#[test]
+fn an_error_frame_without_a_type_ends_the_watch_at_once() {
+    let mock = small_world();
+    let stream = subscribed_stream(&mock, "watch users john -o ndjson");
+    let error = json!({"error": {"code": 43, "message": "signature is not valid"}});
+    trigger(&mock, "john", &json!({ "text": error.to_string() }));
+    let run = stream.finish().ended_with(4);
+    assert!(run.stderr.contains("signature is not valid"), "{run}");
+}
+
+#[test]
 fn channels_are_watched_by_filter() {
     let mock = world(
         &[json!({"id": "a"}), json!({"id": "b"}), json!({"id": "c"})],

@@ -122,9 +122,21 @@ impl Reader {
         }
         let mut user = user.clone();
         for field in ["online", "last_active", "invisible"] {
+            // A field that changed to null is unknown from now on. Otherwise the event does not show it.
+            let is_changed = record
+                .get("changed")
+                .and_then(Value::as_array)
+                .is_some_and(|changed| changed.contains(&json!(field)));
             let known = self.table.get(id).and_then(|known| known.get(field));
-            if let (Some(Value::Null), Some(known)) = (user.get(field), known) {
+            if let (Some(Value::Null), Some(known), false) = (user.get(field), known, is_changed) {
                 user[field] = known.clone();
+            }
+            // An older copy of `last_active` is not a change.
+            if field == "last_active"
+                && let (Some(new), Some(old)) = (user.get(field).and_then(instant), known)
+                && instant(old).is_some_and(|old| old >= new)
+            {
+                user[field] = old.clone();
             }
         }
         self.check_change(id, &user, record);
@@ -238,6 +250,10 @@ impl Reader {
             .filter(|key| !happened.contains(key))
             .collect()
     }
+}
+
+fn instant(time: &Value) -> Option<DateTime<Utc>> {
+    time.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
