@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::engine::Caller;
-use super::error::{Rejection, code};
+use super::error::Rejection;
 use super::options::MockOptions;
+use crate::domain::ApiErrorCode;
 use crate::domain::token::{self, Claims, TokenError};
 
 /// What a request shows of itself.
@@ -37,11 +38,11 @@ pub(crate) fn check_key(
     match credentials.api_key {
         Some(key) if key == options.api_key => Ok(()),
         None | Some("") => Err(Rejection::unauthorized(
-            code::ACCESS_KEY,
+            ApiErrorCode::InvalidApiKey.number(),
             "api_key is missing",
         )),
         Some(_) => Err(Rejection::unauthorized(
-            code::ACCESS_KEY,
+            ApiErrorCode::InvalidApiKey.number(),
             "api_key not found, or the app was deleted",
         )),
     }
@@ -60,7 +61,7 @@ pub(crate) fn authenticate(
         Some(kind) if kind.eq_ignore_ascii_case("anonymous") => true,
         _ => {
             return Err(Rejection::unauthorized(
-                code::AUTHENTICATION,
+                ApiErrorCode::Unauthenticated.number(),
                 "stream-auth-type missing or invalid",
             ));
         }
@@ -79,17 +80,22 @@ pub(crate) fn authenticate(
     let token = credentials
         .token
         .filter(|token| !token.is_empty() && *token != "undefined")
-        .ok_or_else(|| Rejection::unauthorized(code::AUTHENTICATION, "the token is missing"))?;
+        .ok_or_else(|| {
+            Rejection::unauthorized(
+                ApiErrorCode::Unauthenticated.number(),
+                "the token is missing",
+            )
+        })?;
     let claims = if token.ends_with(".devtoken") {
         development(accepts_development_tokens(), token)?
     } else {
         token::verify(options.secret.reveal(), token, now).map_err(|error| {
             let code = match error {
-                TokenError::Malformed(_) => code::AUTHENTICATION,
+                TokenError::Malformed(_) => ApiErrorCode::Unauthenticated.number(),
                 TokenError::BadSignature => options.rules.bad_signature_code,
-                TokenError::Expired { .. } => code::TOKEN_EXPIRED,
-                TokenError::NotYetValid => code::TOKEN_NOT_YET,
-                TokenError::IssuedInFuture => code::TOKEN_IN_FUTURE,
+                TokenError::Expired { .. } => ApiErrorCode::TokenExpired.number(),
+                TokenError::NotYetValid => ApiErrorCode::TokenNotYetValid.number(),
+                TokenError::IssuedInFuture => ApiErrorCode::TokenIssuedInFuture.number(),
             };
             Rejection::unauthorized(code, error.to_string())
         })?
@@ -112,7 +118,7 @@ pub(crate) fn authenticate(
         } if !id.is_empty() => Caller::User { id, issued_at: iat },
         _ => {
             return Err(Rejection::unauthorized(
-                code::AUTHENTICATION,
+                ApiErrorCode::Unauthenticated.number(),
                 "the token names no user",
             ));
         }
@@ -128,7 +134,7 @@ fn development(allowed: bool, token: &str) -> Result<Claims, Rejection> {
 
     if !allowed {
         return Err(Rejection::unauthorized(
-            code::AUTHENTICATION,
+            ApiErrorCode::Unauthenticated.number(),
             "development tokens are not allowed for this application",
         ));
     }
@@ -146,7 +152,12 @@ fn development(allowed: bool, token: &str) -> Result<Claims, Rejection> {
             server: None,
             ..claims
         })
-        .ok_or_else(|| Rejection::unauthorized(code::AUTHENTICATION, "the token is malformed"))
+        .ok_or_else(|| {
+            Rejection::unauthorized(
+                ApiErrorCode::Unauthenticated.number(),
+                "the token is malformed",
+            )
+        })
 }
 
 #[cfg(test)]

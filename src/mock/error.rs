@@ -8,31 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The service's error codes, as far as the mock gives them.
-pub(crate) mod code {
-    /// The API key is missing or unknown.
-    pub(crate) const ACCESS_KEY: i32 = 2;
-    /// A parameter is wrong.
-    pub(crate) const INPUT: i32 = 4;
-    /// Not authenticated.
-    pub(crate) const AUTHENTICATION: i32 = 5;
-    /// A budget is spent.
-    pub(crate) const RATE_LIMIT: i32 = 9;
-    /// There is no such thing.
-    pub(crate) const DOES_NOT_EXIST: i32 = 16;
-    /// The caller may not.
-    pub(crate) const NOT_ALLOWED: i32 = 17;
-    /// The body is too big.
-    pub(crate) const PAYLOAD_TOO_BIG: i32 = 22;
-    /// The token has expired.
-    pub(crate) const TOKEN_EXPIRED: i32 = 40;
-    /// The token is not valid yet.
-    pub(crate) const TOKEN_NOT_YET: i32 = 41;
-    /// The token is used before it was issued.
-    pub(crate) const TOKEN_IN_FUTURE: i32 = 42;
-    /// The user has too many connections.
-    pub(crate) const TOO_MANY_CONNECTIONS: i32 = 71;
-}
+use crate::domain::ApiErrorCode;
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +35,7 @@ impl Rejection {
 
     /// A parameter is wrong.
     pub(crate) fn input(detail: impl Into<String>) -> Self {
-        Self::new(400, code::INPUT, detail)
+        Self::new(400, ApiErrorCode::InvalidInput.number(), detail)
     }
 
     /// A field is wrong: the reason is repeated under the field's name.
@@ -73,12 +49,12 @@ impl Rejection {
 
     /// There is no such thing.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(404, code::DOES_NOT_EXIST, detail)
+        Self::new(404, ApiErrorCode::NotFound.number(), detail)
     }
 
     /// The caller may not.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(403, code::NOT_ALLOWED, detail)
+        Self::new(403, ApiErrorCode::NotAllowed.number(), detail)
     }
 
     /// Not authenticated, with one of the codes for that.
@@ -95,14 +71,14 @@ impl Rejection {
     pub(crate) fn too_big(limit: usize) -> Self {
         Self::new(
             413,
-            code::PAYLOAD_TOO_BIG,
+            ApiErrorCode::PayloadTooLarge.number(),
             format!("the request body is larger than {limit} bytes"),
         )
     }
 
     /// The budget is spent. How long to wait is said where the clock is.
     pub(crate) fn rate_limited(detail: impl Into<String>) -> Self {
-        Self::new(429, code::RATE_LIMIT, detail)
+        Self::new(429, ApiErrorCode::RateLimited.number(), detail)
     }
 
     /// The body of the answer to `operation`.

@@ -13,12 +13,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::engine::{Caller, ConnectRequest, ConnectionKey, connection_error};
-use super::error::{Rejection, code};
+use super::error::Rejection;
 use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
 use super::send_queue::{CLOSE_ABNORMAL, CloseReason, SendQueue};
 use super::tcp::TcpHandle;
 use super::traffic_log::{SocketIdentity, TrafficEvent};
+use crate::domain::ApiErrorCode;
 use crate::timer::sleep_until;
 
 /// How long a closed peer has to answer the close.
@@ -274,7 +275,10 @@ where
                 reason: reason.into(),
             }),
             SocketFault::Expire => {
-                let expired = Rejection::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
+                let expired = Rejection::unauthorized(
+                    ApiErrorCode::TokenExpired.number(),
+                    "the token has expired",
+                );
                 let frame = connection_error(
                     self.hub.clock.now(),
                     &self.socket_identity.connection,

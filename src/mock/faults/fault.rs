@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::matching::FaultMatch;
+use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::mock::error::Rejection;
 
@@ -344,14 +345,13 @@ impl FaultSpec {
 
 /// The service's error code that usually goes with a status.
 const fn usual_code(status: u16) -> i32 {
-    use crate::mock::error::code;
     match status {
-        400 => code::INPUT,
-        401 => code::AUTHENTICATION,
-        403 => code::NOT_ALLOWED,
-        404 => code::DOES_NOT_EXIST,
+        400 => ApiErrorCode::InvalidInput.number(),
+        401 => ApiErrorCode::Unauthenticated.number(),
+        403 => ApiErrorCode::NotAllowed.number(),
+        404 => ApiErrorCode::NotFound.number(),
         408 => 23,
-        413 => code::PAYLOAD_TOO_BIG,
+        413 => ApiErrorCode::PayloadTooLarge.number(),
         429 => 9,
         _ => -1,
     }

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::ApiErrorCode;
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::requests::{Caller, OnBehalfOf, UserRef};
@@ -10,7 +11,7 @@ use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user::{User, Viewer};
 use crate::mock::engine::data::user_fields::{FieldWriter, UserFields};
-use crate::mock::error::{Rejection, code};
+use crate::mock::error::Rejection;
 
 /// Who asks, looked up.
 #[derive(Debug, Clone)]
@@ -170,7 +171,7 @@ impl ServiceState {
             return Ok(());
         };
         Err(Rejection::with_code(
-            if self.rules.deactivated_code == code::NOT_ALLOWED {
+            if self.rules.deactivated_code == ApiErrorCode::NotAllowed.number() {
                 403
             } else {
                 401

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::UserId;
+use crate::domain::{ApiErrorCode, UserId};
 use crate::mock::engine::data::connection::{
     Connection, ConnectionKey, SubscriptionSource, Transport,
 };
@@ -24,7 +24,7 @@ use crate::mock::engine::data::state::Signal;
 use crate::mock::engine::data::timers::{Timer, after};
 use crate::mock::engine::data::user::{User, UserShape};
 use crate::mock::engine::data::user_fields::UserFields;
-use crate::mock::error::{Rejection, code};
+use crate::mock::error::Rejection;
 use crate::mock::options::OwnPresence;
 
 /// A wish to connect.
@@ -77,7 +77,7 @@ impl ServiceState {
                 {
                     return Err(Rejection::with_code(
                         429,
-                        code::TOO_MANY_CONNECTIONS,
+                        ApiErrorCode::TooManyConnections.number(),
                         format!(
                             "user {:?} has {limit} connections, the most allowed",
                             id.as_str()
@@ -184,7 +184,7 @@ impl ServiceState {
                 match self.user(id) {
                     // Nobody may become an existing user by saying so.
                     Some((_, user)) if !user.is_anonymous() => Err(Rejection::unauthorized(
-                        code::AUTHENTICATION,
+                        ApiErrorCode::Unauthenticated.number(),
                         format!("user {id:?} cannot connect anonymously"),
                     )),
                     _ => Ok((id.into(), "anonymous")),
@@ -385,8 +385,10 @@ impl ServiceState {
             match timer {
                 Timer::Silence(key) => self.check_silence(now, at, key),
                 Timer::Token(key) => {
-                    let expired =
-                        Rejection::unauthorized(code::TOKEN_EXPIRED, "the token has expired");
+                    let expired = Rejection::unauthorized(
+                        ApiErrorCode::TokenExpired.number(),
+                        "the token has expired",
+                    );
                     self.refuse(now, key, &expired);
                 }
                 Timer::HealthCheck(key) => {
