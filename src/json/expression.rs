@@ -5,12 +5,15 @@
 //! there. Results are made one at a time as they are asked for, so that a condition costs its first result and not all.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use jaq_core::data::JustLut;
+use jaq_core::load::parse::Def;
 use jaq_core::load::{self, Arena, File, Loader};
-use jaq_core::{Ctx, Vars, compile, unwrap_valr};
+use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
+use super::limits::{self, Budget, Limit, RUN_TIME_MAX};
 use super::path::FieldPath;
 use super::scanner::{StringState, escape_controls};
 use crate::exit::{Code, Failure};
@@ -20,6 +23,9 @@ type Data = JustLut<Val>;
 
 /// The deepest nesting that is evaluated. The interpreter recurses, and a hostile event must not exhaust the stack.
 const MAX_DEPTH: usize = 128;
+
+/// The name of the definition that holds an expression.
+const MAIN: &str = "__main";
 
 /// What expressions do without: the world outside the record.
 const WITHHELD: [&str; 10] = [
@@ -41,12 +47,32 @@ pub struct Expr {
     filter: jaq_core::Filter<Data>,
     /// The same as a path, if it is no more than one.
     path: Option<FieldPath>,
+    /// The limit that it exceeded on some record. It is not evaluated again, so that a stream stays responsive.
+    exceeded: OnceLock<Limit>,
 }
 
 impl fmt::Debug for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Expr").field(&self.source).finish()
     }
+}
+
+/// How results that are strings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StringForm {
+    /// As their text, like `jq -r`.
+    Raw,
+    /// In JSON's quotes.
+    Quoted,
+}
+
+/// A result of an expression, on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Printed {
+    /// A string, as its text.
+    Text(String),
+    /// Any value, as JSON on one line.
+    Json(String),
 }
 
 /// Why an expression has no result for a record.
@@ -76,39 +102,30 @@ impl Expr {
     ///
     /// The expression does not compile; exit code 2, and the message shows the place.
     pub fn compile(source: &str) -> Result<Self, Failure> {
-        let allowed = |name: &str| !WITHHELD.contains(&name);
-        let defs = jaq_core::defs()
-            .chain(jaq_std::defs())
-            .chain(jaq_json::defs())
-            .filter(|def| allowed(def.name));
-        let funs = jaq_core::funs::<Data>()
-            .chain(jaq_std::funs())
-            .chain(jaq_json::funs())
-            .filter(|(name, ..)| allowed(name));
-        let arena = Arena::default();
-        let program = File {
-            code: source,
-            path: (),
+        if source.len() > limits::SOURCE_MAX || bracket_depth(source) > limits::SOURCE_DEPTH_MAX {
+            let message = format!(
+                "`{}` does not compile: an expression has at most {} bytes and {} levels of brackets",
+                text::quote(source),
+                limits::SOURCE_MAX,
+                limits::SOURCE_DEPTH_MAX
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
+        // The parser recurses, and main threads differ in how much stack they have.
+        let filter = std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .stack_size(limits::COMPILE_STACK)
+                .spawn_scoped(scope, || compile_filter(source))
+                .map(|compiled| compiled.join())
+        });
+        let Ok(Ok(filter)) = filter else {
+            return Err(refusal(source, None));
         };
-        let modules = Loader::new(defs)
-            .load(&arena, program)
-            .map_err(|errors| refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e))))?;
-        load::import(&modules, |_| Err(String::new()))
-            .map_err(|errors| refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e))))?;
-        let filter = jaq_core::Compiler::default()
-            .with_funs(funs)
-            .compile(modules)
-            .map_err(|errors| {
-                let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
-                refusal(
-                    source,
-                    first.map(|(name, kind)| (undefined(name, &kind), name)),
-                )
-            })?;
         Ok(Self {
             source: source.to_owned(),
-            filter,
+            filter: filter?,
             path: FieldPath::parse(source),
+            exceeded: OnceLock::new(),
         })
     }
 
@@ -117,18 +134,32 @@ impl Expr {
         &self.source
     }
 
-    /// The results for a JSON text, each as one line of JSON, made as they are asked for. The first error is the last
-    /// item of interest: what follows it is undefined.
-    pub fn results(&self, json: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, EvalError>> {
-        let short = self.look(json).map(|value| Ok(value.as_bytes().to_vec()));
+    /// The results for a JSON text, made as they are asked for. The first error is the last item.
+    pub fn results(
+        &self,
+        json: &[u8],
+        strings: StringForm,
+    ) -> impl Iterator<Item = Result<Printed, EvalError>> {
+        let short = self.look(json).map(|value| {
+            let text = value
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'));
+            Ok(match text {
+                Some(text) if strings == StringForm::Raw => Printed::Text(text.to_owned()),
+                _ => Printed::Json(value.to_owned()),
+            })
+        });
         let values = short.is_none().then(|| self.values(json));
-        let long = values.into_iter().flatten().map(|value| {
-            let mut line = Vec::new();
+        let long = values.into_iter().flatten().map(move |value| {
             let value = representable(value?);
+            if let (Val::TStr(text), StringForm::Raw) = (&value, strings) {
+                return Ok(Printed::Text(String::from_utf8_lossy(text).into_owned()));
+            }
+            let mut line = Vec::new();
             write::write(&mut line, &write::Pp::default(), 0, &value)
                 .expect("writing to memory does not fail");
             escape_controls(&mut line, 0);
-            Ok(line)
+            Ok(Printed::Json(String::from_utf8_lossy(&line).into_owned()))
         });
         short.into_iter().chain(long)
     }
@@ -156,19 +187,59 @@ impl Expr {
             .and_then(|path| path.look_up(json))
     }
 
+    /// The results, ended by the first error.
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
-        let (input, error) = match parse(json) {
-            Ok(input) => (Some(input), None),
-            Err(error) => (None, Some(Err(error))),
-        };
-        let results = input.into_iter().flat_map(|input| {
-            let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
-            self.filter
-                .id
-                .run((context, input))
-                .map(|result| unwrap_valr(result).map_err(|error| self.failed(&error)))
+        let mut budget = Budget::new(RUN_TIME_MAX);
+        let mut results = None;
+        let mut input = Some(match self.exceeded.get() {
+            Some(limit) => Err(self.stopped(*limit)),
+            None => parse(json),
         });
-        error.into_iter().chain(results)
+        let mut has_failed = false;
+        std::iter::from_fn(move || {
+            if has_failed {
+                return None;
+            }
+            let next = match input.take() {
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(input)) => {
+                    let ran = budget.run(|| {
+                        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
+                        let results = results.insert(self.filter.id.run((context, input)));
+                        results.next()
+                    });
+                    self.checked(ran)
+                }
+                None => {
+                    let ran = budget.run(|| results.as_mut().and_then(Iterator::next));
+                    self.checked(ran)
+                }
+            };
+            has_failed = matches!(next, Some(Err(_)));
+            next
+        })
+    }
+
+    fn checked(&self, ran: Result<Option<ValX<'_, Val>>, Limit>) -> Option<Result<Val, EvalError>> {
+        match ran {
+            Ok(result) => {
+                result.map(|result| unwrap_valr(result).map_err(|error| self.failed(&error)))
+            }
+            Err(limit) => Some(Err(self.stopped(*self.exceeded.get_or_init(|| limit)))),
+        }
+    }
+
+    fn stopped(&self, limit: Limit) -> EvalError {
+        let source = text::quote(&self.source);
+        EvalError(match limit {
+            Limit::RunTime => format!(
+                "`{source}` ran for more than {} s on one record and is not evaluated again",
+                RUN_TIME_MAX.as_secs()
+            ),
+            Limit::Depth => {
+                format!("`{source}` recurses too deep on a record and is not evaluated again")
+            }
+        })
     }
 
     fn failed(&self, error: &jaq_json::Error) -> EvalError {
@@ -180,6 +251,77 @@ impl Expr {
             text::truncate(&text::escape(&error), 160)
         ))
     }
+}
+
+fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
+    let refused = |errors: load::Errors<&str, ()>| {
+        refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e)))
+    };
+    let allowed = |name: &str| !WITHHELD.contains(&name);
+    let arena = Arena::default();
+    let Some(main) = load::parse(source, |parser| parser.term()) else {
+        let program = File {
+            code: source,
+            path: (),
+        };
+        // The loader says what is wrong, and where.
+        return Err(match Loader::new([]).load(&arena, program) {
+            Err(errors) => refused(errors),
+            Ok(_) => refusal(source, None),
+        });
+    };
+    let main = Def {
+        name: MAIN,
+        args: Vec::new(),
+        body: limits::with_checks(main, 0),
+    };
+    let formats = load::parse(include_str!("formats.jq"), |parser| parser.defs());
+    let defs = std::iter::once(limits::range())
+        .chain(jaq_core::defs())
+        .chain(jaq_std::defs())
+        .chain(jaq_json::defs())
+        .chain(formats.unwrap_or_default())
+        .filter(|def| allowed(def.name))
+        .map(limits::with_checks_inside)
+        .chain([main]);
+    let funs = jaq_core::funs::<Data>()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs())
+        .filter(|(name, ..)| allowed(name))
+        .map(|(name, args, run)| match name {
+            "range" => (limits::UNCHECKED_RANGE, args, run),
+            name => (name, args, run),
+        })
+        .chain([limits::native()]);
+    let program = File {
+        code: MAIN,
+        path: (),
+    };
+    let modules = Loader::new(defs).load(&arena, program).map_err(refused)?;
+    jaq_core::Compiler::default()
+        .with_funs(funs)
+        .compile(modules)
+        .map_err(|errors| {
+            let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
+            refusal(
+                source,
+                first.map(|(name, kind)| (undefined(name, &kind), name)),
+            )
+        })
+}
+
+/// How deep brackets are nested, those in strings included.
+fn bracket_depth(source: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn parse(json: &[u8]) -> Result<Val, EvalError> {
@@ -316,8 +458,10 @@ mod tests {
     fn results(expr: &str, json: &str) -> Vec<String> {
         Expr::compile(expr)
             .unwrap()
-            .results(json.as_bytes())
-            .map(|line| String::from_utf8(line.unwrap()).unwrap())
+            .results(json.as_bytes(), StringForm::Quoted)
+            .map(|result| match result.unwrap() {
+                Printed::Text(text) | Printed::Json(text) => text,
+            })
             .collect()
     }
 
@@ -424,6 +568,137 @@ mod tests {
         assert_eq!(expr.is_true(wide.as_bytes()), Ok(true));
         let brackets_in_text = format!("[\"{}\\\"[\"]", "[".repeat(1000));
         assert_eq!(expr.is_true(brackets_in_text.as_bytes()), Ok(true));
+    }
+
+    #[test]
+    fn an_expression_without_end_is_stopped() {
+        for source in [
+            "def f: f; f",
+            "last(repeat(1))",
+            "last(repeat(.))",
+            "[repeat(1)]",
+            "last(range(infinite))",
+            "reduce range(0; infinite) as $n (0; . + 1)",
+            "until(false; .)",
+            "last(while(true; .))",
+            "def f: try error catch f; f",
+            "def f: (f)?, f; f",
+            "[recurse] | last(recurse(.))",
+        ] {
+            let expr = Expr::compile(source).unwrap();
+            let error = expr.is_true(b"{}").unwrap_err().to_string();
+            assert!(
+                error.contains("ran for more than 1 s on one record")
+                    || error.contains("recurses too deep"),
+                "{source}: {error}"
+            );
+            assert_eq!(expr.is_true(b"{}").unwrap_err().to_string(), error);
+        }
+        // What was made before the limit is not lost.
+        let expr = Expr::compile("repeat(.)").unwrap();
+        let mut results = expr.results(b"1", StringForm::Raw);
+        assert_eq!(results.next(), Some(Ok(Printed::Json("1".into()))));
+        assert!(results.last().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_recursion_without_end_does_not_overflow_the_stack() {
+        let chain = ".a|".repeat(4000) + ".";
+        let sums = "1+".repeat(8000) + "1";
+        for source in [
+            "def f: 1+f; f",
+            "def f: [f]; f",
+            "def f(g): f(g+1) + 1; f(.)",
+            &chain,
+            &sums,
+        ] {
+            let expr = Expr::compile(source).unwrap();
+            let error = expr.is_true(b"null").unwrap_err().to_string();
+            assert!(error.contains("recurses too deep on a record"), "{error}");
+        }
+    }
+
+    #[test]
+    fn recursion_within_the_limits_works() {
+        let result = |source: &str, json: &str| results(source, json).join(",");
+        assert_eq!(
+            result("def f: if . < 5000 then . + 1 | f else . end; f", "0"),
+            "5000"
+        );
+        assert_eq!(
+            result("def f: if . < 20 then 1 + (. + 1 | f) else 0 end; f", "0"),
+            "20"
+        );
+        assert_eq!(
+            result("[range(3)], [range(1; 3)], [range(0; 6; 2)]", "0"),
+            "[0,1,2],[1,2],[0,2,4]"
+        );
+        assert_eq!(
+            result("def a: .x; a = 1 | (def b: .y; b |= 2) | [paths]", "{}"),
+            r#"[["x"],["y"]]"#
+        );
+        assert_eq!(
+            result(
+                "walk(if type == \"number\" then . + 1 else . end)",
+                "[1,[2]]"
+            ),
+            "[2,[3]]"
+        );
+        assert_eq!(result("[limit(3; repeat(1))]", "0"), "[1,1,1]");
+        assert_eq!(result(&("1+".repeat(100) + "1"), "0"), "101");
+        assert_eq!(result("[.[] | {a: .}] | map(.a) | add", "[1,2]"), "3");
+    }
+
+    #[test]
+    fn a_source_beyond_the_limits_is_refused() {
+        for source in [
+            "[".repeat(20_000),
+            "[".repeat(201),
+            "(".repeat(300) + &")".repeat(300),
+        ] {
+            let error = refused(&source);
+            assert!(error.contains("levels of brackets"), "{error}");
+        }
+        for source in [
+            "-".repeat(16_000),
+            "try ".repeat(4000),
+            "if ".repeat(5000),
+            ".|".repeat(8000),
+            "def f: ".repeat(2000),
+            "label $x | ".repeat(1400),
+        ] {
+            assert!(Expr::compile(&source).is_err(), "{}", &source[..10]);
+        }
+    }
+
+    #[test]
+    fn strings_are_raw_or_quoted() {
+        let printed = |source: &str, strings| -> Vec<Printed> {
+            let expr = Expr::compile(source).unwrap();
+            let results = expr.results(r#"{"a":"x\"y","b":"é","n":null}"#.as_bytes(), strings);
+            results.map(Result::unwrap).collect()
+        };
+        let text = |text: &str| Printed::Text(text.to_owned());
+        let json = |json: &str| Printed::Json(json.to_owned());
+        assert_eq!(
+            printed(".a, .b", StringForm::Raw),
+            [text("x\"y"), text("é")]
+        );
+        assert_eq!(printed(".b", StringForm::Raw), [text("é")]);
+        assert_eq!(printed(".b", StringForm::Quoted), [json("\"é\"")]);
+        assert_eq!(
+            printed(".n, [.b]", StringForm::Raw),
+            [json("null"), json("[\"é\"]")]
+        );
+        assert_eq!(
+            printed("[.b, 1] | @tsv, @csv, @sh, @base64", StringForm::Raw),
+            [
+                text("é\t1"),
+                text("\"é\",1"),
+                text("'é' 1"),
+                text("WyLDqSIsMV0=")
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What the values mean is not known here.
 
 pub mod expression;
+mod limits;
 mod path;
 pub(crate) mod scanner;
 pub(crate) mod select;

@@ -138,7 +138,7 @@ fn is_canonical(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expression::Expr;
+    use super::super::expression::{Expr, Printed, StringForm};
     use super::*;
     use crate::json::testing;
     use proptest::prelude::*;
@@ -185,8 +185,8 @@ mod tests {
             if let Some(short) = look(path, &json) {
                 // In parentheses it is the interpreter's.
                 let long = Expr::compile(&format!("({path})")).unwrap();
-                let long: Vec<_> = long.results(json.as_bytes()).collect();
-                prop_assert_eq!(long, vec![Ok(short.as_bytes().to_vec())]);
+                let long: Vec<_> = long.results(json.as_bytes(), StringForm::Quoted).collect();
+                prop_assert_eq!(long, vec![Ok(Printed::Json(short.to_owned()))]);
             }
         }
     }

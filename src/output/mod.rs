@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::exit::{Code, Failure};
-use crate::json::expression::Expr;
+use crate::json::expression::{Expr, Printed, StringForm};
 use crate::terminal::Terminal;
 use columns::Selection;
 use delimited::Delimited;
@@ -84,6 +84,34 @@ impl fmt::Display for ColumnsListed {
 }
 
 impl std::error::Error for ColumnsListed {}
+
+impl Settings {
+    /// How `--jq` writes strings: as `jq -r` does, unless JSON was asked for by name.
+    const fn jq_strings(&self) -> StringForm {
+        if self.explicit_machine {
+            StringForm::Quoted
+        } else {
+            StringForm::Raw
+        }
+    }
+
+    /// Appends a result of `--jq` and ends its line.
+    fn write_result(&self, result: &Printed, out: &mut Vec<u8>) {
+        let line = match result {
+            Printed::Text(text) | Printed::Json(text) if !self.terminal.stdout => {
+                Cow::Borrowed(text.as_str())
+            }
+            // Tabs harm nobody, and `@tsv` is made of them.
+            Printed::Text(text) => {
+                let cells: Vec<_> = text.split('\t').map(text::escape).collect();
+                Cow::Owned(cells.join("\t"))
+            }
+            Printed::Json(json) => text::escape_json(json),
+        };
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+}
 
 /// Where results and messages go. Shared by reference.
 pub struct Output {

@@ -258,15 +258,17 @@ impl<'a> Records<'a> {
 
     fn push_results(&mut self) -> io::Result<Written> {
         let output = self.lines.output;
-        let Some(jq) = &output.settings().jq else {
+        let settings = output.settings();
+        let Some(jq) = &settings.jq else {
             return Ok(Written::Nothing);
         };
-        let before = self.lines.pending.len();
-        for line in jq.results(&self.row) {
-            match line {
-                Ok(line) => {
-                    self.lines.pending.extend_from_slice(&line);
-                    self.lines.pending.push(b'\n');
+        let mut has_written = false;
+        for result in jq.results(&self.row, settings.jq_strings()) {
+            match result {
+                Ok(result) => {
+                    settings.write_result(&result, &mut self.lines.pending);
+                    has_written = true;
+                    self.lines.flush_if_enough()?;
                 }
                 Err(error) => {
                     // One odd record must not end a stream that ran for weeks; the rest is counted.
@@ -278,7 +280,7 @@ impl<'a> Records<'a> {
                 }
             }
         }
-        if self.lines.pending.len() == before {
+        if !has_written {
             return Ok(Written::Nothing);
         }
         self.count_without_end()
@@ -363,6 +365,7 @@ mod tests {
     use crate::domain::event::Event;
     use crate::domain::record::{EndReason, RecordBody, RecordSource, StreamEnd};
     use crate::json::expression::Expr;
+    use crate::terminal::Terminal;
     use chrono::{DateTime, Utc};
     use serde_json::Value;
 
@@ -482,6 +485,40 @@ mod tests {
     }
 
     #[test]
+    fn raw_and_ndjson_are_escaped_on_a_terminal() {
+        let event = "{\"type\":\"x\",\t\"a\":\"\u{9b}\u{202e}\"}";
+        for (raw, expected) in [
+            (true, "{\"type\":\"x\", \"a\":\"\\u009b\\u202e\"}\n"),
+            (
+                false,
+                "{\"type\":\"x\", \"a\":\"\\u009b\\u202e\",\"seq\":1,",
+            ),
+        ] {
+            let terminal = Terminal {
+                stdout: true,
+                ..Terminal::default()
+            };
+            let (output, out, _) = output(Settings {
+                terminal,
+                ..settings(Format::Ndjson)
+            });
+            let mut records = output.records().unwrap().raw(raw);
+            let body = RecordBody::Event {
+                event: Event::parse(event).unwrap(),
+                change: None,
+            };
+            let record = Record {
+                received_at: DateTime::UNIX_EPOCH,
+                source: RecordSource::Ws,
+                body,
+            };
+            records.write(&record).unwrap();
+            drop(records);
+            assert!(out.text().starts_with(expected), "{}", out.text());
+        }
+    }
+
+    #[test]
     fn numbers_count_what_is_written() {
         let jq = |raw, expr: &str| {
             let settings = Settings {
@@ -494,10 +531,7 @@ mod tests {
             jq(false, "select(.user.id != \"john\") | [.seq, .type]").0,
             "[1,\"user.presence.changed\"]\n[2,\"stream.end\"]\n"
         );
-        assert_eq!(
-            jq(true, ".seq, .user.id").0,
-            "null\n\"john\"\nnull\n\"jack\"\n"
-        );
+        assert_eq!(jq(true, ".seq, .user.id").0, "null\njohn\nnull\njack\n");
         let (out, err) = jq(false, ".user.status | length, startswith(\"a\")");
         assert_eq!(out, "0\n3\ntrue\n0\n");
         assert_eq!(

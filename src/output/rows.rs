@@ -153,9 +153,10 @@ impl<'a> Rows<'a> {
         let first = self.written == 0;
         let out = &mut self.lines.pending;
         if let Some(jq) = &settings.jq {
-            for line in jq.results(&self.row) {
-                out.extend_from_slice(&line.map_err(Failure::from)?);
-                out.push(b'\n');
+            for result in jq.results(&self.row, settings.jq_strings()) {
+                let result = result.map_err(Failure::from)?;
+                settings.write_result(&result, &mut self.lines.pending);
+                self.lines.flush_if_enough()?;
             }
         } else {
             let json = std::str::from_utf8(&self.row).context("a row is not text")?;
@@ -285,6 +286,7 @@ mod tests {
     use super::super::{Column, Settings};
     use super::*;
     use crate::json::expression::Expr;
+    use crate::terminal::Terminal;
     use serde_json::{Value, json};
 
     fn now() -> DateTime<Utc> {
@@ -421,8 +423,53 @@ mod tests {
                 jq: Some(Expr::compile(".id, (.tags // empty)").unwrap()),
                 ..settings(format)
             };
-            assert_eq!(written(jq, &users()), "\"john\"\n[]\n\"jack\"\n");
+            assert_eq!(written(jq, &users()), "john\n[]\njack\n");
         }
+    }
+
+    #[test]
+    fn jq_strings_are_quoted_on_request_and_escaped_on_a_terminal() {
+        let jq = |explicit_machine, stdout| Settings {
+            jq: Some(
+                Expr::compile(r#""a\tb\u001b\n\u202e", ["\u202e"], @csv "\([null])""#).unwrap(),
+            ),
+            explicit_machine,
+            terminal: Terminal {
+                stdout,
+                ..Terminal::default()
+            },
+            ..settings(Format::Ndjson)
+        };
+        let users = &users()[1..];
+        assert_eq!(
+            written(jq(false, false), users),
+            "a\tb\u{1b}\n\u{202e}\n[\"\u{202e}\"]\n\n"
+        );
+        assert_eq!(
+            written(jq(true, false), users),
+            "\"a\\tb\\u001b\\n\u{202e}\"\n[\"\u{202e}\"]\n\"\"\n"
+        );
+        assert_eq!(
+            written(jq(false, true), users),
+            "a\tb\\u{1b}\\n\\u{202e}\n[\"\\u202e\"]\n\n"
+        );
+        assert_eq!(
+            written(jq(true, true), users),
+            "\"a\\tb\\u001b\\n\\u202e\"\n[\"\\u202e\"]\n\"\"\n"
+        );
+    }
+
+    #[test]
+    fn results_are_written_as_they_are_made() {
+        let (output, out, _) = output(Settings {
+            jq: Some(Expr::compile("repeat(.)").unwrap()),
+            ..settings(Format::Ndjson)
+        });
+        let mut rows = output.users(now()).unwrap();
+        let error = rows.push_user(&users()[0]).unwrap_err().to_string();
+        assert!(error.contains("ran for more than 1 s"), "{error}");
+        assert!(rows.lines.pending.len() < 2 * super::super::ENOUGH);
+        assert!(out.text().len() > super::super::ENOUGH);
     }
 
     #[test]

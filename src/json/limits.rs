@@ -1,0 +1,244 @@
+//! Limits of jq expressions: how long one may run on a record, and how deep it may recurse.
+//!
+//! The interpreter has no limits of its own. So a check, [`CHECK`], is compiled into every expression: at the start of
+//! each function that it defines, behind each number of a range, and every few levels of nesting. A check is the
+//! identity until a limit is exceeded, and an error from then on.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use jaq_core::box_iter::box_once;
+use jaq_core::data::JustLut;
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Term};
+use jaq_core::native::{Fun, v};
+use jaq_core::path::{Part, Path};
+use jaq_core::{Error, Exn, Native};
+use jaq_json::Val;
+
+/// The longest source that is compiled, in bytes.
+pub(super) const SOURCE_MAX: usize = 16 * 1024;
+/// The deepest nesting of brackets in a source.
+pub(super) const SOURCE_DEPTH_MAX: usize = 200;
+/// How long an expression may run on one record.
+pub(super) const RUN_TIME_MAX: Duration = Duration::from_secs(1);
+/// How much of the stack an evaluation may use: half of what a thread has.
+const STACK_MAX: usize = if cfg!(windows) {
+    512 * 1024
+} else {
+    1024 * 1024
+};
+/// The stack for compiling: more than the deepest source within the limits needs.
+pub(super) const COMPILE_STACK: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
+/// How many levels of nesting are evaluated between two checks.
+const LEVELS_PER_CHECK: usize = 8;
+/// How many checks pass between two looks at the clock.
+const CHECKS_PER_CLOCK: u32 = 64;
+
+/// The name of the check. Nobody can write it in an expression.
+const CHECK: &str = "!check";
+/// The name that the interpreter's own `range` gets.
+pub(super) const UNCHECKED_RANGE: &str = "!range";
+
+/// A limit that an evaluation exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    RunTime,
+    Depth,
+}
+
+/// The evaluation that runs on this thread.
+#[derive(Debug, Clone, Copy)]
+struct Evaluation {
+    stack_base: usize,
+    deadline: Instant,
+    checks: u32,
+    exceeded: Option<Limit>,
+}
+
+thread_local! {
+    static EVALUATION: Cell<Option<Evaluation>> = const { Cell::new(None) };
+}
+
+/// What is left of the run time for one record. The time between two results, in which they are written, does not
+/// count.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: Duration,
+    checks: u32,
+    exceeded: Option<Limit>,
+}
+
+impl Budget {
+    pub(super) const fn new(run_time: Duration) -> Self {
+        Self {
+            left: run_time,
+            checks: 0,
+            exceeded: None,
+        }
+    }
+
+    /// Runs a part of an evaluation.
+    ///
+    /// # Errors
+    ///
+    /// It exceeded a limit, now or before.
+    pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> Result<T, Limit> {
+        if let Some(limit) = self.exceeded {
+            return Err(limit);
+        }
+        let start = Instant::now();
+        EVALUATION.set(Some(Evaluation {
+            stack_base: stack_address(),
+            deadline: start + self.left,
+            checks: self.checks,
+            exceeded: None,
+        }));
+        let result = part();
+        self.left = self.left.saturating_sub(start.elapsed());
+        if let Some(evaluation) = EVALUATION.take() {
+            self.checks = evaluation.checks;
+            self.exceeded = evaluation.exceeded;
+        }
+        self.exceeded.map_or(Ok(result), Err)
+    }
+}
+
+/// About where the stack of this thread ends now.
+#[inline(never)]
+fn stack_address() -> usize {
+    let marker = 0_u8;
+    std::ptr::from_ref(black_box(&marker)).addr()
+}
+
+fn check() -> Result<(), Exn<'static, Val>> {
+    let Some(mut evaluation) = EVALUATION.get() else {
+        return Ok(());
+    };
+    evaluation.checks = evaluation.checks.wrapping_add(1);
+    if evaluation.exceeded.is_none() {
+        if stack_address().abs_diff(evaluation.stack_base) > STACK_MAX {
+            evaluation.exceeded = Some(Limit::Depth);
+        } else if evaluation.checks.is_multiple_of(CHECKS_PER_CLOCK)
+            && Instant::now() > evaluation.deadline
+        {
+            evaluation.exceeded = Some(Limit::RunTime);
+        }
+    }
+    EVALUATION.set(Some(evaluation));
+    match evaluation.exceeded {
+        None => Ok(()),
+        Some(_) => Err(Exn::from(Error::str("a limit is exceeded"))),
+    }
+}
+
+/// The check as a filter that expressions call.
+pub(super) fn native() -> Fun<JustLut<Val>> {
+    let check = Native::new(|(_, value)| box_once(check().map(|()| value)))
+        .with_paths(|(_, at)| box_once(check().map(|()| at)))
+        .with_update(|(_, value), update| match check() {
+            Ok(()) => update(value),
+            Err(error) => box_once(Err(error)),
+        });
+    (CHECK, v(0), check)
+}
+
+/// The definition of `range`, whose results pass a check each.
+pub(super) fn range() -> Def<&'static str> {
+    let args = ["$from", "$to", "$by"];
+    let values = args.map(Term::Var).into();
+    let body = pipe(Term::Call(UNCHECKED_RANGE, values), call_check());
+    Def {
+        name: "range",
+        args: args.into(),
+        body,
+    }
+}
+
+const fn call_check<'s>() -> Term<&'s str> {
+    Term::Call(CHECK, Vec::new())
+}
+
+fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+    Term::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
+}
+
+/// Puts checks into a definition of the language's own: into the functions inside it, which are those that recurse.
+pub(super) fn with_checks_inside<'s>(def: Def<&'static str>) -> Def<&'s str> {
+    Def {
+        body: with_checks(def.body, 0),
+        ..def
+    }
+}
+
+fn with_checks_in_def(def: Def<&str>) -> Def<&str> {
+    Def {
+        body: pipe(call_check(), with_checks(def.body, 0)),
+        ..def
+    }
+}
+
+/// Puts checks into a term that is this deep in others.
+pub(super) fn with_checks<'s>(term: Term<&'s str>, depth: usize) -> Term<&'s str> {
+    let deeper = |term| with_checks(term, depth + 1);
+    let boxed = |term: Box<Term<&'s str>>| Box::new(deeper(*term));
+    let all = |terms: Vec<Term<&'s str>>| terms.into_iter().map(deeper).collect();
+    let term = match term {
+        leaf @ (Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_)) => {
+            return leaf;
+        }
+        Term::Str(format, parts) => {
+            let parts = parts.into_iter().map(|part| match part {
+                StrPart::Term(term) => StrPart::Term(deeper(term)),
+                other => other,
+            });
+            Term::Str(format, parts.collect())
+        }
+        Term::Arr(term) => Term::Arr(term.map(boxed)),
+        Term::Obj(fields) => {
+            let fields = fields.into_iter();
+            Term::Obj(
+                fields
+                    .map(|(key, value)| (deeper(key), value.map(deeper)))
+                    .collect(),
+            )
+        }
+        Term::Neg(term) => Term::Neg(boxed(term)),
+        Term::BinOp(left, op, right) => Term::BinOp(boxed(left), op, boxed(right)),
+        Term::Label(name, term) => Term::Label(name, boxed(term)),
+        Term::Fold(name, source, pattern, terms) => {
+            Term::Fold(name, boxed(source), pattern, all(terms))
+        }
+        Term::TryCatch(term, catch) => Term::TryCatch(boxed(term), catch.map(boxed)),
+        Term::IfThenElse(branches, otherwise) => {
+            let branches = branches.into_iter();
+            Term::IfThenElse(
+                branches
+                    .map(|(condition, then)| (deeper(condition), deeper(then)))
+                    .collect(),
+                otherwise.map(boxed),
+            )
+        }
+        Term::Def(defs, term) => {
+            let defs = defs.into_iter().map(with_checks_in_def);
+            Term::Def(defs.collect(), boxed(term))
+        }
+        Term::Call(name, args) => Term::Call(name, all(args)),
+        Term::Path(term, Path(parts)) => {
+            let parts = parts.into_iter().map(|(part, opt)| {
+                let part = match part {
+                    Part::Index(term) => Part::Index(deeper(term)),
+                    Part::Range(from, to) => Part::Range(from.map(deeper), to.map(deeper)),
+                };
+                (part, opt)
+            });
+            Term::Path(boxed(term), Path(parts.collect()))
+        }
+    };
+    if (depth + 1).is_multiple_of(LEVELS_PER_CHECK) {
+        pipe(call_check(), term)
+    } else {
+        term
+    }
+}
