@@ -159,7 +159,7 @@ fn pages_are_records_of_their_own() {
     let words = words.iter().chain(&["--jq", ".users[].id"]);
     let run = presencectl_of(&mock, words).run().ended_with(0);
     assert_eq!(run.stdout.lines().count(), 75);
-    assert_eq!(run.stdout.lines().last(), Some("\"u74\""));
+    assert_eq!(run.stdout.lines().last(), Some("u74"));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn exec_runs_a_command_against_a_server_and_exits_like_it() {
     ])
     .run()
     .ended_with(7);
-    assert_eq!(run.stdout, "\"john\"\n", "{run}");
+    assert_eq!(run.stdout, "john\n", "{run}");
     let run = Presencectl::line("mock exec -- no-such-program")
         .run()
         .ended_with(2);

@@ -48,6 +48,9 @@ fn machine_formats_keep_a_hostile_status_exactly() {
     assert_eq!(back, status);
 
     let run = presencectl(&mock, "get-user eve --jq .status").run();
+    assert_eq!(run.stdout_of_success(), format!("{status}\n"));
+
+    let run = presencectl(&mock, "get-user eve --jq .status -o json").run();
     let text: String = serde_json::from_str(&run.stdout_of_success()).unwrap();
     assert_eq!(text, status);
 }
@@ -207,23 +210,21 @@ fn an_unknown_column_exits_with_2_and_names_the_nearest() {
 fn expressions_on_every_command() {
     let mock = small_world();
     for (line, printed) in [
-        ("get-user john --jq .id", "\"john\"\n"),
-        (
-            "get-user john -o table --jq '.id, .online'",
-            "\"john\"\ntrue\n",
-        ),
+        ("get-user john --jq .id", "john\n"),
+        ("get-user john --jq .id -o ndjson", "\"john\"\n"),
+        ("get-user john -o table --jq '.id, .online'", "john\ntrue\n"),
         (
             "query-users --sort id --jq '[.id, .invisible]' -o json",
             "[\"jack\",false]\n[\"john\",false]\n[\"zoe\",true]\n",
         ),
         ("query-users --count-only --jq .count -o csv", "3\n"),
-        ("query-channels --jq .cid", "\"messaging:fun\"\n"),
+        ("query-channels --jq .cid", "messaging:fun\n"),
         (
             "get-channel fun --members --jq '.members | length' -o table",
             "2\n",
         ),
-        ("set-user john --status x --jq .status", "\"x\"\n"),
-        ("delete-user john --dry-run --jq .method", "\"DELETE\"\n"),
+        ("set-user john --status x --jq .status", "x\n"),
+        ("delete-user john --dry-run --jq .method", "DELETE\n"),
     ] {
         assert_eq!(
             presencectl(&mock, line).run().stdout_of_success(),
@@ -279,4 +280,65 @@ fn a_closed_stdout_ends_the_program_quietly() {
         assert_eq!(output.status.code(), Some(0), "{format}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{format}");
     }
+}
+
+#[test]
+fn an_expression_without_end_ends() {
+    let mock = small_world();
+    let run = presencectl(&mock, "query-users --jq 'repeat(.)'")
+        .run()
+        .ended_with(2);
+    let message = "`repeat(.)` ran for more than 1 s on one record and is not evaluated again";
+    assert!(run.stderr.contains(message), "{}", run.stderr);
+    assert!(run.stdout.lines().count() > 100, "what was made is written");
+
+    let script = "\"$0\" set-user amy > /dev/null; \"$0\" query-users --jq 'repeat(.)' | head -c 100 | wc -c";
+    let binary = crate::support::binary();
+    let words = [
+        "mock",
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        script,
+        binary.to_str().unwrap(),
+    ];
+    let run = crate::support::Presencectl::new(words).run().ended_with(0);
+    assert_eq!(run.stdout.trim(), "100");
+
+    for source in ["def f: f; f", "last(repeat(1))", "def f: 1+f; f"] {
+        let line = format!("watch users john jack zoe --snapshot only --where '{source}'");
+        let run = presencectl(&mock, &line).run().ended_with(0);
+        assert!(
+            run.stderr.contains("is not evaluated again"),
+            "{}",
+            run.stderr
+        );
+    }
+    let nested = "[".repeat(20_000);
+    let run = presencectl_of(&mock, ["query-users", "--jq", &nested])
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("levels of brackets"), "{run}");
+}
+
+#[test]
+fn a_stream_with_a_hanging_expression_ends_on_a_signal() {
+    let mock = small_world();
+    let line = "watch users john -q --tee /dev/stdout --where 'def f: f; f'";
+    let mut stream = presencectl(&mock, line).stream();
+    stream.line();
+    stream.signal("TERM");
+    let (_, status) = stream.end();
+    assert_eq!(status.code(), Some(143));
+}
+
+#[test]
+fn printed_ids_are_a_list() {
+    let mock = small_world();
+    let ids = presencectl(&mock, "query-users --jq .id")
+        .run()
+        .stdout_of_success();
+    let run = presencectl(&mock, "set-user --in - --status here --jq .status").run_with(&ids);
+    assert_eq!(run.stdout, "here\nhere\nhere\n", "{run}");
 }

@@ -151,7 +151,7 @@ fn a_bad_line_of_a_list_is_named() {
         "{run}"
     );
     let john = presencectl(&mock, "get-user john --jq .status").run();
-    assert_eq!(john.stdout, "\"Eating a veggie burger...\"\n");
+    assert_eq!(john.stdout, "Eating a veggie burger...\n");
 }
 
 #[test]
