@@ -1,29 +1,84 @@
-//! The two signals that end a long run in an orderly way.
+//! The signals that end a long run in an orderly way: SIGHUP, SIGINT and SIGTERM.
 
 use std::io;
 
 use crate::exit::Code;
 
-/// Listens for SIGINT and SIGTERM from the moment it is made.
+/// Listens for the signals from the moment it is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    /// `None` if SIGHUP was ignored at the start (`nohup`), so that it stays ignored.
+    #[cfg(unix)]
+    hang_up: Option<tokio::signal::unix::Signal>,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
-    #[cfg(unix)]
+    /// Starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// The system does not allow it.
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let hang_up = if is_hang_up_ignored() {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        };
         Ok(Self {
+            hang_up,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    #[cfg(not(unix))]
+    /// Waits for the next signal. Returns the code that it ends the program with. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Code {
+        let Self {
+            hang_up,
+            interrupt,
+            terminate,
+        } = self;
+        let hung_up = async {
+            match hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = hung_up => Code::HungUp,
+            _ = interrupt.recv() => Code::Interrupted,
+            _ = terminate.recv() => Code::Terminated,
+        }
+    }
+}
+
+/// Whether this process ignores SIGHUP. Where the system does not tell, this is `true`: then SIGHUP does what it did.
+#[cfg(unix)]
+fn is_hang_up_ignored() -> bool {
+    const SIGHUP_BIT: u64 = 1;
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_none_or(|mask| mask & SIGHUP_BIT != 0)
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// None on this system.
     #[expect(
         clippy::unnecessary_wraps,
         reason = "the signature of the systems that can fail"
@@ -32,17 +87,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// The code that the next signal ends the program with. Safe to drop and call again.
-    #[cfg(unix)]
-    pub(crate) async fn next(&mut self) -> Code {
-        tokio::select! {
-            _ = self.interrupt.recv() => Code::Interrupted,
-            _ = self.terminate.recv() => Code::Terminated,
-        }
-    }
-
-    /// The code that the next signal ends the program with.
-    #[cfg(not(unix))]
+    /// Waits for the next signal. Returns the code that it ends the program with. Cancel safe.
     pub(crate) async fn next(&mut self) -> Code {
         match tokio::signal::ctrl_c().await {
             Ok(()) => Code::Interrupted,

@@ -146,7 +146,7 @@ fn a_user_who_cannot_be_connected_is_named() {
         .env("PRESENCECTL_USER_TOKEN", &user_token("john"))
         .run()
         .ended_with(2);
-    assert!(run.stderr.contains("john's"), "{run}");
+    assert!(run.stderr.contains("the token belongs to john"), "{run}");
 
     let run = presencectl(&mock, "deactivate-user jack --yes").run();
     assert_eq!(run.code, Some(0), "{run}");

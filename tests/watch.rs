@@ -160,7 +160,11 @@ fn every_bound_works_in_every_format() {
 #[test]
 fn signals_end_a_stream_in_every_format_with_its_last_line() {
     let mock = small_world();
-    for (signal, code, reason) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+    let mut signals = vec![("INT", 130, "interrupted"), ("TERM", 143, "terminated")];
+    if cfg!(target_os = "linux") {
+        signals.push(("HUP", 129, "hung_up"));
+    }
+    for (signal, code, reason) in signals {
         for (format, last) in [
             ("ndjson", format!(r#""reason":"{reason}""#)),
             ("json", format!(r#""reason":"{reason}""#)),
@@ -181,6 +185,28 @@ fn signals_end_a_stream_in_every_format_with_its_last_line() {
             assert!(end.contains(&last), "{format}: {rest}");
         }
     }
+}
+
+#[test]
+fn a_hang_up_that_was_ignored_at_the_start_stays_ignored() {
+    let mock = small_world();
+    let script = "trap '' HUP; \"$0\" watch users john -o ndjson & pid=$!; \
+                  while ! grep -q coverage \"$1\"; do :; done; \
+                  kill -HUP $pid; kill -TERM $pid; wait $pid; echo \"code $?\" >&2";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(crate::support::binary())
+        .arg(&path)
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::fs::File::create(&path).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "code 143\n");
 }
 
 #[test]

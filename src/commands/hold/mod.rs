@@ -1,7 +1,7 @@
 //! `hold`: keep users connected, so that everybody sees them online.
 //!
-//! What holding changes about a user besides, his status text or his visibility, is put back at the end, however the end
-//! comes. One record tells of each user who is connected; after that only losses are told.
+//! `--status` and `--invisible` change the users meanwhile. Their old values are restored at the end, however it comes.
+//! The first record of each user says that they are connected; after that, records report only lost connections.
 
 mod restore;
 
@@ -12,7 +12,7 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use self::restore::{Before, Touched};
+use self::restore::{ChangedFields, RestorePlan};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run;
@@ -30,14 +30,14 @@ use crate::signals::Signals;
 use crate::stream::sinks::stdout_writer::{self, WriterStatus};
 use crate::timer::sleep_until;
 
-/// How long what is still to be written may take once the end has come.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the reader may take for the last record.
+const READER_GRACE: Duration = Duration::from_secs(1);
 
 /// Flags of `hold`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Users who do not exist are created, as connecting always does. A lost connection is made anew. At the end the users
-leave, and status and visibility are as they were.
+Users who do not exist are created, as connecting always does. Lost connections are made again. At the end the users
+disconnect, and the old status and visibility are restored.
 
 Examples:
   presencectl hold john
@@ -57,18 +57,18 @@ pub struct HoldArgs {
     #[arg(long, value_name = "CID")]
     pub channel: Option<Cid>,
 
-    /// Set this status text meanwhile
+    /// Set this status text while the users are held
     #[arg(long, value_name = "TEXT")]
     pub status: Option<String>,
 
-    /// Hide the users meanwhile: everybody else sees them as offline
+    /// Make the users invisible while they are held: others see them as offline
     #[arg(long)]
     pub invisible: bool,
 }
 
 impl HoldArgs {
-    const fn touched(&self) -> Touched {
-        Touched {
+    const fn changed_fields(&self) -> ChangedFields {
+        ChangedFields {
             invisible: self.invisible,
             status: self.status.is_some(),
         }
@@ -87,11 +87,11 @@ impl HoldArgs {
     }
 }
 
-/// Holds the users until the time is over or a signal comes.
+/// Holds the users until the time is over or a signal arrives.
 ///
 /// # Errors
 ///
-/// Somebody cannot be connected, or cannot be put back to how he was.
+/// A user cannot be connected, or their old values cannot be restored.
 pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
         return plan(app, &args);
@@ -110,12 +110,12 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
             .with_context(|| format!("cannot open the channel {cid}"))?;
     }
     raise_file_limit(users.len());
-    let before = Before::read(&client, &users, args.touched())
+    let restore_plan = RestorePlan::read(&client, &users, args.changed_fields())
         .await
-        .context("cannot read how the users are now")?;
-    let held = users.len();
+        .context("cannot read the current status and visibility of the users")?;
+    let requested = users.len();
     let identities = users.into_iter().map(|user| args.identity(user)).collect();
-    let mut holder = ConnectionPool::start(client.clone(), identities, args.channel.clone());
+    let mut pool = ConnectionPool::start(client.clone(), identities, args.channel.clone());
 
     let now = Instant::now();
     let time = [args.duration, app.timeout()].into_iter().flatten().min();
@@ -123,33 +123,33 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         app,
         records,
         writer_status,
-        until: time.map(|time| now + time),
-        held,
-        up: 0,
+        deadline: time.map(|time| now + time),
+        requested,
+        connected: 0,
         reconnects: 0,
         lost: Vec::new(),
     };
-    let mut ending = hold.run(&mut holder, &mut signals).await;
-    let parting = async {
-        holder.close().await;
-        before.restore(&client).await
+    let mut outcome = hold.run(&mut pool, &mut signals).await;
+    let clean_up = async {
+        pool.close().await;
+        restore_plan.restore(&client).await
     };
     let failed = tokio::select! {
-        restored = parting => restored.err().map(|(ids, error)| {
+        restored = clean_up => restored.err().map(|(ids, error)| {
             let who = summarize_ids(&ids);
-            anyhow::Error::from(error).context(format!("cannot put {who} back"))
+            anyhow::Error::from(error).context(format!("cannot restore {who}"))
         }),
-        // Whoever asks twice does not want to wait for a server that does not answer.
+        // Whoever sends a second signal does not want to wait for a server that does not answer.
         code = signals.next() => {
-            ending = Ending::Told(EndReason::of_signal(code), code);
-            before.give_up(app);
+            outcome = HoldOutcome::Ended(EndReason::of_signal(code), code);
+            restore_plan.warn_skipped(app);
             None
         }
     };
-    hold.end(ending, failed).await
+    hold.finish(outcome, failed).await
 }
 
-/// A client that may connect all of them.
+/// A client that may connect all of these users.
 async fn client(app: &App, users: &[UserId]) -> anyhow::Result<Client> {
     let client = match app.server_client().await? {
         Some(server) => server,
@@ -160,12 +160,12 @@ async fn client(app: &App, users: &[UserId]) -> anyhow::Result<Client> {
     {
         return Err(Failure::new(
             Code::Usage,
-            format!("the token is {own}'s, and {other} cannot be connected with it"),
+            format!("the token belongs to {own}, and cannot connect {other}"),
         )
         .hinted("set STREAM_API_SECRET instead of PRESENCECTL_USER_TOKEN")
         .into());
     }
-    // The time that users are held is not the time that a call may take.
+    // `--timeout` bounds the whole run here, and not each call.
     Ok(client.with_timeout(DEFAULT_TIMEOUT))
 }
 
@@ -177,69 +177,71 @@ fn plan(app: &App, args: &HoldArgs) -> anyhow::Result<Code> {
 }
 
 /// How holding ended.
-enum Ending {
-    /// For a reason that is a word, with a code.
-    Told(EndReason, Code),
-    /// Somebody could not be connected.
-    Failed(UserId, ApiError),
-    /// Writing failed, mostly because nobody reads any more.
-    Unheard(std::io::Error),
+enum HoldOutcome {
+    /// As planned, by a signal, or because all connections are lost.
+    Ended(EndReason, Code),
+    /// A user could not be connected.
+    Refused(UserId, ApiError),
+    /// Writing failed, mostly because the reader has left.
+    WriteFailed(std::io::Error),
 }
 
 struct Hold<'a> {
     app: &'a App,
     records: Records<'a>,
     writer_status: WriterStatus,
-    until: Option<Instant>,
-    held: usize,
-    up: usize,
+    deadline: Option<Instant>,
+    /// How many users are to be connected.
+    requested: usize,
+    /// How many users have been connected.
+    connected: usize,
     reconnects: u64,
-    /// Users whose connection was established once and is given up.
+    /// Users who were connected once and cannot be connected again.
     lost: Vec<UserId>,
 }
 
 impl Hold<'_> {
-    async fn run(&mut self, holder: &mut ConnectionPool, signals: &mut Signals) -> Ending {
+    async fn run(&mut self, pool: &mut ConnectionPool, signals: &mut Signals) -> HoldOutcome {
         let status = self.writer_status.clone();
-        let mut gone = std::pin::pin!(status.hung_up());
+        let mut hung_up = std::pin::pin!(status.hung_up());
         loop {
-            let link = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                code = signals.next() => return Ending::Told(EndReason::of_signal(code), code),
-                () = &mut gone => return Ending::Unheard(std::io::ErrorKind::BrokenPipe.into()),
-                () = sleep_until(self.until) => return Ending::Told(EndReason::Timeout, Code::Ok),
-                link = holder.next() => link,
+                code = signals.next() => return HoldOutcome::Ended(EndReason::of_signal(code), code),
+                () = &mut hung_up => return HoldOutcome::WriteFailed(std::io::ErrorKind::BrokenPipe.into()),
+                () = sleep_until(self.deadline) => return HoldOutcome::Ended(EndReason::Timeout, Code::Ok),
+                event = pool.next() => event,
             };
-            let Some(link) = link else {
-                return Ending::Told(EndReason::Lost, Code::StreamLost);
+            let Some(event) = event else {
+                return HoldOutcome::Ended(EndReason::Lost, Code::StreamLost);
             };
-            match self.take(link) {
+            match self.handle(event) {
                 Ok(None) => {}
-                Ok(Some(ending)) => return ending,
-                Err(error) => return Ending::Unheard(error),
+                Ok(Some(outcome)) => return outcome,
+                Err(error) => return HoldOutcome::WriteFailed(error),
             }
         }
     }
 
-    fn take(
+    fn handle(
         &mut self,
         ConnectionEvent { user, change }: ConnectionEvent,
-    ) -> std::io::Result<Option<Ending>> {
+    ) -> std::io::Result<Option<HoldOutcome>> {
         match change {
             ConnectionUpdate::Connected { hello, attempt: 0 } => {
-                self.up += 1;
-                let me = me(&hello).unwrap_or_else(|| bare(&user));
-                self.tell(RecordSource::Ws, RecordBody::Snapshot(&me))?;
-                if self.up == self.held && self.held > 1 {
-                    let held = self.held;
+                self.connected += 1;
+                let me = own_user(&hello).unwrap_or_else(|| user_with_id_only(&user));
+                self.write(RecordSource::Ws, RecordBody::Snapshot(&me))?;
+                if self.connected == self.requested && self.requested > 1 {
+                    let requested = self.requested;
                     self.app
                         .output()
-                        .status(&format!("all {held} users are connected."));
+                        .status(&format!("all {requested} users are connected."));
                 }
             }
             ConnectionUpdate::Connected { attempt, .. } => {
                 self.reconnects += 1;
-                self.changed(true, format!("{user}: connected again"), attempt)?;
+                self.write_connection(true, format!("{user}: connected again"), attempt)?;
             }
             ConnectionUpdate::Lost {
                 reason,
@@ -247,37 +249,42 @@ impl Hold<'_> {
                 attempt,
             } => {
                 self.app.output().warn(&if was_connected {
-                    format!("{user} lost the connection: {reason}; connecting again")
+                    format!("{user} lost the connection: {reason}; reconnecting")
                 } else {
                     format!("{user}: attempt {attempt} to connect failed: {reason}")
                 });
-                self.changed(false, format!("{user}: {reason}"), attempt)?;
+                self.write_connection(false, format!("{user}: {reason}"), attempt)?;
             }
             ConnectionUpdate::Failed {
                 error,
                 was_connected: false,
-            } => return Ok(Some(Ending::Failed(user, error))),
+            } => return Ok(Some(HoldOutcome::Refused(user, error))),
             ConnectionUpdate::Failed { error, .. } => {
                 self.app
                     .output()
-                    .warn(&format!("{user} is not held any more: {error}"));
-                self.changed(false, format!("{user}: {error}"), 0)?;
+                    .warn(&format!("cannot connect {user} again: {error}"));
+                self.write_connection(false, format!("{user}: {error}"), 0)?;
                 self.lost.push(user);
             }
         }
         Ok(None)
     }
 
-    fn changed(&mut self, online: bool, reason: String, attempt: u32) -> std::io::Result<()> {
+    fn write_connection(
+        &mut self,
+        online: bool,
+        reason: String,
+        attempt: u32,
+    ) -> std::io::Result<()> {
         let changed = ConnectionChanged {
             online,
             reason,
             attempt,
         };
-        self.tell(RecordSource::Local, RecordBody::ConnectionChanged(changed))
+        self.write(RecordSource::Local, RecordBody::ConnectionChanged(changed))
     }
 
-    fn tell(&mut self, source: RecordSource, body: RecordBody<'_>) -> std::io::Result<()> {
+    fn write(&mut self, source: RecordSource, body: RecordBody<'_>) -> std::io::Result<()> {
         self.records.write(&Record {
             received_at: Utc::now(),
             source,
@@ -286,36 +293,40 @@ impl Hold<'_> {
         Ok(())
     }
 
-    /// Writes the last line. Everybody has left by now, and is as he was, unless that `failed`.
-    async fn end(mut self, ending: Ending, failed: Option<anyhow::Error>) -> anyhow::Result<Code> {
+    /// Writes the last record. All users are disconnected by now. `failed`: why their old values could not be restored.
+    async fn finish(
+        mut self,
+        outcome: HoldOutcome,
+        failed: Option<anyhow::Error>,
+    ) -> anyhow::Result<Code> {
         let who = summarize_ids(&self.lost);
-        let (reason, code, error) = match ending {
-            Ending::Told(reason, code) => {
+        let (reason, code, error) = match outcome {
+            HoldOutcome::Ended(reason, code) => {
                 let lost = !self.lost.is_empty() && code == Code::Ok;
                 let error = failed.or_else(|| {
-                    let message = format!("{who} could not be held to the end");
+                    let message = format!("{who} lost their connection for good");
                     lost.then(|| Failure::new(Code::StreamLost, message).into())
                 });
                 (reason, code, error)
             }
-            Ending::Failed(user, error) => {
+            HoldOutcome::Refused(user, error) => {
                 if let Some(failed) = failed {
                     self.app.output().warn(&format!("{failed:#}"));
                 }
                 let error = anyhow::Error::from(error).context(format!("cannot connect {user}"));
-                // A stream that never began has nothing to end.
-                if self.up == 0 {
+                // A stream without any record needs no last one.
+                if self.connected == 0 {
                     return Err(error);
                 }
                 (EndReason::Refused, Code::Refused, Some(error))
             }
-            Ending::Unheard(error) => return Err(failed.unwrap_or_else(|| error.into())),
+            HoldOutcome::WriteFailed(error) => return Err(failed.unwrap_or_else(|| error.into())),
         };
-        if self.up < self.held && error.is_none() {
-            let missing = self.held - self.up;
-            let held = self.held;
+        if self.connected < self.requested && error.is_none() {
+            let missing = self.requested - self.connected;
+            let requested = self.requested;
             self.app.output().warn(&format!(
-                "{missing} of {held} users were not connected by then"
+                "{missing} of {requested} users were never connected"
             ));
         }
         let code = error.as_ref().map_or(code, code_of);
@@ -326,18 +337,19 @@ impl Hold<'_> {
             reconnects: self.reconnects,
             exit_code: code.number(),
         };
-        self.tell(RecordSource::Local, RecordBody::End(end))?;
+        self.write(RecordSource::Local, RecordBody::End(end))?;
         self.records.finish()?;
-        // A reader who has stopped must not keep the program from ending.
-        if let Ok(drained) = tokio::time::timeout(LAST_WORDS, self.writer_status.drained()).await {
+        // A reader who has stopped must not block the end.
+        if let Ok(drained) = tokio::time::timeout(READER_GRACE, self.writer_status.drained()).await
+        {
             drained?;
         }
         error.map_or(Ok(code), Err)
     }
 }
 
-/// The user as the first frame of his connection shows him to himself.
-fn me(hello: &str) -> Option<User> {
+/// The user as the first frame of their own connection shows them.
+fn own_user(hello: &str) -> Option<User> {
     let frame: Map<String, Value> = serde_json::from_str(hello).ok()?;
     match frame.get("me")? {
         Value::Object(me) => Some(User::new(me.clone())),
@@ -345,11 +357,11 @@ fn me(hello: &str) -> Option<User> {
     }
 }
 
-fn bare(user: &UserId) -> User {
+fn user_with_id_only(user: &UserId) -> User {
     User::new(Map::from_iter([("id".to_owned(), json!(user))]))
 }
 
-/// Each held user takes a descriptor, and systems grant few unless asked.
+/// Each connection takes a file descriptor, and systems grant few unless asked.
 #[cfg(unix)]
 fn raise_file_limit(users: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -357,7 +369,7 @@ fn raise_file_limit(users: usize) {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
-        // What is not granted shows as a connection that cannot be made.
+        // If the limit stays too low, connecting fails and says so.
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }

@@ -1,4 +1,4 @@
-//! How users were before they were held, and how they become so again.
+//! Restores the old status and visibility of users after they were held.
 
 use serde_json::{Map, Value};
 
@@ -8,85 +8,85 @@ use crate::commands::ids::{BATCH, summarize_ids};
 use crate::commands::rate_limiter::RateLimiter;
 use crate::domain::{Presence, UserId};
 
-/// The patches that undo what holding changes.
+/// The patches that restore the old values.
 #[derive(Debug, Default)]
-pub(super) struct Before(Vec<UserPatch>);
+pub(super) struct RestorePlan(Vec<UserPatch>);
 
-/// What holding changes about a user.
+/// The fields that holding changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Touched {
+pub(super) struct ChangedFields {
     pub(super) invisible: bool,
     pub(super) status: bool,
 }
 
-impl Before {
-    /// Reads how the users are now, as far as it will be changed.
+impl RestorePlan {
+    /// Reads the current values of the fields that will be changed.
     pub(super) async fn read(
         client: &Client,
         users: &[UserId],
-        touched: Touched,
+        changed: ChangedFields,
     ) -> Result<Self, ApiError> {
-        if !touched.invisible && !touched.status {
+        if !changed.invisible && !changed.status {
             return Ok(Self::default());
         }
-        let mut pacer = RateLimiter::default();
+        let mut limiter = RateLimiter::default();
         let mut patches = Vec::with_capacity(users.len());
         for batch in users.chunks(BATCH) {
-            pacer.before(client, "QueryUsers").await;
+            limiter.before(client, "QueryUsers").await;
             let found = client.query_users_in(batch, &QueryUsers::default()).await?;
             patches.extend(batch.iter().map(|id| {
                 let user = found.iter().find(|user| user.id() == id.as_str());
                 let presence = user.map(crate::domain::User::presence).unwrap_or_default();
-                undo(id, &presence, touched)
+                undo(id, &presence, changed)
             }));
         }
         Ok(Self(patches))
     }
 
-    /// Says who is not put back because nobody waits for it.
-    pub(super) fn give_up(&self, app: &App) {
+    /// Warns that the old values may not be restored, because the run ends before.
+    pub(super) fn warn_skipped(&self, app: &App) {
         let ids: Vec<&str> = self.0.iter().map(|patch| patch.id.as_str()).collect();
         if !ids.is_empty() {
             let who = summarize_ids(&ids);
             app.output()
-                .warn(&format!("{who} may not be back to how they were"));
+                .warn(&format!("the old values of {who} may not be restored"));
         }
     }
 
-    /// Puts everybody back.
+    /// Restores the old values of all users.
     ///
     /// # Errors
     ///
-    /// Somebody could not be; the others are. Holds who could not, and the last refusal.
+    /// Some users could not be restored; the others are. Holds their ids and the last error.
     pub(super) async fn restore(&self, client: &Client) -> Result<(), (Vec<&str>, ApiError)> {
-        let mut pacer = RateLimiter::default();
-        let mut left = Vec::new();
+        let mut limiter = RateLimiter::default();
+        let mut failed = Vec::new();
         let mut last = None;
         for patches in self.0.chunks(BATCH) {
-            pacer.before(client, "UpdateUsersPartial").await;
+            limiter.before(client, "UpdateUsersPartial").await;
             if let Err(error) = client.patch_users(patches).await {
-                left.extend(patches.iter().map(|patch| patch.id.as_str()));
+                failed.extend(patches.iter().map(|patch| patch.id.as_str()));
                 last = Some(error);
             }
         }
         match last {
-            Some(error) => Err((left, error)),
+            Some(error) => Err((failed, error)),
             None => Ok(()),
         }
     }
 }
 
-fn undo(id: &UserId, before: &Presence, touched: Touched) -> UserPatch {
+fn undo(id: &UserId, before: &Presence, changed: ChangedFields) -> UserPatch {
     let mut patch = UserPatch {
         id: id.clone(),
         set: Map::new(),
         unset: Vec::new(),
     };
-    if touched.invisible {
+    if changed.invisible {
         let invisible = before.invisible.unwrap_or(false);
         patch.set.insert("invisible".to_owned(), invisible.into());
     }
-    if touched.status {
+    if changed.status {
         match &before.status {
             Some(status) => {
                 patch
@@ -106,15 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_touched_is_put_back() {
+    fn only_changed_fields_are_restored() {
         let before = Presence {
             invisible: Some(true),
             status: Some("lunch".to_owned()),
             ..Presence::default()
         };
         let patch = |before: &Presence, invisible, status| {
-            let touched = Touched { invisible, status };
-            let patch = undo(&"amy".parse().unwrap(), before, touched);
+            let changed = ChangedFields { invisible, status };
+            let patch = undo(&"amy".parse().unwrap(), before, changed);
             json!({"set": patch.set, "unset": patch.unset})
         };
         assert_eq!(

@@ -14,7 +14,7 @@ use crate::output::Rows;
 use crate::stream::sinks::stdout_writer;
 use crate::timer::sleep_until;
 
-/// How long one request waits for news.
+/// How long the server holds a request without new entries.
 const POLL_WAIT: &str = "5s";
 /// Notes of one request.
 const ENTRIES_PER_PAGE: u64 = 1000;
@@ -48,7 +48,7 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     let mut rows = app.output().documents(true)?;
     let mut client = app.mock_client()?;
     if args.follow {
-        // The time that following may take is not the time that a call may take.
+        // `--timeout` bounds the whole run here, and not each call.
         client = client.with_timeout(DEFAULT_TIMEOUT);
     }
     let status = ask_as(&client, "GET", "status", &[], None).await?;
@@ -59,7 +59,7 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
         let start = last.saturating_sub(args.count.unwrap_or(0));
         tokio::select! {
             biased;
-            // A reader who leaves is noticed although nothing happens.
+            // A reader who leaves ends the run even while nothing happens.
             () = writer_status.hung_up() => return Ok(Code::Ok),
             () = sleep_until(deadline) => {}
             end = follow(&client, &mut rows, start) => match end? {},
@@ -85,7 +85,7 @@ pub(super) async fn run(app: &App, args: &LogArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Follows until something fails.
+/// Prints new entries until something fails.
 async fn follow(
     client: &Client,
     rows: &mut Rows<'_>,
@@ -96,7 +96,7 @@ async fn follow(
             .await
             .map_err(|error| {
                 if code_of(&error) == Code::CannotConnect {
-                    Failure::new(Code::StreamLost, "the server is gone").into()
+                    Failure::new(Code::StreamLost, "the mock server has ended").into()
                 } else {
                     error
                 }
