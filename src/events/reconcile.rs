@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::api::ChannelState;
+use crate::domain::coalesce::{CoalesceRule, keep_latest};
 use crate::domain::event::{
     Event, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED,
     USER_WATCHING_START, USER_WATCHING_STOP,
@@ -608,19 +609,14 @@ impl Reconciler {
     /// The same for the held frames.
     fn coalesce_held(&mut self) {
         let oldest = self.held.first().map(|(_, frame)| occurred_at(frame));
-        let before = self.held.len();
-        let mut newer = HashSet::new();
-        let mut kept = Vec::new();
-        for (id, frame) in std::mem::take(&mut self.held).into_iter().rev() {
-            if newer.insert(id.clone()) {
-                kept.push((id, frame));
-            }
-        }
-        kept.reverse();
-        self.held_bytes = kept.iter().map(|(_, frame)| frame.text.len()).sum();
+        let mut held = VecDeque::from(std::mem::take(&mut self.held));
+        let removed = keep_latest(&mut held, |(id, _)| {
+            CoalesceRule::KeepLatestOf(id.to_string())
+        });
+        self.held = held.into();
+        self.held_bytes = self.held.iter().map(|(_, frame)| frame.text.len()).sum();
         self.held_limit = BUFFER_SOFT_LIMIT_BYTES.max(self.held_bytes * 2);
-        self.held = kept;
-        self.report_coalesced(oldest, before - self.held.len());
+        self.report_coalesced(oldest, removed);
     }
 
     /// Reports a gap for dropped frames. During a repair they lie within the gap that it reports.
@@ -659,19 +655,17 @@ impl Reconciler {
 
 /// Keeps the last state of each user, and the other frames that are `needed`.
 fn coalesce(frames: &mut VecDeque<ReceivedFrame>, needed: impl Fn(&Event<'_>) -> bool) {
-    let mut newer = HashSet::new();
-    let mut kept = VecDeque::new();
-    for frame in std::mem::take(frames).into_iter().rev() {
+    keep_latest(frames, |frame| match Event::parse(&frame.text) {
         // An unreadable frame becomes a gap of its own when its turn comes.
-        let keep = Event::parse(&frame.text).map_or(true, |event| match &event.user {
-            Some(user) if is_state(&event) => newer.insert(user.id.clone().into_owned()),
-            _ => needed(&event),
-        });
-        if keep {
-            kept.push_front(frame);
-        }
-    }
-    *frames = kept;
+        Err(_) => CoalesceRule::Keep,
+        Ok(event) => match &event.user {
+            Some(user) if is_state(&event) => {
+                CoalesceRule::KeepLatestOf(user.id.clone().into_owned())
+            }
+            _ if needed(&event) => CoalesceRule::Keep,
+            _ => CoalesceRule::Drop,
+        },
+    });
 }
 
 fn is_state(event: &Event<'_>) -> bool {
