@@ -128,7 +128,7 @@ Records of a stream: one JSON object a line, each with a `type`.
   user.presence.changed, user.updated, user.watching.start, …
                           as the service sent them
   connection.changed      our link: online, reason, attempt
-  connection.recovered    all subscriptions stand again
+  connection.recovered    all subscriptions restored
   presence.gap            events may have been lost: from, to, repaired (ids), note
   presence.coverage       requested, subscribed, missing (ids)
   stream.end              the last line: reason, events, gaps, reconnects, exit_code

@@ -55,7 +55,7 @@ pub enum RecordBody<'a> {
     Snapshot(&'a User),
     /// `connection.changed`: the link went down or came up.
     ConnectionChanged(ConnectionChanged),
-    /// `connection.recovered`: all subscriptions stand again.
+    /// `connection.recovered`: all subscriptions restored.
     ConnectionRecovered,
     /// `presence.gap`: an interval in which events may have been lost.
     Gap(Gap),

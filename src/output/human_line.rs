@@ -83,7 +83,7 @@ impl Narrator {
                 )
             }
             RecordBody::ConnectionRecovered => {
-                ('✓', Tone::Faint, "all subscriptions stand again".to_owned())
+                ('✓', Tone::Faint, "all subscriptions restored".to_owned())
             }
             RecordBody::Gap(gap) => ('!', Tone::Warning, gap_text(gap, look.utc)),
             RecordBody::Coverage(coverage) => coverage_text(coverage),
@@ -502,7 +502,7 @@ mod tests {
         12:00:00  ✓ following 3 of 3 users
         12:00:00  ! following 1 of 8 users, not u1, u2, u3, u4, u5, and 2 more
         12:00:00  ! connection lost: closed with code 1006 (attempt 2)
-        12:00:00  ✓ all subscriptions stand again
+        12:00:00  ✓ all subscriptions restored
         12:00:00  ! gap from 11:57:00 to 11:58:00: reconnected; changed meanwhile: john
         12:00:00  · end: count, 1 event, 2 gaps
         ");

@@ -171,7 +171,7 @@ pub(super) fn connection_changed() -> Value {
 pub(super) fn connection_recovered() -> Value {
     line(
         Some("connection.recovered"),
-        "all subscriptions stand again",
+        "all subscriptions restored",
         &[],
         &json!({}),
     )
