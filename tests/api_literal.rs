@@ -10,6 +10,7 @@ use presencectl::api::{
 use presencectl::domain::token::{self, Claims};
 use presencectl::domain::{ApiErrorCode, SecretString, UserId};
 use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -448,4 +449,34 @@ async fn single_users_may_be_missing_from_a_response_but_not_the_list() {
     let error = client.change_user(&reactivate).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreadable { .. }), "{error:?}");
     assert!(client.change_user(&reactivate).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn after_a_reset_no_call_uses_a_connection_from_before() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = client(url.parse().unwrap());
+    let keep_alive = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{EMPTY}",
+        EMPTY.len()
+    );
+    // Connections stay open and answer one request each, like those that a network change has silenced.
+    let server = async {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            literal::read_request(&mut stream).await;
+            stream.write_all(keep_alive.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+        open.len()
+    };
+    let calls = async {
+        client.query_users(&QueryUsers::default()).await.unwrap();
+        client.reset_connections();
+        let other = client.for_reconnect();
+        other.query_users(&QueryUsers::default()).await.unwrap();
+    };
+    let (connections, ()) = tokio::join!(server, calls);
+    assert_eq!(connections, 2);
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::request::Request;
-use crate::api::responses::{ChannelList, Done, MemberList, null_as_default};
+use crate::api::responses::{ChannelList, MemberList, null_as_default};
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 
@@ -192,23 +192,6 @@ impl Request {
             .with_body(&Body { set, unset })
     }
 
-    /// Deletes a channel. With `hard` nothing is left of it; without, it is marked as deleted.
-    pub fn delete_channel(cid: &Cid, hard: bool) -> Self {
-        let request = Self::on_channel("DeleteChannel", Method::DELETE, cid, &[]).not_idempotent();
-        if hard {
-            request.with_query("hard_delete", "true")
-        } else {
-            request
-        }
-    }
-
-    /// Stops watching a channel with a connection.
-    pub fn stop_watching(cid: &Cid, connection_id: &str) -> Self {
-        Self::on_channel("StopWatchingChannel", Method::POST, cid, &["stop-watching"])
-            .with_connection(Some(connection_id))
-            .with_body(&Map::new())
-    }
-
     fn on_channel(endpoint: &'static str, method: Method, cid: &Cid, action: &[&str]) -> Self {
         let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
         Self::new(endpoint, method, path.iter().chain(action).copied())
@@ -281,26 +264,5 @@ impl Client {
     /// See [`ApiError`].
     pub async fn change_channel(&self, request: &Request) -> Result<ChannelState, ApiError> {
         self.fetch(request).await
-    }
-
-    /// Deletes a channel. With `hard` nothing is left of it; without, it is marked as deleted.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApiError`].
-    pub async fn delete_channel(&self, cid: &Cid, hard: bool) -> Result<ChannelState, ApiError> {
-        self.fetch(&Request::delete_channel(cid, hard)).await
-    }
-
-    /// Stops watching a channel with a connection.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApiError`].
-    pub async fn stop_watching(&self, cid: &Cid, connection_id: &str) -> Result<(), ApiError> {
-        let Done {} = self
-            .fetch(&Request::stop_watching(cid, connection_id))
-            .await?;
-        Ok(())
     }
 }

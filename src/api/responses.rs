@@ -89,7 +89,3 @@ pub(super) struct MemberList {
     #[serde(deserialize_with = "null_as_default")]
     pub(super) members: Vec<Member>,
 }
-
-/// A response of which only the success matters.
-#[derive(Deserialize)]
-pub(super) struct Done {}

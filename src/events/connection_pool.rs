@@ -210,6 +210,8 @@ async fn keep_connected(
                 }
             }
         };
+        // What broke the WebSocket may have broken the pooled connections too, without a sign.
+        shared.client.reset_connections();
         report(ConnectionUpdate::Lost {
             reason,
             was_connected,

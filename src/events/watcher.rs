@@ -433,7 +433,7 @@ impl Watcher {
     /// Connects as the observer. Sets the observer up first: a restarted server may not have it.
     fn connect(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
         // The watcher has retries of its own.
-        let server = self.server.without_retries();
+        let server = self.call_client().without_retries();
         let observer = self.options.observer.clone();
         let stale_after = self.options.stale_after;
         Box::pin(async move {
@@ -484,7 +484,8 @@ impl Watcher {
 
     /// Queues all queries of a new connection.
     fn subscribe(&mut self, session: Socket) {
-        let client = self.server.acting_as(self.options.observer.user());
+        let client = self.call_client();
+        let client = client.acting_as(self.options.observer.user());
         let mut subscriber = Subscriber::new(client, session.connection_id());
         subscriber.enqueue_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
@@ -662,8 +663,18 @@ impl Watcher {
         self.schedule_attempt(reason, error);
     }
 
+    /// The client for calls that connect and subscribe. Once the stream runs, a lost response may cost seconds only.
+    fn call_client(&self) -> Client {
+        match self.has_started {
+            true => self.server.for_reconnect(),
+            false => self.server.clone(),
+        }
+    }
+
     /// Reports that there is no connection, and schedules the next attempt or ends the stream.
     fn schedule_attempt(&mut self, reason: &str, error: WatchError) {
+        // What broke the WebSocket may have broken the pooled connections too, without a sign.
+        self.server.reset_connections();
         let changed = ConnectionChanged {
             online: false,
             reason: reason.to_owned(),
