@@ -230,7 +230,7 @@ fn a_body_over_the_limit_is_too_big() {
 #[test]
 fn a_guest_gets_a_working_token() {
     let mock = Mock::start();
-    let body = r#"{"user":{"id":"guest-7","name":"G"}}"#;
+    let body = r#"{"user":{"id":"gus","name":"G"}}"#;
     let answer = mock.raw(&format!(
         "POST /guest?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: anonymous\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -239,7 +239,7 @@ fn a_guest_gets_a_working_token() {
     assert_eq!(answer.status, 201);
     assert_eq!(answer.body["user"]["role"], "guest");
     let token = answer.body["access_token"].as_str().unwrap();
-    let json = encode(r#"{"user_details":{"id":"guest-7"}}"#);
+    let json = encode(&json!({"user_details": {"id": answer.body["user"]["id"]}}).to_string());
     let mut socket = mock.upgrade(
         &format!("json={json}&api_key={API_KEY}&authorization={token}&stream-auth-type=jwt"),
         &[],

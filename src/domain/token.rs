@@ -21,8 +21,12 @@ pub struct Claims {
     /// The user that the token is for; absent in a server token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// Whether it is a server token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Whether it is a server token. The PHP SDK writes it as text.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bool_or_text"
+    )]
     pub server: Option<bool>,
     /// Issued at, unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +40,19 @@ pub struct Claims {
     /// Everything else, such as `role` or `channel_cids`.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Reads `true`, `false`, and the same as text.
+fn bool_or_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<bool>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(Value::String(text)) if text == "true" => Ok(Some(true)),
+        Some(Value::String(text)) if text == "false" => Ok(Some(false)),
+        Some(_) => Err(serde::de::Error::custom("server must be a boolean")),
+    }
 }
 
 impl Claims {

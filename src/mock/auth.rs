@@ -43,7 +43,7 @@ pub(crate) fn check_key(
         )),
         Some(_) => Err(Rejection::unauthorized(
             ApiErrorCode::InvalidApiKey.number(),
-            "api_key not found, or the app was deleted",
+            "api_key not valid",
         )),
     }
 }
@@ -90,14 +90,27 @@ pub(crate) fn authenticate(
         development(accepts_development_tokens(), token)?
     } else {
         token::verify(options.secret.reveal(), token, now).map_err(|error| {
-            let code = match error {
-                TokenError::Malformed(_) => ApiErrorCode::Unauthenticated.number(),
-                TokenError::BadSignature => options.rules.bad_signature_code,
-                TokenError::Expired { .. } => ApiErrorCode::TokenExpired.number(),
-                TokenError::NotYetValid => ApiErrorCode::TokenNotYetValid.number(),
-                TokenError::IssuedInFuture => ApiErrorCode::TokenIssuedInFuture.number(),
+            let (code, detail) = match error {
+                TokenError::Malformed(_) => (
+                    ApiErrorCode::Unauthenticated.number(),
+                    "token contains an invalid number of segments".to_owned(),
+                ),
+                TokenError::BadSignature => (
+                    options.rules.bad_signature_code,
+                    "signature is not valid".to_owned(),
+                ),
+                TokenError::Expired { .. } => {
+                    (ApiErrorCode::TokenExpired.number(), error.to_string())
+                }
+                TokenError::NotYetValid => {
+                    (ApiErrorCode::TokenNotYetValid.number(), error.to_string())
+                }
+                TokenError::IssuedInFuture => (
+                    ApiErrorCode::TokenIssuedInFuture.number(),
+                    "JWTAuth error: token used before issue at (iat)".to_owned(),
+                ),
             };
-            Rejection::unauthorized(code, error.to_string())
+            Rejection::unauthorized(code, detail)
         })?
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));

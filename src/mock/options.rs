@@ -140,7 +140,7 @@ impl Default for MockRules {
             own_presence: OwnPresence::Subscribed,
             me_online_while_invisible: true,
             freeze_last_active_while_invisible: true,
-            others_see_invisible: InvisibleField::Omit,
+            others_see_invisible: InvisibleField::AlwaysFalse,
             count_invisible_watchers: true,
             presence_covers_watchers: true,
             stop_watching_unsubscribes: false,

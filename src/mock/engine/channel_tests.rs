@@ -294,7 +294,7 @@ fn deleting_tells_watchers_and_members_and_leaves_nothing() {
         )
         .unwrap();
     assert_eq!(stage.heard(a), ["channel.deleted a"]);
-    assert_eq!(stage.heard(b), ["notification.channel_deleted a"]);
+    assert_eq!(stage.heard(b), ["notification.channel_deleted -"]);
     assert_eq!(stage.state.counts().1, 0);
     stage.disconnect(a);
 }

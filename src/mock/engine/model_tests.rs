@@ -533,7 +533,8 @@ impl ModelRun {
             ModelStep::RestoreUser(who) => {
                 let ids = json!({"user_ids": [uid(*who)]});
                 let result = self.server(op("POST /users/restore", ids));
-                assert_eq!(result.is_ok(), self.model.users.contains_key(who));
+                let is_deleted = self.model.users.get(who).is_some_and(|user| user.deleted);
+                assert_eq!(result.is_ok(), is_deleted);
                 if let Some(found) = self.model.users.get_mut(who) {
                     found.deleted = false;
                 }
@@ -936,7 +937,7 @@ impl ModelRun {
                 };
                 assert_eq!(
                     member["user"]["online"], online,
-                    "u{who} as u{viewer} sees him"
+                    "u{who} as u{viewer} sees them"
                 );
             }
         }
@@ -950,15 +951,15 @@ impl ModelRun {
         } else {
             self.model.online(who)
         };
-        assert_eq!(shown["online"], online, "u{who} as {viewer:?} sees him");
+        assert_eq!(shown["online"], online, "u{who} as {viewer:?} sees them");
         let invisible = if own || viewer.is_none() {
             json!(found.invisible)
         } else {
-            Value::Null
+            json!(false)
         };
         assert_eq!(
             shown["invisible"], invisible,
-            "u{who} as {viewer:?} sees him"
+            "u{who} as {viewer:?} sees them"
         );
         let last_active = if own || viewer.is_none() || !found.invisible {
             found.last_active
@@ -968,7 +969,7 @@ impl ModelRun {
         assert_eq!(
             shown["last_active"],
             json!(last_active.map(Rfc3339)),
-            "u{who} as {viewer:?} sees him"
+            "u{who} as {viewer:?} sees them"
         );
         assert_eq!(shown["status"], json!(found.status));
     }

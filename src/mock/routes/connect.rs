@@ -66,7 +66,9 @@ pub(super) fn connect_request(
     carrier: Transport,
 ) -> Result<(Caller, ConnectRequest), Rejection> {
     let details = match json.shift_remove("user_details") {
-        None | Some(Value::Null) => Map::new(),
+        None | Some(Value::Null) => {
+            return Err(Rejection::field("user_details", "is a required field"));
+        }
         Some(Value::Object(details)) => details,
         Some(_) => return Err(Rejection::field("user_details", "must be an object")),
     };

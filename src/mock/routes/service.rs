@@ -191,6 +191,11 @@ fn rate_limits(hub: &Hub, params: &Params, caller: &Caller) -> Result<String, Re
                     operation: operation.name,
                     default_limit: operation.requests_per_minute,
                 });
+                let mut status = status;
+                if platform == ClientPlatform::Server {
+                    // The service counts this call against every limit that it reports to its caller.
+                    status.remaining = status.remaining.min(status.limit.saturating_sub(1));
+                }
                 let status = RateLimitHeaders::of(status, &hub.clock);
                 limits.insert(operation.name.to_owned(), status.to_json());
             }

@@ -76,6 +76,13 @@ const CHANNEL_FIELDS: &[&str] = &[
     "config",
     "own_capabilities",
     "hidden",
+    "cooldown",
+    "auto_translation_enabled",
+    "auto_translation_language",
+    "filter_tags",
+    "truncated_at",
+    "muted",
+    "blocked",
 ];
 
 /// The fields of memberships that are not custom.
@@ -147,10 +154,16 @@ impl ObjectKind {
 
 impl ApiVersion {
     /// A request's body as the rules read it.
-    pub(super) fn request(self, mut body: JsonObject, defaults: &[&str]) -> JsonObject {
+    pub(super) fn request(self, mut body: JsonObject, defaults: &[(&str, &str)]) -> JsonObject {
         if self == Self::V2 {
-            for field in defaults {
-                body.entry(*field).or_insert(Value::Bool(true));
+            if defaults
+                .first()
+                .is_some_and(|(field, _)| !body.contains_key(*field))
+            {
+                for (field, json) in defaults {
+                    let value = serde_json::from_str(json).expect("defaults are JSON");
+                    body.entry(*field).or_insert(value);
+                }
             }
             for (field, value) in &mut body {
                 // Conditions and changes name fields; they hold no objects of the service.
@@ -158,7 +171,7 @@ impl ApiVersion {
                     field.as_str(),
                     "filter_conditions" | "set" | "sort" | "result"
                 ) {
-                    flatten(value);
+                    flatten(field, value);
                 }
             }
         }
@@ -179,10 +192,15 @@ impl ApiVersion {
     }
 }
 
-/// Lifts what is under `custom` beside the rest, here and in whatever is inside, but not inside custom data.
-fn flatten(value: &mut Value) {
+/// The prefix of a custom field whose name is also the name of a built-in field.
+///
+/// Only a v2 request can have both. Beside the built-in field, the custom one needs another name.
+const CUSTOM_PREFIX: &str = "custom.";
+
+/// Moves what is under `custom` beside the rest, here and in everything inside, but not inside custom data.
+fn flatten(field: &str, value: &mut Value) {
     match value {
-        Value::Array(list) => list.iter_mut().for_each(flatten),
+        Value::Array(list) => list.iter_mut().for_each(|item| flatten(field, item)),
         Value::Object(fields) => {
             let custom = match fields.shift_remove("custom") {
                 Some(Value::Object(custom)) => Some(custom),
@@ -192,13 +210,24 @@ fn flatten(value: &mut Value) {
                 }
                 None => None,
             };
-            for (field, value) in fields.iter_mut() {
-                if field != "set" {
-                    flatten(value);
+            // Users are a map by id, so a user's own key says nothing.
+            let is_map = field == "users" && custom.is_none();
+            for (name, value) in fields.iter_mut() {
+                if name != "set" {
+                    flatten(if is_map { field } else { name }, value);
                 }
             }
-            for (field, value) in custom.into_iter().flatten() {
-                fields.entry(field).or_insert(value);
+            let built_in = match field {
+                "users" | "user" | "created_by" => USER_FIELDS,
+                "data" => CHANNEL_FIELDS,
+                _ => &[],
+            };
+            for (name, value) in custom.into_iter().flatten() {
+                if built_in.contains(&name.as_str()) {
+                    fields.insert(format!("{CUSTOM_PREFIX}{name}"), value);
+                } else {
+                    fields.entry(name).or_insert(value);
+                }
             }
         }
         _ => {}
@@ -268,7 +297,8 @@ fn nest(fields: &mut Map<String, Value>, known: &[&str]) {
             translate(&field, &mut value);
             rest.insert(field, value);
         } else {
-            custom.insert(field, value);
+            let name = field.strip_prefix(CUSTOM_PREFIX).unwrap_or(&field);
+            custom.insert(name.to_owned(), value);
         }
     }
     rest.insert("custom".to_owned(), custom.into());

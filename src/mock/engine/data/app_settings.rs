@@ -33,6 +33,13 @@ impl AppSettings {
     }
 }
 
+impl AppSettings {
+    /// Whether users and channels belong to teams that do not see each other.
+    pub(crate) fn is_multi_tenant(&self) -> bool {
+        self.others.get("multi_tenant_enabled") == Some(&Value::Bool(true))
+    }
+}
+
 /// The settings, as somebody sees them.
 pub(crate) struct AppSettingsView<'a> {
     pub(crate) app: &'a AppSettings,

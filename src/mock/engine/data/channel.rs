@@ -31,6 +31,7 @@ pub(crate) struct Channel {
     pub(crate) frozen: bool,
     pub(crate) disabled: bool,
     pub(crate) team: Option<String>,
+    pub(crate) filter_tags: Option<Vec<String>>,
     pub(crate) custom: Map<String, Value>,
     pub(crate) members: ChannelMembers,
     /// Users who do not want to see it in their lists.
@@ -54,6 +55,7 @@ impl Channel {
             frozen: false,
             disabled: false,
             team: None,
+            filter_tags: None,
             custom: Map::new(),
             members: ChannelMembers::default(),
             hidden_for: BTreeSet::new(),
@@ -117,6 +119,9 @@ impl Serialize for ChannelView<'_> {
         }
         if let Some(team) = &channel.team {
             map.serialize_entry("team", team)?;
+        }
+        if let Some(tags) = &channel.filter_tags {
+            map.serialize_entry("filter_tags", tags)?;
         }
         if self.with_members {
             let members: Vec<MemberView<'_>> = self
@@ -184,6 +189,14 @@ impl FilterRow for ChannelRow<'_> {
                 .team
                 .as_deref()
                 .map_or(FieldValue::Missing, FieldValue::Text),
+            "filter_tags" => FieldValue::Texts(
+                channel
+                    .filter_tags
+                    .iter()
+                    .flatten()
+                    .map(String::as_str)
+                    .collect(),
+            ),
             "frozen" => FieldValue::Flag(channel.frozen),
             "disabled" => FieldValue::Flag(channel.disabled),
             "hidden" => FieldValue::Flag(
@@ -221,7 +234,7 @@ pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
         "cid" | "id" | "type" | "created_by_id" | "team" | "channel_role" | "invite" => {
             Some(FieldType::Text)
         }
-        "members" | "member.user.name" => Some(FieldType::Texts),
+        "members" | "member.user.name" | "filter_tags" => Some(FieldType::Texts),
         "member_count" => Some(FieldType::Count),
         "created_at" | "updated_at" | "last_message_at" | "last_updated" => Some(FieldType::Time),
         "frozen" | "disabled" | "hidden" | "distinct" | "joined" | "muted" | "blocked"

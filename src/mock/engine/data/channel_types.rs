@@ -16,6 +16,29 @@ use crate::mock::error::{Rejection, shortened};
 /// The built-in types.
 const BUILT_IN_TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
 
+/// What each role may do, as responses list it. The rules do not depend on it.
+const DEFAULT_GRANTS: [(&str, &[&str]); 5] = [
+    (
+        "admin",
+        &[
+            "create-channel",
+            "read-channel",
+            "update-channel",
+            "delete-channel",
+        ],
+    ),
+    ("user", &["create-channel"]),
+    ("guest", &[]),
+    (
+        "channel_member",
+        &["read-channel", "create-message", "leave-channel-member"],
+    ),
+    (
+        "channel_moderator",
+        &["read-channel", "create-message", "update-channel-members"],
+    ),
+];
+
 /// One type.
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelType {
@@ -65,7 +88,6 @@ impl ChannelType {
             ("automod_behavior", json!("flag")),
             ("blocklist_behavior", json!("flag")),
             ("partition_size", json!(0)),
-            ("partition_ttl", json!("")),
             ("push_level", json!("all")),
             ("commands", json!([])),
         ] {
@@ -76,7 +98,7 @@ impl ChannelType {
             created_at: now,
             updated_at: now,
             config,
-            grants: json!({}),
+            grants: json!(DEFAULT_GRANTS.iter().copied().collect::<BTreeMap<_, _>>()),
         }
     }
 
@@ -87,7 +109,10 @@ impl ChannelType {
 
     pub(crate) fn write(&mut self, changes: JsonObject) -> Result<(), Rejection> {
         for (key, value) in changes {
+            // Typed clients send empty values for what they do not set.
+            let is_unset = value.is_null() || (key == "partition_ttl" && value == "");
             match key.as_str() {
+                _ if is_unset => {}
                 "name" | "created_at" | "updated_at" => {}
                 "grants" => self.grants = value,
                 "commands" => {
@@ -147,7 +172,17 @@ impl Serialize for ChannelTypeView<'_> {
         map.serialize_entry("updated_at", &Rfc3339(of.updated_at))?;
         map.serialize_entry("name", &of.name)?;
         for (key, value) in &of.config {
-            map.serialize_entry(key, value)?;
+            match value.as_array() {
+                // A type lists its commands by name; a channel's configuration holds the commands themselves.
+                Some(commands) if self.with_grants && key == "commands" => {
+                    let names: Vec<&Value> = commands
+                        .iter()
+                        .map(|command| command.get("name").unwrap_or(command))
+                        .collect();
+                    map.serialize_entry(key, &names)?;
+                }
+                _ => map.serialize_entry(key, value)?,
+            }
         }
         if self.with_grants {
             map.serialize_entry("permissions", &[(); 0])?;

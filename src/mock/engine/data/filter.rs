@@ -266,6 +266,11 @@ fn parse_test(
         }
         literal => Ok(FilterTest::Compare(comparison, literal)),
     };
+    if kind.is_none() && matches!(operator, "$ne" | "$nin") {
+        return Err(Rejection::input(format!(
+            "operator {operator} is not supported for custom fields"
+        )));
+    }
     Ok(match operator {
         "$eq" => FilterTest::Equal(literal(name, kind, operand)?),
         "$ne" => FilterTest::NotEqual(literal(name, kind, operand)?),
@@ -315,7 +320,9 @@ fn literal(name: &str, kind: Option<FieldType>, value: &Value) -> Result<FilterL
         | (Some(FieldType::Count), Value::Number(_))
         | (Some(FieldType::Texts), Value::String(_) | Value::Array(_))
         | (None, _) => Ok(FilterLiteral::Json(value.clone())),
-        (Some(FieldType::Text), _) => wrong("a text"),
+        (Some(FieldType::Text), _) => Err(Rejection::input(format!(
+            "filter_conditions: field {name:?} expects type string"
+        ))),
         (Some(FieldType::Flag), _) => wrong("true or false"),
         (Some(FieldType::Count), _) => wrong("a number"),
         (Some(FieldType::Texts), _) => wrong("a text or a list of texts"),
@@ -354,8 +361,11 @@ impl FilterTest {
                 there == *wanted
             }
             Self::Autocomplete(prefix) => match field {
-                FieldValue::Text(text) => starts_with(text, prefix),
-                FieldValue::Json(Value::String(text)) => starts_with(text, prefix),
+                FieldValue::Text(text) => any_word_starts_with(text, prefix),
+                FieldValue::Texts(texts) => {
+                    texts.iter().any(|text| any_word_starts_with(text, prefix))
+                }
+                FieldValue::Json(Value::String(text)) => any_word_starts_with(text, prefix),
                 _ => false,
             },
             Self::Contains(value) => match field {
@@ -369,7 +379,16 @@ impl FilterTest {
     }
 }
 
-/// Whether `text`, case ignored, starts with a lower-case prefix.
+/// Whether any word of `text`, case ignored, starts with a lower-case prefix. The prefix may span several words.
+fn any_word_starts_with(text: &str, prefix: &str) -> bool {
+    let mut before = None;
+    text.char_indices().any(|(at, c)| {
+        let is_start = before.is_none_or(|before: char| !before.is_alphanumeric());
+        before = Some(c);
+        is_start && starts_with(&text[at..], prefix)
+    })
+}
+
 fn starts_with(text: &str, prefix: &str) -> bool {
     let mut lower = text.chars().flat_map(char::to_lowercase);
     prefix.chars().all(|c| lower.next() == Some(c))
@@ -491,7 +510,7 @@ mod tests {
     }
 
     fn matches(filter: &Value) -> bool {
-        let row = json!({"id": "john", "age": 30, "size": 1.5, "tags": ["a", "b"], "deep": {"er": {"x": "Y"}}, "none": null});
+        let row = json!({"id": "john", "age": 30, "size": 1.5, "title": "Node Test User 2", "tags": ["a", "b"], "deep": {"er": {"x": "Y"}}, "none": null});
         parse(filter)
             .unwrap()
             .matches(&FilterTestRow(row.as_object().unwrap().clone()))
@@ -510,11 +529,13 @@ mod tests {
             (json!({"id": {"$gte": "john", "$lte": "john"}}), true),
             (json!({"id": {"$autocomplete": "JO"}}), true),
             (json!({"id": {"$autocomplete": "ohn"}}), false),
+            (json!({"title": {"$autocomplete": "test u"}}), true),
+            (json!({"title": {"$autocomplete": "2"}}), true),
+            (json!({"teams": {"$autocomplete": "BL"}}), true),
             (json!({"age": 30.0}), true),
             (json!({"age": {"$gt": 29.5}}), true),
             (json!({"age": {"$gt": "29"}}), false),
             (json!({"age": {"$in": [1, 30]}}), true),
-            (json!({"absent": {"$ne": 1}}), true),
             (json!({"absent": {"$exists": false}}), true),
             (json!({"absent": null}), true),
             (json!({"none": {"$exists": false}}), true),
@@ -554,6 +575,8 @@ mod tests {
             json!({"id": {"$exists": "yes"}}),
             json!({"age": {"$gt": [1]}}),
             json!({"id": {"$contains": "j"}}),
+            json!({"color": {"$ne": "red"}}),
+            json!({"color": {"$nin": ["red"]}}),
         ] {
             assert_eq!(parse(&filter).unwrap_err().code, 4, "{filter}");
         }

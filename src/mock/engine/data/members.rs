@@ -15,6 +15,9 @@ use crate::mock::error::Rejection;
 /// The role that a member has unless he is given another.
 pub(crate) const DEFAULT_ROLE: &str = "channel_member";
 
+/// The role of a moderator.
+pub(crate) const MODERATOR_ROLE: &str = "channel_moderator";
+
 /// Where an invited member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invite {
@@ -142,7 +145,7 @@ impl MemberView<'_> {
             "owner"
         } else if self.user.user.profile.role == "admin" {
             "admin"
-        } else if self.member.channel_role == "channel_moderator" {
+        } else if self.member.channel_role == MODERATOR_ROLE {
             "moderator"
         } else {
             "member"
@@ -172,7 +175,7 @@ impl Serialize for MemberView<'_> {
         }
         map.serialize_entry("role", self.role())?;
         map.serialize_entry("channel_role", &member.channel_role)?;
-        if member.channel_role == "channel_moderator" {
+        if member.channel_role == MODERATOR_ROLE {
             map.serialize_entry("is_moderator", &true)?;
         }
         map.serialize_entry("banned", &false)?;

@@ -236,6 +236,10 @@ pub(crate) struct UpdateChannelRequest {
     pub(crate) demote_moderators: Vec<UserRef>,
     pub(crate) assign_roles: Vec<UserRef>,
     pub(crate) invites: Vec<UserRef>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) add_filter_tags: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) remove_filter_tags: Vec<String>,
     #[serde(deserialize_with = "flag")]
     pub(crate) accept_invite: bool,
     #[serde(deserialize_with = "flag")]

@@ -140,15 +140,14 @@ impl UserView<'_> {
 
     fn invisible(&self) -> Option<bool> {
         let truth = self.user.profile.invisible;
-        match (self.viewer, self.shape) {
-            (Viewer::Server, _) => Some(truth),
-            (_, UserShape::Common) => None,
-            _ if self.is_own() => Some(truth),
-            _ => match self.rules.others_see_invisible {
+        if self.viewer == Viewer::Server || self.is_own() {
+            Some(truth)
+        } else {
+            match self.rules.others_see_invisible {
                 InvisibleField::Omit => None,
                 InvisibleField::AlwaysFalse => Some(false),
                 InvisibleField::Truth => Some(truth),
-            },
+            }
         }
     }
 }

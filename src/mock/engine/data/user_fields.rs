@@ -171,7 +171,9 @@ impl UserFields {
             next.custom = None;
         }
         for (field, value) in data {
-            if field != "id" {
+            // Clients send back what they have read. Only `online` is known to be rejected.
+            let is_echo = RESERVED_USER_FIELDS.contains(&field.as_str()) && field != "online";
+            if field != "id" && !is_echo {
                 next.write(
                     field,
                     value.clone(),
@@ -277,6 +279,7 @@ impl UserFields {
             }
             "role" => match value {
                 Value::String(role) if !role.is_empty() => self.role = role,
+                Value::String(_) => {}
                 Value::Null => "user".clone_into(&mut self.role),
                 _ => return Err(wrong("a non-empty string")),
             },
@@ -302,6 +305,7 @@ impl UserFields {
             "revoke_tokens_issued_before" => {
                 self.rare().revoke_tokens_issued_before = match value {
                     Value::Null => None,
+                    Value::String(time) if time.is_empty() => None,
                     Value::String(time) => Some(
                         DateTime::parse_from_rfc3339(&time)
                             .map_err(|_| wrong("a time"))?

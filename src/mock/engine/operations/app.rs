@@ -10,7 +10,7 @@ use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
 
-/// Settings that are read and never written.
+/// Settings that only the service changes. Clients send them back with the others, which has no effect.
 const READ_ONLY: &[&str] = &[
     "id",
     "name",
@@ -69,9 +69,7 @@ impl ServiceState {
                         _ => return Err(Rejection::field(name, "must be a time")),
                     }
                 }
-                reserved if READ_ONLY.contains(&reserved) => {
-                    return Err(Rejection::field(name, "is a reserved field"));
-                }
+                read_only if READ_ONLY.contains(&read_only) => {}
                 _ => {
                     next.others.insert(name, value);
                 }

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use crate::mock::engine::data::channel::{Channel, ChannelView};
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::members::{self, Invite, MemberView};
+use crate::mock::engine::data::members::{self, Invite, MODERATOR_ROLE, MemberView};
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
 };
@@ -16,9 +16,23 @@ use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::channel_data::{
     MAX_MEMBERS_PER_CALL, RESERVED_CHANNEL_FIELDS, write_data,
 };
-use crate::mock::engine::rules::channel_events::ChannelEventDraft;
+use crate::mock::engine::rules::channel_events::{ChannelEventDraft, no_unread_counts};
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
+
+/// Adds and removes filter tags; each tag is there once.
+fn change_tags(channel: &mut Channel, add: &[String], remove: &[String]) {
+    if add.is_empty() && remove.is_empty() {
+        return;
+    }
+    let tags = channel.filter_tags.get_or_insert_default();
+    tags.retain(|tag| !remove.contains(tag));
+    for tag in add {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct ChannelResponse<'a> {
@@ -83,14 +97,34 @@ impl ServiceState {
         }
         for (user, mut member) in invite {
             member.invite = Some(Invite::Pending);
-            self.add_member(now, key, user, member);
+            if self.is_member(key, user) {
+                self.update_member(now, key, user, |member| {
+                    member.invite.get_or_insert(Invite::Pending);
+                });
+            } else {
+                self.add_member(now, key, user, member);
+            }
+        }
+        for (user, member) in &promote {
+            if !self.is_member(key, *user) {
+                let mut member = member.clone();
+                MODERATOR_ROLE.clone_into(&mut member.channel_role);
+                self.add_member(now, key, *user, member);
+            }
+        }
+        if let Some(channel) = self.channels.get_mut(key) {
+            change_tags(
+                channel,
+                &request.add_filter_tags,
+                &request.remove_filter_tags,
+            );
         }
         for (user, _) in remove {
             self.remove_member(now, key, user);
         }
         let roles = promote
             .into_iter()
-            .map(|(user, _)| (user, "channel_moderator".to_owned()))
+            .map(|(user, _)| (user, MODERATOR_ROLE.to_owned()))
             .chain(
                 demote
                     .into_iter()
@@ -108,6 +142,12 @@ impl ServiceState {
         Ok(self.channel_answer(actor, key))
     }
 
+    fn is_member(&self, key: ChannelKey, user: UserKey) -> bool {
+        self.channels
+            .get(key)
+            .is_some_and(|channel| channel.members.contains(user))
+    }
+
     fn check_update(
         &self,
         actor: &Actor,
@@ -116,6 +156,11 @@ impl ServiceState {
         request: &UpdateChannelRequest,
         answers_invite: bool,
     ) -> Result<(), Rejection> {
+        let adds_outsiders =
+            !actor.server && channel.is_distinct() && !request.add_members.is_empty();
+        if adds_outsiders {
+            return Err(actor.denied("UpdateChannelMembers", &name.channel_type));
+        }
         if self.may_change(actor, channel) {
             return Ok(());
         }
@@ -262,8 +307,11 @@ impl ServiceState {
             ..ChannelEventDraft::new("channel.deleted", key)
         };
         self.send_channel_event(now, &watchers, &news);
+        let unread = no_unread_counts();
         let news = ChannelEventDraft {
             kind: "notification.channel_deleted",
+            user: None,
+            extra: Some(&unread),
             ..news
         };
         self.send_channel_event(now, &others, &news);

@@ -162,8 +162,8 @@ impl ServiceState {
             None => self.create_channel(now, actor, name, request.data)?,
         };
         if request.hide_for_creator
-            && let Some(user) = actor.user
             && let Some(channel) = self.channels.get_mut(key)
+            && let Some(user) = channel.created_by
         {
             channel.hidden_for.insert(user);
         }
@@ -239,7 +239,12 @@ impl ServiceState {
         }
         for (user, mut member) in invites {
             member.invite = Some(Invite::Pending);
-            self.join(now, key, user, member);
+            if !self.join(now, key, user, member)
+                && let Some(channel) = self.channels.get_mut(key)
+                && let Some(member) = channel.members.get_mut(user)
+            {
+                member.invite = Some(Invite::Pending);
+            }
         }
         let invited: Vec<UserKey> = self
             .channels

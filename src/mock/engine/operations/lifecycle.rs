@@ -83,19 +83,19 @@ impl ServiceState {
             }
         }
         let hard = request.user.as_deref() == Some("hard");
-        let all_hard = [&request.messages, &request.conversations]
-            .iter()
-            .all(|what| what.as_deref() == Some("hard"));
-        if hard && !all_hard {
+        let messages_stay = request.messages.as_deref() != Some("hard");
+        let conversations_stay =
+            !matches!(request.conversations.as_deref(), None | Some("" | "hard"));
+        if hard && (messages_stay || conversations_stay) {
             return Err(Rejection::input(
-                "a hard deletion of users needs hard deletions of messages and conversations",
+                "a hard deletion of users needs a hard deletion of their messages and conversations",
             ));
         }
         let keys = self.require_users(&request.user_ids)?;
         let deletion = UserDeletion {
             hard,
-            messages: request.messages.is_some(),
-            conversations: request.conversations.is_some(),
+            messages: is_set(request.messages.as_deref()),
+            conversations: is_set(request.conversations.as_deref()),
         };
         let mut result = serde_json::Map::new();
         for (key, id) in keys.into_iter().zip(&request.user_ids) {
@@ -313,9 +313,15 @@ impl ServiceState {
         check_count(request.user_ids.len())?;
         let mut keys = Vec::new();
         for id in &request.user_ids {
-            let (key, _) = self.user(id).ok_or_else(|| {
+            let (key, user) = self.user(id).ok_or_else(|| {
                 Rejection::not_found(format!("user {:?} was not found", shortened(id)))
             })?;
+            if user.deleted_at.is_none() {
+                return Err(Rejection::input(format!(
+                    "user {:?} is not deleted, it can't be restored",
+                    shortened(id)
+                )));
+            }
             keys.push(key);
         }
         for key in keys {
@@ -338,6 +344,11 @@ impl ServiceState {
         check_count(ids.len())?;
         ids.iter().map(|id| self.require_user(id)).collect()
     }
+}
+
+/// Whether a deletion mode is given. Some clients send an empty one.
+fn is_set(mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| !mode.is_empty())
 }
 
 fn check_count(count: usize) -> Result<(), Rejection> {
@@ -389,7 +400,8 @@ mod tests {
         let find = op("GET /users", json!({"filter_conditions": {"id": "b"}}));
         let answer = stage.apply(&Caller::Server, find.clone()).unwrap();
         assert_eq!(answer["users"], json!([]));
-        assert_eq!(stage.connect_as("b", json!({})).unwrap_err().code, 5);
+        let reject = stage.connect_as("b", json!({})).unwrap_err();
+        assert_eq!((reject.status, reject.code), (404, 16));
         let again = stage
             .apply(&Caller::Server, delete("b", false))
             .unwrap_err();
@@ -458,7 +470,7 @@ mod tests {
         assert_eq!(task["status"], "completed");
         let unknown = stage.apply(&Caller::Server, op("GET /tasks/x", json!({})));
         assert_eq!(unknown.unwrap_err().code, 16);
-        let body = json!({"user_ids": ["a"], "user": "hard"});
+        let body = json!({"user_ids": ["a"], "user": "hard", "messages": "soft"});
         let half = op("POST /users/delete", body);
         assert_eq!(stage.apply(&Caller::Server, half).unwrap_err().code, 4);
     }

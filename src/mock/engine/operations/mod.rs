@@ -44,8 +44,8 @@ pub(crate) struct Operation {
     pub(crate) authentication: Authentication,
     /// Requests per minute and platform that the service allows by default.
     pub(crate) requests_per_minute: u32,
-    /// Fields that a `/api/v2` request has unless it sets them.
-    pub(crate) v2_defaults: &'static [&'static str],
+    /// Fields that a `/api/v2` request has, as JSON, unless it sets the first of them.
+    pub(crate) v2_defaults: &'static [(&'static str, &'static str)],
     /// What computes the response.
     pub(crate) handler: Handler,
 }
@@ -85,6 +85,9 @@ pub(crate) enum TransportHandler {
     RateLimits,
 }
 
+/// What a v2 channel query returns unless it says whether it wants the state.
+const V2_CHANNEL_STATE: &[(&str, &str)] = &[("state", "true"), ("watchers", "{}")];
+
 /// The default for operations that the service does not document a limit for.
 pub(crate) const DEFAULT_REQUESTS_PER_MINUTE: u32 = 1000;
 
@@ -116,6 +119,13 @@ impl Operation {
     const fn limit(self, requests_per_minute: u32) -> Self {
         Self {
             requests_per_minute,
+            ..self
+        }
+    }
+
+    const fn v2_defaults(self, v2_defaults: &'static [(&'static str, &'static str)]) -> Self {
+        Self {
+            v2_defaults,
             ..self
         }
     }
@@ -282,7 +292,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
             state.get_or_create_distinct_channel(call.now, &actor, call.path("type"), request)
         },
     )
-    .limit(10_000),
+    .limit(10_000)
+    .v2_defaults(V2_CHANNEL_STATE),
     post(
         "channels/{type}/{id}/query",
         "GetOrCreateChannel",
@@ -292,7 +303,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
             state.get_or_create_channel(call.now, &actor, &call.channel(), request)
         },
     )
-    .limit(10_000),
+    .limit(10_000)
+    .v2_defaults(V2_CHANNEL_STATE),
     post(
         "channels/{type}/{id}/stop-watching",
         "StopWatchingChannel",

@@ -56,6 +56,9 @@ impl ServiceState {
         if let Some(team) = &channel.team {
             tell("team", team.clone().into());
         }
+        if let Some(tags) = &channel.filter_tags {
+            tell("filter_tags", json!(tags));
+        }
         fixture.extend(channel.custom.clone());
         fixture
     }

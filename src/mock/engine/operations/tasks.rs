@@ -46,7 +46,7 @@ impl ServiceState {
     pub(crate) fn get_task(&self, actor: &Actor, id: &str) -> Result<Reply, Rejection> {
         actor.server_only()?;
         let task = self.tasks.get(id).ok_or_else(|| {
-            Rejection::not_found(format!("task {:?} was not found", shortened(id)))
+            Rejection::not_found(format!("Can't find task with id {}", shortened(id)))
         })?;
         Ok(Reply::new(&TaskResponse {
             task_id: id,

@@ -11,7 +11,7 @@ use crate::mock::engine::data::requests::{ChannelRef, PartialUpdateRequest, Repl
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::rules::channel_events::ChannelEventDraft;
+use crate::mock::engine::rules::channel_events::{ChannelEventDraft, no_unread_counts};
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
 
@@ -134,10 +134,7 @@ impl ServiceState {
             crate::mock::engine::data::user::Viewer::User(user),
             &news,
         );
-        let mut extra = Map::new();
-        for count in ["unread_count", "total_unread_count", "unread_channels"] {
-            extra.insert(count.to_owned(), Value::from(0));
-        }
+        let extra = no_unread_counts();
         let news = ChannelEventDraft {
             kind: "notification.mark_read",
             whole: true,

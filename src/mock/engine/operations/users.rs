@@ -60,6 +60,7 @@ impl ServiceState {
     ) -> Result<Reply, Rejection> {
         actor.not_anonymous("SearchUser")?;
         let filter = QueryFilter::parse(&query.filter_conditions, user::schema)?;
+        actor.require_team_filter(&self.app, &filter, "teams")?;
         let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(
             query.limit,
@@ -260,26 +261,12 @@ impl ServiceState {
             .get("id")
             .and_then(|id| id.as_str())
             .ok_or_else(|| Rejection::field("user.id", "is a required field"))?;
-        let id = user_id(id)?;
-        let before = match self.user(id.as_str()) {
-            Some((_, user)) if user.profile.role == "guest" => user.profile.clone(),
-            Some(_) => {
-                return Err(Rejection::input(format!(
-                    "user {:?} exists and is no guest",
-                    id.as_str()
-                )));
-            }
-            None => UserFields::new("guest"),
-        };
-        let profile = before.connected(&request.user, self.rules.custom_data_limit)?;
-        let key = match self.user_ids.get(id.as_str()) {
-            Some(key) => {
-                let key = *key;
-                self.change_profile(now, key, profile);
-                key
-            }
-            None => self.insert_user(now, id.as_str(), profile),
-        };
+        // The service makes the id unique, so that a guest never takes the id of somebody else.
+        let id = user_id(&format!("guest-{}-{id}", self.ids.next(now)))?;
+        let mut details = request.user.clone();
+        details.shift_remove("id");
+        let profile = UserFields::new("guest").connected(&details, self.rules.custom_data_limit)?;
+        let key = self.insert_user(now, id.as_str(), profile);
         let reply = Reply::new(&GuestResponse {
             user: self.view(
                 key,
@@ -560,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_are_guests_and_stay_themselves() {
+    fn a_guest_gets_an_id_of_their_own() {
         let mut stage = TestState::new();
         stage.users(&["real"]);
         let guest = |id: &str| {
@@ -568,9 +555,11 @@ mod tests {
             op("POST /guest", json!({ "user": user }))
         };
         let nobody = Caller::Anonymous { id: None };
-        let answer = stage.apply(&nobody, guest("guest-1")).unwrap();
+        let answer = stage.apply(&nobody, guest("real")).unwrap();
         assert_eq!(answer["user"]["role"], "guest");
-        assert!(stage.apply(&nobody, guest("guest-1")).is_ok());
-        assert_eq!(stage.apply(&nobody, guest("real")).unwrap_err().code, 4);
+        let id = answer["user"]["id"].as_str().unwrap();
+        assert!(id.starts_with("guest-") && id.ends_with("-real"), "{id}");
+        let again = stage.apply(&nobody, guest("real")).unwrap();
+        assert_ne!(again["user"]["id"], id);
     }
 }

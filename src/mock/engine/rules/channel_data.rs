@@ -36,9 +36,9 @@ pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
         .collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();
     ids.dedup();
-    if ids.is_empty() {
+    if ids.len() < 2 {
         return Err(Rejection::input(
-            "data.members must name users when the channel has no id",
+            "a distinct channel needs at least 2 members in data.members",
         ));
     }
     let digest = ring::digest::digest(&ring::digest::SHA256, ids.join(",").as_bytes());
@@ -55,12 +55,10 @@ pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
                 ("channel_role", Value::String(role)) if !role.is_empty() => {
                     member.channel_role.clone_from(role);
                 }
-                ("channel_role", Value::Null) => {}
+                // Empty where a client has none: the Go SDK always sends the field.
+                ("channel_role", Value::Null | Value::String(_)) => {}
                 ("channel_role", _) => {
-                    return Err(Rejection::field(
-                        "channel_role",
-                        "must be a non-empty string",
-                    ));
+                    return Err(Rejection::field("channel_role", "must be a string"));
                 }
                 _ => {
                     member.custom.insert(field.clone(), value.clone());
@@ -108,6 +106,12 @@ pub(crate) fn write_data(
             ("disabled", Value::Bool(flag)) => channel.disabled = flag,
             ("frozen" | "disabled", _) => {
                 return Err(Rejection::field(name(), "must be a boolean"));
+            }
+            ("filter_tags", Value::Null) => channel.filter_tags = None,
+            ("filter_tags", tags) => {
+                let tags = serde_json::from_value(tags)
+                    .map_err(|_| Rejection::field(name(), "must be a list of strings"))?;
+                channel.filter_tags = Some(tags);
             }
             ("team", Value::String(team)) => channel.team = (!team.is_empty()).then_some(team),
             ("team", Value::Null) => channel.team = None,

@@ -82,6 +82,14 @@ impl ChannelEventDraft<'_> {
     }
 }
 
+/// The unread counts in notifications. The mock has no messages, so all are zero.
+pub(crate) fn no_unread_counts() -> Map<String, Value> {
+    ["unread_count", "total_unread_count", "unread_channels"]
+        .into_iter()
+        .map(|count| (count.to_owned(), Value::from(0)))
+        .collect()
+}
+
 impl ServiceState {
     /// Sends news to connections.
     pub(crate) fn send_channel_event(
@@ -162,6 +170,7 @@ impl ServiceState {
         let news = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Current,
+            whole: true,
             count: true,
             ..ChannelEventDraft::new(kind, key)
         };
@@ -176,10 +185,12 @@ impl ServiceState {
         key: ChannelKey,
         user: UserKey,
     ) {
+        let unread = no_unread_counts();
         let news = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Current,
             whole: true,
+            extra: Some(&unread),
             ..ChannelEventDraft::new(kind, key)
         };
         self.send_channel_event(now, &self.not_watching(key, user), &news);

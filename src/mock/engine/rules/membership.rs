@@ -8,9 +8,11 @@ use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::channel_data::wish;
-use crate::mock::engine::rules::channel_events::{ChannelEventDraft, EventMember};
+use crate::mock::engine::rules::channel_events::{
+    ChannelEventDraft, EventMember, no_unread_counts,
+};
 use crate::mock::engine::rules::permissions::Actor;
-use crate::mock::error::Rejection;
+use crate::mock::error::{Rejection, shortened};
 
 impl ServiceState {
     /// The users that a list names, each with the membership it asks for. All must exist.
@@ -25,7 +27,7 @@ impl ServiceState {
             let id = user.id()?;
             match self.user(id) {
                 Some((key, _)) => known.push((key, wish(user)?)),
-                None => unknown.push(id.chars().take(64).collect::<String>()),
+                None => unknown.push(shortened(id)),
             }
         }
         if unknown.is_empty() {
@@ -33,7 +35,9 @@ impl ServiceState {
         }
         unknown.truncate(10);
         Err(Rejection::input(format!(
-            "the following users are named in {what}, but don't exist: {unknown:?}"
+            "the following users are named in {what}, but don't exist: [{}]. Please create the user objects before \
+             setting up the channel.",
+            unknown.join(" ")
         )))
     }
 
@@ -100,13 +104,15 @@ impl ServiceState {
         let news = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Past(&member),
+            whole: true,
             count: true,
             ..ChannelEventDraft::new("member.removed", key)
         };
         self.send_channel_event(now, &self.watchers_of(key), &news);
+        let unread = no_unread_counts();
         let news = ChannelEventDraft {
             kind: "notification.removed_from_channel",
-            whole: true,
+            extra: Some(&unread),
             ..news
         };
         self.send_channel_event(now, &self.not_watching(key, user), &news);

@@ -4,8 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::ApiErrorCode;
+use crate::mock::engine::data::app_settings::AppSettings;
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::connection::ConnectionKey;
+use crate::mock::engine::data::filter::QueryFilter;
 use crate::mock::engine::data::requests::{Caller, OnBehalfOf, UserRef};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
@@ -65,7 +67,22 @@ impl Actor {
         }
     }
 
-    /// Refuses whoever may not write anything.
+    /// Rejects a client of a multi-tenant application whose query names no team.
+    pub(crate) fn require_team_filter(
+        &self,
+        app: &AppSettings,
+        filter: &QueryFilter,
+        field: &str,
+    ) -> Result<(), Rejection> {
+        if self.server || !app.is_multi_tenant() || filter.names().contains(&field) {
+            return Ok(());
+        }
+        Err(Rejection::forbidden(
+            "you must include a team filter to use this endpoint client-side",
+        ))
+    }
+
+    /// Rejects callers who may not write anything.
     pub(crate) fn not_anonymous(&self, action: &str) -> Result<(), Rejection> {
         if !self.server && self.role == "anonymous" {
             return Err(self.denied(action, ".app"));
@@ -163,21 +180,21 @@ impl ServiceState {
 
     /// Refuses users who are deactivated or deleted.
     pub(crate) fn check_alive(&self, user: &User) -> Result<(), Rejection> {
-        let what = if user.deleted_at.is_some() {
-            "deleted"
-        } else if user.deactivated_at.is_some() {
-            "deactivated"
-        } else {
+        if user.deleted_at.is_some() {
+            return Err(Rejection::not_found("the user ID was deleted"));
+        }
+        if user.deactivated_at.is_none() {
             return Ok(());
+        }
+        let status = if self.rules.deactivated_code == ApiErrorCode::NotAllowed.number() {
+            403
+        } else {
+            401
         };
         Err(Rejection::with_code(
-            if self.rules.deactivated_code == ApiErrorCode::NotAllowed.number() {
-                403
-            } else {
-                401
-            },
+            status,
             self.rules.deactivated_code,
-            format!("user {:?} is {what}", &*user.id),
+            format!("user {:?} is deactivated", &*user.id),
         ))
     }
 
@@ -205,8 +222,20 @@ impl ServiceState {
         Ok(())
     }
 
+    /// Whether the channel belongs to a team of the actor.
+    fn shares_team(&self, actor: &Actor, channel: &Channel) -> bool {
+        let user = actor.user.and_then(|key| self.users.get(key));
+        channel
+            .team
+            .as_ref()
+            .is_some_and(|team| user.is_some_and(|user| user.profile.teams().contains(team)))
+    }
+
     /// Whether somebody may read a channel.
     pub(crate) fn may_read(&self, actor: &Actor, channel: &Channel) -> bool {
+        if !actor.server && self.app.is_multi_tenant() && !self.shares_team(actor, channel) {
+            return false;
+        }
         actor.server
             || self.app.disable_permissions_checks
             || channel.is_public()

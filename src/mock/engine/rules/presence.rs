@@ -517,7 +517,7 @@ mod tests {
         assert_eq!(events[0]["user"]["online"], false);
         assert_eq!(events[1]["type"], "user.updated");
         assert_eq!(events[1]["user"]["online"], false);
-        assert!(events[1]["user"].get("invisible").is_none());
+        assert_eq!(events[1]["user"]["invisible"], false);
         assert_eq!(events.len(), 2);
         let own = stage.take(b);
         assert_eq!(own[0]["type"], "user.updated");
