@@ -45,7 +45,7 @@ Examples:
   presencectl hold bot-1 bot-2 --channel support
   presencectl hold amy --invisible")]
 pub struct HoldArgs {
-    /// Whom to connect
+    /// The users to connect
     #[command(flatten)]
     pub users: IdArgs,
 

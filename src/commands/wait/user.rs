@@ -34,7 +34,7 @@ Examples:
   presencectl wait user john --for '.user.status == \"ready\"' --timeout 1m
   presencectl wait user john --for online --timeout 0 || echo not now")]
 pub struct WaitUserArgs {
-    /// Whom to wait for
+    /// The users to wait for
     #[command(flatten)]
     pub users: IdArgs,
 

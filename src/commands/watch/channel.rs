@@ -11,8 +11,8 @@ use crate::exit::Code;
 /// Flags of `watch channel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Every member is covered, however many, and so is who joins later. With --member or --set the first channel is created
-if it does not exist; an existing one stays as it is.
+All members are followed, however many, and users who join later as well. With --member or --set the first channel is
+created if it does not exist. An existing channel is not changed.
 
 Examples:
   presencectl --mock watch channel my-conversation-123
@@ -28,11 +28,11 @@ pub struct WatchChannelArgs {
     #[arg(long = "member", value_name = "LIST")]
     pub members: Option<IdList>,
 
-    /// Create the channel with this field if it does not exist (can be repeated)
+    /// Create the channel with this field if it does not exist (repeatable)
     #[arg(long, value_name = "K=V")]
     pub set: Vec<TextField>,
 
-    /// The stream's own flags
+    /// The flags of all streams
     #[command(flatten)]
     pub stream: StreamArgs,
 }
@@ -41,7 +41,7 @@ pub struct WatchChannelArgs {
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost.
+/// The stream could not start, or was lost.
 pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     let create = if args.members.is_some() || !args.set.is_empty() {
         app.confirm_change("create a channel")?;

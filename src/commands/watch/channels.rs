@@ -9,8 +9,7 @@ use crate::exit::Code;
 /// Flags of `watch channels`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The filter is asked when the stream begins and after every reconnect; channels that match later are not noticed in
-between.
+The filter runs at the start and after every reconnect. Channels that start to match in between are not noticed.
 
 Examples:
   presencectl watch channels --filter '{\"color\":\"green\"}'
@@ -20,7 +19,7 @@ pub struct WatchChannelsArgs {
     #[command(flatten)]
     pub channels: ChannelFilterArgs,
 
-    /// The stream's own flags
+    /// The flags of all streams
     #[command(flatten)]
     pub stream: StreamArgs,
 }
@@ -29,7 +28,7 @@ pub struct WatchChannelsArgs {
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost.
+/// The stream could not start, or was lost.
 pub async fn run(app: &App, args: WatchChannelsArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         matching: Some(args.channels.to_filter()),

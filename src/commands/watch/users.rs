@@ -9,7 +9,7 @@ use crate::exit::Code;
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Users who do not exist are named in presence.coverage, and are covered as soon as they do.
+Users who do not exist are listed in presence.coverage, and are followed as soon as they are created.
 
 Examples:
   presencectl watch users john jack
@@ -17,11 +17,11 @@ Examples:
   presencectl watch users john -n 1 --changed online --timeout 5m --snapshot none
   presencectl watch users --in @everybody.txt --shard 2/4")]
 pub struct WatchUsersArgs {
-    /// Whom to watch
+    /// The users to follow
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// The stream's own flags
+    /// The flags of all streams
     #[command(flatten)]
     pub stream: StreamArgs,
 }
@@ -30,7 +30,7 @@ pub struct WatchUsersArgs {
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost.
+/// The stream could not start, or was lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         users: args.users.read_some()?,
