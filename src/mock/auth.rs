@@ -21,7 +21,7 @@ pub(crate) struct RequestCredentials<'a> {
     pub(crate) user_id: Option<&'a str>,
 }
 
-/// A caller, and when his token ends.
+/// A caller, and when their token ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallerIdentity {
     /// Who.

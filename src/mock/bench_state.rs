@@ -1,4 +1,4 @@
-//! The rules alone, without a socket: for measuring what a change costs, whoever else is there.
+//! A state without sockets, for benchmarks of the rules.
 //!
 //! Not a way to use the mock; that is [`serve`](super::serve).
 

@@ -1,4 +1,4 @@
-//! The one place that locks the state and publishes what it says.
+//! The hub: the only place that locks the state and hands its events to the connections.
 //!
 //! A change and the queueing of its events happen under one short lock, so that every connection receives events in the
 //! order of the state. Nothing awaits under the lock, and readers are woken after it.
@@ -33,9 +33,9 @@ pub(crate) struct Hub {
     pub(crate) options: MockOptions,
     /// What callers have spent of what they may ask.
     pub(crate) rate_limiter: Mutex<RateLimiter>,
-    /// What goes wrong on purpose.
+    /// The faults to inject.
     pub(crate) faults: FaultInjector,
-    /// What has happened on the wire.
+    /// Recent requests and frames.
     pub(crate) traffic_log: TrafficLog,
     /// Asks the server to end.
     pub(crate) stop: Notify,

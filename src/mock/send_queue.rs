@@ -1,4 +1,4 @@
-//! The queue between the rules and one connection: frames in the order of the state, bounded, taken in batches.
+//! The send queue of one connection: frames in order, bounded, taken in batches.
 //!
 //! A reader that is too slow must neither hold up anybody else nor fill the memory, so pushing never waits: beyond the
 //! bound the queue reports that it is full, and the connection is closed with a reason.

@@ -1,5 +1,4 @@
-//! The TCP connection of a client, with a way to break it from outside: cut it as a lost network does, or keep it open
-//! and say nothing.
+//! TCP connections that can be broken from outside: reset, or kept open without sending anything.
 //!
 //! Both must happen below HTTP and WebSocket, whose libraries would say a polite last word. Why a line breaks, and what
 //! travels on it, is not known here.
@@ -28,12 +27,12 @@ struct TcpState {
     reader: AtomicWaker,
 }
 
-/// The handle by which a line is broken.
+/// A handle that breaks a TCP connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TcpHandle(Arc<TcpState>);
 
 impl TcpHandle {
-    /// Cuts the line: both ends see a reset, and what was on its way is lost.
+    /// Resets the connection. Bytes on their way are lost.
     pub(crate) fn reset(&self) {
         self.0.state.store(STATE_RESET, Ordering::Release);
         self.0.reader.wake();
@@ -41,7 +40,7 @@ impl TcpHandle {
 
     /// From now on nothing leaves, not even the end of the connection, for as long as the client holds it.
     pub(crate) fn blackhole(&self) {
-        // A line that is cut stays cut.
+        // A connection that is reset stays reset.
         let _ = self.0.state.compare_exchange(
             STATE_OPEN,
             STATE_BLACKHOLED,
@@ -60,7 +59,7 @@ impl TcpHandle {
     }
 }
 
-/// A stream on a line.
+/// A stream that its handle can break.
 pub(crate) struct ControlledStream<S> {
     stream: S,
     tcp: TcpHandle,
@@ -153,12 +152,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ControlledStream<S> {
     }
 }
 
-/// Who is at the other end, and the line to him.
+/// Who is at the other end, and the line to them.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// Where he is.
+    /// Where they are.
     pub(crate) address: SocketAddr,
-    /// The line to him.
+    /// The line to them.
     pub(crate) tcp: TcpHandle,
 }
 
@@ -168,7 +167,7 @@ impl Connected<IncomingStream<'_, ControlledListener>> for Peer {
     }
 }
 
-/// A listener that puts every connection on a line.
+/// A listener whose connections can be broken.
 #[derive(Debug)]
 pub(crate) struct ControlledListener(pub(crate) TcpListener);
 

@@ -1,7 +1,7 @@
-//! What has happened lately on the wire: requests and frames, kept in a bounded ring, for whoever debugs a client.
+//! The traffic log: recent requests and frames in a bounded ring buffer, for people who debug a client.
 //!
 //! Taking a note costs a lock and a reference to bytes that exist anyway; everything else, the hiding of secrets most of
-//! all, is done when somebody looks. What falls out of the ring is counted, so that a reader knows what he missed.
+//! all, is done when somebody looks. What falls out of the ring is counted, so that a reader knows what they missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one request or frame that are shown.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
-/// Whose connection something happened on.
+/// The connection on which something happened, and its user.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketIdentity {
     /// The connection's id.
@@ -30,7 +30,7 @@ pub(crate) struct SocketIdentity {
     pub(crate) user: Arc<str>,
 }
 
-/// What happened.
+/// Something that happened on the wire.
 #[derive(Debug, Clone)]
 pub(crate) enum TrafficEvent {
     /// A request was answered.

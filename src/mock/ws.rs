@@ -33,7 +33,7 @@ const CLOSE_MESSAGE_TOO_BIG: u16 = 1009;
 /// The final close.
 const CLOSE_NORMAL: u16 = 1000;
 
-/// How a conversation ended.
+/// How a session ended.
 #[derive(Debug)]
 enum SessionEnd {
     /// This is still to be said.
@@ -46,7 +46,7 @@ enum SessionEnd {
     Lost,
 }
 
-/// Speaks to one client from the first frame to the last.
+/// Serves one WebSocket from the first frame to the last.
 pub(crate) async fn run<S>(
     mut socket: S,
     tcp: TcpHandle,
@@ -117,7 +117,7 @@ fn record(hub: &Hub, happening: TrafficEvent) {
     hub.traffic_log.record(hub.clock.now(), happening);
 }
 
-/// A conversation under way.
+/// An open session.
 struct SocketSession<'a, S> {
     socket: S,
     tcp: TcpHandle,

@@ -1,5 +1,5 @@
-//! The rules against a model that knows no indexes: random stories of many users, connections and channels, told to both,
-//! with every frame that every connection receives, and every view of every user, compared after each step.
+//! The rules against a model that knows no indexes: random steps of many users, connections and channels, applied
+//! to both, with every frame that every connection receives, and every view of every user, compared after each step.
 //!
 //! The model is slow and simple on purpose: it keeps plain lists, derives who hears what by comparing the world before
 //! and after a step, and shares no code with the rules. `PROPTEST_CASES` says how many stories are told.
@@ -102,7 +102,7 @@ fn step() -> impl Strategy<Value = ModelStep> {
     ]
 }
 
-/// A user, as the model knows him.
+/// A user, as the model knows them.
 #[derive(Debug, Clone, PartialEq)]
 struct ModelUser {
     /// The order of creation.

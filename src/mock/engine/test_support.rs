@@ -62,7 +62,7 @@ impl TestState {
         }
     }
 
-    /// Connects a user; his heartbeat is already taken.
+    /// Connects a user; their heartbeat is already taken.
     pub(crate) fn connect(&mut self, id: &str) -> ConnectionKey {
         self.connect_as(id, serde_json::json!({})).unwrap()
     }
@@ -137,7 +137,7 @@ impl TestState {
         keys.iter().map(|key| self.take(*key)).collect()
     }
 
-    /// Takes what a connection has received, as words: the type, the user, and where it matters his `online`.
+    /// Takes what a connection has received, as words: the type, the user, and where it matters their `online`.
     pub(crate) fn heard(&mut self, key: ConnectionKey) -> Vec<String> {
         self.take(key)
             .iter()

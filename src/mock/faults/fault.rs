@@ -1,4 +1,4 @@
-//! What can go wrong, as data: the kinds of fault, each with what can be said about it, and how they are read.
+//! The kinds of fault, their parameters, and how they are read from JSON.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The way of frames to one socket: their order and their times when faults meddle with them.
+//! The frames that wait for one socket, and how faults change their order and timing.
 //!
 //! Frames go in, what to do next comes out; the time is an argument. What a fault does beyond order and time, such as
 //! closing, is handed back to whoever holds the socket.

@@ -1,4 +1,4 @@
-//! Which requests and frames a fault is meant for.
+//! Which requests and frames a fault matches.
 
 use crate::domain::glob::Glob;
 

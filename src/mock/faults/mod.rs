@@ -1,4 +1,4 @@
-//! What goes wrong on purpose: scripted trouble for clients that claim to survive it.
+//! Fault injection: scripted failures of requests and sockets.
 //!
 //! [`fault`] is what can go wrong, as data; [`matching`] whom it is meant for; [`book`] decides which request or frame is
 //! struck, from counts and seeds alone; [`course`] is the order and the times of frames under faults. None of them does
@@ -19,7 +19,7 @@ use self::registry::FaultRegistry;
 pub(crate) use self::registry::FaultStatus;
 use super::error::Rejection;
 
-/// The faults in force, shared by all requests and sockets.
+/// The active faults, shared by all requests and sockets.
 #[derive(Debug, Default)]
 pub(crate) struct FaultInjector {
     book: Mutex<FaultRegistry>,

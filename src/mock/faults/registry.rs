@@ -1,4 +1,4 @@
-//! Which fault strikes when: counting and chance, and nothing else.
+//! The fault registry: which fault applies to which request or frame, by counting and by chance.
 //!
 //! No clock and no I/O: requests and frames are described, and what strikes them is told. Each fault draws from its own
 //! seed, so the fifth frame that fits it is struck or spared in every run alike, whatever happens elsewhere.

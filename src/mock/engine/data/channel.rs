@@ -38,7 +38,7 @@ pub(crate) struct Channel {
     pub(crate) hidden_for: BTreeSet<UserKey>,
     /// Connections that watch it.
     pub(crate) watchers: BTreeSet<ConnectionKey>,
-    /// The users behind them, each with the number of his connections here.
+    /// The users behind them, each with the number of their connections here.
     pub(crate) watching: BTreeMap<UserKey, usize>,
 }
 

@@ -12,7 +12,7 @@ use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::user::UserView;
 use crate::mock::error::Rejection;
 
-/// The role that a member has unless he is given another.
+/// The role that a member has unless they are given another.
 pub(crate) const DEFAULT_ROLE: &str = "channel_member";
 
 /// The role of a moderator.
@@ -79,7 +79,7 @@ pub(crate) struct ChannelMembers {
 }
 
 impl ChannelMembers {
-    /// Adds a member; whoever is one already stays as he is.
+    /// Adds a member; whoever is one already stays as they are.
     pub(crate) fn add(&mut self, user: UserKey, mut member: ChannelMember) -> bool {
         if self.by_user.contains_key(&user) {
             return false;

@@ -1,4 +1,4 @@
-//! Things by small keys that are never used twice, so that a stale key finds nothing instead of something else.
+//! Storage with small keys that are never reused, so that a stale key finds nothing.
 
 use std::marker::PhantomData;
 

@@ -104,7 +104,7 @@ impl ServiceState {
         self.out.drain(..)
     }
 
-    /// A user as somebody sees him.
+    /// A user as somebody sees them.
     ///
     /// # Panics
     ///

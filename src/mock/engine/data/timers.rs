@@ -1,4 +1,4 @@
-//! What is due when: an ordered set of deadlines, each with what it is for. Setting and clearing cost a logarithm, so
+//! Deadlines, in order, each with what it is for. Setting and clearing cost a logarithm, so
 //! that twenty thousand idle connections cost nothing until one of them is due.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
-//! A user of the state, and how each viewer sees him.
+//! A user of the state, and how each viewer sees them.
 //!
-//! The one rule about visibility is here: whoever is not the user himself reads an invisible user as offline. The
+//! The one rule about visibility is here: whoever is not the user themself reads an invisible user as offline. The
 //! settable fields are in [`UserFields`]; connections and subscriptions are only counted here.
 
 use std::collections::BTreeSet;
@@ -24,21 +24,21 @@ pub(crate) struct User {
     pub(crate) profile: UserFields,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// When he last connected, or was found connected after another period.
+    /// When they last connected, or was found connected after another period.
     pub(crate) last_active: Option<DateTime<Utc>>,
-    /// `last_active` as it was when he turned invisible.
+    /// `last_active` as it was when they turned invisible.
     pub(crate) shown_last_active: Option<DateTime<Utc>>,
     pub(crate) deactivated_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
-    /// His open connections.
+    /// Their open connections.
     pub(crate) connections: Vec<ConnectionKey>,
-    /// Connections that hear his presence.
+    /// Connections that hear their presence.
     pub(crate) subscribers: BTreeSet<ConnectionKey>,
-    /// Channels he is a member of.
+    /// Channels they are a member of.
     pub(crate) memberships: BTreeSet<ChannelKey>,
     /// When `last_active` moves next; only while connected.
     pub(crate) refresh_at: Option<DateTime<Utc>>,
-    /// Until when he counts as connected although the last connection is gone.
+    /// Until when they count as connected although the last connection is gone.
     pub(crate) offline_at: Option<DateTime<Utc>>,
 }
 
@@ -61,12 +61,12 @@ impl User {
         }
     }
 
-    /// Whether a connection of his exists, or its grace has not run out.
+    /// Whether a connection of their exists, or its grace has not run out.
     pub(crate) const fn is_connected(&self) -> bool {
         !self.connections.is_empty() || self.offline_at.is_some()
     }
 
-    /// Whether he is online as everybody else sees it.
+    /// Whether they are online as everybody else sees it.
     pub(crate) const fn is_visibly_online(&self) -> bool {
         self.is_connected()
             && !self.profile.invisible
@@ -103,7 +103,7 @@ pub(crate) enum UserShape {
     Own,
 }
 
-/// A user, as somebody sees him.
+/// A user, as somebody sees them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UserView<'a> {
     pub(crate) user: &'a User,

@@ -38,9 +38,9 @@ struct RareUserFields {
 pub(crate) enum FieldWriter {
     /// The application's server.
     Server,
-    /// The user himself, over HTTP.
+    /// The user themself, over HTTP.
     Client,
-    /// The user himself, in the details of a connect: what he may not set has no effect and breaks nothing.
+    /// The user themself, in the details of a connect: what they may not set has no effect and breaks nothing.
     Connect,
 }
 

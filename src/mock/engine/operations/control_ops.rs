@@ -1,4 +1,4 @@
-//! Strings for the control API and the demonstration: what no client of the service could do.
+//! Control operations: what `/_mock` requests and the demo do to connections.
 
 use chrono::{DateTime, Utc};
 
@@ -92,7 +92,7 @@ impl ServiceState {
         Ok(keys.len())
     }
 
-    /// Connects a user if he pretends nothing yet, and ends what he pretends otherwise.
+    /// Connects a user if they pretend nothing yet, and ends what they pretend otherwise.
     pub(crate) fn toggle_virtual(&mut self, now: DateTime<Utc>, id: &str) -> Result<(), Rejection> {
         if self.disconnect_virtual(now, id)? == 0 {
             self.connect_virtual(now, id)?;

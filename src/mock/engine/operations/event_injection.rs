@@ -1,4 +1,4 @@
-//! Events out of thin air: what the control API sends to connections, past all rules about who hears what.
+//! Events that the control API sends to connections, regardless of the rules about who receives what.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! How users end and return: deleted softly or for good, restored, deactivated, reactivated. The server side only.
+//! Operations that delete, restore, deactivate and reactivate users. Only the server side may call them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -121,7 +121,7 @@ impl ServiceState {
                 user.deleted_at.get_or_insert(stored(now));
             }
         });
-        // Written while he is deleted already and still there; his connections hear of it before they end.
+        // Written while they are deleted already and still there; their connections hear of it before they end.
         self.publish(&receivers, Some(key), |state, viewer| {
             let word = |deleted: bool| match (deleted, deletion.hard) {
                 (false, _) => "",
@@ -429,7 +429,7 @@ mod tests {
             .unwrap();
         assert_eq!(state["members"].as_array().unwrap().len(), 1);
         assert_eq!(state["channel"]["created_by"], json!(null));
-        // The same id is somebody else now: the old subscription must not hear of him.
+        // The same id is somebody else now: the old subscription must not hear of them.
         stage.connect("b");
         assert!(stage.heard(watcher).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Filling a state from a world: the fixture's users and channels, by the rules that calls obey.
+//! Loading a fixture into the state, by the rules that calls obey.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! The state as a world: what a fixture would have to say for a server to start where this one is.
+//! Writing the state as a fixture, from which another server can start.
 //!
 //! Connections of clients cannot be written down; whoever has one is `online`, as in any fixture.
 

@@ -1,4 +1,4 @@
-//! What there is, counted and listed for whoever runs the server.
+//! Counts and lists of what the state holds, for the control API.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What a user does with channels in his own lists: hiding, showing, marking as read, and data of his own membership.
+//! Operations on a user's own view of a channel: hide, show, mark as read, and change the membership.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -280,7 +280,7 @@ impl ServiceState {
         })
     }
 
-    /// A client may change nobody but himself.
+    /// A client may change nobody but themself.
     fn check_own(&self, actor: &Actor, id: &str) -> Result<(), Rejection> {
         if actor.server || actor.role == "admin" || actor.id.as_deref() == Some(id) {
             return Ok(());
@@ -308,7 +308,7 @@ impl ServiceState {
             keys.push(key);
         }
         let viewer = match actor.viewer() {
-            // A client that has just created himself sees himself.
+            // A client that has just created themself sees themself.
             crate::mock::engine::data::user::Viewer::Other => {
                 actor.id.as_deref().and_then(|id| self.user(id)).map_or(
                     crate::mock::engine::data::user::Viewer::Other,

@@ -44,7 +44,7 @@ pub(crate) struct ChannelEventDraft<'a> {
     pub(crate) kind: &'a str,
     /// The channel.
     pub(crate) channel: ChannelKey,
-    /// The user concerned, who reads his own view of it.
+    /// The user concerned, who reads their own view of it.
     pub(crate) user: Option<UserKey>,
     /// Whose membership rides along.
     pub(crate) member: EventMember<'a>,

@@ -75,7 +75,7 @@ impl ServiceState {
         });
     }
 
-    /// Sends an event to connections: written once for the subject himself and once for everybody else.
+    /// Sends an event to connections: written once for the subject themself and once for everybody else.
     pub(crate) fn publish(
         &mut self,
         receivers: &[ConnectionKey],
@@ -121,7 +121,7 @@ impl ServiceState {
         });
     }
 
-    /// Sends `user.updated` to the user's subscribers and to all his own connections, except the one that caused it.
+    /// Sends `user.updated` to the user's subscribers and to all their own connections, except the one that caused it.
     pub(crate) fn publish_user_updated(
         &mut self,
         now: DateTime<Utc>,
@@ -136,7 +136,7 @@ impl ServiceState {
         self.publish_user(now, "user.updated", key, UserShape::Updated, &receivers);
     }
 
-    /// The user's subscribers and his own connections, each once.
+    /// The user's subscribers and their own connections, each once.
     pub(crate) fn subscribers_and_own(&self, key: UserKey) -> Vec<ConnectionKey> {
         let Some(user) = self.users.get(key) else {
             return Vec::new();

@@ -41,7 +41,7 @@ impl ServiceState {
         )))
     }
 
-    /// Makes a user a member, silently. False if he was one already.
+    /// Makes a user a member, silently. False if they were one already.
     pub(crate) fn join(
         &mut self,
         now: DateTime<Utc>,
@@ -75,7 +75,7 @@ impl ServiceState {
         }
     }
 
-    /// Tells a new member that he is one.
+    /// Tells a new member that they are one.
     pub(crate) fn notify_member(&mut self, now: DateTime<Utc>, key: ChannelKey, user: UserKey) {
         let invited = self
             .channels

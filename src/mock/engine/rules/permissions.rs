@@ -1,4 +1,4 @@
-//! Who may do what. The server side is never checked; a client is, by his role and by what he has to do with the
+//! Permissions: who may do what. The server side is never checked; a client is, by their role and by what they have to do with the
 //! channel.
 
 use chrono::{DateTime, Utc};
@@ -22,7 +22,7 @@ pub(crate) struct Actor {
     pub(crate) server: bool,
     /// The acting user's id; for the server side only if it named one.
     pub(crate) id: Option<String>,
-    /// The acting user, if he exists.
+    /// The acting user, if they exist.
     pub(crate) user: Option<UserKey>,
     /// The acting user's role.
     pub(crate) role: String,
@@ -133,8 +133,8 @@ impl ServiceState {
         }
     }
 
-    /// The server side, acting for a user if it names one. A user given as an object is created if he is new; a client
-    /// acts for himself whatever he names.
+    /// The server side, acting for a user if it names one. A user given as an object is created if they are new; a client
+    /// acts for themself whatever they name.
     pub(crate) fn acting(
         &mut self,
         now: DateTime<Utc>,

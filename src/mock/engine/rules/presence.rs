@@ -1,8 +1,8 @@
 //! Who is online: connections come and go, users turn visible and invisible, and everybody who subscribed hears of
 //! each change once.
 //!
-//! The rule is one sentence: a user is online to others while he has a connection and is not invisible. Every way of
-//! changing that goes through [`ServiceState::noting_presence`], which compares before and after, so that no way can forget
+//! The rule is one sentence: a user is online to others while they have a connection and is not invisible. Every way of
+//! changing that goes through [`ServiceState::with_presence_event`], which compares before and after, so that no way can forget
 //! the event or send it twice.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
 use crate::mock::options::OwnPresence;
 
-/// A wish to connect.
+/// A request to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectRequest {
     /// `user_id` of the request, where it has one.
@@ -147,7 +147,7 @@ impl ServiceState {
         Ok(key)
     }
 
-    /// Who connects, and with which role if he is new.
+    /// Who connects, and with which role if they are new.
     fn identify<'a>(
         &self,
         caller: &'a Caller,
@@ -193,7 +193,7 @@ impl ServiceState {
         }
     }
 
-    /// Ends a connection: its watches, its subscriptions, and its user's presence if it was his last.
+    /// Ends a connection: its watches, its subscriptions, and its user's presence if it was their last.
     pub(crate) fn disconnect(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         let Some(connection) = self.connections.get(&key) else {
             return;
@@ -241,7 +241,7 @@ impl ServiceState {
         self.forget_anonymous(user);
     }
 
-    /// An anonymous user lives as long as his connections.
+    /// An anonymous user lives as long as their connections.
     fn forget_anonymous(&mut self, key: UserKey) {
         if let Some(user) = self.users.get(key)
             && user.is_anonymous()
@@ -251,7 +251,7 @@ impl ServiceState {
         }
     }
 
-    /// Runs a change of one user and sends `user.presence.changed` if it made him come or go.
+    /// Runs a change of one user and sends `user.presence.changed` if it made them come or go.
     pub(crate) fn with_presence_event(
         &mut self,
         now: DateTime<Utc>,

@@ -29,7 +29,7 @@ impl ServiceState {
         key
     }
 
-    /// Forgets a user and everything that leads to him. He must have no connections.
+    /// Forgets a user and everything that leads to them. They must have no connections.
     pub(crate) fn remove_user(&mut self, key: UserKey) {
         let Some(user) = self.users.remove(key) else {
             return;

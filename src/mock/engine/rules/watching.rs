@@ -1,5 +1,5 @@
-//! Who looks at which channel. A user watches while one of his connections does; the first and the last one are
-//! announced to everybody who watches, himself included.
+//! Who looks at which channel. A user watches while one of their connections does; the first and the last one are
+//! announced to everybody who watches, themself included.
 
 use std::collections::btree_map::Entry;
 
