@@ -25,7 +25,7 @@ const STEPS: usize = (WIDTH - LABEL_WIDTH - 2 * MARGIN) * 10;
 const STYLE: &str = "\
 text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#24292f}\
 .faint{fill:#57606a}.page{fill:#fff}.track{fill:#eef1f4}.online{fill:#1a7f37}.unknown{fill:url(#hatch)}\
-.grid{stroke:#d0d7de}.hatch{stroke:#8c959f}.hatched{fill:#e6e9ed}\
+.grid{stroke:#d0d7de}.hatch{stroke:#7d8590}.hatched{fill:#e6e9ed}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.page{fill:#0d1117}.track{fill:#1c2129}\
 .online{fill:#3fb950}.grid{stroke:#30363d}.hatch{stroke:#656c76}.hatched{fill:#262c36}}";
 

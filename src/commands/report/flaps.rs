@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{ReportArgs, check_failed, is_for_people, length};
+use super::{ReportArgs, check_failed, count, is_for_people, length};
 use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
@@ -134,10 +134,10 @@ pub fn run(app: &App, args: &FlapsArgs) -> anyhow::Result<Code> {
     if above.is_empty() {
         return Ok(Code::Ok);
     }
+    let window = length(Millis::try_from(threshold.window.as_millis()).unwrap_or(Millis::MAX));
     let what = format!(
-        "above {} changes within {}",
-        threshold.changes,
-        length(Millis::try_from(threshold.window.as_millis()).unwrap_or(Millis::MAX),)
+        "above {} in {window}",
+        count(threshold.changes, "change", "changes")
     );
     Err(check_failed(&what, &above).into())
 }

@@ -183,16 +183,21 @@ impl ReportArgs {
         let reading = report::analyse(&request, &mut both)?;
         let output = app.output();
         if reading.foreign_lines > 0 {
-            output.warn(&format!(
-                "{} not records of a stream and left out",
-                count(reading.foreign_lines, "line is", "lines are")
-            ));
+            let what = count(
+                reading.foreign_lines,
+                "line is not a record and was skipped",
+                "lines are not records and were skipped",
+            );
+            output.warn(&what);
         }
         if reading.late_lines > 0 {
-            output.warn(&format!(
-                "{} more than a minute out of order and left out; name each recording as a file of its own",
-                count(reading.late_lines, "line is", "lines are")
-            ));
+            let what = count(
+                reading.late_lines,
+                "line is more than a minute out of order and was skipped",
+                "lines are more than a minute out of order and were skipped",
+            );
+            output.warn(&what);
+            output.hint("name each recording as a file of its own, in any order");
         }
         for name in &reading.truncated {
             output.warn(&format!("{name} ends in the middle of its compressed data"));

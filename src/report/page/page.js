@@ -132,6 +132,8 @@
 
   let grid = [];
   const drawHead = () => {
+    // The axis ends where the rows end, beside their scroll bar.
+    byId('head').style.paddingRight = printing ? '0' : `${rowsBox.offsetWidth - rowsBox.clientWidth}px`;
     const axis = prepare(byId('axis'));
     grid = ticks(axis.width);
     axis.context.font = '12px system-ui, sans-serif';
@@ -157,12 +159,12 @@
     byId('range').textContent = `${lengthText(view.to - view.from)} shown`;
   };
 
-  // How many users are online: an area over the columns of the canvas, made from the changes of all users.
-  const changes = (() => {
+  // How many users are online or unknown: steps made from the changes of all users.
+  const countOf = (includes) => {
     const list = [];
     for (const user of users) {
       for (const span of user.spans) {
-        if (span[2] === span[1] && span[1] > 0) list.push([span[0], 1], [span[0] + span[1], -1]);
+        if (span[1] > 0 && includes(span)) list.push([span[0], 1], [span[0] + span[1], -1]);
       }
     }
     list.sort((one, other) => one[0] - other[0] || one[1] - other[1]);
@@ -175,25 +177,42 @@
       peak = Math.max(peak, now);
     });
     return { times, counts, peak };
-  })();
+  };
+  const changes = countOf((span) => span[2] === span[1]);
+  const unknowns = countOf((span) => span[3] * 2 > span[1]);
+  const firstStep = (times, at) => {
+    let low = 0, high = times.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (times[middle] <= at) low = middle + 1; else high = middle;
+    }
+    return low;
+  };
   const drawCount = () => {
-    const { context, width, height } = prepare(byId('count'));
+    const { context, width, height, scale } = prepare(byId('count'));
     drawGrid(context, width, height);
+    // Where most users are unknown, their number says nothing.
+    const hidden = new Uint8Array(Math.ceil(width));
+    {
+      let index = firstStep(unknowns.times, view.from);
+      let now = index > 0 ? unknowns.counts[index - 1] : 0;
+      context.fillStyle = hatch(context, scale);
+      for (let x = 0; x < width; x += 1) {
+        const middle = view.from + (x + 0.5) / width * (view.to - view.from);
+        while (index < unknowns.times.length && unknowns.times[index] <= middle) now = unknowns.counts[index++];
+        if (now * 2 > users.length) {
+          hidden[x] = 1;
+          context.fillRect(x, 6, 1, height - 6);
+        }
+      }
+    }
     const { times, counts, peak } = changes;
     if (peak === 0 || width < 1) return;
-    let index = 0;
-    {
-      let low = 0, high = times.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (times[middle] <= view.from) low = middle + 1; else high = middle;
-      }
-      index = low;
-    }
+    let index = firstStep(times, view.from);
     let now = index > 0 ? counts[index - 1] : 0;
     const top = (count) => height - 1 - count / peak * (height - 8);
-    context.beginPath();
-    context.moveTo(0, height);
+    const line = new Path2D(), area = new Path2D();
+    let open = false;
     for (let x = 0; x < width; x += 1) {
       const end = view.from + (x + 1) / width * (view.to - view.from);
       let most = now;
@@ -202,15 +221,18 @@
         most = Math.max(most, now);
         index += 1;
       }
-      context.lineTo(x, top(most));
-      context.lineTo(x + 1, top(most));
+      if (hidden[x]) { open = false; continue; }
+      const y = top(most);
+      if (open) line.lineTo(x, y); else line.moveTo(x, y);
+      line.lineTo(x + 1, y);
+      area.rect(x, y, 1, height - y);
+      open = true;
     }
-    context.lineTo(width, height);
     context.fillStyle = colours.area;
-    context.fill();
+    context.fill(area);
     context.strokeStyle = colours.online;
     context.lineWidth = 1.5;
-    context.stroke();
+    context.stroke(line);
   };
   const drawGrid = (context, width, height) => {
     context.lineWidth = 1;
@@ -441,6 +463,12 @@
     const next = chosenSpan < 0 ? (by > 0 ? firstAfter(spans, view.from) : spans.length - 1) : chosenSpan + by;
     choose(chosen, Math.min(spans.length - 1, Math.max(0, next)));
   };
+  // Keys zoom around the chosen session, if it is in sight.
+  const focusTime = () => {
+    const span = chosen >= 0 ? shown[chosen].spans[chosenSpan] : undefined;
+    const middle = span ? span[0] + span[1] / 2 : -1;
+    return middle >= view.from && middle <= view.to ? middle : undefined;
+  };
   rowsBox.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(rowsBox.clientHeight / rowHeight) - 1);
@@ -449,7 +477,7 @@
       PageDown: () => choose(chosen + page), PageUp: () => choose(chosen - page),
       Home: () => choose(0), End: () => choose(shown.length - 1),
       ArrowRight: () => event.shiftKey ? move(0.25) : step(1), ArrowLeft: () => event.shiftKey ? move(-0.25) : step(-1),
-      '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2), _: () => zoom(2), 0: whole,
+      '+': () => zoom(0.5, focusTime()), '=': () => zoom(0.5, focusTime()), '-': () => zoom(2, focusTime()), _: () => zoom(2, focusTime()), 0: whole,
       Escape: () => { chosen = -1; chosenSpan = -1; hideTip(); draw(); },
     };
     const action = keys[event.key];
