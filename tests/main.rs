@@ -32,7 +32,9 @@ mod query_watch;
 mod raw_wire;
 
 mod recipes;
+mod report;
 mod report_model;
+mod report_page;
 mod schema;
 mod sdk_suites;
 mod shells;
