@@ -342,3 +342,16 @@ fn printed_ids_are_a_list() {
     let run = presencectl(&mock, "set-user --in - --status here --jq .status").run_with(&ids);
     assert_eq!(run.stdout, "here\nhere\nhere\n", "{run}");
 }
+
+#[test]
+fn a_user_field_beside_the_user_is_warned_of_once() {
+    let mock = small_world();
+    for line in [
+        "watch users john jack --snapshot only --where .online",
+        "wait user john --for .online --timeout 0",
+    ] {
+        let run = presencectl(&mock, line).run();
+        let warned = run.stderr.matches("`.user.online`, not `.online`").count();
+        assert_eq!(warned, 1, "{run}");
+    }
+}

@@ -129,6 +129,28 @@ impl Expr {
         })
     }
 
+    /// A presence field that the expression looks for beside the user of a record rather than in it, such as `.online`
+    /// for `.user.online`. Such an expression is rarely true.
+    pub fn misplaced_user_field(&self) -> Option<&'static str> {
+        let source = self.source.as_str();
+        if source.contains(".user") || source.contains(".type") {
+            return None;
+        }
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let is_at_top = |path: &str| {
+            source.match_indices(path).any(|(at, _)| {
+                let before = source[..at].chars().next_back();
+                let after = source[at + path.len()..].chars().next();
+                !before
+                    .is_some_and(|c| is_name(c) || matches!(c, '.' | ')' | ']' | '}' | '"' | '?'))
+                    && !after.is_some_and(is_name)
+            })
+        };
+        [".online", ".invisible", ".status", ".last_active"]
+            .into_iter()
+            .find(|path| is_at_top(path))
+    }
+
     /// The expression as written.
     pub fn source(&self) -> &str {
         &self.source
@@ -668,6 +690,22 @@ mod tests {
             "label $x | ".repeat(1400),
         ] {
             assert!(Expr::compile(&source).is_err(), "{}", &source[..10]);
+        }
+    }
+
+    #[test]
+    fn a_user_field_beside_the_user_is_noticed() {
+        let misplaced = |source: &str| Expr::compile(source).unwrap().misplaced_user_field();
+        assert_eq!(misplaced(".online"), Some(".online"));
+        assert_eq!(misplaced("(.status // \"\") | length > 0"), Some(".status"));
+        for right in [
+            ".user.online",
+            ".user | .online",
+            ".type == \"connection.changed\" and .online",
+            ".channel.online",
+            ".online_since",
+        ] {
+            assert_eq!(misplaced(right), None, "{right}");
         }
     }
 

@@ -28,7 +28,7 @@ use columns::Selection;
 use delimited::Delimited;
 
 pub use columns::{Column, Kind};
-pub use records::{Prepared, Records, Written};
+pub use records::{Prepared, Records};
 pub use rows::Rows;
 
 /// How results are written, `auto` already resolved.

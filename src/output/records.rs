@@ -37,15 +37,6 @@ impl fmt::Debug for Records<'_> {
     }
 }
 
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// It was written, under this number.
-    Line(u64),
-    /// There was nothing to write: one of our own records in a raw stream, or `--jq` made nothing of it.
-    Nothing,
-}
-
 /// A record rendered and not yet written.
 #[derive(Debug)]
 pub struct Prepared<'p, 'a, 'r> {
@@ -82,11 +73,6 @@ impl<'a> Records<'a> {
         self
     }
 
-    /// How many records were written.
-    pub const fn written(&self) -> u64 {
-        self.written
-    }
-
     /// Renders a record as the JSON that it would be written as, under the number that it would get.
     pub fn prepare<'p, 'r>(&'p mut self, record: &'p Record<'r>) -> Prepared<'p, 'a, 'r> {
         self.row.clear();
@@ -103,10 +89,9 @@ impl<'a> Records<'a> {
     /// # Errors
     ///
     /// Writing failed.
-    pub fn write(&mut self, record: &Record<'_>) -> io::Result<Written> {
-        let written = self.push(record)?;
-        self.flush()?;
-        Ok(written)
+    pub fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.push(record)?;
+        self.flush()
     }
 
     /// Writes a record at the next [`Records::flush`], or when many have gathered: for a record behind which more are
@@ -115,7 +100,7 @@ impl<'a> Records<'a> {
     /// # Errors
     ///
     /// Writing failed.
-    pub fn push(&mut self, record: &Record<'_>) -> io::Result<Written> {
+    pub fn push(&mut self, record: &Record<'_>) -> io::Result<()> {
         if self.is_plain() {
             self.renderer
                 .render(record, self.written + 1, &mut self.lines.pending);
@@ -167,18 +152,18 @@ impl<'a> Records<'a> {
     }
 
     /// Ends a line and counts its record.
-    fn count(&mut self) -> io::Result<Written> {
+    fn count(&mut self) -> io::Result<()> {
         self.lines.pending.push(b'\n');
         self.count_without_end()
     }
 
-    fn count_without_end(&mut self) -> io::Result<Written> {
+    fn count_without_end(&mut self) -> io::Result<()> {
         self.written += 1;
         self.lines.flush_if_enough()?;
-        Ok(Written::Line(self.written))
+        Ok(())
     }
 
-    fn push_row(&mut self, record: &Record<'_>) -> io::Result<Written> {
+    fn push_row(&mut self, record: &Record<'_>) -> io::Result<()> {
         let settings = self.lines.output.settings();
         if self.raw && settings.jq.is_none() {
             return self.push_verbatim(record);
@@ -187,7 +172,7 @@ impl<'a> Records<'a> {
             if self.raw {
                 self.row.clear();
                 if !record::verbatim(record, &mut self.row) {
-                    return Ok(Written::Nothing);
+                    return Ok(());
                 }
             }
             return self.push_results();
@@ -244,7 +229,7 @@ impl<'a> Records<'a> {
         written
     }
 
-    fn push_verbatim(&mut self, record: &Record<'_>) -> io::Result<Written> {
+    fn push_verbatim(&mut self, record: &Record<'_>) -> io::Result<()> {
         let start = self.lines.pending.len();
         if record::verbatim(record, &mut self.lines.pending) {
             if self.lines.output.settings().terminal.stdout {
@@ -252,15 +237,15 @@ impl<'a> Records<'a> {
             }
             self.count()
         } else {
-            Ok(Written::Nothing)
+            Ok(())
         }
     }
 
-    fn push_results(&mut self) -> io::Result<Written> {
+    fn push_results(&mut self) -> io::Result<()> {
         let output = self.lines.output;
         let settings = output.settings();
         let Some(jq) = &settings.jq else {
-            return Ok(Written::Nothing);
+            return Ok(());
         };
         let mut has_written = false;
         for result in jq.results(&self.row, settings.jq_strings()) {
@@ -281,7 +266,7 @@ impl<'a> Records<'a> {
             }
         }
         if !has_written {
-            return Ok(Written::Nothing);
+            return Ok(());
         }
         self.count_without_end()
     }
@@ -336,23 +321,12 @@ impl Prepared<'_, '_, '_> {
         &self.records.row
     }
 
-    /// Writes the record at once.
-    ///
-    /// # Errors
-    ///
-    /// Writing failed.
-    pub fn write(self) -> io::Result<Written> {
-        let written = self.records.push_row(self.record)?;
-        self.records.flush()?;
-        Ok(written)
-    }
-
     /// Writes the record at the next flush.
     ///
     /// # Errors
     ///
     /// Writing failed.
-    pub fn push(self) -> io::Result<Written> {
+    pub fn push(self) -> io::Result<()> {
         self.records.push_row(self.record)
     }
 }
@@ -550,10 +524,10 @@ mod tests {
             let record = event(raw);
             let prepared = records.prepare(&record);
             if filter.is_true(prepared.json()).unwrap() {
-                assert_eq!(prepared.write().unwrap(), Written::Line(1));
+                prepared.push().unwrap();
             }
         }
-        assert_eq!(records.written(), 1);
+        assert_eq!(records.written, 1);
         assert_eq!(out.text().lines().count(), 1);
     }
 

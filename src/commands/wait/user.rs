@@ -177,6 +177,13 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
         return observer::print_plan(app, &WatchTarget::default()).await;
     }
+    if let UserState::Expression(condition) = &args.state
+        && let Some(field) = condition.expr.misplaced_user_field()
+    {
+        app.output().warn(&format!(
+            "the record of a user has `.user{field}`, not `{field}`"
+        ));
+    }
     let names = users.iter().map(ToString::to_string);
     let stable_for = args.stability.stable_for.unwrap_or_default();
     let mut wait = UserWait {

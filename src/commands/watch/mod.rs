@@ -173,6 +173,13 @@ impl StreamArgs {
                 "`{glob}` matches no type that this version knows; `presencectl help records` lists them"
             ));
         }
+        for expression in self.condition.iter().chain(&self.until) {
+            if let Some(field) = expression.misplaced_user_field() {
+                output.warn(&format!(
+                    "the records of users have `.user{field}`, not `{field}`"
+                ));
+            }
+        }
         StreamOptions {
             filter: Filter {
                 types: self.types.clone(),
