@@ -1,8 +1,8 @@
-//! The configuration file: profiles with where the service is and where the secret is kept.
+//! The configuration file: named profiles with the address of the service and the source of the secret.
 //!
-//! `config.toml` in the platform's configuration folder (`$XDG_CONFIG_HOME/presencectl/`). A secret may be a value, a
-//! file or a command; a file that holds one and that others can read is refused. Which profile applies is decided by
-//! the caller.
+//! The file is `config.toml` in the platform's configuration folder (`$XDG_CONFIG_HOME/presencectl/`). A secret is a
+//! value, a file, a variable or a command. A file with a secret that others can read is refused. The caller decides
+//! which profile applies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{SecretString, UserId};
 use crate::exit::{Code, Failure};
 
-/// The file's content.
+/// The content of the file.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The profile used when none is named.
+    /// The profile to use when none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_profile: Option<String>,
     /// Profiles by name.
@@ -29,13 +29,13 @@ pub struct Config {
     pub profiles: BTreeMap<String, Profile>,
 }
 
-/// One application on Stream.
+/// The settings of one application.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The application's public key.
     pub api_key: String,
-    /// The secret itself. Allowed because the file must be private; a file or a command is better.
+    /// The secret itself. It is allowed because the file must be private; a file or a command is safer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_secret: Option<String>,
     /// A file whose first line is the secret.
@@ -47,20 +47,20 @@ pub struct Profile {
     /// A command that prints the secret, such as `["pass", "show", "stream/secret"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_secret_command: Option<Vec<String>>,
-    /// Where the service is, if not at the vendor's address.
+    /// The address of the service, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// The user that watchers connect as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observer: Option<UserId>,
-    /// Whether changes want `--yes`.
+    /// Whether changes need `--yes`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
 }
 
 impl std::fmt::Debug for Profile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Written by hand so that `api_secret` cannot slip into a log; the command may carry one as an argument.
+        // Not derived, so that no log shows `api_secret`. The command may contain a secret as an argument.
         f.debug_struct("Profile")
             .field("api_key", &self.api_key)
             .field("secret", &self.secret_origin())
@@ -70,26 +70,27 @@ impl std::fmt::Debug for Profile {
     }
 }
 
-/// The file that is meant: the named one, or the default one.
+/// The path of the configuration file: the named one, or the default one.
 ///
 /// # Errors
 ///
-/// None was named and there is no home folder.
+/// No file is named, and there is no home folder.
 pub fn path(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     named
         .map(Path::to_owned)
         .or_else(default_path)
-        .context("there is no home folder to keep the configuration in; name a file: --config FILE")
+        .context("there is no home folder for the configuration; name a file: --config FILE")
 }
 
-/// Where the file is unless told otherwise; `None` without a home folder.
+/// The default path of the configuration file; `None` without a home folder.
 pub fn default_path() -> Option<PathBuf> {
     etcetera::choose_base_strategy()
         .ok()
         .map(|base| base.config_dir().join("presencectl").join("config.toml"))
 }
 
-/// The file that is meant, where anybody on this machine may write it and so name commands that run as its reader.
+/// The path of the configuration file, if everybody on this machine may write it. They could name commands that run as
+/// the user who reads it.
 #[cfg(unix)]
 pub fn open_to_all(named: Option<&Path>) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
@@ -99,18 +100,18 @@ pub fn open_to_all(named: Option<&Path>) -> Option<PathBuf> {
     (found.is_file() && found.permissions().mode() & 0o002 != 0).then_some(path)
 }
 
-/// The file that is meant, where anybody on this machine may write it; not known here.
+/// The path of the configuration file, if everybody on this machine may write it. Never known on this platform.
 #[cfg(not(unix))]
 pub fn open_to_all(_named: Option<&Path>) -> Option<PathBuf> {
     None
 }
 
 impl Config {
-    /// Reads the file that is meant. A missing file is an empty configuration, unless it was named.
+    /// Reads the named file or the default one. A missing default file is an empty configuration.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is not what it should be, or holds a secret that others can read.
+    /// The file cannot be read, is not valid, or has a secret and others can read it.
     pub fn load(named: Option<&Path>) -> anyhow::Result<Self> {
         match (named, default_path()) {
             (Some(path), _) => {
@@ -123,7 +124,7 @@ impl Config {
         }
     }
 
-    /// Reads a file that need not exist yet.
+    /// Reads a file that need not exist.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
-        // The library's own message quotes the line at fault, which may hold a secret.
+        // The library's own message quotes the invalid line, which may contain a secret.
         let config: Self = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
@@ -162,22 +163,23 @@ impl Config {
         Ok(config)
     }
 
-    /// Writes the file: whole or not at all, and readable by its owner only.
+    /// Writes the file in one step, so that it is never half written. Only its owner can read it.
     ///
     /// # Errors
     ///
     /// The folder or the file cannot be written.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let text = toml::to_string_pretty(self).context("the configuration has no TOML form")?;
+        let text =
+            toml::to_string_pretty(self).context("the configuration cannot be written as TOML")?;
         write_private(path, &text)
             .with_context(|| format!("cannot write the configuration {}", path.display()))
     }
 
-    /// The profile by this name, or the default one, with its name.
+    /// The named profile, or the default one, with its name.
     ///
     /// # Errors
     ///
-    /// A named profile does not exist.
+    /// The named profile does not exist; the hint lists the profiles.
     pub fn profile(mut self, named: Option<&str>) -> anyhow::Result<Option<(String, Profile)>> {
         let Some(name) = named.map(str::to_owned).or(self.default_profile) else {
             return Ok(None);
@@ -197,7 +199,7 @@ impl Config {
 }
 
 impl Profile {
-    /// Where the secret is, in words that do not contain it.
+    /// The source of the secret, as text for people without the secret.
     pub fn secret_origin(&self) -> String {
         match self {
             Self {
@@ -212,7 +214,7 @@ impl Profile {
                 api_secret_env: Some(name),
                 ..
             } => format!("in the variable {name}"),
-            // The program alone: an argument could be a password.
+            // Only the program: an argument could be a password.
             Self {
                 api_secret_command: Some(command),
                 ..
@@ -224,11 +226,13 @@ impl Profile {
         }
     }
 
-    /// The secret from wherever the profile says it is; `None` if it says nothing.
+    /// Reads the secret from its source; `None` if the profile has none.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or is open to others; the command fails or prints nothing.
+    /// - The file cannot be read, is empty, or others can read it.
+    /// - The variable is not set.
+    /// - The command cannot run, fails, or prints nothing.
     pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
         if let Some(secret) = &self.api_secret {
             return Ok(Some(SecretString::new(secret.as_str())));
@@ -241,7 +245,7 @@ impl Profile {
                 Ok(secret) if !secret.is_empty() => Ok(Some(SecretString::new(secret))),
                 Ok(_) | Err(_) => Err(Failure::new(
                     Code::NotAuthenticated,
-                    format!("the profile's secret is in ${name}, which is not set"),
+                    format!("the variable {name}, which has the profile's secret, is not set"),
                 )
                 .into()),
             };
@@ -257,16 +261,18 @@ impl Profile {
             .stdin(std::process::Stdio::null())
             .stderr(std::process::Stdio::inherit())
             .output()
-            .with_context(|| format!("cannot run the secret's command `{program}`"))?;
-        let text = String::from_utf8(output.stdout).context("the secret is not UTF-8")?;
+            .with_context(|| format!("cannot run the secret command `{program}`"))?;
+        let text = String::from_utf8(output.stdout)
+            .context("the output of the secret command is not UTF-8")?;
         let secret = text.lines().next().unwrap_or_default().trim();
         if !output.status.success() || secret.is_empty() {
             return Err(Failure::new(
                 Code::NotAuthenticated,
-                format!(
-                    "the secret's command `{program}` gave none ({})",
-                    output.status
-                ),
+                if output.status.success() {
+                    format!("secret command `{program}` printed nothing")
+                } else {
+                    format!("secret command `{program}` failed: {}", output.status)
+                },
             )
             .into());
         }
@@ -278,7 +284,7 @@ impl Profile {
 ///
 /// # Errors
 ///
-/// The file cannot be read, is open to others, or is empty.
+/// The file cannot be read, is empty, or others can read it; then the hint is the `chmod` that fixes it.
 pub fn read_secret_file(path: &Path) -> anyhow::Result<SecretString> {
     refuse_shared(path)?;
     let text = fs::read_to_string(path)
@@ -297,7 +303,7 @@ pub fn read_secret_file(path: &Path) -> anyhow::Result<SecretString> {
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // A new file beside it takes its place in one step; the library makes it private from the start.
+    // A temporary file in the same folder replaces it in one step. The library creates it with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -313,12 +319,12 @@ fn refuse_shared(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read {}", path.display()))?
         .permissions()
         .mode();
-    // A pipe, such as bash's <(pass show …), belongs to the one who made it.
+    // Only regular files: a pipe, such as bash's <(pass show …), belongs to the user who created it.
     if mode & 0o077 != 0 && mode & 0o170_000 == 0o100_000 {
         return Err(Failure::new(
             Code::NotAuthenticated,
             format!(
-                "{} holds a secret and others can read it (mode {:03o})",
+                "{} has a secret, and others can read it (mode {:03o})",
                 path.display(),
                 mode & 0o777
             ),
@@ -351,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_profile_names_the_known() {
+    fn the_hint_for_an_unknown_profile_lists_the_profiles() {
         let config: Config = toml::from_str("[profiles.prod]\napi_key = 'k'\n").unwrap();
         let error = config.profile(Some("staging")).unwrap_err();
         let failure = error.downcast_ref::<Failure>().unwrap();

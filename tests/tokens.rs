@@ -34,7 +34,7 @@ fn a_wrong_secret_exits_with_4() {
         .ended_with(4);
     assert_eq!(
         run.stderr,
-        "presencectl: the token's signature does not fit the secret\n\
+        "presencectl: the token's signature does not match the secret\n\
          hint: make a good one: presencectl token create ID --ttl 1h\n"
     );
 }

@@ -1,8 +1,7 @@
-//! Identifiers, checked once at the edge so that nothing deeper validates a string again.
+//! Identifiers of users and channels, validated once when they are parsed.
 //!
 //! The alphabets and lengths are the service's: user ids `[@\w-]`, at most 255 characters; channel types and channel
-//! ids `[\w-]` (and `!` in the ids of distinct channels), at most 64. `\w` is ASCII here, as in the service's own
-//! expression. What an id *means*, whether a user or channel exists, is not known here.
+//! ids `[\w-]` (and `!` in the ids of distinct channels), at most 64. `\w` is ASCII, as in the service's own expression.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +9,7 @@ use std::str::FromStr;
 use crate::text;
 use serde::{Deserialize, Serialize};
 
-/// The channel type that a bare channel id stands in, as the command line reads it.
+/// The channel type of a channel id that is given without a type.
 pub const DEFAULT_CHANNEL_TYPE: &str = "messaging";
 
 /// Why a string is not an identifier. `Display` names the string and the rule it breaks.
@@ -61,7 +60,7 @@ macro_rules! id_type {
         pub struct $name(String);
 
         impl $name {
-            /// The identifier as the service spells it.
+            /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -1,7 +1,7 @@
-//! The field's words as types, and the rules that need nothing but their arguments.
+//! The types of the field (users, presence, events, records, tokens) and the rules about them.
 //!
-//! Everything else in the crate speaks in these types. Nothing here does I/O, reads a clock, parses a command line or
-//! knows that HTTP exists; where a rule needs the time, the time is an argument.
+//! All other modules use these types. Nothing here does I/O, reads a clock, parses a command line or knows HTTP. A rule
+//! that needs the time takes it as an argument.
 
 pub mod api_error_code;
 pub mod coalesce;

@@ -1,8 +1,7 @@
-//! What presence is made of, and what counts as a change of it.
+//! The presence of a user, and the rule for what counts as a change of it.
 //!
-//! The four fields are the ones that the service's documentation shows for a user: `online`, `invisible`, `status`,
-//! `last_active`. Values are kept as the service sent them; `None` means that it did not say. Who may see what is the
-//! server's business and not known here.
+//! The four fields are the ones in the service's documentation: `online`, `invisible`, `status`, `last_active`. Values
+//! are kept as the service sent them; `None` means that it did not send the field. The server decides who may see what.
 
 use std::fmt;
 
@@ -15,16 +14,15 @@ use super::timestamp::Timestamp;
 pub struct Presence {
     /// Whether a visible connection of the user exists.
     pub online: Option<bool>,
-    /// Whether the user hides; the service does not tell it to everybody.
+    /// Whether the user is invisible. The service does not show this to everybody.
     pub invisible: Option<bool>,
     /// The status text, a custom field by convention.
     pub status: Option<String>,
-    /// When the user last connected (RFC 3339, as sent); refreshed every 15 minutes while connected, and not at
-    /// disconnect.
+    /// When the user last connected (RFC 3339, as sent). Updated every 15 minutes while connected, and not at disconnect.
     pub last_active: Option<String>,
 }
 
-/// A field of [`Presence`], by its name on the wire.
+/// A field of [`Presence`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PresenceField {
@@ -47,7 +45,7 @@ impl PresenceField {
         Self::LastActive,
     ];
 
-    /// The name on the wire.
+    /// The name in the service's JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -58,7 +56,7 @@ impl PresenceField {
     }
 }
 
-/// Some of the fields. No allocation: there is one of these for each event.
+/// A set of fields, as bits: one is made for each event, without an allocation.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct PresenceFields(u8);
 
@@ -71,12 +69,12 @@ impl PresenceFields {
         self.0 |= 1 << field as u8;
     }
 
-    /// Whether a field is among them.
+    /// Whether the set contains a field.
     pub const fn contains(self, field: PresenceField) -> bool {
         self.0 & 1 << field as u8 != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -121,7 +119,7 @@ impl fmt::Debug for PresenceFields {
 pub struct Change {
     /// The fields that differ.
     pub changed: PresenceFields,
-    /// The earlier observation. Only the changed fields of it are of interest.
+    /// The earlier observation. Only its changed fields matter.
     pub previous: Presence,
     /// The difference of the fingerprints of all other fields
     /// ([`FingerprintSample::delta_to`](super::FingerprintSample::delta_to)); 0 when they are the same, or unknown.
@@ -254,7 +252,7 @@ impl Presence {
     }
 }
 
-/// Whether a `last_active` is news: there is one, and the known one is not the same instant or a later one.
+/// Whether a `last_active` is new: it exists, and the known one is neither the same instant nor a later one.
 fn is_newer(last_active: Option<&str>, known: Option<&str>) -> bool {
     last_active.is_some_and(|time| {
         known.is_none_or(|known| Timestamp::parse(time).is_newer_than(&Timestamp::parse(known)))

@@ -1,8 +1,7 @@
-//! The lines of a stream: what a watcher learns, before anybody decides how it looks.
+//! The records of a stream, independent of how they are written.
 //!
-//! Events of the service keep their own shape; what this program says itself has its own types. How a record is
-//! written (NDJSON, a table row, a human line) is the output's business; the names and fields here are the contract
-//! that scripts rely on, and change by addition only.
+//! Events of the service keep their own form; records of this program have types of their own. `output` writes a record
+//! as NDJSON, a table row or a line for people. Scripts rely on the names and fields, so they change by addition only.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,7 +11,7 @@ use super::presence::Change;
 use super::user::User;
 use crate::exit::Code;
 
-/// Where the content of a record comes from.
+/// The source of a record's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordSource {
@@ -20,7 +19,7 @@ pub enum RecordSource {
     Ws,
     /// An answer to a query.
     Query,
-    /// The comparison of a fresh query with the last known state, after a gap.
+    /// The comparison of a new answer with the last known state, after a gap.
     Resync,
     /// This program.
     Local,
@@ -29,61 +28,61 @@ pub enum RecordSource {
 /// One record, not yet numbered.
 #[derive(Debug, Clone)]
 pub struct Record<'a> {
-    /// When this program received or made it.
+    /// When this program received or created it.
     pub received_at: DateTime<Utc>,
-    /// Where it comes from.
+    /// The source of its content.
     pub source: RecordSource,
-    /// What it says.
+    /// The content.
     pub body: RecordBody<'a>,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the large one is the one that comes a million times; a box would be an allocation for each"
 )]
 pub enum RecordBody<'a> {
-    /// An event of the service, or one in its shape that a resync made.
+    /// An event of the service, or one in the same form that a resync made.
     Event {
         /// The event.
         event: Event<'a>,
-        /// How the user's presence moved, for events about a user whose earlier state is known.
+        /// The change of the user's state, if the earlier state is known.
         change: Option<Change>,
     },
     /// `presence.snapshot`: the state of one subscribed user.
     Snapshot(&'a User),
-    /// `connection.changed`: the link went down or came up.
+    /// `connection.changed`: the connection was lost or established.
     ConnectionChanged(ConnectionChanged),
-    /// `connection.recovered`: all subscriptions restored.
+    /// `connection.recovered`: all subscriptions are restored.
     ConnectionRecovered,
     /// `presence.gap`: an interval in which events may have been lost.
     Gap(Gap),
     /// `presence.coverage`: how many of the requested users are subscribed.
     Coverage(Coverage),
-    /// `stream.end`: the last line.
+    /// `stream.end`: the last record.
     End(StreamEnd),
 }
 
 /// Fields of `connection.changed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionChanged {
-    /// Whether the link is up now.
+    /// Whether the connection is established now.
     pub online: bool,
     /// Why it changed, in a few words.
     pub reason: String,
-    /// Which attempt since the link was last healthy; 0 for the first loss itself.
+    /// The number of attempts since the last stable connection; 0 for the first loss.
     pub attempt: u32,
 }
 
 /// Fields of `presence.gap`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// The last moment up to which the stream is known to be complete (RFC 3339).
+    /// The stream is complete up to this time (RFC 3339).
     pub from: String,
-    /// The moment from which it is complete again (RFC 3339).
+    /// The stream is complete again from this time on (RFC 3339).
     pub to: String,
-    /// Ids of the users who differed afterwards, in their presence or anything else; each follows as an event of source `resync`.
+    /// The ids of the users whose state changed, presence or other fields. An event of source `resync` follows for each.
     pub repaired: Vec<String>,
     /// Why, in a few words.
     pub note: String,
@@ -92,11 +91,11 @@ pub struct Gap {
 /// Fields of `presence.coverage`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// How many users were asked for.
+    /// How many users are requested.
     pub requested: usize,
     /// How many of them are subscribed.
     pub subscribed: usize,
-    /// Ids of the others.
+    /// The ids of the others.
     pub missing: Vec<String>,
 }
 
@@ -109,9 +108,9 @@ pub struct StreamEnd {
     pub events: u64,
     /// How many gaps there were.
     pub gaps: u64,
-    /// How often the link was made anew.
+    /// How often the connection was made again.
     pub reconnects: u64,
-    /// The exit code that follows.
+    /// The exit code of the process.
     pub exit_code: u8,
 }
 
@@ -220,7 +219,7 @@ impl RecordBody<'_> {
         }
     }
 
-    /// The id of the user concerned.
+    /// The id of the user that the record is about.
     pub fn user_id(&self) -> Option<&str> {
         match self {
             Self::Event { event, .. } => event.user.as_ref().map(|user| &*user.id),

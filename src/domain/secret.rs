@@ -1,4 +1,4 @@
-//! A string that must not be shown: API secrets and tokens.
+//! A string that must never be shown, such as an API secret or a token.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use std::fmt;
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Takes the text in.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for the few places that sign or send with it.
+    /// The text, for the few places that sign with it or send it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,29 +1,29 @@
-//! Times and durations as people type them and as the service writes them.
+//! Parsing and formatting of times and durations.
 //!
-//! The service writes RFC 3339 with zero to nine fractional digits, and the odd numeric offset; people write RFC 3339,
-//! unix seconds, or a duration that means "ago". No clock is read here: what is relative takes `now`.
+//! The service writes RFC 3339 with zero to nine fractional digits, sometimes with a numeric offset. People write RFC
+//! 3339, unix seconds, or a duration that means "ago". No clock is read here: relative times take `now`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-/// Reads a duration such as `250ms`, `10s`, `5m`, `1h30m` or `2d`.
+/// Parses a duration such as `250ms`, `10s`, `5m`, `1h30m` or `2d`.
 ///
 /// # Errors
 ///
-/// The text is not a duration; the message names it and gives examples.
+/// The text is not a duration. The message names the text and gives examples.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    // A bare number is refused: 30 of what is a question that a script should not leave open.
+    // A number without a unit is refused, because a script should not leave the unit open.
     humantime::parse_duration(text).map_err(|error| {
         format!("`{text}` is not a duration ({error}); write 250ms, 10s, 5m, 1h30m or 2d")
     })
 }
 
-/// Reads a time of the service or of a person: RFC 3339, unix seconds, or a duration meaning "ago".
+/// Parses a time: RFC 3339, unix seconds, or a duration that means "ago".
 ///
 /// # Errors
 ///
-/// The text is none of these.
+/// The text is none of these, or the duration is longer than the calendar.
 pub fn parse_time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
@@ -39,15 +39,15 @@ pub fn parse_time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Strin
     TimeDelta::from_std(ago)
         .ok()
         .and_then(|ago| now.checked_sub_signed(ago))
-        .ok_or_else(|| format!("`{text}` ago is before the beginning of time"))
+        .ok_or_else(|| format!("`{text}` ago is too far in the past"))
 }
 
-/// Writes a time as records carry it: RFC 3339, UTC, milliseconds.
+/// Formats a time for records: RFC 3339, UTC, milliseconds.
 pub fn millis(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Writes the end of an interval as records carry it: the millisecond that is not before it.
+/// Formats the end of an interval for records, rounded up to a millisecond.
 pub fn millis_after(time: DateTime<Utc>) -> String {
     let rounded = time.checked_add_signed(TimeDelta::nanoseconds(999_999));
     millis(rounded.unwrap_or(time))

@@ -1,8 +1,8 @@
 //! User and server tokens: signed, read and verified. Both the client and the mock server use it.
 //!
 //! A token is a JWT with HS256 over the API secret's UTF-8 bytes. A user token carries `user_id`, the server token
-//! exactly `{"server": true}`; `iat` and `exp` are unix seconds and optional. Expiry is checked against a `now` that
-//! the caller brings, which is why the library's own check, which reads the clock, stays off.
+//! exactly `{"server": true}`; `iat` and `exp` are unix seconds and optional. Times are checked against the caller's
+//! `now`, so the library's own check, which reads the clock, is off.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signature::{Error as SignatureError, Signer, Verifier};
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     /// The user that the token is for; absent in a server token.
@@ -37,7 +37,7 @@ pub struct Claims {
     /// Expires at, unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
-    /// Everything else, such as `role` or `channel_cids`.
+    /// All other claims, such as `role` or `channel_cids`.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -64,7 +64,7 @@ impl Claims {
         }
     }
 
-    /// Claims of a user token without an end.
+    /// Claims of a user token that does not expire.
     pub fn user(id: &str) -> Self {
         Self {
             user_id: Some(id.to_owned()),
@@ -73,10 +73,10 @@ impl Claims {
     }
 }
 
-/// Why a token was not accepted. The variants are those that the service has separate codes for.
+/// Why a token is not accepted. There is a variant for each error code of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenError {
-    /// Not a JWT with HS256 and the claims of a token; says what is wrong.
+    /// It is not a JWT with HS256 and the claims of a token. Contains what is wrong.
     Malformed(String),
     /// The signature was made with another secret (code 43).
     BadSignature,
@@ -85,9 +85,9 @@ pub enum TokenError {
         /// When it expired.
         at: DateTime<Utc>,
     },
-    /// `nbf` is still to come (code 41).
+    /// `nbf` is in the future (code 41).
     NotYetValid,
-    /// `iat` is still to come (code 42).
+    /// `iat` is in the future (code 42).
     IssuedInFuture,
 }
 
@@ -95,12 +95,12 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => write!(f, "the token is malformed: {why}"),
-            Self::BadSignature => f.write_str("the token's signature does not fit the secret"),
+            Self::BadSignature => f.write_str("the token's signature does not match the secret"),
             Self::Expired { at } => {
                 write!(f, "the token expired at {}", super::time::millis(*at))
             }
             Self::NotYetValid => f.write_str("the token is not valid yet"),
-            Self::IssuedInFuture => f.write_str("the token is used before it was issued"),
+            Self::IssuedInFuture => f.write_str("the token was issued in the future"),
         }
     }
 }
@@ -118,7 +118,7 @@ pub fn sign(secret: &str, claims: &Claims) -> String {
     .expect("HS256 over a byte key and plain JSON claims has nothing that can fail")
 }
 
-/// Reads a token's claims without looking at its signature.
+/// Reads a token's claims without verifying its signature.
 ///
 /// # Errors
 ///
@@ -133,7 +133,8 @@ pub fn inspect(token: &str) -> Result<Claims, TokenError> {
 ///
 /// # Errors
 ///
-/// In the service's order: malformed, bad signature, expired, not valid yet, issued in the future.
+/// [`TokenError`], checked in the order of the service: malformed, bad signature, expired, not valid yet, issued in the
+/// future.
 pub fn verify(secret: &str, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
     install_provider();
     let mut validation = Validation::new(Algorithm::HS256);
@@ -165,7 +166,7 @@ pub fn verify(secret: &str, token: &str, now: DateTime<Utc>) -> Result<Claims, T
     Ok(claims)
 }
 
-/// HS256 by `ring`, which TLS brings along anyway; the JWT library's own back ends would add RSA and three curves.
+/// HS256 by `ring`, which TLS needs anyway. The JWT library's own back ends would add RSA and three curves.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match algorithm {
         Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(
@@ -185,7 +186,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 };
 
 fn install_provider() {
-    // Fails only when it is installed already, by this very function: there is one static to install.
+    // Fails only if this function has installed it already.
     let _ = PROVIDER.install_default();
 }
 
