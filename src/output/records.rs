@@ -528,6 +528,7 @@ mod tests {
             }
         }
         assert_eq!(records.written, 1);
+        records.flush().unwrap();
         assert_eq!(out.text().lines().count(), 1);
     }
 
