@@ -12,28 +12,41 @@ use crate::domain::time::parse_duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// Use this profile of the configuration file
+    /// Use this profile from the configuration file
     #[arg(
         short,
         long,
         global = true,
+        hide_short_help = true,
         env = "PRESENCECTL_PROFILE",
         value_name = "NAME"
     )]
     pub profile: Option<String>,
 
     /// Read this configuration file instead of the default one
-    #[arg(long, global = true, env = "PRESENCECTL_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    /// Talk to this address instead of the vendor's (chat.stream-io-api.com)
-    #[arg(long, global = true, env = "PRESENCECTL_BASE_URL", value_name = "URL")]
-    pub base_url: Option<String>,
-
-    /// Run against a mock server inside this process, with a small demonstration world or a fixture file
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_CONFIG",
+        value_name = "FILE"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Send requests to this address instead of https://chat.stream-io-api.com
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_BASE_URL",
+        value_name = "URL"
+    )]
+    pub base_url: Option<String>,
+
+    /// Run against a mock server in this process, with demo data or a fixture file
+    #[arg(
+        long,
+        global = true, hide_short_help = true,
         value_name = "FIXTURE",
         num_args = 0..=1,
         require_equals = true,
@@ -42,20 +55,21 @@ pub struct GlobalArgs {
     )]
     pub mock: Option<String>,
 
-    /// Act as this user; for streams: connect as this user instead of the invisible observer
+    /// Act as this user; streams connect as them instead of as the invisible observer
     #[arg(
         long = "as",
         global = true,
+        hide_short_help = true,
         env = "PRESENCECTL_AS",
         value_name = "USER"
     )]
     pub acting_as: Option<UserId>,
 
-    /// Write results in this format; auto is a table on a terminal and NDJSON otherwise
+    /// Set the output format; auto is a table on a terminal, NDJSON otherwise
     #[arg(
         short,
         long,
-        global = true,
+        global = true, hide_short_help = true,
         env = "PRESENCECTL_OUTPUT",
         value_enum,
         default_value_t = Format::Auto,
@@ -65,68 +79,75 @@ pub struct GlobalArgs {
     )]
     pub output: Format,
 
-    /// Show these columns in tables, TSV and CSV, and keep only these fields in JSON (`list` shows what there is)
+    /// Show only these columns, or fields in JSON; `list` prints the columns
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "PRESENCECTL_COLUMNS",
         value_delimiter = ',',
-        value_name = "A,B"
+        value_name = "FIELDS"
     )]
     pub columns: Vec<String>,
 
-    /// Leave the header out of tables, TSV and CSV
-    #[arg(long, global = true)]
+    /// Omit the header of tables, TSV and CSV
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_headers: bool,
 
-    /// Pass every record through this jq expression
-    #[arg(long, global = true, value_name = "EXPR")]
+    /// Print the results of this jq expression on each record
+    #[arg(long, global = true, hide_short_help = true, value_name = "EXPR")]
     pub jq: Option<String>,
 
-    /// Give up after this long: a call, with its retries; or a stream, as a whole
+    /// Stop after this long: a call with its retries (default 30s), or a whole stream
     #[arg(
         long,
-        global = true,
+        global = true, hide_short_help = true,
         env = "PRESENCECTL_TIMEOUT",
         value_parser = parse_duration,
         value_name = "DUR"
     )]
     pub timeout: Option<Duration>,
 
-    /// Give up making a connection after this long (default 10s)
+    /// Stop trying to connect after this long (default 10s)
     #[arg(
         long,
-        global = true,
+        global = true, hide_short_help = true,
         env = "PRESENCECTL_CONNECT_TIMEOUT",
         value_parser = parse_duration,
         value_name = "DUR"
     )]
     pub connect_timeout: Option<Duration>,
 
-    /// Repeat a safe call at most this often (default 3)
-    #[arg(long, global = true, env = "PRESENCECTL_RETRY", value_name = "N")]
-    pub retry: Option<u32>,
-
-    /// Print what would be sent, and send nothing that changes anything
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-
-    /// Answer confirmations with yes
-    #[arg(short, long, global = true)]
-    pub yes: bool,
-
-    /// Say less: no status and hints; -qq leaves out warnings too
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
-    pub quiet: u8,
-
-    /// Say more: requests and connection changes; -vv adds their details, never a secret
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-
-    /// Colour tables: auto is on a terminal without NO_COLOR
+    /// Retry idempotent calls up to N times (default 3)
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_RETRY",
+        value_name = "N"
+    )]
+    pub retry: Option<u32>,
+
+    /// Print the requests that would change something, and do not send them
+    #[arg(long, global = true, hide_short_help = true)]
+    pub dry_run: bool,
+
+    /// Answer yes to confirmations
+    #[arg(short, long, global = true, hide_short_help = true)]
+    pub yes: bool,
+
+    /// Print no status and no hints on stderr; -qq prints no warnings either
+    #[arg(short, long, global = true, hide_short_help = true, action = ArgAction::Count, conflicts_with = "verbose")]
+    pub quiet: u8,
+
+    /// Trace requests and connections on stderr; -vv adds headers and bodies
+    #[arg(short, long, global = true, hide_short_help = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Colour tables; auto is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(
+        long,
+        global = true, hide_short_help = true,
         env = "PRESENCECTL_COLOR",
         value_enum,
         default_value_t = Colour::Auto,

@@ -351,6 +351,126 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_has_a_short_help_and_a_value_with_a_type() {
+        const TYPES: &[&str] = &[
+            "BOOL",
+            "CID",
+            "CODE",
+            "COMMAND",
+            "DIR",
+            "DUR",
+            "DUR|TIME",
+            "DUR|never",
+            "EXPR",
+            "FIELD",
+            "FIELDS",
+            "FILE",
+            "FIXTURE",
+            "GLOB",
+            "I/N",
+            "ID",
+            "JSON",
+            "K",
+            "K=JSON",
+            "K=TEXT",
+            "KEY",
+            "LIST",
+            "METHOD",
+            "N",
+            "NAME",
+            "NAME=TEXT",
+            "NAME=VALUE",
+            "NUMBER",
+            "PATH",
+            "PORT",
+            "RATE",
+            "ROLE",
+            "SECONDS",
+            "SIZE",
+            "STATE",
+            "TEAM",
+            "TEXT",
+            "TIME",
+            "TOKEN",
+            "TYPE",
+            "URL",
+            "USER",
+            "VARIABLE",
+            "N/DUR",
+            "ZONE",
+            "RATIO",
+            "off|service|N",
+        ];
+        let mut complaints = std::collections::BTreeSet::new();
+        for (name, command) in all_commands() {
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                let name = if argument.is_global_set() { "" } else { &name };
+                let help = argument.get_help().map(ToString::to_string);
+                let help = help.unwrap_or_default();
+                let is_long = help.chars().count() > 80 && !argument.is_hide_short_help_set();
+                if help.is_empty() || is_long {
+                    complaints.insert(format!("{name} {id}: help of at most 80 letters: {help}"));
+                }
+                let values = argument.get_value_names().unwrap_or_default();
+                // Where the values are listed, their names need not say more.
+                let takes_value = argument.get_action().takes_values()
+                    && argument.get_possible_values().is_empty();
+                for value in values.iter().filter(|_| takes_value) {
+                    let is_choice = value.contains('|') && value.to_lowercase() == **value;
+                    if !(TYPES.contains(&value.as_str()) || is_choice) {
+                        complaints.insert(format!("{name} {id}: <{value}> is no type"));
+                    }
+                }
+            }
+        }
+        none(&complaints.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn short_help_fits_and_long_help_ends_with_the_global_flags() {
+        let mut complaints = Vec::new();
+        for (name, mut command) in all_commands() {
+            let short = command.render_help().to_string();
+            if short.lines().count() > 40 {
+                let lines = short.lines().count();
+                complaints.push(format!("{name} -h has {lines} lines:\n{short}"));
+            }
+            if short.contains("--connect-timeout") || !short.contains("presencectl help options") {
+                complaints.push(format!("{name} -h shows global flags"));
+            }
+            let long = command.render_long_help().to_string();
+            let global = long.find("Global options:\n").unwrap_or_default();
+            let own = [
+                "\nOptions:\n",
+                "\nStream options:\n",
+                "\nRules of the service:\n",
+            ];
+            let last_heading = own.iter().filter_map(|heading| long.find(heading)).max();
+            if last_heading > Some(global) || !long[global..].contains("--connect-timeout") {
+                complaints.push(format!("{name} --help does not show the global flags last"));
+            }
+            for line in long
+                .lines()
+                .filter(|line| line.starts_with("  presencectl"))
+            {
+                if line.chars().count() > 98 {
+                    complaints.push(format!("{name}: an example of at most 98 letters: {line}"));
+                }
+            }
+            let notes = command.get_after_long_help().map(ToString::to_string);
+            for line in notes.unwrap_or_default().lines() {
+                let is_example =
+                    line.starts_with("  presencectl") || line.starts_with("  PRESENCE");
+                if is_example && line.chars().count() > 100 {
+                    complaints.push(format!("{name}: an example of at most 100 letters: {line}"));
+                }
+            }
+        }
+        none(&complaints);
+    }
+
+    #[test]
     fn no_command_line_makes_the_parser_panic() {
         use rand::rngs::StdRng;
         use rand::seq::IndexedRandom;

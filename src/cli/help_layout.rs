@@ -97,8 +97,8 @@ fn shorten(command: Command) -> Command {
     command
         .after_help(short)
         .mut_args(|argument| {
-            let is_shared = argument.is_global_set() || argument.get_id() == "version";
-            let is_hidden = is_shared || argument.is_hide_short_help_set();
+            let is_version = argument.get_id() == "version";
+            let is_hidden = is_version || argument.is_hide_short_help_set();
             argument.hide_short_help(is_hidden)
         })
         .mut_subcommands(shorten)

@@ -13,9 +13,11 @@ use crate::exit::Code;
 /// What to explain.
 #[derive(Debug, clap::Args)]
 pub struct HelpArgs {
-    /// A command, or one of: options, exit-codes, environment, output, records,
-    /// expressions, mock
-    #[arg(value_name = "COMMAND|TOPIC")]
+    /// A command or a topic
+    ///
+    /// The topics are options, exit-codes, environment, output, records, expressions, reports
+    /// and mock.
+    #[arg(value_name = "COMMAND")]
     pub words: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ pub enum Topic {
     Records,
     /// Expressions in `--jq`, `--where`, `--until` and `--for`.
     Expressions,
-    /// What recorded streams tell.
+    /// Reports about recorded streams.
     Reports,
     /// The mock server.
     Mock,

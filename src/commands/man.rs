@@ -24,11 +24,11 @@ const SECTION: &str = "1";
   presencectl man profile add | man -l -
   presencectl man --dir /usr/local/share/man/man1")]
 pub struct ManArgs {
-    /// The command whose page is printed (default: the page of presencectl itself)
+    /// Print the page of this command (default: presencectl itself)
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     pub words: Vec<String>,
 
-    /// Write the pages of all commands into this folder instead; it is made where it is missing
+    /// Write the pages of all commands into this folder
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }

@@ -46,19 +46,19 @@ use runtime::block_on;
 // most commands do.
 #[command(defer = true)]
 pub enum Command {
-    /// Change users, keeping what is not named; create those that do not exist
+    /// Create or update users, changing only the fields that are named
     SetUser(users::set_user::SetUserArgs),
 
     /// Show users by id
     GetUser(users::get_user::GetUserArgs),
 
-    /// Find users, and see who is online
+    /// Find users and see who is online
     QueryUsers(users::query_users::QueryUsersArgs),
 
-    /// Keep users from connecting, without deleting them
+    /// Deactivate users, so that they cannot connect
     DeactivateUser(users::deactivate_user::DeactivateUserArgs),
 
-    /// Let deactivated users connect again
+    /// Reactivate deactivated users
     ReactivateUser(users::reactivate_user::ReactivateUserArgs),
 
     /// Delete users
@@ -76,22 +76,22 @@ pub enum Command {
     /// Find channels
     QueryChannels(channels::query_channels::QueryChannelsArgs),
 
-    /// Follow presence as it happens
+    /// Stream presence changes as they happen
     #[command(subcommand)]
     Watch(watch::WatchCommand),
 
-    /// Wait until users, or a channel, are in a state
+    /// Block until a condition holds; the exit code says whether it did
     #[command(subcommand)]
     Wait(wait::WaitCommand),
 
-    /// Keep users connected, so that everybody sees them online
+    /// Keep users connected, so that they are online
     Hold(hold::HoldArgs),
 
-    /// Make, read and check user tokens
+    /// Create, inspect and verify user tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
 
-    /// Keep applications and where their secrets are, by name
+    /// Manage named profiles
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
 
@@ -99,17 +99,17 @@ pub enum Command {
     #[command(subcommand)]
     Report(report::ReportCommand),
 
-    /// Run the bundled mock server
+    /// Run and control the bundled mock server
     #[command(subcommand)]
     Mock(mock::MockCommand),
 
-    /// Make any call to the service
+    /// Send any request to the API
     Api(api::ApiArgs),
 
-    /// Try the way from here to a presence event, step by step
+    /// Diagnose connectivity and credentials, step by step
     Doctor(doctor::DoctorArgs),
 
-    /// Show how many calls the application may make, and how many are left
+    /// Show the rate limits of the API and what is left of them
     Limits(limits::LimitsArgs),
 
     /// Print the JSON Schema of records
@@ -197,6 +197,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "deactivate-user",
             "reactivate-user",
             "delete-user",
+            "restore-user",
         ],
     ),
     (
@@ -204,7 +205,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["set-channel", "get-channel", "query-channels"],
     ),
     ("Streams", &["watch", "wait", "hold"]),
-    ("Analysis", &["report"]),
+    ("Analysis", &["report", "top"]),
     ("Credentials", &["token", "profile"]),
     ("Testing", &["mock"]),
     (

@@ -1,5 +1,6 @@
-//! The table of everything that can be chosen: one row per rule, with its name, what it decides, its values and its
-//! default. Help texts, the README and the parser of choices all come from this one table.
+//! The table of rule options: for each its name, meaning, values and default.
+//!
+//! The flags of `mock start`, their help and the documentation all come from this table.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,22 +8,24 @@ use std::time::Duration;
 use super::options::{InvisibleField, MockRules, OwnPresence, RateLimitMode};
 use crate::domain::time::parse_duration;
 
-/// One row of the table.
+/// One option of the mock's rules.
 #[derive(Clone, Copy)]
 pub struct RuleOption {
-    /// The option's name, in words joined by hyphens.
+    /// The name of the flag, without its dashes.
     pub name: &'static str,
-    /// What it decides.
+    /// What it decides, for help.
     pub point: &'static str,
-    /// The values it takes.
+    /// The values it takes, in words.
     pub values: &'static str,
-    /// Whether the real service leaves the point open; otherwise the default is the service's own rule.
+    /// The type of its values, for help.
+    pub value_name: &'static str,
+    /// Whether the service's own behaviour is not known. Otherwise the default is the service's rule.
     pub open: bool,
     get: fn(&MockRules) -> String,
     set: fn(&mut MockRules, &str) -> Result<(), InvalidRuleValue>,
 }
 
-/// The text is no value of the option.
+/// The text is not a value of the option.
 struct InvalidRuleValue;
 
 impl RuleOption {
@@ -31,20 +34,20 @@ impl RuleOption {
         (self.get)(&MockRules::default())
     }
 
-    /// The value in some rules, as it would be typed.
+    /// The value in `rules`, as it would be typed.
     pub fn value(&self, rules: &MockRules) -> String {
         (self.get)(rules)
     }
 
-    /// Chooses a value.
+    /// Sets a value.
     ///
     /// # Errors
     ///
     /// The text is not one of [`RuleOption::values`]; the message says what is.
-    pub fn choose(&self, rules: &mut MockRules, text: &str) -> Result<(), String> {
+    pub fn set_value(&self, rules: &mut MockRules, text: &str) -> Result<(), String> {
         (self.set)(rules, text).map_err(|InvalidRuleValue| {
             format!(
-                "`{text}` is no value of {}: it takes {}",
+                "`{text}` is not a value of {}: expected {}",
                 self.name, self.values
             )
         })
@@ -60,15 +63,17 @@ impl fmt::Debug for RuleOption {
     }
 }
 
-/// A type of value.
+/// A type that an option's value can have.
 trait RuleValue: Sized {
     const VALUES: &'static str;
+    const NAME: &'static str;
     fn read(text: &str) -> Option<Self>;
     fn show(&self) -> String;
 }
 
 impl RuleValue for usize {
     const VALUES: &'static str = "a whole number";
+    const NAME: &'static str = "N";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -79,6 +84,7 @@ impl RuleValue for usize {
 
 impl RuleValue for i32 {
     const VALUES: &'static str = "an API error code";
+    const NAME: &'static str = "CODE";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -89,6 +95,7 @@ impl RuleValue for i32 {
 
 impl RuleValue for bool {
     const VALUES: &'static str = "true or false";
+    const NAME: &'static str = "BOOL";
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -99,6 +106,7 @@ impl RuleValue for bool {
 
 impl RuleValue for Duration {
     const VALUES: &'static str = "a duration";
+    const NAME: &'static str = "DUR";
     fn read(text: &str) -> Option<Self> {
         parse_duration(text).ok()
     }
@@ -112,6 +120,7 @@ impl RuleValue for Duration {
 
 impl RuleValue for Option<Duration> {
     const VALUES: &'static str = "a duration, or never";
+    const NAME: &'static str = "DUR|never";
     fn read(text: &str) -> Option<Self> {
         if text == "never" {
             Some(None)
@@ -127,7 +136,8 @@ impl RuleValue for Option<Duration> {
 }
 
 impl RuleValue for RateLimitMode {
-    const VALUES: &'static str = "off, service (its documented limits), or requests a minute";
+    const VALUES: &'static str = "off, service (its documented limits), or requests per minute";
+    const NAME: &'static str = "off|service|N";
     fn read(text: &str) -> Option<Self> {
         match text {
             "off" => Some(Self::Off),
@@ -146,9 +156,10 @@ impl RuleValue for RateLimitMode {
 
 /// Values that are words.
 macro_rules! words {
-    ($type:ty, $values:literal, $($word:literal => $value:path),*) => {
+    ($type:ty, $values:literal, $name:literal, $($word:literal => $value:path),*) => {
         impl RuleValue for $type {
             const VALUES: &'static str = $values;
+            const NAME: &'static str = $name;
             fn read(text: &str) -> Option<Self> {
                 match text {
                     $($word => Some($value),)*
@@ -167,6 +178,7 @@ macro_rules! words {
 words!(
     OwnPresence,
     "subscribed, always or never",
+    "subscribed|always|never",
     "subscribed" => OwnPresence::Subscribed,
     "always" => OwnPresence::Always,
     "never" => OwnPresence::Never
@@ -174,20 +186,22 @@ words!(
 words!(
     InvisibleField,
     "omit, false or truth",
+    "omit|false|truth",
     "omit" => InvisibleField::Omit,
     "false" => InvisibleField::AlwaysFalse,
     "truth" => InvisibleField::Truth
 );
 
 /// Writes the table.
-macro_rules! knobs {
+macro_rules! options {
     ($($open:ident $field:ident $name:literal: $type:ty, $point:literal;)*) => {
-        /// All of them, those that the service leaves open first.
+        /// All options, those that the service leaves open first.
         pub const RULE_OPTIONS: &[RuleOption] = &[$(RuleOption {
             name: $name,
             point: $point,
             values: <$type as RuleValue>::VALUES,
-            open: knobs!(@open $open),
+            value_name: <$type as RuleValue>::NAME,
+            open: options!(@open $open),
             get: |rules| RuleValue::show(&rules.$field),
             set: |rules, text| {
                 rules.$field = <$type as RuleValue>::read(text).ok_or(InvalidRuleValue)?;
@@ -202,7 +216,7 @@ macro_rules! knobs {
     (@open fixed) => { false };
 }
 
-knobs! {
+options! {
     open others_see_invisible "others-see-invisible": InvisibleField,
         "what other clients read as `invisible` of a user";
     open me_online_while_invisible "me-online-while-invisible": bool,
@@ -212,7 +226,7 @@ knobs! {
     open count_invisible_watchers "count-invisible-watchers": bool,
         "whether an invisible watcher is counted and announced (with `online:false`)";
     open own_presence "own-presence": OwnPresence,
-        "which connections of a user receive his own presence events";
+        "which connections of a user receive that user's own presence events";
     open status_sends_presence "status-sends-presence": bool,
         "whether a change of `status` also sends `user.presence.changed`";
     open presence_covers_watchers "presence-covers-watchers": bool,
@@ -222,9 +236,9 @@ knobs! {
     open offline_grace "offline-grace": Duration,
         "how long a user stays online after the last connection is gone";
     open idle_timeout "idle-timeout": Duration,
-        "the silence after which a connection is dropped";
+        "how long a connection may be silent before it is closed";
     open health_check_every "health-check-every": Option<Duration>,
-        "how often a `health.check` is sent unasked";
+        "how often to send an unsolicited `health.check`";
     open health_check_me "health-check-me": bool,
         "whether health checks after the first carry `me`";
     open close_on_token_expiry "close-on-token-expiry": bool,
@@ -250,7 +264,7 @@ knobs! {
     fixed last_active_refresh "last-active-refresh": Duration,
         "how often `last_active` of a connected user moves";
     fixed development_tokens "development-tokens": bool,
-        "whether unsigned development tokens are taken";
+        "whether unsigned development tokens are accepted";
     fixed max_connections_per_user "max-connections-per-user": usize,
         "connections that one user may have at once (0 for any number)";
     fixed custom_data_limit "custom-data-limit": usize,
@@ -264,7 +278,7 @@ knobs! {
     fixed queue_bytes "queue-bytes": usize,
         "bytes that may wait for a slow client before it is dropped";
     fixed rate_limit "rate-limit": RateLimitMode,
-        "requests a minute, per endpoint and platform, before code 9";
+        "requests per minute, endpoint and platform before code 9";
 }
 
 #[cfg(test)]
@@ -284,12 +298,12 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value_of_its_option() {
-        for knob in RULE_OPTIONS {
+        for option in RULE_OPTIONS {
             let mut rules = MockRules::default();
-            knob.choose(&mut rules, &knob.default()).unwrap();
-            assert_eq!(knob.value(&rules), knob.default());
-            let error = knob.choose(&mut rules, "nonsense").unwrap_err();
-            assert!(error.contains(knob.name), "{error}");
+            option.set_value(&mut rules, &option.default()).unwrap();
+            assert_eq!(option.value(&rules), option.default());
+            let error = option.set_value(&mut rules, "nonsense").unwrap_err();
+            assert!(error.contains(option.name), "{error}");
         }
     }
 
@@ -297,8 +311,11 @@ mod tests {
     fn a_choice_is_made() {
         let choose = |name: &str, text: &str| {
             let mut rules = MockRules::default();
-            let knob = RULE_OPTIONS.iter().find(|knob| knob.name == name).unwrap();
-            knob.choose(&mut rules, text).map(|()| rules)
+            let option = RULE_OPTIONS
+                .iter()
+                .find(|option| option.name == name)
+                .unwrap();
+            option.set_value(&mut rules, text).map(|()| rules)
         };
         assert_eq!(
             choose("idle-timeout", "5m").unwrap().idle_timeout,
@@ -321,7 +338,7 @@ mod tests {
         assert!(choose("health-check-every", "0s").is_err());
         assert_eq!(
             choose("own-presence", "sometimes").unwrap_err(),
-            "`sometimes` is no value of own-presence: it takes subscribed, always or never"
+            "`sometimes` is not a value of own-presence: expected subscribed, always or never"
         );
     }
 }

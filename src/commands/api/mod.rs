@@ -53,7 +53,9 @@ pub struct ApiArgs {
     /// Path, such as users or channels/messaging/fun/query; may end with ?name=value
     pub path: String,
 
-    /// Add a field: JSON, or a file's content as @FILE, or a text; NAME[KEY] and NAME[] nest
+    /// Add a field: JSON, @FILE for the content of a file, or text
+    ///
+    /// NAME[KEY]=VALUE sets a key of an object, NAME[]=VALUE adds to an array.
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = request_fields::parse_typed)]
     typed: Vec<Field>,
 
@@ -65,7 +67,7 @@ pub struct ApiArgs {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub input: Option<String>,
 
-    /// Fetch page after page, by `next` where the response has one, else by offset
+    /// Fetch all pages, by `next` or by offset
     #[arg(long)]
     pub paginate: bool,
 

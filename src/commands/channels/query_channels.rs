@@ -39,7 +39,7 @@ pub struct QueryChannelsArgs {
     pub channels: ChannelFilterArgs,
 
     /// Sort by these fields, descending with a leading -
-    #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
     pub sort: Option<SortKeys>,
 
     /// Print at most N channels

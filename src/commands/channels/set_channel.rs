@@ -15,8 +15,8 @@ use crate::exit::{Code, Failure};
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything that is not named stays as it is: --member and --add-member add members, only --remove-member removes them.
-A channel that does not exist is created, by the user of --as, else by the invisible observer. Prints the channel.
+Fields and members that are not named stay as they are. --member and --add-member add members; only --remove-member
+removes them. A missing channel is created by the user of --as, else by the invisible observer. Prints the channel.
 
 Examples:
   presencectl set-channel my-conversation-123 --member john,jack --set color=green

@@ -18,15 +18,15 @@ use report::{Report, Step};
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-To see whether presence arrives, two users are made, one of them comes online while the other watches, and both are
-deleted again. With --no-changes, --dry-run, or a protected profile without --yes that part is skipped.
+To check presence, two users are created; one connects while the other watches; then both are deleted. --no-changes and
+--dry-run skip this part, and so does a protected profile without --yes.
 
 Examples:
   presencectl doctor
   presencectl doctor -o json --jq 'select(.result == \"failed\")'
   presencectl doctor --no-changes -p prod")]
 pub struct DoctorArgs {
-    /// Change nothing: leave out what needs users of its own
+    /// Skip the checks that create users
     #[arg(long)]
     pub no_changes: bool,
 }

@@ -49,11 +49,11 @@ pub struct HoldArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// End after this long
+    /// Stop after this long
     #[arg(long = "for", value_name = "DUR", value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
-    /// Open this channel with each user, type:id; a bare id means messaging:id
+    /// Watch this channel as each user; a bare id means messaging:id
     #[arg(long, value_name = "CID")]
     pub channel: Option<Cid>,
 

@@ -1,4 +1,4 @@
-//! The strings of a running server: one request and one answer each, and how such a request is made.
+//! Commands that make one control request to a running mock, and how such a request is made.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,41 +15,41 @@ use crate::exit::{Code, Failure};
 use crate::output::Column;
 use crate::text;
 
-/// What to do with the clock.
+/// The commands of `mock clock`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ClockCommand {
-    /// Stop the clock, now or at a time
+    /// Stop the clock, now or at a given time
     Freeze {
-        /// RFC 3339, unix seconds, or a duration ago
+        /// Time: RFC 3339, unix seconds, or how long ago
         #[arg(value_name = "TIME")]
         at: Option<String>,
     },
-    /// Move the clock forward; what becomes due on the way happens
+    /// Move the clock forward and run everything that becomes due
     Advance {
-        /// How far
+        /// Advance by this duration
         #[arg(value_parser = parse_duration, value_name = "DUR")]
         by: Duration,
     },
     /// Set the clock to a time
     Set {
-        /// RFC 3339, unix seconds, or a duration ago
+        /// Time: RFC 3339, unix seconds, or how long ago
         #[arg(value_name = "TIME")]
         to: String,
     },
-    /// Let the clock run, at this many times its speed
+    /// Run the clock, at RATE times its normal speed
     Run {
-        /// How fast
-        #[arg(default_value_t = 1.0)]
+        /// Run this many times as fast
+        #[arg(default_value_t = 1.0, value_name = "RATE")]
         rate: f64,
     },
-    /// Go back to the system's clock
+    /// Return to the system clock
     Reset,
 }
 
 /// Flags of `mock restore`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Every connection is closed, with a code that asks clients to come back. `mock reset` still leads to the world from the
+Every connection is closed with a code that asks clients to reconnect. `mock reset` still restores the data from the
 start of the server.
 
 Examples:
@@ -62,20 +62,20 @@ pub struct RestoreArgs {
     pub file: PathBuf,
 }
 
-/// Shows what the server holds.
+/// Shows the state of the server.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock.
+/// The server cannot be reached or is not a mock.
 pub(super) async fn status(app: &App) -> anyhow::Result<Code> {
     call(app, "GET", "status", None).await
 }
 
-/// Lists who is connected.
+/// Lists connections.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock.
+/// The server cannot be reached or is not a mock.
 pub(super) async fn connections(app: &App) -> anyhow::Result<Code> {
     let columns = [
         "connection_id",
@@ -97,20 +97,20 @@ pub(super) async fn connections(app: &App) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Puts the world back to how it was at the start.
+/// Resets the server to how it was at the start.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock.
+/// The server cannot be reached or is not a mock.
 pub(super) async fn reset(app: &App) -> anyhow::Result<Code> {
     call(app, "POST", "reset", Some(json!({}))).await
 }
 
-/// Moves the clock.
+/// Changes the clock.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock, or the time is none.
+/// The server cannot be reached, is not a mock, or rejects the time.
 pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<Code> {
     let (action, body) = match command {
         ClockCommand::Freeze { at: Some(at) } => ("freeze", json!({ "to": at })),
@@ -126,20 +126,20 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
     call(app, "POST", &format!("clock/{action}"), Some(body)).await
 }
 
-/// Ends the server.
+/// Stops the server.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock.
+/// The server cannot be reached or is not a mock.
 pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
     call(app, "POST", "stop", Some(json!({}))).await
 }
 
-/// Prints the world as a fixture.
+/// Prints users and channels as a fixture.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock.
+/// The server cannot be reached or is not a mock.
 pub(super) async fn snapshot(app: &App) -> anyhow::Result<Code> {
     let mut rows = app.output().documents(false)?;
     rows.push(&ask(app, "GET", "snapshot", &[], None).await?)?;
@@ -147,15 +147,15 @@ pub(super) async fn snapshot(app: &App) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Puts a fixture in the place of the world.
+/// Replaces users and channels by a fixture.
 ///
 /// # Errors
 ///
-/// The file cannot be read or is no fixture; there is no server, or it is no mock.
+/// The file cannot be read or is not a fixture, or the server cannot be reached or is not a mock.
 pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Code> {
     let name = args.file.display();
     let no_fixture = |why: String| {
-        Failure::new(Code::Usage, format!("{name} is no fixture: {why}"))
+        Failure::new(Code::Usage, format!("{name} is not a fixture: {why}"))
             .hinted("write one: presencectl mock snapshot > world.json")
     };
     let text = if args.file.as_os_str() == "-" {
@@ -169,7 +169,7 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
     call(app, "POST", "restore", Some(world.into())).await
 }
 
-/// Makes one control request and prints its answer as a record.
+/// Makes one control request and prints its response as a record.
 pub(super) async fn call(
     app: &App,
     method: &'static str,
@@ -187,7 +187,7 @@ pub(super) async fn call(
     Ok(Code::Ok)
 }
 
-/// Makes one control request that changes something. With `--dry-run` it is shown instead, and there is no answer.
+/// Makes one control request that changes something. With `--dry-run` it is printed instead, and there is no response.
 pub(super) async fn change(
     app: &App,
     method: &'static str,
@@ -213,7 +213,7 @@ pub(super) async fn ask(
     ask_as(&app.mock_client()?, method, path, query, body).await
 }
 
-/// The same with a client of one's own.
+/// Makes one control request with a given client.
 pub(super) async fn ask_as(
     client: &Client,
     method: &str,
@@ -228,13 +228,13 @@ pub(super) async fn ask_as(
         return Err(refused(error));
     }
     serde_json::from_slice(&answer.body).map_err(|_| {
-        Failure::new(Code::Refused, "what answered is no mock of presencectl")
+        Failure::new(Code::Refused, "the server is not a presencectl mock")
             .hinted("start one: presencectl mock start")
             .into()
     })
 }
 
-/// A refusal of the control API in the words of the command line: what it finds invalid is what was typed.
+/// An error of the control API as a failure of the command: invalid input is a usage error.
 fn refused(error: ApiError) -> anyhow::Error {
     let ApiError::Refused(refusal) = &error else {
         return error.into();
@@ -250,9 +250,9 @@ fn refused(error: ApiError) -> anyhow::Error {
         ApiErrorCode::InvalidInput => Failure::new(Code::Usage, text::escape(detail)).into(),
         ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
-                "see what is in force: presencectl mock fault list"
+                "list active faults: presencectl mock fault list"
             } else {
-                "see what exists: presencectl query-users, presencectl query-channels"
+                "list what exists: presencectl query-users, presencectl query-channels"
             };
             Failure::new(Code::Refused, text::escape(detail))
                 .hinted(hint)
@@ -262,7 +262,7 @@ fn refused(error: ApiError) -> anyhow::Error {
     }
 }
 
-/// The objects of a list in an answer.
+/// The objects of a list in a response.
 pub(super) fn list(mut answer: Map<String, Value>, name: &str) -> Vec<Value> {
     match answer.remove(name) {
         Some(Value::Array(items)) => items,

@@ -1,6 +1,7 @@
-//! `mock exec -- COMMAND`: a server for as long as one command runs, which finds it by its environment.
+//! `mock exec -- COMMAND`: run a mock server for as long as one command runs.
 //!
-//! What a CI job wants: no background process to wait for, to find or to clean up.
+//! A CI job has no background process to wait for, to find or to clean up: the command finds the server in its
+//! environment.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -19,7 +20,7 @@ use crate::mock;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, \
-STREAM_BASE_URL and PRESENCECTL_BASE_URL. Its exit code becomes ours.
+STREAM_BASE_URL and PRESENCECTL_BASE_URL. presencectl exits with its exit code.
 
 Examples:
   presencectl mock exec -- npm test
@@ -30,12 +31,12 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// The command and its arguments
+    /// Run this command with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
-/// Serves until the command has ended.
+/// Serves until the command exits.
 ///
 /// # Errors
 ///

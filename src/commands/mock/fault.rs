@@ -1,4 +1,4 @@
-//! `mock fault`: trouble made to order.
+//! `mock fault`: inject faults into the requests and sockets of a running mock.
 
 use std::time::Duration;
 
@@ -11,52 +11,52 @@ use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::Column;
 
-/// What to do with faults.
+/// The commands of `mock fault`.
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
-    /// Let something go wrong
+    /// Add a fault
     Add(Box<FaultAddArgs>),
-    /// Show the faults in force, and how often each has struck
+    /// List active faults and how often each was applied
     List,
-    /// End all faults, or one
+    /// Remove all faults, or one
     Clear {
-        /// The fault's id; without it, all
+        /// Remove only the fault with this id
         id: Option<String>,
     },
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FaultKindArg {
-    /// A request is answered with an error.
+    /// Answer a request with an error.
     Status,
-    /// A request is answered late.
+    /// Answer a request late.
     Delay,
-    /// A request's connection is reset.
+    /// Reset the connection of a request.
     Reset,
-    /// A request is answered with a page of HTML.
+    /// Answer a request with an HTML page.
     Html,
-    /// A request's answer breaks off in the middle.
+    /// Cut off the response to a request in the middle.
     Truncate,
-    /// A socket is reset.
+    /// Reset a socket.
     Drop,
-    /// A socket is closed with a code.
+    /// Close a socket with a code.
     Close,
-    /// A socket falls silent and stays open.
+    /// Stop sending on a socket but keep it open.
     HalfOpen,
-    /// A socket's pings are not answered any more.
+    /// Stop answering the pings of a socket.
     Mute,
-    /// A frame is sent twice.
+    /// Send a frame twice.
     Duplicate,
-    /// A frame is sent after the next one.
+    /// Send a frame after the next one.
     Reorder,
-    /// A frame, and all behind it, are sent late.
+    /// Send a frame, and all frames behind it, late.
     Late,
-    /// A frame arrives as nonsense.
+    /// Send garbage in place of a frame.
     Garbage,
-    /// A socket's token expires.
+    /// Let the token of a socket expire.
     Expire,
-    /// Every frame of a socket takes a while, until its queue is full.
+    /// Send every frame of a socket slowly, until its queue is full.
     Slow,
 }
 
@@ -85,9 +85,9 @@ impl FaultKindArg {
 /// Flags of `mock fault add`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A fault strikes every request, or every frame about to be sent, that fits, until it is cleared or its count is used up.
-What ends a socket ends it in front of the frame, which is lost. The first fault that fits wins; those after it do not
-see the request or frame. The control API itself is never struck.
+A fault applies to every request, or every frame about to be sent, that matches, until it is cleared or its count is
+used up. A fault that ends a socket does so before the frame is sent; the frame is lost. The first fault that matches
+wins; later ones do not see the request or frame. Requests to the control API are never affected.
 
 Examples:
   presencectl mock fault add status --status 429 --retry-after 2 --path /users --count 1
@@ -95,72 +95,72 @@ Examples:
   presencectl mock fault add drop --event 'user.presence.*' --after 10 --count 1
   presencectl mock fault add late --delay 2s --probability 0.1 --seed 7")]
 pub struct FaultAddArgs {
-    /// What goes wrong
+    /// Inject this kind of fault
     #[arg(value_enum)]
     pub kind: FaultKindArg,
 
-    /// Only requests with this method
-    #[arg(long)]
+    /// Match only requests with this method
+    #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,
 
-    /// Only requests with this path; * stands for any text
-    #[arg(long)]
+    /// Match only requests with this path; * matches any text
+    #[arg(long, value_name = "GLOB")]
     pub path: Option<String>,
 
-    /// Only requests and sockets of this user; * stands for any text
-    #[arg(long, value_name = "ID")]
+    /// Match only requests and sockets of this user; * matches any text
+    #[arg(long, value_name = "GLOB")]
     pub user: Option<String>,
 
-    /// Only frames with an event of this type; * stands for any text
+    /// Match only frames with this event type; * matches any text
     #[arg(long, value_name = "GLOB")]
     pub event: Option<String>,
 
-    /// Strike this often, and then no more
+    /// Apply the fault at most N times
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 
-    /// Spare this many first
+    /// Skip the first N matches
     #[arg(long, value_name = "N")]
     pub after: Option<u64>,
 
-    /// Strike with this probability, from 0 to 1
-    #[arg(long, value_name = "P", value_parser = parse_probability)]
+    /// Apply the fault with this probability, from 0 to 1
+    #[arg(long, value_name = "NUMBER", value_parser = parse_probability)]
     pub probability: Option<f64>,
 
-    /// Draw the probability from this seed
+    /// Seed the random numbers for --probability [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Strike the sockets that are open now, instead of frames to come
+    /// Apply to sockets that are open now instead of future frames
     #[arg(long)]
     pub now: bool,
 
-    /// The HTTP status of status and html
-    #[arg(long)]
+    /// status, html: respond with this HTTP status
+    #[arg(long, value_name = "N")]
     pub status: Option<u16>,
 
-    /// The error code of status, or the close code of close
-    #[arg(long)]
+    /// status: the error code; close: the close code
+    #[arg(long, value_name = "N")]
     pub code: Option<i32>,
 
-    /// The error's message, or the reason of close
+    /// status: the error message; close: the reason
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
 
-    /// The Retry-After of status, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// status: the Retry-After header, in seconds
+    #[arg(long, value_name = "N")]
     pub retry_after: Option<u64>,
 
-    /// How long delay, late and slow take, and how long reorder waits for the next frame
+    /// delay, late, slow: how long; reorder: how long to wait for the next frame
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub delay: Option<Duration>,
 
-    /// Carry the request out all the same, so that only its answer is lost
+    /// Carry the request out anyway, so that only the response is lost
     #[arg(long)]
     pub applied: bool,
 
-    /// What garbage looks like; without it, the first half of the frame
-    #[arg(long)]
+    /// garbage: send this text [default: the first half of the frame]
+    #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct FaultAddArgs {
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock, or what was asked for makes no sense.
+/// The server cannot be reached, is not a mock, or rejects the fault.
 pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Code> {
     match command {
         FaultCommand::Add(args) => {
@@ -176,7 +176,7 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
                 Some(answer) => {
                     if args.now && struck(&answer) == 0 {
                         app.output()
-                            .warn("no socket that is open now fits, so nothing was struck");
+                            .warn("no open socket matches, so the fault was not applied");
                     }
                     show(app, answer, false)
                 }
@@ -191,7 +191,7 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
     }
 }
 
-/// How often the faults that were added have struck already.
+/// How often the added faults were applied already.
 fn struck(answer: &Map<String, Value>) -> u64 {
     let faults = answer.get("faults").and_then(Value::as_array);
     faults
@@ -217,16 +217,16 @@ fn show(app: &App, answer: Map<String, Value>, many: bool) -> anyhow::Result<Cod
     Ok(Code::Ok)
 }
 
-/// JSON cannot carry what is no number, so it has to be noticed here.
+/// Parses a probability. JSON cannot carry NaN or infinity, so they are rejected here.
 fn parse_probability(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|probability| (0.0..=1.0).contains(probability))
-        .ok_or_else(|| "write a number from 0 to 1, such as 0.25".to_owned())
+        .ok_or_else(|| "expected a number from 0 to 1, such as 0.25".to_owned())
 }
 
 impl FaultAddArgs {
-    /// The fault as the server reads it, with nothing in it that was not said.
+    /// The fault as the server reads it, with only the fields that were given.
     fn spec(&self) -> Map<String, Value> {
         let delay = self
             .delay

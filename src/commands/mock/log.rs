@@ -1,4 +1,4 @@
-//! `mock log`: what has happened on the wire of a running server, and with `-f` what happens.
+//! `mock log`: show recent requests and frames of a running mock, and follow new ones with `-f`.
 
 use std::convert::Infallible;
 
@@ -22,24 +22,24 @@ const ENTRIES_PER_PAGE: u64 = 1000;
 /// Flags of `mock log`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-One JSON object each: mock.request, mock.socket.open, mock.socket.end, mock.frame.sent and mock.frame.heard. The server
-keeps the last 10,000, at most 8 MiB; when some are gone before they were read, a mock.log.lost says how many. Tokens
-and secrets are never in it.
+Prints one JSON object for each entry: mock.request, mock.socket.open, mock.socket.end, mock.frame.sent and
+mock.frame.heard. The server keeps the last 10,000 entries, at most 8 MiB. With -f, mock.log.lost says how many entries
+were dropped before they were read. Tokens and secrets are never logged.
 
 Examples:
   presencectl mock log | jq -c 'select(.type == \"mock.request\") | [.method, .path, .status]'
   presencectl mock log -f --jq 'select(.user == \"john\") | .frame.type'")]
 pub struct LogArgs {
-    /// Go on with what happens from now on
+    /// Keep printing new entries
     #[arg(short, long)]
     pub follow: bool,
 
-    /// Begin with the last so many; with -f the default is none of them
+    /// Start with the last N entries [default: all; with -f: 0]
     #[arg(short = 'n', long, value_name = "N")]
     pub count: Option<u64>,
 }
 
-/// Prints the journal.
+/// Prints the log.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `mock`: run the bundled server, and pull its strings. The one command that knows the server side.
+//! `mock`: run the bundled mock server and control a running one.
 
 mod control;
 mod exec;
@@ -17,13 +17,13 @@ use crate::exit::{Code, ExitStatus};
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
+// Not deferred: flags that are added late come after the global ones on a help page.
 pub enum MockCommand {
     /// Start a mock server and keep it running
     Start(start::StartArgs),
-    /// Run a command against a mock server that lives as long as it does
+    /// Run a command against a mock server that ends with it
     Exec(exec::ExecArgs),
-    /// The strings of a running server
+    /// Control a running mock
     #[command(flatten)]
     Running(RunningCommand),
 }
@@ -32,29 +32,29 @@ pub enum MockCommand {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum RunningCommand {
-    /// Show what a running mock holds
+    /// Show the state of a running mock
     Status,
-    /// List who is connected to a running mock, and what each connection hears
+    /// List connections to a running mock and their subscriptions
     Connections,
-    /// End a running mock
+    /// Stop a running mock
     Stop,
-    /// Put a running mock back to how it was at the start: world, clock, faults and log
+    /// Reset data, clock, faults and log of a running mock to the start
     Reset,
-    /// Show what has happened on a running mock's wire
+    /// Show recent requests and frames of a running mock
     Log(log::LogArgs),
-    /// Let a user of a running mock come, go or change
+    /// Connect, disconnect or change a user of a running mock
     User(user::UserArgs),
-    /// Send an event that nothing has caused
+    /// Send an event of your own to connections of a running mock
     Trigger(user::TriggerArgs),
-    /// Let things go wrong
+    /// Inject faults
     #[command(subcommand)]
     Fault(fault::FaultCommand),
-    /// Stop, move or hurry a running mock's clock
+    /// Freeze, set, advance or speed up a running mock's clock
     #[command(subcommand)]
     Clock(control::ClockCommand),
-    /// Print a running mock's world as a fixture
+    /// Print the users and channels of a running mock as a fixture
     Snapshot,
-    /// Put a fixture in the place of a running mock's world
+    /// Replace the users and channels of a running mock by a fixture
     Restore(control::RestoreArgs),
 }
 
@@ -62,16 +62,18 @@ pub enum RunningCommand {
 ///
 /// # Errors
 ///
-/// Whatever the command could not do.
+/// The command fails.
 pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
     match command {
         MockCommand::Start(args) => start::run(app, &args).map(ExitStatus::Own),
         MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
-        MockCommand::Running(command) => block_on(|| pull(app, &command)).map(ExitStatus::Own),
+        MockCommand::Running(command) => {
+            block_on(|| run_command(app, &command)).map(ExitStatus::Own)
+        }
     }
 }
 
-async fn pull(app: &App, command: &RunningCommand) -> anyhow::Result<Code> {
+async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code> {
     match command {
         RunningCommand::Status => control::status(app).await,
         RunningCommand::Connections => control::connections(app).await,

@@ -1,15 +1,14 @@
-//! A flag for every rule of the mock that can be chosen, made from the mock's own table, so that help, flags and rules
-//! cannot tell different stories.
+//! One flag for every rule option of the mock, generated from the table of rule options.
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use crate::mock::{MockRules, RULE_OPTIONS};
 
-/// The rules, as chosen.
+/// The rules, as chosen by flags.
 #[derive(Debug, Clone, Default)]
 pub struct RuleArgs {
-    /// The service's own rules, or the documented default where it leaves a point open, and what was chosen instead.
+    /// The documented defaults, with the options that were chosen.
     pub rules: MockRules,
 }
 
@@ -21,9 +20,10 @@ impl FromArgMatches for RuleArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        for knob in RULE_OPTIONS {
-            if let Some(text) = matches.get_one::<String>(knob.name) {
-                knob.choose(&mut self.rules, text)
+        for option in RULE_OPTIONS {
+            if let Some(text) = matches.get_one::<String>(option.name) {
+                option
+                    .set_value(&mut self.rules, text)
                     .map_err(|message| Error::raw(ErrorKind::InvalidValue, message + "\n"))?;
             }
         }
@@ -33,22 +33,18 @@ impl FromArgMatches for RuleArgs {
 
 impl Args for RuleArgs {
     fn augment_args(command: Command) -> Command {
-        RULE_OPTIONS.iter().fold(command, |command, knob| {
-            let heading = if knob.open {
-                "Points that the service leaves open"
+        RULE_OPTIONS.iter().fold(command, |command, option| {
+            let heading = if option.open {
+                "Behaviour that the service leaves open"
             } else {
                 "Rules of the service"
             };
             command.arg(
-                Arg::new(knob.name)
-                    .long(knob.name)
-                    .value_name("VALUE")
-                    .help(format!(
-                        "{}: {} (default: {})",
-                        knob.point,
-                        knob.values,
-                        knob.default()
-                    ))
+                Arg::new(option.name)
+                    .long(option.name)
+                    .value_name(option.value_name)
+                    .help(format!("{} [default: {}]", option.point, option.default()))
+                    .hide_short_help(true)
                     .help_heading(heading),
             )
         })

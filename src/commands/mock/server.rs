@@ -1,4 +1,4 @@
-//! What `mock start` and `mock exec` share: the flags of a server, its socket, its secret, its variables.
+//! What `mock start` and `mock exec` share: the flags of the server, its socket, its secret and its variables.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use crate::domain::SecretString;
 use crate::exit::{Code, Failure};
 use crate::mock::{self, MockOptions};
 
-/// Connections that may wait to be accepted: a thousand clients that start at once must not be turned away.
+/// Connections that may wait to be accepted, so that a thousand clients can start at once.
 const LISTEN_BACKLOG: u32 = 4096;
 
-/// Flags of a server.
+/// Flags of a mock server.
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
-    /// Listen on this loopback port; 0 takes a free one
+    /// Listen on this loopback port; 0 picks a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 
@@ -26,7 +26,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "KEY", default_value = "mock-key")]
     pub api_key: String,
 
-    /// Read the API secret from this file; else from PRESENCECTL_MOCK_SECRET; else one is generated
+    /// Read the API secret from FILE [default: PRESENCECTL_MOCK_SECRET, or random]
     #[arg(long, value_name = "FILE")]
     pub api_secret_file: Option<PathBuf>,
 
@@ -34,7 +34,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub fixture: Option<PathBuf>,
 
-    /// Start with a small demonstration world whose users come and go
+    /// Start with demo users who come and go
     #[arg(long)]
     pub demo: bool,
 
@@ -47,17 +47,17 @@ pub struct ServerArgs {
 #[derive(Debug)]
 pub(super) struct MockServer {
     pub(super) options: MockOptions,
-    /// Where the secret is from, in words that do not contain it.
+    /// Where the secret comes from, for people.
     pub(super) secret_from: String,
     port: u16,
 }
 
 impl MockServer {
-    /// Decides on options and world.
+    /// Resolves the options, the secret and the fixture.
     ///
     /// # Errors
     ///
-    /// The fixture or the secret cannot be had (exit code 13).
+    /// The fixture or the secret cannot be read (exit code 13).
     pub(super) fn prepare(app: &App, args: &ServerArgs) -> anyhow::Result<Self> {
         let mut options = MockOptions {
             api_key: args.api_key.clone(),
@@ -73,7 +73,7 @@ impl MockServer {
             })?;
             options.fixture = mock::read_fixture(&text).map_err(|error| {
                 cannot_start(format!(
-                    "the fixture {} does not load: {error}",
+                    "{} is not a valid fixture: {error}",
                     path.display()
                 ))
             })?;
@@ -85,15 +85,15 @@ impl MockServer {
         })
     }
 
-    /// Takes the port.
+    /// Binds the port.
     ///
     /// # Errors
     ///
-    /// It is taken (exit code 13).
+    /// The port is in use (exit code 13).
     pub(super) fn listen(&self) -> Result<TcpListener, Failure> {
         listen(self.port).map_err(|error| {
             cannot_start(format!("cannot listen on 127.0.0.1:{}: {error}", self.port))
-                .hinted("--port 0 takes a free port")
+                .hinted("pick a free port: --port 0")
         })
     }
 

@@ -1,6 +1,6 @@
-//! `mock start`: a server of its own for as long as the process lives.
+//! `mock start`: run a mock server until a signal stops it.
 //!
-//! Prints one record when it is ready, which is what scripts wait for, and nothing else on stdout.
+//! Prints one record when the server is ready, for scripts to wait for, and nothing else on stdout.
 
 use std::io::{self, Write};
 
@@ -16,8 +16,8 @@ use crate::app::App;
 use crate::exit::Code;
 use crate::mock;
 
-/// Threads that serve. All of them change one world, so more would wait for each other; and to count the machine's
-/// processors takes longer than to start two threads.
+/// Threads that serve. More would wait for the same lock, and counting the processors takes longer than starting two
+/// threads.
 const WORKER_THREADS: usize = 2;
 
 /// Flags of `mock start`.
@@ -30,21 +30,21 @@ pub struct StartArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Print this when ready: a JSON record, or shell assignments for the variables of every SDK
-    #[arg(long, value_enum, default_value_t = ReadyFormat::Json)]
+    /// Print this format when ready
+    #[arg(long, value_enum, value_name = "json|env", hide_possible_values = true, default_value_t = ReadyFormat::Json)]
     pub print: ReadyFormat,
 }
 
-/// What to print when ready.
+/// What to print when the server is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReadyFormat {
-    /// One JSON record.
+    /// A JSON record.
     Json,
-    /// Shell assignments, the secret among them.
+    /// Shell assignments for the variables of every SDK, including the secret.
     Env,
 }
 
-/// The record that says that the server can be used.
+/// The record that says that the server is ready.
 #[derive(Debug, Serialize)]
 struct ReadyRecord<'a> {
     r#type: &'static str,
@@ -54,11 +54,11 @@ struct ReadyRecord<'a> {
     pid: u32,
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal stops it.
 ///
 /// # Errors
 ///
-/// The port is taken, or the fixture or the secret cannot be had (exit code 13).
+/// The port is in use, or the fixture or the secret cannot be read (exit code 13).
 pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Code> {
     let server = MockServer::prepare(app, &args.server)?;
     runtime::Builder::new_multi_thread()

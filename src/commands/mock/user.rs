@@ -1,4 +1,4 @@
-//! `mock user` and `mock trigger`: people without a client, and events that nothing has caused.
+//! `mock user` and `mock trigger`: act for a user without a client, and send events of your own.
 
 use std::str::FromStr;
 
@@ -10,37 +10,37 @@ use crate::app::App;
 use crate::domain::{Cid, User, UserId};
 use crate::exit::{Code, Failure};
 
-/// What a user does.
+/// What to do with a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UserAction {
-    /// Open a connection of its own.
+    /// Open a virtual connection.
     Connect,
-    /// Close its connections politely.
+    /// Close the virtual connections.
     Disconnect,
-    /// Lose all its connections.
+    /// Lose all connections.
     Drop,
-    /// Change its fields.
+    /// Change fields.
     Set,
 }
 
 /// Flags of `mock user`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-connect     opens a connection without a client: the user is online until it is closed
-disconnect  closes those connections politely: offline at once
-drop        loses all of the user's connections, those of clients too, as in a tunnel: their sockets end without a
-            word, and the user is offline once the silence is noticed (60 s by the mock's clock)
-set         changes fields: true, false, numbers and other JSON as such, everything else as text; NAME= removes one
+connect     open a virtual connection: the user is online until it is closed
+disconnect  close the virtual connections: the user is offline at once
+drop        lose all connections of the user, also those of clients, as a phone in a tunnel does: sockets end without a
+            close frame, and the user goes offline after the idle timeout (60s of the mock's clock)
+set         change fields; values are JSON, such as true or 7, or else text; NAME= removes a field
 
 Examples:
   presencectl mock user john connect
   presencectl mock user john set invisible=true status='at lunch' color=
   presencectl mock user john drop && presencectl mock clock advance 1m")]
 pub struct UserArgs {
-    /// Who
+    /// Act for the user with this id
     pub id: UserId,
 
-    /// What happens: connect, disconnect, drop or set
+    /// Do this: connect, disconnect, drop or set
     #[arg(
         value_enum,
         hide_possible_values = true,
@@ -48,12 +48,12 @@ pub struct UserArgs {
     )]
     pub action: UserAction,
 
-    /// Fields for set, NAME=VALUE
+    /// set: change these fields
     #[arg(value_name = "NAME=VALUE")]
     pub fields: Vec<FieldAssignment>,
 }
 
-/// `name=value`.
+/// A field and its value, as `NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldAssignment {
     name: String,
@@ -67,7 +67,7 @@ impl FromStr for FieldAssignment {
         let (name, value) = text
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| "write NAME=VALUE".to_owned())?;
+            .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
         Ok(Self {
             name: name.to_owned(),
             value: (!value.is_empty())
@@ -76,11 +76,11 @@ impl FromStr for FieldAssignment {
     }
 }
 
-/// Lets a user come, go, or change.
+/// Connects, disconnects or changes a user.
 ///
 /// # Errors
 ///
-/// There is no server, or it is no mock, or it does not know the user.
+/// The server cannot be reached, is not a mock, or does not know the user.
 pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     let action = match args.action {
         UserAction::Connect => "connect",
@@ -97,8 +97,8 @@ pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
 
 async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     if args.fields.is_empty() {
-        return Err(Failure::new(Code::Usage, "there is nothing to set")
-            .hinted("presencectl mock user john set status='at lunch' invisible=true")
+        return Err(Failure::new(Code::Usage, "set needs at least one field")
+            .hinted("add a field: presencectl mock user john set status='at lunch' invisible=true")
             .into());
     }
     let (mut set, mut unset) = (Map::new(), Vec::new());
@@ -127,72 +127,72 @@ async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
     group(clap::ArgGroup::new("what").required(true).args(["kind", "event", "text"])),
     group(clap::ArgGroup::new("whom").required(true).multiple(true).args(["to", "subscribers", "channel", "connection"])),
     after_help = "\
-The event is sent as it is; nothing in the mock's world changes. `created_at`, and for a channel its names, are added
-where they are missing.
+The event is sent as given; users and channels of the mock do not change. `created_at` is added if it is missing. With
+--channel, so are `cid`, `channel_type` and `channel_id`.
 
 Examples:
   presencectl mock trigger custom.ping --to john --set n=1
-  presencectl mock trigger --event '{\"type\":\"user.presence.changed\",\"user\":{\"id\":\"john\",\"online\":true}}' --subscribers john
+  presencectl mock trigger --event '{\"type\":\"x\",\"user\":{\"id\":\"john\"}}' --subscribers john
   presencectl mock trigger --text 'no JSON at all' --connection 5f3c…"
 )]
 pub struct TriggerArgs {
-    /// The event's type
+    /// Send an event of this type
     #[arg(value_name = "TYPE")]
     pub kind: Option<String>,
 
-    /// A field of the event, NAME=VALUE (can be repeated)
+    /// Add this field to the event (repeatable)
     #[arg(long, value_name = "NAME=VALUE", requires = "kind")]
     pub set: Vec<FieldAssignment>,
 
-    /// The whole event instead, as JSON
+    /// Send this JSON object instead
     #[arg(long, value_name = "JSON")]
     pub event: Option<String>,
 
-    /// A text instead that need not be an event
-    #[arg(long)]
+    /// Send this text instead, which need not be JSON
+    #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
 
-    /// Send it to all connections of this user
+    /// Send to all connections of this user
     #[arg(long, value_name = "ID")]
     pub to: Option<UserId>,
 
-    /// Send it to all connections that hear of this user's presence
+    /// Send to all connections subscribed to this user's presence
     #[arg(long, value_name = "ID")]
     pub subscribers: Option<UserId>,
 
-    /// Send it to all connections that watch this channel
+    /// Send to all connections that watch this channel
     #[arg(long, value_name = "CID")]
     pub channel: Option<Cid>,
 
-    /// Send it to this connection
+    /// Send to this connection
     #[arg(long, value_name = "ID")]
     pub connection: Option<String>,
 }
 
-/// Sends an event out of thin air.
+/// Sends an event to connections.
 ///
 /// # Errors
 ///
-/// The event is none; there is no server, or it is no mock, or it does not know whom the event is for.
+/// The event is invalid; the server cannot be reached, is not a mock, or does not know a receiver.
 pub(super) async fn trigger(app: &App, args: &TriggerArgs) -> anyhow::Result<Code> {
     let mut body = Map::new();
-    let mut tell = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    let mut add = |name: &str, value: Value| body.insert(name.to_owned(), value);
     if let Some(text) = &args.text {
-        tell("text", text.clone().into());
+        add("text", text.clone().into());
     } else {
-        tell("event", event(args)?.into());
+        add("event", event(args)?.into());
     }
     if let Some(user) = &args.to {
-        tell("user", user.as_str().into());
+        add("user", user.as_str().into());
     }
     if let Some(user) = &args.subscribers {
-        tell("subscribers", user.as_str().into());
+        add("subscribers", user.as_str().into());
     }
     if let Some(channel) = &args.channel {
-        tell("channel", channel.to_string().into());
+        add("channel", channel.to_string().into());
     }
     if let Some(connection) = &args.connection {
-        tell("connection", connection.clone().into());
+        add("connection", connection.clone().into());
     }
     call(app, "POST", "trigger", Some(body.into())).await
 }
@@ -200,7 +200,10 @@ pub(super) async fn trigger(app: &App, args: &TriggerArgs) -> anyhow::Result<Cod
 fn event(args: &TriggerArgs) -> Result<Map<String, Value>, Failure> {
     if let Some(text) = &args.event {
         return serde_json::from_str(text).map_err(|error| {
-            Failure::new(Code::Usage, format!("--event is no JSON object: {error}"))
+            Failure::new(
+                Code::Usage,
+                format!("--event is not a JSON object: {error}"),
+            )
         });
     }
     let mut event = Map::new();

@@ -17,7 +17,7 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   presencectl profile add prod --api-key KEY --secret-file ~/.stream-secret
-  presencectl profile add prod --api-key KEY --secret-command pass --secret-command show --secret-command stream
+  presencectl profile add prod --api-key KEY --secret-command pass --secret-command stream
   pass show stream | presencectl profile add prod --api-key KEY --secret-stdin
   presencectl profile add ci --api-key KEY --secret-env STREAM_CI_SECRET")]
 pub struct AddArgs {
@@ -32,10 +32,10 @@ pub struct AddArgs {
     #[arg(long, value_name = "FILE", group = "secret")]
     pub secret_file: Option<PathBuf>,
 
-    /// Read the secret from the output of this command: the program, then each argument (can be repeated)
+    /// Run this command and read the secret from its output (once per word)
     #[arg(
         long,
-        value_name = "WORD",
+        value_name = "TEXT",
         group = "secret",
         allow_hyphen_values = true
     )]

@@ -18,7 +18,7 @@ use crate::text;
 /// Flags of `profile import`.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// The vendor CLI's configuration (default: stream-cli/config.yml in the configuration folder)
+    /// Configuration file (default: stream-cli/config.yml in the configuration folder)
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
 

@@ -26,13 +26,13 @@ pub enum ProfileCommand {
     Add(add::AddArgs),
     /// List the profiles
     List,
-    /// Show a profile; never its secret
+    /// Show a profile without its secret
     Show(show::ShowArgs),
-    /// Make a profile the default
+    /// Set the default profile
     Use(switch::UseArgs),
     /// Remove a profile
     Remove(remove::RemoveArgs),
-    /// Take over the applications of the vendor's CLI
+    /// Import profiles from the configuration of Stream's own CLI
     Import(import::ImportArgs),
 }
 

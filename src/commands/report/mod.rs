@@ -66,23 +66,27 @@ pub struct ReportArgs {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Start the window here, if later than the first record (RFC 3339, unix seconds, or ago: 24h)
+    /// Start the window here, if later than the first record
+    ///
+    /// RFC 3339, Unix seconds, or a duration ago, such as 24h.
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
 
-    /// End the window here, if earlier than the last record (RFC 3339, unix seconds, or ago: 1h)
+    /// End the window here, if earlier than the last record
+    ///
+    /// RFC 3339, Unix seconds, or a duration ago, such as 1h.
     #[arg(long, value_name = "TIME")]
     pub to: Option<String>,
 
-    /// Report only on this user (can be repeated)
+    /// Report only on this user (repeatable)
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub user: Vec<UserId>,
 
-    /// Report only on the users of a list: a,b,c or @FILE (one id a line) or - (standard input)
+    /// Report only on these users: a,b,c or @FILE (one id per line) or - (stdin)
     #[arg(long = "in", id = "in_list", value_name = "LIST")]
     pub list: Option<IdList>,
 
-    /// Show times of day in this zone: Europe/Berlin, +02:00, UTC or local (default local)
+    /// Show times in this zone: Europe/Berlin, +02:00, UTC or local (the default)
     #[arg(long, value_name = "ZONE", value_parser = Zone::parse, default_value = "local", hide_default_value = true)]
     pub tz: Zone,
 

@@ -20,14 +20,14 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Flags of `schema`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a name: one schema of every line that a stream can print, with the others in its `$defs`.
+Without RECORD: one schema for every line of a stream, with the other records in its `$defs`.
 
 Examples:
   presencectl schema presence.gap
   presencectl schema user -o json > user.schema.json
   presencectl schema --jq '.[\"$defs\"] | keys'")]
 pub struct SchemaArgs {
-    /// A record, by its `type`; `event` for what the service sends; or what a one-shot command prints
+    /// Print only the schema of this record
     #[arg(value_name = "RECORD", value_parser = PossibleValuesParser::new(names()))]
     pub record: Option<String>,
 }

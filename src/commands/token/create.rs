@@ -15,7 +15,7 @@ use crate::exit::{Code, Failure};
 /// Flags of `token create`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Prints the bare token, ready for $(…); any explicit -o gives a record instead.
+    after_help = "Prints only the token, for use in $(…). With -o it prints a record.
 
 Examples:
   PRESENCECTL_USER_TOKEN=$(presencectl token create john --ttl 1h)
@@ -25,7 +25,7 @@ pub struct CreateArgs {
     /// The user that the token is for
     pub id: UserId,
 
-    /// How long the token is valid (default: for ever)
+    /// Make the token valid for this long (default: forever)
     #[arg(long, value_parser = parse_duration, value_name = "DUR")]
     pub ttl: Option<Duration>,
 }

@@ -22,9 +22,9 @@ use crate::output::Column;
 pub enum TokenCommand {
     /// Sign a token for a user
     Create(create::CreateArgs),
-    /// Show what a token says, without checking its signature
+    /// Show the claims of a token without verifying it
     Inspect(inspect::InspectArgs),
-    /// Check a token's signature and times against the secret
+    /// Verify the signature and the times of a token
     Verify(verify::VerifyArgs),
 }
 

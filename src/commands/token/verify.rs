@@ -10,7 +10,7 @@ use crate::exit::{Code, Failure};
 /// Flags of `token verify`.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// The token, or - for stdin
+    /// The token, or - to read it from stdin
     #[arg(env = "PRESENCECTL_USER_TOKEN", hide_env_values = true)]
     pub token: String,
 }

@@ -49,7 +49,7 @@ pub struct QueryUsersArgs {
     #[arg(long = "in", value_name = "LIST")]
     pub list: Option<IdList>,
 
-    /// Only users that match this filter, in the service's language
+    /// Only users that match this filter, as the API defines it
     #[arg(long, value_name = "JSON", value_parser = parse_user_filter)]
     pub filter: Option<Map<String, Value>>,
 
@@ -90,7 +90,7 @@ pub struct QueryUsersArgs {
     pub presence: bool,
 
     /// Sort by these fields, descending with a leading -
-    #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
     pub sort: Option<SortKeys>,
 
     /// Print at most N users

@@ -25,7 +25,7 @@ Examples:
   presencectl set-user --in @team.txt --set color=green --set-json level=3 --verify
   presencectl set-user john --set privacy_settings.x=y --unset old_field --must-exist
   presencectl set-user --in @support.txt --invisible --for 1h
-  presencectl set-user --in @100k.txt --status x --journal done.txt --continue-on-error --failed failed.txt")]
+  presencectl set-user --in @100k.txt --status x --journal done.txt --failed failed.txt")]
 pub struct SetUserArgs {
     /// Users to change
     #[command(flatten)]

@@ -25,7 +25,7 @@ use crate::json::expression::Expr;
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum WaitCommand {
-    /// Wait until users are in a state
+    /// Wait until users reach a state
     User(user::WaitUserArgs),
 
     /// Wait until an expression is true of a channel

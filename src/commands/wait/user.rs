@@ -38,7 +38,7 @@ pub struct WaitUserArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
-    /// Wait for this state: online, offline, visible, invisible, exists, or a jq expression
+    /// State: online, offline, visible, invisible, exists, or a jq expression
     #[arg(long = "for", value_name = "STATE", value_parser = parse_state)]
     pub state: UserState,
 

@@ -24,7 +24,7 @@ pub struct WatchChannelArgs {
     #[arg(value_name = "CID", required = true)]
     pub cids: Vec<Cid>,
 
-    /// Create the channel with these members if it does not exist: a,b,c or @FILE or -
+    /// Create a missing channel with these members: a,b,c or @FILE or -
     #[arg(long = "member", value_name = "LIST")]
     pub members: Option<IdList>,
 

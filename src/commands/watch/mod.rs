@@ -22,15 +22,15 @@ use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 
 /// Whom to watch.
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
+// Not deferred: flags that are added late come after the global ones on a help page.
 pub enum WatchCommand {
-    /// Follow all members of channels, also those who join later
+    /// Stream the presence of the members of channels, also of those who join later
     Channel(channel::WatchChannelArgs),
 
-    /// Follow users by id
+    /// Stream the presence of users by id
     Users(users::WatchUsersArgs),
 
-    /// Follow all members of the channels that a filter finds
+    /// Stream the presence of the members of all channels that match a filter
     Channels(channels::WatchChannelsArgs),
 }
 
@@ -51,7 +51,9 @@ pub async fn run(app: &App, command: WatchCommand) -> anyhow::Result<Code> {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Stream options")]
 pub struct StreamArgs {
-    /// Show only records of these types; * matches any text, ? any one character (repeatable)
+    /// Show only records of these types; * and ? are wildcards
+    ///
+    /// * matches any text, ? any one character. Separate several types by commas, or repeat the flag.
     #[arg(
         short = 'e',
         long = "event",
@@ -68,7 +70,9 @@ pub struct StreamArgs {
     #[arg(long = "where", value_name = "EXPR", value_parser = parse_expression)]
     pub condition: Option<Arc<Expr>>,
 
-    /// Show only events that changed this field: online, invisible, status or last_active (repeatable)
+    /// Show only events that changed this field (repeatable)
+    ///
+    /// The fields are online, invisible, status and last_active.
     #[arg(
         long,
         value_name = "FIELD",
@@ -82,15 +86,17 @@ pub struct StreamArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// End after this long without an event that passed the filters
+    /// End after this long without an event that passes the filters
     #[arg(long, value_name = "DUR", value_parser = parse_nonzero_duration)]
     pub idle: Option<Duration>,
 
-    /// End with the first record for which this jq expression is true, snapshots included
+    /// End with the first record for which this jq expression is true
+    ///
+    /// Only records that pass the filters count, snapshots included.
     #[arg(long, value_name = "EXPR", value_parser = parse_expression)]
     pub until: Option<Arc<Expr>>,
 
-    /// Show the current state first, show only that and end, or do not show it
+    /// Show the initial state first, show only it, or omit it
     #[arg(
         long,
         value_enum,
@@ -104,15 +110,19 @@ pub struct StreamArgs {
     #[arg(long)]
     pub raw: bool,
 
-    /// End with code 9 when the connection is lost, instead of reconnecting
+    /// End with code 9 when the connection is lost
     #[arg(long)]
     pub no_reconnect: bool,
 
-    /// Wait at most this long before reconnecting; waits are random, their bound doubles from 250ms
-    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s")]
+    /// Wait at most this long before reconnecting
+    ///
+    /// The delays are random. Their upper bound starts at 250ms and doubles.
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s", hide_short_help = true)]
     pub backoff_max: Duration,
 
-    /// Treat the connection as lost after this long without a word from the server
+    /// Reconnect after this long in silence
+    ///
+    /// The server is pinged in time, so a working connection is never silent for so long.
     #[arg(long, value_name = "DUR", value_parser = parse_stale_after, default_value = "35s")]
     pub stale_after: Duration,
 
@@ -131,7 +141,7 @@ pub struct StreamArgs {
     /// Run this command for each event, with the record on its stdin
     ///
     /// PRESENCECTL_USER_ID, PRESENCECTL_TYPE and PRESENCECTL_ONLINE are set. What the command prints goes to stderr.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "COMMAND")]
     pub exec: Option<String>,
 
     /// Run up to N commands at once, but only one for each user
@@ -139,24 +149,31 @@ pub struct StreamArgs {
         long,
         value_name = "N",
         default_value_t = 4,
+        hide_short_help = true,
         value_parser = clap::value_parser!(u16).range(1..),
         requires = "exec"
     )]
     pub exec_jobs: u16,
 
-    /// End with code 12 when a command fails
-    #[arg(long, requires = "exec")]
+    /// End with code 12 when a command of --exec fails
+    #[arg(long, requires = "exec", hide_short_help = true)]
     pub exec_fail: bool,
 
-    /// Append the complete stream to this file as NDJSON; filters do not apply to it
+    /// Append the complete stream to this file as NDJSON
+    ///
+    /// Filters do not apply to it.
     #[arg(long, value_name = "FILE")]
     pub tee: Option<PathBuf>,
 
-    /// Keep the last known state in this file; the next run starts with what changed since
+    /// Keep the known state here, and start the next run from it
+    ///
+    /// The next run begins with what changed in between.
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub cursor_file: Option<PathBuf>,
 
-    /// Watch only one part of the users: 1/3, 2/3 and 3/3 together are all of them
+    /// Watch only this part of the users, such as 1/3
+    ///
+    /// 1/3, 2/3 and 3/3 together are all users.
     #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
     pub shard: Shard,
 }
