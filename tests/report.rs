@@ -10,6 +10,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::mock::Mock;
 use crate::support::recording::{Plan, TrueSession, time};
 use crate::support::{Presencectl, Run};
 
@@ -524,4 +525,61 @@ fn a_day_of_500_users() {
     }
     assert_eq!(timeline[0]["from"], time(recorded.window.0));
     assert_eq!(timeline[timeline.len() - 1]["to"], time(recorded.window.1));
+}
+
+/// A watcher that is killed and started again, with the same file: the time in between is unknown, and nothing else.
+#[test]
+fn a_killed_watcher_leaves_unknown_time() {
+    let mock = Mock::start();
+    let _ = Presencectl::line("set-user john")
+        .at(&mock)
+        .run()
+        .ended_with(0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("day.ndjson").display().to_string();
+    let watch = || {
+        let words = ["watch", "users", "john", "--tee", &file, "-o", "ndjson"];
+        Presencectl::new(words).at(&mock).stream()
+    };
+    for run in 1..=2 {
+        let mut stream = watch();
+        while stream.record()["type"] != "presence.coverage" {}
+        // The copy may be written a moment after the record.
+        let start = std::time::Instant::now();
+        while fs::read_to_string(&file)
+            .is_ok_and(|text| text.matches("presence.coverage").count() < run)
+        {
+            assert!(start.elapsed().as_secs() < 60, "the copy is not written");
+            std::thread::yield_now();
+        }
+        stream.signal("KILL");
+        let _ = stream.end();
+    }
+    let lines: Vec<Value> = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let at = |line: &Value| {
+        let text = line["received_at"].as_str().unwrap();
+        chrono::DateTime::parse_from_rfc3339(text)
+            .unwrap()
+            .timestamp_millis()
+    };
+    let restart = lines.iter().rposition(|line| line["seq"] == 1).unwrap();
+    assert!(restart > 0 && lines.iter().all(|line| line["type"] != "stream.end"));
+    let run = Presencectl::new(["report", "uptime", "-o", "ndjson", &file]).run();
+    let record: Value = serde_json::from_str(&run.stdout_of_success()).unwrap();
+    let unknown = (record["unknown_s"].as_f64().unwrap() * 1000.0).round() as i64;
+    assert_eq!(
+        unknown,
+        at(&lines[restart]) - at(&lines[restart - 1]),
+        "{record}"
+    );
+    let observed = (record["observed_s"].as_f64().unwrap() * 1000.0).round() as i64;
+    assert_eq!(
+        observed + unknown,
+        at(&lines[lines.len() - 1]) - at(&lines[0]),
+        "{record}"
+    );
 }
