@@ -6,7 +6,6 @@
 //! paired with a secret or an address from a file.
 
 use std::cell::OnceCell;
-use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use crate::api::{Auth, Client, Settings, Tracer};
 use crate::args::{Colour, Format, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
+use crate::environment;
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::mock;
@@ -39,6 +39,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a safe call is repeated unless told otherwise.
 pub const DEFAULT_RETRIES: u32 = 3;
+/// The variables with the application's key. The first one that has a value counts.
+const KEY_VARIABLES: [&str; 2] = ["STREAM_API_KEY", "STREAM_KEY"];
+/// The variables with the application's secret. The first one that has a value counts.
+const SECRET_VARIABLES: [&str; 2] = ["STREAM_API_SECRET", "STREAM_SECRET"];
+/// The variable with a user's token.
+const TOKEN_VARIABLE: &str = "PRESENCECTL_USER_TOKEN";
 
 /// Everything a command may ask for.
 #[derive(Debug)]
@@ -222,10 +228,11 @@ impl App {
     ///
     /// As [`App::client`].
     pub async fn observer(&self) -> anyhow::Result<UserId> {
+        let access = self.access().await?;
         if let Some(user) = &self.global.acting_as {
             return Ok(user.clone());
         }
-        if let Credentials::Token { user, .. } = &self.access().await?.credentials {
+        if let Credentials::Token { user, .. } = &access.credentials {
             return Ok(user.clone());
         }
         let observer = match self.profile.get() {
@@ -246,7 +253,10 @@ impl App {
     /// There is none.
     pub async fn secret(&self) -> anyhow::Result<SecretString> {
         if self.global.mock.is_none() {
-            if let Some(secret) = first_env(&["STREAM_API_SECRET", "STREAM_SECRET"]) {
+            // A profile that was named wins over the environment, here as for calls.
+            if self.global.profile.is_none()
+                && let Some(secret) = first_env(&SECRET_VARIABLES)
+            {
                 return Ok(SecretString::new(secret));
             }
             if let Some((name, profile)) = self.profile()? {
@@ -254,6 +264,12 @@ impl App {
             }
         } else if let Credentials::Secret(secret) = &self.access().await?.credentials {
             return Ok(secret.clone());
+        }
+        if SECRET_VARIABLES
+            .iter()
+            .any(|name| environment::is_empty(name))
+        {
+            return Err(no_credentials().into());
         }
         Err(Failure::new(
             Code::NotAuthenticated,
@@ -304,7 +320,7 @@ impl App {
     pub fn mock_client(&self) -> anyhow::Result<Client> {
         let url = match &self.global.base_url {
             Some(url) => url.clone(),
-            None => first_env(&["STREAM_CHAT_URL"]).ok_or_else(|| {
+            None => environment::variable("STREAM_CHAT_URL").ok_or_else(|| {
                 Failure::new(Code::Usage, "there is no mock server to talk to")
                     .hinted("name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it")
             })?,
@@ -363,15 +379,17 @@ impl App {
             (None, Some(profile)) if profile.base_url.is_some() => {
                 profile.base_url.clone().unwrap_or_default()
             }
-            (None, _) => first_env(&["STREAM_CHAT_URL"]).unwrap_or_else(|| DEFAULT_BASE_URL.into()),
+            (None, _) => {
+                environment::variable("STREAM_CHAT_URL").unwrap_or_else(|| DEFAULT_BASE_URL.into())
+            }
         };
         let base_url = parse_base_url(&base_url)?;
         let api_key = match profile {
             Some(profile) => Some(profile.api_key.clone()),
-            None => first_env(&["STREAM_API_KEY", "STREAM_KEY"]),
+            None => first_env(&KEY_VARIABLES),
         }
         .ok_or_else(no_credentials)?;
-        if let Some(token) = first_env(&["PRESENCECTL_USER_TOKEN"]) {
+        if let Some(token) = environment::variable(TOKEN_VARIABLE) {
             let user = token::inspect(&token)
                 .ok()
                 .and_then(|claims| claims.user_id)
@@ -383,6 +401,14 @@ impl App {
                     )
                     .hinted("make one where the secret is: presencectl token create ID --ttl 1h")
                 })?;
+            if let Some(other) = &self.global.acting_as {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("--as {other} needs the API secret, and PRESENCECTL_USER_TOKEN is a token of {user}"),
+                )
+                .hinted("leave out --as, or unset PRESENCECTL_USER_TOKEN and set STREAM_API_SECRET")
+                .into());
+            }
             return Ok(Access {
                 base_url,
                 api_key,
@@ -395,7 +421,7 @@ impl App {
         }
         let secret = match named {
             Some((name, profile)) => profile.secret()?.ok_or_else(|| no_secret(name))?,
-            None => first_env(&["STREAM_API_SECRET", "STREAM_SECRET"])
+            None => first_env(&SECRET_VARIABLES)
                 .map(SecretString::new)
                 .ok_or_else(no_credentials)?,
         };
@@ -413,7 +439,7 @@ impl App {
             return Ok(profile.as_ref());
         }
         let named = self.global.profile.as_deref();
-        let found = if named.is_none() && first_env(&["STREAM_API_KEY", "STREAM_KEY"]).is_some() {
+        let found = if named.is_none() && first_env(&KEY_VARIABLES).is_some() {
             None
         } else {
             let file = self.global.config.as_deref();
@@ -471,11 +497,8 @@ impl App {
     }
 }
 
-/// The first of these variables that is set and not empty.
 fn first_env(names: &[&str]) -> Option<String> {
-    names
-        .iter()
-        .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    environment::first_variable(names).map(|(_, value)| value)
 }
 
 fn parse_base_url(text: &str) -> anyhow::Result<Url> {
@@ -494,15 +517,31 @@ fn parse_base_url(text: &str) -> anyhow::Result<Url> {
     })
 }
 
+/// What is wrong where neither the environment nor a profile has all of the credentials. The error names what is missing.
 fn no_credentials() -> Failure {
-    Failure::new(
-        Code::NotAuthenticated,
-        "there are no credentials for Stream Chat",
-    )
-    .hinted(
-        "try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET \
-         (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN",
-    )
+    let failure = |message: String| Failure::new(Code::NotAuthenticated, message);
+    let key = environment::first_variable(&KEY_VARIABLES);
+    let secret = environment::first_variable(&SECRET_VARIABLES)
+        .or_else(|| environment::first_variable(&[TOKEN_VARIABLE]));
+    let missing = match key {
+        Some(_) => [SECRET_VARIABLES.as_slice(), &[TOKEN_VARIABLE]].concat(),
+        None => [KEY_VARIABLES, SECRET_VARIABLES].concat(),
+    };
+    if let Some(empty) = missing.iter().find(|name| environment::is_empty(name)) {
+        return failure(format!("the variable {empty} is empty")).hinted(format!(
+            "set {empty}; CI systems leave secrets empty in a pull request from a fork: skip this step there, or add --mock"
+        ));
+    }
+    match (key, secret) {
+        (Some((key, _)), _) => failure(format!("{key} is set, and STREAM_API_SECRET is not"))
+            .hinted("set STREAM_API_SECRET as well, or PRESENCECTL_USER_TOKEN for what one user may do"),
+        (None, Some((secret, _))) => failure(format!("{secret} is set, and STREAM_API_KEY is not"))
+            .hinted("set STREAM_API_KEY as well"),
+        (None, None) => failure("there are no credentials for Stream Chat".to_owned()).hinted(
+            "try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET \
+             (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN",
+        ),
+    }
 }
 
 fn no_secret(profile: &str) -> Failure {

@@ -17,6 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use crate::app::App;
 use crate::args::{Format, GlobalArgs};
 use crate::commands;
+use crate::environment::read_variable_of;
 use crate::error_report::Report;
 use crate::exit::Code;
 use crate::text;
@@ -70,7 +71,7 @@ pub fn main() -> ExitCode {
 
 /// The whole command tree, with its help as it is printed.
 pub fn tree() -> clap::Command {
-    help_layout::lay_out(Cli::command())
+    help_layout::lay_out(Cli::command().mut_args(read_variable_of))
 }
 
 /// The page for somebody who typed nothing but the program's name.
@@ -101,6 +102,7 @@ fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
         .skip(1)
         .find_map(|word| commands::branch(word))?;
     let one = GlobalArgs::augment_args(clap::Command::new("presencectl"))
+        .mut_args(read_variable_of)
         .disable_help_subcommand(true)
         .subcommand(named);
     // Left standing: the process is short, and taking trees down is work, too.

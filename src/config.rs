@@ -15,6 +15,7 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{SecretString, UserId};
+use crate::environment;
 use crate::exit::{Code, Failure};
 
 /// The content of the file.
@@ -241,11 +242,18 @@ impl Profile {
             return read_secret_file(path).map(Some);
         }
         if let Some(name) = &self.api_secret_env {
-            return match std::env::var(name) {
-                Ok(secret) if !secret.is_empty() => Ok(Some(SecretString::new(secret))),
-                Ok(_) | Err(_) => Err(Failure::new(
+            return match environment::variable(name) {
+                Some(secret) => Ok(Some(SecretString::new(secret))),
+                None => Err(Failure::new(
                     Code::NotAuthenticated,
-                    format!("the variable {name}, which has the profile's secret, is not set"),
+                    format!(
+                        "the variable {name}, which has the profile's secret, is {}",
+                        if environment::is_empty(name) {
+                            "empty"
+                        } else {
+                            "not set"
+                        }
+                    ),
                 )
                 .into()),
             };

@@ -132,6 +132,10 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
                 "get a fresh token: presencectl token create ID --ttl 1h; where they are signed here, look for a clock \
                  that is wrong (presencectl doctor) or tokens that were revoked"
             }
+            ApiErrorCode::TokenNotYetValid | ApiErrorCode::TokenIssuedInFuture => {
+                "compare the clocks: presencectl doctor; set the one that is wrong, or sign with an earlier `iat`, as \
+                 presencectl token create ID --ttl 1h does"
+            }
             ApiErrorCode::NotFound => {
                 "see what exists: presencectl query-users, presencectl query-channels"
             }

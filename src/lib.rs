@@ -8,8 +8,8 @@
 //! A module may import only modules to the left of it:
 //!
 //! ```text
-//! exit → signals → timer → terminal → text → json → domain → config → api → events → output → error_report →
-//! stream → report → mock → args → app → commands → cli
+//! exit → signals → timer → environment → terminal → text → json → domain → config → api → events → output →
+//! error_report → stream → report → mock → args → app → commands → cli
 //! output does not import api, events
 //! report imports only exit, text, json, domain, output
 //! mock imports only exit, timer, text, json, domain
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod domain;
+pub mod environment;
 pub mod error_report;
 pub mod events;
 pub mod exit;

@@ -1,7 +1,8 @@
 //! What the terminal is and can do. Found out once per run; everything else takes it as a value.
 
-use std::env;
 use std::io::{IsTerminal, stderr, stdin, stdout};
+
+use crate::environment;
 
 /// Which standard streams are terminals, and what the one behind stdout can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Terminal {
                 stderr().is_terminal(),
             ],
             size,
-            |name| env::var(name).ok(),
+            environment::variable,
         )
     }
 

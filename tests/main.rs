@@ -14,6 +14,7 @@ mod crowd;
 mod doctor;
 mod documents;
 mod dry_run;
+mod environment;
 mod hold;
 mod hostile_text;
 mod hygiene;

@@ -1,5 +1,10 @@
 //! `token`: signing, reading and checking, all without a server.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use presencectl::domain::token::{self, Claims};
+
+use crate::support::mock::SECRET;
+use crate::support::world::{presencectl as presencectl_at, small_world};
 use crate::support::{Presencectl, Run};
 
 fn presencectl(line: &str) -> Presencectl {
@@ -52,4 +57,64 @@ fn inspect_needs_no_secret() {
 fn without_a_secret_the_error_says_what_to_do() {
     let run: Run = Presencectl::line("token create john").run().ended_with(4);
     assert!(run.stderr.contains("STREAM_API_SECRET"), "{run}");
+}
+
+#[test]
+fn a_server_whose_clock_is_behind_accepts_a_created_token() {
+    let mock = small_world();
+    let now: DateTime<Utc> = Utc::now();
+    let behind = (now - TimeDelta::seconds(45)).to_rfc3339();
+    let _ = presencectl_at(&mock, &format!("mock clock freeze {behind}"))
+        .env("PRESENCECTL_BASE_URL", &mock.url())
+        .run()
+        .ended_with(0);
+    let token = presencectl_at(&mock, "token create john --ttl 1h")
+        .run()
+        .stdout_of_success();
+    let run = presencectl_at(&mock, "get-user john")
+        .env("PRESENCECTL_USER_TOKEN", token.trim())
+        .run()
+        .ended_with(0);
+    assert_eq!(run.records()[0]["id"], "john");
+}
+
+#[test]
+fn a_token_from_the_future_gets_a_hint_about_clocks() {
+    let mock = small_world();
+    let claims = Claims {
+        iat: Some(Utc::now().timestamp() + 3600),
+        ..Claims::user("john")
+    };
+    let token = token::sign(SECRET, &claims);
+    for line in ["get-user john", "watch users john", "token verify"] {
+        let run = presencectl_at(&mock, line)
+            .env("PRESENCECTL_USER_TOKEN", &token)
+            .run()
+            .ended_with(4);
+        assert!(run.stderr.contains("clock"), "{run}");
+        assert!(run.stderr.contains("presencectl doctor"), "{run}");
+    }
+}
+
+#[test]
+fn acting_as_somebody_else_needs_the_secret() {
+    let mock = small_world();
+    let token = token::sign(SECRET, &Claims::user("john"));
+    for line in [
+        "get-user john --as jack",
+        "watch users john --as jack -n 1",
+        "hold jack --as jack --for 1s",
+        "wait user john --for online --as jack",
+    ] {
+        let run = presencectl_at(&mock, line)
+            .env("PRESENCECTL_USER_TOKEN", &token)
+            .run()
+            .ended_with(2);
+        assert_eq!(
+            run.stderr,
+            "presencectl: --as jack needs the API secret, and PRESENCECTL_USER_TOKEN is a token of john\n\
+             hint: leave out --as, or unset PRESENCECTL_USER_TOKEN and set STREAM_API_SECRET\n",
+            "{line}"
+        );
+    }
 }

@@ -81,7 +81,8 @@ fn exit_codes() -> String {
 }
 
 const ENVIRONMENT: &str = "\
-Environment variables. A flag wins over the environment, the environment over the profile.
+Environment variables. A flag wins over the environment, the environment over the profile. White space around a value
+is ignored, and an empty variable counts as unset.
 
 Credentials:
   STREAM_API_KEY, STREAM_API_SECRET   the application's key and secret (STREAM_KEY and STREAM_SECRET do as well)
@@ -92,6 +93,7 @@ Flags by another name:
   PRESENCECTL_PROFILE  PRESENCECTL_CONFIG  PRESENCECTL_BASE_URL  PRESENCECTL_MOCK  PRESENCECTL_AS
   PRESENCECTL_OUTPUT  PRESENCECTL_COLUMNS  PRESENCECTL_TIMEOUT  PRESENCECTL_CONNECT_TIMEOUT
   PRESENCECTL_RETRY  PRESENCECTL_COLOR
+PRESENCECTL_MOCK=1 is the demonstration world; a file name is a fixture.
 
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts

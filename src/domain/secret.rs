@@ -7,9 +7,9 @@ use std::fmt;
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// Wraps a text, without the white space around it: files and variables bring line ends, and no secret has any.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().trim().to_owned())
     }
 
     /// The text, for the few places that sign with it or send it.

@@ -9,6 +9,7 @@ use super::rules::RuleArgs;
 use crate::app::App;
 use crate::config::read_secret_file;
 use crate::domain::SecretString;
+use crate::environment;
 use crate::exit::{Code, Failure};
 use crate::mock::{self, MockOptions};
 
@@ -127,12 +128,12 @@ fn choose_secret(args: &ServerArgs, options: &mut MockOptions) -> anyhow::Result
             read_secret_file(path).map_err(|error| cannot_start(format!("{error:#}")))?;
         return Ok(format!("the file {}", path.display()));
     }
-    match std::env::var("PRESENCECTL_MOCK_SECRET") {
-        Ok(secret) if !secret.is_empty() => {
+    match environment::variable("PRESENCECTL_MOCK_SECRET") {
+        Some(secret) => {
             options.secret = SecretString::new(secret);
             Ok("the variable PRESENCECTL_MOCK_SECRET".to_owned())
         }
-        Ok(_) | Err(_) => Ok("generated; --print env shows it".to_owned()),
+        None => Ok("generated; --print env shows it".to_owned()),
     }
 }
 

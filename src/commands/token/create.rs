@@ -12,10 +12,15 @@ use crate::domain::time::parse_duration;
 use crate::domain::token::{self, Claims};
 use crate::exit::{Code, Failure};
 
+/// How far `iat` lies in the past. A server whose clock is behind refuses a token from its future. Leaving `iat` out is no
+/// way around that, because the revocation of a user's tokens compares it.
+const ISSUED_AT_BACKDATE_SECONDS: i64 = 60;
+
 /// Flags of `token create`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Prints only the token, for use in $(…). With -o it prints a record.
+With --ttl, `iat` lies a minute in the past, so that a server whose clock is behind accepts the token.
 
 Examples:
   PRESENCECTL_USER_TOKEN=$(presencectl token create john --ttl 1h)
@@ -47,10 +52,10 @@ pub(super) async fn run(app: &App, args: &CreateArgs) -> anyhow::Result<Code> {
             .ok_or_else(|| {
                 Failure::new(
                     Code::Usage,
-                    "--ttl takes between a second and the end of time",
+                    "--ttl must be between one second and a few thousand years",
                 )
             })?;
-        claims.iat = Some(now);
+        claims.iat = Some(now - ISSUED_AT_BACKDATE_SECONDS);
         claims.exp = Some(end);
     }
     let token = token::sign(secret.reveal(), &claims);

@@ -10,9 +10,8 @@ use crate::exit::{Code, Failure};
 /// Flags of `token inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// The token, or - to read it from stdin
-    #[arg(env = "PRESENCECTL_USER_TOKEN", hide_env_values = true)]
-    pub token: String,
+    /// The token, or - to read it from stdin (default: PRESENCECTL_USER_TOKEN)
+    pub token: Option<String>,
 }
 
 /// Reads and prints.
@@ -21,7 +20,7 @@ pub struct InspectArgs {
 ///
 /// There is no token, or it is no token.
 pub(super) fn run(app: &App, args: &InspectArgs) -> anyhow::Result<Code> {
-    let token = read_token(&args.token)?;
+    let token = read_token(args.token.as_deref())?;
     let claims = token::inspect(&token).map_err(|error| {
         Failure::new(Code::NotAuthenticated, error.to_string()).hinted(
             "a token is what `presencectl token create ID` prints; - reads one from standard input",

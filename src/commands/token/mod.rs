@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::domain::time::millis;
 use crate::domain::token::Claims;
-use crate::exit::Code;
+use crate::environment;
+use crate::exit::{Code, Failure};
 use crate::output::Column;
 
 /// The commands of `token`.
@@ -41,10 +42,18 @@ pub async fn run(app: &App, command: &TokenCommand) -> anyhow::Result<Code> {
     }
 }
 
-/// A token as given, or from the first line of stdin where it is `-`.
-fn read_token(argument: &str) -> anyhow::Result<String> {
-    if argument != "-" {
-        return Ok(argument.to_owned());
+/// A token as given, or from the first line of stdin where it is `-`, or from the environment.
+fn read_token(argument: Option<&str>) -> anyhow::Result<String> {
+    match argument {
+        Some("-") => {}
+        Some(token) => return Ok(token.trim().to_owned()),
+        None => {
+            return environment::variable("PRESENCECTL_USER_TOKEN").ok_or_else(|| {
+                Failure::new(Code::Usage, "there is no token")
+                    .hinted("name it, pipe it in with -, or set PRESENCECTL_USER_TOKEN")
+                    .into()
+            });
+        }
     }
     let mut text = String::new();
     std::io::stdin()

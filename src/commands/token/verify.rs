@@ -4,15 +4,14 @@ use serde_json::{Map, Value};
 
 use super::{read_token, show};
 use crate::app::App;
-use crate::domain::token;
+use crate::domain::token::{self, TokenError};
 use crate::exit::{Code, Failure};
 
 /// Flags of `token verify`.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// The token, or - to read it from stdin
-    #[arg(env = "PRESENCECTL_USER_TOKEN", hide_env_values = true)]
-    pub token: String,
+    /// The token, or - to read it from stdin (default: PRESENCECTL_USER_TOKEN)
+    pub token: Option<String>,
 }
 
 /// Checks, and prints the claims of a good token.
@@ -21,11 +20,18 @@ pub struct VerifyArgs {
 ///
 /// There is no token or no secret, or the token would be refused (exit code 4).
 pub(super) async fn run(app: &App, args: &VerifyArgs) -> anyhow::Result<Code> {
-    let token = read_token(&args.token)?;
+    let token = read_token(args.token.as_deref())?;
     let secret = app.secret().await?;
     let claims = token::verify(secret.reveal(), &token, app.now()).map_err(|error| {
-        Failure::new(Code::NotAuthenticated, error.to_string())
-            .hinted("make a good one: presencectl token create ID --ttl 1h")
+        let hint = match &error {
+            TokenError::IssuedInFuture | TokenError::NotYetValid => {
+                "compare this machine's clock with that of the machine that signed it: presencectl doctor"
+            }
+            TokenError::Malformed(_) | TokenError::BadSignature | TokenError::Expired { .. } => {
+                "make a good one: presencectl token create ID --ttl 1h"
+            }
+        };
+        Failure::new(Code::NotAuthenticated, error.to_string()).hinted(hint)
     })?;
     show(
         app,
