@@ -99,7 +99,7 @@ impl App {
             .map(Expr::compile)
             .transpose()
             .context("in --jq")?;
-        let output = Output::new(output::Settings {
+        let output = Output::new(output::OutputSettings {
             format,
             explicit_machine,
             columns: global.columns.clone(),

@@ -1,8 +1,7 @@
-//! Which fields are shown: what a kind of row offers, and what `--columns` makes of it.
+//! Columns: which fields of a row are shown, by default and with `--columns`.
 //!
-//! The service's objects are open: applications add fields of their own, and a column may name them. So a name that is
-//! not on the list is taken for such a field, unless it looks like a slip of the finger for one that is; a leading dot
-//! (`.nmae`) says that it is meant. Nothing here knows how a cell looks.
+//! Users and channels can have custom fields, and `--columns` accepts their names. So an unknown name is a custom field,
+//! unless it looks like a typo of a known column. A leading dot (`.nmae`) says that it is no typo.
 
 use crate::text;
 use std::fmt::Write;
@@ -10,164 +9,166 @@ use std::fmt::Write;
 use crate::exit::{Code, Failure};
 use crate::json::select;
 
-/// How a column's values are shown to people.
+/// The kind of a column's values. It decides how they are shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// As text.
+pub enum ColumnKind {
+    /// Text.
     Text,
-    /// As text that is never shortened, because people copy it.
+    /// An id. It is never shortened, because people copy it.
     Id,
-    /// As a dot and a word.
+    /// Online or offline, shown as a symbol and a word.
     Online,
-    /// As yes or no.
+    /// A boolean, shown as yes or no.
     Flag,
-    /// As the time that has passed.
+    /// A time, shown as the time that has passed since.
     Time,
-    /// A list of users or members, as their ids and whether they are online.
+    /// A list of users or members, shown as their ids and whether they are online.
     People,
 }
 
-/// When a column is shown without being asked for.
+/// Whether a column is shown without `--columns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
+enum DefaultVisibility {
+    /// In every format.
     Always,
-    /// In TSV and CSV, whose default columns hold everything a script branches on.
-    ToMachines,
-    OnRequest,
+    /// In TSV and CSV, whose default columns contain everything that a script may test.
+    HiddenInTables,
+    /// In no format.
+    Hidden,
 }
 
-/// A column that a kind of row offers: a field, named by its path.
+/// A known column: the path of a field, and how the field is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
     name: &'static str,
-    kind: Kind,
-    shown: Shown,
+    kind: ColumnKind,
+    visibility: DefaultVisibility,
 }
 
 impl Column {
-    /// A column of a kind, always shown.
-    pub const fn new(name: &'static str, kind: Kind) -> Self {
+    /// A column of the given kind, shown by default.
+    pub const fn new(name: &'static str, kind: ColumnKind) -> Self {
         Self {
             name,
             kind,
-            shown: Shown::Always,
+            visibility: DefaultVisibility::Always,
         }
     }
 
-    /// A column of text, always shown.
+    /// A column of text, shown by default.
     pub const fn plain(name: &'static str) -> Self {
-        Self::new(name, Kind::Text)
+        Self::new(name, ColumnKind::Text)
     }
 
-    /// The same, shown in TSV and CSV but in tables only on request.
+    /// Shows the column by default in TSV and CSV only.
     #[must_use]
-    pub const fn to_machines(mut self) -> Self {
-        self.shown = Shown::ToMachines;
+    pub const fn hidden_in_tables(mut self) -> Self {
+        self.visibility = DefaultVisibility::HiddenInTables;
         self
     }
 
-    /// The same, shown only on request.
+    /// Shows the column only if `--columns` names it.
     #[must_use]
-    pub const fn on_request(mut self) -> Self {
-        self.shown = Shown::OnRequest;
+    pub const fn hidden(mut self) -> Self {
+        self.visibility = DefaultVisibility::Hidden;
         self
     }
 
-    /// The field's path.
+    /// The path of the field, which is also the name of the column.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 }
 
-/// What a user offers.
+/// The columns of a user.
 pub(super) const USER: &[Column] = &[
-    Column::new("id", Kind::Id),
+    Column::new("id", ColumnKind::Id),
     Column::plain("name"),
-    Column::new("online", Kind::Online),
+    Column::new("online", ColumnKind::Online),
     Column::plain("status"),
-    Column::new("last_active", Kind::Time),
-    Column::new("invisible", Kind::Flag).to_machines(),
-    Column::plain("role").on_request(),
-    Column::plain("teams").on_request(),
-    Column::plain("language").on_request(),
-    Column::plain("image").on_request(),
-    Column::new("banned", Kind::Flag).on_request(),
-    Column::new("created_at", Kind::Time).on_request(),
-    Column::new("updated_at", Kind::Time).on_request(),
-    Column::new("deactivated_at", Kind::Time).on_request(),
-    Column::new("deleted_at", Kind::Time).on_request(),
+    Column::new("last_active", ColumnKind::Time),
+    Column::new("invisible", ColumnKind::Flag).hidden_in_tables(),
+    Column::plain("role").hidden(),
+    Column::plain("teams").hidden(),
+    Column::plain("language").hidden(),
+    Column::plain("image").hidden(),
+    Column::new("banned", ColumnKind::Flag).hidden(),
+    Column::new("created_at", ColumnKind::Time).hidden(),
+    Column::new("updated_at", ColumnKind::Time).hidden(),
+    Column::new("deactivated_at", ColumnKind::Time).hidden(),
+    Column::new("deleted_at", ColumnKind::Time).hidden(),
 ];
 
-/// What a channel offers.
+/// The columns of a channel.
 pub(super) const CHANNEL: &[Column] = &[
-    Column::new("cid", Kind::Id),
+    Column::new("cid", ColumnKind::Id),
     Column::plain("name"),
     Column::plain("member_count"),
-    Column::plain("watcher_count").to_machines(),
-    Column::new("last_message_at", Kind::Time),
-    Column::new("created_at", Kind::Time),
-    Column::plain("created_by.id").to_machines(),
-    Column::plain("type").on_request(),
-    Column::plain("id").on_request(),
-    Column::plain("team").on_request(),
-    Column::new("frozen", Kind::Flag).on_request(),
-    Column::new("disabled", Kind::Flag).on_request(),
-    Column::new("updated_at", Kind::Time).on_request(),
-    Column::new("members", Kind::People).on_request(),
-    Column::new("watchers", Kind::People).on_request(),
+    Column::plain("watcher_count").hidden_in_tables(),
+    Column::new("last_message_at", ColumnKind::Time),
+    Column::new("created_at", ColumnKind::Time),
+    Column::plain("created_by.id").hidden_in_tables(),
+    Column::plain("type").hidden(),
+    Column::plain("id").hidden(),
+    Column::plain("team").hidden(),
+    Column::new("frozen", ColumnKind::Flag).hidden(),
+    Column::new("disabled", ColumnKind::Flag).hidden(),
+    Column::new("updated_at", ColumnKind::Time).hidden(),
+    Column::new("members", ColumnKind::People).hidden(),
+    Column::new("watchers", ColumnKind::People).hidden(),
 ];
 
-/// What a stream's records offer.
+/// The columns of a stream's records.
 pub(super) const RECORD: &[Column] = &[
     Column::plain("seq"),
-    Column::new("received_at", Kind::Time),
+    Column::new("received_at", ColumnKind::Time),
     Column::plain("type"),
-    Column::new("user.id", Kind::Id),
-    Column::new("user.online", Kind::Online),
+    Column::new("user.id", ColumnKind::Id),
+    Column::new("user.online", ColumnKind::Online),
     Column::plain("user.status"),
-    Column::new("user.last_active", Kind::Time).to_machines(),
-    Column::new("user.invisible", Kind::Flag).to_machines(),
-    Column::plain("changed").to_machines(),
-    Column::plain("cid").to_machines(),
-    Column::plain("source").to_machines(),
-    Column::plain("user.name").on_request(),
-    Column::plain("user.role").on_request(),
-    Column::plain("previous").on_request(),
-    Column::new("previous.online", Kind::Online).on_request(),
-    Column::plain("previous.status").on_request(),
-    Column::new("previous.last_active", Kind::Time).on_request(),
-    Column::new("previous.invisible", Kind::Flag).on_request(),
-    Column::new("created_at", Kind::Time).on_request(),
-    Column::plain("watcher_count").on_request(),
-    Column::plain("user").on_request(),
-    Column::plain("member").on_request(),
-    Column::plain("channel").on_request(),
-    Column::new("online", Kind::Flag).on_request(),
-    Column::plain("reason").on_request(),
-    Column::plain("attempt").on_request(),
-    Column::new("from", Kind::Time).on_request(),
-    Column::new("to", Kind::Time).on_request(),
-    Column::plain("repaired").on_request(),
-    Column::plain("note").on_request(),
-    Column::plain("requested").on_request(),
-    Column::plain("subscribed").on_request(),
-    Column::plain("missing").on_request(),
-    Column::plain("events").on_request(),
-    Column::plain("gaps").on_request(),
-    Column::plain("reconnects").on_request(),
-    Column::plain("exit_code").on_request(),
+    Column::new("user.last_active", ColumnKind::Time).hidden_in_tables(),
+    Column::new("user.invisible", ColumnKind::Flag).hidden_in_tables(),
+    Column::plain("changed").hidden_in_tables(),
+    Column::plain("cid").hidden_in_tables(),
+    Column::plain("source").hidden_in_tables(),
+    Column::plain("user.name").hidden(),
+    Column::plain("user.role").hidden(),
+    Column::plain("previous").hidden(),
+    Column::new("previous.online", ColumnKind::Online).hidden(),
+    Column::plain("previous.status").hidden(),
+    Column::new("previous.last_active", ColumnKind::Time).hidden(),
+    Column::new("previous.invisible", ColumnKind::Flag).hidden(),
+    Column::new("created_at", ColumnKind::Time).hidden(),
+    Column::plain("watcher_count").hidden(),
+    Column::plain("user").hidden(),
+    Column::plain("member").hidden(),
+    Column::plain("channel").hidden(),
+    Column::new("online", ColumnKind::Flag).hidden(),
+    Column::plain("reason").hidden(),
+    Column::plain("attempt").hidden(),
+    Column::new("from", ColumnKind::Time).hidden(),
+    Column::new("to", ColumnKind::Time).hidden(),
+    Column::plain("repaired").hidden(),
+    Column::plain("note").hidden(),
+    Column::plain("requested").hidden(),
+    Column::plain("subscribed").hidden(),
+    Column::plain("missing").hidden(),
+    Column::plain("events").hidden(),
+    Column::plain("gaps").hidden(),
+    Column::plain("reconnects").hidden(),
+    Column::plain("exit_code").hidden(),
 ];
 
-/// One column of a run.
+/// A column selected for this run, known or custom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Picked {
+pub(super) struct SelectedColumn {
     pub(super) name: String,
     pub(super) path: Vec<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: ColumnKind,
 }
 
-impl Picked {
-    fn new(name: &str, kind: Kind) -> Self {
+impl SelectedColumn {
+    fn new(name: &str, kind: ColumnKind) -> Self {
         Self {
             name: name.to_owned(),
             path: name.split('.').map(str::to_owned).collect(),
@@ -175,31 +176,31 @@ impl Picked {
         }
     }
 
-    /// The value in a row's JSON text; `null` where there is none.
+    /// The value of this column in a row, as JSON text; `null` if the row has none.
     pub(super) fn value<'j>(&self, json: &'j str) -> &'j str {
         select::at(json, &self.path).unwrap_or("null")
     }
 }
 
-/// The columns of a run, in order.
+/// The columns selected for this run, in order.
 #[derive(Debug, Clone)]
 pub(super) struct Selection {
-    pub(super) columns: Vec<Picked>,
-    /// Whether the user named them; then JSON holds nothing else either.
+    pub(super) columns: Vec<SelectedColumn>,
+    /// Whether `--columns` names them. Then JSON output contains only these fields, too.
     pub(super) chosen: bool,
 }
 
 impl Selection {
-    /// What is shown when nobody asks: in tables, or in TSV and CSV.
+    /// The default columns, of tables or of TSV and CSV. `also` are columns to add.
     pub(super) fn default_of(offered: &[Column], table: bool, also: &[&str]) -> Self {
         let columns = offered
             .iter()
-            .filter(|column| match column.shown {
-                Shown::Always => true,
-                Shown::ToMachines => !table || also.contains(&column.name),
-                Shown::OnRequest => also.contains(&column.name),
+            .filter(|column| match column.visibility {
+                DefaultVisibility::Always => true,
+                DefaultVisibility::HiddenInTables => !table || also.contains(&column.name),
+                DefaultVisibility::Hidden => also.contains(&column.name),
             })
-            .map(|column| Picked::new(column.name, column.kind))
+            .map(|column| SelectedColumn::new(column.name, column.kind))
             .collect();
         Self {
             columns,
@@ -207,7 +208,7 @@ impl Selection {
         }
     }
 
-    /// What `--columns` names. `open` says whether rows have fields that nobody could list.
+    /// The columns that `--columns` names. `open` says whether rows can have custom fields.
     pub(super) fn named(names: &[String], offered: &[Column], open: bool) -> Result<Self, Failure> {
         let columns = names
             .iter()
@@ -219,12 +220,12 @@ impl Selection {
         })
     }
 
-    /// The names, for a header.
+    /// The names of the columns, for a header.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// Writes a row with the selected fields alone, each at its old place in the nesting.
+    /// Appends a row reduced to the selected fields. Nested fields stay nested.
     pub(super) fn project(&self, json: &str, out: &mut Vec<u8>) {
         let columns: Vec<_> = self
             .columns
@@ -235,7 +236,7 @@ impl Selection {
     }
 }
 
-/// Writes paths with values as an object, grouping by the first step in the order of its first appearance.
+/// Appends an object made of paths and values. Paths that start with the same key share one nested object.
 fn nest(columns: &[(&[String], &str)], out: &mut Vec<u8>) {
     out.push(b'{');
     let mut done: Vec<&str> = Vec::new();
@@ -257,7 +258,7 @@ fn nest(columns: &[(&[String], &str)], out: &mut Vec<u8>) {
             .filter(|(path, _)| path.first() == Some(first))
             .map(|(path, value)| (&path[1..], *value))
             .collect();
-        // Who asks for an object and for a field of it gets the object.
+        // If both an object and one of its fields are selected, the whole object is written.
         match below.iter().find(|(path, _)| path.is_empty()) {
             Some((_, whole)) => out.extend_from_slice(whole.as_bytes()),
             None if rest.is_empty() => out.extend_from_slice(value.as_bytes()),
@@ -267,39 +268,39 @@ fn nest(columns: &[(&[String], &str)], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn resolve(name: &str, offered: &[Column], open: bool) -> Result<Picked, Failure> {
+fn resolve(name: &str, offered: &[Column], open: bool) -> Result<SelectedColumn, Failure> {
     if let Some(column) = offered.iter().find(|column| column.name == name) {
-        return Ok(Picked::new(name, column.kind));
+        return Ok(SelectedColumn::new(name, column.kind));
     }
-    let meant = name.strip_prefix('.').filter(|rest| !rest.is_empty());
-    if let Some(meant) = meant
-        && (open || is_below(meant, offered))
+    let escaped = name.strip_prefix('.').filter(|rest| !rest.is_empty());
+    if let Some(escaped) = escaped
+        && (open || is_below(escaped, offered))
     {
-        return Ok(Picked::new(meant, kind_of(meant, offered)));
+        return Ok(SelectedColumn::new(escaped, kind_of(escaped, offered)));
     }
     let nearest = nearest(name, offered);
-    let is_slip = nearest.is_some_and(|near| {
+    let is_typo = nearest.is_some_and(|near| {
         let distance = strsim::osa_distance(name, near);
         distance <= if near.len() > 5 { 2 } else { 1 }
     });
     let well_formed = !name.is_empty() && name.split('.').all(|step| !step.is_empty());
-    if well_formed && !is_slip && (open || is_below(name, offered)) {
-        return Ok(Picked::new(name, kind_of(name, offered)));
+    if well_formed && !is_typo && (open || is_below(name, offered)) {
+        return Ok(SelectedColumn::new(name, kind_of(name, offered)));
     }
     let mut message = format!("there is no column `{}`", text::escape(name));
     if let Some(near) = nearest {
-        write!(message, "; the nearest is `{near}`").expect("a String takes all it is given");
+        write!(message, "; the nearest is `{near}`").expect("writing to a String does not fail");
     }
     let mut hint = "see what there is: --columns list".to_owned();
-    if well_formed && is_slip && open {
+    if well_formed && is_typo && open {
         let name = text::escape(name);
         write!(hint, "; for a custom field of that name: --columns .{name}")
-            .expect("a String takes all it is given");
+            .expect("writing to a String does not fail");
     }
     Err(Failure::new(Code::Usage, message).hinted(hint))
 }
 
-/// Whether a path leads into a column that is offered.
+/// Whether a path is a known column or a field inside one.
 fn is_below(name: &str, offered: &[Column]) -> bool {
     offered.iter().any(|column| {
         name.strip_prefix(column.name)
@@ -307,11 +308,11 @@ fn is_below(name: &str, offered: &[Column]) -> bool {
     })
 }
 
-fn kind_of(name: &str, offered: &[Column]) -> Kind {
+fn kind_of(name: &str, offered: &[Column]) -> ColumnKind {
     offered
         .iter()
         .find(|column| column.name == name)
-        .map_or(Kind::Text, |column| column.kind)
+        .map_or(ColumnKind::Text, |column| column.kind)
 }
 
 fn nearest(name: &str, offered: &[Column]) -> Option<&'static str> {

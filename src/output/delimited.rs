@@ -1,19 +1,20 @@
-//! TSV and CSV: a row of cells as a line, exact and without any decoration.
+//! TSV and CSV output: one line per row, with exact values.
 //!
-//! CSV is RFC 4180's: quotes where needed, lines ended by CR LF. TSV has one line a row whatever the text: tab, line
-//! feed, carriage return and backslash are written `\t`, `\n`, `\r`, `\\`. In both, `null` and an absent field are
-//! empty, a string stands for itself, and lists and objects are JSON text. On a terminal, cells are made safe for it.
+//! CSV follows RFC 4180: quotes where they are needed, and CR LF at the end of each line. TSV always has one line per
+//! row: tab, line feed, carriage return and backslash are written as `\t`, `\n`, `\r` and `\\`. In both formats, `null`
+//! and a missing field are empty cells, strings have no quotes of their own, and lists and objects are JSON text. On a
+//! terminal, control characters are escaped.
 
 use std::borrow::Cow;
 use std::io;
 
 use super::Format;
-use super::Settings;
+use super::OutputSettings;
 use super::columns::Selection;
 use crate::json::select;
 use crate::text;
 
-/// How rows of a delimited format are written.
+/// A writer of delimited rows: the format, and whether cells are escaped for a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delimited {
     format: DelimitedFormat,
@@ -28,8 +29,8 @@ enum DelimitedFormat {
 }
 
 impl Delimited {
-    /// How the settings want rows to be written; `None` where their format is not a delimited one.
-    pub(super) const fn of(settings: &Settings) -> Option<Self> {
+    /// The writer for these settings; `None` if their format is neither TSV nor CSV.
+    pub(super) const fn of(settings: &OutputSettings) -> Option<Self> {
         let format = match settings.format {
             Format::Tsv => DelimitedFormat::Tsv,
             Format::Csv => DelimitedFormat::Csv,
@@ -41,12 +42,12 @@ impl Delimited {
         })
     }
 
-    /// Appends the header.
+    /// Appends the line with the column names.
     pub(super) fn header(self, selection: &Selection, out: &mut Vec<u8>) -> io::Result<()> {
         self.line(selection.names().map(Cow::Borrowed), out)
     }
 
-    /// Appends a row, given as JSON text.
+    /// Appends a row. The row is JSON text.
     pub(super) fn row(
         self,
         selection: &Selection,
@@ -116,23 +117,23 @@ mod tests {
     use super::*;
     use crate::output::Column;
 
-    fn sheet(format: DelimitedFormat, to_terminal: bool, json: &str) -> String {
-        let sheet = Delimited {
+    fn delimited(format: DelimitedFormat, to_terminal: bool, json: &str) -> String {
+        let delimited = Delimited {
             format,
             to_terminal,
         };
         let offered = ["id", "status", "x"].map(Column::plain);
         let selection = Selection::default_of(&offered, false, &[]);
         let mut out = Vec::new();
-        sheet.header(&selection, &mut out).unwrap();
-        sheet.row(&selection, json, &mut out).unwrap();
+        delimited.header(&selection, &mut out).unwrap();
+        delimited.row(&selection, json, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn csv_quotes_by_the_rfc() {
         assert_eq!(
-            sheet(
+            delimited(
                 DelimitedFormat::Csv,
                 false,
                 r#"{"id":"a","status":"say \"hi\",\nplease","x":{"k":[1]}}"#
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn tsv_keeps_a_row_on_a_line() {
         assert_eq!(
-            sheet(
+            delimited(
                 DelimitedFormat::Tsv,
                 false,
                 r#"{"id":"a\\b","status":"1\t2\r\n3\u0000","x":null}"#
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn csv_reads_back_what_was_written() {
-        let text = sheet(
+        let text = delimited(
             DelimitedFormat::Csv,
             false,
             r#"{"id":"","status":"é, \u001b[31m\r","x":1.50}"#,
@@ -172,11 +173,11 @@ mod tests {
     fn a_terminal_gets_safe_cells() {
         let json = r#"{"id":"a\tb","status":"\u001b[31m\n\u202e","x":{"y":"\u009b"}}"#;
         assert_eq!(
-            sheet(DelimitedFormat::Tsv, true, json),
+            delimited(DelimitedFormat::Tsv, true, json),
             "id\tstatus\tx\na\\tb\t\\u{1b}[31m\\n\\u{202e}\t{\"y\":\"\\\\u009b\"}\n"
         );
         assert_eq!(
-            sheet(DelimitedFormat::Csv, true, json),
+            delimited(DelimitedFormat::Csv, true, json),
             "id,status,x\r\na\\tb,\\u{1b}[31m\\n\\u{202e},\"{\"\"y\"\":\"\"\\u009b\"\"}\"\r\n"
         );
     }

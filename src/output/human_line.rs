@@ -1,8 +1,8 @@
-//! One record as one line for a person: when, who, what changed.
+//! A record of a stream as one line for a person: the time, the user and what changed.
 //!
-//! Made for a terminal that is watched: names and states in words, a mark in front that the eye finds. Text of the
-//! service is escaped and bounded here as in tables. Says nothing that the record does not say, except how long a user
-//! was online, which it counts itself from what it has shown.
+//! Each line starts with the time and a symbol (`●` online, `○` offline, `!` warning). Text from the service is escaped and
+//! shortened, as in tables. A line contains only what the record contains, with one exception: how long a user was
+//! online, which is counted from the earlier lines.
 
 use crate::text;
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
+use super::Emphasis;
 use super::human_time;
 use crate::domain::event::{
     Event, EventUser, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_WATCHING_START,
@@ -20,55 +21,37 @@ use crate::domain::record::{Coverage, Gap, Record, RecordBody, RecordSource};
 use crate::domain::user::User;
 use crate::json::select;
 
-/// The widest a line gets where no terminal sets a bound.
-const WIDEST: usize = 200;
-/// How many ids of a list are named.
-const NAMED: usize = 5;
+/// The width of a line, in terminal cells, where the terminal sets no limit.
+const DEFAULT_LINE_WIDTH: usize = 200;
+/// How many ids of a list are shown.
+const LISTED_IDS_MAX: usize = 5;
 
-/// Writes lines, and remembers since when each user has been seen online.
+/// Formats records as lines. It remembers since when each user has been online.
 #[derive(Debug, Default)]
-pub(super) struct Narrator {
+pub(super) struct LineFormatter {
     since: HashMap<String, DateTime<Utc>>,
 }
 
-/// How a line stands out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
-    Good,
-    Faint,
-    Plain,
-    Warning,
-}
-
-impl Tone {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Good => "\u{1b}[32m",
-            Self::Faint => "\u{1b}[2m",
-            Self::Plain => "",
-            Self::Warning => "\u{1b}[33m",
-        }
-    }
-}
-
-/// How lines look on this terminal.
+/// The style of lines: colour, width in terminal cells, and whether times are in UTC.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct LineStyle {
     pub(super) colour: bool,
     pub(super) width: Option<usize>,
     pub(super) utc: bool,
 }
 
-impl Narrator {
-    /// The line of a record, without its end.
-    pub(super) fn line(&mut self, record: &Record<'_>, look: Look) -> String {
+impl LineFormatter {
+    /// The line of a record, without the line feed.
+    pub(super) fn line(&mut self, record: &Record<'_>, style: LineStyle) -> String {
         let at = record.received_at;
-        let (mark, tone, what) = match &record.body {
-            RecordBody::Event { event, change } => self.event(event, change.as_ref(), record, look),
+        let (mark, emphasis, what) = match &record.body {
+            RecordBody::Event { event, change } => {
+                self.event(event, change.as_ref(), record, style)
+            }
             RecordBody::Snapshot(user) => self.snapshot(user, at),
             RecordBody::ConnectionChanged(body) if body.online => {
                 let reason = text::escape(&body.reason).into_owned();
-                ('✓', Tone::Faint, format!("connected: {reason}"))
+                ('✓', Emphasis::Dim, format!("connected: {reason}"))
             }
             RecordBody::ConnectionChanged(body) => {
                 let reason = text::escape(&body.reason).into_owned();
@@ -78,14 +61,14 @@ impl Narrator {
                 };
                 (
                     '!',
-                    Tone::Warning,
+                    Emphasis::Warning,
                     format!("connection lost: {reason}{attempt}"),
                 )
             }
             RecordBody::ConnectionRecovered => {
-                ('✓', Tone::Faint, "all subscriptions restored".to_owned())
+                ('✓', Emphasis::Dim, "all subscriptions restored".to_owned())
             }
-            RecordBody::Gap(gap) => ('!', Tone::Warning, gap_text(gap, look.utc)),
+            RecordBody::Gap(gap) => ('!', Emphasis::Warning, gap_text(gap, style.utc)),
             RecordBody::Coverage(coverage) => coverage_text(coverage),
             RecordBody::End(end) => {
                 let what = format!(
@@ -96,37 +79,40 @@ impl Narrator {
                     end.gaps,
                     plural(end.gaps, "gap"),
                 );
-                ('·', Tone::Faint, what)
+                ('·', Emphasis::Dim, what)
             }
         };
-        let clock = human_time::clock(at, look.utc);
-        let room = look.width.unwrap_or(WIDEST).saturating_sub(clock.len() + 4);
+        let clock = human_time::clock(at, style.utc);
+        let room = style
+            .width
+            .unwrap_or(DEFAULT_LINE_WIDTH)
+            .saturating_sub(clock.len() + 4);
         let what = text::truncate(&what, room);
-        if look.colour && tone != Tone::Plain {
-            let (on, off) = (tone.code(), "\u{1b}[0m");
+        if style.colour && emphasis != Emphasis::Plain {
+            let (on, off) = (emphasis.ansi_code(), "\u{1b}[0m");
             format!("\u{1b}[2m{clock}{off}  {on}{mark}{off} {what}")
-        } else if look.colour {
+        } else if style.colour {
             format!("\u{1b}[2m{clock}\u{1b}[0m  {mark} {what}")
         } else {
             format!("{clock}  {mark} {what}")
         }
     }
 
-    fn snapshot(&mut self, user: &User, at: DateTime<Utc>) -> (char, Tone, String) {
+    fn snapshot(&mut self, user: &User, at: DateTime<Utc>) -> (char, Emphasis, String) {
         let presence = user.presence();
-        let mut what = named(user.id(), user.name());
-        let (mark, tone) = match presence.online {
+        let mut what = display_name(user.id(), user.name());
+        let (mark, emphasis) = match presence.online {
             Some(true) => {
                 what.push_str(" is online");
-                ('●', Tone::Good)
+                ('●', Emphasis::Positive)
             }
             Some(false) => {
                 what.push_str(" is offline");
-                ('○', Tone::Faint)
+                ('○', Emphasis::Dim)
             }
             None => {
                 what.push_str(" is in an unknown state");
-                ('?', Tone::Faint)
+                ('?', Emphasis::Dim)
             }
         };
         if presence.invisible == Some(true) {
@@ -134,16 +120,17 @@ impl Narrator {
         }
         if let Some(last_active) = &presence.last_active {
             let ago = human_time::ago(last_active, at);
-            write!(what, ", active {}", text::escape(&ago)).expect("a String takes all");
+            write!(what, ", active {}", text::escape(&ago))
+                .expect("writing to a String does not fail");
         }
         if let Some(status) = presence
             .status
             .as_deref()
             .filter(|status| !status.is_empty())
         {
-            write!(what, " — {}", text::escape(status)).expect("a String takes all");
+            write!(what, " — {}", text::escape(status)).expect("writing to a String does not fail");
         }
-        (mark, tone, what)
+        (mark, emphasis, what)
     }
 
     fn event(
@@ -151,28 +138,32 @@ impl Narrator {
         event: &Event<'_>,
         change: Option<&Change>,
         record: &Record<'_>,
-        look: Look,
-    ) -> (char, Tone, String) {
+        style: LineStyle,
+    ) -> (char, Emphasis, String) {
         let Some(user) = &event.user else {
-            return ('·', Tone::Plain, bare(event));
+            return ('·', Emphasis::Plain, type_and_channel(event));
         };
-        let who = named(&user.id, name_of(user).as_deref());
+        let who = display_name(&user.id, user_name(user).as_deref());
         let cid = event.cid.as_deref().map(text::escape).unwrap_or_default();
-        let (mark, tone, mut what) = match &*event.kind {
-            USER_WATCHING_START => ('→', Tone::Plain, format!("{who} opened {cid}")),
-            USER_WATCHING_STOP => ('←', Tone::Plain, format!("{who} closed {cid}")),
-            MEMBER_ADDED => ('+', Tone::Plain, format!("{who} joined {cid}")),
-            MEMBER_REMOVED => ('−', Tone::Plain, format!("{who} left {cid}")),
-            USER_DELETED => ('×', Tone::Warning, format!("{who} was deleted")),
+        let (mark, emphasis, mut what) = match &*event.kind {
+            USER_WATCHING_START => ('→', Emphasis::Plain, format!("{who} opened {cid}")),
+            USER_WATCHING_STOP => ('←', Emphasis::Plain, format!("{who} closed {cid}")),
+            MEMBER_ADDED => ('+', Emphasis::Plain, format!("{who} joined {cid}")),
+            MEMBER_REMOVED => ('−', Emphasis::Plain, format!("{who} left {cid}")),
+            USER_DELETED => ('×', Emphasis::Warning, format!("{who} was deleted")),
             kind if kind.starts_with("user.presence") || kind.starts_with("user.updated") => {
-                self.presence(user, &who, change, record.received_at, look)
+                self.presence(user, &who, change, record.received_at, style)
             }
-            _ => ('·', Tone::Plain, format!("{} {who}", bare(event))),
+            _ => (
+                '·',
+                Emphasis::Plain,
+                format!("{} {who}", type_and_channel(event)),
+            ),
         };
         if record.source == RecordSource::Resync {
             what.push_str(" (found after a gap)");
         }
-        (mark, tone, what)
+        (mark, emphasis, what)
     }
 
     fn presence(
@@ -181,20 +172,20 @@ impl Narrator {
         who: &str,
         change: Option<&Change>,
         at: DateTime<Utc>,
-        look: Look,
-    ) -> (char, Tone, String) {
-        let moved = |field| change.is_none_or(|change| change.changed.contains(field));
+        style: LineStyle,
+    ) -> (char, Emphasis, String) {
+        let has_changed = |field| change.is_none_or(|change| change.changed.contains(field));
         let mut parts = Vec::new();
-        let (mut mark, mut tone) = ('·', Tone::Plain);
-        if moved(PresenceField::Online) {
+        let (mut mark, mut emphasis) = ('·', Emphasis::Plain);
+        if has_changed(PresenceField::Online) {
             match user.online {
                 Some(true) => {
-                    (mark, tone) = ('●', Tone::Good);
+                    (mark, emphasis) = ('●', Emphasis::Positive);
                     self.since.insert(user.id.clone().into_owned(), at);
                     parts.push("is online".to_owned());
                 }
                 Some(false) => {
-                    (mark, tone) = ('○', Tone::Faint);
+                    (mark, emphasis) = ('○', Emphasis::Dim);
                     let was = self.since.remove(&*user.id).map(|since| at - since);
                     parts.push(match was {
                         Some(was) => {
@@ -206,33 +197,33 @@ impl Narrator {
                 None => {}
             }
         }
-        // Without a known past only the state is news; the rest of the user may be as old as the user.
+        // If the earlier state is unknown, only `online` counts as a change: the other fields may be old.
         if let Some(change) = change {
-            if moved(PresenceField::Invisible) {
+            if has_changed(PresenceField::Invisible) {
                 parts.push(match user.invisible {
                     Some(true) => "is invisible".to_owned(),
                     Some(false) => "is visible".to_owned(),
                     None => "may be visible or not".to_owned(),
                 });
             }
-            if moved(PresenceField::Status) {
+            if has_changed(PresenceField::Status) {
                 parts.push(status_text(
                     user.status.as_deref(),
                     change.previous.status.as_deref(),
                 ));
             }
-            if moved(PresenceField::LastActive)
+            if has_changed(PresenceField::LastActive)
                 && parts.is_empty()
                 && let Some(last_active) = &user.last_active
             {
-                let clock = human_time::clock_of(last_active, look.utc);
+                let clock = human_time::clock_of(last_active, style.utc);
                 parts.push(format!("was active at {}", text::escape(&clock)));
             }
         }
         if parts.is_empty() {
             parts.push("was updated".to_owned());
         }
-        (mark, tone, format!("{who} {}", parts.join(", ")))
+        (mark, emphasis, format!("{who} {}", parts.join(", ")))
     }
 }
 
@@ -252,8 +243,8 @@ fn status_text(now: Option<&str>, before: Option<&str>) -> String {
     }
 }
 
-/// `John (john)`, or the id where there is no name.
-fn named(id: &str, name: Option<&str>) -> String {
+/// How a user is shown: `John (john)`, or the id if they have no name.
+fn display_name(id: &str, name: Option<&str>) -> String {
     let id = text::escape(id);
     match name.filter(|name| !name.is_empty() && *name != id) {
         Some(name) => format!("{} ({id})", text::truncate(&text::escape(name), 40)),
@@ -261,12 +252,12 @@ fn named(id: &str, name: Option<&str>) -> String {
     }
 }
 
-fn name_of(user: &EventUser<'_>) -> Option<String> {
+fn user_name(user: &EventUser<'_>) -> Option<String> {
     let name = select::at(user.raw, &["name".to_owned()])?;
     Some(select::plain(name).into_owned())
 }
 
-fn bare(event: &Event<'_>) -> String {
+fn type_and_channel(event: &Event<'_>) -> String {
     let kind = text::escape(&event.kind);
     match &event.cid {
         Some(cid) => format!("{kind} {}", text::escape(cid)),
@@ -282,13 +273,13 @@ fn gap_text(gap: &Gap, utc: bool) -> String {
         text::escape(&gap.note),
     );
     if !gap.repaired.is_empty() {
-        write!(what, "; changed meanwhile: {}", some_of(&gap.repaired))
-            .expect("a String takes all");
+        write!(what, "; changed meanwhile: {}", listed_ids(&gap.repaired))
+            .expect("writing to a String does not fail");
     }
     what
 }
 
-fn coverage_text(coverage: &Coverage) -> (char, Tone, String) {
+fn coverage_text(coverage: &Coverage) -> (char, Emphasis, String) {
     let Coverage {
         requested,
         subscribed,
@@ -297,22 +288,22 @@ fn coverage_text(coverage: &Coverage) -> (char, Tone, String) {
     let users = plural(*requested as u64, "user");
     if missing.is_empty() {
         let what = format!("following {subscribed} of {requested} {users}");
-        ('✓', Tone::Faint, what)
+        ('✓', Emphasis::Dim, what)
     } else {
-        let missing = some_of(missing);
+        let missing = listed_ids(missing);
         let what = format!("following {subscribed} of {requested} {users}, not {missing}");
-        ('!', Tone::Warning, what)
+        ('!', Emphasis::Warning, what)
     }
 }
 
-fn some_of(ids: &[String]) -> String {
+fn listed_ids(ids: &[String]) -> String {
     let mut names: Vec<_> = ids
         .iter()
-        .take(NAMED)
+        .take(LISTED_IDS_MAX)
         .map(|id| text::escape(id).into_owned())
         .collect();
-    if ids.len() > NAMED {
-        names.push(format!("and {} more", ids.len() - NAMED));
+    if ids.len() > LISTED_IDS_MAX {
+        names.push(format!("and {} more", ids.len() - LISTED_IDS_MAX));
     }
     names.join(", ")
 }
@@ -332,7 +323,7 @@ mod tests {
     use crate::domain::record::{ConnectionChanged, EndReason, StreamEnd};
     use chrono::TimeDelta;
 
-    const PLAIN: Look = Look {
+    const PLAIN: LineStyle = LineStyle {
         colour: false,
         width: None,
         utc: true,
@@ -350,10 +341,10 @@ mod tests {
             source: RecordSource::Local,
             body,
         };
-        Narrator::default().line(&record, PLAIN)
+        LineFormatter::default().line(&record, PLAIN)
     }
 
-    fn event(lines: &mut Narrator, seconds: i64, raw: &str, change: Option<Change>) -> String {
+    fn event(lines: &mut LineFormatter, seconds: i64, raw: &str, change: Option<Change>) -> String {
         let record = Record {
             received_at: noon() + TimeDelta::seconds(seconds),
             source: RecordSource::Ws,
@@ -365,7 +356,7 @@ mod tests {
         lines.line(&record, PLAIN)
     }
 
-    fn moved(changed: &[PresenceField], status: Option<&str>) -> Option<Change> {
+    fn has_changed(changed: &[PresenceField], status: Option<&str>) -> Option<Change> {
         Some(Change {
             changed: changed.iter().copied().collect(),
             previous: Presence {
@@ -378,18 +369,18 @@ mod tests {
 
     #[test]
     fn presence_in_words() {
-        let mut lines = Narrator::default();
+        let mut lines = LineFormatter::default();
         let mut said = String::new();
         for (seconds, raw, change) in [
             (
                 0,
                 r#"{"type":"user.presence.changed","user":{"id":"jack","name":"Jack","online":true}}"#,
-                moved(&[PresenceField::Online, PresenceField::LastActive], None),
+                has_changed(&[PresenceField::Online, PresenceField::LastActive], None),
             ),
             (
                 185,
                 r#"{"type":"user.presence.changed","user":{"id":"jack","name":"jack","online":false}}"#,
-                moved(&[PresenceField::Online], None),
+                has_changed(&[PresenceField::Online], None),
             ),
             (
                 186,
@@ -399,27 +390,27 @@ mod tests {
             (
                 187,
                 r#"{"type":"user.updated","user":{"id":"zoe","online":true,"status":"in\u001b[2J a meeting"}}"#,
-                moved(&[PresenceField::Status], Some("at lunch")),
+                has_changed(&[PresenceField::Status], Some("at lunch")),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe"}}"#,
-                moved(&[PresenceField::Status], Some("x")),
+                has_changed(&[PresenceField::Status], Some("x")),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe","invisible":true,"online":false}}"#,
-                moved(&[PresenceField::Online, PresenceField::Invisible], None),
+                has_changed(&[PresenceField::Online, PresenceField::Invisible], None),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe","last_active":"2026-03-01T11:59:00Z"}}"#,
-                moved(&[PresenceField::LastActive], None),
+                has_changed(&[PresenceField::LastActive], None),
             ),
             (
                 188,
                 r#"{"type":"user.updated","user":{"id":"zoe","color":"green"}}"#,
-                moved(&[], None),
+                has_changed(&[], None),
             ),
             (
                 189,
@@ -521,12 +512,12 @@ mod tests {
             },
         };
         for width in [None, Some(80), Some(10)] {
-            let line = Narrator::default().line(
-                &record(moved(&[PresenceField::Status], None)),
-                Look { width, ..PLAIN },
+            let line = LineFormatter::default().line(
+                &record(has_changed(&[PresenceField::Status], None)),
+                LineStyle { width, ..PLAIN },
             );
             assert!(
-                text::width(&line) <= width.unwrap_or(WIDEST).max(13),
+                text::width(&line) <= width.unwrap_or(DEFAULT_LINE_WIDTH).max(13),
                 "{line}"
             );
             assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'));
@@ -535,7 +526,7 @@ mod tests {
 
     #[test]
     fn colour_marks_the_mark() {
-        let mut lines = Narrator::default();
+        let mut lines = LineFormatter::default();
         let raw = r#"{"type":"user.presence.changed","user":{"id":"a","online":true}}"#;
         let record = Record {
             received_at: noon(),
@@ -545,12 +536,12 @@ mod tests {
                 change: None,
             },
         };
-        let look = Look {
+        let style = LineStyle {
             colour: true,
             ..PLAIN
         };
         assert_eq!(
-            lines.line(&record, look),
+            lines.line(&record, style),
             "\u{1b}[2m12:00:00\u{1b}[0m  \u{1b}[32m●\u{1b}[0m a is online"
         );
     }

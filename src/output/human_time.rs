@@ -1,11 +1,12 @@
-//! Times for people: how long ago, and at what o'clock.
+//! Times for people: how long ago, and the time of day.
 //!
-//! Reads no clock; `now` comes in. Machine formats carry the service's own text and never come here.
+//! The current time is an argument. Machine formats keep the service's own text and do not use this module.
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
-/// `3m ago`, `now`, or the date where it is more than a month ago. What is no time is shown as it is; the service's
-/// zero time is `never`.
+/// A time relative to `now`: `3m ago`, `in 2h`, `now`, or the date if it is more than 30 days away.
+///
+/// The service's zero time is `never`. Text that is not a time is returned unchanged.
 pub fn ago(text: &str, now: DateTime<Utc>) -> String {
     let Ok(time) = DateTime::parse_from_rfc3339(text) else {
         return text.to_owned();
@@ -18,7 +19,7 @@ pub fn ago(text: &str, now: DateTime<Utc>) -> String {
     if passed > TimeDelta::days(30) || passed < -TimeDelta::days(30) {
         return time.format("%Y-%m-%d").to_string();
     }
-    // Two clocks that differ by a few seconds are the normal case, not news.
+    // Clocks of two machines usually differ by a few seconds.
     if passed.abs() < TimeDelta::seconds(5) {
         return "now".to_owned();
     }
@@ -30,7 +31,7 @@ pub fn ago(text: &str, now: DateTime<Utc>) -> String {
     }
 }
 
-/// A span in its largest unit: `45s`, `3m`, `2h`, `5d`.
+/// A duration in its largest unit: `45s`, `3m`, `2h`, `5d`.
 pub fn short(span: TimeDelta) -> String {
     let seconds = span.num_seconds();
     match seconds {
@@ -41,7 +42,7 @@ pub fn short(span: TimeDelta) -> String {
     }
 }
 
-/// The time of day, `14:03:11`, here or in UTC.
+/// The time of day, `14:03:11`, in local time or in UTC.
 pub fn clock(time: DateTime<Utc>, utc: bool) -> String {
     let format = "%H:%M:%S";
     if utc {
@@ -51,7 +52,7 @@ pub fn clock(time: DateTime<Utc>, utc: bool) -> String {
     }
 }
 
-/// The time of day of an RFC 3339 text; the text itself where it is none.
+/// The time of day of an RFC 3339 text. Text that is not a time is returned unchanged.
 pub fn clock_of(text: &str, utc: bool) -> String {
     DateTime::parse_from_rfc3339(text)
         .map_or_else(|_| text.to_owned(), |time| clock(time.to_utc(), utc))

@@ -1,8 +1,8 @@
-//! How results look: tables for people, NDJSON, JSON, TSV and CSV for programs.
+//! Output: tables for people; NDJSON, JSON, TSV and CSV for programs.
 //!
-//! Knows the domain and nothing of the network. stdout carries records and nothing else; what is said beside them goes
-//! to stderr. [`Rows`] writes the results of one-shot commands, [`Records`] the lines of a stream; both bring every
-//! value through the same two steps: the row as JSON text, and that text in the format asked for.
+//! stdout carries records only. Status, hints, warnings and traces go to stderr. [`Rows`] writes the results of one-shot
+//! commands, [`Records`] the records of a stream. Both first render a value as JSON text, then convert that text to the
+//! selected format. This module uses the domain types and knows nothing about the network.
 
 mod columns;
 mod delimited;
@@ -27,18 +27,18 @@ use crate::terminal::Terminal;
 use columns::Selection;
 use delimited::Delimited;
 
-pub use columns::{Column, Kind};
+pub use columns::{Column, ColumnKind};
 pub use records::{Prepared, Records};
 pub use rows::Rows;
 
-/// How results are written, `auto` already resolved.
+/// The output format, with `auto` already resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A table for people; for streams a line per event.
+    /// A table for people; for streams, one line per event.
     Table,
     /// One JSON document: an object, or an array.
     Json,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// Tab-separated values.
     Tsv,
@@ -46,34 +46,57 @@ pub enum Format {
     Csv,
 }
 
-/// What the flags and the terminal mean for output.
+/// The settings of output, resolved from flags and the terminal.
 #[derive(Debug)]
-pub struct Settings {
+pub struct OutputSettings {
     /// The format.
     pub format: Format,
-    /// Whether JSON was asked for by name; then errors are JSON too.
+    /// Whether `-o json` or `-o ndjson` was given explicitly. Then errors are JSON, too.
     pub explicit_machine: bool,
-    /// `--columns`; empty for the default ones.
+    /// The names of `--columns`; empty for the default columns.
     pub columns: Vec<String>,
     /// Whether tables, TSV and CSV have a header.
     pub headers: bool,
-    /// `--jq`. What it makes of a record is written instead of it, a line of JSON each, whatever the format.
+    /// The expression of `--jq`. Its results are written instead of the record, one per line, in every format.
     pub jq: Option<Expr>,
     /// Whether tables are coloured.
     pub colour: bool,
-    /// What the terminal is and can do.
+    /// The properties of the terminal.
     pub terminal: Terminal,
-    /// How many cells a terminal line has; `None` where output is no terminal.
+    /// The width of the terminal in cells; `None` if stdout is not a terminal.
     pub width: Option<usize>,
     /// How often `--quiet` was given.
     pub quiet: u8,
     /// How often `--verbose` was given.
     pub verbose: u8,
-    /// Whether people see times of day in UTC rather than here.
+    /// Whether times of day are shown in UTC instead of local time.
     pub utc: bool,
 }
 
-/// What ends a run after `--columns list`: the columns are on stdout, and nothing is left to do.
+/// How a text is emphasised on a terminal with colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emphasis {
+    Plain,
+    Positive,
+    Dim,
+    Warning,
+}
+
+impl Emphasis {
+    /// The escape sequence that turns the emphasis on.
+    const fn ansi_code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Positive => "\u{1b}[32m",
+            Self::Dim => "\u{1b}[2m",
+            Self::Warning => "\u{1b}[33m",
+        }
+    }
+}
+
+/// The result of `--columns list`: the columns were printed, and the command ends with success.
+///
+/// It travels as an error, so that it ends the command early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ColumnsListed;
 
@@ -85,8 +108,8 @@ impl fmt::Display for ColumnsListed {
 
 impl std::error::Error for ColumnsListed {}
 
-impl Settings {
-    /// How `--jq` writes strings: as `jq -r` does, unless JSON was asked for by name.
+impl OutputSettings {
+    /// How `--jq` writes strings: like `jq -r`, unless JSON was requested explicitly.
     const fn jq_strings(&self) -> StringForm {
         if self.explicit_machine {
             StringForm::Quoted
@@ -95,13 +118,13 @@ impl Settings {
         }
     }
 
-    /// Appends a result of `--jq` and ends its line.
+    /// Appends a result of `--jq` and a line feed.
     fn write_result(&self, result: &Printed, out: &mut Vec<u8>) {
         let line = match result {
             Printed::Text(text) | Printed::Json(text) if !self.terminal.stdout => {
                 Cow::Borrowed(text.as_str())
             }
-            // Tabs harm nobody, and `@tsv` is made of them.
+            // `@tsv` writes tabs, and they are harmless on a terminal.
             Printed::Text(text) => {
                 let cells: Vec<_> = text.split('\t').map(text::escape).collect();
                 Cow::Owned(cells.join("\t"))
@@ -113,11 +136,11 @@ impl Settings {
     }
 }
 
-/// Where results and messages go. Shared by reference.
+/// The output of a run: stdout for results, stderr for messages.
 pub struct Output {
-    settings: Settings,
-    out: Sink,
-    err: Sink,
+    settings: OutputSettings,
+    out: SharedWriter,
+    err: SharedWriter,
 }
 
 impl fmt::Debug for Output {
@@ -129,68 +152,70 @@ impl fmt::Debug for Output {
 }
 
 impl Output {
-    /// Writes to this process's stdout and stderr.
-    pub fn new(settings: Settings) -> Self {
+    /// An output that writes to the stdout and stderr of this process.
+    pub fn new(settings: OutputSettings) -> Self {
         Self::with_writers(settings, io::stdout(), io::stderr())
     }
 
-    /// Writes elsewhere.
+    /// An output that writes to the given writers.
     pub fn with_writers(
-        settings: Settings,
+        settings: OutputSettings,
         out: impl Write + Send + 'static,
         err: impl Write + Send + 'static,
     ) -> Self {
         Self {
             settings,
-            out: Sink::new(out),
-            err: Sink::new(err),
+            out: SharedWriter::new(out),
+            err: SharedWriter::new(err),
         }
     }
 
-    /// What the flags mean.
-    pub const fn settings(&self) -> &Settings {
+    /// The resolved settings.
+    pub const fn settings(&self) -> &OutputSettings {
         &self.settings
     }
 
-    /// Says what is going on, a sentence. Silent with `-q`.
+    /// Writes a status message to stderr. `-q` turns it off.
     pub fn status(&self, text: &str) {
         if self.settings.quiet == 0 {
-            self.say("presencectl: ", text);
+            self.write_untrusted("presencectl: ", text);
         }
     }
 
-    /// Says what there is to type. Silent with `-q`.
+    /// Writes a hint to stderr: something to type. `-q` turns it off.
     pub fn hint(&self, text: &str) {
         if self.settings.quiet == 0 {
-            self.say("hint: ", text);
+            self.write_untrusted("hint: ", text);
         }
     }
 
-    /// Says what the user should know although the run goes on. Silent with `-qq`.
+    /// Writes a warning to stderr. `-qq` turns it off.
     pub fn warn(&self, text: &str) {
         if self.settings.quiet < 2 {
-            self.say("presencectl: warning: ", text);
+            self.write_untrusted("presencectl: warning: ", text);
         }
     }
 
-    /// Writes a line about a request or a connection, for `-v`.
+    /// Writes a line about a request or a connection to stderr, with `-v` only.
     pub fn trace(&self, line: &str) {
         if self.settings.verbose > 0 {
             self.write_message("", &text::escape(line));
         }
     }
 
-    /// Rows of users, completed to what every record promises about a user. `now` is for relative times.
+    /// A writer for rows of users. `now` is the reference for relative times.
+    ///
+    /// Call it before the first request, because it checks `--columns`.
     ///
     /// # Errors
     ///
-    /// `--columns` names no column; or it was `list`, which is answered here, and [`ColumnsListed`] ends the run. So
-    /// ask for the rows before asking the service.
+    /// `--columns` names an unknown column. With `--columns list` the columns are printed, and the error is
+    /// [`ColumnsListed`].
     pub fn users(&self, now: DateTime<Utc>) -> anyhow::Result<Rows<'_>> {
         self.users_with(now, &[])
     }
 
-    /// The same, with these columns shown in tables although they usually are not.
+    /// Like [`Output::users`], with `also` as additional default columns.
     ///
     /// # Errors
     ///
@@ -200,7 +225,7 @@ impl Output {
         Ok(Rows::new(self, selection, Some(now), true))
     }
 
-    /// Rows of channels. `also` are columns to show in tables although they usually are not.
+    /// A writer for rows of channels. `also` are additional default columns.
     ///
     /// # Errors
     ///
@@ -210,7 +235,7 @@ impl Output {
         Ok(Rows::new(self, selection, Some(now), true))
     }
 
-    /// Rows of a kind of their own, with these columns and no others. Times are shown as they are.
+    /// A writer for rows that have exactly these columns. Times are shown unchanged.
     ///
     /// # Errors
     ///
@@ -220,7 +245,7 @@ impl Output {
         Ok(Rows::new(self, selection, None, true))
     }
 
-    /// The one row of a command that has one result: with `-o json` an object, not an array.
+    /// A writer for the single row of a command: `-o json` prints an object instead of an array.
     ///
     /// # Errors
     ///
@@ -230,12 +255,12 @@ impl Output {
         Ok(Rows::new(self, selection, None, false))
     }
 
-    /// Objects of a shape that is not known here: their fields are columns when they are named, and without names people
-    /// see them as JSON too. With `-o json` they are an array if there may be `many`.
+    /// A writer for objects of unknown shape. `--columns` can name any of their fields; without it, the table format
+    /// prints JSON. With `many`, `-o json` prints an array.
     ///
     /// # Errors
     ///
-    /// As [`Output::users`]; or TSV or CSV was asked for, and no columns were named.
+    /// As [`Output::users`]; also, TSV and CSV need `--columns`.
     pub fn documents(&self, many: bool) -> anyhow::Result<Rows<'_>> {
         let selection = self.selection(&[], true, &[])?;
         let settings = &self.settings;
@@ -253,7 +278,7 @@ impl Output {
         Ok(Rows::new(self, selection, None, many))
     }
 
-    /// The lines of a stream.
+    /// A writer for the records of a stream.
     ///
     /// # Errors
     ///
@@ -282,7 +307,7 @@ impl Output {
         }
     }
 
-    /// Answers `--columns list`: a name a line, those of the default first to be seen.
+    /// Prints the columns for `--columns list`, one name per line.
     fn list(&self, offered: &[Column], open: bool) -> io::Result<()> {
         let mut text = String::new();
         for column in offered {
@@ -296,11 +321,11 @@ impl Output {
         Ok(())
     }
 
-    /// Writes text that is not made of records: a picture, a page.
+    /// Writes text that is not a record to stdout, such as a picture or a manual page.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn print(&self, text: &str) -> io::Result<()> {
         self.write(text.as_bytes())
     }
@@ -309,18 +334,18 @@ impl Output {
         self.out.write_all(bytes)
     }
 
-    fn say(&self, prefix: &str, text: &str) {
+    fn write_untrusted(&self, prefix: &str, text: &str) {
         self.write_message(prefix, &text::message(text));
     }
 
     fn write_message(&self, prefix: &str, safe: &str) {
         let line = format!("{prefix}{safe}\n");
-        // There is nowhere left to say that stderr is gone.
+        // If stderr is closed, there is nowhere to report it.
         let _ = self.err.write_all(line.as_bytes());
     }
 }
 
-/// Makes JSON text safe for a terminal, from `start` on.
+/// Escapes control characters in JSON text, from byte `start` on.
 fn escape_for_terminal(out: &mut Vec<u8>, start: usize) {
     if let Ok(Cow::Owned(safe)) = str::from_utf8(&out[start..]).map(text::escape_json) {
         out.truncate(start);
@@ -328,10 +353,10 @@ fn escape_for_terminal(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// A writer that several may hold. Everything handed to it arrives at once and in one piece.
-struct Sink(Mutex<Box<dyn Write + Send>>);
+/// A writer shared between threads. Each call writes its bytes in one piece and flushes.
+struct SharedWriter(Mutex<Box<dyn Write + Send>>);
 
-impl Sink {
+impl SharedWriter {
     fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Mutex::new(Box::new(writer)))
     }
@@ -343,51 +368,52 @@ impl Sink {
     }
 
     fn lock(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        // A writer whose last user panicked is a writer all the same.
+        // A panic elsewhere does not make the writer unusable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lines on their way to stdout: gathered here, so that many of them cost one call.
-struct Lines<'a> {
+/// A buffer of lines for stdout, so that many lines cost one call.
+struct LineBuffer<'a> {
     output: &'a Output,
     pending: Vec<u8>,
-    /// Where lines go instead of stdout.
-    elsewhere: Option<Box<dyn TakesLines>>,
+    /// Replaces stdout.
+    sink: Option<Box<dyn LineSink>>,
 }
 
-/// Somebody who takes lines off our hands.
-pub trait TakesLines: Send {
-    /// Takes whole lines out of `lines`, which is empty afterwards, and may put in an empty vector with room in return:
-    /// so many lines change hands without being copied.
+/// A destination of lines other than stdout.
+pub trait LineSink: Send {
+    /// Writes whole lines and leaves `lines` empty.
+    ///
+    /// It may swap `lines` for an empty vector with spare capacity, so that lines move without a copy.
     ///
     /// # Errors
     ///
-    /// They cannot be written.
-    fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()>;
+    /// The lines cannot be written.
+    fn write_lines(&mut self, lines: &mut Vec<u8>) -> io::Result<()>;
 
-    /// How much is worth a call, in bytes: what has gathered is handed over then, whether or not anybody asks.
-    fn enough(&self) -> usize;
+    /// How many bytes to buffer before [`LineSink::write_lines`] is called without a flush.
+    fn batch_bytes(&self) -> usize;
 }
 
-/// How much is gathered before it is written whether or not anybody asks.
-const ENOUGH: usize = 64 * 1024;
+/// How many bytes to buffer before they are written to stdout without a flush.
+const STDOUT_BATCH_BYTES: usize = 64 * 1024;
 
-impl<'a> Lines<'a> {
+impl<'a> LineBuffer<'a> {
     const fn new(output: &'a Output) -> Self {
         Self {
             output,
             pending: Vec::new(),
-            elsewhere: None,
+            sink: None,
         }
     }
 
-    fn flush_if_enough(&mut self) -> io::Result<()> {
-        let enough = match &self.elsewhere {
-            Some(taker) => taker.enough(),
-            None => ENOUGH,
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        let batch_bytes = match &self.sink {
+            Some(sink) => sink.batch_bytes(),
+            None => STDOUT_BATCH_BYTES,
         };
-        if self.pending.len() >= enough {
+        if self.pending.len() >= batch_bytes {
             self.flush()?;
         }
         Ok(())
@@ -397,8 +423,8 @@ impl<'a> Lines<'a> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let written = match &mut self.elsewhere {
-            Some(taker) => taker.take(&mut self.pending),
+        let written = match &mut self.sink {
+            Some(sink) => sink.write_lines(&mut self.pending),
             None => self.output.write(&self.pending),
         };
         self.pending.clear();
@@ -406,16 +432,16 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl fmt::Debug for Lines<'_> {
+impl fmt::Debug for LineBuffer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines")
+        f.debug_struct("LineBuffer")
             .field("pending", &self.pending.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Lines<'_> {
-    /// A run that fails half-way still shows what it had.
+impl Drop for LineBuffer<'_> {
+    /// Writes the lines so far, so that a command that fails half-way shows them.
     fn drop(&mut self) {
         let _ = self.flush();
     }
@@ -423,12 +449,12 @@ impl Drop for Lines<'_> {
 
 #[cfg(test)]
 mod testing {
-    use super::{Format, Output, Settings};
+    use super::{Format, Output, OutputSettings};
     use crate::terminal::Terminal;
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
-    /// A writer whose bytes can be looked at.
+    /// A writer that keeps what was written.
     #[derive(Debug, Clone, Default)]
     pub(super) struct Capture(Arc<Mutex<Vec<u8>>>);
 
@@ -449,9 +475,9 @@ mod testing {
         }
     }
 
-    /// Settings of a format, with nothing special asked for.
-    pub(super) fn settings(format: Format) -> Settings {
-        Settings {
+    /// Default settings with the given format.
+    pub(super) fn settings(format: Format) -> OutputSettings {
+        OutputSettings {
             format,
             explicit_machine: false,
             columns: Vec::new(),
@@ -466,8 +492,8 @@ mod testing {
         }
     }
 
-    /// An output with both of its ends.
-    pub(super) fn output(settings: Settings) -> (Output, Capture, Capture) {
+    /// An output and its captured stdout and stderr.
+    pub(super) fn output(settings: OutputSettings) -> (Output, Capture, Capture) {
         let (out, err) = (Capture::default(), Capture::default());
         let output = Output::with_writers(settings, out.clone(), err.clone());
         (output, out, err)
@@ -479,8 +505,8 @@ mod tests {
     use super::testing::{output, settings};
     use super::*;
 
-    fn said(quiet: u8, verbose: u8) -> String {
-        let (output, _, err) = output(Settings {
+    fn messages(quiet: u8, verbose: u8) -> String {
+        let (output, _, err) = output(OutputSettings {
             quiet,
             verbose,
             ..settings(Format::Ndjson)
@@ -494,20 +520,20 @@ mod tests {
 
     #[test]
     fn messages_obey_quiet_and_verbose() {
-        insta::assert_snapshot!(said(0, 1), @r"
+        insta::assert_snapshot!(messages(0, 1), @r"
         presencectl: working.
         hint: type this
         presencectl: warning: odd \u{1b}[2J
         > GET /users 200 4 ms
         ");
-        insta::assert_snapshot!(said(1, 0), @r"presencectl: warning: odd \u{1b}[2J");
-        insta::assert_snapshot!(said(2, 0), @"");
+        insta::assert_snapshot!(messages(1, 0), @r"presencectl: warning: odd \u{1b}[2J");
+        insta::assert_snapshot!(messages(2, 0), @"");
     }
 
     #[test]
     fn documents_are_json_for_people_too_unless_columns_are_named() {
         let shown = |format, columns: &[&str]| {
-            let (output, out, _) = output(Settings {
+            let (output, out, _) = output(OutputSettings {
                 columns: columns.iter().map(|&name| name.to_owned()).collect(),
                 ..settings(format)
             });
@@ -531,7 +557,7 @@ mod tests {
 
     #[test]
     fn columns_are_listed_without_a_row() {
-        let (output, out, err) = output(Settings {
+        let (output, out, err) = output(OutputSettings {
             columns: vec!["list".into()],
             ..settings(Format::Table)
         });

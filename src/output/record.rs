@@ -1,11 +1,12 @@
-//! A record as one line of JSON.
+//! Renders a record as one line of JSON.
 //!
-//! An event of the service is not taken apart and put together again: its text is copied, and what records promise
-//! besides is spliced in. So numbers, unknown fields and key order survive, and the cost of an event is that of copying
-//! it. What this program says itself is serialised like anything else.
+//! An event of the service is not parsed and serialised again. Its text is copied, and the fields that records add are
+//! inserted. So numbers, unknown fields and the order of keys stay as they are, and rendering costs little more than a
+//! copy. Records of our own are serialised.
 //!
-//! A name must not appear twice. Where an event has a field of a name that records add (custom events may), the
-//! record's own value stands there, since readers rely on it, and the event's goes into an object `shadowed`.
+//! No key appears twice in a record. A custom event can have a field with the name of one that records add, such as
+//! `seq`. Then the record keeps its own value, because readers rely on it, and the event's value moves into an object
+//! `shadowed`.
 
 use chrono::{DateTime, Utc};
 use memchr::memchr2;
@@ -19,49 +20,49 @@ use crate::domain::record::{Record, RecordBody, RecordSource};
 use crate::domain::user::User;
 use crate::json::scanner::{escape_controls, needs_no_escape};
 
-/// Turns records into JSON. Keeps what is worth keeping between two of them.
+/// Renders records as JSON. It caches the formatted time between records.
 #[derive(Debug, Default)]
 pub struct Renderer {
-    stamp: Stamp,
+    received_at: ReceivedAtFormatter,
 }
 
 impl Renderer {
-    /// Appends a record's JSON object to `out`, on one line and without a line feed.
+    /// Appends a record as a JSON object to `out`, on one line and without a line feed.
     pub fn render(&mut self, record: &Record<'_>, seq: u64, out: &mut Vec<u8>) {
         let start = out.len();
         let mut plain = false;
         let change = match &record.body {
             RecordBody::Event { event, change } => {
-                out.reserve(event.raw.len() + ROOM);
+                out.reserve(event.raw.len() + ADDED_FIELDS_BYTES);
                 plain = event.is_plain;
-                open_event(event, out);
+                begin_event(event, out);
                 match change {
                     Some(change) => Some(change),
-                    None if is_user_event(event) => Some(const { &NOTHING }),
+                    None if is_user_event(event) => Some(const { &NO_CHANGE }),
                     None => None,
                 }
             }
             RecordBody::Snapshot(user) => {
-                open(record.body.kind(), out);
+                begin_record(record.body.kind(), out);
                 out.extend_from_slice(b",\"user\":");
-                user_object(user, out);
+                write_user(user, out);
                 None
             }
-            RecordBody::ConnectionChanged(body) => own(record.body.kind(), body, out),
+            RecordBody::ConnectionChanged(body) => begin_own_record(record.body.kind(), body, out),
             RecordBody::ConnectionRecovered => {
-                open(record.body.kind(), out);
+                begin_record(record.body.kind(), out);
                 None
             }
-            RecordBody::Gap(body) => own(record.body.kind(), body, out),
-            RecordBody::Coverage(body) => own(record.body.kind(), body, out),
-            RecordBody::End(body) => own(record.body.kind(), body, out),
+            RecordBody::Gap(body) => begin_own_record(record.body.kind(), body, out),
+            RecordBody::Coverage(body) => begin_own_record(record.body.kind(), body, out),
+            RecordBody::End(body) => begin_own_record(record.body.kind(), body, out),
         };
         if !plain {
             escape_controls(out, start);
         }
         out.extend_from_slice(b",\"seq\":");
-        json(&seq, out);
-        self.stamp.write(record.received_at, out);
+        write_json(&seq, out);
+        self.received_at.write(record.received_at, out);
         out.extend_from_slice(match record.source {
             RecordSource::Ws => b"\",\"source\":\"ws\"",
             RecordSource::Query => b"\",\"source\":\"query\"",
@@ -69,17 +70,17 @@ impl Renderer {
             RecordSource::Local => b"\",\"source\":\"local\"",
         });
         if let Some(change) = change {
-            changed_and_previous(change, out);
+            write_change(change, out);
         }
         out.push(b'}');
     }
 }
 
-/// About how much is added to an event.
-const ROOM: usize = 512;
+/// Roughly how many bytes the added fields of an event take.
+const ADDED_FIELDS_BYTES: usize = 512;
 
-/// What is said of a user whose earlier state is not known.
-const NOTHING: Change = Change {
+/// The change that is reported for a user whose earlier state is not known: none.
+const NO_CHANGE: Change = Change {
     changed: PresenceFields::NONE,
     previous: Presence {
         online: None,
@@ -90,27 +91,27 @@ const NOTHING: Change = Change {
     other_fields_delta: 0,
 };
 
-/// Appends what the service sent, on one line. `false` for records that the service did not send.
-pub fn verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
+/// Appends the text that the service sent, on one line. Returns `false` for records that the service did not send.
+pub fn write_verbatim(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     let RecordBody::Event { event, .. } = &record.body else {
         return false;
     };
-    copy_of(event, event.raw, out);
+    copy_event_text(event, event.raw, out);
     true
 }
 
-/// Appends the text of a user object with all that records promise about a user.
-pub fn user_text(user: &EventUser<'_>, out: &mut Vec<u8>) {
-    copy(user.raw, out);
+/// Appends a user, given as JSON text, with `null` for missing presence fields.
+pub fn write_user_text(user: &EventUser<'_>, out: &mut Vec<u8>) {
+    copy_on_one_line(user.raw, out);
     out.pop();
-    add_missing(user.missing, out);
+    write_missing_fields(user.missing, out);
     out.push(b'}');
 }
 
-/// Appends a user object with all that records promise about a user.
-pub fn user_object(user: &User, out: &mut Vec<u8>) {
+/// Appends a user as a JSON object, with `null` for missing presence fields.
+pub fn write_user(user: &User, out: &mut Vec<u8>) {
     let first = out.len() + 1;
-    json(user.fields(), out);
+    write_json(user.fields(), out);
     let has = |field: PresenceField| user.get(field.name()).is_some();
     let missing = MissingFields {
         online: !has(PresenceField::Online),
@@ -119,7 +120,7 @@ pub fn user_object(user: &User, out: &mut Vec<u8>) {
         invisible: !has(PresenceField::Invisible),
     };
     out.pop();
-    add_missing(missing, out);
+    write_missing_fields(missing, out);
     out.push(b'}');
     if user.fields().is_empty() {
         out.remove(first);
@@ -130,8 +131,9 @@ fn is_user_event(event: &Event<'_>) -> bool {
     event.user.is_some() && event.kind.starts_with("user.")
 }
 
-/// Appends an event without its closing brace: its text, without the fields that give way, and with what its user lacks.
-fn open_event(event: &Event<'_>, out: &mut Vec<u8>) {
+/// Appends an event without its closing brace. Fields with reserved names move into `shadowed`, and missing presence
+/// fields of the user are added as `null`.
+fn begin_event(event: &Event<'_>, out: &mut Vec<u8>) {
     let raw = event.raw.trim_ascii_end();
     let end = raw.strip_suffix('}').unwrap_or(raw).len();
     let user = event
@@ -141,11 +143,11 @@ fn open_event(event: &Event<'_>, out: &mut Vec<u8>) {
         .and_then(|user| Some((closing_brace(raw, user)?, user.missing)));
     let mut copy_part = |part: Range<usize>| match user {
         Some((brace, missing)) if part.contains(&brace) => {
-            copy_of(event, &raw[part.start..brace], out);
-            add_missing(missing, out);
-            copy_of(event, &raw[brace..part.end], out);
+            copy_event_text(event, &raw[part.start..brace], out);
+            write_missing_fields(missing, out);
+            copy_event_text(event, &raw[brace..part.end], out);
         }
-        _ => copy_of(event, &raw[part], out),
+        _ => copy_event_text(event, &raw[part], out),
     };
     let start = raw.len() - raw.trim_ascii_start().len();
     if event.reserved_fields.is_empty() {
@@ -153,9 +155,9 @@ fn open_event(event: &Event<'_>, out: &mut Vec<u8>) {
         return;
     }
     let mut copied = start;
-    for clash in &event.reserved_fields {
-        copy_part(copied..clash.start);
-        let rest = &raw[clash.end..end];
+    for reserved in &event.reserved_fields {
+        copy_part(copied..reserved.start);
+        let rest = &raw[reserved.end..end];
         let behind_comma = rest
             .trim_ascii_start()
             .strip_prefix(',')
@@ -166,32 +168,32 @@ fn open_event(event: &Event<'_>, out: &mut Vec<u8>) {
     let kept = out.trim_ascii_end();
     let kept = kept.strip_suffix(b",").unwrap_or(kept).len();
     out.truncate(kept);
-    for (index, clash) in event.reserved_fields.iter().enumerate() {
+    for (index, reserved) in event.reserved_fields.iter().enumerate() {
         let before: &[u8] = if index == 0 { b",\"shadowed\":{" } else { b"," };
         out.extend_from_slice(before);
-        copy_of(event, &raw[clash.clone()], out);
+        copy_event_text(event, &raw[reserved.clone()], out);
     }
     out.push(b'}');
 }
 
-/// Where in the event's text its user object ends. `None` when the user is not a part of that text.
+/// The position of the closing brace of the user object in the event's text. `None` if the user is not part of the text.
 fn closing_brace(raw: &str, user: &EventUser<'_>) -> Option<usize> {
     let start = (user.raw.as_ptr() as usize).checked_sub(raw.as_ptr() as usize)?;
     let brace = start.checked_add(user.raw.len())?.checked_sub(1)?;
     (raw.as_bytes().get(brace) == Some(&b'}')).then_some(brace)
 }
 
-/// Copies a part of an event's text.
-fn copy_of(event: &Event<'_>, text: &str, out: &mut Vec<u8>) {
+/// Appends a part of an event's text.
+fn copy_event_text(event: &Event<'_>, text: &str, out: &mut Vec<u8>) {
     if event.is_plain {
         out.extend_from_slice(text.as_bytes());
     } else {
-        copy(text, out);
+        copy_on_one_line(text, out);
     }
 }
 
-/// Copies JSON text. A line feed between its tokens would end the record's line; a blank means the same.
-fn copy(text: &str, out: &mut Vec<u8>) {
+/// Appends JSON text and replaces line breaks between its tokens by spaces, so that the record stays on one line.
+fn copy_on_one_line(text: &str, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(text.as_bytes());
     if memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
@@ -203,24 +205,28 @@ fn copy(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn open(kind: &str, out: &mut Vec<u8>) {
+fn begin_record(kind: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":");
-    json(kind, out);
+    write_json(kind, out);
 }
 
-/// Appends a record of our own without its closing brace; it has no changes.
-fn own<'c>(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> Option<&'c Change> {
-    open(kind, out);
+/// Appends a record of our own without its closing brace. Such records have no `changed` field.
+fn begin_own_record<'c>(
+    kind: &str,
+    body: &impl Serialize,
+    out: &mut Vec<u8>,
+) -> Option<&'c Change> {
+    begin_record(kind, out);
     out.push(b',');
     let brace = out.len();
-    json(body, out);
+    write_json(body, out);
     out.remove(brace);
     out.pop();
     None
 }
 
-/// Adds fields to an object that has at least an id.
-fn add_missing(missing: MissingFields, out: &mut Vec<u8>) {
+/// Appends missing presence fields as `null`. The object must already contain a field, such as `id`.
+fn write_missing_fields(missing: MissingFields, out: &mut Vec<u8>) {
     for (is_missing, text) in [
         (missing.online, &b",\"online\":null"[..]),
         (missing.status, b",\"status\":null"),
@@ -233,7 +239,7 @@ fn add_missing(missing: MissingFields, out: &mut Vec<u8>) {
     }
 }
 
-fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
+fn write_change(change: &Change, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"changed\":[");
     for (index, field) in change.changed.iter().enumerate() {
         let comma = usize::from(index == 0);
@@ -250,76 +256,82 @@ fn changed_and_previous(change: &Change, out: &mut Vec<u8>) {
     for (index, field) in change.changed.iter().enumerate() {
         let comma = usize::from(index == 0);
         let (name, value): (&[u8], _) = match field {
-            PresenceField::Online => (b",\"online\":", Value::Flag(previous.online)),
-            PresenceField::Invisible => (b",\"invisible\":", Value::Flag(previous.invisible)),
-            PresenceField::Status => (b",\"status\":", Value::Text(previous.status.as_deref())),
+            PresenceField::Online => (b",\"online\":", PreviousValue::Flag(previous.online)),
+            PresenceField::Invisible => {
+                (b",\"invisible\":", PreviousValue::Flag(previous.invisible))
+            }
+            PresenceField::Status => (
+                b",\"status\":",
+                PreviousValue::Text(previous.status.as_deref()),
+            ),
             PresenceField::LastActive => (
                 b",\"last_active\":",
-                Value::Text(previous.last_active.as_deref()),
+                PreviousValue::Text(previous.last_active.as_deref()),
             ),
         };
         out.extend_from_slice(&name[comma..]);
         match value {
-            Value::Flag(Some(true)) => out.extend_from_slice(b"true"),
-            Value::Flag(Some(false)) => out.extend_from_slice(b"false"),
-            Value::Flag(None) | Value::Text(None) => out.extend_from_slice(b"null"),
-            Value::Text(Some(text)) => string(text, out),
+            PreviousValue::Flag(Some(true)) => out.extend_from_slice(b"true"),
+            PreviousValue::Flag(Some(false)) => out.extend_from_slice(b"false"),
+            PreviousValue::Flag(None) | PreviousValue::Text(None) => out.extend_from_slice(b"null"),
+            PreviousValue::Text(Some(text)) => write_string(text, out),
         }
     }
     out.push(b'}');
 }
 
-/// What a field was.
-enum Value<'a> {
+/// The earlier value of a presence field.
+enum PreviousValue<'a> {
     Flag(Option<bool>),
     Text(Option<&'a str>),
 }
 
-/// Appends a string, of which most have nothing in them that needs an escape.
-fn string(text: &str, out: &mut Vec<u8>) {
+/// Appends a JSON string. Most strings need no escapes, so they are copied without serialising.
+fn write_string(text: &str, out: &mut Vec<u8>) {
     if needs_no_escape(text) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
         let start = out.len();
-        json(text, out);
+        write_json(text, out);
         escape_controls(out, start);
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("plain values always serialise to memory");
 }
 
-/// Writes `received_at`, as RFC 3339 in UTC with milliseconds, and the calendar only once a second. The closing quote is
-/// left to what follows.
+/// Formats `received_at` as RFC 3339 in UTC with milliseconds. The part up to the second is cached.
+///
+/// The closing quote is not written: the caller's next text starts with it.
 #[derive(Debug)]
-struct Stamp {
+struct ReceivedAtFormatter {
     second: i64,
-    up_to_second: String,
+    formatted_second: String,
 }
 
-impl Default for Stamp {
+impl Default for ReceivedAtFormatter {
     fn default() -> Self {
         Self {
             second: i64::MIN,
-            up_to_second: String::new(),
+            formatted_second: String::new(),
         }
     }
 }
 
-impl Stamp {
+impl ReceivedAtFormatter {
     fn write(&mut self, time: DateTime<Utc>, out: &mut Vec<u8>) {
         let second = time.timestamp();
         if second != self.second {
             self.second = second;
-            self.up_to_second = time
+            self.formatted_second = time
                 .format(",\"received_at\":\"%Y-%m-%dT%H:%M:%S.")
                 .to_string();
         }
-        out.extend_from_slice(self.up_to_second.as_bytes());
-        // A leap second counts its nanoseconds beyond a thousand million.
+        out.extend_from_slice(self.formatted_second.as_bytes());
+        // In a leap second, chrono counts more than 1000 milliseconds.
         let millis = time.timestamp_subsec_millis().min(999);
         let digit = |number: u32| b'0' + (number % 10) as u8;
         out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
@@ -484,7 +496,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let event = Event::parse(raw).unwrap();
-        assert!(verbatim(
+        assert!(write_verbatim(
             &record(RecordBody::Event {
                 event,
                 change: None
@@ -492,7 +504,7 @@ mod tests {
             &mut out
         ));
         assert_eq!(out, raw.as_bytes());
-        assert!(!verbatim(
+        assert!(!write_verbatim(
             &record(RecordBody::ConnectionRecovered),
             &mut out
         ));
@@ -500,7 +512,7 @@ mod tests {
 
     #[test]
     fn the_time_is_written_anew_each_second() {
-        let mut stamp = Stamp::default();
+        let mut received_at = ReceivedAtFormatter::default();
         let mut out = Vec::new();
         for text in [
             "2026-01-05T10:00:00.999Z",
@@ -510,7 +522,7 @@ mod tests {
         ] {
             out.clear();
             let time = DateTime::parse_from_rfc3339(text).unwrap().to_utc();
-            stamp.write(time, &mut out);
+            received_at.write(time, &mut out);
             let written = std::str::from_utf8(&out).unwrap();
             assert_eq!(written, format!(",\"received_at\":\"{text}"));
         }

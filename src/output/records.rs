@@ -1,27 +1,26 @@
-//! The lines of a stream, numbered and written in whatever format was asked for.
+//! Writes the records of a stream, numbered, in the selected output format.
 //!
-//! A record is numbered when it is written and not before, so a reader who sees 1, 2, 3 … has lost nothing, whatever
-//! filters stand in front. [`Records::prepare`] renders a record for those filters to look at; the same text is then
-//! written or forgotten.
+//! A record gets its number (`seq`) when it is written. So the numbers on stdout have no holes, even if filters drop
+//! records. [`Records::prepare`] renders a record so that filters can examine it. The text is then written or discarded.
 
 use crate::text;
 use std::fmt;
 use std::io;
 
-use super::columns::{Kind, Selection};
+use super::columns::{ColumnKind, Selection};
 use super::delimited::Delimited;
-use super::human_line::{Look, Narrator};
+use super::human_line::{LineFormatter, LineStyle};
 use super::record::{self, Renderer};
-use super::{Format, Lines, Output, TakesLines, escape_for_terminal, human_time, table};
+use super::{Format, LineBuffer, LineSink, Output, escape_for_terminal, human_time, table};
 use crate::domain::record::Record;
 use crate::json::select;
 
-/// Writes records. [`Records::finish`] ends them.
+/// A writer of records. [`Records::finish`] completes the output.
 pub struct Records<'a> {
-    lines: Lines<'a>,
+    lines: LineBuffer<'a>,
     selection: Selection,
     renderer: Renderer,
-    narrator: Narrator,
+    formatter: LineFormatter,
     raw: bool,
     written: u64,
     row: Vec<u8>,
@@ -37,7 +36,7 @@ impl fmt::Debug for Records<'_> {
     }
 }
 
-/// A record rendered and not yet written.
+/// A record that is rendered but not yet written.
 #[derive(Debug)]
 pub struct Prepared<'p, 'a, 'r> {
     records: &'p mut Records<'a>,
@@ -47,10 +46,10 @@ pub struct Prepared<'p, 'a, 'r> {
 impl<'a> Records<'a> {
     pub(super) fn new(output: &'a Output, selection: Selection) -> Self {
         Self {
-            lines: Lines::new(output),
+            lines: LineBuffer::new(output),
             selection,
             renderer: Renderer::default(),
-            narrator: Narrator::default(),
+            formatter: LineFormatter::default(),
             raw: false,
             written: 0,
             row: Vec::new(),
@@ -59,21 +58,21 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Writes what the service sent and nothing of our own, whatever the format.
+    /// With `true`, writes only what the service sent, unchanged, in every format.
     #[must_use]
     pub const fn raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
     }
 
-    /// Hands lines to `taker` instead of stdout: whole ones, all that have gathered at once.
+    /// Writes lines to `sink` instead of stdout.
     #[must_use]
-    pub fn writing_to(mut self, taker: impl TakesLines + 'static) -> Self {
-        self.lines.elsewhere = Some(Box::new(taker));
+    pub fn with_sink(mut self, sink: impl LineSink + 'static) -> Self {
+        self.lines.sink = Some(Box::new(sink));
         self
     }
 
-    /// Renders a record as the JSON that it would be written as, under the number that it would get.
+    /// Renders a record as JSON, with the number that it gets if it is written.
     pub fn prepare<'p, 'r>(&'p mut self, record: &'p Record<'r>) -> Prepared<'p, 'a, 'r> {
         self.row.clear();
         self.renderer
@@ -84,22 +83,21 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Writes a record at once.
+    /// Writes a record and flushes.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.push(record)?;
         self.flush()
     }
 
-    /// Writes a record at the next [`Records::flush`], or when many have gathered: for a record behind which more are
-    /// already waiting.
+    /// Adds a record to the buffer. It is written at the next [`Records::flush`], or when the buffer is full.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn push(&mut self, record: &Record<'_>) -> io::Result<()> {
         if self.is_plain() {
             self.renderer
@@ -112,20 +110,20 @@ impl<'a> Records<'a> {
         self.prepare(record).push()
     }
 
-    /// Writes out what has gathered.
+    /// Writes the buffered lines.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.lines.flush()
     }
 
-    /// Ends the stream: with `-o json`, closes the array.
+    /// Ends the output: flushes, and closes the array of `-o json`.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn finish(mut self) -> io::Result<()> {
         let settings = self.lines.output.settings();
         if settings.format == Format::Json && settings.jq.is_none() && !self.raw {
@@ -141,7 +139,7 @@ impl<'a> Records<'a> {
         self.flush()
     }
 
-    /// Whether a record is written exactly as it is rendered.
+    /// Whether the rendered JSON is written without changes.
     fn is_plain(&self) -> bool {
         let settings = self.lines.output.settings();
         settings.format == Format::Ndjson
@@ -151,7 +149,7 @@ impl<'a> Records<'a> {
             && !settings.terminal.stdout
     }
 
-    /// Ends a line and counts its record.
+    /// Ends the line of a record and counts the record.
     fn count(&mut self) -> io::Result<()> {
         self.lines.pending.push(b'\n');
         self.count_without_end()
@@ -159,7 +157,7 @@ impl<'a> Records<'a> {
 
     fn count_without_end(&mut self) -> io::Result<()> {
         self.written += 1;
-        self.lines.flush_if_enough()?;
+        self.lines.flush_if_full()?;
         Ok(())
     }
 
@@ -171,7 +169,7 @@ impl<'a> Records<'a> {
         if settings.jq.is_some() {
             if self.raw {
                 self.row.clear();
-                if !record::verbatim(record, &mut self.row) {
+                if !record::write_verbatim(record, &mut self.row) {
                     return Ok(());
                 }
             }
@@ -180,7 +178,7 @@ impl<'a> Records<'a> {
         if settings.terminal.stdout {
             escape_for_terminal(&mut self.row, 0);
         }
-        // What the renderer writes is made of text, and the parts that are copied are text too.
+        // The renderer writes only UTF-8.
         let row = std::mem::take(&mut self.row);
         let json = str::from_utf8(&row).map_err(io::Error::other)?;
         let first = self.written == 0;
@@ -202,11 +200,11 @@ impl<'a> Records<'a> {
                 }
             }
             Format::Tsv | Format::Csv => {
-                if let Some(sheet) = Delimited::of(settings) {
+                if let Some(delimited) = Delimited::of(settings) {
                     if first && settings.headers {
-                        sheet.header(&self.selection, out)?;
+                        delimited.header(&self.selection, out)?;
                     }
-                    sheet.row(&self.selection, json, out)?;
+                    delimited.row(&self.selection, json, out)?;
                 }
                 self.count_without_end()
             }
@@ -215,12 +213,12 @@ impl<'a> Records<'a> {
                 self.count()
             }
             Format::Table => {
-                let look = Look {
+                let style = LineStyle {
                     colour: settings.colour,
                     width: settings.width,
                     utc: settings.utc,
                 };
-                let line = self.narrator.line(record, look);
+                let line = self.formatter.line(record, style);
                 self.lines.pending.extend_from_slice(line.as_bytes());
                 self.count()
             }
@@ -231,7 +229,7 @@ impl<'a> Records<'a> {
 
     fn push_verbatim(&mut self, record: &Record<'_>) -> io::Result<()> {
         let start = self.lines.pending.len();
-        if record::verbatim(record, &mut self.lines.pending) {
+        if record::write_verbatim(record, &mut self.lines.pending) {
             if self.lines.output.settings().terminal.stdout {
                 escape_for_terminal(&mut self.lines.pending, start);
             }
@@ -253,10 +251,11 @@ impl<'a> Records<'a> {
                 Ok(result) => {
                     settings.write_result(&result, &mut self.lines.pending);
                     has_written = true;
-                    self.lines.flush_if_enough()?;
+                    self.lines.flush_if_full()?;
                 }
                 Err(error) => {
-                    // One odd record must not end a stream that ran for weeks; the rest is counted.
+                    // One unusual record must not end a stream that has run for weeks. Only the first failure is
+                    // reported at once; `finish` reports how many there were.
                     if self.failed == 0 {
                         output.warn(&format!("--jq: {error}"));
                     }
@@ -271,7 +270,7 @@ impl<'a> Records<'a> {
         self.count_without_end()
     }
 
-    /// Writes chosen columns for people, each as wide as the widest cell so far.
+    /// Writes selected columns for people. Each column is as wide as its widest cell so far.
     fn push_cells(&mut self, json: &str, first: bool) {
         let settings = self.lines.output.settings();
         let columns = &self.selection.columns;
@@ -279,9 +278,9 @@ impl<'a> Records<'a> {
             self.widths = columns
                 .iter()
                 .map(|column| match column.kind {
-                    Kind::Online => text::width("○ offline"),
-                    Kind::Time => 8,
-                    Kind::Id | Kind::Text | Kind::Flag | Kind::People => 0,
+                    ColumnKind::Online => text::width("○ offline"),
+                    ColumnKind::Time => 8,
+                    ColumnKind::Id | ColumnKind::Text | ColumnKind::Flag | ColumnKind::People => 0,
                 })
                 .collect();
         }
@@ -289,7 +288,7 @@ impl<'a> Records<'a> {
             .iter()
             .map(|column| {
                 let value = select::plain(column.value(json));
-                if column.kind == Kind::Time && !value.is_empty() {
+                if column.kind == ColumnKind::Time && !value.is_empty() {
                     let clock = human_time::clock_of(&value, settings.utc);
                     return text::truncate(&text::escape(&clock), 40).into_owned();
                 }
@@ -316,16 +315,16 @@ impl<'a> Records<'a> {
 }
 
 impl Prepared<'_, '_, '_> {
-    /// The record as JSON, for conditions and for other readers.
+    /// The record as JSON.
     pub fn json(&self) -> &[u8] {
         &self.records.row
     }
 
-    /// Writes the record at the next flush.
+    /// Adds the record to the buffer; see [`Records::push`].
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn push(self) -> io::Result<()> {
         self.records.push_row(self.record)
     }
@@ -333,7 +332,7 @@ impl Prepared<'_, '_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Settings;
+    use super::super::OutputSettings;
     use super::super::testing::{Capture, output, settings};
     use super::*;
     use crate::domain::event::Event;
@@ -376,7 +375,7 @@ mod tests {
         }
     }
 
-    fn stream(settings: Settings, raw: bool) -> (String, String) {
+    fn stream(settings: OutputSettings, raw: bool) -> (String, String) {
         let (output, out, err) = output(settings);
         let mut records = output.records().unwrap().raw(raw);
         for record in [event(ONLINE), event(OFFLINE), end()] {
@@ -426,7 +425,7 @@ mod tests {
 
     #[test]
     fn chosen_columns() {
-        let chosen = |format| Settings {
+        let chosen = |format| OutputSettings {
             columns: vec![
                 "received_at".into(),
                 "user.id".into(),
@@ -472,7 +471,7 @@ mod tests {
                 stdout: true,
                 ..Terminal::default()
             };
-            let (output, out, _) = output(Settings {
+            let (output, out, _) = output(OutputSettings {
                 terminal,
                 ..settings(Format::Ndjson)
             });
@@ -495,7 +494,7 @@ mod tests {
     #[test]
     fn numbers_count_what_is_written() {
         let jq = |raw, expr: &str| {
-            let settings = Settings {
+            let settings = OutputSettings {
                 jq: Some(Expr::compile(expr).unwrap()),
                 ..settings(Format::Table)
             };

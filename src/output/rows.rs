@@ -1,7 +1,7 @@
-//! The results of a one-shot command, in whatever format was asked for.
+//! Writes the results of a one-shot command in the selected output format.
 //!
-//! Rows are written as they come, so that a hundred thousand of them need no more memory than a page; only a table
-//! waits, because its columns align, and even it is written a thousand rows at a time.
+//! Rows are written as they arrive, so that a hundred thousand of them need no more memory than one page. Tables are
+//! written a thousand rows at a time, because their columns are aligned.
 
 use std::fmt;
 
@@ -11,27 +11,27 @@ use serde::Serialize;
 
 use super::columns::Selection;
 use super::delimited::Delimited;
-use super::record::{user_object, user_text};
-use super::table::{self, Shown};
-use super::{Format, Lines, Output, escape_for_terminal};
+use super::record::{write_user, write_user_text};
+use super::table::{self, TableCell};
+use super::{Format, LineBuffer, Output, escape_for_terminal};
 use crate::domain::User;
 use crate::domain::event::EventUser;
 use crate::exit::Failure;
 use crate::json::scanner::{StringState, escape_controls};
 
-/// How many rows a table waits for.
-const TABLE_ROWS: usize = 1000;
+/// How many rows of a table are laid out and written together.
+const TABLE_BATCH_ROWS: usize = 1000;
 
-/// Writes rows. [`Rows::finish`] ends them; without it, a JSON array stays open, so that half a result cannot be
-/// taken for a whole one.
+/// A writer of rows. [`Rows::finish`] completes the output. Without it a JSON array stays open, so that an incomplete
+/// result is not valid JSON.
 pub struct Rows<'a> {
-    lines: Lines<'a>,
+    lines: LineBuffer<'a>,
     selection: Selection,
     now: Option<DateTime<Utc>>,
     many: bool,
     written: u64,
     row: Vec<u8>,
-    table: Vec<Vec<Shown>>,
+    table: Vec<Vec<TableCell>>,
 }
 
 impl fmt::Debug for Rows<'_> {
@@ -50,7 +50,7 @@ impl<'a> Rows<'a> {
         many: bool,
     ) -> Self {
         Self {
-            lines: Lines::new(output),
+            lines: LineBuffer::new(output),
             selection,
             now,
             many,
@@ -60,72 +60,72 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// For a command that has one result: with `-o json` an object, not an array.
+    /// For a command with exactly one result: `-o json` prints an object instead of an array.
     #[must_use]
     pub fn one(mut self) -> Self {
         self.many = false;
         self
     }
 
-    /// With a blank line in front, for a table below another one.
+    /// Starts with an empty line, for a table below another one.
     #[must_use]
     pub fn after_blank_line(mut self) -> Self {
         self.lines.pending.push(b'\n');
         self
     }
 
-    /// How many rows there were.
+    /// The number of rows written so far.
     pub const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Writes a row, anything that serialises to a JSON object.
+    /// Writes a row: any value that serialises to a JSON object.
     ///
     /// # Errors
     ///
-    /// Writing failed, or `--jq` failed on the row.
+    /// The output cannot be written, or `--jq` fails on the row.
     pub fn push<T: Serialize + ?Sized>(&mut self, row: &T) -> anyhow::Result<()> {
         self.row.clear();
         serde_json::to_writer(&mut self.row, row).context("cannot write a row as JSON")?;
         self.write_row()
     }
 
-    /// Writes a user, with the presence fields as `null` where they are unknown.
+    /// Writes a user. Presence fields that are unknown are `null`.
     ///
     /// # Errors
     ///
     /// As [`Rows::push`].
     pub fn push_user(&mut self, user: &User) -> anyhow::Result<()> {
         self.row.clear();
-        user_object(user, &mut self.row);
+        write_user(user, &mut self.row);
         self.write_row()
     }
 
-    /// Writes a user whose text is at hand, as [`Rows::push_user`] writes one.
+    /// Writes a user given as JSON text, like [`Rows::push_user`].
     ///
     /// # Errors
     ///
     /// As [`Rows::push`].
     pub fn push_user_text(&mut self, user: &EventUser<'_>) -> anyhow::Result<()> {
         self.row.clear();
-        user_text(user, &mut self.row);
+        write_user_text(user, &mut self.row);
         self.write_row()
     }
 
-    /// Writes out what has gathered; at the end of a page, so that a reader sees it while the next one is fetched.
+    /// Writes the buffered rows. Called at the end of a page, so that they appear while the next page is fetched.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         Ok(self.lines.flush()?)
     }
 
-    /// Ends the rows.
+    /// Ends the output: closes a JSON array, and writes the header if there were no rows.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn finish(mut self) -> anyhow::Result<()> {
         let settings = self.lines.output.settings();
         if settings.jq.is_none() {
@@ -135,9 +135,9 @@ impl<'a> Rows<'a> {
             }
             if self.written == 0
                 && settings.headers
-                && let Some(sheet) = Delimited::of(settings)
+                && let Some(delimited) = Delimited::of(settings)
             {
-                sheet.header(&self.selection, &mut self.lines.pending)?;
+                delimited.header(&self.selection, &mut self.lines.pending)?;
             }
         }
         self.write_table();
@@ -156,7 +156,7 @@ impl<'a> Rows<'a> {
             for result in jq.results(&self.row, settings.jq_strings()) {
                 let result = result.map_err(Failure::from)?;
                 settings.write_result(&result, &mut self.lines.pending);
-                self.lines.flush_if_enough()?;
+                self.lines.flush_if_full()?;
             }
         } else {
             let json = std::str::from_utf8(&self.row).context("a row is not text")?;
@@ -186,11 +186,11 @@ impl<'a> Rows<'a> {
                     }
                 }
                 Format::Tsv | Format::Csv => {
-                    if let Some(sheet) = Delimited::of(settings) {
+                    if let Some(delimited) = Delimited::of(settings) {
                         if first && settings.headers {
-                            sheet.header(&self.selection, out)?;
+                            delimited.header(&self.selection, out)?;
                         }
-                        sheet.row(&self.selection, json, out)?;
+                        delimited.row(&self.selection, json, out)?;
                     }
                 }
                 Format::Table if self.selection.columns.is_empty() => {
@@ -204,14 +204,14 @@ impl<'a> Rows<'a> {
                             .map(|column| table::cell(column, json, self.now))
                             .collect(),
                     );
-                    if self.table.len() >= TABLE_ROWS {
+                    if self.table.len() >= TABLE_BATCH_ROWS {
                         self.write_table();
                     }
                 }
             }
         }
         self.written += 1;
-        self.lines.flush_if_enough()?;
+        self.lines.flush_if_full()?;
         Ok(())
     }
 
@@ -233,13 +233,13 @@ impl<'a> Rows<'a> {
 }
 
 impl Drop for Rows<'_> {
-    /// A run that fails half-way still shows what it had.
+    /// Writes the rows so far, so that a command that fails half-way shows them.
     fn drop(&mut self) {
         self.write_table();
     }
 }
 
-/// Appends compact JSON text spread over lines, values untouched.
+/// Appends compact JSON text with line breaks and indentation. Values are copied unchanged.
 fn indent(json: &[u8], level: usize, out: &mut Vec<u8>) {
     let mut depth = level;
     let mut strings = StringState::default();
@@ -283,7 +283,7 @@ fn indent(json: &[u8], level: usize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{output, settings};
-    use super::super::{Column, Settings};
+    use super::super::{Column, OutputSettings};
     use super::*;
     use crate::json::expression::Expr;
     use crate::terminal::Terminal;
@@ -302,7 +302,7 @@ mod tests {
         .to_vec()
     }
 
-    fn written(settings: Settings, users: &[User]) -> String {
+    fn written(settings: OutputSettings, users: &[User]) -> String {
         let (output, out, _) = output(settings);
         let mut rows = output.users(now()).unwrap();
         for user in users {
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn chosen_columns_rule_every_format() {
-        let chosen = |format| Settings {
+        let chosen = |format| OutputSettings {
             columns: vec!["id".into(), "deep.n".into()],
             ..settings(format)
         };
@@ -400,7 +400,7 @@ mod tests {
         john  1.5
         jack  -
         ");
-        let bare = Settings {
+        let bare = OutputSettings {
             headers: false,
             ..chosen(Format::Table)
         };
@@ -419,7 +419,7 @@ mod tests {
             Format::Tsv,
             Format::Csv,
         ] {
-            let jq = Settings {
+            let jq = OutputSettings {
                 jq: Some(Expr::compile(".id, (.tags // empty)").unwrap()),
                 ..settings(format)
             };
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn jq_strings_are_quoted_on_request_and_escaped_on_a_terminal() {
-        let jq = |explicit_machine, stdout| Settings {
+        let jq = |explicit_machine, stdout| OutputSettings {
             jq: Some(
                 Expr::compile(r#""a\tb\u001b\n\u202e", ["\u202e"], @csv "\([null])""#).unwrap(),
             ),
@@ -461,20 +461,20 @@ mod tests {
 
     #[test]
     fn results_are_written_as_they_are_made() {
-        let (output, out, _) = output(Settings {
+        let (output, out, _) = output(OutputSettings {
             jq: Some(Expr::compile("repeat(.)").unwrap()),
             ..settings(Format::Ndjson)
         });
         let mut rows = output.users(now()).unwrap();
         let error = rows.push_user(&users()[0]).unwrap_err().to_string();
         assert!(error.contains("ran for more than 1 s"), "{error}");
-        assert!(rows.lines.pending.len() < 2 * super::super::ENOUGH);
-        assert!(out.text().len() > super::super::ENOUGH);
+        assert!(rows.lines.pending.len() < 2 * super::super::STDOUT_BATCH_BYTES);
+        assert!(out.text().len() > super::super::STDOUT_BATCH_BYTES);
     }
 
     #[test]
     fn a_failing_expression_is_an_error_and_what_came_before_is_shown() {
-        let (output, out, _) = output(Settings {
+        let (output, out, _) = output(OutputSettings {
             jq: Some(Expr::compile(".status | startswith(\"a\")").unwrap()),
             ..settings(Format::Ndjson)
         });
@@ -522,8 +522,8 @@ mod tests {
             let mut rows = output.users(now()).unwrap();
             for _ in 0..5000 {
                 rows.push_user(&users()[0]).unwrap();
-                assert!(rows.lines.pending.len() < 2 * super::super::ENOUGH);
-                assert!(rows.table.len() < TABLE_ROWS);
+                assert!(rows.lines.pending.len() < 2 * super::super::STDOUT_BATCH_BYTES);
+                assert!(rows.table.len() < TABLE_BATCH_ROWS);
             }
             assert!(!out.text().is_empty());
         }

@@ -1,6 +1,6 @@
-//! Tables for people: columns that fit the terminal, and cells that cannot harm it.
+//! Tables for people: aligned columns that fit the terminal, and cells without control characters.
 //!
-//! No lines and no boxes, so that a table reads and copies well. Nothing reads a clock or asks the terminal here.
+//! Tables have no lines and no boxes, so that they are easy to read and to copy. The time and the width are arguments.
 
 use crate::text;
 use std::borrow::Cow;
@@ -10,83 +10,78 @@ use comfy_table::{
     Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets,
 };
 
-use super::columns::{Kind, Picked, Selection};
+use super::Emphasis;
+use super::columns::{ColumnKind, SelectedColumn, Selection};
 use super::human_time;
 use crate::json::select;
 
-/// The widest a cell gets where no terminal sets a bound.
-const WIDEST: usize = 120;
+/// The largest width of a cell, in terminal cells, where the terminal sets no limit.
+const CELL_WIDTH_MAX: usize = 120;
 
-/// What a cell says, and whether it says it in colour.
+/// One cell: its text and its emphasis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct TableCell {
     pub(super) text: String,
-    pub(super) tone: Tone,
+    pub(super) emphasis: Emphasis,
 }
 
-/// How a text stands out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Good,
-    Faint,
-}
-
-impl Shown {
+impl TableCell {
     fn plain(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            tone: Tone::Plain,
+            emphasis: Emphasis::Plain,
         }
     }
 
-    fn faint(text: impl Into<String>) -> Self {
+    fn dim(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            tone: Tone::Faint,
+            emphasis: Emphasis::Dim,
         }
     }
 }
 
-/// The cell of a column in a row, given as JSON text.
-pub(super) fn cell(column: &Picked, json: &str, now: Option<DateTime<Utc>>) -> Shown {
+/// The cell of a column in a row. The row is JSON text.
+pub(super) fn cell(column: &SelectedColumn, json: &str, now: Option<DateTime<Utc>>) -> TableCell {
     let value = column.value(json);
     match (column.kind, value) {
-        (Kind::Online, "true") => Shown {
+        (ColumnKind::Online, "true") => TableCell {
             text: "● online".to_owned(),
-            tone: Tone::Good,
+            emphasis: Emphasis::Positive,
         },
-        (Kind::Online, "false") => Shown::faint("○ offline"),
-        (Kind::Online, "null") => Shown::faint("?"),
-        (_, "null") => Shown::faint("-"),
-        (Kind::Flag, "true") => Shown::plain("yes"),
-        (Kind::Flag, "false") => Shown::faint("no"),
-        (Kind::Id, value) => Shown::plain(text::escape(&select::plain(value))),
-        (Kind::Time, value) => {
+        (ColumnKind::Online, "false") => TableCell::dim("○ offline"),
+        (ColumnKind::Online, "null") => TableCell::dim("?"),
+        (_, "null") => TableCell::dim("-"),
+        (ColumnKind::Flag, "true") => TableCell::plain("yes"),
+        (ColumnKind::Flag, "false") => TableCell::dim("no"),
+        (ColumnKind::Id, value) => TableCell::plain(text::escape(&select::plain(value))),
+        (ColumnKind::Time, value) => {
             let time = select::plain(value);
             let time = match now {
                 Some(now) => Cow::Owned(human_time::ago(&time, now)),
                 None => time,
             };
-            Shown::plain(text::truncate(&text::escape(&time), WIDEST))
+            TableCell::plain(text::truncate(&text::escape(&time), CELL_WIDTH_MAX))
         }
-        (Kind::People, value) => Shown::plain(text::truncate(&people(value), WIDEST)),
-        (Kind::Text | Kind::Online | Kind::Flag, value) => {
-            // An escape takes up to ten cells, so a cut before escaping saves work on a hostile megabyte.
+        (ColumnKind::People, value) => {
+            TableCell::plain(text::truncate(&people(value), CELL_WIDTH_MAX))
+        }
+        (ColumnKind::Text | ColumnKind::Online | ColumnKind::Flag, value) => {
+            // Truncating first saves work: a hostile value can be a megabyte long, and escaping makes it longer.
             let value = select::plain(value);
-            let start = text::truncate(&value, WIDEST + 1);
-            Shown::plain(text::truncate(&text::escape(&start), WIDEST))
+            let start = text::truncate(&value, CELL_WIDTH_MAX + 1);
+            TableCell::plain(text::truncate(&text::escape(&start), CELL_WIDTH_MAX))
         }
     }
 }
 
-/// `john ●, jack ○`: users, or members with their users.
+/// A list of users, or of members, as text: `john ●, jack ○`.
 fn people(json: &str) -> String {
     let step = |name: &str| [name.to_owned()];
     let people: Vec<String> = select::items(json)
         .into_iter()
-        // No cell has room for more.
-        .take(WIDEST / 4)
+        // More users do not fit into a cell.
+        .take(CELL_WIDTH_MAX / 4)
         .map(|item| {
             let user = select::at(item, &step("user")).unwrap_or(item);
             let id = select::at(user, &step("id"))
@@ -104,10 +99,10 @@ fn people(json: &str) -> String {
     people.join(", ")
 }
 
-/// Lays rows out as lines of text.
+/// Renders rows as the lines of a table.
 pub(super) fn render(
     selection: &Selection,
-    rows: &[Vec<Shown>],
+    rows: &[Vec<TableCell>],
     headers: bool,
     colour: bool,
     width: Option<usize>,
@@ -115,7 +110,7 @@ pub(super) fn render(
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_truncation_indicator("…");
-    // The library would ask the terminal by itself; what is known about it comes in.
+    // Without this, the library queries the terminal itself.
     table.force_no_tty();
     if colour {
         table.enforce_styling();
@@ -141,7 +136,7 @@ pub(super) fn render(
         table.set_header(header);
     }
     for row in rows {
-        let cells = row.iter().map(|shown| styled(shown, colour));
+        let cells = row.iter().map(|cell| styled(cell, colour));
         let mut row = Row::from(cells.collect::<Vec<_>>());
         if width.is_some() {
             row.max_height(1);
@@ -151,7 +146,7 @@ pub(super) fn render(
     for (index, column) in selection.columns.iter().enumerate() {
         if let Some(laid_out) = table.column_mut(index) {
             laid_out.set_padding((0, 2));
-            if matches!(column.kind, Kind::Id | Kind::Online) {
+            if matches!(column.kind, ColumnKind::Id | ColumnKind::Online) {
                 laid_out.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
@@ -164,20 +159,21 @@ pub(super) fn render(
     text
 }
 
-/// `last_active` as `LAST ACTIVE`.
+/// The title of a column: `LAST ACTIVE` for `last_active`.
 pub(super) fn title(name: &str) -> String {
     text::escape(name).replace(['_', '.'], " ").to_uppercase()
 }
 
-fn styled(shown: &Shown, colour: bool) -> Cell {
-    let cell = Cell::new(&shown.text);
+fn styled(cell: &TableCell, colour: bool) -> Cell {
+    let styled = Cell::new(&cell.text);
     if !colour {
-        return cell;
+        return styled;
     }
-    match shown.tone {
-        Tone::Plain => cell,
-        Tone::Good => cell.fg(Color::Green),
-        Tone::Faint => cell.add_attribute(Attribute::Dim),
+    match cell.emphasis {
+        Emphasis::Plain => styled,
+        Emphasis::Positive => styled.fg(Color::Green),
+        Emphasis::Dim => styled.add_attribute(Attribute::Dim),
+        Emphasis::Warning => styled.fg(Color::Yellow),
     }
 }
 
@@ -195,7 +191,7 @@ mod tests {
             .unwrap()
             .to_utc();
         let selection = Selection::default_of(USER, true, &[]);
-        let rows: Vec<Vec<Shown>> = rows
+        let rows: Vec<Vec<TableCell>> = rows
             .iter()
             .map(|row| {
                 selection

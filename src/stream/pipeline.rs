@@ -84,7 +84,7 @@ impl<'a> Pipeline<'a> {
             until: options.until,
             eval_errors: EvalErrors::default(),
             overflow: Overflow::default(),
-            stdout: records.writing_to(writer),
+            stdout: records.with_sink(writer),
             writer_status,
             is_terminal: output.settings().width.is_some() && !options.raw,
             hooks: options.hooks.map(Hooks::new),

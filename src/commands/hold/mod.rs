@@ -98,7 +98,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     }
     app.confirm_change("connect users")?;
     let (writer, writer_status) = stdout_writer::open()?;
-    let records = app.output().records()?.writing_to(writer);
+    let records = app.output().records()?.with_sink(writer);
     let mut signals = Signals::listen()?;
     let users = args.users.read_some()?;
     let client = client(app, &users).await?;

@@ -9,7 +9,7 @@ use super::{ReportArgs, check_failed, count, is_for_people, length};
 use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
-use crate::output::{Column, Kind};
+use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::flaps::{Flaps, FlapsRecord};
 use crate::report::intervals::Millis;
@@ -79,11 +79,13 @@ struct TableRow<'a> {
 /// As [`super::run`].
 pub fn run(app: &App, args: &FlapsArgs) -> anyhow::Result<Code> {
     let people = is_for_people(app.output().settings());
-    let mut columns = vec![Column::new("user_id", Kind::Id), Column::plain("changes")];
+    let mut columns = vec![
+        Column::new("user_id", ColumnKind::Id),
+        Column::plain("changes"),
+    ];
     if people {
         columns.extend(["bar", "max_in_window", "window", "median_online"].map(Column::plain));
-        columns
-            .extend(["window_s", "median_online_s"].map(|name| Column::plain(name).on_request()));
+        columns.extend(["window_s", "median_online_s"].map(|name| Column::plain(name).hidden()));
     } else {
         columns.extend(["window_s", "max_in_window", "median_online_s"].map(Column::plain));
     }

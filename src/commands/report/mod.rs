@@ -20,7 +20,7 @@ use crate::commands::ids;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, UserId};
 use crate::exit::{Code, Failure};
-use crate::output::{Format, Settings};
+use crate::output::{Format, OutputSettings};
 use crate::report::input::InputSource;
 use crate::report::intervals::{Analysis, Millis};
 use crate::report::names::Names;
@@ -244,7 +244,7 @@ fn count(number: u64, one: &str, many: &str) -> String {
 }
 
 /// Whether results are a table for people, rather than records.
-fn is_for_people(settings: &Settings) -> bool {
+fn is_for_people(settings: &OutputSettings) -> bool {
     settings.format == Format::Table && settings.jq.is_none()
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ReportArgs, is_for_people, length, moment};
 use crate::app::App;
 use crate::exit::Code;
-use crate::output::{Column, Kind};
+use crate::output::{Column, ColumnKind};
 use crate::report::sessions::{SessionRecord, Sessions};
 
 /// Flags of `report sessions`.
@@ -47,7 +47,7 @@ struct TableRow<'a> {
 pub fn run(app: &App, args: &SessionsArgs) -> anyhow::Result<Code> {
     let people = is_for_people(app.output().settings());
     let mut columns = vec![
-        Column::new("user_id", Kind::Id),
+        Column::new("user_id", ColumnKind::Id),
         Column::plain("name"),
         Column::plain("from"),
         Column::plain("to"),
@@ -55,7 +55,7 @@ pub fn run(app: &App, args: &SessionsArgs) -> anyhow::Result<Code> {
     columns.extend(if people {
         vec![
             Column::plain("duration"),
-            Column::plain("duration_s").on_request(),
+            Column::plain("duration_s").hidden(),
         ]
     } else {
         vec![Column::plain("duration_s")]

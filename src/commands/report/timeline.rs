@@ -6,7 +6,7 @@ use super::{ReportArgs, is_for_people};
 use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
-use crate::output::{Column, Kind};
+use crate::output::{Column, ColumnKind};
 use crate::report::blocks::{self, TerminalLook};
 use crate::report::intervals::Millis;
 use crate::report::picture::PictureData;
@@ -53,7 +53,7 @@ pub fn run(app: &App, args: &TimelineArgs) -> anyhow::Result<Code> {
     if bucket < Duration::from_secs(1) {
         return Err(Failure::new(Code::Usage, "--bucket must be at least 1s").into());
     }
-    let mut columns = vec![Column::new("user_id", Kind::Id)];
+    let mut columns = vec![Column::new("user_id", ColumnKind::Id)];
     columns.extend(
         [
             "from",

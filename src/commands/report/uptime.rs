@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ReportArgs, check_failed, is_for_people, length, moment};
 use crate::app::App;
 use crate::exit::Code;
-use crate::output::{Column, Kind};
+use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::units::Seconds;
 use crate::report::uptime::{Uptime, UptimeRecord};
@@ -70,7 +70,7 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
         "unknown_s",
         "online_ratio",
     ];
-    let mut columns = vec![Column::new("user_id", Kind::Id)];
+    let mut columns = vec![Column::new("user_id", ColumnKind::Id)];
     if people {
         columns.extend(
             [
@@ -85,8 +85,8 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
             ]
             .map(Column::plain),
         );
-        columns.extend(machine.map(|name| Column::plain(name).on_request()));
-        columns.push(Column::plain("longest_s").on_request());
+        columns.extend(machine.map(|name| Column::plain(name).hidden()));
+        columns.push(Column::plain("longest_s").hidden());
     } else {
         columns.extend(machine.map(Column::plain));
         columns.extend(["sessions", "longest_s", "last_online"].map(Column::plain));

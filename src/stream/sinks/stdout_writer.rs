@@ -11,7 +11,7 @@ use std::thread;
 
 use tokio::sync::Notify;
 
-use crate::output::TakesLines;
+use crate::output::LineSink;
 
 /// How many bytes are collected before they go to the thread. Waking it is expensive.
 const THREAD_BATCH_BYTES: usize = 256 * 1024;
@@ -85,8 +85,8 @@ pub(crate) fn open() -> io::Result<(StdoutWriter, WriterStatus)> {
     Ok((writer, WriterStatus(shared)))
 }
 
-impl TakesLines for StdoutWriter {
-    fn take(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+impl LineSink for StdoutWriter {
+    fn write_lines(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         if self.is_file {
             write_out(lines)?;
             lines.clear();
@@ -116,7 +116,7 @@ impl TakesLines for StdoutWriter {
         Ok(())
     }
 
-    fn enough(&self) -> usize {
+    fn batch_bytes(&self) -> usize {
         if self.is_file {
             FILE_BATCH_BYTES
         } else {
