@@ -49,6 +49,9 @@ pub struct Cli {
 /// Runs the command line of this process and says how it ended.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(launch) = commands::mock::launch(&arguments) {
+        return report(&Report::of(&launch.error), launch.as_json);
+    }
     if let Some(code) = commands::completions::answer(&arguments, tree) {
         return code;
     }
@@ -150,6 +153,26 @@ fn dashed_value(
     ))
 }
 
+/// What to say about a command for `mock exec` that has no `--` before it.
+fn missing_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_exec = arguments
+        .windows(2)
+        .any(|pair| pair[0] == "mock" && pair[1] == "exec");
+    if !is_exec || word.starts_with('-') || error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    Some(clap::Error::raw(
+        error.kind(),
+        format!(
+            "unexpected argument '{word}' found\n\n  tip: write -- before the command: \
+             presencectl mock exec [OPTIONS] -- {word}\n\nFor more information, try '--help'.\n"
+        ),
+    ))
+}
+
 /// The flag of this or any command under it that is written so and takes a value.
 fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
     let is_it = |argument: &&clap::Arg| {
@@ -171,7 +194,8 @@ fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
 
 /// Ends with clap's own text for help, version and bad usage.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let instead = dashed_value(error, arguments, &tree());
+    let instead =
+        dashed_value(error, arguments, &tree()).or_else(|| missing_dashes(error, arguments));
     let error = instead.as_ref().unwrap_or(error);
     if error.use_stderr() && asks_for_json(arguments) {
         let text = error.to_string();

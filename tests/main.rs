@@ -22,6 +22,7 @@ mod json_contract;
 mod mock_clock;
 mod mock_control;
 mod mock_edges;
+mod mock_exec;
 mod mock_faults;
 mod mock_hostile;
 mod mock_start;

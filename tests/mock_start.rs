@@ -51,7 +51,7 @@ fn shell_assignments_name_every_sdks_variables_and_the_secret() {
     let mut server = Presencectl::line("mock start --print env --api-key K'1")
         .env("PRESENCECTL_MOCK_SECRET", "hush")
         .stream();
-    let lines: Vec<String> = (0..7).map(|_| server.line()).collect();
+    let lines: Vec<String> = (0..8).map(|_| server.line()).collect();
     assert!(
         lines.contains(&r"export STREAM_API_SECRET='hush'".to_owned()),
         "{lines:?}"
@@ -90,28 +90,6 @@ fn a_broken_fixture_exits_with_13_and_the_position() {
         .run()
         .ended_with(13);
     assert!(run.stderr.contains("world.json"), "{run}");
-}
-
-#[test]
-fn exec_runs_a_command_against_a_server_and_exits_like_it() {
-    let script = "presencectl() { \"$0\" \"$@\"; }; presencectl set-user john >/dev/null && presencectl query-users --jq .id; exit 7";
-    let binary = crate::support::binary();
-    let run = Presencectl::new([
-        "mock",
-        "exec",
-        "--",
-        "sh",
-        "-c",
-        script,
-        binary.to_str().unwrap(),
-    ])
-    .run()
-    .ended_with(7);
-    assert_eq!(run.stdout, "john\n", "{run}");
-    let run = Presencectl::line("mock exec -- no-such-program")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("no-such-program"), "{run}");
 }
 
 #[test]

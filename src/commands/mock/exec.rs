@@ -1,76 +1,81 @@
-//! `mock exec -- COMMAND`: run a mock server for as long as one command runs.
+//! `mock exec -- COMMAND`: a server for as long as one command runs. The command finds it by its environment.
 //!
-//! A CI job has no background process to wait for, to find or to clean up: the command finds the server in its
-//! environment.
+//! A CI job needs no background process to wait for, to find or to clean up.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Context;
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::process::{Child, Command};
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::launcher;
 use super::server::{MockServer, ServerArgs};
 use crate::app::App;
-use crate::exit::{Code, Failure};
+use crate::exit::Code;
 use crate::mock;
+use crate::signals::Signals;
+
+/// What a proxy must not be used for: the server listens on loopback.
+const LOOPBACK_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
 /// Flags of `mock exec`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, \
-STREAM_BASE_URL and PRESENCECTL_BASE_URL. presencectl exits with its exit code.
+    override_usage = "presencectl mock exec [OPTIONS] -- COMMAND...",
+    after_help = "\
+The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, STREAM_BASE_URL,
+STREAM_LOCAL_TEST_HOST and PRESENCECTL_BASE_URL. NO_PROXY and no_proxy include loopback. SIGINT, SIGTERM and SIGHUP are
+forwarded to the command. When it ends, the other processes of its process group are killed, and its exit code becomes
+ours (127: not found, 126: cannot be run).
 
 Examples:
   presencectl mock exec -- npm test
-  presencectl mock exec --fixture world.json -- sh -c 'presencectl query-users | jq .id'"
+  presencectl mock exec --fixture world.json -- sh -c 'presencectl query-users --jq .id'"
 )]
 pub struct ExecArgs {
     /// The server
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Run this command with its arguments
+    /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
-/// Serves until the command exits.
+/// Serves until the command has ended.
 ///
 /// # Errors
 ///
-/// The server cannot start, or the command cannot be run.
+/// The server cannot start.
 pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
     let server = MockServer::prepare(app, &args.server)?;
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(args, server))
+        .block_on(serve(app, args, server))
 }
 
-async fn serve(args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
+async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
     let listener = server.listen()?;
     let url = format!("http://{}", listener.local_addr()?);
-    // The terminal sends Ctrl-C to the command as well; we stay until it has ended.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (program, arguments) = args
-        .command
-        .split_first()
-        .context("there is no command to run")?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .envs(server.variables(&url))
+    let mut signals = Signals::listen()?;
+    // Without a group of its own, the command can read from the terminal.
+    let has_own_group = !app.terminal().stdin;
+    let mut command = Command::from(launcher::command(app, &args.command)?);
+    command.envs(server.variables(&url)).envs(no_proxy());
+    if has_own_group {
+        command.process_group(0);
+    }
+    // The death signal of the launcher belongs to the thread that spawns it, so this is the main thread.
+    let mut child = command
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| {
-            Failure::new(
-                Code::Usage,
-                format!("cannot run {}: {error}", program.display()),
-            )
-        })?;
+        .context("cannot start a process")?;
+    let group = pid(&child).filter(|_| has_own_group);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(mock::serve(listener, server.options, async {
         // An error means that this function is gone, which is the signal just as well.
@@ -79,10 +84,12 @@ async fn serve(args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => child.start_kill()?,
+            code = signals.next() => forward(signal_of(code), &child, group)?,
         }
     };
+    if let Some(group) = group {
+        ignore_missing(kill_process_group(group, Signal::KILL))?;
+    }
     drop(stop);
     serving.await??;
     // As a shell reports it: a signal is 128 and its number.
@@ -91,4 +98,85 @@ async fn serve(args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
         .or_else(|| status.signal().map(|signal| 128 + signal))
         .unwrap_or(1);
     Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw)
+}
+
+const fn signal_of(code: Code) -> Signal {
+    match code {
+        Code::HungUp => Signal::HUP,
+        Code::Interrupted => Signal::INT,
+        _ => Signal::TERM,
+    }
+}
+
+/// Sends a signal to the command's group, or to the command where it shares ours.
+fn forward(signal: Signal, child: &Child, group: Option<Pid>) -> io::Result<()> {
+    if let Some(group) = group {
+        return ignore_missing(kill_process_group(group, signal));
+    }
+    // Ctrl-C reaches every process of the terminal's foreground group. A second SIGINT would make many programs give up
+    // without cleaning up.
+    if signal == Signal::INT && is_in_foreground() {
+        return Ok(());
+    }
+    pid(child).map_or(Ok(()), |pid| ignore_missing(kill_process(pid, signal)))
+}
+
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stdin())
+        .is_ok_and(|foreground| foreground == rustix::process::getpgrp())
+}
+
+/// Whoever has ended meanwhile needs no signal.
+fn ignore_missing(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        other => other.map_err(io::Error::from),
+    }
+}
+
+/// `NO_PROXY` and `no_proxy` with loopback added. Some programs read one of them, some the other.
+fn no_proxy() -> [(&'static str, String); 2] {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")]
+        .map(|(name, other)| (name, with_loopback(value(name).or_else(|| value(other)))))
+}
+
+fn with_loopback(list: Option<String>) -> String {
+    let mut list = list.unwrap_or_default();
+    // Some programs understand `*` only if it stands alone.
+    if list.trim() == "*" {
+        return list;
+    }
+    for host in LOOPBACK_HOSTS {
+        if !list.split(',').any(|known| known.trim() == host) {
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(host);
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_loopback;
+
+    #[test]
+    fn loopback_is_added_once_to_the_hosts_without_a_proxy() {
+        let added = |list: &str| with_loopback(Some(list.to_owned()));
+        assert_eq!(with_loopback(None), "127.0.0.1,localhost,::1");
+        assert_eq!(
+            added("corp.example, localhost"),
+            "corp.example, localhost,127.0.0.1,::1"
+        );
+        assert_eq!(added("*"), "*");
+    }
 }

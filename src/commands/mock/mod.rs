@@ -3,6 +3,7 @@
 mod control;
 mod exec;
 mod fault;
+mod launcher;
 mod log;
 mod rules;
 mod server;
@@ -11,6 +12,7 @@ mod user;
 
 use clap::Subcommand;
 
+pub use self::launcher::{LaunchError, launch};
 use super::runtime::block_on;
 use crate::app::App;
 use crate::exit::{Code, ExitStatus};

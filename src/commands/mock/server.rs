@@ -99,9 +99,10 @@ impl MockServer {
     }
 
     /// The variables by which every SDK, and this program, finds the server.
-    pub(super) fn variables(&self, url: &str) -> [(&'static str, String); 7] {
+    pub(super) fn variables(&self, url: &str) -> [(&'static str, String); 8] {
         let secret = self.options.secret.reveal();
         let key = &self.options.api_key;
+        let host = url.trim_start_matches("http://");
         [
             ("STREAM_API_KEY", key.clone()),
             ("STREAM_API_SECRET", secret.to_owned()),
@@ -109,6 +110,8 @@ impl MockServer {
             ("STREAM_SECRET", secret.to_owned()),
             ("STREAM_CHAT_URL", url.to_owned()),
             ("STREAM_BASE_URL", url.to_owned()),
+            // The only address variable of the JavaScript client, which puts http:// before it.
+            ("STREAM_LOCAL_TEST_HOST", host.to_owned()),
             ("PRESENCECTL_BASE_URL", url.to_owned()),
         ]
     }

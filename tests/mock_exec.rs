@@ -1,0 +1,163 @@
+//! `mock exec` as a process: its command's environment, signals, exit code and process group.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{Presencectl, binary, skip};
+
+/// How long a process that was killed may take to disappear. It only turns a hang into a failure.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn exec(words: &[&str]) -> Presencectl {
+    Presencectl::new(["mock", "exec", "--"].iter().chain(words))
+}
+
+/// Whether a process is running: a zombie, which nobody may have waited for in a container, is not.
+fn is_alive(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat[stat.rfind(')').unwrap_or(0)..].starts_with(") Z"))
+}
+
+#[track_caller]
+fn ends(pid: &str) {
+    let start = Instant::now();
+    while is_alive(pid) {
+        assert!(start.elapsed() < DEADLINE, "process {pid} is still running");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_command_runs_against_a_server_and_its_exit_code_is_passed_on() {
+    let script = "presencectl() { \"$0\" \"$@\"; }; presencectl set-user john >/dev/null && presencectl query-users --jq .id; exit 7";
+    let run = exec(&["sh", "-c", script, binary().to_str().unwrap()])
+        .run()
+        .ended_with(7);
+    assert_eq!(run.stdout, "john\n", "{run}");
+    let killed = exec(&["sh", "-c", "kill -KILL $$"]).run();
+    assert_eq!(killed.code, Some(137), "{killed}");
+}
+
+#[test]
+fn a_command_that_is_missing_or_not_executable_has_an_exit_code_of_its_own() {
+    let run = exec(&["no-such-program"]).run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: cannot run no-such-program: No such file or directory (os error 2)
+    --- exit Some(127)
+    ");
+    let run = exec(&["/etc/passwd"]).run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: cannot run /etc/passwd: Permission denied (os error 13)
+    --- exit Some(126)
+    ");
+    let run = Presencectl::line("mock exec -o json -- no-such-program").run();
+    insta::assert_snapshot!(run, @r#"
+    --- stderr
+    {"error":{"kind":"command_not_found","message":"cannot run no-such-program: No such file or directory (os error 2)","exit_code":127,"api_code":null,"hint":null}}
+    --- exit Some(127)
+    "#);
+}
+
+#[test]
+fn a_command_without_two_dashes_has_a_hint() {
+    let run = Presencectl::line("mock exec --port 0 sh -c 'exit 3'").run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    error: unexpected argument 'sh' found
+
+      tip: write -- before the command: presencectl mock exec [OPTIONS] -- sh
+
+    For more information, try '--help'.
+    --- exit Some(2)
+    ");
+    let run = Presencectl::line("mock exec").run().ended_with(2);
+    assert!(
+        run.stderr.contains("mock exec [OPTIONS] -- COMMAND"),
+        "{run}"
+    );
+}
+
+#[test]
+fn signals_reach_the_whole_command_which_may_clean_up() {
+    for (signal, code) in [("TERM", 3), ("INT", 4), ("HUP", 5)] {
+        let script = format!("trap 'echo bye; exit {code}' {signal}; sleep 60 & echo $!; wait");
+        let mut server = exec(&["sh", "-c", &script]).stream();
+        let sleep = server.line();
+        server.signal(signal);
+        let (rest, status) = server.end();
+        assert_eq!(rest, ["bye"], "{signal}");
+        assert_eq!(status.code(), Some(code), "{signal}");
+        ends(&sleep);
+    }
+}
+
+#[test]
+fn what_the_command_leaves_behind_is_killed() {
+    // It ignores what would end it politely, and holds none of our pipes.
+    let script = "(trap '' TERM HUP INT; exec sleep 60) >/dev/null 2>&1 </dev/null & echo $!";
+    let run = exec(&["sh", "-c", script]).run().ended_with(0);
+    ends(run.stdout.trim());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_command_does_not_survive_a_killed_exec() {
+    let mut server = exec(&["sh", "-c", "echo $$; exec sleep 60"]).stream();
+    let child = server.line();
+    assert!(is_alive(&child));
+    server.signal("KILL");
+    let _ = server.end();
+    ends(&child);
+}
+
+#[test]
+fn on_a_terminal_the_command_stays_in_the_foreground() {
+    // A process in a background group that opens the terminal for reading would be stopped.
+    let run = exec(&["sh", "-c", "ps -o pgid= -p $$; ps -o tpgid= -p $$"]).run_on_terminal();
+    let groups: Vec<&str> = run.stdout.split_whitespace().collect();
+    assert!(
+        matches!(groups[..], [own, foreground] if own == foreground),
+        "{run}"
+    );
+    let run = exec(&["sh", "-c", "ps -o pgid= -p $$; echo $$"])
+        .run()
+        .ended_with(0);
+    let groups: Vec<&str> = run.stdout.split_whitespace().collect();
+    assert!(matches!(groups[..], [group, pid] if group == pid), "{run}");
+}
+
+#[test]
+fn proxies_are_not_used_for_the_server() {
+    let run = exec(&["sh", "-c", "echo $NO_PROXY $no_proxy"])
+        .env("no_proxy", "corp.example")
+        .env("http_proxy", "http://127.0.0.1:1")
+        .run()
+        .ended_with(0);
+    let list = "corp.example,127.0.0.1,localhost,::1";
+    assert_eq!(run.stdout, format!("{list} {list}\n"), "{run}");
+}
+
+#[test]
+fn an_unchanged_script_with_the_javascript_client_reaches_the_server() {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/js/node_modules");
+    let has_node = Command::new("node").arg("--version").output().is_ok();
+    if !has_node || !modules.join("stream-chat").is_dir() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI has Node and stream-chat"
+        );
+        return skip("the script with stream-chat: Node or the package is missing");
+    }
+    let script = format!(
+        "const {{ StreamChat }} = require('module').createRequire({:?})('stream-chat');
+        const client = StreamChat.getInstance(process.env.STREAM_API_KEY, process.env.STREAM_API_SECRET);
+        client.upsertUser({{ id: 'john' }}).then(({{ users }}) => console.log(Object.keys(users)[0]));",
+        modules.join("any.js")
+    );
+    let run = exec(&["node", "-e", &script]).run().ended_with(0);
+    assert_eq!(run.stdout, "john\n", "{run}");
+}
