@@ -1,4 +1,4 @@
-//! Settings resolved: what the flags mean in this environment, with this profile, on this terminal.
+//! Resolved settings: what the flags mean in this environment, with this profile, on this terminal.
 //!
 //! Resolved once per run and lazily: a command that needs no credentials asks for none, a command that needs no
 //! configuration file reads none. Nothing deeper looks at flags, environment or terminal. Precedence everywhere is

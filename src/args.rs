@@ -1,4 +1,4 @@
-//! The global flags, as typed. [`App`](crate::app::App) decides what they mean.
+//! The global flags as typed. [`App`](crate::app::App) resolves them.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The command line as typed: global flags, the command tree, and the way from `main` to an exit code.
+//! The command line: global flags, the command tree, and the function that `main` calls to get an exit code.
 //!
-//! What the flags *mean* — terminal or not, environment, profile — is decided once, in [`App`]; no
-//! command looks at the environment.
+//! [`App`] resolves the flags together with the environment, the profile and the terminal. No command reads the
+//! environment itself.
 
 mod help_layout;
 

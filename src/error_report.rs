@@ -1,4 +1,4 @@
-//! What an error means to the user: its exit code, its hint, and its text on stderr.
+//! Error reporting: the exit code, the hint and the stderr text of an error.
 //!
 //! [`code_of`] is the only place where an error becomes a number. It searches the chain of causes for the types that
 //! carry a meaning, so that context can be added freely on the way up.

@@ -1,4 +1,4 @@
-//! The signals that end a long run in an orderly way: SIGHUP, SIGINT and SIGTERM.
+//! Handles the signals that end a run cleanly: SIGHUP, SIGINT and SIGTERM.
 
 use std::io;
 

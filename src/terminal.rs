@@ -1,4 +1,4 @@
-//! What the terminal is and can do. Found out once per run; everything else takes it as a value.
+//! Facts about the terminal: size, colour, whether stdout is one. They are read once per run and passed on as a value.
 
 use std::io::{IsTerminal, stderr, stdin, stdout};
 

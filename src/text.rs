@@ -1,9 +1,8 @@
-//! Untrusted text made safe for people: characters that act on a terminal are written as escapes.
+//! Makes untrusted text safe for people: characters that control a terminal are written as escapes.
 //!
-//! A status text may hold terminal escapes, bells, line breaks, or characters that turn the reading direction. Wherever
-//! text leaves the program for a person, it goes through this module: tables and human lines, TSV and CSV and `--jq`
-//! and `--raw` on a terminal, messages and errors. Escaping twice changes nothing, so that a part of a text may be
-//! escaped before it is shortened.
+//! A status text may contain terminal escapes, bells, line breaks, or characters that change the reading direction. All
+//! text for people goes through this module: tables and human lines, TSV, CSV, `--jq` and `--raw` on a terminal,
+//! messages and errors. Escaping twice changes nothing, so a part of a text may be escaped before it is shortened.
 
 use std::borrow::Cow;
 use std::fmt::Write;

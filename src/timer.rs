@@ -1,4 +1,4 @@
-//! Waiting for a point in time that may not exist.
+//! Sleeps until a deadline, or forever if there is none.
 
 use tokio::time::Instant;
 

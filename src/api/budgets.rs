@@ -1,4 +1,4 @@
-//! `/rate_limits`: the service's own list of rate limits and how much of each is used.
+//! `GET /rate_limits`: the rate limit of each endpoint, and how many calls are left.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! Pacing of calls to one endpoint, so that thousands of them stay within the rate limit and none is refused.
+//! Client-side rate limiting of the calls to one endpoint, so that the service does not refuse any of them.
 //!
-//! The service allows a number of calls per minute, and at most a thirtieth of it in any one second. The limit is shared
-//! with all other programs of the application. A bucket that holds and refills half of the calls of a second keeps every
-//! second within bounds. Every response says how many calls are left in the current window.
+//! The service allows a number of calls per minute, and at most a thirtieth of it in one second. All programs that use
+//! the same application share the limit. A token bucket that holds and refills half of a second's calls stays within
+//! both limits. Every response says how many calls are left in the current window.
 
 use std::time::Duration;
 

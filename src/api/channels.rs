@@ -1,4 +1,4 @@
-//! `/channels` and `/members`: query, create, watch, change.
+//! Calls to `/channels` and `/members`: query, create, watch, change.
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};

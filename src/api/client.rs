@@ -1,7 +1,7 @@
 //! The HTTP client: signs requests, sends and retries them, and decodes responses.
 //!
-//! A [`Client`] is credentials over a shared connection pool. Nothing is set up before the first call: a command that
-//! makes no call pays for nothing, and one that uses plain http on loopback never reads a certificate.
+//! A [`Client`] is a set of credentials and a shared connection pool. Nothing is set up before the first call, so a
+//! command without calls pays nothing, and plain http to loopback never reads a certificate.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The errors of API calls, as one type that callers branch on.
+//! The error type of API calls. Callers branch on its variants.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,7 +1,7 @@
-//! Rate limits as the headers of responses state them, so that many calls can be spread out instead of refused.
+//! Reads rate limits from response headers.
 //!
-//! Proxies double the headers (`300, 300`); the first value counts. The reset is a time on the server's clock, so it is
-//! compared with the response's own `Date` where there is one: the two clocks need not agree.
+//! Proxies can double these headers (`300, 300`); the first value counts. The reset time is on the server's clock, so
+//! it is compared with the response's `Date` if there is one. The two machines' clocks may differ.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The HTTP API of the service: one request builder and one typed method per endpoint, one error type, one place that
-//! retries.
+//! The HTTP API of the service: one typed method per endpoint, one request builder, one error type, one retry policy.
 //!
-//! Responses become [`domain`](crate::domain) values here. Nothing in this layer prints, or reads flags or environment.
+//! Responses are converted to [`domain`](crate::domain) values here. Nothing in this module prints, or reads flags or
+//! the environment.
 
 mod budgets;
 mod call_limiter;

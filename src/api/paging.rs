@@ -1,8 +1,8 @@
-//! Paging: results larger than one response, with no more than a page in memory.
+//! Paging through results that are larger than one response, with at most one page in memory.
 //!
-//! Offsets end at 1000, and pages by offset repeat and skip items when the order moves. So all users are paged by id and
-//! all channels by the time of their creation. Members have no such key; they are paged by offset, and the pages say when
-//! the service's bound cut them short.
+//! The service limits offsets to 1000, and pages by offset repeat or skip items when the order changes. So all users
+//! are paged by id, and all channels by the time of their creation. Members have no such key. They are paged by offset,
+//! and the result says if the limit cut it short.
 
 use std::collections::HashSet;
 

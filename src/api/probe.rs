@@ -1,7 +1,7 @@
-//! Connectivity probes: name resolution, TCP, TLS and a first answer, each as a step of its own, so that a diagnosis can
-//! say which one fails.
+//! Connectivity probes for `doctor`: name resolution, TCP, TLS and the first response, one step at a time.
 //!
-//! Calls do not use these steps. They leave all of it to the HTTP library, which says only that it failed.
+//! The steps are separate so that a diagnosis can name the one that fails. Ordinary calls leave all of this to the HTTP
+//! library, which only reports that connecting failed.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
-//! What may be shown of a call: everything but keys, tokens and secrets. The only place that decides it.
+//! Redaction: hides keys, tokens and secrets in everything that is shown of a call. No other file decides this.
 //!
-//! A value is hidden because of the name it goes by, because it is a secret of this very client, or because it has the
-//! shape of a token, wherever it stands.
+//! A value is hidden if the name of its field is a known secret name, if it equals a secret of this client, or if it
+//! has the form of a token.
 
 use serde_json::Value;
 

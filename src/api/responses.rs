@@ -1,7 +1,7 @@
-//! Response bodies: the objects around the values that callers get.
+//! Response bodies: the JSON objects that contain the values for callers.
 //!
-//! The service sends an empty list as such or as `null`, depending on the endpoint. It never omits the list itself: a
-//! response without it comes from somebody else, and must not be mistaken for an empty list.
+//! Depending on the endpoint, the service sends an empty list as `[]` or as `null`. It never omits the field. So a
+//! response without the field comes from another server, and is not read as an empty list.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};

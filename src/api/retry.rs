@@ -1,8 +1,8 @@
-//! Retries: whether and when a failed call is repeated. The decision is made here, from plain data; the caller sleeps.
+//! The retry policy: whether and when a failed call is repeated. It works on plain data; the caller sleeps.
 //!
-//! Only what is safe is repeated. A call that never left this machine, or that was turned away by a rate limit, was not
-//! carried out and may always be sent again; failure of the service itself, or a connection that broke, leaves open
-//! whether it was, so only calls that do no harm twice are sent again then. Everything else is final.
+//! A call that never left this machine, or that a rate limit refused, was not carried out, so it can always be
+//! repeated. After a server error or a broken connection, the call may have been carried out. Then only idempotent
+//! calls are repeated. All other failures are final.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

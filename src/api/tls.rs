@@ -1,7 +1,7 @@
-//! TLS configuration: which certificate roots are trusted.
+//! TLS configuration: the certificate roots that are trusted.
 //!
-//! Reading the system's roots is the slowest thing that a one-shot command can do. So they are read for `https` only, and
-//! once per process.
+//! Reading the system's roots is the slowest step of a one-shot command. So they are read only for `https`, and once
+//! per process.
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -1,7 +1,7 @@
-//! What `-v` and `-vv` show of each call: a line with method, path, status and time; then headers and bodies.
+//! Traces of calls for `-v` and `-vv`: a line with method, path, status and time, then headers and bodies.
 //!
-//! Lines that begin with `>` are about what was sent, lines that begin with `<` about what came back, and lines that
-//! begin with `*` about connections.
+//! Lines that start with `>` show what was sent, lines with `<` what was received, and lines with `*` what happened to
+//! connections.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! A page of users, kept as the JSON text that arrived.
+//! A page of users, kept as the JSON text that was received.
 //!
-//! A list of users is mostly copied to the output, and filtered by five fields. Parsing every user completely costs ten
-//! times as much as the copy. So a page is checked to be JSON and cut into users, and each is parsed when it is needed.
+//! Most of a list of users is copied to the output, and filters look at five fields only. Parsing every user completely
+//! costs ten times as much as the copy. So the page is validated as JSON and split into users, and a user is parsed
+//! only when needed.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! `/users`: query, create, change, deactivate, delete, restore.
+//! Calls to `/users`: query, create, change, deactivate, delete, restore.
 
 use std::collections::BTreeMap;
 

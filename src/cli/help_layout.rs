@@ -1,7 +1,7 @@
-//! The layout of help pages: what `-h` and `--help` show of each command, and in which order.
+//! The layout of help pages: what `-h` and `--help` show for each command, and in which order.
 //!
-//! `-h` fits on a screen: the command's own flags, a few examples, and one line that says where the global flags are.
-//! `--help` is complete. All of it is applied to the command tree that the derive macros make.
+//! `-h` fits on one screen: the command's own flags, a few examples, and one line that points to the global flags.
+//! `--help` is complete. The layout is applied to the command tree that clap's derive macros build.
 
 use clap::Command;
 use clap::builder::StyledStr;

@@ -1,4 +1,4 @@
-//! Finds the command that words on a command line name.
+//! Finds a command by its name on the command line, for `help` and `man`.
 
 use clap::ValueEnum;
 

@@ -1,6 +1,7 @@
 //! Confirmation of changes that cannot be undone.
 //!
-//! `-y` answers in advance. Without it and without a terminal the command fails, instead of waiting for ever in a job.
+//! `-y` skips the question. Without `-y` and without a terminal the command fails, because a job would wait for an
+//! answer for ever.
 
 use std::io::{self, BufRead, Write};
 

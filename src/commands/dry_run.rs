@@ -1,6 +1,6 @@
-//! `--dry-run`: the requests that would be sent, as records, instead of sending them.
+//! `--dry-run`: prints the requests that would change something, instead of sending them.
 //!
-//! Reading is done for real, because what would be changed depends on what is there.
+//! Requests that only read are sent, because what would change depends on the current state.
 
 use crate::api::Request;
 use crate::app::App;

@@ -1,7 +1,7 @@
-//! `--set`, `--set-json` and `--unset`: changes of a user's or channel's fields as the command line writes them.
+//! `--set`, `--set-json` and `--unset`: changes of the fields of a user or channel.
 //!
-//! Fields that are not named stay as they are. Dots in a name reach into nested objects, as in the service's partial
-//! updates. The service decides which names exist and which may be changed.
+//! Other fields stay as they are. Dots in a name reach into nested objects, as in the service's partial updates. The
+//! service decides which names exist and which may be changed.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! Filters of queries as the command line writes them, joined into one in the service's language.
+//! Builds the service's JSON filter of a query from the flags on the command line.
 
 use serde_json::{Map, Value, json};
 

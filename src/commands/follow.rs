@@ -1,4 +1,4 @@
-//! Following users as a stream: what `watch` and `--watch` of the queries have in common.
+//! Follows users as a stream: code shared by `watch` and by `--watch` of the queries.
 
 use std::time::Duration;
 

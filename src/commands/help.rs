@@ -1,6 +1,6 @@
-//! `help TOPIC`: the help of a command, or a page about what all commands share.
+//! `help TOPIC`: the help of a command, or a page about a topic that concerns several commands.
 //!
-//! Pages that list something take it from where the program has it, so that they cannot go stale.
+//! Pages with lists build them from the program's own tables, so that they are never outdated.
 
 use std::io::{self, Write};
 

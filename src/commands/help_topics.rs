@@ -1,4 +1,4 @@
-//! The pages of `help`.
+//! The texts of the topics of `help`.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
-//! The users that a command is about: named as arguments, in a list, or both.
+//! The users of a command: named as arguments, in a list, or both.
 //!
-//! Lists are read while they are iterated, a line at a time. Standard input is read only where `-` is given.
+//! A list is read line by line while it is iterated. Standard input is read only if `-` is given.
 
 use std::collections::HashSet;
 use std::fs::File;

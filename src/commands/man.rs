@@ -1,5 +1,4 @@
-//! `man`: the manual pages, made from the command tree and from what the help pages are made of, so that neither can
-//! say something else.
+//! `man`: the manual pages, generated from the command tree and the help topics.
 
 use std::fs;
 use std::io::{self, Write};

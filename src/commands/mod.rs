@@ -1,4 +1,4 @@
-//! The command tree: one file per command, each with its flags and one function. This module only dispatches.
+//! The command tree and its dispatch. Each command has a file of its own, with its flags and its function.
 
 pub mod api;
 pub mod channels;

@@ -1,4 +1,4 @@
-//! The user that watching commands connect as, and what `--dry-run` says about it.
+//! The observer that watching commands connect as, and its entry in `--dry-run`.
 
 use crate::api::{ApiError, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};

@@ -1,4 +1,4 @@
-//! Rate limits of a run that makes many calls one after the other, to several endpoints.
+//! A rate limiter for commands that make many calls in sequence, with one limit per endpoint.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The ids that the last query showed, kept in the user's cache folder for shell completion.
+//! The ids shown by the last query, stored in the user's cache folder for shell completion.
 //!
-//! Only query commands on a terminal write them, and no more than a shell can show. Failures are ignored: a query whose
-//! ids cannot be kept is a query all the same.
+//! Only query commands on a terminal write them, and only as many as a shell can show. Failures are ignored, because
+//! the query itself succeeded.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! The runtime that one command runs on.
+//! Builds the asynchronous runtime of a command.
 
 use std::mem::ManuallyDrop;
 

@@ -1,4 +1,4 @@
-//! `--sort`: sort keys for the service, and a local sort by the same keys where the service cannot.
+//! `--sort`: sort keys for the service, and a local sort by the same keys for what the service cannot sort.
 
 use std::cmp::Ordering;
 use std::str::FromStr;

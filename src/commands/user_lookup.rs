@@ -1,4 +1,4 @@
-//! Users by id: reads those that exist.
+//! Reads users by id and skips those that do not exist.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Coalescing: when events wait, only the latest one about each user is kept.
+//! Coalescing: of the events that wait, only the latest one of each user is kept.
 //!
-//! Memory then grows with the users and not with time. No I/O and no clock.
+//! So memory grows with the number of users, not with time. No I/O and no clock.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;

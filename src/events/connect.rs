@@ -1,7 +1,7 @@
-//! Opening a connection: the WebSocket upgrade, and the service's first frame.
+//! Opens a connection: the WebSocket upgrade, and the service's first frame.
 //!
 //! The HTTP client makes the connection, so that name resolution, TLS and proxies follow the same rules as for calls.
-//! Whether a lost connection is made again is decided elsewhere.
+//! Reconnecting is decided elsewhere.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The live side of the service: connections, and a stream of records that repairs itself after a loss.
+//! Live events: connections, and a stream of records that recovers after a connection loss.
 //!
-//! What comes out are [`Record`](crate::domain::record::Record)s. Loss is visible here or nowhere: a reconnect, a gap,
-//! an uncovered user are records of the same stream. Nothing in this layer prints.
+//! The output is a stream of [`Record`](crate::domain::record::Record)s. It also reports losses: reconnects, gaps and
+//! users without a subscription. Nothing in this module prints.
 
 mod backoff;
 mod channel_sets;

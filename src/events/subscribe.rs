@@ -1,7 +1,7 @@
-//! The subscribing queries of one connection: a queue, a few calls in flight, within the service's rate limits.
+//! Sends the subscribing queries of one connection: a queue, a few calls in flight, within the service's rate limits.
 //!
 //! A query with the id of a live connection subscribes that connection to the presence of the users in the answer, at
-//! most thirty users a call. What the answers mean is decided elsewhere. Dropping the subscriber cancels its calls.
+//! most thirty users per call. What the answers mean is decided elsewhere. Dropping the subscriber cancels its calls.
 
 use std::collections::VecDeque;
 use std::fmt;

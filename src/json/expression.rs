@@ -1,8 +1,8 @@
 //! jq expressions over records: `--jq`, `--where`, `--until`, `wait --for`.
 //!
-//! The language is jq's, by the `jaq` crates, compiled once. An expression sees the record that it is given and nothing
-//! else: what would read files, environment, standard input or time zones, write to stderr or end the process is not
-//! there. Results are made one at a time as they are asked for, so that a condition costs its first result and not all.
+//! The `jaq` crates provide the language. An expression is compiled once and sees only the record that it is given.
+//! Functions that read files, the environment, stdin or time zones, that write to stderr, or that end the process are
+//! not available. Results are computed one at a time, so a condition costs only its first result.
 
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
 //! Limits of jq expressions: how long one may run on a record, and how deep it may recurse.
 //!
 //! The interpreter has no limits of its own. So a check, [`CHECK`], is compiled into every expression: at the start of
-//! each function that it defines, behind each number of a range, and every few levels of nesting. A check is the
-//! identity until a limit is exceeded, and an error from then on.
+//! each function, after each number of a range, and every few levels of nesting. A check does nothing until a limit is
+//! exceeded. From then on it is an error.
 
 use std::cell::Cell;
 use std::hint::black_box;

@@ -1,6 +1,6 @@
-//! JSON text: scanned, looked into by path, and evaluated by jq expressions, without building more than is asked for.
+//! JSON text processed without parsing it into values: scanning, values at a path, and jq expressions.
 //!
-//! What the values mean is not known here.
+//! This module does not know what the values mean.
 
 pub mod expression;
 mod limits;

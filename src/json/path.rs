@@ -1,9 +1,9 @@
-//! The value at a path in JSON text, found without building the rest.
+//! Finds the value at a path in JSON text without parsing the rest.
 //!
-//! [`find`] is the one walker. [`FieldPath`] uses it to answer expressions that only name a field, such as `.user.id`,
-//! which most one-liners do: an interpreter has to build the whole record before it can look at one field. The answer
-//! is the interpreter's to the byte; whatever could differ (an escape that would be rewritten, a number with a point, a
-//! field of something that has none) is left to the interpreter.
+//! [`find`] is the only walker. [`FieldPath`] uses it for expressions that only name a field, such as `.user.id`. Most
+//! one-line expressions are of this form, and the interpreter would parse the whole record for them. The result is
+//! identical to the interpreter's. Cases that could differ are left to the interpreter: escapes that it would rewrite,
+//! numbers with a decimal point, and fields of values that have none.
 
 use memchr::{memchr_iter, memchr2};
 

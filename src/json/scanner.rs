@@ -1,11 +1,11 @@
-//! JSON text walked over once, checked strictly, and not built.
+//! A JSON scanner: validates JSON text in one pass and returns the positions of values, without building them.
 //!
-//! A stream lives from looking into frames, and nearly all of a frame is copied through unread. So nothing is made of a
-//! value but the knowledge where it begins and ends; what is not JSON is refused as any parser refuses it, because a
-//! line that is written must be JSON if the frame was. What the values mean is not known here.
+//! A stream must look into every frame, but copies most of it unread. So the scanner only finds where values start and
+//! end. It is as strict as a parser: a frame that is not JSON is refused, because every line that is written must be
+//! JSON.
 //!
-//! Every step takes the place it starts from and returns the place behind what it passed, rather than moving a cursor:
-//! places stay in registers, which is where the time goes.
+//! Each function takes a start position and returns the position after what it read, instead of moving a cursor.
+//! Positions then stay in registers, which makes the scanner fast.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
-//! Values selected from JSON text, by path, without building the rest.
+//! Selects values from JSON text by path.
 //!
-//! Values are passed on as the text they arrived as, so that a number or a key order survives whatever format it is
-//! shown in.
+//! A value is returned as the text that was received, so that numbers and the order of keys stay unchanged in every
+//! output format.
 
 use std::borrow::Cow;
 

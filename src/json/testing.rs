@@ -1,4 +1,4 @@
-//! JSON by chance, for tests that compare two ways of reading it.
+//! Random JSON for tests that compare two ways of reading it.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! From credentials to a caller: the API key, the way of authenticating, the token, in the service's order.
+//! Authentication of requests: checks the API key, the kind of authentication and the token, in the service's order.
 
 use chrono::{DateTime, Utc};
 

@@ -1,6 +1,6 @@
-//! A state without sockets, for benchmarks of the rules.
+//! A service state without sockets, for benchmarks of the rules.
 //!
-//! Not a way to use the mock; that is [`serve`](super::serve).
+//! It is not for running the mock; see [`serve`](super::serve).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};

@@ -1,4 +1,4 @@
-//! The time that the rules are told: the system's, or one that a test drives by hand.
+//! The mock's clock: the system's time, or a time that a test sets, advances or speeds up.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

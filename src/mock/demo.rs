@@ -1,4 +1,4 @@
-//! The life of the demonstration: a seeded schedule by which users come and go, and now and then change their status.
+//! The activity of the demonstration: a seeded schedule of users who come, go and change their status.
 
 use std::sync::Arc;
 use std::time::Duration;

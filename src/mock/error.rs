@@ -1,7 +1,7 @@
-//! Refusals, and the one envelope in which every failure leaves the server.
+//! API errors of the mock, and the JSON body that every failure has.
 //!
-//! A rule knows why it refuses, not which operation was asked: the operation's name is added here, where the body is
-//! written, in the service's form `<Operation> failed with error: "<detail>"`.
+//! A rule knows why it refuses but not which operation was requested. The name of the operation is added here, in the
+//! service's form `<Operation> failed with error: "<detail>"`.
 
 use std::collections::BTreeMap;
 use std::fmt;

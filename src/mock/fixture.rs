@@ -1,7 +1,7 @@
-//! The users and channels that a mock starts with, as data: read from a fixture, or made up for a demonstration.
+//! A fixture: the users and channels that a mock starts with, read from a file or generated for the demonstration.
 //!
-//! A world is checked when it is read, by the rules that the running server has, so that a fixture with a mistake is
-//! refused at the start, with the place of the mistake.
+//! A fixture is checked by the rules of the running server, so that a mistake is refused at the start, with its place
+//! in the file.
 
 use std::fmt;
 use std::time::Duration;

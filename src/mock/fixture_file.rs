@@ -1,4 +1,4 @@
-//! Reading a fixture from JSON.
+//! Parses a fixture from JSON.
 //!
 //! A fixture is checked by the rules that the running server has, so that a mistake is reported at the start, with its
 //! place in the file.

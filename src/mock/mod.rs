@@ -1,10 +1,10 @@
-//! The bundled server: the presence half of the service, faithful enough for the official SDKs.
+//! The bundled mock server: the presence half of the service, accurate enough for the official SDKs.
 //!
-//! The rules are a plain, synchronous state machine that takes the time as an argument; the transport around it only
-//! carries. Nothing here knows of the client, the commands or the output.
+//! The rules are a plain, synchronous state machine that takes the time as an argument. The transport around it only
+//! moves requests and frames. Nothing here knows the client, the commands or the output.
 //!
-//! How a request travels: `routes` finds the operation and authenticates, `hub` applies it to `engine::State` under
-//! one short lock and queues the events in `send_queue`s, `ws` carries them to the sockets.
+//! The path of a request: `routes` finds the operation and authenticates, `hub` applies it to `engine::ServiceState`
+//! under one short lock and queues the events in `send_queue`s, and `ws` writes them to the sockets.
 
 mod auth;
 mod bench_state;

@@ -1,7 +1,8 @@
-//! What the operator of the mock may choose.
+//! Options of the mock: everything that the operator can choose.
 //!
-//! Whatever the real service leaves undetermined, or limits by contract, is a field here with a documented default, so
-//! that a test can pin the other answer. How a choice arrives, as a flag or from a fixture, is not known here.
+//! Where the real service leaves behaviour open, or where it has a limit by contract, there is an option with a
+//! documented default. So a test can check both behaviours. Options come from flags or from a fixture; this file does
+//! not know which.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The send queue of one connection: frames in order, bounded, taken in batches.
+//! The send queue of one connection: frames in order, with a limited size, taken in batches.
 //!
-//! A reader that is too slow must neither hold up anybody else nor fill the memory, so pushing never waits: beyond the
-//! bound the queue reports that it is full, and the connection is closed with a reason.
+//! A slow reader must not delay others or fill the memory. So pushing never waits. When the queue is full, it says so,
+//! and the connection is closed with a reason.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

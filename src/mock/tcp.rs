@@ -1,7 +1,6 @@
-//! TCP connections that can be broken from outside: reset, or kept open without sending anything.
+//! TCP connections that the mock can break: with a reset, or by keeping them open without sending anything.
 //!
-//! Both must happen below HTTP and WebSocket, whose libraries would say a polite last word. Why a line breaks, and what
-//! travels on it, is not known here.
+//! Both must happen below HTTP and WebSocket, because those libraries would close the connection properly.
 
 use std::fmt;
 use std::io;

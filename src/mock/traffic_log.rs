@@ -1,7 +1,7 @@
-//! The traffic log: recent requests and frames in a bounded ring buffer, for people who debug a client.
+//! The traffic log: recent requests and frames in a bounded ring buffer, for debugging a client.
 //!
-//! Taking a note costs a lock and a reference to bytes that exist anyway; everything else, the hiding of secrets most of
-//! all, is done when somebody looks. What falls out of the ring is counted, so that a reader knows what they missed.
+//! Logging an entry costs a lock and a reference to existing bytes. Everything else, such as hiding secrets, happens
+//! when entries are read. Entries that fall out of the buffer are counted, so that a reader knows how many are missing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
-//! One WebSocket session, over anything that carries messages: the heartbeat, the close codes, and the way from the
-//! queue to the wire. The rules behind it are the hub's; what goes wrong on purpose is decided by the faults and done
-//! here.
+//! A WebSocket session: heartbeats, close codes, and writing frames from the queue to the connection.
+//!
+//! The hub has the rules of the service. The fault registry decides what fails on purpose; this file carries it out.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Lines of an input, parsed on other threads and handed over in order.
+//! Parses the lines of an input on several threads and returns them in order.
 //!
-//! Parsing is nearly all of the work, and lines can be parsed in any order. So threads take turns at reading a block,
-//! parse it while another one reads the next, and whoever asks for lines gets the blocks back in their order.
+//! Parsing is most of the work, and lines can be parsed in any order. Threads take turns reading blocks, and parse
+//! their block while another thread reads the next one. The consumer gets the blocks in their original order.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

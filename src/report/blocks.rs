@@ -1,4 +1,4 @@
-//! The picture for a terminal: a line of block characters per user, under an axis.
+//! Draws the picture of presence for a terminal: a line of block characters per user, under a time axis.
 
 use super::intervals::Millis;
 use super::picture::{Picture, Share};

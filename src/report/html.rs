@@ -1,7 +1,7 @@
-//! The picture as one HTML page: data, style and script in one file that asks the network for nothing.
+//! Renders the picture of presence as one HTML page, which loads nothing from the network.
 //!
-//! The page's policy allows exactly the style and the script that are part of it, by their digests. Names reach the page
-//! as data and are put into it as text.
+//! The page's content security policy allows exactly its own style and script, by their digests. Names reach the page
+//! as data and are inserted as text.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

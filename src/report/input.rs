@@ -1,7 +1,7 @@
-//! Where recorded lines come from: files or standard input, plain, or compressed with gzip or zstd.
+//! Inputs of a report: files or standard input, plain or compressed with gzip or zstd.
 //!
-//! What a file is shows in its first bytes, not in its name. Lines come in blocks, so that a block can be checked at
-//! once and handed on without a copy a line.
+//! The first bytes of a file decide its format, not its name. Lines are read in blocks, so that they need not be copied
+//! one by one.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

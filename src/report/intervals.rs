@@ -1,8 +1,8 @@
-//! Interval arithmetic: what recorded observations say about when each user was online, offline or unknown.
+//! Interval arithmetic: turns recorded observations into intervals in which each user was online, offline or unknown.
 //!
-//! [`Timelines`] takes facts in the order of their time and hands out intervals: for every user they follow one another
-//! without a hole and cover the window. A user is known while at least one input observes them; then the latest
-//! observation counts, whichever input made it. Nothing here does I/O or reads a clock.
+//! [`Timelines`] takes facts in order of time and returns intervals. The intervals of a user cover the whole window
+//! without holes. A user's state is known while at least one input observes them. Then the latest observation counts,
+//! whichever input made it. No I/O and no clock.
 
 /// A point in time: milliseconds since 1970, UTC.
 pub type Millis = i64;

@@ -1,7 +1,7 @@
-//! One line of a recorded stream, looked into for what it says about presence.
+//! Parses one line of a recorded stream for what it says about presence.
 //!
-//! A line is a record if it is a JSON object with a `type` and a `received_at`. Whatever else is in it is checked to be
-//! JSON and not kept.
+//! A line is a record if it is a JSON object with a `type` and a `received_at`. Everything else in it is validated as
+//! JSON and dropped.
 
 use std::borrow::Cow;
 

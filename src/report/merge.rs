@@ -1,8 +1,7 @@
-//! Several recordings as one: their facts in the order of their time, turned into intervals.
+//! Merges several recordings: their facts in order of time, turned into intervals.
 //!
-//! Facts with the same time are ordered by what they say and not by the file they come from, so the order of the files
-//! does not matter. A file is opened when the first fact of it is due, so that a month of daily files costs no more
-//! memory than a day.
+//! Facts with the same time are ordered by their content, so the order of the files does not matter. A file is opened
+//! when its first fact is due, so a month of daily files needs no more memory than a day.
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;

@@ -1,4 +1,4 @@
-//! How users are named in a report: as they are, or by pseudonyms.
+//! The names of users in a report: their ids, or pseudonyms.
 
 use super::intervals::Person;
 

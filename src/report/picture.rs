@@ -1,7 +1,7 @@
-//! What a picture of presence shows: a row per user, made of the time in which they were online or unknown.
+//! The data of a picture of presence: for each user a row of spans in which they were online or unknown.
 //!
-//! Pictures need all intervals at once. Beyond a number that no picture shows apart, neighbours are drawn together, so
-//! that a picture of a year needs no more memory than one of a day.
+//! A picture needs all intervals at once. If there are more than a picture can show, neighbouring spans are merged. So
+//! a picture of a year needs no more memory than one of a day.
 
 use super::intervals::{Analysis, Edge, Interval, Millis, Person, PresenceState, UserIndex};
 use super::names::Names;

@@ -1,8 +1,8 @@
-//! One recorded stream as a sequence of facts in the order of their time.
+//! Turns one recorded stream into a sequence of facts in order of time.
 //!
-//! Lines come nearly in order. A gap is recorded after it is over and starts before lines already written, and a killed
-//! watcher leaves no `stream.end`. So facts wait in a queue until no line can come before them: for a minute of the
-//! stream's own time, and for as long as the connection is down.
+//! Lines are only nearly in order: a gap is recorded after it is over, so it starts before lines that are already
+//! written. A killed watcher leaves no `stream.end`. So facts wait in a queue until no earlier line can follow: for a
+//! minute of the stream's own time, and for as long as the connection is down.
 
 use std::collections::VecDeque;
 

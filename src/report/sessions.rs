@@ -1,4 +1,4 @@
-//! Sessions: the stretches of time in which a user was online, one record each.
+//! Sessions: the periods in which a user was online, one record each.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The picture as a static SVG.
+//! Renders the picture of presence as a static SVG.
 //!
 //! Colours come from a style sheet, so that the picture follows the reader's preference for light or dark.
 

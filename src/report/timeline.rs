@@ -1,4 +1,4 @@
-//! Timelines in numbers: how much of each bucket of time every user was online, and how many were at once.
+//! Timelines in numbers: for how much of each time bucket a user was online, and how many users were online at once.
 
 use serde::Serialize;
 

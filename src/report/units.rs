@@ -1,4 +1,4 @@
-//! Times and lengths as records carry them.
+//! Times and durations as they appear in records.
 
 use chrono::DateTime;
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! Uptime: how much of the time each user was online, and how much of it was observed at all.
+//! Uptime: for how much of the time each user was online, and how much of the time was observed.
 
 use serde::Serialize;
 

@@ -1,6 +1,6 @@
-//! Time zones: the offset from UTC at a time, days that start at local midnight, and times as people read them.
+//! Time zones: UTC offsets, days that start at local midnight, and local times as text.
 //!
-//! Zones come from the system's own database, which is kept up to date there and costs no room in the program.
+//! Zones come from the system's database, which the system keeps up to date and which costs no space in the program.
 
 use std::fmt;
 

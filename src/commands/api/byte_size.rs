@@ -1,4 +1,4 @@
-//! Sizes as the command line writes them: `512KiB`, `64MiB`, `1GiB`, or a number of bytes.
+//! Byte sizes on the command line: `512KiB`, `64MiB`, `1GiB`, or a plain number.
 
 use std::str::FromStr;
 

@@ -1,6 +1,6 @@
-//! `api METHOD PATH`: any call to the service, signed, retried and reported like every other.
+//! `api METHOD PATH`: sends any request to the service, signed, retried and reported like all other calls.
 //!
-//! It knows how the service takes arguments: some queries as a `payload` parameter, everything else as a body.
+//! Fields become a body, or a `payload` parameter for the queries that take one.
 
 mod byte_size;
 mod pagination;

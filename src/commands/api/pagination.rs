@@ -1,6 +1,6 @@
-//! `--paginate`: how a response leads to the request for the next page.
+//! `--paginate`: finds the request for the next page in a response.
 //!
-//! The service has two ways: newer queries return a cursor `next` to send along, older ones take an `offset`.
+//! The service pages in two ways: newer queries return a cursor `next`, older ones take an `offset`.
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
-//! `-F` and `-f`: fields of a JSON object, as `name=value`, `name[key]=value` or `name[]=value`.
+//! `-F` and `-f`: fields of a JSON body, written as `name=value`, `name[key]=value` or `name[]=value`.
 //!
-//! Dots do not nest here, unlike in `--set`: some names in the service's bodies contain dots.
+//! Unlike in `--set`, dots do not nest, because some names in the service's bodies contain dots.
 
 use std::io::Read;
 

@@ -1,8 +1,8 @@
-//! `completions SHELL`: the script that teaches a shell to ask this program what may follow, and the answers.
+//! `completions SHELL`: prints a completion script, and answers the requests of such scripts.
 //!
-//! A question is a run with `PRESENCECTL_COMPLETE` in the environment. The answers are made when they are asked for,
-//! so that no script goes stale, and profiles and the ids of the last query are among them. A run that is no question
-//! pays for one look at the environment.
+//! A script runs the program with `PRESENCECTL_COMPLETE` in the environment to ask for candidates. Candidates are
+//! computed at that moment, so the script never becomes outdated, and they include profiles and the ids of the last
+//! query. In all other runs, this costs one look at the environment.
 
 mod shells;
 mod values;

@@ -1,8 +1,7 @@
-//! The shells: what each is given to load, and how it is answered.
+//! The supported shells: their completion scripts, and the format of their answers.
 //!
-//! The library knows them all. Two of its scripts are replaced by our own: bash splits words at the colon that every
-//! channel's name has, and zsh loads a completion from its function path at the first question, which it then wants
-//! answered.
+//! The completion library supports them all. Two of its scripts are replaced. bash splits words at the colon, which
+//! every channel id contains. zsh loads a completion on first use and then expects it to answer at once.
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -1,7 +1,6 @@
-//! What may stand where: candidates for the values that only this machine knows.
+//! Candidates for values that only this machine knows, such as profiles and recently shown ids.
 //!
-//! Flags say what they take by their type and their name on the help page, so no command has to know that it can be
-//! completed.
+//! The type and the value name of a flag decide its candidates, so commands need no code for completion.
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};

@@ -1,7 +1,7 @@
-//! `doctor`: what works on the way from this machine to a presence event, step by step.
+//! `doctor`: diagnoses connectivity and credentials, step by step, up to a received presence event.
 //!
-//! Each step is a record as soon as it is done. What cannot be tried because an earlier step failed is a record too, so
-//! that the list is always the same and always complete. The exit code is that of the first failure.
+//! Each step is printed as a record when it is done. Steps that cannot run because an earlier one failed are printed as
+//! skipped, so the list is always complete. The exit code is that of the first failure.
 
 mod network;
 mod presence_check;

@@ -1,4 +1,4 @@
-//! From the service's name to its first answer, and what that answer says about the clocks.
+//! The network steps of `doctor`: name resolution, TCP, TLS, the first response, and the difference between the clocks.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -1,4 +1,4 @@
-//! Two users made for the occasion: one comes online, the other one sees it.
+//! The presence step of `doctor`: creates two temporary users; one comes online, the other must receive the event.
 
 use std::time::{Duration, Instant};
 

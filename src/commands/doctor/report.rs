@@ -1,4 +1,4 @@
-//! The list of steps, what became of each, and what that means for the exit code.
+//! The report of `doctor`: the list of steps, their results, and the exit code.
 
 use std::time::Instant;
 

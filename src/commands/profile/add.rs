@@ -1,5 +1,4 @@
-//! `profile add`: writes a profile. The secret is named by where it is kept, or read from stdin; there is no flag that
-//! takes it as text.
+//! `profile add`: saves a profile. The secret comes from a file, a command or stdin; no flag takes the secret itself.
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
-//! `profile import`: takes over what the vendor's CLI has stored.
+//! `profile import`: imports the applications that the vendor's CLI has stored.
 //!
-//! Its file is YAML: `default`, and `apps` with `name`, `access-key`, `access-secret-key` and `chat-url`, the secret in
-//! clear. It goes into our private file the same way; whoever wants better points the profile at a file or a command.
+//! Its file is YAML: `default`, and `apps` with `name`, `access-key`, `access-secret-key` and `chat-url`. The secret is
+//! plain text. It is copied as plain text into our configuration file, which only the user can read. A profile can be
+//! changed later to name a file or a command instead.
 
 use std::path::PathBuf;
 

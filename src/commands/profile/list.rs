@@ -1,4 +1,4 @@
-//! `profile list`: what there is.
+//! `profile list`: lists all profiles.
 
 use super::{COLUMNS, row};
 use crate::app::App;

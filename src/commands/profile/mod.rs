@@ -1,4 +1,4 @@
-//! `profile`: applications by name, kept in the configuration file. Everything by flags; nothing here ever prompts.
+//! `profile`: manages named profiles in the configuration file. All input comes from flags and stdin; nothing prompts.
 
 mod add;
 mod import;

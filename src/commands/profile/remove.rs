@@ -1,4 +1,4 @@
-//! `profile remove`: forgets a profile, and the secret in it where there is one.
+//! `profile remove`: deletes a profile, with the secret if it contains one.
 
 use super::{find, save};
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! `profile show`: one profile, without its secret.
+//! `profile show`: prints a profile without its secret.
 
 use super::print;
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! `profile use`: chooses the default profile.
+//! `profile use`: sets the default profile.
 
 use super::{find, print, save};
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! `report flaps`: who changes often between online and offline.
+//! `report flaps`: lists the users who change most often between online and offline.
 
 use std::str::FromStr;
 use std::time::Duration;

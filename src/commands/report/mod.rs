@@ -1,7 +1,7 @@
-//! `report`: sessions, uptime, flaps and timelines from recorded streams.
+//! `report`: computes sessions, uptime, flaps and timelines from recorded streams.
 //!
-//! A leaf says what is computed and how it is written; which recordings are read, which part of them, and for whom is
-//! the same for all of them and lies here.
+//! Each subcommand decides what is computed and how it is written. This file has what they share: which recordings are
+//! read, which period, and which users.
 
 pub mod flaps;
 pub mod sessions;

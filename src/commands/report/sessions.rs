@@ -1,4 +1,4 @@
-//! `report sessions`: when each user was online, like `last` for logins.
+//! `report sessions`: lists when each user was online, like `last` does for logins.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `report timeline`: who was online when, as a picture for people and in numbers for programs.
+//! `report timeline`: shows who was online when, as a picture for people and as numbers for programs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `report uptime`: how much of the time each user was online.
+//! `report uptime`: shows for how much of the time each user was online.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The shapes of what a running mock tells of itself.
+//! The schemas of the records that `mock` commands print.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,7 @@
-//! `schema [RECORD]`: the shape of every record as JSON Schema, for programs that read them and for the tests, which
-//! hold every line they see against it.
+//! `schema [RECORD]`: the JSON Schema of every record. The tests validate every printed line against it.
 //!
-//! A schema promises what is there and allows more: fields may be added to any record, and objects of the service are
-//! open anyway.
+//! A schema lists guaranteed fields and allows others, because records may get new fields and the service's objects are
+//! open.
 
 mod mock_shapes;
 mod report_shapes;

@@ -1,4 +1,4 @@
-//! The shapes of the records of `report`.
+//! The schemas of the records that `report` prints.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The shapes: what each record's fields are called, hold and mean.
+//! The schemas of stream records, users and channels: name, type and meaning of each field.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! `token create`: signs a user token with the API secret, here and now.
+//! `token create`: signs a user token locally with the API secret.
 
 use std::io::{self, Write};
 use std::time::Duration;

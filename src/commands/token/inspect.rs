@@ -1,4 +1,4 @@
-//! `token inspect`: what a token says of itself, trusted or not.
+//! `token inspect`: prints the claims of a token without verifying it.
 
 use serde_json::Map;
 

@@ -1,4 +1,4 @@
-//! `token`: make, read and check tokens on this machine. No call is made to the service.
+//! `token`: creates, inspects and verifies tokens locally, without a call to the service.
 
 mod create;
 mod inspect;

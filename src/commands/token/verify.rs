@@ -1,4 +1,4 @@
-//! `token verify`: whether the service would accept a token, as far as the secret and the clock can tell.
+//! `token verify`: checks a token's signature and times, as the service does.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Files from which the next run resumes: a checkpoint of finished users, and a list of refused ones.
+//! The files of a resumable run: a checkpoint of finished users, and a list of refused ones.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,4 @@
-//! `deactivate-user`: keeps users from connecting, without deleting them.
+//! `deactivate-user`: prevents users from connecting without deleting them.
 
 use super::each_user::EachUser;
 use crate::api::Request;

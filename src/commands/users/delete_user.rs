@@ -1,4 +1,4 @@
-//! `delete-user`: marks users as deleted, or removes them for good.
+//! `delete-user`: marks users as deleted, or deletes them permanently.
 
 use super::each_user::EachUser;
 use crate::api::Request;

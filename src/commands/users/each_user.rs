@@ -1,4 +1,4 @@
-//! One request per user, one after the other: what deactivate, reactivate, delete and restore have in common.
+//! Sends one request per user in sequence: code shared by deactivate, reactivate, delete and restore.
 
 use anyhow::Context;
 

@@ -1,6 +1,6 @@
-//! `query-users`: finds users by the service's filters and by those that only we can apply.
+//! `query-users`: finds users with the service's filters and with filters that only this program can apply.
 //!
-//! The service cannot filter by whether a user is online. So pages are read and filtered here until enough users match.
+//! The service cannot filter by `online`. So pages are read and filtered locally until enough users match.
 
 use std::collections::HashSet;
 

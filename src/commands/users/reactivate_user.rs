@@ -1,4 +1,4 @@
-//! `reactivate-user`: lets deactivated users connect again.
+//! `reactivate-user`: allows deactivated users to connect again.
 
 use super::each_user::EachUser;
 use crate::api::Request;

@@ -1,4 +1,4 @@
-//! `restore-user`: brings back users that are marked as deleted.
+//! `restore-user`: restores users that are marked as deleted.
 
 use super::each_user::EachUser;
 use crate::api::Request;

@@ -1,4 +1,4 @@
-//! `set-user`: changes users, keeping what is not named, and creates those that do not exist.
+//! `set-user`: changes the given fields of users, and creates users that do not exist.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Changes of a batch of users.
+//! Applies changes to a batch of users.
 //!
-//! The service has two calls. `POST /users` replaces users whole and creates those that do not exist; `PATCH /users`
-//! changes what it names and refuses unknown users. Existing users only ever see the second, so that nothing is lost.
-//! A batch is sent to it at once, and only when it is refused is the service asked which users are missing.
+//! The service has two calls. `POST /users` replaces whole users and creates missing ones. `PATCH /users` changes only
+//! the given fields and refuses unknown users. Existing users are changed with `PATCH` only, so that no field is lost.
+//! The batch is sent to `PATCH` first. Only if it is refused, a query finds out which users are missing.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Where the pages of `query-users` come from: named ids, everybody by id, or the service's order by offset.
+//! The pages of users for `query-users`: given ids, all users by id, or the service's order by offset.
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,6 @@
-//! `wait channel`: wait until a jq expression is true of a channel, its members and its watchers.
+//! `wait channel`: waits until a jq expression is true for a channel with its members and watchers.
 //!
-//! The channel is watched, and read again after every event, so that the expression sees what the service says and not a
-//! reconstruction.
+//! The channel is watched and read again after every event, so that the expression sees the service's own answer.
 
 use std::time::Duration;
 

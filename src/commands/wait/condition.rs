@@ -1,4 +1,4 @@
-//! Since when the condition holds for each user. It knows only their ids, and takes the time as an argument.
+//! Records since when the condition has held for each user. Knows only their ids; the time is an argument.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! `wait`: block until a condition holds. The exit code says whether it did.
+//! `wait`: blocks until a condition holds. The exit code says whether it did.
 //!
-//! A condition that already holds ends the wait at once. The exit code is 0 when the condition held, 124 when the time
-//! ran out before, and 8 when `--timeout 0` asked whether it holds now and it does not. On success the users or the
-//! channel are printed, so that a script need not ask again.
+//! A condition that already holds ends the wait at once. The exit code is 0 if the condition held, 124 if the time ran
+//! out first, and 8 if `--timeout 0` found it false. On success the users or the channel are printed, so that a script
+//! need not query them again.
 
 pub mod channel;
 mod condition;

@@ -1,4 +1,4 @@
-//! `watch`: follow presence as it happens. A subcommand says whom to watch; this file has the flags that they share.
+//! `watch`: follows presence live. Subcommands select the users; this file has the flags that they share.
 
 pub mod channel;
 pub mod channels;

@@ -1,4 +1,4 @@
-//! The rules of the reconciler, told as small stories.
+//! Tests of the reconciler's rules. Each test is a sequence of events and answers.
 
 use serde_json::json;
 

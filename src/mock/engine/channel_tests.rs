@@ -1,4 +1,4 @@
-//! The rules about channels, tested as a client meets them: with operations, and with what each connection hears.
+//! Tests of the rules about channels: operations, and the events that each connection receives.
 
 use serde_json::{Value, json};
 

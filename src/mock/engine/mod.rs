@@ -1,4 +1,4 @@
-//! The rules of the service as a plain, synchronous state machine.
+//! The engine of the mock: the rules of the service as a plain, synchronous state machine.
 //!
 //! [`ServiceState`] takes the time as an argument and returns what to send. It does no I/O, reads no clock, and knows
 //! neither HTTP nor sockets. So every rule can be tested with values alone, and every run can be repeated.

@@ -1,8 +1,9 @@
-//! The rules against a model that knows no indexes: random steps of many users, connections and channels, applied
-//! to both, with every frame that every connection receives, and every view of every user, compared after each step.
+//! Property tests of the rules against a simple model without indexes.
 //!
-//! The model is slow and simple on purpose: it keeps plain lists, derives who hears what by comparing the world before
-//! and after a step, and shares no code with the rules. `PROPTEST_CASES` says how many stories are told.
+//! Random steps of many users, connections and channels run in both. After each step the tests compare every frame that
+//! every connection received, and every view of every user. The model is slow on purpose: it keeps plain lists and
+//! finds the receivers of an event by comparing the state before and after a step. It shares no code with the rules.
+//! `PROPTEST_CASES` sets the number of runs.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

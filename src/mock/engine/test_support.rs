@@ -1,4 +1,4 @@
-//! A small stage for the rules' own tests: a state, a time that only the test moves, and what each connection received.
+//! A harness for tests of the rules: a state, a clock that only the test moves, and the frames of each connection.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! The frames that wait for one socket, and how faults change their order and timing.
+//! The queue of frames for one socket, whose order and timing faults can change.
 //!
-//! Frames go in, what to do next comes out; the time is an argument. What a fault does beyond order and time, such as
-//! closing, is handed back to whoever holds the socket.
+//! Frames go in; the next action comes out. The time is an argument. Other effects of faults, such as closing, are
+//! returned to the owner of the socket.
 
 use std::collections::VecDeque;
 use std::time::Duration;

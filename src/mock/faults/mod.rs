@@ -1,8 +1,8 @@
 //! Fault injection: scripted failures of requests and sockets.
 //!
-//! [`fault`] is what can go wrong, as data; [`matching`] whom it is meant for; [`book`] decides which request or frame is
-//! struck, from counts and seeds alone; [`course`] is the order and the times of frames under faults. None of them does
-//! any I/O: the transport asks, and then does what it is told.
+//! [`fault`] describes faults as data. [`matching`] decides which requests and frames a fault can apply to.
+//! [`registry`] selects the ones that it does apply to, by counts and seeds. [`frame_queue`] applies order and timing
+//! to frames. None of them does I/O: the transport asks, and acts on the answer.
 
 mod fault;
 mod frame_queue;

@@ -1,7 +1,7 @@
-//! The fault registry: which fault applies to which request or frame, by counting and by chance.
+//! The fault registry: decides which fault applies to which request or frame, by counting and by seeded chance.
 //!
-//! No clock and no I/O: requests and frames are described, and what strikes them is told. Each fault draws from its own
-//! seed, so the fifth frame that fits it is struck or spared in every run alike, whatever happens elsewhere.
+//! No clock and no I/O. Each fault has its own seed. So whether it applies to the fifth matching frame is the same in
+//! every run, whatever else happens.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -1,4 +1,4 @@
-//! The settings of the application: those that presence and tokens depend on, and all others as they were sent.
+//! The settings of the application. Presence and tokens depend on some of them; the others are only stored.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Tasks: work that the service does in the background. The mock does it at once, so every task is completed.
+//! Asynchronous tasks. The service runs them in the background. The mock runs them at once, so every task is completed.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! A channel of the state, its type's configuration, and how each viewer sees it.
+//! A channel: its data, the configuration of its type, and how each viewer sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

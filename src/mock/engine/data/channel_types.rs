@@ -1,6 +1,6 @@
-//! Channel types: the five that are built in, and those that the server side makes.
+//! Channel types: the five built-in ones, and those that the application creates.
 //!
-//! A type is its configuration, of which the rules depend on `connect_events` only.
+//! A type is a configuration. The rules depend on its `connect_events` only.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A connection as the rules see it: whose it is, what it subscribed to, when it was last heard. Sockets and queues are
-//! somebody else's.
+//! A connection in the state: its user, its subscriptions, and when it was last active. Sockets and queues are handled
+//! elsewhere.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
-//! Recent events of channels, for clients that reconnect and ask what they missed.
+//! The event history of channels, for clients that reconnect and request what they missed.
 //!
-//! Presence, watching and members are not replayed, as in the service. Events are kept as they were sent.
+//! Like the service, it does not replay events about presence, watchers and members. Events are stored as they were
+//! sent.
 
 use std::collections::VecDeque;
 

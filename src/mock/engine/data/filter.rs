@@ -1,7 +1,7 @@
-//! The service's filter language: read once into a tree that cannot be wrong any more, then asked row by row.
+//! The service's filter language: parses a filter into a validated tree, and tests rows against it.
 //!
-//! A filter knows fields by name and kind only. What rows there are, and which of them need not be looked at because
-//! an index knows better, is decided elsewhere, from [`QueryFilter::ids`] and [`QueryFilter::id_range`].
+//! A filter knows only the names and types of fields. Callers use [`QueryFilter::ids`] and [`QueryFilter::id_range`] to
+//! narrow the rows with an index.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;

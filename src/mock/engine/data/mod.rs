@@ -1,4 +1,4 @@
-//! What the state holds, how it is read from requests, and how each viewer sees it.
+//! The data of the state, how it is parsed from requests, and how each viewer sees it.
 
 pub(crate) mod app_settings;
 pub(crate) mod async_tasks;

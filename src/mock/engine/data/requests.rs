@@ -1,5 +1,7 @@
-//! What can be asked of the state, as values: who asks, and what, read from JSON bodies with the leniency that the
-//! official SDKs need (nulls, empty strings for `false`, both spellings of members).
+//! Requests to the state as values, parsed from JSON bodies.
+//!
+//! Parsing is as lenient as the official SDKs need: `null` values, empty strings for `false`, and both spellings of
+//! members.
 
 use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, Deserializer};

@@ -1,4 +1,4 @@
-//! Times as the service writes them: RFC 3339, UTC, up to nine fractional digits without trailing zeros.
+//! Timestamps in the service's format: RFC 3339, UTC, up to nine fractional digits without trailing zeros.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Storage with small keys that are never reused, so that a stale key finds nothing.
+//! Slot storage with small keys. Keys are never reused, so a stale key finds nothing.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! Sort keys of queries, and pages.
+//! Sort keys and pages of queries.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
 //! The state of the service: users, channels, connections, and the indexes between them.
 //!
-//! Indexes follow subscriptions (a user knows the connections that receive their presence, a channel those that watch
-//! it), so a change costs what its subscribers cost, however many users there are.
+//! Indexes follow subscriptions: a user lists the connections that receive their presence, a channel those that watch
+//! it. So a change costs as much as it has subscribers, however many users exist.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

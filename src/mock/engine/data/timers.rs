@@ -1,5 +1,5 @@
-//! Deadlines, in order, each with what it is for. Setting and clearing cost a logarithm, so
-//! that twenty thousand idle connections cost nothing until one of them is due.
+//! Timers: deadlines in order. Setting and clearing one takes logarithmic time, and idle connections cost nothing until
+//! their deadline.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A user of the state, and how each viewer sees them.
 //!
-//! The one rule about visibility is here: whoever is not the user themself reads an invisible user as offline. The
-//! settable fields are in [`UserFields`]; connections and subscriptions are only counted here.
+//! The rule about visibility is here: to everybody except themself, an invisible user is offline. [`UserFields`] has
+//! the fields that can be set.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

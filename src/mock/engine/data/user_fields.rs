@@ -1,8 +1,7 @@
-//! What can be set about a user, and by whom: the fields, their types, the reserved ones, and the three ways of
-//! writing (connect merges, upsert replaces, partial update reaches into nested objects).
+//! The settable fields of a user: their types, who may set them, and the three ways of writing.
 //!
-//! A profile is a value: every way of writing takes one and returns another, so that a batch can be checked whole
-//! before anything changes. Connections, events and storage are not known here.
+//! Connecting merges fields, an upsert replaces them, and a partial update reaches into nested objects. Each way takes
+//! the fields as a value and returns new ones, so that a whole batch is checked before anything changes.
 
 use std::sync::LazyLock;
 

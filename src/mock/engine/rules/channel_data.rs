@@ -1,4 +1,4 @@
-//! Channel data as calls carry it: built-in fields by name, everything else custom, members in both spellings.
+//! Parsing of channel data in requests: built-in fields, custom fields, and members in both spellings.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,5 +1,5 @@
-//! Events about channels and their members, and who receives them: those who watch hear the channel, those who belong
-//! and do not watch are notified.
+//! Events about channels and their members. Watchers receive the event of the channel; members who do not watch receive
+//! a notification.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -1,7 +1,7 @@
-//! Events: their shapes, and the way from one change to all who hear of it.
+//! Events: their JSON, and how they reach their receivers.
 //!
-//! An event is written once per view, of which there are two, the subject's own and everybody else's, and the text is
-//! shared by all receivers. Who the receivers are is decided where the change is made.
+//! An event is serialised once per view, and there are two: the user's own, and everybody else's. All receivers of a
+//! view share the text. The code that makes a change decides who receives its event.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! Operations on members: joining, leaving, invites, roles, queries.
+//! Changes of a channel's members: joining, leaving, invites and roles.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! Who may do what, who is online, who watches and who belongs, and which events a change sends.
+//! The rules: permissions, presence, watching and membership, and which events a change sends.
 
 pub(crate) mod channel_data;
 pub(crate) mod channel_events;

@@ -1,5 +1,5 @@
-//! Permissions: who may do what. The server side is never checked; a client is, by their role and by what they have to do with the
-//! channel.
+//! Permissions: who may do what. Server-side callers are never checked. Clients are checked by their role and by their
+//! relation to the channel.
 
 use chrono::{DateTime, Utc};
 

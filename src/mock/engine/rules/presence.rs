@@ -1,9 +1,8 @@
-//! Who is online: connections come and go, users turn visible and invisible, and everybody who subscribed hears of
-//! each change once.
+//! Presence: who is online, and who receives an event when that changes.
 //!
-//! The rule is one sentence: a user is online to others while they have a connection and is not invisible. Every way of
-//! changing that goes through [`ServiceState::with_presence_event`], which compares before and after, so that no way can forget
-//! the event or send it twice.
+//! A user is online to others while they have a connection and are not invisible. Every change goes through
+//! [`ServiceState::with_presence_event`], which compares the state before and after. So no change can forget the event
+//! or send it twice.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Creating, changing and removing users, with the events that follow.
+//! Creates, changes and removes users, and sends the events.
 
 use std::sync::Arc;
 

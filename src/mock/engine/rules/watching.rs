@@ -1,5 +1,5 @@
-//! Who looks at which channel. A user watches while one of their connections does; the first and the last one are
-//! announced to everybody who watches, themself included.
+//! Watching channels. A user watches while one of their connections does. When the first one starts and the last one
+//! stops, all watchers receive an event, including the user themself.
 
 use std::collections::btree_map::Entry;
 
