@@ -248,3 +248,142 @@ fn many_users_are_held_by_one_process() {
     assert_eq!(stream.end().1.code(), Some(130));
     assert_eq!(count(), 0);
 }
+
+/// Runs a command against the mock that must succeed.
+fn run(mock: &Mock, line: &str) {
+    let _ = presencectl(mock, line).run().ended_with(0);
+}
+
+/// Drops the connection of a held user, and waits until it is made again.
+fn drop_and_reconnect(mock: &Mock, stream: &mut Stream, id: &str) {
+    run(mock, &format!("mock user {id} drop"));
+    for online in [false, true] {
+        assert_eq!(stream.record()["online"], online);
+    }
+}
+
+#[test]
+fn what_others_change_meanwhile_survives_a_reconnect_and_the_end() {
+    let mock = small_world();
+    let line = "hold john --status ours --invisible -o ndjson";
+    let (mut stream, _) = start_hold(&mock, line, 1);
+    run(&mock, "set-user john --status theirs");
+    drop_and_reconnect(&mock, &mut stream, "john");
+    let held = user(&mock, "john");
+    assert_eq!(
+        (&held["status"], &held["invisible"]),
+        (&json!("theirs"), &json!(true))
+    );
+    run(&mock, "set-user john --visible");
+    drop_and_reconnect(&mock, &mut stream, "john");
+    let held = user(&mock, "john");
+    assert_eq!(
+        (&held["invisible"], &held["online"]),
+        (&json!(false), &json!(true))
+    );
+    stream.signal("HUP");
+    let run = stream.finish().ended_with(129);
+    assert_eq!(run.records()[0]["reason"], "hung_up");
+    let errors: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| !line.contains("lost the connection"))
+        .collect();
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    presencectl: old values of john: {"invisible":false,"status":"Eating a veggie burger..."}
+    presencectl: john was changed by somebody else meanwhile; not restored: status
+    "#);
+    let john = user(&mock, "john");
+    assert_eq!(
+        (&john["status"], &john["invisible"]),
+        (&json!("theirs"), &json!(false))
+    );
+}
+
+#[test]
+fn a_user_whom_the_server_no_longer_has_is_set_up_again() {
+    let mock = small_world();
+    let (mut stream, _) = start_hold(&mock, "hold newcomer --status ours -o ndjson", 1);
+    // What was not there at the start is gone after this, and everybody is disconnected.
+    run(&mock, "mock reset");
+    for online in [false, true] {
+        assert_eq!(stream.record()["online"], online);
+    }
+    assert_eq!(user(&mock, "newcomer")["status"], "ours");
+    stream.signal("INT");
+    assert_eq!(stream.end().1.code(), Some(130));
+    assert_eq!(user(&mock, "newcomer")["status"], Value::Null);
+}
+
+#[test]
+fn a_channel_that_was_deleted_meanwhile_is_not_created_by_a_reconnect() {
+    let mock = small_world();
+    let (mut stream, _) = start_hold(&mock, "hold john --channel fun -o ndjson", 1);
+    run(&mock, "api DELETE /channels/messaging/fun");
+    run(&mock, "mock user john drop");
+    while stream.record()["reason"]
+        .as_str()
+        .is_none_or(|reason| !reason.contains("code 16"))
+    {}
+    let run = stream.finish().ended_with(9);
+    assert!(run.stderr.contains("cannot connect john again"), "{run}");
+    let _ = presencectl(&mock, "get-channel fun").run().ended_with(5);
+}
+
+#[test]
+fn a_user_who_was_deleted_meanwhile_does_not_prevent_the_others() {
+    for (line, users) in [
+        ("hold john jack --status ours -o ndjson", 2),
+        ("set-user john jack --status ours --for 1h -o ndjson", 2),
+    ] {
+        let mock = small_world();
+        let (stream, _) = start_hold(&mock, line, users);
+        run(&mock, "delete-user jack --yes");
+        stream.signal("TERM");
+        let run = stream.finish().ended_with(143);
+        assert!(
+            run.stderr
+                .contains("no old values are restored of users who do not exist any more: jack"),
+            "{run}"
+        );
+        assert_eq!(user(&mock, "john")["status"], "Eating a veggie burger...");
+    }
+}
+
+#[test]
+fn a_user_who_is_refused_does_not_prevent_the_others() {
+    let users: Vec<Value> = ["amy", "bob", "cid", "dan"]
+        .map(|id| json!({"id": id, "status": "old"}))
+        .to_vec();
+    let mock = world(&users, &[]);
+    let line = "set-user amy bob cid dan --status ours --for 1h -o ndjson";
+    let (stream, _) = start_hold(&mock, line, 4);
+    // The call for all four, for amy and bob, and for amy.
+    let fault = "mock fault add status --status 403 --method PATCH --path /users --count 3";
+    run(&mock, fault);
+    stream.signal("INT");
+    let run = stream.finish().ended_with(5);
+    assert!(
+        run.stderr
+            .contains("cannot restore the old values of amy: "),
+        "{run}"
+    );
+    let statuses = ["amy", "bob", "cid", "dan"].map(|id| user(&mock, id)["status"].clone());
+    assert_eq!(statuses, ["ours", "old", "old", "old"]);
+}
+
+#[test]
+fn old_values_are_restored_although_the_output_cannot_be_written() {
+    let mock = small_world();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let line = "set-user john --status ours --for 1h -o ndjson";
+    let run = presencectl(&mock, line)
+        .into_file(full.unwrap())
+        .run()
+        .ended_with(1);
+    assert!(
+        run.stderr.contains("old values of 1 user are restored"),
+        "{run}"
+    );
+    assert_eq!(user(&mock, "john")["status"], "Eating a veggie burger...");
+}

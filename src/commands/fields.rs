@@ -156,33 +156,79 @@ impl FieldChanges {
         })
     }
 
-    /// The changes that undo these on an object that was like `before`. On an object that did not exist, they remove what
-    /// these changes set.
+    /// The part of an object that these changes are about: the named fields, and the objects around them.
     #[must_use]
-    pub fn undo(&self, before: Option<&Map<String, Value>>) -> Self {
+    pub fn select(&self, object: &Map<String, Value>) -> Map<String, Value> {
+        let mut selected = Map::new();
+        for name in self.names() {
+            select(object, name, &mut selected);
+        }
+        selected
+    }
+
+    /// The values of the named fields in an object, for people.
+    pub fn describe(&self, object: &Map<String, Value>) -> String {
+        let fields = self.names().map(|name| {
+            let value = get(object, name).unwrap_or(&Value::Null);
+            (name.clone(), value.clone())
+        });
+        Value::Object(fields.collect()).to_string()
+    }
+
+    /// The changes that undo these on an object that was like `before` and is like `now`, and the fields that are left
+    /// alone because they do not have the value any more that these changes gave them. On an object that did not exist
+    /// before, they remove what these changes set.
+    #[must_use]
+    pub fn undo(
+        &self,
+        before: Option<&Map<String, Value>>,
+        now: &Map<String, Value>,
+    ) -> (Self, Vec<&str>) {
+        let known = |object: &Map<String, Value>, name: &str| {
+            get(object, name).filter(|value| !value.is_null()).cloned()
+        };
+        let made_by_us = self.as_new();
         let mut undo = Self::default();
-        for name in self.set.keys().chain(&self.unset) {
-            let old = before
-                .and_then(|object| get(object, name))
-                .filter(|old| !old.is_null());
-            match (old, name.as_str()) {
-                (Some(old), _) => {
-                    undo.set.insert(name.clone(), old.clone());
+        let mut kept = Vec::new();
+        for name in self.names() {
+            let mut old = before.and_then(|object| known(object, name));
+            let mut ours = self.set.get(name).filter(|value| !value.is_null()).cloned();
+            let mut current = known(now, name);
+            if name == "invisible" {
+                // The service never lacks it for long.
+                for value in [&mut old, &mut ours, &mut current] {
+                    value.get_or_insert(Value::Bool(false));
                 }
-                // The service never lacks `invisible` and cannot unset a role.
-                (None, "invisible") => {
-                    undo.set.insert(name.clone(), Value::Bool(false));
+            }
+            if is_same_option(current.as_ref(), old.as_ref()) {
+                continue;
+            }
+            if !is_same_option(current.as_ref(), ours.as_ref()) {
+                kept.push(name.as_str());
+                continue;
+            }
+            match old {
+                Some(old) => {
+                    undo.set.insert(name.clone(), old);
                 }
-                (None, "role") => {}
-                (None, _) => {
-                    let made = first_missing(before, name).to_owned();
-                    if !undo.unset.contains(&made) {
-                        undo.unset.push(made);
+                // The service cannot unset a role.
+                None if name == "role" => {}
+                None => {
+                    // The objects around a field are ours too, unless somebody has put something else in.
+                    let around = first_missing(before, name);
+                    let is_ours = is_same_option(get(now, around), get(&made_by_us, around));
+                    let made = if is_ours { around } else { name };
+                    if !undo.unset.iter().any(|unset| unset == made) {
+                        undo.unset.push(made.to_owned());
                     }
                 }
             }
         }
-        undo
+        (undo, kept)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.set.keys().chain(&self.unset)
     }
 
     fn refuse_if_named(&self, name: &str) -> Result<(), Failure> {
@@ -193,8 +239,7 @@ impl FieldChanges {
             };
             below(name, other) || below(other, name)
         };
-        let named = self.set.keys().chain(&self.unset);
-        match named.into_iter().find(|other| overlaps(other)) {
+        match self.names().find(|other| overlaps(other)) {
             None => Ok(()),
             Some(other) if other == name => Err(Failure::new(
                 Code::Usage,
@@ -221,6 +266,35 @@ fn is_same(a: &Value, b: &Value) -> bool {
                     .all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
         }
         (a, b) => a == b,
+    }
+}
+
+fn is_same_option(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => is_same(a, b),
+        (a, b) => a == b,
+    }
+}
+
+/// Copies a field by its dotted name, with the objects around it as far as they exist.
+fn select(object: &Map<String, Value>, name: &str, into: &mut Map<String, Value>) {
+    let (first, rest) = match name.split_once('.') {
+        None => (name, None),
+        Some((first, rest)) => (first, Some(rest)),
+    };
+    match (object.get(first), rest) {
+        (None, _) => {}
+        (Some(Value::Object(inner)), Some(rest)) => {
+            let copy = into
+                .entry(first)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(copy) = copy {
+                select(inner, rest, copy);
+            }
+        }
+        (Some(value), _) => {
+            into.insert(first.to_owned(), value.clone());
+        }
     }
 }
 
@@ -313,15 +387,62 @@ mod tests {
             &["old"],
         )
         .unwrap();
-        let before = json!({"status": "was", "a": {"b": 1, "c": 2}, "old": [1]});
-        let undo = changes.undo(before.as_object());
+        let before = json!({"status": "was", "a": {"b": 1, "c": 2}, "old": [1], "other": 1});
+        let before = changes.select(before.as_object().unwrap());
         assert_eq!(
-            Value::Object(undo.set),
-            json!({"status": "was", "a.b": 1, "invisible": false, "old": [1]})
+            Value::Object(before.clone()),
+            json!({"status": "was", "a": {"b": 1}, "old": [1]})
         );
-        assert_eq!(undo.unset, ["new"]);
-        let undo = changes.undo(None);
-        assert_eq!(undo.unset, ["status", "a", "new", "old"]);
+        let now = |extra: Value| {
+            let mut now = json!({"status": "x", "a": {"b": "y"}, "new": "1", "invisible": true});
+            now.as_object_mut()
+                .unwrap()
+                .extend(extra.as_object().unwrap().clone());
+            now
+        };
+        let undo = |before: Option<&Map<String, Value>>, now: &Value| {
+            let (undo, kept) = changes.undo(before, now.as_object().unwrap());
+            (
+                Value::Object(undo.set),
+                undo.unset.join(" "),
+                kept.join(" "),
+            )
+        };
+        assert_eq!(
+            undo(Some(&before), &now(json!({}))),
+            (
+                json!({"status": "was", "a.b": 1, "invisible": false, "old": [1]}),
+                "new".to_owned(),
+                String::new()
+            )
+        );
+        // `old` was not there either, so there is nothing to do about it.
+        assert_eq!(
+            undo(None, &now(json!({}))),
+            (
+                json!({"invisible": false}),
+                "status a new".to_owned(),
+                String::new()
+            )
+        );
+        let changed =
+            json!({"status": "theirs", "old": 2, "a": {"b": "y", "theirs": 1}, "new": null});
+        assert_eq!(
+            undo(None, &now(changed.clone())),
+            (
+                json!({"invisible": false}),
+                "a.b".to_owned(),
+                "status old".to_owned()
+            )
+        );
+        assert_eq!(
+            undo(Some(&before), &now(changed)),
+            (
+                json!({"a.b": 1, "invisible": false}),
+                String::new(),
+                "status old".to_owned()
+            )
+        );
     }
 
     #[test]

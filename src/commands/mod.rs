@@ -18,6 +18,7 @@ pub mod limits;
 pub mod man;
 pub mod mock;
 pub mod observer;
+pub mod old_values;
 pub mod profile;
 pub mod rate_limiter;
 pub mod recent_ids;

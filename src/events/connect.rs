@@ -43,6 +43,23 @@ impl Identity {
         Request::connect(&self.user, &self.user_details())
     }
 
+    /// The fields that connecting sets.
+    pub(super) fn state(&self) -> Map<String, Value> {
+        let mut state = self.user_details();
+        state.remove("id");
+        state
+    }
+
+    /// The same user, with nothing to set.
+    #[must_use]
+    pub(super) fn without_state(&self) -> Self {
+        Self {
+            user: self.user.clone(),
+            invisible: None,
+            details: Map::new(),
+        }
+    }
+
     fn user_details(&self) -> Map<String, Value> {
         let mut details = Map::new();
         details.insert("id".to_owned(), self.user.as_str().into());

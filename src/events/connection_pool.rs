@@ -4,17 +4,25 @@
 //! reported through one queue. Connecting is paced for all users together, because the service limits connects per
 //! minute, and a thousand users who lost one server must not reconnect at the same moment. What a failed connection
 //! means for the command is decided elsewhere.
+//!
+//! Only the first connection of a user sets their fields: on a later one, that would overwrite what others have changed
+//! meanwhile. The exception is a user whom the server no longer has. Connecting creates them again, which shows in their
+//! creation time, and then their fields are set again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::api::retry::error_chain;
-use crate::api::{ApiError, Auth, CallLimiter, Client, GetOrCreate, Page, RateLimit};
+use crate::api::{
+    ApiError, Auth, CallLimiter, Client, GetOrCreate, Page, RateLimit, Request, UserPatch,
+};
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
 use crate::events::connect::{Identity, QUIET_READ_BUFFER_BYTES, Socket, connect};
@@ -148,9 +156,11 @@ async fn keep_connected(
     let mut backoff = Backoff::default();
     let mut token_rejections = TokenRejections::default();
     let mut was_ever_connected = false;
+    // The creation time of the user whose fields are set.
+    let mut set_up = None;
     loop {
         let opened = tokio::select! {
-            opened = open(shared, identity) => opened,
+            opened = open(shared, identity, &mut set_up) => opened,
             () = closed(&mut is_closing) => return,
         };
         let was_connected = opened.is_ok();
@@ -225,8 +235,13 @@ async fn keep_connected(
     }
 }
 
-/// Connects when it is the user's turn, and watches the channel.
-async fn open(shared: &Shared, identity: &Identity) -> Result<Socket, ApiError> {
+/// Connects when it is the user's turn, sets their fields unless that is done, and watches the channel. `set_up` is the
+/// creation time of the user whose fields were set.
+async fn open(
+    shared: &Shared,
+    identity: &Identity,
+    set_up: &mut Option<String>,
+) -> Result<Socket, ApiError> {
     let mut limiter = shared.limiter.lock().await;
     loop {
         match limiter.start(Some(CONNECT_LIMIT), 0, Instant::now()) {
@@ -235,15 +250,44 @@ async fn open(shared: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
         }
     }
     drop(limiter);
+    let is_reconnect = set_up.is_some();
+    let connects_as = match is_reconnect {
+        true => &identity.without_state(),
+        false => identity,
+    };
+    // After a lost connection a lost answer may cost seconds only.
+    let client = match is_reconnect {
+        true => &shared.client.for_reconnect(),
+        false => &shared.client,
+    };
     // Boxed, because the future of connecting is far larger than the session.
     let session = Box::pin(connect(
-        &shared.client,
-        identity,
+        client,
+        connects_as,
         QUIET_READ_BUFFER_BYTES,
         STALE_AFTER,
     ))
     .await?;
+    let me = OwnUser::read(session.hello());
+    if is_reconnect && me.is_new(identity, set_up.as_deref()) {
+        let patch = UserPatch {
+            id: identity.user.clone(),
+            set: identity.state(),
+            unset: Vec::new(),
+        };
+        let request = Request::patch_users(&[patch]);
+        if let Err(error) = Box::pin(client.send(&request)).await {
+            session.close().await;
+            return Err(error);
+        }
+    }
+    *set_up = Some(me.created_at);
     if let Some(cid) = &shared.channel {
+        // Watching would create a channel that was deleted meanwhile.
+        if is_reconnect && let Err(error) = Box::pin(client.get_channel(cid)).await {
+            session.close().await;
+            return Err(error);
+        }
         let request = GetOrCreate {
             state: true,
             watch: true,
@@ -254,7 +298,7 @@ async fn open(shared: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
             connection_id: Some(session.connection_id().to_owned()),
             ..GetOrCreate::default()
         };
-        let client = shared.client.acting_as(&identity.user);
+        let client = client.acting_as(&identity.user);
         let opening = client.get_or_create_channel(cid, &request);
         if let Err(error) = Box::pin(opening).await {
             session.close().await;
@@ -262,6 +306,38 @@ async fn open(shared: &Shared, identity: &Identity) -> Result<Socket, ApiError> 
         }
     }
     Ok(session)
+}
+
+/// What the first frame of a connection says about the connected user.
+#[derive(Debug, Default)]
+struct OwnUser {
+    created_at: String,
+    fields: Map<String, Value>,
+}
+
+impl OwnUser {
+    fn read(hello: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Hello {
+            me: Map<String, Value>,
+        }
+        let fields = serde_json::from_str(hello).map_or_else(|_| Map::new(), |Hello { me }| me);
+        let created_at = fields.get("created_at").and_then(Value::as_str);
+        Self {
+            created_at: created_at.unwrap_or_default().to_owned(),
+            fields,
+        }
+    }
+
+    /// Whether this is not the user who was set up, and nobody else has set the same fields of the new one.
+    fn is_new(&self, identity: &Identity, set_up: Option<&str>) -> bool {
+        let is_set = |name: &String| match self.fields.get(name) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(_) => true,
+        };
+        let state = identity.state();
+        set_up != Some(&self.created_at) && !state.is_empty() && !state.keys().any(is_set)
+    }
 }
 
 async fn discard_frames(session: &mut Socket) -> SessionEnd {

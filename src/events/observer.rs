@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::{ApiError, Client, QueryUsers, Request, UserPatch};
-use crate::domain::UserId;
+use crate::domain::{User, UserId};
 use crate::events::connect::Identity;
 
 /// The user that a watcher connects as.
@@ -36,11 +36,21 @@ impl Observer {
         }
     }
 
-    /// Makes sure that a dedicated observer may read everything. Before every connection, since a server that was
-    /// restarted may no longer have it.
+    /// Makes sure that a dedicated observer may read everything.
     pub(super) async fn prepare(&self, server: &Client) -> Result<(), ApiError> {
         if let Some(request) = self.preparation(server).await? {
             server.send(&request).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates a dedicated observer whom the server no longer has, such as a restarted one. If it has them, their role
+    /// stays: somebody else may have changed it.
+    pub(super) async fn prepare_again(&self, server: &Client) -> Result<(), ApiError> {
+        if let Self::Dedicated(user) = self
+            && Self::find(server, user).await?.is_none()
+        {
+            server.send(&Self::creation(user)).await?;
         }
         Ok(())
     }
@@ -54,24 +64,33 @@ impl Observer {
         let Self::Dedicated(user) = self else {
             return Ok(None);
         };
+        let found = Self::find(server, user).await?;
+        Ok(match found {
+            Some(found) if found.role() == Some("admin") => None,
+            Some(_) => Some(Request::patch_users(&[UserPatch {
+                id: user.clone(),
+                set: Map::from_iter([("role".to_owned(), Value::from("admin"))]),
+                unset: Vec::new(),
+            }])),
+            None => Some(Self::creation(user)),
+        })
+    }
+
+    fn creation(user: &UserId) -> Request {
+        let fields = Map::from_iter([
+            ("role".to_owned(), "admin".into()),
+            ("id".to_owned(), user.as_str().into()),
+            ("name".to_owned(), "presencectl observer".into()),
+        ]);
+        Request::upsert_users(&[fields])
+    }
+
+    async fn find(server: &Client, user: &UserId) -> Result<Option<User>, ApiError> {
         let query = QueryUsers {
             filter_conditions: Map::from_iter([("id".to_owned(), user.as_str().into())]),
             limit: Some(1),
             ..QueryUsers::default()
         };
-        let mut fields = Map::from_iter([("role".to_owned(), Value::from("admin"))]);
-        Ok(match server.query_users(&query).await?.first() {
-            Some(found) if found.role() == Some("admin") => None,
-            Some(_) => Some(Request::patch_users(&[UserPatch {
-                id: user.clone(),
-                set: fields,
-                unset: Vec::new(),
-            }])),
-            None => {
-                fields.insert("id".to_owned(), user.as_str().into());
-                fields.insert("name".to_owned(), "presencectl observer".into());
-                Some(Request::upsert_users(&[fields]))
-            }
-        })
+        Ok(server.query_users(&query).await?.pop())
     }
 }

@@ -430,14 +430,14 @@ impl Watcher {
         }
     }
 
-    /// Connects as the observer. Sets the observer up first: a restarted server may not have it.
+    /// Connects as the observer. Creates the observer first if the server does not have them any more.
     fn connect(&self) -> BoxFuture<'static, Result<Socket, ApiError>> {
         // The watcher has retries of its own.
         let server = self.call_client().without_retries();
         let observer = self.options.observer.clone();
         let stale_after = self.options.stale_after;
         Box::pin(async move {
-            observer.prepare(&server).await?;
+            observer.prepare_again(&server).await?;
             connect(
                 &server,
                 &observer.identity(),

@@ -11,10 +11,11 @@ use tokio::time::sleep;
 
 use super::checkpoint::{Checkpoint, FailureList};
 use super::update::{PATCH, QUERY, UpdateOptions, apply, verified};
-use crate::api::{Client, UserPatch};
+use crate::api::Client;
 use crate::app::App;
 use crate::commands::fields::FieldChanges;
-use crate::commands::ids::{BATCH, IdArgs, summarize_ids};
+use crate::commands::ids::{BATCH, IdArgs};
+use crate::commands::old_values::OldValues;
 use crate::commands::rate_limiter::RateLimiter;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
@@ -22,10 +23,6 @@ use crate::error_report::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
 use crate::signals::Signals;
-
-/// Patches that restore the old values of users after a temporary change.
-#[derive(Debug, Default)]
-pub(super) struct RestorePatches(Vec<UserPatch>);
 
 /// How a run over many users goes.
 #[derive(Debug)]
@@ -127,32 +124,26 @@ impl<'a> Bulk<'a> {
         &mut self,
         client: &Client,
         batch: &[UserId],
-        restore: Option<&mut RestorePatches>,
+        old_values: Option<&mut OldValues>,
         rows: &mut Rows<'_>,
     ) -> anyhow::Result<Option<Code>> {
-        let mut restore = restore;
+        let mut old_values = old_values;
         let mut todo = vec![batch.to_vec()];
         while let Some(part) = todo.pop() {
             let first = if self.reads_first() { QUERY } else { PATCH };
             if let Some(code) = self.wait_for_rate_limit(client, first).await {
                 return Ok(Some(code));
             }
-            let patches_before = restore.as_ref().map_or(0, |restore| restore.0.len());
             let work = change_part(
+                self.app,
                 client,
                 &mut self.limiter,
                 &part,
                 self.changes,
                 self.options.update,
-                restore.as_deref_mut(),
+                old_values.as_deref_mut(),
             );
             let (result, code) = finish_despite_signal(&mut self.signals, self.app, work).await?;
-            if let (Err(error), Some(restore)) = (&result, restore.as_deref_mut())
-                && code_of(error) == Code::Refused
-            {
-                // Refused as a whole, so there is nothing to restore.
-                restore.0.truncate(patches_before);
-            }
             match result {
                 Ok(done) => self.done(&part, &done, rows)?,
                 Err(error) if self.continues_after(&error) => match part.as_slice() {
@@ -174,11 +165,8 @@ impl<'a> Bulk<'a> {
         Ok(None)
     }
 
-    /// Closes the files. An error of the run stays one.
-    pub(super) fn finish(
-        &mut self,
-        ended: anyhow::Result<Option<Code>>,
-    ) -> anyhow::Result<anyhow::Result<Option<Code>>> {
+    /// Closes the files, and says what was skipped. `ended` is how the run ended.
+    pub(super) fn finish(&mut self, ended: &anyhow::Result<Option<Code>>) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if let Some(failures) = self.failures.take() {
             failures.finish()?;
@@ -195,14 +183,14 @@ impl<'a> Bulk<'a> {
                 count_of_users(self.unchanged)
             ));
         }
-        if let (Ok(Some(_)), Some(checkpoint)) = (&ended, &self.checkpoint) {
+        if let (Ok(Some(_)), Some(checkpoint)) = (ended, &self.checkpoint) {
             self.app.output().hint(&format!(
                 "{} users are finished; run the same command again to continue: --journal {}",
                 checkpoint.len(),
                 checkpoint.path().display()
             ));
         }
-        Ok(ended)
+        Ok(())
     }
 
     /// The exit code of the run.
@@ -224,16 +212,16 @@ impl<'a> Bulk<'a> {
         .into())
     }
 
-    /// Waits, then restores the old values; at once if the run was interrupted or failed.
+    /// Waits, then restores the old values; at once if the run was interrupted or failed. A second signal ends it.
     pub(super) async fn wait_and_restore(
         &mut self,
         client: &Client,
         duration: Duration,
-        restore: &RestorePatches,
+        old_values: &OldValues,
         ended: anyhow::Result<Option<Code>>,
     ) -> anyhow::Result<Code> {
         let mut ended = ended;
-        if matches!(ended, Ok(None)) && !restore.0.is_empty() {
+        if matches!(ended, Ok(None)) && !old_values.is_empty() {
             self.app.output().status(&format!(
                 "the old values will be restored in {}, or on Ctrl-C.",
                 humantime::format_duration(duration)
@@ -243,24 +231,16 @@ impl<'a> Bulk<'a> {
                 code = self.signals.next() => ended = Ok(Some(code)),
             }
         }
-        let mut left: Vec<&str> = Vec::new();
-        let mut last = None;
-        for patches in restore.0.chunks(BATCH) {
-            self.limiter.before(client, PATCH).await;
-            if let Err(error) = client.patch_users(patches).await {
-                left.extend(patches.iter().map(|patch| patch.id.as_str()));
-                last = Some(error);
+        let restored = tokio::select! {
+            restored = old_values.restore(client, self.app.output()) => restored?,
+            code = self.signals.next() => {
+                old_values.warn_skipped(self.app);
+                return Ok(code);
             }
-        }
-        if let Some(error) = last {
-            return Err(anyhow::Error::from(error).context(format!(
-                "cannot restore the old values of {}",
-                summarize_ids(&left)
-            )));
-        }
+        };
         self.app.output().status(&format!(
             "the old values of {} are restored.",
-            count_of_users(restore.0.len() as u64)
+            count_of_users(restored)
         ));
         self.conclude(ended)
     }
@@ -363,16 +343,17 @@ struct Done {
 }
 
 async fn change_part(
+    app: &App,
     client: &Client,
     limiter: &mut RateLimiter,
     part: &[UserId],
     changes: &FieldChanges,
     options: UpdateOptions,
-    restore: Option<&mut RestorePatches>,
+    old_values: Option<&mut OldValues>,
 ) -> anyhow::Result<Done> {
     let mut todo = part.to_vec();
     let mut unchanged = 0;
-    if options.if_changed || restore.is_some() {
+    if options.if_changed || old_values.is_some() {
         let before = users_by_id(client, part).await?;
         if options.if_changed {
             todo.retain(|id| {
@@ -381,16 +362,12 @@ async fn change_part(
             });
             unchanged = (part.len() - todo.len()) as u64;
         }
-        if let Some(restore) = restore {
-            // Recorded before the change: a lost response leaves open whether it was made.
-            restore.0.extend(todo.iter().filter_map(|id| {
-                let back = changes.undo(before.get(id.as_str()).map(User::fields));
-                (!back.is_empty()).then(|| UserPatch {
-                    id: id.clone(),
-                    set: back.set,
-                    unset: back.unset,
-                })
-            }));
+        if let Some(old_values) = old_values {
+            // Kept before the change: a lost response leaves open whether it was made.
+            for id in &todo {
+                let user = before.get(id.as_str()).map(User::fields);
+                old_values.add(app.output(), id, user);
+            }
         }
         if !todo.is_empty() {
             limiter

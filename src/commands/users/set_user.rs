@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bulk::{Bulk, BulkOptions, RestorePatches, ids_already_done, read_in_background};
+use super::bulk::{Bulk, BulkOptions, ids_already_done, read_in_background};
 use super::update::{QUERY, UpdateOptions, requests};
 use crate::app::App;
 use crate::commands::dry_run;
 use crate::commands::fields::{FieldArgs, FieldChanges};
 use crate::commands::ids::{IdArgs, next_batch};
+use crate::commands::old_values::OldValues;
 use crate::commands::rate_limiter::RateLimiter;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
@@ -119,7 +120,7 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     let mut bulk = Bulk::new(app, &options, &changes)?;
     let mut restore = args
         .duration
-        .map(|duration| (duration, RestorePatches::default()));
+        .map(|duration| (duration, OldValues::new(changes.clone())));
     let mut ids = read_in_background(args.users.clone());
     // However it ends, temporary changes are undone and finished users stay recorded.
     let ended = loop {
@@ -129,17 +130,19 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
             Ok(Err(code)) => break Ok(Some(code)),
             Err(error) => break Err(error),
         };
-        let patches = restore.as_mut().map(|(_, patches)| patches);
-        match bulk.change(&client, &batch, patches, &mut rows).await {
+        let old_values = restore.as_mut().map(|(_, old_values)| old_values);
+        match bulk.change(&client, &batch, old_values, &mut rows).await {
             Ok(None) => {}
             ended => break ended,
         }
     };
-    rows.finish()?;
-    let ended = bulk.finish(ended)?;
+    // An error that comes first is the one to report, and none keeps the old values from being restored.
+    let written = rows.finish();
+    let finished = bulk.finish(&ended);
+    let ended = ended.and_then(|code| written.and(finished).map(|()| code));
     match restore {
-        Some((duration, patches)) => {
-            bulk.wait_and_restore(&client, duration, &patches, ended)
+        Some((duration, old_values)) => {
+            bulk.wait_and_restore(&client, duration, &old_values, ended)
                 .await
         }
         None => bulk.conclude(ended),

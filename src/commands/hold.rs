@@ -3,8 +3,6 @@
 //! `--status` and `--invisible` change the users meanwhile. Their old values are restored at the end, however it comes.
 //! The first record of each user says that they are connected; after that, records report only lost connections.
 
-mod restore;
-
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,11 +10,12 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use self::restore::{ChangedFields, RestorePlan};
 use crate::api::{ApiError, Auth, Client};
 use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run;
+use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{IdArgs, summarize_ids};
+use crate::commands::old_values::OldValues;
 use crate::domain::record::{
     ConnectionChanged, EndReason, Record, RecordBody, RecordSource, StreamEnd,
 };
@@ -36,8 +35,9 @@ const READER_GRACE: Duration = Duration::from_secs(1);
 /// Flags of `hold`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Users who do not exist are created, as connecting always does. Lost connections are made again. At the end the users
-disconnect, and the old status and visibility are restored.
+Users who do not exist are created, as connecting always does. Lost connections are made again; this does not set the
+status and visibility again. At the end the users disconnect, and the old status and visibility, which are printed at the
+start, are restored. What somebody else has changed meanwhile stays as it is.
 
 Examples:
   presencectl hold john
@@ -67,10 +67,16 @@ pub struct HoldArgs {
 }
 
 impl HoldArgs {
-    const fn changed_fields(&self) -> ChangedFields {
-        ChangedFields {
-            invisible: self.invisible,
-            status: self.status.is_some(),
+    /// The fields that are changed while the users are held.
+    fn changes(&self) -> FieldChanges {
+        let invisible = self
+            .invisible
+            .then(|| ("invisible".to_owned(), true.into()));
+        let status = self.status.as_deref();
+        let status = status.map(|status| ("status".to_owned(), status.into()));
+        FieldChanges {
+            set: invisible.into_iter().chain(status).collect(),
+            unset: Vec::new(),
         }
     }
 
@@ -110,7 +116,9 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
             .with_context(|| format!("cannot open the channel {cid}"))?;
     }
     raise_file_limit(users.len());
-    let restore_plan = RestorePlan::read(&client, &users, args.changed_fields())
+    let mut old_values = OldValues::new(args.changes());
+    old_values
+        .read(&client, app.output(), &users)
         .await
         .context("cannot read the current status and visibility of the users")?;
     let requested = users.len();
@@ -132,17 +140,14 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     let mut outcome = hold.run(&mut pool, &mut signals).await;
     let clean_up = async {
         pool.close().await;
-        restore_plan.restore(&client).await
+        old_values.restore(&client, app.output()).await
     };
     let failed = tokio::select! {
-        restored = clean_up => restored.err().map(|(ids, error)| {
-            let who = summarize_ids(&ids);
-            anyhow::Error::from(error).context(format!("cannot restore {who}"))
-        }),
+        restored = clean_up => restored.err().map(anyhow::Error::from),
         // Whoever sends a second signal does not want to wait for a server that does not answer.
         code = signals.next() => {
             outcome = HoldOutcome::Ended(EndReason::of_signal(code), code);
-            restore_plan.warn_skipped(app);
+            old_values.warn_skipped(app);
             None
         }
     };
