@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::rfc3339::Rfc3339;
 
-/// The settings.
+/// The settings of the application.
 #[derive(Debug, Clone)]
 pub(crate) struct AppSettings {
-    /// Whether development tokens are taken.
+    /// Whether development tokens are accepted.
     pub(crate) disable_auth_checks: bool,
-    /// Whether permissions of clients go unchecked.
+    /// Whether permissions of clients are not checked.
     pub(crate) disable_permissions_checks: bool,
-    /// Whether nobody can become a guest.
+    /// Whether guest users are refused.
     pub(crate) guest_user_creation_disabled: bool,
-    /// All user tokens are refused while this is set.
+    /// While this is set, all user tokens are refused.
     pub(crate) revoke_tokens_issued_before: Option<DateTime<Utc>>,
     pub(crate) others: Map<String, Value>,
 }
@@ -34,13 +34,13 @@ impl AppSettings {
 }
 
 impl AppSettings {
-    /// Whether users and channels belong to teams that do not see each other.
+    /// Whether the application is multi-tenant: users and channels belong to teams that do not see each other.
     pub(crate) fn is_multi_tenant(&self) -> bool {
         self.others.get("multi_tenant_enabled") == Some(&Value::Bool(true))
     }
 }
 
-/// The settings, as somebody sees them.
+/// The settings, as a viewer sees them.
 pub(crate) struct AppSettingsView<'a> {
     pub(crate) app: &'a AppSettings,
     pub(crate) server: bool,

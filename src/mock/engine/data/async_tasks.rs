@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// How many tasks are remembered.
+/// How many tasks are kept.
 const MAX_TASKS_KEPT: usize = 1000;
 
 /// The tasks, by id.
@@ -20,7 +20,7 @@ pub(crate) struct AsyncTasks {
 pub(crate) struct AsyncTask {
     /// When it was completed.
     pub(crate) at: DateTime<Utc>,
-    /// What came of it.
+    /// Its result.
     pub(crate) result: Value,
 }
 

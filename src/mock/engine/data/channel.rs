@@ -18,7 +18,7 @@ use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
 use crate::mock::error::Rejection;
 
-/// One channel.
+/// A channel of the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) cid: Arc<str>,
@@ -34,11 +34,11 @@ pub(crate) struct Channel {
     pub(crate) filter_tags: Option<Vec<String>>,
     pub(crate) custom: Map<String, Value>,
     pub(crate) members: ChannelMembers,
-    /// Users who do not want to see it in their lists.
+    /// Users who have hidden it from their lists.
     pub(crate) hidden_for: BTreeSet<UserKey>,
     /// Connections that watch it.
     pub(crate) watchers: BTreeSet<ConnectionKey>,
-    /// The users behind them, each with the number of their connections here.
+    /// The users of these connections, each with the number of their watching connections.
     pub(crate) watching: BTreeMap<UserKey, usize>,
 }
 
@@ -64,32 +64,32 @@ impl Channel {
         }
     }
 
-    /// Whether everybody may read it.
+    /// Whether every user may read it.
     pub(crate) fn is_public(&self) -> bool {
         self.channel_type == "livestream"
     }
 
-    /// Whether it belongs to a set of people.
+    /// Whether it is a distinct channel, defined by its members.
     pub(crate) fn is_distinct(&self) -> bool {
         self.id.starts_with("!members-")
     }
 }
 
-/// A channel, as somebody sees it.
+/// A channel, as a viewer sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChannelView<'a> {
     pub(crate) state: &'a ServiceState,
     pub(crate) channel: &'a Channel,
     pub(crate) viewer: Viewer,
-    /// What the caller may do here; not in events.
+    /// The caller's capabilities; not included in events.
     pub(crate) capabilities: Option<&'static [&'static str]>,
-    /// Whether the members ride along, as in events.
+    /// Whether members are included, as in events.
     pub(crate) with_members: bool,
-    /// When it was deleted, in the answer to that.
+    /// When it was deleted, in the response to the deletion.
     pub(crate) deleted_at: Option<DateTime<Utc>>,
 }
 
-/// How many members ride along in an event.
+/// How many members an event includes at most.
 const MAX_EVENT_MEMBERS: usize = 100;
 
 impl Serialize for ChannelView<'_> {
@@ -152,7 +152,7 @@ impl Serialize for ChannelView<'_> {
 pub(crate) struct ChannelRow<'a> {
     pub(crate) state: &'a ServiceState,
     pub(crate) channel: &'a Channel,
-    /// The user whose membership `hidden` and the like are about.
+    /// The user whose membership fields such as `hidden` refer to.
     pub(crate) user: Option<UserKey>,
 }
 
@@ -244,7 +244,7 @@ pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
 }
 
 impl ServiceState {
-    /// A membership as somebody sees it.
+    /// A membership, as a viewer sees it.
     pub(crate) fn member_view<'a>(
         &'a self,
         channel: &'a Channel,
@@ -259,7 +259,7 @@ impl ServiceState {
         })
     }
 
-    /// The memberships of a channel as somebody sees them, oldest first.
+    /// The memberships of a channel as a viewer sees them, oldest first.
     pub(crate) fn members_of<'a>(
         &'a self,
         channel: &'a Channel,
@@ -276,7 +276,7 @@ impl ServiceState {
             })
     }
 
-    /// A channel as somebody sees it in an event: with its members.
+    /// A channel with its members, as a viewer sees it in an event.
     pub(crate) fn event_channel<'a>(&'a self, key: ChannelKey, viewer: Viewer) -> ChannelView<'a> {
         ChannelView {
             state: self,
@@ -292,7 +292,7 @@ impl ServiceState {
     }
 }
 
-/// When a member last read, and how much is left.
+/// A member's read state: when they last read, and how many messages are unread.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReadView<'a> {
     pub(crate) user: UserView<'a>,

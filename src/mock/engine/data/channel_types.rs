@@ -13,10 +13,10 @@ use super::requests::JsonObject;
 use super::rfc3339::Rfc3339;
 use crate::mock::error::{Rejection, shortened};
 
-/// The built-in types.
+/// The names of the built-in types.
 const BUILT_IN_TYPES: [&str; 5] = ["messaging", "livestream", "team", "gaming", "commerce"];
 
-/// What each role may do, as responses list it. The rules do not depend on it.
+/// The grants of each role, as responses list them. The rules do not use them.
 const DEFAULT_GRANTS: [(&str, &[&str]); 5] = [
     (
         "admin",
@@ -39,7 +39,7 @@ const DEFAULT_GRANTS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// One type.
+/// A channel type.
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelType {
     name: String,
@@ -67,7 +67,8 @@ impl ChannelType {
         ] {
             config.insert(on.to_owned(), true.into());
         }
-        // Delivery events stay off: clients would report deliveries of messages, of which there are none.
+        // Delivery events stay off. Otherwise clients would report deliveries of messages, which the mock does not
+        // have.
         for off in [
             "delivery_events",
             "push_notifications",
@@ -102,7 +103,7 @@ impl ChannelType {
         }
     }
 
-    /// Whether watching is announced.
+    /// Whether starting and stopping to watch is announced.
     pub(crate) fn has_connect_events(&self) -> bool {
         self.config.get("connect_events") != Some(&Value::Bool(false))
     }
@@ -116,7 +117,7 @@ impl ChannelType {
                 "name" | "created_at" | "updated_at" => {}
                 "grants" => self.grants = value,
                 "commands" => {
-                    // Written as names, read as objects.
+                    // Commands are set as names and returned as objects.
                     let commands = value
                         .as_array()
                         .ok_or_else(|| Rejection::field("commands", "must be a list"))?
@@ -151,13 +152,13 @@ impl ChannelType {
         }
     }
 
-    /// The configuration, as channels carry it.
+    /// The configuration, as channels contain it.
     pub(crate) fn config(&self) -> ChannelTypeView<'_> {
         self.view(false)
     }
 }
 
-/// A type as it is written.
+/// A type, as it is serialised.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChannelTypeView<'a> {
     channel_type: &'a ChannelType,
@@ -173,7 +174,7 @@ impl Serialize for ChannelTypeView<'_> {
         map.serialize_entry("name", &of.name)?;
         for (key, value) in &of.config {
             match value.as_array() {
-                // A type lists its commands by name; a channel's configuration holds the commands themselves.
+                // A type lists the names of its commands; a channel's configuration contains the commands themselves.
                 Some(commands) if self.with_grants && key == "commands" => {
                     let names: Vec<&Value> = commands
                         .iter()
@@ -192,7 +193,7 @@ impl Serialize for ChannelTypeView<'_> {
     }
 }
 
-/// The types by name.
+/// All channel types by name.
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelTypes(BTreeMap<String, ChannelType>);
 

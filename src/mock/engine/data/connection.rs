@@ -7,23 +7,23 @@ use chrono::{DateTime, Utc};
 
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 
-/// A connection of the state; never used twice.
+/// The key of a connection; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnectionKey(pub(crate) u64);
 
-/// What carries a connection.
+/// The transport of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// A WebSocket.
     Socket,
     /// A long poll.
     LongPoll,
-    /// Nothing: the connection is pretended, and never silent.
+    /// None: the connection is simulated, and never times out.
     Virtual,
 }
 
 impl Transport {
-    /// Its name for people.
+    /// The name of the transport in status output.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Socket => "socket",
@@ -33,7 +33,7 @@ impl Transport {
     }
 }
 
-/// Where a subscription to a user comes from.
+/// Why a connection is subscribed to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SubscriptionSource {
     /// A users query.
@@ -43,29 +43,29 @@ pub(crate) enum SubscriptionSource {
 }
 
 impl SubscriptionSource {
-    /// The last of them in order.
+    /// The largest value, for ranges.
     pub(crate) const MAX: Self = Self::Channel(ChannelKey::MAX);
 }
 
-/// One connection.
+/// A connection of the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    /// The id that the client knows it by.
+    /// The connection id that the client knows.
     pub(crate) id: Box<str>,
-    /// Whose it is.
+    /// The user of the connection.
     pub(crate) user: UserKey,
-    /// What carries it.
+    /// Its transport.
     pub(crate) carrier: Transport,
-    /// When it was last heard.
+    /// When it last sent anything.
     pub(crate) last_seen: DateTime<Utc>,
-    /// When it will be looked at for silence.
+    /// When it is checked for silence next.
     pub(crate) silence_at: Option<DateTime<Utc>>,
     /// When its token expires.
     pub(crate) token_expires: Option<DateTime<Utc>>,
-    /// When an unasked health check is due.
+    /// When the next unsolicited health check is due.
     pub(crate) health_check_at: Option<DateTime<Utc>>,
-    /// Users it hears presence of.
+    /// The users to whose presence it is subscribed.
     pub(crate) subscriptions: BTreeSet<(UserKey, SubscriptionSource)>,
-    /// Channels it watches.
+    /// The channels that it watches.
     pub(crate) watching: BTreeSet<ChannelKey>,
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::slots::UserKey;
 
-/// How many events are kept, over all channels.
+/// How many events are kept, over all channels together.
 const MAX_EVENTS_KEPT: usize = 20_000;
 
 /// The events, oldest first.
@@ -24,7 +24,7 @@ pub(crate) struct PastEvent {
     pub(crate) at: DateTime<Utc>,
     /// The channel.
     pub(crate) cid: Box<str>,
-    /// The only user who may see it. Without one, everybody who may read the channel may.
+    /// The only user who may see it. If `None`, all users who may read the channel.
     pub(crate) only: Option<UserKey>,
     /// The event, as JSON.
     pub(crate) event: Bytes,

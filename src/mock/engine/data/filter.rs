@@ -12,47 +12,47 @@ use serde_json::{Map, Value};
 
 use crate::mock::error::Rejection;
 
-/// What a field of a row is.
+/// The value of a field of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FieldValue<'a> {
-    /// Not there.
+    /// The field is missing.
     Missing,
     /// Text.
     Text(&'a str),
     /// A boolean.
     Flag(bool),
-    /// A count.
+    /// A number.
     Count(usize),
     /// A time.
     Time(DateTime<Utc>),
-    /// A list of texts.
+    /// A list of strings.
     Texts(Vec<&'a str>),
-    /// Custom data.
+    /// Custom data of any type.
     Json(&'a Value),
 }
 
-/// Something that a filter or a sort can look at.
+/// A row that filters and sorts can read.
 pub(crate) trait FilterRow {
-    /// The field of a name; dots reach into custom objects.
+    /// The field with this name. Dots reach into custom objects.
     fn field(&self, name: &str) -> FieldValue<'_>;
 }
 
-/// What a built-in field holds; `None` for custom data, which may hold anything.
+/// The type of a built-in field; `None` for custom data, which can have any type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldType {
     /// Text.
     Text,
     /// A boolean.
     Flag,
-    /// A count.
+    /// A number.
     Count,
     /// A time.
     Time,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
 }
 
-/// What fields there are: the kind of a built-in one, or a refusal for one that cannot be asked for.
+/// A function that returns the type of a field, or an error if the field cannot be queried.
 pub(crate) type FieldSchema = fn(&str) -> Result<Option<FieldType>, Rejection>;
 
 /// A value to compare with.
@@ -83,7 +83,7 @@ enum FilterComparison {
     LessOrEqual,
 }
 
-/// A set of literals. Texts, which may be a million, are hashed.
+/// A set of literals. Strings are hashed, because there can be a million of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct LiteralSet {
     texts: HashSet<String>,
@@ -93,17 +93,17 @@ struct LiteralSet {
 /// A condition on rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum QueryFilter {
-    /// All of them; none is true.
+    /// All conditions must hold. An empty list is true.
     All(Vec<Self>),
-    /// One of them.
+    /// At least one condition must hold.
     Any(Vec<Self>),
-    /// None of them.
+    /// No condition may hold.
     None(Vec<Self>),
-    /// One test of one field.
+    /// A test of one field.
     Field(FieldCondition),
 }
 
-/// One test of one field.
+/// A test of one field.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FieldCondition {
     name: String,
@@ -111,7 +111,7 @@ pub(crate) struct FieldCondition {
 }
 
 impl QueryFilter {
-    /// Reads `filter_conditions`.
+    /// Parses `filter_conditions`.
     pub(crate) fn parse(
         conditions: &Map<String, Value>,
         schema: FieldSchema,
@@ -154,7 +154,7 @@ impl QueryFilter {
         Ok(Self::All(all))
     }
 
-    /// Whether the row fulfils the condition.
+    /// Whether the row matches the condition.
     pub(crate) fn matches(&self, row: &impl FilterRow) -> bool {
         match self {
             Self::All(all) => all.iter().all(|filter| filter.matches(row)),
@@ -164,7 +164,8 @@ impl QueryFilter {
         }
     }
 
-    /// Texts of which `field` must be one (or, for a list, hold one), where the condition says so; unordered.
+    /// The strings of which `field` must be one, if the condition implies that; for a list field, it must contain one.
+    /// The order is undefined.
     pub(crate) fn ids(&self, field: &str) -> Option<Vec<&str>> {
         match self {
             Self::All(all) => all.iter().find_map(|filter| filter.ids(field)),
@@ -174,7 +175,7 @@ impl QueryFilter {
                 FilterTest::In(LiteralSet { texts, others }) if others.is_empty() => {
                     Some(texts.iter().map(String::as_str).collect())
                 }
-                // A list equals only a list with the same members: looking at those who have the first is enough.
+                // A list equals only a list with the same items, so the rows that contain the first item are enough.
                 FilterTest::Equal(FilterLiteral::Json(Value::Array(list))) => {
                     list.first()?.as_str().map(|first| vec![first])
                 }
@@ -184,7 +185,7 @@ impl QueryFilter {
         }
     }
 
-    /// The fields that the condition is about.
+    /// The fields that the condition tests.
     pub(crate) fn names(&self) -> Vec<&str> {
         match self {
             Self::All(all) | Self::Any(all) | Self::None(all) => {
@@ -194,7 +195,7 @@ impl QueryFilter {
         }
     }
 
-    /// The range that `id` must be in, as far as the condition says so.
+    /// The range of `id` that the condition implies, as far as it does.
     pub(crate) fn id_range(&self) -> (Bound<&str>, Bound<&str>) {
         let mut range = (Bound::Unbounded, Bound::Unbounded);
         self.narrow(&mut range);
@@ -329,7 +330,7 @@ fn literal(name: &str, kind: Option<FieldType>, value: &Value) -> Result<FilterL
     }
 }
 
-/// A value as a message shows it: whole if short.
+/// A value for an error message: the whole value if it is short.
 fn brief(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),
@@ -379,7 +380,7 @@ impl FilterTest {
     }
 }
 
-/// Whether any word of `text`, case ignored, starts with a lower-case prefix. The prefix may span several words.
+/// Whether a word of `text` starts with a lower-case prefix, ignoring case. The prefix may span several words.
 fn any_word_starts_with(text: &str, prefix: &str) -> bool {
     let mut before = None;
     text.char_indices().any(|(at, c)| {
@@ -460,7 +461,7 @@ fn compare(field: &FieldValue<'_>, literal: &FilterLiteral) -> Option<Ordering> 
     }
 }
 
-/// The custom field of a dotted path; a key that itself holds the dots is preferred.
+/// The custom field at a dotted path. A key that contains the dots itself takes precedence.
 pub(crate) fn custom<'a>(custom: &'a Map<String, Value>, path: &str) -> FieldValue<'a> {
     if let Some(value) = custom.get(path) {
         return FieldValue::Json(value);

@@ -12,25 +12,25 @@ use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::user::UserView;
 use crate::mock::error::Rejection;
 
-/// The role that a member has unless they are given another.
+/// The role of a member without an explicit role.
 pub(crate) const DEFAULT_ROLE: &str = "channel_member";
 
 /// The role of a moderator.
 pub(crate) const MODERATOR_ROLE: &str = "channel_moderator";
 
-/// Where an invited member stands.
+/// The state of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invite {
-    /// Invited, and silent so far.
+    /// Invited, without an answer yet.
     Pending,
-    /// Invited, and in.
+    /// The invitation was accepted.
     Accepted(DateTime<Utc>),
-    /// Invited, and not interested.
+    /// The invitation was rejected.
     Rejected(DateTime<Utc>),
 }
 
 impl Invite {
-    /// The state in the service's word.
+    /// The state's name in the API.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -40,7 +40,7 @@ impl Invite {
     }
 }
 
-/// One membership.
+/// The membership of a user in a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelMember {
     place: u64,
@@ -70,7 +70,7 @@ impl ChannelMember {
     }
 }
 
-/// The members, oldest first.
+/// The members of a channel, oldest first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChannelMembers {
     by_user: BTreeMap<UserKey, ChannelMember>,
@@ -79,7 +79,7 @@ pub(crate) struct ChannelMembers {
 }
 
 impl ChannelMembers {
-    /// Adds a member; whoever is one already stays as they are.
+    /// Adds a member. An existing member stays unchanged.
     pub(crate) fn add(&mut self, user: UserKey, mut member: ChannelMember) -> bool {
         if self.by_user.contains_key(&user) {
             return false;
@@ -128,14 +128,14 @@ impl ChannelMembers {
     }
 }
 
-/// A membership, as somebody sees it.
+/// A membership, as a viewer sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberView<'a> {
     pub(crate) member: &'a ChannelMember,
     pub(crate) user: UserView<'a>,
     /// Whether the user created the channel.
     pub(crate) owner: bool,
-    /// Whether `user_id` is written; in the caller's own `membership` the service leaves it out.
+    /// Whether `user_id` is included. The service leaves it out of the caller's own `membership`.
     pub(crate) with_id: bool,
 }
 

@@ -11,35 +11,35 @@ use serde_json::{Map, Value};
 use crate::mock::engine::data::sort::SortParam;
 use crate::mock::error::Rejection;
 
-/// Who asks, as the token says.
+/// The caller of a request, according to the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// The application's server: everything is allowed, and nobody is acting.
+    /// The application's server. It may do everything and does not act as a user.
     Server,
     /// A user.
     User {
-        /// Who.
+        /// The user's id.
         id: String,
         /// When the token was issued (unix seconds), if it says so.
         issued_at: Option<i64>,
     },
-    /// Nobody in particular.
+    /// An anonymous user.
     Anonymous {
-        /// The id that the client made up.
+        /// The id that the client chose.
         id: Option<String>,
     },
 }
 
-/// A body, or the payload of a query, as an object.
+/// The body of a request, or the payload of a query, as an object.
 pub(crate) type JsonObject = Map<String, Value>;
 
-/// Reads a body. A `null` at top level is as good as nothing.
+/// Parses a body. `null` counts as empty.
 pub(crate) fn read<T: DeserializeOwned>(mut body: JsonObject) -> Result<T, Rejection> {
     body.retain(|_, value| !value.is_null());
     serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
 }
 
-/// A boolean, also as text, also as the empty text.
+/// Parses a boolean, also given as text; the empty string is `false`.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -60,18 +60,18 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
-/// A user named by id, or by an object with an `id`.
+/// A user given by id, or as an object with an `id`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum UserRef {
     /// By id.
     Id(String),
-    /// By object, whose fields are written if the user is new.
+    /// As an object, whose fields are set if the user is new.
     Object(JsonObject),
 }
 
 impl UserRef {
-    /// The id.
+    /// The user's id.
     pub(crate) fn id(&self) -> Result<&str, Rejection> {
         match self {
             Self::Id(id) => Ok(id),
@@ -84,7 +84,7 @@ impl UserRef {
     }
 }
 
-/// The user on whose behalf the server side acts.
+/// The user on whose behalf the server acts.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct OnBehalfOf {
     #[serde(default)]
@@ -94,7 +94,7 @@ pub(crate) struct OnBehalfOf {
 }
 
 impl OnBehalfOf {
-    /// The user named, if one is.
+    /// The user, if one is given.
     pub(crate) fn named(&self) -> Option<UserRef> {
         self.user_id
             .as_ref()
@@ -104,7 +104,7 @@ impl OnBehalfOf {
     }
 }
 
-/// `GET /users`.
+/// The payload of `GET /users`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct QueryUsersRequest {
@@ -119,7 +119,7 @@ pub(crate) struct QueryUsersRequest {
     pub(crate) connection_id: Option<String>,
 }
 
-/// `POST /users`.
+/// The body of `POST /users`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct UpdateUsersRequest {
     pub(crate) users: UserBatch,
@@ -131,17 +131,17 @@ pub(crate) struct UpdateUsersRequest {
 pub(crate) enum UserBatch {
     /// By id.
     Map(Map<String, Value>),
-    /// One after the other.
+    /// As a list.
     List(Vec<JsonObject>),
 }
 
-/// `PATCH /users`.
+/// The body of `PATCH /users`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct UpdateUsersPartialRequest {
     pub(crate) users: Vec<UserPartialUpdate>,
 }
 
-/// One partial update.
+/// A partial update of one user.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct UserPartialUpdate {
     pub(crate) id: String,
@@ -151,7 +151,7 @@ pub(crate) struct UserPartialUpdate {
     pub(crate) unset: Vec<String>,
 }
 
-/// The default for `null`.
+/// Parses `null` as the default value.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -274,7 +274,7 @@ pub(crate) struct SyncRequest {
     pub(crate) with_inaccessible_cids: bool,
 }
 
-/// `DELETE /users/{id}`, in the query.
+/// The query of `DELETE /users/{id}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct DeleteUserRequest {
@@ -298,7 +298,7 @@ pub(crate) struct DeleteUsersRequest {
     pub(crate) conversations: Option<String>,
 }
 
-/// Calls about several users that say no more than which.
+/// The body of calls that only name users.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct UserIdsRequest {
     pub(crate) user_ids: Vec<String>,
@@ -325,7 +325,7 @@ pub(crate) struct DeleteChannelsRequest {
     pub(crate) hard_delete: bool,
 }
 
-/// What hiding a channel takes besides the user.
+/// The options of hiding a channel, besides the user.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct HideChannelRequest {
@@ -333,7 +333,7 @@ pub(crate) struct HideChannelRequest {
     pub(crate) clear_history: bool,
 }
 
-/// A call that names a channel.
+/// A channel given by type and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChannelRef {
     /// The type.
@@ -345,14 +345,14 @@ pub(crate) struct ChannelRef {
 /// The response to an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
-    /// A JSON object without its `duration`.
+    /// A JSON object without `duration`.
     pub(crate) body: String,
     /// The user whose token the transport adds to the body, as guests need it.
     pub(crate) token_for: Option<String>,
 }
 
 impl Reply {
-    /// Serializes the response.
+    /// Serialises the response.
     pub(crate) fn new(body: &impl Serialize) -> Self {
         Self {
             body: serde_json::to_string(body)

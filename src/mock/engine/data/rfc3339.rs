@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
-/// A time on the wire.
+/// A timestamp in the service's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rfc3339(pub(crate) DateTime<Utc>);
 
@@ -41,7 +41,7 @@ impl Serialize for Rfc3339 {
     }
 }
 
-/// A time as the database keeps it: microseconds.
+/// A timestamp as the database stores it, with microseconds.
 pub(crate) fn stored(now: DateTime<Utc>) -> DateTime<Utc> {
     now.with_nanosecond(now.nanosecond() / 1000 * 1000)
         .unwrap_or(now)

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-/// A key into an [`Slots`]: the thing's place in the order of creation.
+/// A key into [`Slots`]: the position in the order of creation.
 pub(crate) trait SlotKey: Copy {
-    /// The key of a place.
+    /// The key of a position.
     fn from_index(index: u32) -> Self;
-    /// The place of a key.
+    /// The position of a key.
     fn index(self) -> u32;
 }
 
@@ -30,20 +30,20 @@ macro_rules! key {
 }
 
 key!(
-    /// A user of the state.
+    /// The key of a user.
     UserKey
 );
 key!(
-    /// A channel of the state.
+    /// The key of a channel.
     ChannelKey
 );
 
 impl ChannelKey {
-    /// The last key there can be.
+    /// The largest possible key.
     pub(crate) const MAX: Self = Self(u32::MAX);
 }
 
-/// Things in order of creation. A removed one leaves a hole of one word.
+/// Items in order of creation. A removed item leaves an empty slot of one word.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots<K, T> {
     slots: Vec<Option<Box<T>>>,
@@ -88,7 +88,7 @@ impl<K: SlotKey, T> Slots<K, T> {
         self.live
     }
 
-    /// All of them, oldest first.
+    /// All items, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).expect("insert has checked it");

@@ -11,7 +11,7 @@ use crate::mock::error::Rejection;
 /// How many keys a sort may have.
 const MAX_SORT_KEYS: usize = 5;
 
-/// One key, as sent.
+/// A sort key as received.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SortParam {
     field: String,
@@ -19,12 +19,12 @@ pub(crate) struct SortParam {
     direction: Option<i64>,
 }
 
-/// A checked sort.
+/// A validated sort.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SortOrder(Vec<(String, bool)>);
 
 impl SortOrder {
-    /// Checks the keys.
+    /// Validates the keys.
     pub(crate) fn parse(params: &[SortParam]) -> Result<Self, Rejection> {
         if params.len() > MAX_SORT_KEYS {
             return Err(Rejection::input(format!(
@@ -53,12 +53,13 @@ impl SortOrder {
             .map(Self)
     }
 
-    /// Whether no order was asked for.
+    /// Whether there are no keys.
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Some(descending)` if the order is by this one field, whatever follows it. Right only for unique fields.
+    /// `Some(descending)` if this field is the first key. Correct only for unique fields, because later keys are
+    /// ignored.
     pub(crate) fn is_by(&self, field: &str) -> Option<bool> {
         self.0
             .first()
@@ -66,7 +67,7 @@ impl SortOrder {
             .map(|(_, descending)| *descending)
     }
 
-    /// The order of two rows. What has no value comes last, whichever the direction.
+    /// Compares two rows. Missing values come last in both directions.
     pub(crate) fn compare(&self, a: &impl FilterRow, b: &impl FilterRow) -> Ordering {
         for (field, descending) in &self.0 {
             let (a, b) = (a.field(field), b.field(field));
@@ -111,7 +112,7 @@ fn compare(a: &FieldValue<'_>, b: &FieldValue<'_>) -> Ordering {
     }
 }
 
-/// Custom data may mix kinds; each kind keeps together.
+/// The rank of a type: custom data of different types is grouped by type.
 const fn rank(value: &Value) -> u8 {
     match value {
         Value::Null => 0,
@@ -123,7 +124,7 @@ const fn rank(value: &Value) -> u8 {
     }
 }
 
-/// Checks a page: a limit up to `max` (`default` if none is given) and an offset up to `max_offset`.
+/// Validates a page: a limit up to `max` (`default` if there is none) and an offset up to `max_offset`.
 pub(crate) fn page(
     limit: Option<i64>,
     offset: Option<i64>,

@@ -20,38 +20,38 @@ use super::timers::Timers;
 use super::user::{User, UserShape, UserView, Viewer};
 use crate::mock::options::MockRules;
 
-/// Something to hand to a connection.
+/// Something to send to a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
-    /// To whom.
+    /// The receiver.
     pub(crate) connection: ConnectionKey,
-    /// What.
+    /// The content.
     pub(crate) signal: Signal,
 }
 
-/// What can be handed to a connection.
+/// The content of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) enum Signal {
-    /// A text frame, shared by all who receive the same.
+    /// A text frame, shared by all its receivers.
     Frame(Bytes),
-    /// The end. The connection is gone from the state already.
+    /// The end of the connection, which is already removed from the state.
     Close {
         /// A WebSocket close code.
         code: u16,
-        /// Why.
+        /// The reason.
         reason: Arc<str>,
     },
-    /// The end of what carries the connection, without a word. The connection is still in the state, which will miss it.
+    /// The transport ends without a close frame. The connection stays in the state until its silence is noticed.
     Cut,
 }
 
-/// Everything the service knows.
+/// The complete state of the mock service.
 #[derive(Debug)]
 pub(crate) struct ServiceState {
     pub(in crate::mock::engine) rules: MockRules,
     pub(in crate::mock::engine) users: Slots<UserKey, User>,
     pub(in crate::mock::engine) user_ids: HashMap<Arc<str>, UserKey>,
-    /// The same in the order of ids, for pages by id.
+    /// The same users in the order of their ids, for paging by id.
     pub(in crate::mock::engine) user_order: BTreeMap<Arc<str>, UserKey>,
     pub(in crate::mock::engine) channels: Slots<ChannelKey, Channel>,
     pub(in crate::mock::engine) channel_ids: HashMap<Arc<str>, ChannelKey>,
@@ -68,7 +68,7 @@ pub(crate) struct ServiceState {
 }
 
 impl ServiceState {
-    /// An empty state. The seed makes the ids that the service invents.
+    /// An empty state. The seed determines the ids that the service generates.
     pub(crate) fn new(rules: MockRules, seed: u64) -> Self {
         let app = AppSettings::new(rules.development_tokens);
         Self {
@@ -91,7 +91,7 @@ impl ServiceState {
         }
     }
 
-    /// Forgets everything but the names already given, so that no old key or id leads to something new.
+    /// Removes everything except the counter of generated ids, so that old keys and ids do not refer to new objects.
     pub(crate) fn restart(&mut self) {
         let fresh = Self::new(self.rules.clone(), self.ids.seed);
         let old = std::mem::replace(self, fresh);
@@ -99,16 +99,16 @@ impl ServiceState {
         self.ids = old.ids;
     }
 
-    /// Takes what is to be sent, in order.
+    /// Takes the queued deliveries, in order.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.out.drain(..)
     }
 
-    /// A user as somebody sees them.
+    /// A user, as a viewer sees them.
     ///
     /// # Panics
     ///
-    /// The user does not exist. Keys of users that can vanish are looked up first.
+    /// The user does not exist. Callers look up keys of users that may be deleted first.
     pub(in crate::mock::engine) fn view(
         &self,
         key: UserKey,
@@ -124,13 +124,13 @@ impl ServiceState {
         }
     }
 
-    /// A user by id.
+    /// The key of the user with this id.
     pub(in crate::mock::engine) fn user(&self, id: &str) -> Option<(UserKey, &User)> {
         let key = *self.user_ids.get(id)?;
         Some((key, self.users.get(key)?))
     }
 
-    /// How many there are of users, channels, connections.
+    /// The numbers of users, channels and connections.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         (
             self.users.len(),
@@ -140,7 +140,7 @@ impl ServiceState {
     }
 }
 
-/// Ids that the service invents: UUIDs from a seed and a counter, so that a run can be repeated.
+/// A generator of ids: UUIDs from a seed and a counter, so that runs are repeatable.
 #[derive(Debug)]
 pub(in crate::mock::engine) struct IdGenerator {
     seed: u64,

@@ -9,22 +9,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::slots::UserKey;
 
-/// What a deadline is for.
+/// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// The connection has been silent for too long, unless it has been heard since.
+    /// The connection times out, unless it has sent something since.
     Silence(ConnectionKey),
     /// The connection's token expires.
     Token(ConnectionKey),
-    /// An unasked health check is due.
+    /// An unsolicited health check is due.
     HealthCheck(ConnectionKey),
-    /// The user has been connected for another period.
+    /// The user has been connected for another period, so `last_active` is updated.
     Refresh(UserKey),
-    /// The user's last connection has been gone long enough.
+    /// The grace period after the user's last connection is over.
     Offline(UserKey),
 }
 
-/// The deadlines.
+/// All deadlines, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timers(BTreeSet<(DateTime<Utc>, Timer)>);
 
@@ -50,7 +50,7 @@ impl Timers {
     }
 }
 
-/// `time` and a while, stopping at the end of time.
+/// Adds a duration to a time; at most the largest possible time.
 pub(crate) fn after(time: DateTime<Utc>, while_: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(while_)
         .ok()

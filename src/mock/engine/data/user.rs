@@ -17,28 +17,28 @@ use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
 use crate::mock::options::{InvisibleField, MockRules};
 
-/// One user.
+/// A user of the state.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) id: Arc<str>,
     pub(crate) profile: UserFields,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// When they last connected, or was found connected after another period.
+    /// When they last connected, or when their last period of being connected began.
     pub(crate) last_active: Option<DateTime<Utc>>,
-    /// `last_active` as it was when they turned invisible.
+    /// The value of `last_active` when they turned invisible.
     pub(crate) shown_last_active: Option<DateTime<Utc>>,
     pub(crate) deactivated_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
     /// Their open connections.
     pub(crate) connections: Vec<ConnectionKey>,
-    /// Connections that hear their presence.
+    /// Connections that are subscribed to their presence.
     pub(crate) subscribers: BTreeSet<ConnectionKey>,
     /// Channels they are a member of.
     pub(crate) memberships: BTreeSet<ChannelKey>,
-    /// When `last_active` moves next; only while connected.
+    /// When `last_active` is updated next; only while connected.
     pub(crate) refresh_at: Option<DateTime<Utc>>,
-    /// Until when they count as connected although the last connection is gone.
+    /// The end of the grace period, in which they count as connected without a connection.
     pub(crate) offline_at: Option<DateTime<Utc>>,
 }
 
@@ -61,12 +61,12 @@ impl User {
         }
     }
 
-    /// Whether a connection of their exists, or its grace has not run out.
+    /// Whether they have a connection, or are in the grace period.
     pub(crate) const fn is_connected(&self) -> bool {
         !self.connections.is_empty() || self.offline_at.is_some()
     }
 
-    /// Whether they are online as everybody else sees it.
+    /// Whether they are online to others.
     pub(crate) const fn is_visibly_online(&self) -> bool {
         self.is_connected()
             && !self.profile.invisible
@@ -79,31 +79,31 @@ impl User {
     }
 }
 
-/// Who looks.
+/// The viewer of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Viewer {
     /// The application's server.
     Server,
     /// A user.
     User(UserKey),
-    /// Some client that is not the user looked at.
+    /// A client that is not the viewed user.
     Other,
 }
 
-/// Which schema a user object follows.
+/// Which fields a user object has. It depends on where the object appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UserShape {
-    /// In events, as creator, member and watcher.
+    /// In events, and as creator, member or watcher.
     Common,
     /// In `user.updated`.
     Updated,
-    /// In answers about users.
+    /// In responses about users.
     Full,
-    /// `me`.
+    /// As `me`.
     Own,
 }
 
-/// A user, as somebody sees them.
+/// A user, as a viewer sees them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UserView<'a> {
     pub(crate) user: &'a User,

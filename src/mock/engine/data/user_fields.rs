@@ -10,19 +10,19 @@ use serde_json::{Map, Value};
 
 use crate::mock::error::Rejection;
 
-/// The settable part of a user.
+/// The settable fields of a user.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UserFields {
     pub(crate) role: String,
     pub(crate) name: Option<String>,
     pub(crate) image: Option<String>,
     pub(crate) invisible: bool,
-    /// Everything that the service has no name for, the status text among it.
+    /// All fields that are not built in, including the status text.
     pub(crate) custom: Option<Box<Map<String, Value>>>,
     rare: Option<Box<RareUserFields>>,
 }
 
-/// Fields that few users have, kept apart so that a million users stay small.
+/// Rarely set fields. They are stored separately, so that a million users need little memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct RareUserFields {
     language: String,
@@ -32,18 +32,18 @@ struct RareUserFields {
     revoke_tokens_issued_before: Option<DateTime<Utc>>,
 }
 
-/// Who writes.
+/// Who sets the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldWriter {
     /// The application's server.
     Server,
     /// The user themself, over HTTP.
     Client,
-    /// The user themself, in the details of a connect: what they may not set has no effect and breaks nothing.
+    /// The user themself, in `user_details` of a connect. Fields that they may not set are ignored.
     Connect,
 }
 
-/// Fields that the service sets itself, and nobody else.
+/// Fields that only the service sets.
 const RESERVED_USER_FIELDS: &[&str] = &[
     "online",
     "last_active",
@@ -70,7 +70,7 @@ const RESERVED_USER_FIELDS: &[&str] = &[
 /// Fields that only the server side may change.
 const SERVER_ONLY_FIELDS: &[&str] = &["role", "teams", "teams_role", "revoke_tokens_issued_before"];
 
-/// Fields of which clients send copies back in good faith; an unchanged copy is no attempt to write.
+/// Fields that clients send back as they received them. An unchanged copy is not an attempt to change them.
 const ECHOED_FIELDS: &[&str] = &["banned", "shadow_banned", "role", "teams", "teams_role"];
 
 static NO_CUSTOM_FIELDS: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
@@ -116,7 +116,7 @@ impl UserFields {
         self.rare.get_or_insert_default()
     }
 
-    /// The settable fields as JSON, for dotted paths to reach into.
+    /// The settable fields as JSON, so that dotted paths can reach into them.
     fn value(&self, field: &str) -> Option<Value> {
         match field {
             "name" => self.name.clone().map(Value::from),
@@ -132,7 +132,7 @@ impl UserFields {
         }
     }
 
-    /// The profile after a connect with `details`: what they mention is written, the rest stays.
+    /// The fields after a connect with `details`: given fields are set, the others stay.
     pub(crate) fn connected(
         &self,
         details: &Map<String, Value>,
@@ -154,7 +154,7 @@ impl UserFields {
         Ok(next)
     }
 
-    /// The profile after an upsert of `data`: custom data, name and image are replaced.
+    /// The fields after an upsert of `data`: custom data, name and image are replaced.
     pub(crate) fn replaced(
         &self,
         id: &str,
@@ -170,7 +170,8 @@ impl UserFields {
             next.custom = None;
         }
         for (field, value) in data {
-            // Clients send back what they have read. Only `online` is known to be rejected.
+            // Clients send back what they have read, so read-only fields are ignored. Only `online` is known to be
+            // rejected.
             let is_echo = RESERVED_USER_FIELDS.contains(&field.as_str()) && field != "online";
             if field != "id" && !is_echo {
                 next.write(
@@ -185,7 +186,7 @@ impl UserFields {
         Ok(next)
     }
 
-    /// The profile after a partial update.
+    /// The fields after a partial update.
     pub(crate) fn patched(
         &self,
         id: &str,
@@ -379,7 +380,7 @@ fn split<'a>(path: &'a str, id: &str) -> Result<(&'a str, Option<&'a str>), Reje
     Ok((field, rest))
 }
 
-/// `base` with `value` at `path`; objects on the way are made, other values on the way are an error.
+/// Sets `value` at `path` in `base`. Missing objects on the path are created; other values on the path are an error.
 fn placed(
     base: Option<Value>,
     path: &str,
@@ -423,7 +424,7 @@ fn remove(base: &mut Value, path: &str) {
     }
 }
 
-/// Objects merged key by key, all the way down.
+/// Merges two objects key by key, at all levels.
 fn merged(base: Option<Value>, change: &Value) -> Value {
     match (base, change) {
         (Some(Value::Object(mut base)), Value::Object(change)) => {

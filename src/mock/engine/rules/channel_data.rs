@@ -10,10 +10,10 @@ use crate::mock::engine::data::members::ChannelMember;
 use crate::mock::engine::data::requests::UserRef;
 use crate::mock::error::Rejection;
 
-/// Members or invites that one call may name.
+/// How many members or invites one call may name.
 pub(crate) const MAX_MEMBERS_PER_CALL: usize = 100;
 
-/// Fields that the service sets itself.
+/// Fields that only the service sets.
 pub(crate) const RESERVED_CHANNEL_FIELDS: &[&str] = &[
     "id",
     "type",
@@ -28,7 +28,7 @@ pub(crate) const RESERVED_CHANNEL_FIELDS: &[&str] = &[
     "truncated_at",
 ];
 
-/// The id of the channel that a set of members shares; their order does not matter.
+/// The id of the distinct channel of a set of members, independent of their order.
 pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
     let mut ids = members
         .iter()
@@ -45,7 +45,7 @@ pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
     Ok(format!("!members-{}", URL_SAFE_NO_PAD.encode(digest)))
 }
 
-/// The membership that a member object asks for.
+/// Parses the membership that a member object describes.
 pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
     let mut member = ChannelMember::new(DateTime::UNIX_EPOCH);
     if let UserRef::Object(fields) = user {
@@ -55,7 +55,7 @@ pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
                 ("channel_role", Value::String(role)) if !role.is_empty() => {
                     member.channel_role.clone_from(role);
                 }
-                // Empty where a client has none: the Go SDK always sends the field.
+                // The Go SDK always sends the field, empty if it has no value.
                 ("channel_role", Value::Null | Value::String(_)) => {}
                 ("channel_role", _) => {
                     return Err(Rejection::field("channel_role", "must be a string"));
@@ -69,7 +69,7 @@ pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
     Ok(member)
 }
 
-/// Reads a list of users of any length, as only fixtures may hold them.
+/// Parses a list of users of any length, for fixtures.
 pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -78,7 +78,7 @@ pub(crate) fn long_user_list(value: Option<Value>, what: &str) -> Result<Vec<Use
     }
 }
 
-/// Reads a list of users from channel data.
+/// Parses a list of users from channel data.
 pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>, Rejection> {
     let list = long_user_list(value, what)?;
     if list.len() > MAX_MEMBERS_PER_CALL {
@@ -90,7 +90,7 @@ pub(crate) fn user_list(value: Option<Value>, what: &str) -> Result<Vec<UserRef>
     Ok(list)
 }
 
-/// Writes channel data, built-in fields by name and everything else as custom data.
+/// Sets channel data: built-in fields by name, everything else as custom data.
 pub(crate) fn write_data(
     channel: &mut Channel,
     data: Map<String, Value>,

@@ -16,7 +16,7 @@ use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
 use crate::mock::engine::rules::events::frame;
 use crate::mock::engine::rules::permissions::Actor;
 
-/// An event about a channel, as it is written.
+/// The JSON of an event about a channel.
 #[derive(Serialize)]
 struct ChannelEvent<'a> {
     #[serde(rename = "type")]
@@ -37,20 +37,20 @@ struct ChannelEvent<'a> {
     created_at: Rfc3339,
 }
 
-/// What an event about a channel is to say.
+/// The content of an event about a channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChannelEventDraft<'a> {
     /// The type.
     pub(crate) kind: &'a str,
     /// The channel.
     pub(crate) channel: ChannelKey,
-    /// The user concerned, who reads their own view of it.
+    /// The user of the event, who sees their own view.
     pub(crate) user: Option<UserKey>,
-    /// Whose membership rides along.
+    /// The user whose membership is included.
     pub(crate) member: EventMember<'a>,
-    /// Whether the channel itself rides along, with its members.
+    /// Whether the channel is included, with its members.
     pub(crate) whole: bool,
-    /// Whether the number of members rides along.
+    /// Whether the number of members is included.
     pub(crate) count: bool,
     /// Custom fields.
     pub(crate) extra: Option<&'a Map<String, Value>>,
@@ -61,14 +61,14 @@ pub(crate) struct ChannelEventDraft<'a> {
 pub(crate) enum EventMember<'a> {
     /// None.
     None,
-    /// The user's, as it is.
+    /// The user's current membership.
     Current,
-    /// The user's, as it was.
+    /// The user's former membership.
     Past(&'a ChannelMember),
 }
 
 impl ChannelEventDraft<'_> {
-    /// News of a kind about a channel, and nothing more.
+    /// An event of this type about a channel, without optional parts.
     pub(crate) const fn new<'a>(kind: &'a str, channel: ChannelKey) -> ChannelEventDraft<'a> {
         ChannelEventDraft {
             kind,
@@ -91,7 +91,7 @@ pub(crate) fn no_unread_counts() -> Map<String, Value> {
 }
 
 impl ServiceState {
-    /// Sends news to connections.
+    /// Sends an event to connections.
     pub(crate) fn send_channel_event(
         &mut self,
         now: DateTime<Utc>,
@@ -103,7 +103,7 @@ impl ServiceState {
         });
     }
 
-    /// Writes news as somebody reads them.
+    /// Serialises an event as a viewer sees it.
     pub(crate) fn render_channel_event(
         &self,
         now: DateTime<Utc>,
@@ -159,7 +159,7 @@ impl ServiceState {
             .collect()
     }
 
-    /// Tells those who watch about one member.
+    /// Sends an event about one member to the watchers.
     pub(crate) fn send_member_event(
         &mut self,
         now: DateTime<Utc>,
@@ -177,7 +177,7 @@ impl ServiceState {
         self.send_channel_event(now, &self.watchers_of(key), &news);
     }
 
-    /// Notifies those connections of a member that do not watch the channel.
+    /// Sends a notification to those connections of a member that do not watch the channel.
     pub(crate) fn notify(
         &mut self,
         now: DateTime<Utc>,
@@ -197,7 +197,7 @@ impl ServiceState {
         self.record_in_history(now, key, Some(user), &news);
     }
 
-    /// Tells those who watch that the channel has changed.
+    /// Sends an event that the channel has changed to the watchers.
     pub(crate) fn send_channel_updated(
         &mut self,
         now: DateTime<Utc>,
@@ -217,7 +217,7 @@ impl ServiceState {
         self.record_in_history(now, key, None, &news);
     }
 
-    /// Keeps an event for clients that reconnect later.
+    /// Adds an event to the history, for clients that reconnect later.
     pub(crate) fn record_in_history(
         &mut self,
         now: DateTime<Utc>,

@@ -16,7 +16,7 @@ use crate::mock::engine::data::state::Signal;
 use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
 use crate::mock::error::{ErrorBody, Rejection};
 
-/// An event about a user and nothing else.
+/// The JSON of an event about a user.
 #[derive(Serialize)]
 struct UserEvent<'a> {
     #[serde(rename = "type")]
@@ -25,7 +25,7 @@ struct UserEvent<'a> {
     created_at: Rfc3339,
 }
 
-/// A heartbeat.
+/// The JSON of a health check.
 #[derive(Serialize)]
 struct HealthCheck<'a> {
     #[serde(rename = "type")]
@@ -37,7 +37,7 @@ struct HealthCheck<'a> {
     created_at: Rfc3339,
 }
 
-/// Writes an event.
+/// Serialises an event.
 pub(crate) fn frame(event: &impl Serialize) -> Bytes {
     serde_json::to_string(event)
         .expect("views have string keys and no fallible parts")
@@ -75,7 +75,7 @@ impl ServiceState {
         });
     }
 
-    /// Sends an event to connections: written once for the subject themself and once for everybody else.
+    /// Sends an event to connections. It is serialised once for the user's own view and once for everybody else's.
     pub(crate) fn publish(
         &mut self,
         receivers: &[ConnectionKey],
@@ -121,7 +121,7 @@ impl ServiceState {
         });
     }
 
-    /// Sends `user.updated` to the user's subscribers and to all their own connections, except the one that caused it.
+    /// Sends `user.updated` to the user's subscribers and to their own connections, except the one that caused it.
     pub(crate) fn publish_user_updated(
         &mut self,
         now: DateTime<Utc>,
@@ -136,7 +136,7 @@ impl ServiceState {
         self.publish_user(now, "user.updated", key, UserShape::Updated, &receivers);
     }
 
-    /// The user's subscribers and their own connections, each once.
+    /// The connections of the user's subscribers and of the user, each once.
     pub(crate) fn subscribers_and_own(&self, key: UserKey) -> Vec<ConnectionKey> {
         let Some(user) = self.users.get(key) else {
             return Vec::new();
@@ -150,7 +150,7 @@ impl ServiceState {
         receivers
     }
 
-    /// Sends a heartbeat.
+    /// Sends a health check.
     pub(crate) fn send_health_check(&mut self, now: DateTime<Utc>, key: ConnectionKey, me: bool) {
         let Some(connection) = self.connections.get(&key) else {
             return;

@@ -15,7 +15,7 @@ use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::{Rejection, shortened};
 
 impl ServiceState {
-    /// The users that a list names, each with the membership it asks for. All must exist.
+    /// The users in a list with their memberships. All of them must exist.
     pub(crate) fn resolve_members(
         &self,
         named: &[UserRef],
@@ -41,7 +41,7 @@ impl ServiceState {
         )))
     }
 
-    /// Makes a user a member, silently. False if they were one already.
+    /// Makes a user a member without an event. `false` if they were one already.
     pub(crate) fn join(
         &mut self,
         now: DateTime<Utc>,
@@ -61,7 +61,7 @@ impl ServiceState {
         joined
     }
 
-    /// Adds a member and tells the channel and the member.
+    /// Adds a member and sends events to the channel and to the member.
     pub(crate) fn add_member(
         &mut self,
         now: DateTime<Utc>,
@@ -75,7 +75,7 @@ impl ServiceState {
         }
     }
 
-    /// Tells a new member that they are one.
+    /// Notifies a new member.
     pub(crate) fn notify_member(&mut self, now: DateTime<Utc>, key: ChannelKey, user: UserKey) {
         let invited = self
             .channels
@@ -90,7 +90,7 @@ impl ServiceState {
         self.notify(now, kind, key, user);
     }
 
-    /// Removes a member and tells the channel and the member.
+    /// Removes a member and sends events to the channel and to the member.
     pub(crate) fn remove_member(&mut self, now: DateTime<Utc>, key: ChannelKey, user: UserKey) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
@@ -119,7 +119,7 @@ impl ServiceState {
         self.record_in_history(now, key, Some(user), &news);
     }
 
-    /// Changes a membership and tells the channel.
+    /// Changes a membership and sends an event to the channel.
     pub(crate) fn update_member(
         &mut self,
         now: DateTime<Utc>,

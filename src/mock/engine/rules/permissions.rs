@@ -15,10 +15,10 @@ use crate::mock::engine::data::user::{User, Viewer};
 use crate::mock::engine::data::user_fields::{FieldWriter, UserFields};
 use crate::mock::error::Rejection;
 
-/// Who asks, looked up.
+/// The caller with their user, looked up in the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
-    /// Whether the rules for clients do not apply.
+    /// Whether the caller is the server side, whose permissions are not checked.
     pub(crate) server: bool,
     /// The acting user's id; for the server side only if it named one.
     pub(crate) id: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Whose eyes see the answer.
+    /// The viewer of the response.
     pub(crate) fn viewer(&self) -> Viewer {
         if self.server {
             Viewer::Server
@@ -38,7 +38,7 @@ impl Actor {
         }
     }
 
-    /// By which right fields are written.
+    /// Who sets the fields, for the rules about settable fields.
     pub(crate) const fn writer(&self) -> FieldWriter {
         if self.server {
             FieldWriter::Server
@@ -47,7 +47,7 @@ impl Actor {
         }
     }
 
-    /// The refusal of an action, in the service's words.
+    /// The error that refuses an action, in the service's words.
     pub(crate) fn denied(&self, action: &str, scope: &str) -> Rejection {
         Rejection::forbidden(format!(
             "User '{}' with role {} is not allowed to perform action {action} in scope '{scope}'",
@@ -92,7 +92,7 @@ impl Actor {
 }
 
 impl ServiceState {
-    /// Looks a caller up. Deactivated users and revoked tokens end here.
+    /// Looks up a caller. Deactivated users and revoked tokens are refused here.
     pub(crate) fn actor(&self, caller: &Caller) -> Result<Actor, Rejection> {
         match caller {
             Caller::Server => {
@@ -133,8 +133,8 @@ impl ServiceState {
         }
     }
 
-    /// The server side, acting for a user if it names one. A user given as an object is created if they are new; a client
-    /// acts for themself whatever they name.
+    /// The acting user of a request. The server side acts for the user that it names, if any; a user given as an object
+    /// is created if they are new. Clients always act as themselves.
     pub(crate) fn acting(
         &mut self,
         now: DateTime<Utc>,
@@ -152,7 +152,7 @@ impl ServiceState {
         })
     }
 
-    /// A user that the server side names: by an id that exists, or by an object.
+    /// A user that the server side names: by an id that exists, or as an object.
     pub(crate) fn named_user(
         &mut self,
         now: DateTime<Utc>,
@@ -198,7 +198,7 @@ impl ServiceState {
         ))
     }
 
-    /// Refuses tokens that were revoked: issued before the user's limit, or without a time of issue.
+    /// Refuses revoked tokens: those issued before the user's limit, or without a time of issue.
     pub(crate) fn check_revoked(
         &self,
         caller: &Caller,
@@ -231,7 +231,7 @@ impl ServiceState {
             .is_some_and(|team| user.is_some_and(|user| user.profile.teams().contains(team)))
     }
 
-    /// Whether somebody may read a channel.
+    /// Whether the actor may read a channel.
     pub(crate) fn may_read(&self, actor: &Actor, channel: &Channel) -> bool {
         if !actor.server && self.app.is_multi_tenant() && !self.shares_team(actor, channel) {
             return false;
@@ -245,7 +245,7 @@ impl ServiceState {
             })
     }
 
-    /// Whether somebody may change a channel: the creator, a moderator, an admin, the server side.
+    /// Whether the actor may change a channel. The creator, moderators, admins and the server side may.
     pub(crate) fn may_change(&self, actor: &Actor, channel: &Channel) -> bool {
         actor.server
             || self.app.disable_permissions_checks

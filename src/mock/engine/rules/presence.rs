@@ -29,20 +29,20 @@ use crate::mock::options::OwnPresence;
 /// A request to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectRequest {
-    /// `user_id` of the request, where it has one.
+    /// `user_id` of the request, if it has one.
     pub(crate) user_id: Option<String>,
     /// `user_details`: the user's fields at top level.
     pub(crate) details: Map<String, Value>,
-    /// What carries the connection.
+    /// The transport.
     pub(crate) carrier: Transport,
     /// When the token expires.
     pub(crate) token_expires: Option<DateTime<Utc>>,
 }
 
-/// The shortest period of anything; less would be no rule but a standstill.
+/// The shortest period that a rule may have. A shorter one would keep the mock busy for ever.
 const MIN_REFRESH_PERIOD: Duration = Duration::from_millis(1);
 
-/// The last of the times that follow `first` in equal steps and are not after `now`: a clock may jump over many.
+/// The last time not after `now` in a sequence of equal steps from `first`. A clock may skip several steps.
 fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
     let passed = (now - first).to_std().unwrap_or_default();
     let rest = passed.as_nanos() % step.as_nanos().max(1);
@@ -53,7 +53,7 @@ fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTi
 }
 
 impl ServiceState {
-    /// Opens a connection. Its first frame, the heartbeat with `me`, is the first delivery to it.
+    /// Opens a connection. The first delivery to it is a health check with `me`.
     pub(crate) fn connect(
         &mut self,
         now: DateTime<Utc>,
@@ -125,7 +125,7 @@ impl ServiceState {
                 watching: std::collections::BTreeSet::new(),
             },
         );
-        // The heartbeat must be the first frame, so it is sent between the change and its events.
+        // The health check must be the first frame, so it is sent between the change and its events.
         let was_online = self.is_visibly_online(user);
         self.set_profile(user, profile);
         self.touch_last_active(now, user);
@@ -146,7 +146,7 @@ impl ServiceState {
         Ok(key)
     }
 
-    /// Who connects, and with which role if they are new.
+    /// The connecting user's id, and their role if they are new.
     fn identify<'a>(
         &self,
         caller: &'a Caller,
@@ -181,7 +181,7 @@ impl ServiceState {
                     .or(id.as_deref())
                     .ok_or_else(|| Rejection::input("user_details.id is a required field"))?;
                 match self.user(id) {
-                    // Nobody may become an existing user by saying so.
+                    // Otherwise a client could become an existing user by naming them.
                     Some((_, user)) if !user.is_anonymous() => Err(Rejection::unauthorized(
                         ApiErrorCode::Unauthenticated.number(),
                         format!("user {id:?} cannot connect anonymously"),
@@ -192,7 +192,7 @@ impl ServiceState {
         }
     }
 
-    /// Ends a connection: its watches, its subscriptions, and its user's presence if it was their last.
+    /// Ends a connection with its watches and subscriptions. If it was the user's last one, their presence ends, too.
     pub(crate) fn disconnect(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         let Some(connection) = self.connections.get(&key) else {
             return;
@@ -240,7 +240,7 @@ impl ServiceState {
         self.forget_anonymous(user);
     }
 
-    /// An anonymous user lives as long as their connections.
+    /// Removes an anonymous user after their last connection.
     fn forget_anonymous(&mut self, key: UserKey) {
         if let Some(user) = self.users.get(key)
             && user.is_anonymous()
@@ -250,7 +250,7 @@ impl ServiceState {
         }
     }
 
-    /// Runs a change of one user and sends `user.presence.changed` if it made them come or go.
+    /// Runs a change of one user and sends `user.presence.changed` if it makes them go online or offline.
     pub(crate) fn with_presence_event(
         &mut self,
         now: DateTime<Utc>,
@@ -272,7 +272,7 @@ impl ServiceState {
         }
     }
 
-    /// Sends `user.presence.changed` as it stands now.
+    /// Sends `user.presence.changed` with the current state.
     pub(crate) fn publish_presence(&mut self, now: DateTime<Utc>, key: UserKey) {
         let Some(user) = self.users.get(key) else {
             return;
@@ -296,7 +296,7 @@ impl ServiceState {
         );
     }
 
-    /// Writes a profile, remembering what others may still see of a user who turns invisible.
+    /// Sets the fields of a user. If they turn invisible, keeps the `last_active` that others may still see.
     pub(crate) fn set_profile(&mut self, key: UserKey, profile: UserFields) {
         if let Some(user) = self.users.get_mut(key) {
             if profile.invisible && !user.profile.invisible {
@@ -335,7 +335,7 @@ impl ServiceState {
         to.subscribers.insert(connection);
     }
 
-    /// Ends the subscriptions that a connection made by calls about a channel.
+    /// Ends the subscriptions that a connection has because of calls about a channel.
     pub(crate) fn unsubscribe_channel(&mut self, key: ConnectionKey, channel: ChannelKey) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
@@ -360,7 +360,7 @@ impl ServiceState {
         }
     }
 
-    /// Notes that a connection was heard.
+    /// Records that a connection sent something.
     pub(crate) fn heard(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.last_seen = now;
@@ -373,12 +373,12 @@ impl ServiceState {
         self.send_health_check(now, key, self.rules.health_check_me);
     }
 
-    /// When [`ServiceState::tick`] has something to do next.
+    /// When [`ServiceState::tick`] must be called next.
     pub(crate) fn next_deadline(&self) -> Option<DateTime<Utc>> {
         self.timers.next()
     }
 
-    /// Does everything that is due.
+    /// Processes all deadlines that are due.
     pub(crate) fn tick(&mut self, now: DateTime<Utc>) {
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
@@ -428,15 +428,15 @@ impl ServiceState {
             return;
         };
         let due = after(connection.last_seen, self.rules.idle_timeout);
-        // Heard since the alarm was set: its turn comes later, and after whatever else is due before, also when the
-        // clock has jumped past both.
+        // The connection was active after the timer was set, so it gets a later deadline. Other deadlines before it
+        // come first, even if the clock has skipped both.
         if due > at {
             connection.silence_at = Some(due);
             self.timers.set(due, Timer::Silence(key));
             return;
         }
         connection.silence_at = None;
-        // Not 1000, which clients take as final: whoever was only unreachable should come back.
+        // Not 1000, which clients take as final. A user who was only unreachable should reconnect.
         self.close(now, key, 1001, "no frame for too long");
     }
 
@@ -460,7 +460,7 @@ impl ServiceState {
         }
     }
 
-    /// Sends `connection.error` and closes with 1000, the final code.
+    /// Sends `connection.error` and closes with code 1000, after which clients do not reconnect.
     pub(crate) fn refuse(&mut self, now: DateTime<Utc>, key: ConnectionKey, reject: &Rejection) {
         if let Some(connection) = self.connections.get(&key) {
             let frame =

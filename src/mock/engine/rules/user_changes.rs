@@ -13,7 +13,7 @@ use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
 
 impl ServiceState {
-    /// Makes a user.
+    /// Creates a user.
     pub(crate) fn insert_user(
         &mut self,
         now: DateTime<Utc>,
@@ -29,7 +29,7 @@ impl ServiceState {
         key
     }
 
-    /// Forgets a user and everything that leads to them. They must have no connections.
+    /// Removes a user and everything that refers to them. They must have no connections.
     pub(crate) fn remove_user(&mut self, key: UserKey) {
         let Some(user) = self.users.remove(key) else {
             return;
@@ -50,7 +50,7 @@ impl ServiceState {
         }
     }
 
-    /// Writes one profile with its events: presence first, as the service lists them, then `user.updated`.
+    /// Sets the fields of a user and sends the events, in the service's order: presence first, then `user.updated`.
     pub(crate) fn change_profile(&mut self, now: DateTime<Utc>, key: UserKey, profile: UserFields) {
         let Some(user) = self.users.get_mut(key) else {
             return;
@@ -74,7 +74,7 @@ impl ServiceState {
     }
 }
 
-/// Reads a user id.
+/// Parses a user id.
 pub(crate) fn user_id(id: &str) -> Result<UserId, Rejection> {
     id.parse()
         .map_err(|error: InvalidId| Rejection::input(error.to_string()))

@@ -56,7 +56,7 @@ impl ServiceState {
         }
     }
 
-    /// Ends a connection's watch.
+    /// Stops a connection from watching.
     pub(crate) fn unwatch(
         &mut self,
         now: DateTime<Utc>,
@@ -126,7 +126,7 @@ impl ServiceState {
         });
     }
 
-    /// The users who watch a channel, as far as they are counted.
+    /// The users who watch a channel, without those who are not counted.
     pub(crate) fn watching_users<'a>(
         &'a self,
         channel: &'a Channel,
@@ -140,7 +140,7 @@ impl ServiceState {
         })
     }
 
-    /// How many users watch a channel.
+    /// The number of users who watch a channel.
     pub(crate) fn watcher_count(&self, channel: &Channel) -> usize {
         if self.rules.count_invisible_watchers {
             channel.watching.len()
