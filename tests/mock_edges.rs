@@ -50,7 +50,7 @@ fn a_long_poll_is_a_connection() {
     let poll = |query: &str| {
         let token = user_token("a");
         mock.raw(&format!(
-            "GET /longpoll?api_key={API_KEY}&user_id=a{query} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\
+            "GET /longpoll?api_key={API_KEY}&user_id=a{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              stream-auth-type: jwt\r\nauthorization: {token}\r\n\r\n"
         ))
     };
@@ -95,7 +95,7 @@ fn an_exceeded_rate_limit_is_429_with_the_time_to_wait() {
     let mock = Mock::with(|options| options.rules.rate_limit = RateLimitMode::PerMinute(2));
     let control = |path: &str, body: &str| {
         mock.raw(&format!(
-            "POST /_mock/{path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ))
     };

@@ -17,7 +17,7 @@ fn control(mock: &Mock, method: &str, path: &str, body: &Value) -> Answer {
         body.to_string()
     };
     mock.raw(&format!(
-        "{method} /_mock/{path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
 }
@@ -50,7 +50,7 @@ fn upsert(mock: &Mock, id: &str) -> (String, Option<ErrorKind>) {
     let body = json!({"users": {id: {"id": id}}}).to_string();
     let mut stream = mock.stream();
     let request = format!(
-        "POST /users?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nStream-Auth-Type: jwt\r\n\
+        "POST /users?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nStream-Auth-Type: jwt\r\n\
          Authorization: {}\r\nContent-Length: {}\r\n\r\n{body}",
         server_token(),
         body.len()

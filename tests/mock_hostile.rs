@@ -41,7 +41,7 @@ fn is_input_error(answer: &Answer) {
 
 fn post(mock: &Mock, target: &str, body: &str) -> Answer {
     mock.raw(&format!(
-        "POST {target}?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: jwt\r\n\
+        "POST {target}?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nstream-auth-type: jwt\r\n\
          authorization: {}\r\nContent-Length: {}\r\n\r\n{body}",
         server_token(),
         body.len()
@@ -79,7 +79,7 @@ fn malformed_payloads() {
     assert_unharmed_by(|mock| {
         for payload in ["not json", "[]", "7", "{", r#"{"filter_conditions": 7}"#] {
             let answer = mock.raw(&format!(
-                "GET /users?api_key={API_KEY}&payload={} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\
+                "GET /users?api_key={API_KEY}&payload={} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                  stream-auth-type: jwt\r\nauthorization: {}\r\n\r\n",
                 crate::support::wire::encode(payload),
                 server_token()
@@ -141,9 +141,9 @@ fn unfinished_and_non_http_requests() {
     assert_unharmed_by(|mock| {
         // Left half-said, and hung up on.
         for start in [
-            "POST /users?api_key=x HTTP/1.1\r\nHost: m\r\nContent-Length: 1000\r\n\r\n{",
+            "POST /users?api_key=x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
             "GET /users",
-            "POST /users HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "POST /users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             "\u{1}\u{2}\u{3}",
             "",
         ] {

@@ -17,7 +17,7 @@ fn control_user(mock: &Mock, id: &str, action: &str) {
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let request = format!(
-        "POST /_mock/users/{id}/{action} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+        "POST /_mock/users/{id}/{action} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -405,7 +405,7 @@ fn set_status(mock: &Mock, ids: &[String], status: &str) {
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let head = format!(
-        "PATCH /users?api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nStream-Auth-Type: jwt\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
+        "PATCH /users?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nStream-Auth-Type: jwt\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
         server_token(),
         body.len()
     );

@@ -169,21 +169,21 @@ fn errors_have_the_services_body() {
     );
     check(
         mock.raw(&format!(
-            "GET /users?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"
+            "GET /users?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )),
         401,
         5,
         "stream-auth-type missing or invalid",
     );
     check(
-        mock.raw("GET /users HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"),
+        mock.raw("GET /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         401,
         2,
         failed,
     );
     check(
         mock.raw(&format!(
-            "GET /connect?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n"
+            "GET /connect?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )),
         400,
         4,
@@ -197,7 +197,7 @@ fn bodies_may_be_chunked_or_empty() {
     let body = r#"{"users":{"a":{"id":"a","name":"A"}}}"#;
     let head = |method: &str, target: &str| {
         format!(
-            "{method} {target}?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: jwt\r\n\
+            "{method} {target}?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nstream-auth-type: jwt\r\n\
              authorization: {}\r\n",
             server_token()
         )
@@ -232,7 +232,7 @@ fn a_guest_gets_a_working_token() {
     let mock = Mock::start();
     let body = r#"{"user":{"id":"gus","name":"G"}}"#;
     let answer = mock.raw(&format!(
-        "POST /guest?api_key={API_KEY} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nstream-auth-type: anonymous\r\n\
+        "POST /guest?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nstream-auth-type: anonymous\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     ));
@@ -290,7 +290,7 @@ fn the_control_api_changes_users_and_connections() {
     );
     let control = |method: &str, path: &str, body: &str| {
         mock.raw(&format!(
-            "{method} /_mock/{path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ))
     };

@@ -62,7 +62,7 @@ fn ruby_reads_the_errors_of_the_service() {
 fn ruby_reads_the_errors_of_tokens() {
     let mock = Mock::start();
     let answer = mock.raw(
-        "GET /app?api_key=wrong HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nStream-Auth-Type: jwt\r\n\r\n",
+        "GET /app?api_key=wrong HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nStream-Auth-Type: jwt\r\n\r\n",
     );
     assert!(message(&answer).contains("api_key not valid"));
     for (token, text) in [

@@ -118,7 +118,7 @@ impl Mock {
         };
         let joint = if target.contains('?') { '&' } else { '?' };
         let request = format!(
-            "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nstream-auth-type: jwt\r\n\
+            "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nstream-auth-type: jwt\r\n\
              authorization: {token}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );

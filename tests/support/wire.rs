@@ -47,7 +47,7 @@ impl Mock {
         let body = body.to_string();
         let joint = if target.contains('?') { '&' } else { '?' };
         self.raw(&format!(
-            "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\n\
+            "{method} {target}{joint}api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Stream-Auth-Type: jwt\r\nAuthorization: {token}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
@@ -58,7 +58,7 @@ impl Mock {
         let payload = encode(&payload.to_string());
         let joint = if target.contains('?') { '&' } else { '?' };
         self.raw(&format!(
-            "GET {target}{joint}api_key={API_KEY}&payload={payload} HTTP/1.1\r\nHost: mock\r\n\
+            "GET {target}{joint}api_key={API_KEY}&payload={payload} HTTP/1.1\r\nHost: localhost\r\n\
              Connection: close\r\nstream-auth-type: jwt\r\nauthorization: {token}\r\n\r\n"
         ))
     }

@@ -10,6 +10,7 @@ mod context;
 mod control;
 mod fault_layer;
 mod longpoll;
+mod origin;
 mod params;
 mod response;
 mod service;
@@ -44,10 +45,11 @@ pub(crate) fn router(context: RouteContext) -> Router {
         .with_state(context)
 }
 
-/// Lets browsers call from any page.
+/// Answers what a browser asks before it lets a page make a request.
 async fn answer_preflight(request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
-        return response::preflight();
+        let is_control = request.uri().path().starts_with("/_mock/");
+        return origin::preflight(&request.into_parts().0, is_control);
     }
     next.run(request).await
 }

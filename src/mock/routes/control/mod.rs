@@ -1,4 +1,4 @@
-//! `/_mock/…`: the strings by which a test pulls the server. Open to this machine only.
+//! `/_mock/…`: the control API, by which a test changes the server. Only this machine may use it.
 
 mod clock;
 mod status;
@@ -6,6 +6,7 @@ mod users;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use super::super::hub::Hub;
 use super::super::tcp::Peer;
 use super::body::read_body;
 use super::context::RouteContext;
+use super::origin;
 use super::params::Params;
 
 /// Bytes that a control request may have.
@@ -32,15 +34,13 @@ pub(super) async fn handle(
     let (parts, body) = request.into_parts();
     let params = Params::of(&parts);
     let path = parts.uri.path().trim_start_matches("/_mock/");
-    let answer = if peer.address.ip().is_loopback() {
-        match read_body(&parts, &params, body, BODY_LIMIT).await {
+    let origin = check_access(&parts, &peer);
+    let answer = match &origin {
+        Ok(_) => match read_body(&parts, &params, body, BODY_LIMIT).await {
             Ok(fields) => control(&context.hub, parts.method.as_str(), path, &params, fields).await,
             Err(reject) => Err(reject),
-        }
-    } else {
-        Err(Rejection::forbidden(
-            "the control API is open to the server's own machine only",
-        ))
+        },
+        Err(reject) => Err(reject.clone()),
     };
     let (status, body) = match answer {
         Ok(body) => (StatusCode::OK, body.to_string()),
@@ -56,7 +56,20 @@ pub(super) async fn handle(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
+    if let Ok(Some(origin)) = origin {
+        origin::allow(response.headers_mut(), origin);
+    }
     response
+}
+
+/// Who may control the server: programs and pages on its own machine.
+fn check_access(parts: &Parts, peer: &Peer) -> Result<Option<HeaderValue>, Rejection> {
+    if !peer.address.ip().to_canonical().is_loopback() {
+        return Err(Rejection::forbidden(
+            "the control API is open to the server's own machine only",
+        ));
+    }
+    origin::check_control(parts)
 }
 
 async fn control(
