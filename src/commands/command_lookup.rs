@@ -6,11 +6,11 @@ use super::help_topics::Topic;
 use crate::exit::{Code, Failure};
 use crate::text;
 
-/// The command that these words name; `root` must have been built.
+/// Finds the command that these words name. `root` must have been built.
 ///
 /// # Errors
 ///
-/// No command has that name; the hint names the nearest one.
+/// No command has this name. The hint names the nearest one.
 pub(super) fn find<'a>(
     root: &'a clap::Command,
     words: &[String],
@@ -39,7 +39,7 @@ pub(super) fn find<'a>(
     })
 }
 
-/// The name that a slip of the finger may have meant.
+/// The name that was probably meant by a misspelt one.
 fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.7;
     names

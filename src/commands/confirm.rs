@@ -9,11 +9,12 @@ use crate::app::App;
 use crate::exit::{Code, Failure};
 use crate::text;
 
-/// Asks whether to do `what`, an infinitive with its object such as `delete john, jack`. Returns if the answer is yes.
+/// Asks for confirmation of `what`, an infinitive with its object such as `delete john, jack`. Returns if the answer is
+/// yes.
 ///
 /// # Errors
 ///
-/// The answer is no, or there is no terminal to ask at.
+/// The answer is no, or no terminal is available to ask.
 pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
     if app.assumes_yes() || app.is_dry_run() {
         return Ok(());

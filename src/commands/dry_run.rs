@@ -6,11 +6,11 @@ use crate::api::Request;
 use crate::app::App;
 use crate::output::{Column, Rows};
 
-/// Where requests that are not sent are written.
+/// A writer for requests that are not sent.
 ///
 /// # Errors
 ///
-/// `--columns` names a column that does not exist, or asked for the list of columns.
+/// `--columns` names an unknown column, or is `list`.
 pub fn rows(app: &App) -> anyhow::Result<Rows<'_>> {
     app.output()
         .rows(&["method", "path", "endpoint", "body"].map(Column::plain))
@@ -20,7 +20,7 @@ pub fn rows(app: &App) -> anyhow::Result<Rows<'_>> {
 ///
 /// # Errors
 ///
-/// As [`rows`], or writing fails.
+/// As [`rows`]; also, the output cannot be written.
 pub fn print(app: &App, requests: impl IntoIterator<Item = Request>) -> anyhow::Result<()> {
     let mut rows = rows(app)?;
     for request in requests {
@@ -29,7 +29,7 @@ pub fn print(app: &App, requests: impl IntoIterator<Item = Request>) -> anyhow::
     rows.finish()
 }
 
-/// Prints a request that is the only one there can be: `-o json` shows an object and not an array.
+/// Prints a request of a command that makes exactly one: `-o json` prints an object instead of an array.
 ///
 /// # Errors
 ///

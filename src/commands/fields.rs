@@ -76,12 +76,12 @@ fn parse_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// Fields to set and fields to remove. A field is named once, in one of the two.
+/// Changes of fields: fields to set and fields to remove. Each field occurs once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldChanges {
-    /// Names with their new values.
+    /// The fields to set, with their new values.
     pub set: Map<String, Value>,
-    /// Names to remove.
+    /// The fields to remove.
     pub unset: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ impl FieldChanges {
     ///
     /// # Errors
     ///
-    /// The field is named already.
+    /// The field is already in the changes.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) -> Result<(), Failure> {
         self.refuse_if_named(name)?;
         self.set.insert(name.to_owned(), value.into());
@@ -101,14 +101,14 @@ impl FieldChanges {
     ///
     /// # Errors
     ///
-    /// The field is named already.
+    /// The field is already in the changes.
     pub fn unset(&mut self, name: &str) -> Result<(), Failure> {
         self.refuse_if_named(name)?;
         self.unset.push(name.to_owned());
         Ok(())
     }
 
-    /// Adds what the general flags say.
+    /// Adds the changes of `--set`, `--set-json` and `--unset`.
     ///
     /// # Errors
     ///
@@ -126,12 +126,12 @@ impl FieldChanges {
         Ok(())
     }
 
-    /// Whether nothing is to be changed.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.unset.is_empty()
     }
 
-    /// The fields to set as a new object has them, dotted names unfolded into nested objects.
+    /// The fields to set as a JSON object. Dotted names become nested objects.
     pub fn as_new(&self) -> Map<String, Value> {
         let mut object = Map::new();
         for (name, value) in &self.set {
@@ -140,7 +140,7 @@ impl FieldChanges {
         object
     }
 
-    /// Describes the first field of an object that differs from what the changes would make it. `None` if there is none.
+    /// Describes the first field of an object that does not have the changed value. `None` if all have it.
     pub fn difference(&self, object: &Map<String, Value>) -> Option<String> {
         for (name, wanted) in &self.set {
             match get(object, name) {
@@ -253,7 +253,7 @@ impl FieldChanges {
     }
 }
 
-/// Whether two values are equal as JSON, where `1` and `1.0` are the same number.
+/// Whether two JSON values are equal. `1` and `1.0` are the same number.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -307,7 +307,7 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
             let inner = object
                 .entry(first)
                 .or_insert_with(|| Value::Object(Map::new()));
-            // No two names overlap, so this is always an object that an earlier name created.
+            // Names do not overlap, so this is always an object that an earlier name created.
             if let Value::Object(inner) = inner {
                 insert(inner, rest, value);
             }
@@ -315,7 +315,7 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// The shortest prefix of a dotted name that does not exist: setting the whole name creates it.
+/// The shortest prefix of a dotted name that does not exist. Setting the whole name creates it.
 fn first_missing<'n>(object: Option<&Map<String, Value>>, name: &'n str) -> &'n str {
     name.match_indices('.')
         .map(|(at, _)| &name[..at])

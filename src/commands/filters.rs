@@ -25,7 +25,7 @@ pub struct ChannelFilterArgs {
 }
 
 impl ChannelFilterArgs {
-    /// The flags as one filter.
+    /// The filter that the flags describe.
     pub fn to_filter(&self) -> Map<String, Value> {
         all_of([
             self.filter.clone().map(Value::Object),
@@ -42,7 +42,7 @@ impl ChannelFilterArgs {
     }
 }
 
-/// Joins filters into one that matches what all of them match. Empty ones match everything.
+/// Combines filters into one that matches what all of them match. Empty filters match everything.
 pub fn all_of(filters: impl IntoIterator<Item = Option<Value>>) -> Map<String, Value> {
     let is_restrictive = |filter: &Value| *filter != Value::Object(Map::new());
     let mut filters: Vec<Value> = filters
@@ -60,7 +60,7 @@ pub fn all_of(filters: impl IntoIterator<Item = Option<Value>>) -> Map<String, V
     }
 }
 
-/// Reads `--filter` of users.
+/// Parses `--filter` of users.
 ///
 /// # Errors
 ///

@@ -8,18 +8,18 @@ use crate::events::{Observer, WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::stream::{SourceOptions, Stream, StreamOptions};
 
-/// Follows a target until something ends the stream. `watch_options` says how to connect and subscribe.
+/// Follows the users of a target until the stream ends. `watch_options` says how to connect and subscribe.
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost; `--columns` names no column; or `--timeout` is 0.
+/// The stream cannot start or is lost, `--columns` names an unknown column, or `--timeout` is 0.
 pub(crate) async fn follow(
     app: &App,
     mut options: StreamOptions,
     target: WatchTarget,
     watch_options: impl FnOnce(Observer) -> WatcherOptions,
 ) -> anyhow::Result<Code> {
-    // A stream without time would write nothing, which looks as if nobody were there.
+    // With a timeout of zero the stream would be empty, as if no user existed.
     if app.timeout() == Some(Duration::ZERO) {
         return Err(Failure::new(
             Code::Usage,

@@ -10,7 +10,7 @@ use super::command_lookup;
 use super::help_topics::Topic;
 use crate::exit::Code;
 
-/// What to explain.
+/// The command or topic to explain.
 #[derive(Debug, clap::Args)]
 pub struct HelpArgs {
     /// A command or a topic
@@ -21,11 +21,11 @@ pub struct HelpArgs {
     pub words: Vec<String>,
 }
 
-/// Prints the page. `root` is the whole command tree, built.
+/// Prints the page. `root` is the whole, built command tree.
 ///
 /// # Errors
 ///
-/// There is no such command or topic.
+/// No command or topic has this name.
 pub fn run(args: &HelpArgs, root: &clap::Command) -> anyhow::Result<Code> {
     let mut stdout = io::stdout().lock();
     if let [word] = args.words.as_slice()

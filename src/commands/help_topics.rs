@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::args::GlobalArgs;
 use crate::exit::Code;
 
-/// What there is a page about.
+/// The topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Topic {
     /// The exit codes.
@@ -29,7 +29,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The word to type.
+    /// The name of the topic.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ExitCodes => "exit-codes",
@@ -43,7 +43,7 @@ impl Topic {
         }
     }
 
-    /// The page.
+    /// The text of the page.
     pub fn text(self) -> String {
         match self {
             Self::ExitCodes => exit_codes(),

@@ -11,9 +11,9 @@ use crate::domain::list::id_on_line;
 use crate::domain::{IdList, UserId};
 use crate::exit::{Code, Failure};
 
-/// The most users that the service takes in one call.
+/// How many users the service accepts in one call.
 pub const BATCH: usize = 100;
-/// The longest line of a list, long enough for a whole user as NDJSON.
+/// The longest line of a list in bytes. A whole user as NDJSON fits.
 const LINE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Users by id, by list, or both.
@@ -29,22 +29,22 @@ pub struct IdArgs {
 }
 
 impl IdArgs {
-    /// The users, each once, in the order in which they are named.
+    /// The users, each once, in the order of the arguments.
     ///
     /// # Errors
     ///
-    /// The list's file cannot be opened. Items are errors where a line cannot be read or is no id.
+    /// The file of the list cannot be opened. Items are errors if a line cannot be read or is not an id.
     pub fn read(&self) -> Result<impl Iterator<Item = Result<UserId, Failure>>, Failure> {
         let listed = self.list.as_ref().map(read).transpose()?;
         let named = self.ids.iter().cloned().map(Ok);
         Ok(once_each(named.chain(listed.into_iter().flatten())))
     }
 
-    /// The users, for commands that would run for ever without any.
+    /// The users, for commands that would otherwise run for ever with an empty list.
     ///
     /// # Errors
     ///
-    /// As for [`Self::read`]; or the list is empty.
+    /// As for [`Self::read`]; also, the list is empty.
     pub fn read_some(&self) -> Result<Vec<UserId>, Failure> {
         let users: Vec<UserId> = self.read()?.collect::<Result<_, _>>()?;
         if users.is_empty() {
@@ -55,11 +55,11 @@ impl IdArgs {
     }
 }
 
-/// The ids of a list, duplicates included.
+/// The ids of a list, including duplicates.
 ///
 /// # Errors
 ///
-/// The file cannot be opened. Items are errors where a line cannot be read or is no id.
+/// The file cannot be opened. Items are errors if a line cannot be read or is not an id.
 pub fn read(list: &IdList) -> Result<Box<dyn Iterator<Item = Result<UserId, Failure>>>, Failure> {
     Ok(match list {
         IdList::Given(ids) => Box::new(ids.clone().into_iter().map(Ok)),
@@ -78,7 +78,7 @@ pub fn read(list: &IdList) -> Result<Box<dyn Iterator<Item = Result<UserId, Fail
 ///
 /// # Errors
 ///
-/// The list cannot be read, or a line is no id.
+/// The list cannot be read, or a line is not an id.
 pub fn read_all(list: &IdList) -> Result<Vec<UserId>, Failure> {
     once_each(read(list)?).collect()
 }
@@ -104,7 +104,7 @@ fn lines(
                     return Some(Err(at_line(&error)));
                 }
             };
-            // Editors on Windows put a byte order mark in front of the first line.
+            // Editors on Windows write a byte order mark at the start of a file.
             let line = match number {
                 1 => line.strip_prefix('\u{feff}').unwrap_or(&line),
                 _ => &line,
@@ -120,7 +120,7 @@ fn lines(
     })
 }
 
-/// Reads a line; `None` at the end.
+/// Reads a line; `None` at the end of the input.
 fn read_line(reader: &mut impl BufRead) -> Result<Option<String>, String> {
     let mut line = Vec::new();
     reader
@@ -152,7 +152,7 @@ fn once_each(
 ///
 /// # Errors
 ///
-/// One of them is an error.
+/// The list cannot be read, or a line is not an id.
 pub fn next_batch(
     ids: &mut impl Iterator<Item = Result<UserId, Failure>>,
 ) -> Result<Vec<UserId>, Failure> {

@@ -37,7 +37,7 @@ pub struct LimitsArgs {
     pub platform: Vec<Platform>,
 }
 
-/// A kind of client, each with limits of its own.
+/// A platform. Each has its own rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Platform {
     /// Servers, such as this program with the API secret.
@@ -60,7 +60,7 @@ impl Platform {
         }
     }
 
-    /// The name in the service's responses.
+    /// The platform's name in the service's responses.
     const fn wire_name(self) -> &'static str {
         match self {
             Self::Server => "server_side",
@@ -78,11 +78,11 @@ struct LimitRow<'a> {
     reset: Option<String>,
 }
 
-/// Prints one record per platform and endpoint.
+/// Prints a record for each platform and endpoint.
 ///
 /// # Errors
 ///
-/// The service refuses.
+/// The service refuses the request.
 pub async fn run(app: &App, args: &LimitsArgs) -> anyhow::Result<Code> {
     let columns = ["platform", "endpoint", "limit", "remaining", "reset"].map(Column::plain);
     let mut rows = app.output().rows(&columns)?;
@@ -104,7 +104,7 @@ pub async fn run(app: &App, args: &LimitsArgs) -> anyhow::Result<Code> {
             limits.map(|(endpoint, budget)| (platform.name(), endpoint, budget))
         })
         .collect();
-    // The limits that are nearest to being reached come first.
+    // The limits that are closest to being reached come first.
     listed.sort_by(|(.., a), (.., b)| b.used_share().total_cmp(&a.used_share()));
     for (platform, endpoint, budget) in listed {
         rows.push(&LimitRow {

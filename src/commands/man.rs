@@ -13,7 +13,7 @@ use super::help_topics::Topic;
 use crate::app::App;
 use crate::exit::Code;
 
-/// The section of user commands.
+/// The manual section of user commands.
 const SECTION: &str = "1";
 
 /// Flags of `man`.
@@ -32,11 +32,11 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
-/// Prints one page or writes them all. `root` is the whole command tree, built.
+/// Prints one page, or writes all pages into a folder. `root` is the whole, built command tree.
 ///
 /// # Errors
 ///
-/// There is no such command, or the folder cannot be written.
+/// The command does not exist, or the folder cannot be written.
 pub fn run(app: &App, args: &ManArgs, root: &clap::Command) -> anyhow::Result<Code> {
     match &args.dir {
         Some(dir) if app.is_dry_run() => app
@@ -65,7 +65,7 @@ fn write_tree(command: &clap::Command, dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One page in roff.
+/// One page in roff format.
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let is_root = command
         .get_display_name()
@@ -96,8 +96,8 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The first line. The date is empty: the same sources give the same pages, whenever they are built. The library
-/// drops empty arguments, so the line is written here.
+/// The header line. The date is empty, so that the same sources always produce the same pages. The library drops empty
+/// arguments, so the line is written here.
 fn title(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
     let file = man.get_filename();
     let name = file.trim_end_matches(SECTION).trim_end_matches('.');
@@ -117,8 +117,8 @@ fn exit_status(roff: &mut Roff) {
     }
 }
 
-/// The command as its page lists it: global options stand on the root's page alone, and what a synopsis of every
-/// single option would hide is written as words.
+/// The command as its page shows it. Global options are listed on the main page only, and the synopsis groups options
+/// instead of listing each.
 fn listed(command: &clap::Command, is_root: bool) -> clap::Command {
     let name = command.get_bin_name().unwrap_or("presencectl").to_owned();
     let mut usage = name;
@@ -148,7 +148,7 @@ fn listed(command: &clap::Command, is_root: bool) -> clap::Command {
         })
 }
 
-/// The text after a command's help: its examples and its remarks.
+/// The text after a command's help: examples and notes.
 fn afterword(roff: &mut Roff, command: &clap::Command) {
     let Some(text) = command
         .get_after_long_help()
@@ -172,7 +172,7 @@ fn afterword(roff: &mut Roff, command: &clap::Command) {
     }
 }
 
-/// A section whose lines stay as they are.
+/// A section whose lines are not wrapped.
 fn verbatim(roff: &mut Roff, heading: &str, text: &str) {
     roff.control("SH", [heading]).control("nf", []);
     for line in text.lines() {

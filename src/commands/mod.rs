@@ -41,10 +41,9 @@ use crate::exit::{Code, ExitStatus};
 use crate::output::ColumnsListed;
 use runtime::block_on;
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
-// The flags of a command are put together when it is the one that runs: for all of them it would take longer than
-// most commands do.
+// The flags of a command are added only when it runs. Adding those of all commands takes longer than most commands do.
 #[command(defer = true)]
 pub enum Command {
     /// Create or update users, changing only the fields that are named
@@ -126,10 +125,10 @@ pub enum Command {
     Help(help::HelpArgs),
 }
 
-/// Adds a command's flags to a bare one.
+/// Adds the flags of a command to a bare `clap::Command`.
 type Augment = fn(clap::Command) -> clap::Command;
 
-/// What each command is made of, by its name: the tree of [`Command`], a branch at a time.
+/// The function that adds the flags of each command, by the command's name.
 const BRANCHES: [(&str, Augment); 24] = [
     ("set-user", users::set_user::SetUserArgs::augment_args),
     ("get-user", users::get_user::GetUserArgs::augment_args),
@@ -223,7 +222,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// The headings of the first help page with the commands under each.
+/// The headings of the first help page, with the commands under each.
 pub(crate) fn groups() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)> {
     let exists = |name: &&str| BRANCHES.iter().any(|(known, _)| known == name);
     GROUPS.iter().filter_map(move |(heading, names)| {
@@ -233,15 +232,14 @@ pub(crate) fn groups() -> impl Iterator<Item = (&'static str, impl Iterator<Item
     })
 }
 
-/// Runs a command to its exit status. `tree` makes the whole command tree, built, for the commands that
-/// describe it.
+/// Runs a command and returns its exit status. `tree` builds the whole command tree, for the commands that describe it.
 ///
 /// # Errors
 ///
-/// Whatever the command could not do; [`error_report`](crate::error_report) knows the code.
+/// The command fails. [`error_report`](crate::error_report) maps the error to an exit code.
 pub fn run(app: &App, command: Command, tree: fn() -> clap::Command) -> anyhow::Result<ExitStatus> {
     match dispatch(app, command, tree) {
-        // What `--columns list` asked for is all there is to do.
+        // `--columns list` has printed the columns, so the command succeeded.
         Err(error) if error.is::<ColumnsListed>() => Ok(ExitStatus::Own(Code::Ok)),
         done => done,
     }

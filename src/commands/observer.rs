@@ -7,11 +7,11 @@ use crate::domain::ApiErrorCode;
 use crate::events::{Observer, WatchTarget};
 use crate::exit::Code;
 
-/// The observer, and the client to watch with.
+/// The observer's id, and the client that watches as the observer.
 ///
 /// # Errors
 ///
-/// There are no credentials. Or the profile is protected, the observer must be created, and `--yes` was not given.
+/// Credentials are missing. Or the profile is protected, the observer must be created, and `--yes` is missing.
 pub(crate) async fn resolve(app: &App) -> anyhow::Result<(Client, Observer)> {
     let user = app.observer().await?;
     let is_dedicated = app.acting_as().is_none();
@@ -24,7 +24,7 @@ pub(crate) async fn resolve(app: &App) -> anyhow::Result<(Client, Observer)> {
         Observer::Existing(user) => app.output().status(&format!(
             "watching as {user}, who is online for as long as this runs."
         )),
-        // Watching needs no permission. Making a user an admin in a protected application does, once.
+        // Watching needs no confirmation. Making a user an admin in a protected application does, once.
         Observer::Dedicated(user) if app.is_protected()? => {
             if observer.preparation(&client).await?.is_some() {
                 app.confirm_change(&format!("make the observer {user} an admin"))?;
@@ -32,16 +32,16 @@ pub(crate) async fn resolve(app: &App) -> anyhow::Result<(Client, Observer)> {
         }
         Observer::Dedicated(_) => {}
     }
-    // `--timeout` bounds the whole run here, and not each call.
+    // Here `--timeout` limits the whole run, not each call.
     Ok((client.with_timeout(DEFAULT_TIMEOUT), observer))
 }
 
-/// Prints the requests with which watching would change the application. Subscribing changes nothing, so that is only
-/// creating the observer or making them an admin, connecting as them, and creating a channel.
+/// Prints the requests with which watching would change the application: creating the observer or giving it the role
+/// admin, connecting it, and creating a channel. Subscribing changes nothing.
 ///
 /// # Errors
 ///
-/// There are no credentials, or the service does not answer.
+/// Credentials are missing, or the service does not answer.
 pub(crate) async fn print_plan(app: &App, target: &WatchTarget) -> anyhow::Result<Code> {
     let (server, observer) = resolve(app).await?;
     let mut requests = Vec::new();

@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::{CallLimiter, Client};
 
-/// The pacing of all endpoints that a run calls.
+/// The call limiters of a run, by endpoint.
 #[derive(Debug, Default)]
 pub struct RateLimiter(HashMap<&'static str, CallLimiter>);
 
 impl RateLimiter {
-    /// Waits until an endpoint may be called once. If it is dropped while it waits, no call is counted.
+    /// Waits until an endpoint may be called once. If the future is dropped, no call is counted.
     pub async fn before(&mut self, client: &Client, endpoint: &'static str) {
         let limiter = self.0.entry(endpoint).or_default();
         loop {

@@ -11,12 +11,12 @@ use etcetera::BaseStrategy;
 
 use crate::terminal::Terminal;
 
-/// The most ids that are kept.
+/// How many ids are kept.
 const RECENT_IDS_MAX: usize = 1000;
-/// The most bytes that are read back; ids are at most 255 characters long.
+/// How many bytes are read back. Ids are at most 255 characters long.
 const RECENT_IDS_MAX_BYTES: u64 = 1 << 18;
 
-/// What the ids name.
+/// The kind of the ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdKind {
     /// Users.
@@ -34,11 +34,11 @@ impl IdKind {
     }
 }
 
-/// Collects the ids that a query shows and keeps them when it is dropped. A query that shows nothing changes nothing.
+/// Collects the ids that a query shows and writes them when dropped. A query without results changes nothing.
 #[derive(Debug)]
 pub struct RecentIds {
     kind: IdKind,
-    /// `None` without a terminal, where nobody completes anything.
+    /// `None` without a terminal.
     ids: Option<Vec<String>>,
 }
 
@@ -68,7 +68,7 @@ impl Drop for RecentIds {
         if let Some(ids) = self.ids.take().filter(|ids| !ids.is_empty())
             && let Some(folder) = folder()
         {
-            // Ignored, see above.
+            // Failures are ignored; see the header.
             let _ = write(self.kind, &ids, &folder);
         }
     }
@@ -80,7 +80,7 @@ pub fn recall(kind: IdKind) -> Vec<String> {
     if let Some(folder) = folder()
         && let Ok(file) = File::open(folder.join(kind.file()))
     {
-        // A file that cannot be read offers nothing.
+        // If the file cannot be read, there are no candidates.
         let _ = file.take(RECENT_IDS_MAX_BYTES).read_to_string(&mut text);
     }
     text.lines()
@@ -97,7 +97,7 @@ fn folder() -> Option<PathBuf> {
 
 fn write(kind: IdKind, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // Private from the start, and in place in one step: two queries at once leave one's ids or the other's.
+    // The file is private from the start and replaced in one step, so two queries at once leave the ids of one of them.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(ids.join("\n").as_bytes())?;
     file.persist(folder.join(kind.file()))?;

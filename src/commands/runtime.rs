@@ -7,10 +7,10 @@ use tokio::runtime;
 
 use crate::exit::Code;
 
-/// Runs one command's future on this thread: one connection needs no pool of threads, and starting one costs more
-/// than most commands do.
+/// Runs a command's future on the current thread. One connection needs no thread pool, and starting one costs more than
+/// most commands do.
 ///
-/// The future is made here and not by the caller, whose stack would have to have room for those of all commands.
+/// The future is created here, so that the caller's stack need not have room for the futures of all commands.
 #[inline(never)]
 pub(super) fn block_on<F>(future: impl FnOnce() -> F) -> anyhow::Result<Code>
 where
@@ -20,6 +20,6 @@ where
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    // The process ends with the command; until then there is no use in putting away what it leaves.
+    // The process ends after the command, so the runtime is not shut down.
     ManuallyDrop::new(runtime).block_on(future())
 }

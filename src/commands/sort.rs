@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::api::Sort;
 use crate::text;
 
-/// The most keys that the service takes.
+/// How many sort keys the service accepts.
 const SORT_KEYS_MAX: usize = 5;
 
 /// Sort keys, `f,-g`: ascending by `f`, then descending by `g`.
@@ -48,7 +48,7 @@ impl FromStr for SortKeys {
 }
 
 impl SortKeys {
-    /// The keys, as the service takes them.
+    /// The keys in the service's format.
     pub fn keys(&self) -> &[Sort] {
         &self.0
     }

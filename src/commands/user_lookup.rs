@@ -9,7 +9,7 @@ use crate::api::{Client, QueryUsers};
 use crate::commands::ids::summarize_ids;
 use crate::domain::{User, UserId};
 
-/// The users with these ids that exist, deactivated ones included, by id.
+/// Reads the users with these ids, including deactivated ones, by id. Users that do not exist are left out.
 pub async fn users_by_id(client: &Client, ids: &[UserId]) -> anyhow::Result<HashMap<String, User>> {
     let query = QueryUsers {
         include_deactivated_users: true,
@@ -25,7 +25,7 @@ pub async fn users_by_id(client: &Client, ids: &[UserId]) -> anyhow::Result<Hash
         .collect())
 }
 
-/// A user of whom only the id is known, because the response to a change does not show them.
+/// A user with an id only, for responses that do not contain the user.
 pub fn user_with_id_only(id: &UserId) -> User {
     User::new(Map::from_iter([("id".to_owned(), json!(id))]))
 }

@@ -21,13 +21,14 @@ use crate::text;
 
 type Data = JustLut<Val>;
 
-/// The deepest nesting that is evaluated. The interpreter recurses, and a hostile event must not exhaust the stack.
+/// The deepest nesting of JSON that is evaluated. The interpreter recurses, and a hostile event must not exhaust the
+/// stack.
 const MAX_DEPTH: usize = 128;
 
-/// The name of the definition that holds an expression.
+/// The name of the jq definition that contains an expression.
 const MAIN: &str = "__main";
 
-/// What expressions do without: the world outside the record.
+/// Functions that are not available, because they reach outside the record.
 const WITHHELD: [&str; 10] = [
     "env",
     "halt",
@@ -45,9 +46,10 @@ const WITHHELD: [&str; 10] = [
 pub struct Expr {
     source: String,
     filter: jaq_core::Filter<Data>,
-    /// The same as a path, if it is no more than one.
+    /// The expression as a field path, if it is one.
     path: Option<FieldPath>,
-    /// The limit that it exceeded on some record. It is not evaluated again, so that a stream stays responsive.
+    /// The limit that the expression exceeded on a record. It is then not evaluated again, so that the stream stays
+    /// responsive.
     exceeded: OnceLock<Limit>,
 }
 
@@ -57,19 +59,19 @@ impl fmt::Debug for Expr {
     }
 }
 
-/// How results that are strings are written.
+/// How string results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StringForm {
-    /// As their text, like `jq -r`.
+    /// As plain text, like `jq -r`.
     Raw,
-    /// In JSON's quotes.
+    /// As JSON strings, in quotes.
     Quoted,
 }
 
-/// A result of an expression, on its way out.
+/// A result of an expression, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Printed {
-    /// A string, as its text.
+    /// A string, unquoted.
     Text(String),
     /// Any value, as JSON on one line.
     Json(String),
@@ -100,7 +102,7 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// The expression does not compile; exit code 2, and the message shows the place.
+    /// The expression does not compile. The exit code is 2, and the message shows the position.
     pub fn compile(source: &str) -> Result<Self, Failure> {
         if source.len() > limits::SOURCE_MAX || bracket_depth(source) > limits::SOURCE_DEPTH_MAX {
             let message = format!(
@@ -111,7 +113,7 @@ impl Expr {
             );
             return Err(Failure::new(Code::Usage, message));
         }
-        // The parser recurses, and main threads differ in how much stack they have.
+        // The parser recurses, and the stack size of main threads differs.
         let filter = std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(limits::COMPILE_STACK)
@@ -129,8 +131,8 @@ impl Expr {
         })
     }
 
-    /// A presence field that the expression looks for beside the user of a record rather than in it, such as `.online`
-    /// for `.user.online`. Such an expression is rarely true.
+    /// A presence field that the expression reads beside the user instead of in it, such as `.online` for
+    /// `.user.online`. Such an expression is rarely true.
     pub fn misplaced_user_field(&self) -> Option<&'static str> {
         let source = self.source.as_str();
         if source.contains(".user") || source.contains(".type") {
@@ -151,12 +153,12 @@ impl Expr {
             .find(|path| is_at_top(path))
     }
 
-    /// The expression as written.
+    /// The source of the expression.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The results for a JSON text, made as they are asked for. The first error is the last item.
+    /// The results for a JSON text, computed one at a time. An error is the last item.
     pub fn results(
         &self,
         json: &[u8],
@@ -186,11 +188,11 @@ impl Expr {
         short.into_iter().chain(long)
     }
 
-    /// Whether the first result for a JSON text is neither `false` nor `null`. No result is false.
+    /// Whether the first result for a JSON text is neither `false` nor `null`. Without a result it is `false`.
     ///
     /// # Errors
     ///
-    /// The first result is an error, such as `startswith` on a field that is no text.
+    /// The first result is an error, such as `startswith` on a number.
     pub fn is_true(&self, json: &[u8]) -> Result<bool, EvalError> {
         if let Some(value) = self.look(json) {
             return Ok(!matches!(value, "null" | "false"));
@@ -201,7 +203,7 @@ impl Expr {
         }
     }
 
-    /// The only result, where it can be read off the text.
+    /// The only result, if it can be read directly from the text.
     fn look<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         self.path
             .as_ref()
@@ -209,7 +211,7 @@ impl Expr {
             .and_then(|path| path.look_up(json))
     }
 
-    /// The results, ended by the first error.
+    /// An iterator of results, which an error ends.
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
         let mut budget = Budget::new(RUN_TIME_MAX);
         let mut results = None;
@@ -265,7 +267,7 @@ impl Expr {
     }
 
     fn failed(&self, error: &jaq_json::Error) -> EvalError {
-        // The library quotes the offending value whole.
+        // The library quotes the whole value.
         let error = error.to_string();
         EvalError(format!(
             "`{}` fails on a record: {}",
@@ -286,7 +288,7 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
             code: source,
             path: (),
         };
-        // The loader says what is wrong, and where.
+        // The loader knows the error and its position.
         return Err(match Loader::new([]).load(&arena, program) {
             Err(errors) => refused(errors),
             Ok(_) => refusal(source, None),
@@ -332,7 +334,7 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
         })
 }
 
-/// How deep brackets are nested, those in strings included.
+/// The depth of nested brackets, including those in strings.
 fn bracket_depth(source: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in source.bytes() {
@@ -356,7 +358,7 @@ fn parse(json: &[u8]) -> Result<Val, EvalError> {
 }
 
 fn is_deep(json: &[u8]) -> bool {
-    // Nearly every record has fewer brackets than levels are allowed, and counting is cheap.
+    // Counting is cheap, and nearly every record has fewer brackets than the limit.
     if memchr::memchr2_iter(b'{', b'[', json).count() <= MAX_DEPTH {
         return false;
     }
@@ -374,8 +376,8 @@ fn is_deep(json: &[u8]) -> bool {
         })
 }
 
-/// The value with everything that JSON cannot say replaced as `jq` replaces it: no number is null, infinity the
-/// largest number, bytes are text.
+/// Replaces values that JSON cannot express, as `jq` does: NaN becomes null, infinity the largest number, bytes a
+/// string.
 fn representable(value: Val) -> Val {
     fn is_json(value: &Val) -> bool {
         match value {
@@ -416,7 +418,7 @@ fn representable(value: Val) -> Val {
     }
 }
 
-/// What is wrong and the rest of the source from there on.
+/// An error of the compiler, with the source from its position on.
 fn place_of(error: load::Error<&str>) -> Option<(String, &str)> {
     match error {
         load::Error::Io(errors) => errors
@@ -455,7 +457,7 @@ fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
         None => format!("`{shown}` does not compile"),
         Some((what, rest)) => {
             let at = load::span(source, rest).start;
-            // A place outside the source would be a mistake of the library; better no place than a wrong one.
+            // A position outside the source would be a mistake of the library. Then no position is shown.
             let before = source.get(..at).map(|before| before.chars().count() + 1);
             match before {
                 Some(column) if rest.is_empty() => {

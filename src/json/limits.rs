@@ -23,7 +23,7 @@ pub(super) const SOURCE_MAX: usize = 16 * 1024;
 pub(super) const SOURCE_DEPTH_MAX: usize = 200;
 /// How long an expression may run on one record.
 pub(super) const RUN_TIME_MAX: Duration = Duration::from_secs(1);
-/// How much of the stack an evaluation may use: half of what a thread has.
+/// How much of its thread's stack an evaluation may use: half.
 const STACK_MAX: usize = if cfg!(windows) {
     512 * 1024
 } else {
@@ -33,12 +33,12 @@ const STACK_MAX: usize = if cfg!(windows) {
 pub(super) const COMPILE_STACK: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
 /// How many levels of nesting are evaluated between two checks.
 const LEVELS_PER_CHECK: usize = 8;
-/// How many checks pass between two looks at the clock.
+/// How many checks pass between two reads of the clock.
 const CHECKS_PER_CLOCK: u32 = 64;
 
-/// The name of the check. Nobody can write it in an expression.
+/// The name of the check function. No expression can contain it.
 const CHECK: &str = "!check";
-/// The name that the interpreter's own `range` gets.
+/// The name under which the interpreter's own `range` stays available.
 pub(super) const UNCHECKED_RANGE: &str = "!range";
 
 /// A limit that an evaluation exceeded.
@@ -61,8 +61,7 @@ thread_local! {
     static EVALUATION: Cell<Option<Evaluation>> = const { Cell::new(None) };
 }
 
-/// What is left of the run time for one record. The time between two results, in which they are written, does not
-/// count.
+/// The run time left for one record. The time in which results are written does not count.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: Duration,
@@ -79,11 +78,11 @@ impl Budget {
         }
     }
 
-    /// Runs a part of an evaluation.
+    /// Runs a part of an evaluation within the limits.
     ///
     /// # Errors
     ///
-    /// It exceeded a limit, now or before.
+    /// A limit is exceeded, now or earlier.
     pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> Result<T, Limit> {
         if let Some(limit) = self.exceeded {
             return Err(limit);
@@ -105,7 +104,7 @@ impl Budget {
     }
 }
 
-/// About where the stack of this thread ends now.
+/// The approximate end of this thread's stack.
 #[inline(never)]
 fn stack_address() -> usize {
     let marker = 0_u8;
@@ -133,7 +132,7 @@ fn check() -> Result<(), Exn<'static, Val>> {
     }
 }
 
-/// The check as a filter that expressions call.
+/// The check as a filter that expressions can call.
 pub(super) fn native() -> Fun<JustLut<Val>> {
     let check = Native::new(|(_, value)| box_once(check().map(|()| value)))
         .with_paths(|(_, at)| box_once(check().map(|()| at)))
@@ -144,7 +143,7 @@ pub(super) fn native() -> Fun<JustLut<Val>> {
     (CHECK, v(0), check)
 }
 
-/// The definition of `range`, whose results pass a check each.
+/// The definition of `range` with a check after each result.
 pub(super) fn range() -> Def<&'static str> {
     let args = ["$from", "$to", "$by"];
     let values = args.map(Term::Var).into();
@@ -164,7 +163,7 @@ fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
     Term::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
 }
 
-/// Puts checks into a definition of the language's own: into the functions inside it, which are those that recurse.
+/// Adds checks to a definition of the standard library: to the functions inside it, because these recurse.
 pub(super) fn with_checks_inside<'s>(def: Def<&'static str>) -> Def<&'s str> {
     Def {
         body: with_checks(def.body, 0),
@@ -179,7 +178,7 @@ fn with_checks_in_def(def: Def<&str>) -> Def<&str> {
     }
 }
 
-/// Puts checks into a term that is this deep in others.
+/// Adds checks to a term at this depth.
 pub(super) fn with_checks<'s>(term: Term<&'s str>, depth: usize) -> Term<&'s str> {
     let deeper = |term| with_checks(term, depth + 1);
     let boxed = |term: Box<Term<&'s str>>| Box::new(deeper(*term));

@@ -9,14 +9,14 @@ use memchr::{memchr_iter, memchr2};
 
 use super::scanner::{Json, Malformed};
 
-/// What a path leads to.
+/// The result of following a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found<'j> {
-    /// A value, as text.
+    /// The value, as JSON text.
     Value(&'j str),
-    /// An object without the field, or an array without the item.
+    /// Nothing: the object has no such field, or the array no such item.
     Nothing,
-    /// A value that has no fields or items of that name.
+    /// Nothing: the value on the way has no fields or items.
     NotAContainer,
 }
 
@@ -30,8 +30,8 @@ impl<'j> Found<'j> {
     }
 }
 
-/// Walks a JSON text to the value at a path: through objects by name, through arrays by index. Of a name that comes
-/// twice the last one counts.
+/// Finds the value at a path: through objects by name, through arrays by index. If a name occurs twice, the last one
+/// counts.
 ///
 /// # Errors
 ///
@@ -84,12 +84,12 @@ fn walk<'j>(
     }
 }
 
-/// An expression that is no more than names of fields, one inside the other.
+/// An expression that only names nested fields.
 #[derive(Debug)]
 pub(super) struct FieldPath(Vec<String>);
 
 impl FieldPath {
-    /// Reads an expression; `None` when it says more than a path does.
+    /// Parses an expression; `None` if it is more than a path.
     pub(super) fn parse(expression: &str) -> Option<Self> {
         let is_name = |name: &str| {
             name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -109,10 +109,10 @@ impl FieldPath {
             .then_some(Self(names))
     }
 
-    /// The value at the path, as the interpreter would write it; `None` when the interpreter has to be asked.
+    /// The value at the path, as the interpreter would print it; `None` if only the interpreter can tell.
     pub(super) fn look_up<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         let text = std::str::from_utf8(json).ok()?;
-        // Half a surrogate pair anywhere makes the whole record unreadable to the interpreter.
+        // The interpreter rejects a whole record that contains half a surrogate pair anywhere.
         let surrogates = memchr_iter(b'\\', json)
             .any(|at| matches!(json.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])));
         if surrogates {
@@ -126,7 +126,7 @@ impl FieldPath {
     }
 }
 
-/// Whether a value's text is what any writer would make of it.
+/// Whether the text of a value is the one that any JSON writer would produce.
 fn is_canonical(value: &str) -> bool {
     match value.as_bytes() {
         b"true" | b"false" | b"null" | b"0" => true,

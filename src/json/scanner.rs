@@ -13,10 +13,10 @@ use std::fmt;
 use memchr::memchr2_iter;
 use wide::u8x16;
 
-/// The text is not JSON, and where that shows.
+/// The error of text that is not JSON, with the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
-    /// How many bytes are fine.
+    /// The number of valid bytes before the error.
     pub at: usize,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// A string as it stands in the text.
+/// A string as it is written in the text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
     inner: &'a str,
@@ -36,8 +36,8 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// What the string says, without a copy unless it holds escapes. `None` for half a surrogate pair, which is JSON
-    /// and no text.
+    /// The decoded string, without a copy unless it contains escapes. `None` for half a surrogate pair, which is valid
+    /// JSON but not text.
     #[inline]
     pub(crate) fn read(self) -> Option<Cow<'a, str>> {
         if self.escaped {
@@ -60,22 +60,22 @@ const fn malformed<T>(at: usize) -> Result<T> {
     Err(Malformed { at })
 }
 
-/// A text that should be JSON.
+/// A scanner of a text that should be JSON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Json<'a> {
     text: &'a str,
 }
 
 impl<'a> Json<'a> {
-    /// Control characters that stand in strings are looked for here, once for all of them: what is behind the first is
-    /// no part of a JSON text.
+    /// A scanner of this text. Invalid control characters are searched for here, once for all strings: the text up to
+    /// the first one is scanned.
     pub(crate) fn new(text: &'a str) -> Self {
         Self::look_at(text).0
     }
 
-    /// The same. Says also whether the text is *plain*: nothing in it has to be looked at again before it is shown, for
-    /// there is no line feed, and no control character of any kind, also none of those that JSON allows in strings. (The
-    /// second half of those begins with the byte 0xC2 in UTF-8, and little else does.)
+    /// Like the constructor; also returns whether the text is *plain*. A plain text can be copied to the output
+    /// unchanged: it has no line feed and no control character, not even those that JSON allows in strings. (The second
+    /// half of these begins with the byte 0xC2 in UTF-8, and little else does.)
     #[inline]
     pub(crate) fn look_at(text: &'a str) -> (Self, bool) {
         let bytes = text.as_bytes();
@@ -95,18 +95,18 @@ impl<'a> Json<'a> {
         (Self { text }, false)
     }
 
-    /// What is written between two places.
+    /// The text between two positions.
     pub(crate) fn slice(self, start: usize, end: usize) -> &'a str {
         &self.text[start..end]
     }
 
-    /// The byte at a place.
+    /// The byte at a position.
     #[inline(always)]
     pub(crate) fn peek(self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
 
-    /// Passes blanks, of which there usually are none.
+    /// Skips white space. Usually there is none.
     #[inline(always)]
     pub(crate) fn blanks(self, at: usize) -> usize {
         match self.peek(at) {
@@ -115,7 +115,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes any value.
+    /// Scans any value.
     #[inline(always)]
     pub(crate) fn value(self, at: usize) -> Result<usize> {
         match self.peek(at) {
@@ -125,7 +125,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes any value, and returns it when it is a string.
+    /// Scans any value, and returns it if it is a string.
     #[inline(always)]
     pub(crate) fn text(self, at: usize) -> Result<(usize, Option<Text<'a>>)> {
         if self.peek(at) != Some(b'"') {
@@ -136,8 +136,8 @@ impl<'a> Json<'a> {
         Ok((end, Some(Text { inner, escaped })))
     }
 
-    /// Passes an object. `field` gets each name, and the place of its value, which it has to pass. A name that is no
-    /// text, for half a surrogate pair in it, is told as the empty one.
+    /// Scans an object. `field` is called with each name and the position of its value, which it must scan. A name with
+    /// half a surrogate pair is reported as the empty string.
     #[inline(always)]
     pub(crate) fn object(
         self,
@@ -155,7 +155,7 @@ impl<'a> Json<'a> {
         };
         let mut decoded;
         loop {
-            // It stands on the opening quote of a name.
+            // The position is at the opening quote of a name.
             let tail = bytes.get(at + 1..).unwrap_or_default();
             let Some((mut name, after)) = tail.split_at_checked(special(tail)) else {
                 return malformed(at);
@@ -182,7 +182,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes blanks up to the first name of an object. `None` where the object ends instead.
+    /// Skips white space up to the first name of an object. `None` if the object is empty.
     #[cold]
     #[inline(never)]
     fn first_name(self, at: usize) -> Result<Option<usize>> {
@@ -194,7 +194,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes a name.
+    /// Scans a name.
     #[inline(always)]
     fn name(self, at: usize) -> Result<(usize, bool)> {
         if self.peek(at) != Some(b'"') {
@@ -203,7 +203,7 @@ impl<'a> Json<'a> {
         self.string(at)
     }
 
-    /// Passes a colon among blanks.
+    /// Scans a colon with white space around it.
     #[cold]
     #[inline(never)]
     fn colon(self, at: usize) -> Result<usize> {
@@ -214,7 +214,7 @@ impl<'a> Json<'a> {
         Ok(self.blanks(at + 1))
     }
 
-    /// Passes a comma among blanks. `None` where the object ends instead.
+    /// Scans a comma with white space around it. `None` if the object ends instead.
     #[cold]
     #[inline(never)]
     fn comma(self, at: usize) -> Result<Option<usize>> {
@@ -229,7 +229,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes an array. `item` gets the place of each value, which it has to pass.
+    /// Scans an array. `item` is called with the position of each value, which it must scan.
     pub(crate) fn array(
         self,
         at: usize,
@@ -252,7 +252,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// After the last value: nothing may follow.
+    /// Checks that nothing follows the last value.
     #[inline]
     pub(crate) fn end(self, at: usize) -> Result<()> {
         let at = self.blanks(at);
@@ -271,7 +271,7 @@ impl<'a> Json<'a> {
         at
     }
 
-    /// Passes a name and its colon.
+    /// Scans a name and its colon.
     #[inline(always)]
     fn key(self, at: usize) -> Result<usize> {
         let (end, _) = self.name(at)?;
@@ -281,7 +281,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes a string, on whose opening quote it starts. Says also whether there are escapes in it.
+    /// Scans a string from its opening quote. Also returns whether it contains escapes.
     #[inline(always)]
     fn string(self, start: usize) -> Result<(usize, bool)> {
         let tail = self.text.as_bytes().get(start + 1..).unwrap_or_default();
@@ -292,7 +292,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The rest of a string from its first escape on.
+    /// Scans the rest of a string from its first escape on.
     #[cold]
     #[inline(never)]
     fn odd_string(self, mut at: usize) -> Result<(usize, bool)> {
@@ -331,7 +331,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Passes an object or array with all that is in it, however deep, without a stack frame a level.
+    /// Scans an object or array with everything in it. Uses no stack frame per level, so depth is no problem.
     #[inline(never)]
     fn nested(self, mut at: usize) -> Result<usize> {
         let mut levels = Levels::default();
@@ -372,12 +372,12 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Whether a text can be put between quotes as it is: letters of ASCII that neither need an escape in JSON nor would be
-/// escaped for a terminal's sake.
+/// Whether a text can be put between quotes unchanged: ASCII without characters that need an escape in JSON or on a
+/// terminal.
 pub(crate) fn needs_no_escape(text: &str) -> bool {
     let mut odd = u8x16::ZERO;
     in_chunks(text.as_bytes(), |chunk| {
-        // What is below a blank comes out at the top.
+        // Bytes below the space wrap around to large values.
         let from_blank = chunk - u8x16::splat(b' ');
         odd |= from_blank.simd_eq(from_blank.max(u8x16::splat(0x7f - b' ')))
             | chunk.simd_eq(u8x16::splat(b'"'))
@@ -386,8 +386,8 @@ pub(crate) fn needs_no_escape(text: &str) -> bool {
     odd.to_bitmask() == 0
 }
 
-/// Writes the control characters that JSON allows to stand in strings as escapes, from `start` on: some terminals act
-/// on them as on those that it does not allow. Outside of strings they do not occur in JSON.
+/// Escapes the control characters that JSON allows in strings, from `start` on, because some terminals act on them.
+/// Outside of strings, JSON does not contain them.
 pub(crate) fn escape_controls(out: &mut Vec<u8>, start: usize) {
     let is_control =
         |text: &[u8], at: usize| text[at] == 0x7f || matches!(text.get(at + 1), Some(0x80..=0x9f));
@@ -401,7 +401,7 @@ pub(crate) fn escape_controls(out: &mut Vec<u8>, start: usize) {
         out.extend_from_slice(&rest[copied..at]);
         let (code, bytes) = match rest[at] {
             0x7f => (0x7f, 1),
-            // In UTF-8 the second byte of these is their code.
+            // In UTF-8 the second byte of these characters is their code.
             _ => (rest[at + 1], 2),
         };
         out.extend_from_slice(format!("\\u00{code:02x}").as_bytes());
@@ -410,8 +410,8 @@ pub(crate) fn escape_controls(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(&rest[copied..]);
 }
 
-/// Looks at all of a text in chunks: a loop without a way out, which becomes a handful of wide instructions. The last
-/// chunk may overlap the one before, or be filled up with blanks.
+/// Tests all bytes of a text in chunks, without an early exit, so that the compiler uses wide instructions. The last
+/// chunk overlaps the one before or is padded with spaces.
 #[inline(always)]
 fn in_chunks(bytes: &[u8], mut look: impl FnMut(u8x16)) {
     let (chunks, rest) = bytes.as_chunks();
@@ -428,8 +428,8 @@ fn in_chunks(bytes: &[u8], mut look: impl FnMut(u8x16)) {
     }
 }
 
-/// How far it is to the next quote or backslash, or to the end of the text. Sixteen bytes at a time: names and most
-/// values are shorter than that, and the set-up of anything wider would cost more than it saves.
+/// The distance to the next quote or backslash, or to the end of the text. It tests sixteen bytes at a time: names and
+/// most values are shorter, and wider instructions would cost more to set up than they save.
 #[inline(always)]
 fn special(text: &[u8]) -> usize {
     let mut at = 0;
@@ -451,7 +451,7 @@ fn special(text: &[u8]) -> usize {
     at
 }
 
-/// The place of the first control character that stands in a string.
+/// The position of the first control character inside a string.
 #[cold]
 #[inline(never)]
 fn control_in_string(bytes: &[u8]) -> Option<usize> {
@@ -461,7 +461,7 @@ fn control_in_string(bytes: &[u8]) -> Option<usize> {
         .position(|&byte| strings.is_in_string(byte) && byte < b' ')
 }
 
-/// Tells the bytes of strings from those between them, in JSON text that is read byte by byte.
+/// Tells whether bytes are inside a string, in JSON text that is read byte by byte.
 #[derive(Debug, Default)]
 pub(crate) struct StringState {
     in_string: bool,
@@ -469,7 +469,7 @@ pub(crate) struct StringState {
 }
 
 impl StringState {
-    /// Whether the next byte belongs to a string, whose quotes count as parts of it.
+    /// Whether the next byte belongs to a string. Quotes count as part of the string.
     #[inline]
     pub(crate) const fn is_in_string(&mut self, byte: u8) -> bool {
         if !self.in_string {
@@ -486,7 +486,7 @@ impl StringState {
     }
 }
 
-/// How long the number is that a text begins with.
+/// The length of the number at the start of a text.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = |from: usize| {
         let count = text[from..].iter().take_while(|byte| byte.is_ascii_digit());
@@ -510,7 +510,7 @@ fn number(text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Which of the open brackets are objects', a bit each. A hostile text may open any number of them.
+/// A stack of open brackets, with one bit each: whether it is an object's. A hostile text can open any number.
 #[derive(Default)]
 struct Levels {
     near: u64,

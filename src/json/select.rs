@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use super::path;
 use super::scanner::{Json, Text};
 
-/// The JSON text at a path, through objects by name and through arrays by index; `None` where there is nothing. An
+/// The JSON text of the value at a path, through objects by name and arrays by index; `None` if there is none. The
 /// empty path is the whole text.
 pub(crate) fn at<'j>(json: &'j str, path: &[String]) -> Option<&'j str> {
     path::find(Json::new(json), path).ok()?.value()
 }
 
-/// What a JSON text says to a reader: a string without its quotes, nothing for `null`, anything else as it is.
+/// A JSON value as plain text: a string without quotes, nothing for `null`, other values unchanged.
 pub(crate) fn plain(json: &str) -> Cow<'_, str> {
     if json == "null" {
         return Cow::Borrowed("");
@@ -23,11 +23,11 @@ pub(crate) fn plain(json: &str) -> Cow<'_, str> {
         Ok((_, text)) => text,
         Err(_) => None,
     };
-    // Half a surrogate pair is JSON and no text; then the escapes are shown.
+    // Half a surrogate pair is valid JSON but not text, so the escapes are shown.
     text.and_then(Text::read).unwrap_or(Cow::Borrowed(json))
 }
 
-/// The items of an array, as text. Empty when it is no array.
+/// The items of an array as JSON text. Empty if the value is not an array.
 pub(crate) fn items(json: &str) -> Vec<&str> {
     let text = Json::new(json);
     let mut items = Vec::new();

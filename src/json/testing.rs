@@ -3,12 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Blanks, mostly none.
+/// White space, usually empty.
 fn blank() -> impl Strategy<Value = &'static str> + Clone {
     prop_oneof![9 => Just(""), 1 => prop::sample::select(vec![" ", "\n", " \r\n\t "])]
 }
 
-/// A string as it may be written, escapes and all.
+/// Any valid spelling of a string, including escapes.
 pub(crate) fn string() -> impl Strategy<Value = String> + Clone {
     let piece = prop_oneof![
         4 => "[ -!#-\\[\\]-~]{0,20}",
@@ -20,7 +20,7 @@ pub(crate) fn string() -> impl Strategy<Value = String> + Clone {
     vec(piece, 0..3).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
 }
 
-/// A value that holds no other.
+/// A scalar value.
 fn leaf() -> impl Strategy<Value = String> + Clone {
     prop_oneof![
         3 => string(),
@@ -55,7 +55,7 @@ pub(crate) fn json() -> impl Strategy<Value = String> + Clone {
     })
 }
 
-/// A name that somebody looks for.
+/// A field name that code looks for.
 fn known_name() -> impl Strategy<Value = String> + Clone {
     prop::sample::select(vec![
         "type",
@@ -78,7 +78,7 @@ fn known_name() -> impl Strategy<Value = String> + Clone {
     .prop_map(|name| format!("\"{name}\""))
 }
 
-/// An object that is mostly an event, with users that are mostly users.
+/// An object that resembles an event.
 pub(crate) fn event() -> impl Strategy<Value = String> {
     let user = object(vec(
         prop_oneof![

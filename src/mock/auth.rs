@@ -8,7 +8,7 @@ use super::options::MockOptions;
 use crate::domain::ApiErrorCode;
 use crate::domain::token::{self, Claims, TokenError};
 
-/// What a request shows of itself.
+/// The credentials in a request.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCredentials<'a> {
     /// `api_key`.
@@ -17,16 +17,16 @@ pub(crate) struct RequestCredentials<'a> {
     pub(crate) auth_type: Option<&'a str>,
     /// `Authorization`, bare.
     pub(crate) token: Option<&'a str>,
-    /// `user_id` of the query, which names an anonymous caller.
+    /// The query parameter `user_id`, which names an anonymous caller.
     pub(crate) user_id: Option<&'a str>,
 }
 
-/// A caller, and when their token ends.
+/// An authenticated caller, and when their token expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallerIdentity {
-    /// Who.
+    /// The caller.
     pub(crate) caller: Caller,
-    /// When the token expires, if it does.
+    /// When the token expires, if it has an expiry.
     pub(crate) expires: Option<DateTime<Utc>>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn check_key(
     }
 }
 
-/// Finds out who calls.
+/// Authenticates a request.
 pub(crate) fn authenticate(
     options: &MockOptions,
     credentials: &RequestCredentials<'_>,
@@ -115,7 +115,7 @@ pub(crate) fn authenticate(
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
     let caller = match claims {
-        // The newer server SDKs sign a token that says nothing at all; whoever can sign has the secret.
+        // Newer server SDKs sign a token without claims. Whoever can sign has the secret.
         Claims {
             server: Some(true), ..
         }
@@ -139,7 +139,7 @@ pub(crate) fn authenticate(
     Ok(CallerIdentity { caller, expires })
 }
 
-/// Reads an unsigned token, which is good for development only. Clients pad its middle part.
+/// Parses an unsigned development token. Clients pad its middle part.
 fn development(allowed: bool, token: &str) -> Result<Claims, Rejection> {
     use base64::Engine;
     use base64::alphabet::{STANDARD, URL_SAFE};
@@ -159,7 +159,7 @@ fn development(allowed: bool, token: &str) -> Result<Claims, Rejection> {
         .iter()
         .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(payload).ok())
         .and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
-        // Nothing vouches for it, so it can name a user and not be a server.
+        // An unsigned token proves nothing, so it can name a user but not a server.
         .filter(|claims| claims.user_id.is_some())
         .map(|claims| Claims {
             server: None,

@@ -9,7 +9,7 @@ use super::engine::{Caller, ConnectRequest, OperationRequest, ServiceState, Tran
 use super::fixture::Fixture;
 use super::options::MockRules;
 
-/// A state, and a time that moves by itself with each change.
+/// A service state, and a time that advances with each change.
 #[derive(Debug)]
 pub struct BenchState {
     state: ServiceState,
@@ -17,11 +17,11 @@ pub struct BenchState {
 }
 
 impl BenchState {
-    /// A world of that many users, `user-0000000` and so on.
+    /// A state with this number of users, `user-0000000` and so on.
     ///
     /// # Panics
     ///
-    /// Never; ids of that form are good.
+    /// Never, because these ids are valid.
     pub fn new(users: usize) -> Self {
         let rules = MockRules {
             presence_cap_users: usize::MAX,
@@ -41,11 +41,11 @@ impl BenchState {
         Self { state, now }
     }
 
-    /// Connects clients with these numbers, each of which subscribes to the presence of the first user.
+    /// Connects clients with these numbers. Each subscribes to the presence of the first user.
     ///
     /// # Panics
     ///
-    /// There is no user.
+    /// There are no users.
     pub fn subscribe(&mut self, clients: std::ops::Range<usize>) {
         for n in clients {
             let caller = Caller::User {
@@ -80,11 +80,11 @@ impl BenchState {
         self.state.drain();
     }
 
-    /// Changes the first user's status, and says how many hear of it.
+    /// Changes the first user's status and returns the number of receivers.
     ///
     /// # Panics
     ///
-    /// There is no user.
+    /// There are no users.
     pub fn change(&mut self) -> usize {
         self.now += TimeDelta::milliseconds(1);
         let status = self.now.timestamp_millis().to_string();

@@ -6,17 +6,17 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-/// A clock that can be stopped, moved, and run at any speed.
+/// A clock that can be stopped, set, advanced, and run at any speed.
 #[derive(Debug)]
 pub(crate) struct Clock(Mutex<ClockMode>);
 
 #[derive(Debug, Clone, Copy)]
 enum ClockMode {
-    /// The system's time, moved by a constant.
+    /// The system's time plus a constant.
     System { offset: TimeDelta },
     /// Stopped.
     Frozen { at: DateTime<Utc> },
-    /// Running at another speed since an instant.
+    /// Running at another speed since a point in time.
     Scaled {
         at: DateTime<Utc>,
         since: Instant,
@@ -46,7 +46,7 @@ impl ClockMode {
         }
     }
 
-    /// The same way of running, from another time on.
+    /// The same mode, starting from another time.
     fn moved(self, to: DateTime<Utc>) -> Self {
         match self {
             Self::System { .. } => Self::System {
@@ -73,12 +73,12 @@ impl Clock {
         *face = change(*face);
     }
 
-    /// The time.
+    /// The current time.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).now()
     }
 
-    /// How the clock goes, in words.
+    /// The mode of the clock, in words.
     pub(crate) fn describe(&self) -> String {
         let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match face {
@@ -95,7 +95,7 @@ impl Clock {
         self.change(|face| ClockMode::Frozen { at: face.now() });
     }
 
-    /// Moves the clock forward.
+    /// Advances the clock.
     pub(crate) fn advance(&self, by: TimeDelta) {
         self.change(|face| face.moved(later(face.now(), by)));
     }
@@ -105,7 +105,7 @@ impl Clock {
         self.change(|face| face.moved(to));
     }
 
-    /// Lets the clock run, so many times as fast as the system's.
+    /// Runs the clock at this multiple of the system's speed.
     pub(crate) fn run(&self, rate: f64) {
         self.change(|face| ClockMode::Scaled {
             at: face.now(),
@@ -114,14 +114,14 @@ impl Clock {
         });
     }
 
-    /// Shows the system's time again.
+    /// Returns to the system's time.
     pub(crate) fn reset(&self) {
         self.change(|_| ClockMode::System {
             offset: TimeDelta::zero(),
         });
     }
 
-    /// How long to wait, in real time, until the clock shows a time; `None` for ever, as a stopped clock does.
+    /// How long, in real time, until the clock shows a time; `None` if it is stopped.
     pub(crate) fn until(&self, time: DateTime<Utc>) -> Option<Duration> {
         let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = (time - face.now()).to_std().unwrap_or_default();

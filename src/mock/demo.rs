@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::fixture::Demo;
 use super::hub::Hub;
 
-/// Lives for ever.
+/// Runs the demonstration for ever.
 pub(crate) async fn live(hub: Arc<Hub>, demo: Demo) {
     let mut schedule = Schedule::new(demo);
     loop {
@@ -22,14 +22,14 @@ pub(crate) async fn live(hub: Arc<Hub>, demo: Demo) {
                 schedule.demo.users.clone()
             };
             if let Some(id) = users.get(place % users.len().max(1)) {
-                // A user whom somebody has deleted or deactivated meanwhile simply stays away.
+                // A user who was deleted or deactivated meanwhile stays offline.
                 let _ = state.toggle_virtual(now, id);
             }
         });
     }
 }
 
-/// Who moves when.
+/// The schedule: which user changes when.
 struct Schedule {
     demo: Demo,
     random: SmallRng,
@@ -45,8 +45,8 @@ impl Schedule {
         }
     }
 
-    /// The pause before the next change, and the place of the user in the list. The first two users make up half of
-    /// all changes, so that whoever watches only them sees something soon.
+    /// The pause before the next change, and the index of the user in the list. The first two users make half of all
+    /// changes, so that a person who watches only them sees something soon.
     fn next(&mut self) -> (Duration, usize) {
         let (min, max) = self.demo.pace();
         let pause = self.random.random_range(min..=max);

@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use crate::domain::ApiErrorCode;
 
-/// Why a call is refused.
+/// An error that the mock returns for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
     /// The HTTP status.
     pub(crate) status: u16,
     /// The service's error code.
     pub(crate) code: i32,
-    /// The reason, in the service's words where they are known.
+    /// The reason, in the service's words if they are known.
     pub(crate) detail: String,
-    /// Reasons per field.
+    /// Reasons by field.
     pub(crate) exception_fields: BTreeMap<String, String>,
 }
 
@@ -33,12 +33,12 @@ impl Rejection {
         }
     }
 
-    /// A parameter is wrong.
+    /// An error about an invalid parameter.
     pub(crate) fn input(detail: impl Into<String>) -> Self {
         Self::new(400, ApiErrorCode::InvalidInput.number(), detail)
     }
 
-    /// A field is wrong: the reason is repeated under the field's name.
+    /// An error about an invalid field. The reason is repeated under the name of the field.
     pub(crate) fn field(field: impl Into<String>, reason: &str) -> Self {
         let field = field.into();
         let detail = format!("{field} {reason}");
@@ -47,27 +47,27 @@ impl Rejection {
         reject
     }
 
-    /// There is no such thing.
+    /// An error about an object that does not exist.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(404, ApiErrorCode::NotFound.number(), detail)
     }
 
-    /// The caller may not.
+    /// An error about a missing permission.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(403, ApiErrorCode::NotAllowed.number(), detail)
     }
 
-    /// Not authenticated, with one of the codes for that.
+    /// An authentication error, with one of the codes for it.
     pub(crate) fn unauthorized(code: i32, detail: impl Into<String>) -> Self {
         Self::new(401, code, detail)
     }
 
-    /// A refusal whose code is an option.
+    /// An error whose code is an option of the mock.
     pub(crate) fn with_code(status: u16, code: i32, detail: impl Into<String>) -> Self {
         Self::new(status, code, detail)
     }
 
-    /// The body is too big.
+    /// An error about a body that is too large.
     pub(crate) fn too_big(limit: usize) -> Self {
         Self::new(
             413,
@@ -76,12 +76,12 @@ impl Rejection {
         )
     }
 
-    /// The budget is spent. How long to wait is said where the clock is.
+    /// A rate limit error. The hub, which knows the clock, adds how long to wait.
     pub(crate) fn rate_limited(detail: impl Into<String>) -> Self {
         Self::new(429, ApiErrorCode::RateLimited.number(), detail)
     }
 
-    /// The body of the answer to `operation`.
+    /// The response body for this operation.
     pub(crate) fn body<'a>(&'a self, operation: &str, duration: &'a str) -> ErrorBody<'a> {
         ErrorBody {
             code: self.code,
@@ -95,7 +95,7 @@ impl Rejection {
     }
 }
 
-/// A client's name for something, short enough for an error message.
+/// A name from a request, shortened for an error message.
 pub(crate) fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
 }
@@ -108,7 +108,7 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// The service's error object, in bodies and in `connection.error` frames.
+/// The service's error object, used in bodies and in `connection.error` frames.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorBody<'a> {
     code: i32,

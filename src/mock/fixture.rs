@@ -10,20 +10,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What exists at the start.
+/// The initial users and channels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fixture {
-    /// User objects: `id`, and any fields that an upsert takes. Besides, `created_at`, `last_active`, `deactivated_at`,
-    /// and `online`, which connects the user from the start.
+    /// User objects: `id`, and any fields that an upsert accepts. Also `created_at`, `last_active`, `deactivated_at`,
+    /// and `online`, which connects the user at the start.
     pub users: Vec<Map<String, Value>>,
     /// Channel objects: `type`, `id`, `members`, `created_by_id`, and custom fields.
     pub channels: Vec<Map<String, Value>>,
-    /// A life of its own.
+    /// The activity of the demonstration, if any.
     pub demo: Option<Demo>,
 }
 
-/// A schedule by which users come and go by themselves.
+/// A schedule by which users come and go.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Demo {
@@ -33,7 +33,7 @@ pub struct Demo {
     pub min_ms: u64,
     /// The longest time between two changes, in milliseconds.
     pub max_ms: u64,
-    /// The users who take part, in the order of how often they do; none means all.
+    /// The users who take part, most active first; empty for all.
     pub users: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// The bounds of the time between two changes, in order.
+    /// The shortest and the longest time between two changes.
     pub fn pace(&self) -> (Duration, Duration) {
         let (min, max) = (self.min_ms.max(1), self.max_ms.max(1));
         (
@@ -59,7 +59,7 @@ impl Demo {
     }
 }
 
-/// Why a fixture cannot be used.
+/// Why a fixture is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixtureError {
     place: String,
@@ -87,7 +87,7 @@ impl fmt::Display for FixtureError {
 
 impl std::error::Error for FixtureError {}
 
-/// The world that shows what presence is: a dozen users, two channels, and people who come and go.
+/// The demonstration fixture: a dozen users and two channels, with activity.
 pub fn demo_fixture(now: DateTime<Utc>) -> Fixture {
     let people = [
         ("john", "John", Some("Eating a veggie burger...")),
@@ -114,7 +114,7 @@ pub fn demo_fixture(now: DateTime<Utc>) -> Fixture {
             if let Some(status) = status {
                 user.insert("status".into(), json!(status));
             }
-            // The bot has never been here; of everybody else one knows when.
+            // The bot has never been online; everybody else has.
             if id != "support-bot" {
                 let seen = now - TimeDelta::minutes(3 + 17 * place);
                 user.insert("last_active".into(), json!(seen));

@@ -10,11 +10,11 @@ use super::engine::ServiceState;
 use super::fixture::{Fixture, FixtureError};
 use super::options::MockRules;
 
-/// Reads a fixture: a JSON object with `users`, `channels` and `demo`, each optional.
+/// Parses a fixture: a JSON object with `users`, `channels` and `demo`, each optional.
 ///
 /// # Errors
 ///
-/// The text is not such an object, or something in it breaks a rule of the service; the message says where.
+/// The text is not such an object, or it breaks a rule of the service. The message names the place.
 pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
     let world: Fixture =
         serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;

@@ -23,42 +23,42 @@ use super::send_queue::{CLOSE_ABNORMAL, CloseReason, PushOutcome, QueueLimits, S
 use super::traffic_log::{SocketIdentity, TrafficLog};
 use crate::timer::sleep_until;
 
-/// The running service.
+/// The running mock service, shared by all requests and sockets.
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<HubState>,
-    /// The time that everything here goes by.
+    /// The clock of the mock.
     pub(crate) clock: Clock,
-    /// How the mock is set up.
+    /// The options of the mock.
     pub(crate) options: MockOptions,
-    /// What callers have spent of what they may ask.
+    /// The rate limiter.
     pub(crate) rate_limiter: Mutex<RateLimiter>,
-    /// The faults to inject.
+    /// The active faults.
     pub(crate) faults: FaultInjector,
-    /// Recent requests and frames.
+    /// The traffic log.
     pub(crate) traffic_log: TrafficLog,
-    /// Asks the server to end.
+    /// Signals the server to stop.
     pub(crate) stop: Notify,
-    /// Tells that the server is about to end.
+    /// Announces that the server is about to stop.
     shutting: Notify,
-    /// Tells the ticker of an earlier deadline.
+    /// Tells the timer task that there is an earlier deadline.
     rearm: Notify,
 }
 
-/// Queues whose readers are woken once the lock is released.
+/// Queues whose readers are woken after the lock is released.
 type WokenQueues = Vec<Arc<SendQueue>>;
 
 #[derive(Debug)]
 struct HubState {
     state: ServiceState,
     send_queues: HashMap<ConnectionKey, Arc<SendQueue>>,
-    /// The deadline that the ticker waits for.
+    /// The deadline for which the timer task waits.
     armed: Option<DateTime<Utc>>,
     closing: bool,
 }
 
 impl Hub {
-    /// A service with the options' world.
+    /// A service with the users and channels of the options.
     pub(crate) fn new(options: MockOptions, seed: u64) -> Result<Self, FixtureError> {
         let clock = Clock::default();
         let mut state = ServiceState::new(options.rules.clone(), seed);
@@ -86,7 +86,7 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something on the state, and publishes what it sends.
+    /// Applies a function to the state, and sends the events that result.
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut ServiceState, DateTime<Utc>) -> R) -> R {
         self.within(|inner, now, _| run(&mut inner.state, now))
     }
@@ -125,7 +125,7 @@ impl Hub {
         self.with(|state, now| state.apply(now, caller, request))
     }
 
-    /// Counts a request, and rejects it if a limit is reached.
+    /// Counts a request. Rejects it if a rate limit is reached.
     pub(crate) fn count_request(
         &self,
         bucket: RateLimitBucket,
@@ -147,12 +147,12 @@ impl Hub {
             .status(self.clock.now(), mode, bucket)
     }
 
-    /// Whether unsigned tokens are taken.
+    /// Whether unsigned tokens are accepted.
     pub(crate) fn accepts_development_tokens(&self) -> bool {
         self.lock().state.app().disable_auth_checks
     }
 
-    /// The queue of a connection, for a caller to whom it belongs.
+    /// The queue of a connection, for a caller who owns it.
     pub(crate) fn send_queue(
         &self,
         caller: &Caller,
@@ -165,7 +165,7 @@ impl Hub {
         })
     }
 
-    /// Opens a connection and its queue, in which the first heartbeat waits.
+    /// Opens a connection and its queue, which contains the first health check.
     pub(crate) fn connect(
         &self,
         caller: &Caller,
@@ -188,7 +188,7 @@ impl Hub {
         })
     }
 
-    /// Whose a connection is.
+    /// The user of a connection.
     pub(crate) fn socket_identity(&self, key: ConnectionKey) -> Option<SocketIdentity> {
         let inner = self.lock();
         Some(SocketIdentity {
@@ -197,7 +197,7 @@ impl Hub {
         })
     }
 
-    /// Puts faults into force, and brings those that do not wait for a frame to the sockets that are open.
+    /// Adds faults, and applies those that need no frame to open sockets.
     pub(crate) fn add_faults(&self, specs: Vec<FaultSpec>) -> Result<Vec<String>, Rejection> {
         let added = self.faults.add(specs)?;
         let inner = self.lock();
@@ -216,7 +216,7 @@ impl Hub {
         Ok(added.into_iter().map(|fault| fault.id).collect())
     }
 
-    /// Waits until the server is about to end.
+    /// Waits until the server is about to stop.
     pub(crate) async fn closing(&self) {
         loop {
             let closing = self.shutting.notified();
@@ -227,7 +227,7 @@ impl Hub {
         }
     }
 
-    /// Forgets a connection whose carrier is gone.
+    /// Removes a connection whose transport has ended.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
         self.within(|inner, now, _| {
             inner.send_queues.remove(&key);
@@ -235,7 +235,7 @@ impl Hub {
         });
     }
 
-    /// Puts everything back to how it was at the start, the clock and the faults as well; every connection is closed.
+    /// Resets state, clock and faults to the start. Closes every connection.
     pub(crate) fn reset(&self) {
         self.faults.clear();
         self.traffic_log.clear();
@@ -244,11 +244,11 @@ impl Hub {
             .expect("the same world was loaded at the start");
     }
 
-    /// Puts another world in the place of this one; every connection is closed.
+    /// Replaces the state by a fixture. Closes every connection.
     ///
     /// # Errors
     ///
-    /// It breaks a rule of the service. Then nothing has happened.
+    /// The fixture breaks a rule of the service. Then nothing is changed.
     pub(crate) fn restore(&self, world: &Fixture) -> Result<(), FixtureError> {
         ServiceState::new(self.options.rules.clone(), 0).load(world, self.clock.now())?;
         self.replace(world, "the world was replaced")
@@ -265,7 +265,7 @@ impl Hub {
         })
     }
 
-    /// Closes every connection, and every one that is still to come, with a code that asks clients to come back.
+    /// Closes all present and future connections with a code that asks clients to reconnect later.
     pub(crate) fn shut_down(&self) {
         self.within(|inner, now, _| {
             inner.closing = true;
@@ -275,14 +275,14 @@ impl Hub {
         self.shutting.notify_waiters();
     }
 
-    /// Touches the clock, and does at once what has become due.
+    /// Changes the clock, and processes everything that has become due.
     pub(crate) fn set_clock(&self, change: impl FnOnce(&Clock)) {
         change(&self.clock);
         self.with(ServiceState::tick);
         self.rearm.notify_one();
     }
 
-    /// Runs the rules that depend on time, for ever.
+    /// Processes deadlines as they become due, for ever.
     pub(crate) async fn tick(&self) {
         loop {
             let next = {
@@ -300,17 +300,18 @@ impl Hub {
     }
 }
 
-/// The close code that says "come back later".
+/// The close code for a server that stops: clients reconnect later.
 const CLOSE_GOING_AWAY: u16 = 1001;
-/// The close code for a connection that cannot keep up.
+/// The close code for a client that reads too slowly.
 const CLOSE_TRY_AGAIN_LATER: u16 = 1013;
 const SHUTDOWN_REASON: &str = "the server is shutting down";
 
-/// The longest wait at a time: the system's clock may be set meanwhile.
+/// The longest single wait, because the system's clock may be changed meanwhile.
 const TIMER_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl HubState {
-    /// Hands out what the state sends. A connection that cannot take it is closed, of which others may hear, and so on.
+    /// Puts the state's deliveries into queues. A connection whose queue is full is closed, which can cause further
+    /// deliveries.
     fn publish(&mut self, now: DateTime<Utc>, woken: &mut WokenQueues) {
         loop {
             let mut slow = Vec::new();

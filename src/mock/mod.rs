@@ -42,14 +42,15 @@ pub use self::options::{
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 use self::tcp::{ControlledListener, Peer};
 
-/// How long sessions and requests have to end once the server stops.
+/// How long sessions and requests may take to end when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves until `shutdown` ends or a client of the control API asks for the end, and then closes every socket with a code that asks clients to come back.
+/// Serves until `shutdown` completes or the control API stops the server. Then closes every socket with a code that
+/// asks clients to reconnect later.
 ///
 /// # Errors
 ///
-/// The options' world breaks a rule of the service, or the listener fails.
+/// The fixture of the options breaks a rule of the service, or the listener fails.
 pub async fn serve(
     listener: TcpListener,
     options: MockOptions,
@@ -78,7 +79,7 @@ pub async fn serve(
                 () = hub.stop.notified() => {}
             }
             hub.shut_down();
-            // Nobody listens any more only if the server has ended by itself.
+            // If nobody receives this, the server has already stopped.
             let _ = stopped.send(());
         }
     });
@@ -100,7 +101,7 @@ pub async fn serve(
         () = hub.tick() => {}
         () = life => {}
     }
-    // Every session holds a sender; the last one to go ends the wait.
+    // Every session holds a sender. When the last one is dropped, the wait ends.
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, gone.recv()).await;
     Ok(())
 }

@@ -10,23 +10,23 @@ use crate::domain::SecretString;
 
 use super::fixture::Fixture;
 
-/// How the mock is set up. Every field has a default.
+/// The options of the mock. Every option has a default.
 #[derive(Debug, Clone)]
 pub struct MockOptions {
-    /// The application's public key, which every request must name.
+    /// The application's public key, which every request must contain.
     pub api_key: String,
-    /// The secret that tokens are signed with.
+    /// The secret that signs tokens.
     pub secret: SecretString,
     /// The users and channels that exist at the start, and after a reset.
     pub fixture: Fixture,
-    /// The rules that have more than one answer.
+    /// The rule options: behaviour that tests can choose.
     pub rules: MockRules,
 }
 
 /// Who receives a user's own presence events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnPresence {
-    /// Connections of the user that subscribed to that very user.
+    /// Connections of the user that are subscribed to the user.
     Subscribed,
     /// All connections of the user.
     Always,
@@ -34,96 +34,96 @@ pub enum OwnPresence {
     Never,
 }
 
-/// What client-side viewers read as `invisible` of somebody else. The server side always reads the truth.
+/// What clients read as `invisible` of other users. The server side always reads the real value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvisibleField {
     /// The field is missing.
     Omit,
-    /// The field is there and says `false`.
+    /// The field is `false`.
     AlwaysFalse,
-    /// The field tells the truth.
+    /// The field has the real value.
     Truth,
 }
 
-/// When a budget of requests is spent.
+/// When requests are refused because of rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimitMode {
-    /// Never; the headers are sent all the same.
+    /// Never; the headers are sent nevertheless.
     Off,
-    /// After the service's default number of requests a minute, per endpoint and platform.
+    /// Above the service's default number of requests per minute, per endpoint and platform.
     Service,
-    /// After this many requests a minute, for every endpoint alike.
+    /// Above this number of requests per minute, for every endpoint.
     PerMinute(u32),
 }
 
-/// The rules that the sources leave open, or that the service fixes and a test may want to move.
+/// Rule options: rules that are not documented, or that are fixed in the service but useful to change in a test.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent switches, each an option of its own"
 )]
 pub struct MockRules {
-    /// Users that one channel (in a channel call, or per channel of a query) is covered for with `presence`.
+    /// How many users of a channel `presence` covers, in a channel call or per channel of a query.
     pub presence_cap_channel: usize,
-    /// Users that one users query is covered for with `presence`.
+    /// How many users `presence` covers in a users query.
     pub presence_cap_users: usize,
-    /// The page size of a users query that names none.
+    /// The default page size of a users query.
     pub query_users_default_limit: usize,
-    /// The silence after which a connection is dropped.
+    /// How long a connection may be silent before it is dropped.
     pub idle_timeout: Duration,
-    /// How long a user stays online after the last connection is gone.
+    /// How long a user stays online after their last connection ends.
     pub offline_grace: Duration,
-    /// How often `last_active` of a connected user moves.
+    /// How often `last_active` of a connected user is updated.
     pub last_active_refresh: Duration,
-    /// An unasked `health.check` to every connection, this often; `None` sends only answers to pings.
+    /// The interval of unsolicited health checks to every connection; `None` only answers pings.
     pub health_check_every: Option<Duration>,
     /// Whether health checks after the first one carry `me`.
     pub health_check_me: bool,
     /// Who receives a user's own presence events.
     pub own_presence: OwnPresence,
-    /// Whether `online` in one's own view is true while one is connected and invisible.
+    /// Whether users who are connected and invisible see themselves as online.
     pub me_online_while_invisible: bool,
-    /// Whether others keep seeing the `last_active` from before a user turned invisible.
+    /// Whether others still see the `last_active` from before a user turned invisible.
     pub freeze_last_active_while_invisible: bool,
     /// What others read as `invisible`.
     pub others_see_invisible: InvisibleField,
     /// Whether an invisible watcher is counted and announced (with `online:false`).
     pub count_invisible_watchers: bool,
-    /// Whether `presence` of a channel call covers watchers, too, after the members.
+    /// Whether `presence` of a channel call covers watchers too, after the members.
     pub presence_covers_watchers: bool,
     /// Whether presence subscriptions made by a channel call end with stop-watching.
     pub stop_watching_unsubscribes: bool,
     /// Whether a change of `status` is also announced by `user.presence.changed`.
     pub status_sends_presence: bool,
-    /// Whether `POST /users` keeps the custom fields that it does not mention.
+    /// Whether `POST /users` keeps custom fields that it does not name.
     pub upsert_merges: bool,
-    /// Whether tokens of the form `….devtoken` are taken.
+    /// Whether tokens of the form `….devtoken` are accepted.
     pub development_tokens: bool,
-    /// Whether a live socket ends with code 40 when its token expires.
+    /// Whether an open socket ends with code 40 when its token expires.
     pub close_on_token_expiry: bool,
     /// The code of a bad signature; the service has answered 43 and 5.
     pub bad_signature_code: i32,
-    /// The code of a deactivated user's connect or call.
+    /// The error code of a deactivated user's connect or call.
     pub deactivated_code: i32,
-    /// The code of a revoked token.
+    /// The error code of a revoked token.
     pub revoked_code: i32,
-    /// The code of a connect whose token and `user_details` name different users.
+    /// The error code of a connect whose token and `user_details` name different users.
     pub id_mismatch_code: i32,
-    /// The code of an HTTP call that names a connection which does not exist, where it matters.
+    /// The error code of a call that needs a connection and names one that does not exist.
     pub unknown_connection_code: i32,
-    /// Connections that one user may have at once; 0 for any number.
+    /// How many connections a user may have at once; 0 for any number.
     pub max_connections_per_user: usize,
-    /// Bytes of custom data that a user or a channel may have.
+    /// How many bytes of custom data a user or channel may have.
     pub custom_data_limit: usize,
-    /// Bytes that a request body may have.
+    /// How many bytes a request body may have.
     pub body_limit: usize,
-    /// Bytes that a frame from a client may have.
+    /// How many bytes a frame from a client may have.
     pub frame_limit: usize,
-    /// Frames that may wait for a slow connection before it is closed.
+    /// How many frames may wait for a slow connection before it is closed.
     pub queue_frames: usize,
-    /// Bytes that may wait for a slow connection before it is closed.
+    /// How many bytes may wait for a slow connection before it is closed.
     pub queue_bytes: usize,
-    /// Request budgets.
+    /// The rate limits.
     pub rate_limit: RateLimitMode,
 }
 
@@ -166,7 +166,7 @@ impl Default for MockRules {
 }
 
 impl Default for MockOptions {
-    /// An empty world, a random key and a random secret.
+    /// Default options: no users and channels, a random key and a random secret.
     fn default() -> Self {
         Self {
             api_key: random_key(),
@@ -177,14 +177,14 @@ impl Default for MockOptions {
     }
 }
 
-/// A random API key, in the service's length and alphabet.
+/// A random API key with the service's length and alphabet.
 pub fn random_key() -> String {
     let mut key = uuid::Uuid::new_v4().simple().to_string();
     key.truncate(12);
     key
 }
 
-/// A random secret with 244 bits of chance in it.
+/// A random secret with 244 bits of entropy.
 pub fn random_secret() -> SecretString {
     let (a, b) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     SecretString::new(format!("{}{}", a.simple(), b.simple()))

@@ -9,26 +9,26 @@ use chrono::{DateTime, Utc};
 use super::error::Rejection;
 use super::options::RateLimitMode;
 
-/// Requests per minute and operation of one user, where the service's own limits are enforced.
+/// Requests per minute and operation for one user, if the service's own limits are enforced.
 const USER_REQUESTS_PER_MINUTE: u32 = 60;
-/// One second may take this fraction of the limit of a minute.
+/// The fraction of a minute's limit that one second may use.
 const SECOND_SHARE_OF_MINUTE: u32 = 30;
 
-/// Where a request comes from. Each platform has limits of its own.
+/// The platform of a request. Each platform has its own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ClientPlatform {
     /// The application's server.
     Server,
-    /// A browser, or anything else.
+    /// A browser, or an unknown platform.
     Web,
-    /// Apple's.
+    /// An iOS application.
     Ios,
-    /// Google's.
+    /// An Android application.
     Android,
 }
 
 impl ClientPlatform {
-    /// All of them, by the names of the query that asks for them and of the answer.
+    /// All platforms, with their names in requests and responses.
     pub(crate) const ALL: [(&'static str, Self); 4] = [
         ("server_side", Self::Server),
         ("web", Self::Web),
@@ -36,7 +36,7 @@ impl ClientPlatform {
         ("android", Self::Android),
     ];
 
-    /// A client's platform, from what it says of itself.
+    /// The platform of a client, from the headers that it sends.
     pub(crate) fn of_client(client: &str) -> Self {
         let client = client.to_ascii_lowercase();
         if client.contains("swift") || client.contains("ios") {
@@ -56,16 +56,16 @@ pub(crate) struct RateLimitStatus {
     pub(crate) limit: u32,
     /// Requests left in this minute.
     pub(crate) remaining: u32,
-    /// When the minute ends, by the mock's clock.
+    /// When the minute ends, on the mock's clock.
     pub(crate) ends: DateTime<Utc>,
 }
 
-/// What requests are counted by, and how many are allowed by default.
+/// A rate limit: what it counts, and the default limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RateLimitBucket {
-    /// Where the requests come from.
+    /// The platform of the requests.
     pub(crate) platform: ClientPlatform,
-    /// The operation that they ask for.
+    /// The operation of the requests.
     pub(crate) operation: &'static str,
     /// Requests per minute that the service allows by default.
     pub(crate) default_limit: u32,
@@ -95,7 +95,7 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts a request, and rejects it if a limit that is enforced is reached.
+    /// Counts a request. Rejects it if an enforced limit is reached.
     pub(crate) fn count_request(
         &mut self,
         now: DateTime<Utc>,
@@ -151,7 +151,7 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// The state of a limit. Does not count as a request.
+    /// The state of a limit, without counting a request.
     pub(crate) fn status(
         &mut self,
         now: DateTime<Utc>,

@@ -11,39 +11,39 @@ use crate::domain::time::parse_duration;
 /// One option of the mock's rules.
 #[derive(Clone, Copy)]
 pub struct RuleOption {
-    /// The name of the flag, without its dashes.
+    /// The name of its flag, without dashes.
     pub name: &'static str,
-    /// What it decides, for help.
+    /// What it decides, for help pages.
     pub point: &'static str,
-    /// The values it takes, in words.
+    /// The accepted values, in words.
     pub values: &'static str,
-    /// The type of its values, for help.
+    /// The value name, for help pages.
     pub value_name: &'static str,
-    /// Whether the service's own behaviour is not known. Otherwise the default is the service's rule.
+    /// Whether the real service's behaviour is unknown. Otherwise the default is the service's behaviour.
     pub open: bool,
     get: fn(&MockRules) -> String,
     set: fn(&mut MockRules, &str) -> Result<(), InvalidRuleValue>,
 }
 
-/// The text is not a value of the option.
+/// The text is not an accepted value.
 struct InvalidRuleValue;
 
 impl RuleOption {
-    /// The default, as it would be typed.
+    /// The default value as text.
     pub fn default(&self) -> String {
         (self.get)(&MockRules::default())
     }
 
-    /// The value in `rules`, as it would be typed.
+    /// The value in `rules` as text.
     pub fn value(&self, rules: &MockRules) -> String {
         (self.get)(rules)
     }
 
-    /// Sets a value.
+    /// Sets the option.
     ///
     /// # Errors
     ///
-    /// The text is not one of [`RuleOption::values`]; the message says what is.
+    /// The text is not one of [`RuleOption::values`]. The message lists them.
     pub fn set_value(&self, rules: &mut MockRules, text: &str) -> Result<(), String> {
         (self.set)(rules, text).map_err(|InvalidRuleValue| {
             format!(
@@ -63,7 +63,7 @@ impl fmt::Debug for RuleOption {
     }
 }
 
-/// A type that an option's value can have.
+/// A type of option values.
 trait RuleValue: Sized {
     const VALUES: &'static str;
     const NAME: &'static str;
@@ -154,7 +154,7 @@ impl RuleValue for RateLimitMode {
     }
 }
 
-/// Values that are words.
+/// An option type whose values are words.
 macro_rules! words {
     ($type:ty, $values:literal, $name:literal, $($word:literal => $value:path),*) => {
         impl RuleValue for $type {
@@ -192,10 +192,10 @@ words!(
     "truth" => InvisibleField::Truth
 );
 
-/// Writes the table.
+/// Generates the table of options.
 macro_rules! options {
     ($($open:ident $field:ident $name:literal: $type:ty, $point:literal;)*) => {
-        /// All options, those that the service leaves open first.
+        /// All options. Those whose real behaviour is unknown come first.
         pub const RULE_OPTIONS: &[RuleOption] = &[$(RuleOption {
             name: $name,
             point: $point,

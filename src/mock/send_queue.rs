@@ -10,35 +10,35 @@ use tokio::sync::Notify;
 
 use super::faults::SocketFault;
 
-/// What a queue holds at most.
+/// The limits of a queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueLimits {
-    /// Frames.
+    /// The number of frames.
     pub(crate) frames: usize,
-    /// Bytes of frames.
+    /// The number of bytes of all frames.
     pub(crate) bytes: usize,
 }
 
-/// Why and how a connection ends.
+/// How a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CloseReason {
     /// A WebSocket close code.
     pub(crate) code: u16,
-    /// The reason, for the close frame.
+    /// The reason in the close frame.
     pub(crate) reason: Arc<str>,
 }
 
-/// The close code that means that there is no close frame: what carries the connection is gone.
+/// The close code that stands for no close frame, because the transport is gone.
 pub(crate) const CLOSE_ABNORMAL: u16 = 1006;
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
-    /// The reader has been told before.
+    /// The reader is already woken.
     Queued,
-    /// The reader is to be woken.
+    /// The caller must wake the reader.
     Wake,
-    /// The bound is reached; the frame is dropped.
+    /// The queue is full; the frame is dropped.
     Full,
     /// The connection has ended; the frame is dropped.
     Ended,
@@ -59,7 +59,7 @@ struct QueueState {
     frames: Vec<Bytes>,
     bytes: usize,
     farewell: Option<CloseReason>,
-    /// Whether what is not delivered yet never will be.
+    /// Whether undelivered frames are dropped.
     at_once: bool,
     faults: Vec<SocketFault>,
 }
@@ -79,7 +79,7 @@ impl SendQueue {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a frame in. [`PushOutcome::Wake`] leaves the waking to the caller, who may hold a lock now.
+    /// Adds a frame. [`PushOutcome::Wake`] leaves waking to the caller, who may hold a lock now.
     pub(crate) fn push(&self, frame: Bytes) -> PushOutcome {
         let mut queue = self.queue();
         if queue.farewell.is_some() {
@@ -98,7 +98,7 @@ impl SendQueue {
         }
     }
 
-    /// Ends the queue. What is in it is still delivered, unless `now` says that nobody will read it.
+    /// Ends the queue. Queued frames are still delivered, unless `now` is set because nobody reads them.
     pub(crate) fn end(&self, farewell: CloseReason, now: bool) {
         let mut queue = self.queue();
         if now {
@@ -117,7 +117,7 @@ impl SendQueue {
         }
     }
 
-    /// Waits for frames or the end and takes all there is. Loses nothing when it is dropped while waiting.
+    /// Waits for frames or the end, and takes all frames. Loses nothing if it is dropped while waiting.
     pub(crate) async fn take(&self, frames: &mut Vec<Bytes>) -> Option<CloseReason> {
         loop {
             {
@@ -145,13 +145,13 @@ impl SendQueue {
         }
     }
 
-    /// Lets a fault strike the connection, ahead of what is queued.
+    /// Applies a fault to the connection, ahead of the queued frames.
     pub(crate) fn inject_fault(&self, fault: SocketFault) {
         self.queue().faults.push(fault);
         self.next_fault.notify_one();
     }
 
-    /// Waits for a fault. Loses nothing when it is dropped while waiting.
+    /// Waits for a fault. Loses nothing if it is dropped while waiting.
     pub(crate) async fn next_fault(&self) -> SocketFault {
         loop {
             let next_fault = {
@@ -165,12 +165,12 @@ impl SendQueue {
         }
     }
 
-    /// Whether it has ended without waiting for anything to be delivered.
+    /// Whether the queue has ended and undelivered frames are dropped.
     pub(crate) fn is_ended_now(&self) -> bool {
         self.queue().at_once
     }
 
-    /// Waits for the end, for a writer that is stuck with what it has taken.
+    /// Waits for the end, for a writer that is blocked.
     pub(crate) async fn ended(&self) {
         loop {
             let ended = self.ended.notified();

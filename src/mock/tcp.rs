@@ -37,9 +37,9 @@ impl TcpHandle {
         self.0.reader.wake();
     }
 
-    /// From now on nothing leaves, not even the end of the connection, for as long as the client holds it.
+    /// Stops all output, even the end of the connection, until the client closes it.
     pub(crate) fn blackhole(&self) {
-        // A connection that is reset stays reset.
+        // A reset connection stays reset.
         let _ = self.0.state.compare_exchange(
             STATE_OPEN,
             STATE_BLACKHOLED,
@@ -48,7 +48,7 @@ impl TcpHandle {
         );
     }
 
-    /// Whether nothing leaves any more.
+    /// Whether output is stopped.
     pub(crate) fn is_blackholed(&self) -> bool {
         self.state() == STATE_BLACKHOLED
     }
@@ -58,7 +58,7 @@ impl TcpHandle {
     }
 }
 
-/// A stream that its handle can break.
+/// A TCP stream that its handle can break.
 pub(crate) struct ControlledStream<S> {
     stream: S,
     tcp: TcpHandle,
@@ -66,7 +66,7 @@ pub(crate) struct ControlledStream<S> {
 }
 
 impl<S> ControlledStream<S> {
-    /// Puts a stream on a line. `reset` makes the end of the stream a reset.
+    /// Wraps a stream. With `reset`, dropping the stream resets the connection.
     fn new(stream: S, tcp: TcpHandle, reset: fn(&S)) -> Self {
         Self { stream, tcp, reset }
     }
@@ -101,7 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ControlledStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Registered before looking, so that a cut in between is not missed.
+        // Registered before the check, so that a change in between is not missed.
         self.tcp.0.reader.register(cx.waker());
         self.check()?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
@@ -151,12 +151,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ControlledStream<S> {
     }
 }
 
-/// Who is at the other end, and the line to them.
+/// The address of the client, and the handle to its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// Where they are.
+    /// The address.
     pub(crate) address: SocketAddr,
-    /// The line to them.
+    /// The handle.
     pub(crate) tcp: TcpHandle,
 }
 
@@ -176,11 +176,11 @@ impl Listener for ControlledListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Events are small and must not wait for each other; without the option they still arrive.
+        // Events are small and must be sent at once. Without the option they still arrive.
         let _ = stream.set_nodelay(true);
         let tcp = TcpHandle::default();
         let controlled = ControlledStream::new(stream, tcp.clone(), |stream| {
-            // Without the option the client sees an end instead of a reset, which is as lost.
+            // Without the option the client sees an ordinary end instead of a reset.
             let _ = stream.set_zero_linger();
         });
         (controlled, Peer { address, tcp })

@@ -14,38 +14,38 @@ use tokio::sync::Notify;
 
 use super::engine::Rfc3339;
 
-/// Notes that are kept.
+/// How many entries are kept.
 const MAX_ENTRIES: usize = 10_000;
-/// Bytes of requests and frames that are kept.
+/// How many bytes of requests and frames are kept.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of one request or frame that are shown.
+/// How many bytes of one request or frame are shown.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
-/// The connection on which something happened, and its user.
+/// A connection and its user.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketIdentity {
     /// The connection's id.
     pub(crate) connection: Arc<str>,
-    /// The user's.
+    /// The user's id.
     pub(crate) user: Arc<str>,
 }
 
-/// Something that happened on the wire.
+/// An entry: something that happened on the wire.
 #[derive(Debug, Clone)]
 pub(crate) enum TrafficEvent {
-    /// A request was answered.
+    /// A request and its response.
     Request(Box<LoggedRequest>),
     /// A socket opened.
     Opened(SocketIdentity),
-    /// A socket ended.
+    /// A socket closed.
     Closed(SocketIdentity, String),
     /// A frame was sent to a client.
     Sent(SocketIdentity, Bytes, Option<String>),
-    /// A frame came from a client.
+    /// A frame was received from a client.
     Heard(SocketIdentity, Bytes),
 }
 
-/// A request and its answer.
+/// A request and its response.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoggedRequest {
     pub(crate) method: String,
@@ -55,12 +55,12 @@ pub(crate) struct LoggedRequest {
     pub(crate) user: Option<String>,
     /// The start of the body.
     pub(crate) body: Bytes,
-    /// `None` where nothing was answered.
+    /// The response status; `None` if there was no response.
     pub(crate) status: Option<u16>,
-    /// The body of a refusal.
+    /// The body of an error response.
     pub(crate) refusal: Option<Bytes>,
     pub(crate) took: Duration,
-    /// The fault that struck it.
+    /// The fault that applied to it.
     pub(crate) fault: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl TrafficEvent {
         }
     }
 
-    /// As it is shown. Nothing that opens a door is in it.
+    /// The entry as JSON, without secrets.
     fn to_json(&self) -> Map<String, Value> {
         let mut told = Map::new();
         let mut tell = |name: &str, value: Value| told.insert(name.to_owned(), value);
@@ -101,7 +101,8 @@ impl TrafficEvent {
                 }
                 let mut query = Map::new();
                 for (name, value) in &request.query {
-                    // The key is public and the same in every request; the rest is shown by name and nature.
+                    // The API key is public and the same in every request. Other parameters are shown by name, without
+                    // secrets.
                     if name != "api_key" {
                         query.insert(name.clone(), hidden(name, json_in(value)));
                     }
@@ -152,7 +153,7 @@ impl SocketIdentity {
     }
 }
 
-/// Bytes as they are shown: JSON where they are, else text, and never too much.
+/// Bytes for display: JSON if they parse, else text, shortened.
 fn shown(bytes: &Bytes) -> Value {
     if bytes.len() <= SHOWN_MAX_BYTES {
         let text = String::from_utf8_lossy(bytes);
@@ -166,7 +167,7 @@ fn shown(bytes: &Bytes) -> Value {
     ))
 }
 
-/// JSON in a text, or the text.
+/// The JSON in a text, or else the text.
 fn json_in(text: &str) -> Value {
     if text.starts_with(['{', '[']) {
         serde_json::from_str(text).unwrap_or_else(|_| text.into())
@@ -175,7 +176,7 @@ fn json_in(text: &str) -> Value {
     }
 }
 
-/// A value without what must not be seen: what is named like a secret, and what looks like a token.
+/// A value without secrets: fields with secret names and values that look like tokens are hidden.
 fn hidden(name: &str, value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
@@ -200,7 +201,7 @@ fn names_a_secret(name: &str) -> bool {
             .any(|word| name.contains(word))
 }
 
-/// A text in which no token can be read. All tokens here start with a header that is an object.
+/// A text with tokens hidden. All tokens here start with a header that is an object.
 fn without_tokens(text: &str) -> String {
     let mut rest = text;
     let mut kept = String::new();
@@ -227,26 +228,26 @@ struct LogEntry {
 struct LogBuffer {
     notes: VecDeque<LogEntry>,
     bytes: usize,
-    /// The number of the last note.
+    /// The number of the last entry.
     last: u64,
     closed: bool,
 }
 
-/// The journal.
+/// The traffic log.
 #[derive(Debug, Default)]
 pub(crate) struct TrafficLog {
     ring: Mutex<LogBuffer>,
     more: Notify,
 }
 
-/// A part of the journal.
+/// A part of the traffic log.
 #[derive(Debug)]
 pub(crate) struct LogPage {
-    /// Notes as they are shown, oldest first.
+    /// The entries, oldest first.
     pub(crate) notes: Vec<Value>,
-    /// The number from which to read on.
+    /// The number from which to continue reading.
     pub(crate) next: u64,
-    /// Notes that were asked for and are gone.
+    /// How many of the requested entries are no longer in the log.
     pub(crate) lost: u64,
 }
 
@@ -255,12 +256,12 @@ impl TrafficLog {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a note.
+    /// Adds an entry.
     pub(crate) fn record(&self, at: DateTime<Utc>, happening: TrafficEvent) {
         self.record_all(at, [happening]);
     }
 
-    /// Takes notes of things that happened together.
+    /// Adds several entries that belong together.
     pub(crate) fn record_all(
         &self,
         at: DateTime<Utc>,
@@ -282,25 +283,25 @@ impl TrafficLog {
         self.more.notify_waiters();
     }
 
-    /// Forgets everything. Numbers go on.
+    /// Removes all entries. The numbers continue.
     pub(crate) fn clear(&self) {
         let mut ring = self.ring();
         ring.notes.clear();
         ring.bytes = 0;
     }
 
-    /// Lets nobody wait any more.
+    /// Ends all waits.
     pub(crate) fn close(&self) {
         self.ring().closed = true;
         self.more.notify_waiters();
     }
 
-    /// The number of the last note.
+    /// The number of the last entry.
     pub(crate) fn last(&self) -> u64 {
         self.ring().last
     }
 
-    /// The notes after a number, at most so many.
+    /// The entries after a number, up to a limit.
     pub(crate) fn after(&self, since: u64, limit: usize) -> LogPage {
         let ring = self.ring();
         let first = ring.last - ring.notes.len() as u64;
@@ -316,7 +317,7 @@ impl TrafficLog {
             .collect();
         let last = ring.last;
         drop(ring);
-        // Somebody who has read further than we have written talks of another server's journal.
+        // A larger number than the last one comes from another server's log.
         let next = taken.last().map_or(start.min(last), |(number, ..)| *number);
         let notes = taken
             .into_iter()
@@ -339,7 +340,7 @@ impl TrafficLog {
         }
     }
 
-    /// Waits until there is a note after a number.
+    /// Waits until there is an entry after a number.
     pub(crate) async fn wait_after(&self, since: u64) {
         loop {
             let more = self.more.notified();

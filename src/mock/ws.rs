@@ -22,27 +22,27 @@ use super::traffic_log::{SocketIdentity, TrafficEvent};
 use crate::domain::ApiErrorCode;
 use crate::timer::sleep_until;
 
-/// How long a closed peer has to answer the close.
+/// How long to wait for the peer's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A close for a frame that makes no sense.
+/// The close code for a frame type that is not supported.
 const CLOSE_UNSUPPORTED_DATA: u16 = 1003;
-/// A close for text that is no JSON.
+/// The close code for text that is not JSON.
 const CLOSE_INVALID_PAYLOAD: u16 = 1007;
-/// A close for a frame that is too big.
+/// The close code for a frame that is too large.
 const CLOSE_MESSAGE_TOO_BIG: u16 = 1009;
-/// The final close.
+/// The close code for a normal end, after which clients do not reconnect.
 const CLOSE_NORMAL: u16 = 1000;
 
-/// How a session ended.
+/// How a session ends.
 #[derive(Debug)]
 enum SessionEnd {
-    /// This is still to be said.
+    /// A close frame must still be sent.
     Say(CloseReason),
-    /// The peer has said goodbye, or is gone.
+    /// The peer has closed the connection.
     Left,
-    /// The connection was cut, as both sides notice.
+    /// The connection was reset.
     Cut,
-    /// The connection is lost, as nobody has noticed yet: the rules will, by its silence.
+    /// The connection is lost without a sign. The rules find out from its silence.
     Lost,
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn run<S>(
         }
         SessionEnd::Left => {
             hub.disconnect(key);
-            // The answer to the peer's own close leaves while the socket is read on.
+            // The answer to the peer's close frame is sent while the socket is read.
             read_on(&mut socket).await;
         }
         SessionEnd::Cut => {
@@ -98,7 +98,7 @@ pub(crate) async fn run<S>(
     }
 }
 
-/// Accepts first and refuses then: clients take a refused upgrade for a broken network.
+/// Accepts the upgrade first and refuses then: clients take a refused upgrade for a broken network.
 async fn refuse<S>(socket: &mut S, hub: &Hub, reject: Rejection)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
@@ -132,13 +132,13 @@ impl<S> SocketSession<'_, S>
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
-    /// Carries frames both ways until one side ends it.
+    /// Moves frames in both directions until one side ends the session.
     async fn converse(&mut self) -> SessionEnd {
         let send_queue = self.send_queue;
         let mut frames = Vec::new();
         let mut farewell = None;
         loop {
-            // A writer that is stuck with a peer who does not read must still hear of the end.
+            // A writer that is blocked by a slow peer must still learn of the end.
             let written = tokio::select! {
                 biased;
                 written = self.write(&mut frames) => written,
@@ -184,8 +184,8 @@ where
         }
     }
 
-    /// Writes what may leave now: one flush for all that has been waiting. Tells when more may leave. What ends the
-    /// connection in between is the error; nothing is said of a peer who is gone.
+    /// Writes all frames that may be sent now, with one flush. Returns when the next one may be sent. An end of the
+    /// connection is the error.
     async fn write(
         &mut self,
         frames: &mut Vec<Bytes>,
@@ -240,7 +240,7 @@ where
         self.socket.flush().await.map_err(|_| None)
     }
 
-    /// Lets a fault strike that waits for no frame.
+    /// Applies a fault that needs no frame.
     async fn strike(&mut self, fault: SocketFault) -> Option<SessionEnd> {
         match fault {
             SocketFault::Garbage { text: wish } => {
@@ -266,8 +266,8 @@ where
         }
     }
 
-    /// Lets a fault end the connection. Frames that have not left never will: a stream can end anywhere, and it has no
-    /// holes.
+    /// Ends the connection because of a fault. Frames that are not sent yet are dropped, because a stream may end
+    /// anywhere but has no holes.
     async fn end_by(&mut self, fault: SocketFault) -> SessionEnd {
         match fault {
             SocketFault::Close { code, reason } => SessionEnd::Say(CloseReason {
@@ -311,7 +311,7 @@ where
         }
     }
 
-    /// Holds a connection on which nothing is said and nothing is heard, until the client gives it up.
+    /// Keeps a connection open without sending or reading anything, until the client closes it.
     async fn hold(&mut self) {
         let mut frames = Vec::new();
         let mut ended = false;
@@ -330,7 +330,7 @@ where
         }
     }
 
-    /// Takes a client's frame in.
+    /// Processes a frame from the client.
     fn hear(&mut self, message: &Message) -> Result<(), SessionEnd> {
         let farewell = |code, reason: &str| {
             Err(SessionEnd::Say(CloseReason {
@@ -349,7 +349,7 @@ where
                     Ok(value) if is_ping(&value) => {
                         self.hub.with(|state, now| state.ping(now, self.key));
                     }
-                    // Other events of clients are none of our business, but they are a sign of life.
+                    // The mock ignores other events of clients, but they show that the client is alive.
                     Ok(Value::Object(_) | Value::Array(_)) => {
                         self.hub.with(|state, now| state.heard(now, self.key));
                     }
@@ -394,7 +394,7 @@ fn text(frame: Bytes) -> Result<Message, Error> {
         .map_err(Error::new)
 }
 
-/// The ping of clients is a list of one event; some send the event alone.
+/// A client's ping is an array with one event; some clients send the event alone.
 fn is_ping(value: &Value) -> bool {
     let event = match value {
         Value::Array(events) => match events.first() {
@@ -421,7 +421,7 @@ fn too_big(error: &Error) -> Option<CloseReason> {
     None
 }
 
-/// Says goodbye and waits a little for the answer, so that the last frames are not cut off.
+/// Sends a close frame and waits a little for the answer, so that the last frames are not lost.
 async fn part<S>(socket: &mut S, farewell: CloseReason)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
@@ -440,11 +440,11 @@ where
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
-    // Nobody is told if the peer does not answer in time; it is gone then.
+    // If the peer does not answer in time, nothing more can be done.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
 }
 
-/// Reads until the connection ends, and not much longer than it should take.
+/// Reads until the connection ends, at most for a limited time.
 async fn read_on<S>(socket: &mut S)
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,

@@ -15,21 +15,21 @@ use super::input::Blocks;
 use super::intervals::Millis;
 use super::line::{Line, LineBody, LineReader, UserText};
 
-/// The lines of one block.
+/// The parsed lines of one block.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     text: String,
     pub(super) lines: Vec<BatchLine>,
     /// How many lines were not records.
     pub(super) foreign: u64,
-    /// Whether compressed data ended in the middle.
+    /// Whether the compressed data is incomplete.
     pub(super) truncated: bool,
 }
 
-/// A part of a batch's text.
+/// A range of bytes in a batch's text.
 type Span = Range<u32>;
 
-/// A line whose strings lie in its batch.
+/// A parsed line. Its strings are ranges of the batch's text.
 #[derive(Debug)]
 pub(super) struct BatchLine {
     pub(super) at: Millis,
@@ -37,14 +37,14 @@ pub(super) struct BatchLine {
     pub(super) body: BatchBody,
 }
 
-/// What a line says; compare [`LineBody`].
+/// The content of a line; compare [`LineBody`].
 #[derive(Debug)]
 pub(super) enum BatchBody {
     Other,
     Observed {
         user: UserSpan,
         online: bool,
-        /// A user who only visits may not be subscribed.
+        /// A user who only visits the channel may not be subscribed.
         visited: bool,
         happened: Option<Millis>,
     },
@@ -57,7 +57,7 @@ pub(super) enum BatchBody {
     End,
 }
 
-/// A user's strings.
+/// The texts of a user.
 #[derive(Debug)]
 pub(super) struct UserSpan {
     pub(super) id: Span,
@@ -72,7 +72,7 @@ impl Batch {
     }
 
     fn parse(&mut self, reader: &mut LineReader, block: &[u8], texts: bool) {
-        // A block is checked at once; only if it is not text are its lines looked at one by one.
+        // A block is validated as a whole. Only if it is not UTF-8, its lines are checked one by one.
         match std::str::from_utf8(block) {
             Ok(block) => {
                 for line in memchr_lines(block) {
@@ -101,7 +101,7 @@ impl Batch {
         let mut keep = |text: Cow<'_, str>| {
             let start = self.text.len();
             self.text.push_str(&text);
-            // A block is far shorter than 4 GiB, and so are the strings in it.
+            // A block is far shorter than 4 GiB, and so are its strings.
             u32::try_from(start).unwrap_or(u32::MAX)
                 ..u32::try_from(self.text.len()).unwrap_or(u32::MAX)
         };
@@ -168,7 +168,7 @@ pub(super) struct Batches {
     early: BTreeMap<u64, io::Result<Batch>>,
 }
 
-/// A block's place among the blocks, and where to read it from.
+/// The block's position in the input, and the reader.
 struct Turn {
     blocks: Blocks,
     next: u64,
@@ -235,7 +235,7 @@ fn parse_blocks(turn: &Mutex<Turn>, sender: &SyncSender<(u64, io::Result<Batch>)
             batch.parse(&mut reader, &block, texts);
             batch
         });
-        // Nobody listens any more once the end of the window is reached.
+        // The receiver is gone once the end of the window is reached.
         if sender.send((number, batch)).is_err() || ended {
             return;
         }

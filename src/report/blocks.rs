@@ -4,23 +4,23 @@ use super::intervals::Millis;
 use super::picture::{Picture, Share};
 use crate::text;
 
-/// How full a cell is, in eighths.
+/// The block characters of a cell, by eighths.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Time that nobody observed.
+/// The character for unknown time.
 const UNKNOWN: char = '░';
-/// Time that a user was offline.
+/// The character for offline time.
 const OFFLINE: char = '·';
-/// The widest a user's name gets.
+/// The maximal width of a user's name, in cells.
 const LABEL_MAX: usize = 24;
-/// The fewest cells that a row has, however narrow the terminal is.
+/// The minimal number of cells of a row, in a narrow terminal.
 const CELLS_MIN: usize = 10;
-/// How many cells the label of a tick takes.
+/// The width of the label of a tick, in cells.
 const TICK_CELLS: usize = 9;
 
-/// How the picture fits a terminal.
+/// The size and colour of a picture on the terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct TerminalLook {
-    /// How many cells a line has.
+    /// The width of a line in cells.
     pub width: usize,
     /// Whether colour may be used.
     pub colour: bool,
@@ -111,12 +111,12 @@ pub fn draw(picture: &Picture<'_>, look: TerminalLook) -> String {
     styled.out
 }
 
-/// Parts of a whole as a bar: online, offline, unknown.
+/// Shares of a whole as a bar: online, offline, unknown.
 pub fn bar(online: Millis, offline: Millis, unknown: Millis, cells: usize) -> String {
     let whole = (online + offline + unknown).max(1);
     let part = |part: Millis| {
         let cells = (part as f64 / whole as f64 * cells as f64).round();
-        // What there is at all shows.
+        // A share above zero is always visible.
         (cells as usize).max(usize::from(part > 0))
     };
     let online = part(online).min(cells);
@@ -126,8 +126,8 @@ pub fn bar(online: Millis, offline: Millis, unknown: Millis, cells: usize) -> St
     repeat('█', online) + &repeat(OFFLINE, offline) + &repeat(UNKNOWN, unknown)
 }
 
-/// The character of a cell. A cell that is mostly unknown says so, and one that is online for a moment does not look
-/// offline.
+/// The character of a cell. A cell that is mostly unknown is shown as unknown. A cell that is online for a moment is
+/// not shown as offline.
 fn block(share: Share) -> (Style, char) {
     let observed = share.length - share.unknown;
     if share.unknown * 2 > share.length || observed <= 0 && share.unknown > 0 {
@@ -144,7 +144,7 @@ fn level(part: Millis, whole: Millis) -> usize {
     usize::try_from(level).unwrap_or(0).clamp(1, 8) - 1
 }
 
-/// How many users were online in each cell, on average, as bars of which the highest is full.
+/// The number of users online in each cell, on average. The highest bar is full.
 fn draw_online(
     picture: &Picture<'_>,
     online: &[Millis],
@@ -154,7 +154,7 @@ fn draw_online(
 ) {
     let cells = online.len();
     let length = |cell: usize| (picture.edge(cell + 1, cells) - picture.edge(cell, cells)).max(1);
-    // Hundredths of a user.
+    // In hundredths of a user.
     let mean = |cell: usize| online[cell] * 100 / length(cell);
     let highest = (0..cells).map(mean).max().unwrap_or(0);
     styled.out.push_str("online");
@@ -200,7 +200,7 @@ pub(super) fn peak_online(picture: &Picture<'_>) -> usize {
     peak
 }
 
-/// Two lines: the labels of round times, and a mark for each of them.
+/// Two lines: the labels of round times, and a mark below each.
 fn axis(picture: &Picture<'_>, cells: usize, indent: &str) -> String {
     let room = cells / TICK_CELLS;
     let ticks = picture.zone.ticks(picture.from, picture.to, room.max(1));

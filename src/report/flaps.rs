@@ -9,18 +9,18 @@ use super::names::Names;
 use super::units::Seconds;
 use super::uptime::by_id;
 
-/// One user's changes.
+/// The flaps of one user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FlapsRecord {
     /// The user.
     pub user_id: String,
-    /// How often they were seen to change between online and offline.
+    /// How often they changed between online and offline.
     pub changes: u64,
     /// The length of the sliding window.
     pub window_s: Seconds,
-    /// The most changes in any window of that length.
+    /// The largest number of changes in any window of that length.
     pub max_in_window: u64,
-    /// The median length of their sessions; `None` without one.
+    /// The median length of their sessions; `None` if there is none.
     pub median_online_s: Option<Seconds>,
 }
 
@@ -35,13 +35,13 @@ pub struct Flaps {
 struct UserFlaps {
     changes: u64,
     max_in_window: u64,
-    /// The times of the changes in the latest window.
+    /// The times of the changes in the current window.
     recent: VecDeque<Millis>,
     sessions: Lengths,
 }
 
 impl Flaps {
-    /// Counts in a sliding window of this length.
+    /// Counts changes in a sliding window of this length.
     pub const fn new(window: Millis) -> Self {
         Self {
             window,
@@ -49,7 +49,7 @@ impl Flaps {
         }
     }
 
-    /// One record per user of the report, by id.
+    /// The result: one record per user of the report, ordered by id.
     pub fn records(&self, people: &[Person], names: Names) -> Vec<FlapsRecord> {
         let none = UserFlaps::default();
         let of = |user: &UserIndex| {
@@ -76,7 +76,7 @@ impl Analysis for Flaps {
         if interval.state == PresenceState::Online {
             flaps.sessions.add(interval.length());
         }
-        // A change that happened while nobody looked is not known to be one, or only one.
+        // If nobody observed the change, there may have been none, or more than one.
         if interval.state != PresenceState::Unknown && interval.end == Edge::Observed {
             flaps.changes += 1;
             flaps.recent.push_back(interval.to);
@@ -92,11 +92,11 @@ impl Analysis for Flaps {
     }
 }
 
-/// How many lengths are kept as they are.
+/// How many lengths are stored exactly.
 const EXACT_LENGTHS: usize = 1024;
 
-/// Lengths of sessions, for their median: exact for the first thousand, then within one percent, so that a user who
-/// flaps for a month needs no more memory than one who flaps for a day.
+/// A median of session lengths. It is exact for the first thousand, then within one percent, so that a user who flaps
+/// for a month needs no more memory than one who flaps for a day.
 #[derive(Debug, Clone)]
 enum Lengths {
     Exact(Vec<Millis>),
@@ -150,7 +150,7 @@ impl Lengths {
     }
 }
 
-/// The middle of a class of lengths: all that agree in their first seven bits.
+/// The middle of a class of lengths. A class has the same first seven bits.
 fn rounded_length(length: Millis) -> Millis {
     let bits = 64 - length.leading_zeros();
     let dropped = bits.saturating_sub(7);

@@ -14,13 +14,13 @@ const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// What the script reads. Times are milliseconds, those of spans from the start of the window on.
+/// The data for the page's script. Times are milliseconds; those of spans are relative to the start of the window.
 #[derive(Serialize)]
 struct PageData<'a> {
     from: Millis,
     to: Millis,
     zone: String,
-    /// Offsets from UTC, each with the time from which it holds.
+    /// Offsets from UTC, each with the time from which it is valid.
     offsets: Vec<(Millis, Millis)>,
     edges: [&'static str; 4],
     statuses: Vec<&'a str>,
@@ -34,12 +34,12 @@ struct PageUser<'a> {
     spans: Vec<PageSpan>,
 }
 
-/// From, length, online, unknown, start, end, and the number of the status from 1; 0 without one.
+/// Start, length, online, unknown, start reason, end reason, and the index of the status from 1; 0 if there is none.
 type PageSpan = (Millis, Millis, Millis, Millis, u8, u8, usize);
 
 const EDGES: [Edge; 4] = [Edge::Observed, Edge::Gap, Edge::DataStart, Edge::DataEnd];
 
-/// Draws the picture.
+/// Renders the page.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub fn draw(picture: &Picture<'_>) -> anyhow::Result<String> {
         digest(SCRIPT),
         digest(STYLE)
     );
-    // One pass over the template: a name that looks like a placeholder is only text.
+    // The template is replaced in one pass, so a name that looks like a placeholder stays text.
     let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
     for part in PAGE.split("{{") {
         match part.split_once("}}") {
@@ -113,7 +113,7 @@ fn edge(edge: Edge) -> u8 {
         .unwrap_or(0)
 }
 
-/// JSON that is safe inside of a script element: nothing in it can end the element or start a comment.
+/// JSON that is safe inside a script element: it cannot end the element or start a comment.
 fn inert(json: &str) -> String {
     json.replace('<', "\\u003c")
         .replace('>', "\\u003e")

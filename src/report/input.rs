@@ -13,7 +13,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::exit::{Code, Failure};
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const BLOCK: usize = 256 * 1024;
 /// The longest line that is read, in bytes.
 const LINE_MAX: usize = 64 * 1024 * 1024;
@@ -28,7 +28,7 @@ pub enum InputSource {
 }
 
 impl InputSource {
-    /// What `-` or a path on the command line means.
+    /// Parses an argument: a path, or `-` for standard input.
     pub fn from_argument(path: &Path) -> Self {
         if path.as_os_str() == "-" {
             Self::Stdin
@@ -37,7 +37,7 @@ impl InputSource {
         }
     }
 
-    /// Its name for messages.
+    /// The name for messages.
     pub fn name(&self) -> String {
         match self {
             Self::Stdin => "standard input".to_owned(),
@@ -45,11 +45,11 @@ impl InputSource {
         }
     }
 
-    /// Opens it.
+    /// Opens the input.
     ///
     /// # Errors
     ///
-    /// It cannot be opened, or its first bytes cannot be read.
+    /// The file cannot be opened, or its first bytes cannot be read.
     pub fn open(&self) -> Result<Blocks, Failure> {
         let blocks = match self {
             Self::Stdin => Blocks::new(io::stdin()),
@@ -65,7 +65,7 @@ impl InputSource {
 /// Blocks of whole lines.
 pub struct Blocks {
     reader: Box<dyn Read + Send>,
-    /// The start of a line whose end has not been read.
+    /// The start of a line whose end is not read yet.
     rest: Vec<u8>,
     started: bool,
     ended: bool,
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Blocks {
 }
 
 impl Blocks {
-    /// Reads from anything.
+    /// Reads from any source.
     ///
     /// # Errors
     ///
@@ -104,17 +104,17 @@ impl Blocks {
         })
     }
 
-    /// Whether compressed data ended in the middle.
+    /// Whether the compressed data is incomplete.
     pub const fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Reads the next block into `block`: whole lines, except that the last line of all may lack its line feed. `false`
-    /// at the end.
+    /// Reads the next block of whole lines into `block`. Only the very last line may lack its line feed. Returns
+    /// `false` at the end.
     ///
     /// # Errors
     ///
-    /// Reading or decompressing failed, or a line is too long.
+    /// Reading or decompressing fails, or a line is too long.
     pub fn next(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
         block.clear();
         std::mem::swap(block, &mut self.rest);
@@ -127,7 +127,7 @@ impl Blocks {
                     block.truncate(start);
                     continue;
                 }
-                // A compressed file that is still being written, or whose writer was killed: what is there counts.
+                // A compressed file may still be written, or its writer was killed. The part that exists counts.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     self.truncated = true;
                     0
@@ -159,7 +159,7 @@ impl Blocks {
     }
 }
 
-/// The frames of a zstd file, one after the other: the library decodes one.
+/// Decodes all frames of a zstd file in sequence; the library decodes only one.
 struct ZstdFrames<R> {
     reader: R,
     decoder: FrameDecoder,
@@ -175,7 +175,7 @@ impl<R: BufRead> ZstdFrames<R> {
         }
     }
 
-    /// The error of a decoder that was given all there is, or of broken data.
+    /// The error for incomplete or corrupt compressed data.
     fn failed(&mut self, error: FrameDecoderError) -> io::Error {
         match self.reader.fill_buf() {
             Ok([]) => io::ErrorKind::UnexpectedEof.into(),

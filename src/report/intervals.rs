@@ -7,10 +7,10 @@
 /// A point in time: milliseconds since 1970, UTC.
 pub type Millis = i64;
 
-/// The number of a user, in the order in which the inputs name them.
+/// The number of a user, in the order in which inputs name them.
 pub type UserIndex = u32;
 
-/// What is known about a user at some time.
+/// The state of a user at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PresenceState {
     /// Observed online.
@@ -31,21 +31,21 @@ impl From<Option<bool>> for PresenceState {
     }
 }
 
-/// Why an interval starts or ends where it does.
+/// Why an interval starts or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Edge {
-    /// The change itself was observed.
+    /// The change was observed.
     Observed,
-    /// Observation was interrupted.
+    /// The observation was interrupted.
     Gap,
-    /// Nothing was observed before, or the window starts here.
+    /// Nothing was observed before, or the window starts.
     DataStart,
-    /// The window ends here.
+    /// The window ends.
     DataEnd,
 }
 
 impl Edge {
-    /// Its name in records.
+    /// The name in records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
@@ -56,7 +56,7 @@ impl Edge {
     }
 }
 
-/// A stretch of time in which a user's state does not change: from `from`, up to but excluding `to`.
+/// An interval in which a user's state does not change: from `from` up to but excluding `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interval {
     /// Its start.
@@ -72,66 +72,66 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// How long it is.
+    /// The duration.
     pub const fn length(&self) -> Millis {
         self.to - self.from
     }
 
-    /// How much of it lies in a span.
+    /// The duration of its part in a span of time.
     pub fn overlap(&self, from: Millis, to: Millis) -> Millis {
         (self.to.min(to) - self.from.max(from)).max(0)
     }
 }
 
-/// One thing that an input says about the state of users or about its own view of them.
+/// A fact: one observation of an input, about users or about its own view of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
-    /// A line was read that changes nothing.
+    /// A line that changes nothing, but shows that the input is alive.
     Alive,
-    /// The input stopped observing: `stream.end`, or the end of a file without one. Users become known again by their
-    /// next own record.
+    /// The input stopped observing: `stream.end`, or the end of a file without one. A user becomes known again with
+    /// their next record.
     Ended,
-    /// A gap starts: the input knows nobody until it ends.
+    /// A gap starts: the input knows no user until it ends.
     GapStarted,
-    /// A gap ends. Users are known again as they were last, except these: they follow with their own records.
+    /// A gap ends. The earlier states are valid again, except for these users, whose records follow.
     GapEnded {
         /// Users whose state changed in the gap.
         repaired: Box<[UserIndex]>,
     },
-    /// These users are not subscribed, and nobody else is missing.
+    /// These users are not subscribed; all others are.
     Missing {
-        /// All users whom the input asked for in vain.
+        /// All requested users that are not subscribed.
         users: Box<[UserIndex]>,
     },
-    /// The user no longer exists, or the input no longer follows them.
+    /// The user no longer exists, or is no longer followed.
     Gone {
         /// The user.
         user: UserIndex,
     },
-    /// The user's state.
+    /// A user's state.
     Observed {
         /// The user.
         user: UserIndex,
         /// Whether they are online.
         online: bool,
-        /// When it happened by the service's clock, for events that say so.
+        /// When it happened on the service's clock, for events with a time.
         happened: Option<Millis>,
     },
 }
 
-/// What receives the intervals.
+/// A consumer of intervals.
 pub trait Analysis {
-    /// The window starts.
+    /// Called when the window starts.
     fn begin(&mut self, from: Millis) {
         let _ = from;
     }
 
-    /// A user was in one state for a while. Intervals of one user come in order and without a hole; an online interval
-    /// may be empty (a session shorter than a millisecond).
-    /// `now` is the time of the fact that ends the interval or shows what its end means.
+    /// Called with each interval of a user. The intervals of one user are in order and without holes. An online
+    /// interval can be empty (a session shorter than a millisecond). `now` is the time of the fact that ends the
+    /// interval or explains its end.
     fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis);
 
-    /// From now on this many users are known to be online.
+    /// Called when the number of users who are known to be online changes.
     fn online_count(&mut self, at: Millis, count: usize) {
         let _ = (at, count);
     }
@@ -141,11 +141,11 @@ pub trait Analysis {
         None
     }
 
-    /// The time of the cut has come: everything before it is settled. `timelines` knows the intervals still open.
+    /// Called at the time of a cut: everything before it is final. `timelines` has the intervals that are still open.
     ///
     /// # Errors
     ///
-    /// What was settled cannot be written.
+    /// The output cannot be written.
     fn cut(&mut self, timelines: &Timelines) -> anyhow::Result<()> {
         let _ = timelines;
         Ok(())
@@ -174,7 +174,7 @@ impl<A: Analysis + ?Sized> Analysis for &mut A {
     }
 }
 
-/// An analysis, and perhaps a second one that is content with intervals.
+/// An analysis, and optionally a second one that needs only intervals.
 impl<A: Analysis, B: Analysis> Analysis for (A, Option<B>) {
     fn begin(&mut self, from: Millis) {
         self.0.begin(from);
@@ -203,7 +203,7 @@ impl<A: Analysis, B: Analysis> Analysis for (A, Option<B>) {
     }
 }
 
-/// What is known about a user besides their presence.
+/// What is known about a user, except presence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
     /// The id.
@@ -212,12 +212,13 @@ pub struct Person {
     pub name: Option<Box<str>>,
     /// The latest status text.
     pub status: Option<Box<str>>,
-    /// Their number among the users of the report, from 1, in order of appearance. 0 for users who are not part of it.
+    /// Their number among the users of the report, from 1, in order of appearance; 0 for users who are not in the
+    /// report.
     pub number: u32,
 }
 
 impl Person {
-    /// The name, or the id where there is none.
+    /// The name, or else the id.
     pub fn label(&self) -> &str {
         match &self.name {
             Some(name) if !name.trim().is_empty() => name,
@@ -226,7 +227,7 @@ impl Person {
     }
 }
 
-/// The latest texts of a user, where they differ from what their input said before.
+/// The latest texts of a user that differ from those that the input had before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Texts {
     /// The name.
@@ -235,18 +236,18 @@ pub struct Texts {
     pub status: Option<Box<str>>,
 }
 
-/// How long one copy of an event may arrive after another watcher's copy of a later event.
+/// How much later than another watcher's newer event a copy of an older event may arrive.
 const STALE_COPY_MAX: Millis = 10_000;
 
-/// What one input knows about one user.
+/// What one input knows about a user.
 #[derive(Debug, Clone, Copy)]
 struct View {
     input: u16,
-    /// Whether it has said something about them since it last lost sight of them.
+    /// Whether it has reported them since it last lost sight of them.
     known: bool,
-    /// Whether it asked for them in vain.
+    /// Whether it requested them without success.
     missing: bool,
-    /// What it said last.
+    /// Its last report.
     online: bool,
 }
 
@@ -258,19 +259,20 @@ struct Timeline {
     since: Millis,
     start: Edge,
     was_known: bool,
-    /// A known interval that ended with observation itself. Whether that is a gap or the end of the data shows later.
+    /// A known interval that ended because observation ended. Later facts show whether that is a gap or the end of the
+    /// data.
     ended: Option<Interval>,
     views: Vec<View>,
-    /// The latest event by the service's clock, and when it was received.
+    /// The latest event on the service's clock, and when it was received.
     newest: Option<(Millis, Millis)>,
 }
 
-/// All users' states over time.
+/// The states of all users over time.
 #[derive(Debug)]
 pub struct Timelines {
     from: Millis,
     now: Millis,
-    /// How many users are part of the report.
+    /// How many users are in the report.
     seen: u32,
     users: Vec<Timeline>,
     people: Vec<Person>,
@@ -281,7 +283,7 @@ pub struct Timelines {
 }
 
 impl Timelines {
-    /// Starts with nothing known.
+    /// Starts with no known user.
     pub fn new(inputs: usize) -> Self {
         Self {
             from: Millis::MIN,
@@ -333,8 +335,7 @@ impl Timelines {
         index
     }
 
-    /// Takes a fact. Facts come in the order of their time; those of one input with the same time in the order in
-    /// which it says them.
+    /// Processes a fact. Facts come in order of time; facts of one input with the same time come in the input's order.
     pub fn take<A: Analysis>(
         &mut self,
         at: Millis,
@@ -438,7 +439,7 @@ impl Timelines {
         }
     }
 
-    /// How much of `from..to` each user spent online and unknown, as far as it has not been handed out as an interval.
+    /// How much of `from..to` each user was online and unknown, as far as no interval has reported it yet.
     pub fn open(
         &self,
         from: Millis,
@@ -464,7 +465,7 @@ impl Timelines {
         })
     }
 
-    /// Whether an event is an old copy: a redundant watcher was faster with a later one.
+    /// Whether an event is an old copy: another watcher has already reported a later event.
     fn is_stale(&mut self, user: UserIndex, at: Millis, happened: Option<Millis>) -> bool {
         let Some(happened) = happened else {
             return false;
@@ -479,7 +480,7 @@ impl Timelines {
         }
     }
 
-    /// Makes a user part of the report.
+    /// Adds a user to the report.
     fn see(&mut self, user: UserIndex) {
         let number = &mut self.people[user as usize].number;
         if *number == 0 {
@@ -488,8 +489,8 @@ impl Timelines {
         }
     }
 
-    /// Changes what an input knows about each of its users. Where `change` returns `true`, the input says again what it
-    /// said last.
+    /// Changes what an input knows about each of its users. If `change` returns `true`, the input repeats its last
+    /// report.
     fn of_input<A: Analysis>(
         &mut self,
         input: u16,
@@ -509,7 +510,7 @@ impl Timelines {
         }
     }
 
-    /// Brings a user's state up to date.
+    /// Updates a user's state.
     fn settle<A: Analysis>(&mut self, user: UserIndex, analysis: &mut A) {
         let user = user as usize;
         let timeline = &self.users[user];
@@ -523,7 +524,7 @@ impl Timelines {
         }
         let (was, unknown) = (timeline.state, PresenceState::Unknown);
         if was == unknown && timeline.since == self.now {
-            // Nobody observed them for no time at all: one watcher took over from another.
+            // An unknown interval of zero length means that another watcher took over.
             if let Some(ended) = timeline.ended.filter(|ended| ended.state == state) {
                 let timeline = &mut self.users[user];
                 timeline.ended = None;
@@ -567,7 +568,7 @@ impl Timelines {
         timeline.since = self.now;
     }
 
-    /// Hands out the part of an interval that lies in the window.
+    /// Reports the part of an interval that is in the window.
     fn emit<A: Analysis>(&self, user: usize, mut interval: Interval, analysis: &mut A) {
         if interval.from < self.from {
             interval.from = self.from;
@@ -581,7 +582,7 @@ impl Timelines {
         analysis.interval(index, &self.people[user], &interval, self.now);
     }
 
-    /// Reports how many users are online now, if that has changed. To be called when a time is over.
+    /// Reports how many users are online, if the number has changed. Called when all facts of a time are processed.
     pub fn report_count<A: Analysis>(&mut self, analysis: &mut A) {
         if self.reported.1 != self.online {
             self.reported = (self.now, self.online);

@@ -14,36 +14,36 @@ use crate::domain::event::{
 };
 use crate::json::scanner::{Json, Malformed, Text};
 
-/// A record, as far as reports need it.
+/// The parts of a record that reports need.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
     /// `received_at`.
     pub(super) at: Millis,
-    /// `seq`, where there is one.
+    /// `seq`, if there is one.
     pub(super) seq: Option<u64>,
-    /// What it says.
+    /// The content.
     pub(super) body: LineBody<'a>,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineBody<'a> {
-    /// Nothing about anybody's presence.
+    /// Nothing about presence.
     Other,
     /// The state of a user who is subscribed.
     Observed {
         user: UserText<'a>,
         online: bool,
-        /// When the event happened by the service's clock; snapshots have no such time.
+        /// When the event happened on the service's clock; snapshots have no such time.
         happened: Option<Millis>,
     },
-    /// The state of a user who may be a mere visitor of the channel.
+    /// The state of a user who may only visit the channel.
     Visited { user: UserText<'a>, online: bool },
     /// The user was deleted, or is no longer followed.
     Gone { id: Cow<'a, str> },
     /// The connection was lost.
     ConnectionLost,
-    /// The connection was made, with subscriptions still to come.
+    /// The connection is established; subscriptions are still missing.
     ConnectionMade,
     /// All subscriptions are restored.
     ConnectionRecovered,
@@ -59,7 +59,7 @@ pub(super) enum LineBody<'a> {
     End,
 }
 
-/// What a record says about a user besides their presence.
+/// What a record says about a user, except presence.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UserText<'a> {
     pub(super) id: Cow<'a, str>,
@@ -75,14 +75,14 @@ struct UserFields<'a> {
     online: Option<bool>,
 }
 
-/// Reads lines. Remembers the latest minute, because most times of a stream lie in the same one.
+/// A parser of lines. It caches the latest minute, because most times of a stream are in the same one.
 #[derive(Debug, Default)]
 pub(super) struct LineReader {
     minute: Option<([u8; 17], Millis)>,
 }
 
 impl LineReader {
-    /// Looks into a line. `None` if it is not a record.
+    /// Parses a line. `None` if it is not a record.
     pub(super) fn read<'a>(&mut self, line: &'a str) -> Option<Line<'a>> {
         let json = Json::new(line);
         let start = json.blanks(0);
@@ -177,7 +177,7 @@ impl LineReader {
         Some(Line { at, seq, body })
     }
 
-    /// A time in RFC 3339, in milliseconds.
+    /// Parses an RFC 3339 time, as milliseconds.
     fn time(&mut self, text: Option<Text<'_>>) -> Option<Millis> {
         let text = text?.read()?;
         let bytes = text.as_bytes();
@@ -186,7 +186,7 @@ impl LineReader {
             (digit < 10).then_some(Millis::from(digit))
         };
         let (prefix, rest) = bytes.split_first_chunk::<17>()?;
-        // `ss.mmm` and perhaps more digits, then `Z`: how nearly all times are written.
+        // The usual form of times: `ss.mmm`, perhaps more digits, then `Z`.
         let usual = rest.len() >= 7 && rest[2] == b'.' && rest.last() == Some(&b'Z');
         let seconds = usual
             .then(|| Some(digit(17)? * 10_000 + digit(18)? * 1000))
@@ -243,7 +243,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// The strings of an array, which is known to be JSON.
+/// The strings of a valid JSON array.
 fn strings<'a>(json: Json<'a>, at: Option<usize>) -> Vec<Cow<'a, str>> {
     let mut strings = Vec::new();
     if let Some(at) = at.filter(|at| json.peek(*at) == Some(b'[')) {

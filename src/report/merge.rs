@@ -11,7 +11,7 @@ use super::input::InputSource;
 use super::intervals::{Analysis, Millis, Timelines, UserIndex};
 use super::recording::{Dated, REORDER_WINDOW, Recording, Register, first_time};
 
-/// What to read, and which part of it.
+/// What to read.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The inputs.
@@ -20,28 +20,28 @@ pub struct Request {
     pub from: Option<Millis>,
     /// The end of the window, if earlier than the last record.
     pub to: Option<Millis>,
-    /// The users asked for; `None` for all.
+    /// The requested users; `None` for all.
     pub users: Option<Vec<String>>,
     /// Whether names and status texts are needed.
     pub texts: bool,
 }
 
-/// What was read.
+/// What was read: the window, the users, and problems of the inputs.
 #[derive(Debug)]
 pub struct Reading {
     /// The window; `None` if no record lies in it.
     pub window: Option<(Millis, Millis)>,
-    /// Everybody in the report.
+    /// All users of the report.
     pub timelines: Timelines,
     /// How many lines were not records.
     pub foreign_lines: u64,
-    /// How many observations came too far out of order to be used.
+    /// How many observations arrived too late to be used.
     pub late_lines: u64,
-    /// Files whose compressed data ends in the middle.
+    /// Files whose compressed data is incomplete.
     pub truncated: Vec<String>,
 }
 
-/// Reads all inputs and hands every user's intervals to an analysis.
+/// Reads all inputs and passes the intervals of every user to an analysis.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ pub fn analyse<A: Analysis>(request: &Request, analysis: &mut A) -> anyhow::Resu
     Ok(merge.reading(Some((from, to))))
 }
 
-/// Makes the cuts that are due.
+/// Makes all cuts that are due.
 fn cut_until<A: Analysis>(
     at: Millis,
     timelines: &mut Timelines,
@@ -191,7 +191,7 @@ impl Merge {
                 if self.open[place].1.peek(&mut self.users)?.is_none() {
                     let (_, recording) = self.open.remove(place);
                     self.close(&recording);
-                    // Places have moved: from the start, which happens once a recording.
+                    // Indexes have changed, so the search starts again. This happens once per recording.
                     (place, best, others) = (0, None, Millis::MAX);
                     continue;
                 }
@@ -266,7 +266,7 @@ impl Merge {
 struct Users {
     timelines: Timelines,
     numbers: HashMap<Box<str>, UserIndex, foldhash::fast::RandomState>,
-    /// Whether only the users asked for are of interest.
+    /// Whether only requested users are in the report.
     is_closed: bool,
 }
 

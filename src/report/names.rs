@@ -2,10 +2,10 @@
 
 use super::intervals::Person;
 
-/// Names users.
+/// The naming of users in a report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Whether ids and names are replaced, and status texts left out.
+    /// Whether ids and names are replaced by pseudonyms, and status texts left out.
     pub pseudonymize: bool,
 }
 
@@ -27,7 +27,7 @@ impl Names {
         person.name.clone().map(Into::into)
     }
 
-    /// What to call a user: by their name, or the id where there is none.
+    /// The name of a user, or else the id.
     pub fn label(self, person: &Person) -> String {
         if self.pseudonymize {
             format!("User {}", person.number)
@@ -36,7 +36,7 @@ impl Names {
         }
     }
 
-    /// A user's status. People write anything into it, their names too.
+    /// A user's status text. It is left out with pseudonyms, because it can contain names.
     pub fn status(self, person: &Person) -> Option<String> {
         let status = person.status.clone().filter(|_| !self.pseudonymize);
         status.map(Into::into)

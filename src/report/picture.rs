@@ -8,17 +8,17 @@ use super::names::Names;
 use super::uptime::by_id;
 use super::zone::Zone;
 
-/// How many spans are kept apart.
+/// How many spans are stored separately.
 const SPANS_MAX: usize = 400_000;
-/// What is drawn together at first, once there are too many spans.
+/// The length below which spans are merged first, once there are too many.
 const FIRST_RESOLUTION: Millis = 1000;
 
-/// A stretch of a row. What lies between spans is offline time.
+/// A span of a row. Time between spans is offline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: Millis,
     pub(super) to: Millis,
-    /// How much of it the user was online; all of it, unless several spans are drawn together.
+    /// How much of it the user was online: all of it, unless several spans were merged.
     pub(super) online: Millis,
     /// How much of it is unknown.
     pub(super) unknown: Millis,
@@ -34,13 +34,13 @@ impl Span {
         self.online == self.to - self.from && self.unknown == 0
     }
 
-    /// Whether it is all unknown.
+    /// Whether all of it is unknown.
     pub(super) const fn is_unknown(&self) -> bool {
         self.unknown == self.to - self.from && self.online == 0
     }
 }
 
-/// Collects what a picture shows.
+/// Collects the data of a picture.
 #[derive(Debug)]
 pub struct PictureData {
     names: Names,
@@ -78,7 +78,7 @@ impl PictureData {
         }
     }
 
-    /// Draws spans together that are shorter than twice what was drawn together before.
+    /// Merges spans that are shorter than twice the previous limit.
     fn coarsen(&mut self) {
         while self.count > SPANS_MAX {
             self.resolution = (self.resolution * 2).max(FIRST_RESOLUTION);
@@ -132,7 +132,7 @@ impl Analysis for PictureData {
     }
 }
 
-/// A picture, ready to be drawn.
+/// A picture, ready to be rendered.
 #[derive(Debug)]
 pub struct Picture<'a> {
     pub(super) from: Millis,
@@ -158,14 +158,14 @@ pub(super) struct Share {
 }
 
 impl Picture<'_> {
-    /// The start of a cell, of `cells` equal ones.
+    /// The start of a cell, one of `cells` equal ones.
     pub(super) fn edge(&self, cell: usize, cells: usize) -> Millis {
         let (cell, cells) = (cell as i128, cells.max(1) as i128);
         let length = i128::from(self.to - self.from);
         self.from + Millis::try_from(length * cell / cells).unwrap_or(0)
     }
 
-    /// The cell that a time lies in.
+    /// The cell of a time.
     pub(super) fn cell(&self, at: Millis, cells: usize) -> usize {
         let length = i128::from((self.to - self.from).max(1));
         let cell = i128::from(at - self.from) * cells as i128 / length;
@@ -193,7 +193,7 @@ impl Picture<'_> {
                 let from = span.from.max(self.edge(cell, cells));
                 let part = (span.to.min(self.edge(cell + 1, cells)) - from).max(0);
                 if span.is_session() {
-                    // A session that is shorter than a millisecond shows, too.
+                    // A session shorter than a millisecond is visible, too.
                     share.online += part.max(1);
                 } else {
                     let of = |whole: Millis| {

@@ -12,37 +12,37 @@ use super::batch::{Batch, BatchBody, BatchLine, Batches};
 use super::input::InputSource;
 use super::intervals::{Fact, Millis, Texts, UserIndex};
 
-/// How far apart in the stream's own time lines may be and still change places.
+/// By how much lines may be out of order, in the stream's own time.
 pub(super) const REORDER_WINDOW: Millis = 60_000;
-/// The most facts that wait to be put in order.
+/// How many facts may wait to be put in order.
 const REORDER_QUEUE_MAX: usize = 1 << 16;
-/// The most watchers whose lines alternate in one input.
+/// How many watchers may write alternating lines into one input.
 const INTERLEAVED_RUNS_MAX: usize = 64;
 
-/// A fact with its time.
+/// A fact and its time.
 #[derive(Debug)]
 pub(super) struct Dated {
     pub(super) at: Millis,
-    /// How many facts of this recording have the same time and come before.
+    /// How many earlier facts of this recording have the same time.
     pub(super) order: u32,
     pub(super) fact: Fact,
     pub(super) texts: Option<Box<Texts>>,
 }
 
-/// Numbers users, and knows which of them are asked for.
+/// Assigns numbers to users, and knows which of them are requested.
 pub(super) trait Register {
-    /// The number of a user; `None` for those who are not asked for.
+    /// The number of a user; `None` if the user is not requested.
     fn register(&mut self, id: &str) -> Option<UserIndex>;
 }
 
-/// What was odd about a recording.
+/// Problems of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Oddities {
     /// Lines that are not records.
     pub(super) foreign: u64,
-    /// Observations too far out of order to be used.
+    /// Observations that arrived too late to be used.
     pub(super) late: u64,
-    /// Whether compressed data ended in the middle.
+    /// Whether compressed data is incomplete.
     pub(super) truncated: bool,
 }
 
@@ -52,26 +52,26 @@ pub(super) struct Recording {
     name: String,
     batches: Batches,
     queue: VecDeque<Dated>,
-    /// The time of the last fact handed out.
+    /// The time of the last fact that was taken.
     handed_out: Millis,
     /// The latest time of any line.
     latest: Millis,
-    /// The latest time that counts for handing out; it stands still while the connection is down.
+    /// The time up to which facts can be taken. It does not advance while the connection is down.
     watermark: Millis,
-    /// The last `seq` of each watcher in this input; the one that wrote the last line is the last.
+    /// The last `seq` of each watcher in this input. The watcher of the last line is last.
     runs: Vec<u64>,
     is_down: bool,
     has_ended: bool,
     is_exhausted: bool,
     gap_end: Millis,
-    /// Fingerprints of each user's texts as this recording last had them.
+    /// Fingerprints of the last texts of each user in this recording.
     texts: Vec<u64>,
     keep_texts: bool,
     pub(super) oddities: Oddities,
 }
 
 impl Recording {
-    /// Starts to read.
+    /// Starts reading.
     pub(super) fn open(
         source: &InputSource,
         threads: usize,
@@ -97,7 +97,7 @@ impl Recording {
         })
     }
 
-    /// Its name for messages.
+    /// The name for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -107,7 +107,7 @@ impl Recording {
         (self.latest > Millis::MIN).then_some(self.latest)
     }
 
-    /// The next fact, which stays in place. `None` at the end.
+    /// The next fact, without taking it. `None` at the end.
     pub(super) fn peek(&mut self, register: &mut impl Register) -> anyhow::Result<Option<&Dated>> {
         while !self.is_settled() {
             let batch = self
@@ -122,12 +122,12 @@ impl Recording {
         Ok(self.queue.front())
     }
 
-    /// What [`Self::peek`] showed last.
+    /// The fact that [`Self::peek`] returned last.
     pub(super) fn head(&self) -> Option<&Dated> {
         self.queue.front()
     }
 
-    /// Takes the fact that [`Self::peek`] showed.
+    /// Takes the fact that [`Self::peek`] returned.
     pub(super) fn next(&mut self) -> Option<Dated> {
         let fact = self.queue.pop_front()?;
         self.handed_out = fact.at;
@@ -168,7 +168,7 @@ impl Recording {
             self.watermark = self.watermark.max(line.at);
         }
         self.has_ended = false;
-        // The end of a gap is rounded up and the time of a record down.
+        // The end of a gap is rounded up, and the time of a record is rounded down.
         let at = if line.at + 1 == self.gap_end {
             self.gap_end
         } else {
@@ -236,8 +236,8 @@ impl Recording {
         }
     }
 
-    /// Whether a line is the first one of another run of the watcher: its number is not higher than the last one, and
-    /// it does not continue any other watcher's lines in this input either.
+    /// Whether a line starts another run of the watcher: its number is not higher than the last one, and it does not
+    /// continue another watcher's lines in this input.
     fn is_restart(&mut self, line: &BatchLine) -> bool {
         let Some(seq) = line.seq else {
             return false;
@@ -252,7 +252,7 @@ impl Recording {
                 *last = seq;
                 false
             }
-            // Lines that changed places.
+            // These lines are out of order.
             Some(_) if line.at <= self.latest => false,
             last => {
                 let restarted = last.is_some();
@@ -265,7 +265,7 @@ impl Recording {
         }
     }
 
-    /// Observation ends with the latest line.
+    /// Records that observation ends with the latest line.
     fn end(&mut self) {
         if !std::mem::replace(&mut self.has_ended, true) {
             self.is_down = false;
@@ -278,15 +278,15 @@ impl Recording {
         self.is_exhausted = true;
     }
 
-    /// Events come although the connection is down as far as the lines tell: records of gaps were filtered out. What
-    /// happened in between is not known, so nobody is known any longer.
+    /// Handles events that arrive although the connection seems to be down, because records of gaps were filtered out.
+    /// Events in between may be missing, so all users become unknown.
     fn reconnected_without_gap(&mut self, at: Millis) {
         if std::mem::take(&mut self.is_down) {
             self.push(at, Fact::Ended, None);
         }
     }
 
-    /// Puts a fact into the queue, behind those with the same time.
+    /// Adds a fact to the queue, after those with the same time.
     fn push(&mut self, at: Millis, fact: Fact, texts: Option<Box<Texts>>) {
         let mut at = at;
         if at < self.handed_out {
@@ -317,14 +317,14 @@ impl Recording {
         }
     }
 
-    /// Whether this recording has said anything about a user's state.
+    /// Whether this recording contains a user's state.
     fn follows(&self, user: UserIndex) -> bool {
         self.texts
             .get(user as usize)
             .is_some_and(|fingerprint| *fingerprint != 0)
     }
 
-    /// A user's texts, if they are not what this recording had before.
+    /// A user's texts, if they changed in this recording.
     fn changed_texts(
         &mut self,
         user: UserIndex,

@@ -8,7 +8,7 @@ use super::intervals::{
 use super::names::Names;
 use super::units::{Seconds, Time};
 
-/// One session.
+/// A session of a user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SessionRecord {
     /// The user.
@@ -21,19 +21,19 @@ pub struct SessionRecord {
     pub to: Option<Time>,
     /// How long it lasts, up to the end of the window if the user is still online.
     pub duration_s: Seconds,
-    /// Why it starts there.
+    /// Why it starts.
     pub start: &'static str,
-    /// Why it ends there.
+    /// Why it ends.
     pub end: &'static str,
     /// The user's status at its end.
     pub status: Option<String>,
 }
 
-/// Hands sessions to `write` as they end. Those that end at the same time come in the order of their users' ids.
+/// Passes sessions to `write` when they end. Sessions that end at the same time are ordered by user id.
 pub struct Sessions<F> {
     names: Names,
     write: F,
-    /// Sessions that ended now, each with the id to sort it by.
+    /// Sessions that have just ended, each with the id to sort by.
     waiting: Vec<(Millis, Box<str>, SessionRecord)>,
     now: Millis,
 }
@@ -47,7 +47,7 @@ impl<F> std::fmt::Debug for Sessions<F> {
 }
 
 impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Sessions<F> {
-    /// Writes to `write`.
+    /// Passes sessions to `write`.
     pub const fn new(names: Names, write: F) -> Self {
         Self {
             names,
@@ -57,11 +57,11 @@ impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Sessions<F> {
         }
     }
 
-    /// Writes the sessions that still wait.
+    /// Writes the remaining sessions.
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.waiting
             .sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));

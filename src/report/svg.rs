@@ -19,7 +19,7 @@ const LABEL_WIDTH: usize = 180;
 const MARGIN: usize = 16;
 /// How many characters of a name fit beside a row.
 const LABEL_CHARACTERS: usize = 24;
-/// Spans are drawn to a tenth of a unit, so that no picture needs more than this many per row.
+/// The resolution of a row. Positions are rounded to a tenth of a unit, which limits the number of shapes per row.
 const STEPS: usize = (WIDTH - LABEL_WIDTH - 2 * MARGIN) * 10;
 
 const STYLE: &str = "\
@@ -29,7 +29,7 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#24292f}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.page{fill:#0d1117}.track{fill:#1c2129}\
 .online{fill:#3fb950}.grid{stroke:#30363d}.hatch{stroke:#656c76}.hatched{fill:#262c36}}";
 
-/// Draws the picture.
+/// Renders the picture.
 pub fn draw(picture: &Picture<'_>) -> String {
     let height = 2 * MARGIN + AXIS_HEIGHT + picture.rows.len() * ROW_HEIGHT + FOOT_HEIGHT;
     let bottom = height - MARGIN - FOOT_HEIGHT;
@@ -168,10 +168,10 @@ fn draw_row(picture: &Picture<'_>, row: &Row<'_>, top: usize) -> Group {
     group
 }
 
-/// Runs of steps in which the user was online, and in which they were unknown.
+/// The ranges of steps in which the user was online, and in which they were unknown.
 type Runs = Vec<(usize, usize)>;
 
-/// The runs of a row. A session shorter than a step still takes one.
+/// The ranges of a row. A session shorter than a step takes one step.
 fn steps(picture: &Picture<'_>, row: &Row<'_>) -> (Runs, Runs) {
     let (mut online, mut unknown): (Runs, Runs) = (Vec::new(), Vec::new());
     for span in row.spans {

@@ -8,7 +8,7 @@ use super::units::{Seconds, Time};
 use super::uptime::by_id;
 use super::zone::{DAY, Zone};
 
-/// One user in one bucket; or all users, with `user_id` null.
+/// A user in a bucket of time; or all users together, with `user_id` null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimelineRecord {
     /// The user; `None` for all of them together.
@@ -17,19 +17,19 @@ pub struct TimelineRecord {
     pub from: Time,
     /// The end of the bucket, or of the window.
     pub to: Time,
-    /// For how long they were online.
+    /// How long they were online.
     pub online_s: Seconds,
-    /// For how long nobody observed them.
+    /// How long they were unknown.
     pub unknown_s: Seconds,
     /// How many users were online on average; for all users together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_online: Option<f64>,
-    /// The most users online at once; for all users together.
+    /// The largest number of users online at once; for all users together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_online: Option<usize>,
 }
 
-/// How time is divided: from local midnight on, in equal parts, or in whole days.
+/// The buckets of time: equal parts of a day that start at local midnight, or whole days.
 #[derive(Debug, Clone)]
 pub struct Buckets {
     zone: Zone,
@@ -37,7 +37,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Buckets of a length, which is at least a second.
+    /// Buckets of this length, at least a second.
     pub fn new(zone: Zone, length: Millis) -> Self {
         Self {
             zone,
@@ -45,14 +45,15 @@ impl Buckets {
         }
     }
 
-    /// The end of the bucket that a time lies in.
+    /// The end of the bucket that contains a time.
     fn end(&self, at: Millis) -> Millis {
         let (midnight, next) = self.zone.day(at);
         if self.length < DAY {
             let end = midnight + ((at - midnight) / self.length + 1) * self.length;
             return end.min(next);
         }
-        // Days are counted, because not all of them are equally long; from a Monday on, so that a week is one.
+        // Days are counted, because they are not equally long. Counting starts on a Monday, so that seven days are a
+        // week.
         let days = self.length / DAY;
         let day = self
             .zone
@@ -71,8 +72,8 @@ impl Buckets {
 /// Any Monday.
 const MONDAY: chrono::NaiveDate = chrono::NaiveDate::from_ymd_opt(2024, 1, 1).unwrap();
 
-/// Adds up the time of each user in each bucket, and hands the buckets to `write` one after the other. A user has records
-/// from the bucket on in which they first appear; before it they are unknown.
+/// Sums up the time of each user in each bucket, and passes the buckets to `write` in order. Records of a user start
+/// with the bucket in which they first appear; before it they are unknown.
 pub struct Timeline<F> {
     buckets: Buckets,
     names: Names,
@@ -94,7 +95,7 @@ impl<F> std::fmt::Debug for Timeline<F> {
 }
 
 impl<F: FnMut(&TimelineRecord) -> anyhow::Result<()>> Timeline<F> {
-    /// Writes to `write`.
+    /// Passes buckets to `write`.
     pub const fn new(buckets: Buckets, names: Names, write: F) -> Self {
         Self {
             buckets,
@@ -112,7 +113,7 @@ impl<F: FnMut(&TimelineRecord) -> anyhow::Result<()>> Timeline<F> {
     ///
     /// # Errors
     ///
-    /// Writing failed.
+    /// The output cannot be written.
     pub fn finish(&mut self, to: Millis, people: &[Person]) -> anyhow::Result<()> {
         if to > self.from {
             self.write_bucket(to, people)?;
@@ -166,7 +167,7 @@ impl<F: FnMut(&TimelineRecord) -> anyhow::Result<()>> Analysis for Timeline<F> {
     }
 
     fn interval(&mut self, user: UserIndex, _: &Person, interval: &Interval, _: Millis) {
-        // What lies before this bucket was written with the earlier ones.
+        // Time before this bucket is already part of earlier ones.
         let length = interval.overlap(self.from, Millis::MAX);
         match interval.state {
             PresenceState::Online => self.add(user, length, 0),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::intervals::Millis;
 use crate::domain::time::millis;
 
-/// A time: RFC 3339, UTC, milliseconds.
+/// A time in RFC 3339, UTC, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Millis);
 
@@ -17,7 +17,7 @@ impl Serialize for Time {
     }
 }
 
-/// A length of time: seconds, with a fraction only where there is one.
+/// A duration in seconds, with a fraction only if there is one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub Millis);
 
@@ -42,7 +42,7 @@ impl Seconds {
     }
 }
 
-/// A part of a whole, with four digits; `None` of nothing.
+/// A ratio with four digits; `None` if the whole is zero.
 pub fn ratio(part: Millis, whole: Millis) -> Option<f64> {
     (whole > 0).then(|| (Seconds(part).as_f64() / Seconds(whole).as_f64() * 1e6).round() / 1e6)
 }

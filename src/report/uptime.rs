@@ -6,20 +6,20 @@ use super::intervals::{Analysis, Interval, Millis, Person, PresenceState, UserIn
 use super::names::Names;
 use super::units::{Seconds, Time, ratio};
 
-/// One user's uptime.
+/// The uptime of one user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UptimeRecord {
     /// The user.
     pub user_id: String,
-    /// For how long they were observed: online or offline.
+    /// How long they were observed, online or offline.
     pub observed_s: Seconds,
-    /// For how long they were online.
+    /// How long they were online.
     pub online_s: Seconds,
-    /// For how long they were offline.
+    /// How long they were offline.
     pub offline_s: Seconds,
-    /// For how long nobody observed them.
+    /// How long they were unknown.
     pub unknown_s: Seconds,
-    /// The online part of the observed time; `None` if there is none.
+    /// The online share of the observed time; `None` if there is none.
     pub online_ratio: Option<f64>,
     /// How many sessions there were.
     pub sessions: u64,
@@ -39,14 +39,14 @@ struct Total {
     last_online: Option<Millis>,
 }
 
-/// Adds up the time of each user.
+/// Sums up the time of each user.
 #[derive(Debug, Default)]
 pub struct Uptime {
     totals: Vec<Total>,
 }
 
 impl Uptime {
-    /// One record per user of the report, by id.
+    /// The result: one record per user of the report, ordered by id.
     pub fn records(&self, people: &[Person], names: Names) -> Vec<UptimeRecord> {
         let of = |user: &UserIndex| {
             let total = self.totals.get(*user as usize).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Uptime {
         by_id(people).iter().map(of).collect()
     }
 
-    /// The users whose online ratio is below `min`. Users who were never observed are not among them.
+    /// The users whose online ratio is below `min`, without users who were never observed.
     pub fn below(records: &[UptimeRecord], min: f64) -> Vec<&UptimeRecord> {
         // Not by the ratio of the record, which is rounded.
         let is_below = |record: &&UptimeRecord| {

@@ -10,18 +10,18 @@ use super::intervals::Millis;
 
 /// Milliseconds of an hour.
 pub(super) const HOUR: Millis = 3_600_000;
-/// Milliseconds of a day without a change of the clocks.
+/// Milliseconds of a day of 24 hours.
 pub(super) const DAY: Millis = 24 * HOUR;
 
 /// A time zone.
 #[derive(Debug, Clone, Default)]
 pub enum Zone {
-    /// The machine's own.
+    /// The machine's local zone.
     #[default]
     Local,
-    /// The same offset all year.
+    /// A fixed offset.
     Fixed(FixedOffset),
-    /// One of the system's database.
+    /// A zone of the system's database.
     Named(String, tz::TimeZone),
 }
 
@@ -31,11 +31,11 @@ impl Zone {
         Self::Fixed(Utc.fix())
     }
 
-    /// Reads `local`, `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`.
+    /// Parses `local`, `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`.
     ///
     /// # Errors
     ///
-    /// The system's database has no zone of that name.
+    /// The system's database has no zone with that name.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "local" => return Ok(Self::Local),
@@ -77,7 +77,7 @@ impl Zone {
         }
     }
 
-    /// A time with the offset that it has here.
+    /// A time with the zone's offset at that time.
     pub fn time(&self, at: Millis) -> DateTime<FixedOffset> {
         let offset = self.offset(at);
         offset.from_utc_datetime(
@@ -87,19 +87,19 @@ impl Zone {
         )
     }
 
-    /// How many milliseconds of its day a wall clock here shows.
+    /// The local time of day in milliseconds.
     pub(super) fn time_of_day(&self, at: Millis) -> Millis {
         (at + self.offset_millis(at)).rem_euclid(DAY)
     }
 
-    /// The first moment of the day that a time lies in, and of the next day.
+    /// The start of the local day that contains a time, and of the next day.
     pub(super) fn day(&self, at: Millis) -> (Millis, Millis) {
         let date = self.time(at).date_naive();
         let next = date.succ_opt().unwrap_or(date);
         (self.midnight(date), self.midnight(next))
     }
 
-    /// The first moment of a day. Where the clocks change at midnight, that is not always 00:00.
+    /// The start of a day. If the clocks change at midnight, it is not always 00:00.
     fn midnight(&self, date: NaiveDate) -> Millis {
         let naive = date.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
         let (before, after) = (
@@ -118,7 +118,7 @@ impl Zone {
         Millis::from(self.offset(at).local_minus_utc()) * 1000
     }
 
-    /// The offsets in a span, each with the moment from which it holds; for programs that have no zones of their own.
+    /// The offsets in a span, each with the time from which it is valid, for programs without a zone database.
     pub(super) fn offsets(&self, from: Millis, to: Millis) -> Vec<(Millis, Millis)> {
         let mut offsets = vec![(from, self.offset_millis(from))];
         let mut at = from;
@@ -126,7 +126,7 @@ impl Zone {
             let next = (at + DAY).min(to);
             let (old, new) = (self.offset_millis(at), self.offset_millis(next));
             if old != new {
-                // Where it changes, to the second.
+                // Finds the second of each change.
                 let (mut low, mut high) = (at, next);
                 while high - low > 1000 {
                     let middle = low + (high - low) / 2;
@@ -143,7 +143,7 @@ impl Zone {
         offsets
     }
 
-    /// Round times of day in a span for an axis: as many as there is room for.
+    /// Round times of day in a span, for an axis with this much room.
     pub(super) fn ticks(&self, from: Millis, to: Millis, room: usize) -> Ticks {
         const STEPS: [Millis; 16] = [
             1000,
@@ -212,7 +212,7 @@ impl Zone {
     }
 }
 
-/// The marks of an axis.
+/// The ticks of an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ticks {
     pub(super) at: Vec<Millis>,

@@ -21,7 +21,7 @@ use byte_size::ByteSize;
 use pagination::Pagination;
 use request_fields::Field;
 
-/// The paths whose GET takes one parameter, `payload`, that holds a JSON object.
+/// The paths whose GET takes its fields as JSON in the query parameter `payload`.
 const PAYLOAD_PATHS: [&str; 5] = [
     "users",
     "channels",
@@ -136,7 +136,7 @@ fn explain(error: ApiError, path: &str) -> anyhow::Error {
     HintedError::new(error, hint).into()
 }
 
-/// A call as typed. Its fields change from page to page.
+/// A request as typed. Its fields change from page to page.
 struct CustomCall {
     method: &'static str,
     path: String,
@@ -168,8 +168,8 @@ impl CustomCall {
     }
 
     fn request(&self) -> Result<Request, ApiError> {
-        // With GET and DELETE the fields are query parameters. Other methods carry a body, and the service wants an
-        // empty object where there is nothing to say.
+        // With GET and DELETE the fields are query parameters. With other methods they are the body, which the service
+        // requires even if it is empty.
         let has_body = !matches!(self.method, "GET" | "DELETE");
         let parameters = if has_body {
             Vec::new()
@@ -251,7 +251,8 @@ impl Document {
             .hinted("check the path; a proxy may have answered")
         };
         let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|_| unreadable())?;
-        // One response is one line, so a response on several lines is written anew; others keep every digit.
+        // A response is one line of output. One that spans several lines is serialised again; others are copied
+        // exactly.
         let text = if body.contains(&b'\n') || body.contains(&b'\r') {
             serde_json::to_string(&fields)?
         } else {

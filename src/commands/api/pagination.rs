@@ -12,7 +12,7 @@ pub(super) struct Pagination {
 }
 
 impl Pagination {
-    /// Changes the request into the one for the next page. Returns `false` after the last.
+    /// Changes the request to ask for the next page. Returns `false` after the last page.
     pub(super) fn turn(
         &mut self,
         answer: &Map<String, Value>,
@@ -44,7 +44,7 @@ impl Pagination {
     }
 }
 
-/// How many items a page has: in the list that is named like the path, else in the first list.
+/// The number of items on a page: the length of the list named like the path, else of the first list.
 fn items(answer: &Map<String, Value>, path: &str) -> usize {
     let last = path.rsplit('/').next().unwrap_or(path);
     answer

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-/// A field with its path and value.
+/// A field: a path and a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Field {
     path: Vec<PathStep>,
@@ -16,11 +16,11 @@ pub(super) struct Field {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum PathStep {
     Key(String),
-    /// `[]`: appends an item.
+    /// `[]`: adds an item to an array.
     Item,
 }
 
-/// Reads `name=text`. The value is always a text.
+/// Parses `name=text`. The value is always a string.
 pub(super) fn parse_text(word: &str) -> Result<Field, String> {
     let (path, value) = split(word)?;
     Ok(Field {
@@ -29,7 +29,7 @@ pub(super) fn parse_text(word: &str) -> Result<Field, String> {
     })
 }
 
-/// Reads `name=value`. The value is JSON if it parses, a file's content if it starts with `@`, else a text.
+/// Parses `name=value`. The value is JSON if it parses, the content of a file if it starts with `@`, else a string.
 pub(super) fn parse_typed(word: &str) -> Result<Field, String> {
     let (path, value) = split(word)?;
     let value = match value.strip_prefix('@') {
@@ -79,7 +79,7 @@ impl Field {
     ///
     /// # Errors
     ///
-    /// The path holds another value already, or one of another kind.
+    /// The path already has a value, or leads through a value of another type.
     pub(super) fn put(self, object: &mut Map<String, Value>) -> Result<(), String> {
         let name = self.name();
         let mut path = self.path.into_iter();
@@ -123,7 +123,8 @@ fn put(place: &mut Value, path: &[PathStep], value: Value) -> Result<(), ()> {
                 *place = Value::Array(Vec::new());
             }
             let items = place.as_array_mut().ok_or(())?;
-            // A key goes into the last item unless the item has it already, so that objects can be listed.
+            // A key belongs to the last item unless that item already has it. So objects in an array can be written one
+            // after the other.
             if let [PathStep::Key(key), ..] = rest
                 && let Some(Value::Object(last)) = items.last_mut()
                 && !last.contains_key(key)

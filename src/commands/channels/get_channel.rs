@@ -10,9 +10,9 @@ use crate::domain::{Cid, User};
 use crate::exit::Code;
 use crate::output::Format;
 
-/// How many watchers are read at once.
+/// How many watchers one page has.
 const WATCHERS_A_PAGE: u32 = 100;
-/// The largest offset into a channel's watchers.
+/// The largest offset of the service into a channel's watchers.
 const LARGEST_OFFSET: u32 = 10_000;
 
 /// Arguments of the command.
@@ -42,14 +42,14 @@ pub struct GetChannelArgs {
 ///
 /// # Errors
 ///
-/// The service refuses, or there is no such channel.
+/// The service refuses the request, or the channel does not exist.
 pub async fn run(app: &App, args: &GetChannelArgs) -> anyhow::Result<Code> {
     let output = app.output();
     let lists: Vec<&str> = [("members", args.members), ("watchers", args.watchers)]
         .into_iter()
         .filter_map(|(name, wanted)| wanted.then_some(name))
         .collect();
-    // A cell has no room for a list of users; they get a table of their own, unless columns were chosen.
+    // Lists of users do not fit into a cell. They are printed as separate tables, unless `--columns` is given.
     let settings = output.settings();
     let as_tables = settings.format == Format::Table && settings.columns.is_empty();
     let also: &[&str] = if as_tables { &[] } else { &lists };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::api::Member;
 use crate::domain::User;
 
-/// A channel object with its members and watchers added, where they are known.
+/// A channel object with its members and watchers, as far as they are known.
 fn with_people(
     mut channel: Map<String, Value>,
     members: Option<Vec<Member>>,
@@ -37,7 +37,7 @@ fn member(member: Member) -> Value {
         object.insert("user_id".to_owned(), Value::from(id));
     }
     if let Some(member) = member.user {
-        // The query for many channels leaves the id to the user object.
+        // In responses about several channels, only the user object has the id.
         object
             .entry("user_id")
             .or_insert_with(|| Value::from(member.id()));

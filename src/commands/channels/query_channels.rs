@@ -17,9 +17,9 @@ use crate::exit::{Code, Failure};
 use crate::output::Rows;
 use crate::stream::StreamOptions;
 
-/// How many members of each channel are shown with `--presence`; the service sends no more.
+/// How many members of each channel `--presence` shows; the service sends no more.
 const MEMBERS_SHOWN: u32 = 100;
-/// Fields that the service sorts by and does not show.
+/// Fields that the service can sort by but does not return.
 const NOT_IN_RESPONSES: [&str; 3] = ["has_unread", "unread_count", "pinned_at"];
 
 /// Arguments of the command.
@@ -63,7 +63,7 @@ pub struct QueryChannelsArgs {
 ///
 /// # Errors
 ///
-/// The flags ask for what the service cannot do, or the service refuses.
+/// A combination of flags is not supported by the service, or the service refuses the request.
 pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     let also: &[&str] = if args.presence { &["members"] } else { &[] };
     let rows = app.output().channels(app.now(), also)?;
@@ -150,7 +150,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Prints channels, or remembers them for `--watch`.
+/// Prints channels, or collects them for `--watch`.
 struct Printer<'a> {
     rows: Rows<'a>,
     recent: RecentIds,
@@ -176,14 +176,14 @@ impl Printer<'_> {
     }
 }
 
-/// The first sort key that the service knows, but that no response contains.
+/// The first sort key that the service knows but no response contains.
 fn field_that_is_not_shown(sort: &SortKeys) -> Option<&str> {
     let mut fields = sort.keys().iter().map(|key| key.field.as_str());
     fields.find(|field| NOT_IN_RESPONSES.contains(field))
 }
 
-/// A channel with `last_updated`, by which the service sorts although it does not show it: the time of the last message,
-/// else of the creation.
+/// Adds `last_updated` to a channel. The service sorts by it but does not return it. It is the time of the last
+/// message, or of the creation if there is none.
 fn sortable(channel: &Map<String, Value>) -> Map<String, Value> {
     let mut channel = channel.clone();
     let time = |name| channel.get(name).filter(|time| !time.is_null()).cloned();

@@ -43,7 +43,7 @@ pub struct SetChannelArgs {
     pub fields: FieldArgs,
 }
 
-/// The change that the flags ask for.
+/// The changes that the flags describe.
 struct Wanted {
     add: Vec<UserId>,
     remove: Vec<UserId>,
@@ -54,10 +54,10 @@ struct Wanted {
 ///
 /// # Errors
 ///
-/// The flags contradict one another, or the service refuses.
+/// The flags contradict each other, or the service refuses the request.
 pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
     let dry_run = app.is_dry_run();
-    // First, so that a mistake in --columns is told before anything is changed.
+    // First, so that a mistake in `--columns` is reported before anything is changed.
     let rows = match dry_run {
         true => None,
         false => Some(app.output().channels(app.now(), &[])?.one()),
@@ -102,11 +102,11 @@ pub async fn run(app: &App, args: &SetChannelArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// A request on the way to the wanted channel, and what to say when it fails.
+/// A request of this command, and the context for its errors.
 struct ChannelStep {
     request: Request,
     failure: String,
-    /// Whether the response shows the channel as it is afterwards.
+    /// Whether the response contains the changed channel.
     changes_channel: bool,
 }
 
@@ -178,7 +178,7 @@ async fn creating_steps(
     if !first.is_empty() {
         data.insert("members".to_owned(), json!(first));
     }
-    // With server credentials nobody is acting, so somebody has to be named as the creator.
+    // Server credentials do not belong to a user, so the request must name a creator.
     if client.settings().auth.user().is_none() {
         let creator = app.observer().await?;
         let found = users_by_id(client, std::slice::from_ref(&creator)).await?;

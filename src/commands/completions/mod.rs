@@ -18,9 +18,9 @@ use clap_complete::{CompleteEnv, Shell};
 use crate::exit::Code;
 use shells::SHELLS;
 
-/// The variable that makes a run a question; it holds the shell's name.
+/// The variable that asks for completion candidates. Its value is the name of the shell.
 const VARIABLE: &str = "PRESENCECTL_COMPLETE";
-/// What the scripts call.
+/// The program that completion scripts call.
 const PROGRAM: &str = "presencectl";
 
 /// Flags of `completions`.
@@ -55,7 +55,7 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Answers a shell's question, if this run is one. `tree` makes the whole command tree.
+/// Answers a completion request, if this run is one. `tree` builds the whole command tree.
 pub fn answer(arguments: &[OsString], tree: fn() -> clap::Command) -> Option<ExitCode> {
     env::var_os(VARIABLE)?;
     let current = arguments.last().cloned().unwrap_or_default();
@@ -67,7 +67,7 @@ pub fn answer(arguments: &[OsString], tree: fn() -> clap::Command) -> Option<Exi
         Ok(false) => None,
         Ok(true) => Some(ExitCode::SUCCESS),
         Err(error) => {
-            // There is nowhere left to say that stderr is gone.
+            // If stderr is closed, there is nowhere to report it.
             let _ = error.print();
             Some(ExitCode::from(Code::Unexpected.number()))
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use clap_complete::env::{self, Elvish, EnvCompleter, Fish, Powershell, Shells};
 
-/// All shells.
+/// The supported shells.
 pub(super) const SHELLS: Shells<'static> = Shells(&[&Bash, &Elvish, &Fish, &Powershell, &Zsh]);
 
 struct Bash;

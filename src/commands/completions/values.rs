@@ -15,14 +15,14 @@ use crate::commands::recent_ids::{self, IdKind};
 use crate::config::{self, Config};
 use crate::domain::{Cid, UserId};
 
-/// A page of help, by its name, with its description.
+/// The name of a help page, and its description.
 type Page = (String, Option<StyledStr>);
 
-/// Attaches candidates to a command and all below it. `current` is the word in question.
+/// Adds candidates to a command and its subcommands. `current` is the word to complete.
 pub(super) fn add_candidates(mut command: Command, current: &OsStr) -> Command {
-    // Built first, so that --help and the global flags of each command are there too.
+    // Building adds --help and the global flags to each command.
     command.build();
-    // Sixty flags in front of five users help nobody: flags are offered to a dash, or where there is nothing else.
+    // Flags are offered only after a dash, or if nothing else can follow. Otherwise sixty flags would hide five users.
     let asks_for_flags = current.as_encoded_bytes().starts_with(b"-");
     let commands = commands(&command);
     add_to_tree(command, &commands, asks_for_flags)
@@ -88,7 +88,7 @@ fn channels() -> Vec<CompletionCandidate> {
     known::<Cid>(IdKind::Channels)
 }
 
-/// The remembered ids, as far as they are ids: what a shell puts on a command line is looked at twice.
+/// The recently shown ids. They are validated again, because a shell puts them on a command line.
 fn known<T: std::str::FromStr>(kind: IdKind) -> Vec<CompletionCandidate> {
     recent_ids::recall(kind)
         .iter()
@@ -97,7 +97,7 @@ fn known<T: std::str::FromStr>(kind: IdKind) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Completes the last id of `a,b,c`, or the file of `@file`.
+/// Completes the last id of `a,b,c`, or the file name of `@file`.
 fn complete_list(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(text) = current.to_str() else {
         return Vec::new();

@@ -31,11 +31,11 @@ pub struct DoctorArgs {
     pub no_changes: bool,
 }
 
-/// Tries everything and prints a record per step.
+/// Runs all steps and prints a record for each.
 ///
 /// # Errors
 ///
-/// Writing failed. A step that fails is a record and an exit code, not an error.
+/// The output cannot be written. A failed step is a record and an exit code, not an error.
 pub async fn run(app: &App, args: &DoctorArgs) -> anyhow::Result<Code> {
     let mut report = Report::new(app)?;
     match app.client().await {
@@ -59,7 +59,7 @@ fn describe(client: &Client) -> String {
     format!("key {} at {}, {who}", settings.api_key, settings.base_url)
 }
 
-/// Everything that needs users of its own. They go away whatever happens in between, Ctrl-C included.
+/// Runs the steps that need temporary users. The users are deleted in every case, also after Ctrl-C.
 async fn check_presence(
     app: &App,
     args: &DoctorArgs,
@@ -90,7 +90,7 @@ async fn check_presence(
     Ok(())
 }
 
-/// Why nothing may be changed, if so.
+/// The reason why nothing may be changed, if there is one.
 fn why_not(app: &App, args: &DoctorArgs) -> anyhow::Result<Option<&'static str>> {
     Ok(if args.no_changes {
         Some("--no-changes was given")

@@ -6,10 +6,11 @@ use super::report::{Report, Step};
 use crate::api::Client;
 use crate::exit::{Code, Failure};
 
-/// How far the clocks may be apart. Tokens carry times in whole seconds, and the service allows no more than a little.
+/// The largest accepted difference between the clocks. Tokens contain times in whole seconds, and the service tolerates
+/// little.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
-/// Tries the way there; `false` when there is none.
+/// Runs the network steps. Returns `false` if the service cannot be reached.
 pub(super) async fn check(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool> {
     if !reach(report, client).await? {
         return Ok(false);
@@ -91,8 +92,8 @@ async fn reach(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool>
     }
 }
 
-/// How far the clocks are apart at least: the answer was made at some moment between asking and hearing it, and says so
-/// in whole seconds.
+/// The smallest possible difference between the clocks. The service answered at some moment between request and
+/// response, and states it in whole seconds.
 fn skew(before: DateTime<Utc>, after: DateTime<Utc>, theirs: DateTime<Utc>) -> TimeDelta {
     let (earliest, latest) = (theirs, theirs + TimeDelta::seconds(1));
     if latest < before {

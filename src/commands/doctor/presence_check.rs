@@ -14,10 +14,10 @@ use crate::events::session::STALE_AFTER;
 use crate::events::{Frame, Identity, Socket, connect};
 use crate::exit::{Code, Failure};
 
-/// How long an event may take.
+/// How long to wait for the presence event.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whether the service takes the server's credentials for any call at all.
+/// Whether the service accepts the server credentials.
 pub(super) async fn try_credentials(server: &Client) -> anyhow::Result<()> {
     let query = QueryUsers {
         limit: Some(1),
@@ -27,12 +27,12 @@ pub(super) async fn try_credentials(server: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The two users.
+/// The two temporary users.
 pub(super) struct PresenceCheck {
     server: Client,
     watcher: UserId,
     subject: UserId,
-    /// Whether they may exist, so that they are to be deleted.
+    /// Whether they may exist and must be deleted.
     made: bool,
 }
 
@@ -52,7 +52,7 @@ impl PresenceCheck {
         }
     }
 
-    /// Tries token, socket and presence.
+    /// Checks the token, the socket and presence.
     pub(super) async fn check(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
         if let Err(error) = self.try_token().await {
             return report.failed(Step::Token, &error);
@@ -77,7 +77,7 @@ impl PresenceCheck {
         Ok(())
     }
 
-    /// Deletes the users, as far as they were made.
+    /// Deletes the users that were created.
     pub(super) async fn remove(&self, report: &mut Report<'_>) -> anyhow::Result<()> {
         if !self.made {
             return Ok(());
@@ -112,7 +112,7 @@ impl PresenceCheck {
                 ("name".to_owned(), json!("presencectl doctor")),
             ])
         };
-        // The answer may be lost on the way although the users were made.
+        // The users may exist even if the response was lost.
         self.made = true;
         self.server
             .upsert_users(&[user(&self.watcher, "admin"), user(&self.subject, "user")])
@@ -150,7 +150,7 @@ impl PresenceCheck {
         Ok(self.connect(&self.watcher, Some(true)).await?)
     }
 
-    /// Lets the subject come online and waits for the watcher to hear of it.
+    /// Connects the subject and waits until the watcher receives the event.
     async fn see_presence(&self, socket: &mut Socket) -> anyhow::Result<Duration> {
         let query = self.query_subject(Some(socket.connection_id()));
         self.server
@@ -191,7 +191,7 @@ fn identity(user: &UserId, invisible: Option<bool>) -> Identity {
     }
 }
 
-/// Waits until a socket brings that a user is online.
+/// Waits for an event on a socket that shows a user as online.
 async fn hear(socket: &mut Socket, user: &UserId) -> anyhow::Result<()> {
     loop {
         let frame = socket.next().await.map_err(|end| {

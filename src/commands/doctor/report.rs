@@ -9,7 +9,7 @@ use crate::error_report::{code_of, hint_of};
 use crate::exit::Code;
 use crate::output::{Column, Rows};
 
-/// What is tried, in order.
+/// The steps, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
@@ -59,14 +59,14 @@ struct Row<'a> {
     ms: Option<u64>,
 }
 
-/// Collects and prints.
+/// Collects the results of the steps and prints them.
 pub(super) struct Report<'a> {
     app: &'a App,
     rows: Rows<'a>,
     done: Vec<Step>,
     failed: Vec<Step>,
     code: Code,
-    /// What to do about the first failure.
+    /// The hint for the first failure.
     hint: Option<String>,
     since: Instant,
 }
@@ -103,7 +103,7 @@ impl<'a> Report<'a> {
         self.push(step, Outcome::Skipped, why, None)
     }
 
-    /// Skips whatever has not been tried.
+    /// Records all remaining steps as skipped.
     pub(super) fn skip_rest(&mut self, why: &str) -> anyhow::Result<()> {
         for step in Step::ALL {
             if !self.done.contains(&step) {
@@ -117,7 +117,7 @@ impl<'a> Report<'a> {
         self.code = code;
     }
 
-    /// Ends the list and says in a sentence how it went.
+    /// Completes the list and prints a summary.
     pub(super) fn finish(mut self) -> anyhow::Result<Code> {
         self.skip_rest("an earlier step failed")?;
         self.rows.finish()?;

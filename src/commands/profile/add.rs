@@ -65,11 +65,11 @@ pub struct AddArgs {
     pub force: bool,
 }
 
-/// Adds and prints the profile.
+/// Adds a profile and prints it.
 ///
 /// # Errors
 ///
-/// It exists, there is nothing on stdin, or the file cannot be written.
+/// The profile exists, stdin is empty, or the file cannot be written.
 pub(super) fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
     let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;

@@ -46,11 +46,11 @@ struct TheirApp {
     chat_url: Option<String>,
 }
 
-/// Imports all applications, or none.
+/// Imports either all applications or none.
 ///
 /// # Errors
 ///
-/// The file cannot be read, is not what it should be, or names a profile that exists.
+/// The file cannot be read or parsed, or it names a profile that exists.
 pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
     let file = match &args.file {
         Some(file) => file.clone(),
@@ -66,7 +66,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
         )
         .hinted("name the file: presencectl profile import FILE")
     })?;
-    // The library's message may quote the text around a mistake, which may be a secret.
+    // The library's message can quote the text around a mistake, which can be a secret.
     let theirs: Theirs = serde_saphyr::from_str(&text).map_err(|_| {
         Failure::new(
             Code::Usage,

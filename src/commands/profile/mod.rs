@@ -40,7 +40,7 @@ pub enum ProfileCommand {
 ///
 /// # Errors
 ///
-/// Whatever the command could not do.
+/// The command fails.
 pub fn run(app: &App, command: ProfileCommand) -> anyhow::Result<Code> {
     match command {
         ProfileCommand::Add(args) => add::run(app, args),
@@ -61,7 +61,7 @@ const COLUMNS: [Column; 6] = [
     Column::plain("protected"),
 ];
 
-/// A profile as a record. The secret's place is told, the secret never.
+/// The record of a profile. It says where the secret is stored but does not contain it.
 fn row(name: &str, profile: &Profile, config: &Config) -> Map<String, Value> {
     let is_default = config.default_profile.as_deref() == Some(name);
     Map::from_iter([
@@ -94,7 +94,7 @@ fn print(app: &App, name: &str, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the file, unless `--dry-run` only asks what it would hold. Says whether it is written.
+/// Writes the file, except with `--dry-run`. Returns whether it was written.
 fn save(app: &App, config: &Config, path: &Path) -> anyhow::Result<bool> {
     if app.is_dry_run() {
         app.output()

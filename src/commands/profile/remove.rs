@@ -12,11 +12,11 @@ pub struct RemoveArgs {
     pub name: String,
 }
 
-/// Removes it from the file.
+/// Removes a profile from the file.
 ///
 /// # Errors
 ///
-/// There is none by that name, or the file cannot be written.
+/// No profile has this name, or the file cannot be written.
 pub(super) fn run(app: &App, args: &RemoveArgs) -> anyhow::Result<Code> {
     let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;

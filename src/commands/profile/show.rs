@@ -12,11 +12,11 @@ pub struct ShowArgs {
     pub name: Option<String>,
 }
 
-/// Prints the profile.
+/// Prints a profile.
 ///
 /// # Errors
 ///
-/// There is none by that name.
+/// No profile has this name.
 pub(super) fn run(app: &App, args: &ShowArgs) -> anyhow::Result<Code> {
     let config = Config::load_or_empty(&app.config_path()?)?;
     let name = args

@@ -12,11 +12,11 @@ pub struct UseArgs {
     pub name: String,
 }
 
-/// Writes the choice and prints the profile.
+/// Saves the default profile and prints it.
 ///
 /// # Errors
 ///
-/// There is none by that name, or the file cannot be written.
+/// No profile has this name, or the file cannot be written.
 pub(super) fn run(app: &App, args: &UseArgs) -> anyhow::Result<Code> {
     let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;

@@ -14,9 +14,9 @@ use crate::report::blocks::bar;
 use crate::report::flaps::{Flaps, FlapsRecord};
 use crate::report::intervals::Millis;
 
-/// The sliding window without `--threshold`.
+/// The length of the sliding window without `--threshold`.
 const WINDOW_DEFAULT: Duration = Duration::from_secs(600);
-/// How many cells the longest bar takes.
+/// The width of the longest bar, in terminal cells.
 const BAR_CELLS: usize = 20;
 
 /// Flags of `report flaps`.
@@ -30,7 +30,7 @@ Examples:
   presencectl report flaps --threshold 5/10m day.ndjson
   presencectl report flaps day.ndjson --jq 'select(.changes > 100) | .user_id'")]
 pub struct FlapsArgs {
-    /// What is read
+    /// Which recordings to read
     #[command(flatten)]
     pub report: ReportArgs,
 
@@ -39,7 +39,7 @@ pub struct FlapsArgs {
     pub threshold: Option<Threshold>,
 }
 
-/// How many changes within which time are too many.
+/// A threshold: more than a number of changes within a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
     changes: u64,
@@ -62,7 +62,7 @@ impl FromStr for Threshold {
     }
 }
 
-/// A user's changes as people read them, beside the fields of the record.
+/// The row of a user in the table: their changes, beside the fields of the record.
 #[derive(Serialize)]
 struct TableRow<'a> {
     #[serde(flatten)]
@@ -72,7 +72,7 @@ struct TableRow<'a> {
     window: String,
 }
 
-/// Prints one record per user.
+/// Prints a record for each user.
 ///
 /// # Errors
 ///

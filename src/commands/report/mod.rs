@@ -28,7 +28,7 @@ use crate::report::picture::{Picture, PictureData};
 use crate::report::zone::Zone;
 use crate::report::{self, Reading, Request};
 
-/// What to compute.
+/// The report to compute.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum ReportCommand {
@@ -49,7 +49,7 @@ pub enum ReportCommand {
 ///
 /// # Errors
 ///
-/// A recording cannot be read, the results cannot be written, or a check failed.
+/// A recording cannot be read, the results cannot be written, or a check fails.
 pub fn run(app: &App, command: ReportCommand) -> anyhow::Result<Code> {
     match command {
         ReportCommand::Sessions(args) => sessions::run(app, &args),
@@ -104,7 +104,7 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// How users are named.
+    /// How users are named in the report.
     pub const fn names(&self) -> Names {
         Names {
             pseudonymize: self.pseudonymize,
@@ -160,7 +160,7 @@ impl ReportArgs {
         })
     }
 
-    /// The users asked for, if not all of them.
+    /// The selected users; `None` for all.
     fn users(&self) -> Result<Option<Vec<String>>, Failure> {
         if self.user.is_empty() && self.list.is_none() {
             return Ok(None);
@@ -172,8 +172,8 @@ impl ReportArgs {
         Ok(Some(users))
     }
 
-    /// Reads the recordings, draws the pictures asked for, and says on stderr what was odd. `None` if no record lies in
-    /// the window.
+    /// Reads the recordings, draws the requested pictures, and reports problems in the recordings on stderr. `None` if
+    /// no record is in the window.
     fn read<A: Analysis>(
         &self,
         app: &App,
@@ -243,12 +243,12 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Whether results are a table for people, rather than records.
+/// Whether results are printed as a table for people.
 fn is_for_people(settings: &OutputSettings) -> bool {
     settings.format == Format::Table && settings.jq.is_none()
 }
 
-/// A length of time for people: `2h 5m`, `1m 30s`, `0.25s`.
+/// A duration for people: `2h 5m`, `1m 30s`, `0.25s`.
 fn length(millis: Millis) -> String {
     const UNITS: [(Millis, &str); 4] = [
         (86_400_000, "d"),
@@ -276,7 +276,7 @@ fn moment(zone: &Zone, at: Millis) -> String {
     zone.time(at).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The failure of a check, with the users who failed it.
+/// The error of a failed check. It names the users that failed.
 fn check_failed(what: &str, users: &[String]) -> Failure {
     let number = users.len();
     let noun = if number == 1 { "user is" } else { "users are" };

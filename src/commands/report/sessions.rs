@@ -25,7 +25,7 @@ pub struct SessionsArgs {
     pub report: ReportArgs,
 }
 
-/// A session as people read it.
+/// The row of a session in the table.
 #[derive(Serialize)]
 struct TableRow<'a> {
     user_id: &'a str,
@@ -39,7 +39,7 @@ struct TableRow<'a> {
     status: Option<&'a str>,
 }
 
-/// Prints one record per session.
+/// Prints a record for each session.
 ///
 /// # Errors
 ///

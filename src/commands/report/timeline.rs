@@ -14,7 +14,7 @@ use crate::report::timeline::{Buckets, Timeline, TimelineRecord};
 
 /// The length of a bucket without `--bucket`.
 const BUCKET_DEFAULT: Duration = Duration::from_secs(3600);
-/// The width of a picture that goes to a file.
+/// The width of a picture that is written to a file, in cells.
 const WIDTH_DEFAULT: usize = 100;
 
 /// Flags of `report timeline`.
@@ -39,7 +39,7 @@ pub struct TimelineArgs {
     pub bucket: Option<Duration>,
 }
 
-/// Draws the picture, or prints one record per user and bucket.
+/// Draws the picture, or prints a record for each user and bucket.
 ///
 /// # Errors
 ///

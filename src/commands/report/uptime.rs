@@ -10,7 +10,7 @@ use crate::report::blocks::bar;
 use crate::report::units::Seconds;
 use crate::report::uptime::{Uptime, UptimeRecord};
 
-/// How many cells a user's bar takes.
+/// The width of a user's bar, in terminal cells.
 const BAR_CELLS: usize = 20;
 
 /// Flags of `report uptime`.
@@ -42,7 +42,7 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("`{text}` is not a ratio; write a number from 0 to 1, such as 0.99"))
 }
 
-/// A user's uptime as people read it, beside the fields of the record.
+/// The row of a user in the table: their uptime, beside the fields of the record.
 #[derive(Serialize)]
 struct TableRow<'a> {
     #[serde(flatten)]
@@ -56,7 +56,7 @@ struct TableRow<'a> {
     bar: String,
 }
 
-/// Prints one record per user.
+/// Prints a record for each user.
 ///
 /// # Errors
 ///

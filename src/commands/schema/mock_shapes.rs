@@ -141,7 +141,7 @@ pub(super) fn world() -> Value {
     )
 }
 
-/// A note of the log: its number and time, and what is its own.
+/// An entry of the traffic log: number and time, and its own fields.
 fn note(kind: &str, meaning: &str, required: &[&str], own: &Value) -> Value {
     let mut properties = json!({
         "type": { "const": kind },
@@ -177,7 +177,7 @@ pub(super) fn request() -> Value {
     )
 }
 
-/// What every note about a socket says.
+/// The fields of all entries about a socket.
 fn on_socket(kind: &str, meaning: &str, required: &[&str], own: Value) -> Value {
     let mut properties =
         json!({ "user": { "type": "string" }, "connection_id": { "type": "string" } });

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::exit::{Code, Failure};
 
-/// The dialect that the schemas are written in.
+/// The JSON Schema dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// Flags of `schema`.
@@ -35,7 +35,7 @@ pub struct SchemaArgs {
 ///
 /// # Errors
 ///
-/// Writing failed.
+/// The output cannot be written.
 pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
     let schema = match &args.record {
         Some(name) => record(name)
@@ -49,16 +49,16 @@ pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// A record whose shape is known.
+/// A record with a schema.
 #[derive(Debug, Clone, Copy)]
 pub struct Record {
-    /// Its name: the value of its `type`, or what a one-shot command prints.
+    /// Its name: the value of `type`, or the kind of object that a one-shot command prints.
     pub name: &'static str,
-    /// The commands that print it, where it has no `type` to be known by.
+    /// The commands that print it, if it has no `type`.
     pub commands: &'static [&'static str],
-    /// Whether a stream can print it.
+    /// Whether streams print it.
     pub in_streams: bool,
-    /// Whether all its fields are named in its schema, which is so for records of our own.
+    /// Whether the schema lists all its fields, as for records of our own.
     pub closed: bool,
     shape: fn() -> Value,
 }
@@ -88,13 +88,13 @@ impl Record {
         }
     }
 
-    /// The same, with fields that only the service or the application knows.
+    /// Marks the record as having fields that only the service or the application defines.
     const fn open(mut self) -> Self {
         self.closed = false;
         self
     }
 
-    /// Its JSON Schema.
+    /// The JSON Schema of the record.
     pub fn schema(&self) -> Value {
         document(self.name, (self.shape)())
     }
@@ -213,7 +213,7 @@ pub const RECORDS: &[Record] = &[
     Record::result("error", &[], shapes::error),
 ];
 
-/// The record of a name.
+/// The record with this name.
 pub fn record(name: &str) -> Option<&'static Record> {
     RECORDS.iter().find(|record| record.name == name)
 }
@@ -233,7 +233,7 @@ fn document(title: &str, shape: Value) -> Value {
     Value::Object(schema)
 }
 
-/// Any line of a stream: one of our records by its `type`, or else an event of the service.
+/// The schema of any line of a stream: a record of our own, selected by `type`, or else an event of the service.
 fn any_line() -> Value {
     let lines = RECORDS.iter().filter(|record| record.in_streams);
     let of: Vec<Value> = lines

@@ -6,7 +6,7 @@ use crate::domain::presence::PresenceField;
 use crate::domain::record::EndReason;
 use crate::exit::Code;
 
-/// An object with these properties, of which those are required. Others may be there.
+/// An object with these properties, of which the given ones are required. Other properties are allowed.
 pub(super) fn object(description: &str, required: &[&str], properties: &Value) -> Value {
     json!({
         "type": "object",
@@ -16,11 +16,11 @@ pub(super) fn object(description: &str, required: &[&str], properties: &Value) -
     })
 }
 
-/// The fields that every line of a stream has, and the fields of its own.
+/// The fields that every line of a stream has, followed by the record's own.
 fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -> Value {
     let kind = match kind {
         Some(kind) => json!({ "const": kind }),
-        // What the service sends may have any type but those that are ours.
+        // An event of the service can have any type except ours.
         None => json!({ "type": "string", "not": { "enum": OWN } }),
     };
     let mut properties = Map::from_iter([
@@ -49,7 +49,7 @@ fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -
     object(description, &required, &Value::Object(properties))
 }
 
-/// The types of our own records, which no event of the service may have.
+/// The types of our own records, which events of the service cannot have.
 const OWN: [&str; 6] = [
     "presence.snapshot",
     "connection.changed",
@@ -71,7 +71,7 @@ fn ids(what: &str) -> Value {
     json!({ "type": "array", "items": { "type": "string" }, "description": what })
 }
 
-/// A user object, whole, with what every record promises about a user.
+/// A user object with the guaranteed presence fields.
 pub(super) fn user() -> Value {
     object(
         "a user, as the service sent him; custom fields stand beside these",
@@ -146,7 +146,7 @@ pub(super) fn event() -> Value {
             },
         }),
     );
-    // Only events about a user have what a change of presence is told with.
+    // Only events about a user have `changed` and `previous`.
     event["if"] = json!({
         "properties": { "type": { "pattern": "^user\\." } },
         "required": ["user"],

@@ -12,8 +12,8 @@ use crate::domain::time::parse_duration;
 use crate::domain::token::{self, Claims};
 use crate::exit::{Code, Failure};
 
-/// How far `iat` lies in the past. A server whose clock is behind refuses a token from its future. Leaving `iat` out is no
-/// way around that, because the revocation of a user's tokens compares it.
+/// How far `iat` is in the past. A server whose clock is behind refuses a token from its future. `iat` is needed
+/// nevertheless, because the revocation of a user's tokens compares it.
 const ISSUED_AT_BACKDATE_SECONDS: i64 = 60;
 
 /// Flags of `token create`.
@@ -35,11 +35,11 @@ pub struct CreateArgs {
     pub ttl: Option<Duration>,
 }
 
-/// Signs and prints.
+/// Signs the token and prints it.
 ///
 /// # Errors
 ///
-/// There is no secret.
+/// The API secret is missing.
 pub(super) async fn run(app: &App, args: &CreateArgs) -> anyhow::Result<Code> {
     let secret = app.secret().await?;
     let mut claims = Claims::user(args.id.as_str());

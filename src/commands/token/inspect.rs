@@ -14,11 +14,11 @@ pub struct InspectArgs {
     pub token: Option<String>,
 }
 
-/// Reads and prints.
+/// Decodes the token and prints its claims.
 ///
 /// # Errors
 ///
-/// There is no token, or it is no token.
+/// There is no token, or it cannot be decoded.
 pub(super) fn run(app: &App, args: &InspectArgs) -> anyhow::Result<Code> {
     let token = read_token(args.token.as_deref())?;
     let claims = token::inspect(&token).map_err(|error| {

@@ -33,7 +33,7 @@ pub enum TokenCommand {
 ///
 /// # Errors
 ///
-/// Whatever the command could not do.
+/// The command fails.
 pub async fn run(app: &App, command: &TokenCommand) -> anyhow::Result<Code> {
     match command {
         TokenCommand::Create(args) => create::run(app, args).await,
@@ -42,7 +42,7 @@ pub async fn run(app: &App, command: &TokenCommand) -> anyhow::Result<Code> {
     }
 }
 
-/// A token as given, or from the first line of stdin where it is `-`, or from the environment.
+/// The token: the argument, the first line of stdin for `-`, or the environment variable.
 fn read_token(argument: Option<&str>) -> anyhow::Result<String> {
     match argument {
         Some("-") => {}
@@ -64,7 +64,7 @@ fn read_token(argument: Option<&str>) -> anyhow::Result<String> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// Prints claims as a record, with the times in words that people and scripts read.
+/// Prints claims as a record. Times are RFC 3339.
 fn show(app: &App, claims: &Claims, extra: Map<String, Value>) -> anyhow::Result<()> {
     let mut row = Map::new();
     row.insert("user_id".into(), Value::from(claims.user_id.clone()));
@@ -88,7 +88,7 @@ fn show(app: &App, claims: &Claims, extra: Map<String, Value>) -> anyhow::Result
     Ok(())
 }
 
-/// Whether results are wanted as records although nobody said so: then a bare value serves better.
+/// Whether the result is printed as a bare value: none of `--output`, `--jq` and `--columns` was given.
 fn is_bare(app: &App) -> bool {
     app.has_default_output()
 }

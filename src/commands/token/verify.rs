@@ -14,11 +14,11 @@ pub struct VerifyArgs {
     pub token: Option<String>,
 }
 
-/// Checks, and prints the claims of a good token.
+/// Verifies the token and prints its claims.
 ///
 /// # Errors
 ///
-/// There is no token or no secret, or the token would be refused (exit code 4).
+/// The token or the secret is missing, or the service would refuse the token (exit code 4).
 pub(super) async fn run(app: &App, args: &VerifyArgs) -> anyhow::Result<Code> {
     let token = read_token(args.token.as_deref())?;
     let secret = app.secret().await?;

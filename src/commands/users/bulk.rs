@@ -24,7 +24,7 @@ use crate::exit::{Code, Failure};
 use crate::output::Rows;
 use crate::signals::Signals;
 
-/// How a run over many users goes.
+/// The options of a run over many users.
 #[derive(Debug)]
 pub(super) struct BulkOptions {
     /// How each batch is changed.
@@ -119,7 +119,7 @@ impl<'a> Bulk<'a> {
         Ok(Ok(batch))
     }
 
-    /// Changes a batch and prints it. Returns the code of a signal, after which nothing more may be started.
+    /// Changes a batch and prints it. Returns the code of a signal; after a signal the run starts nothing more.
     pub(super) async fn change(
         &mut self,
         client: &Client,
@@ -150,7 +150,8 @@ impl<'a> Bulk<'a> {
                     [] => {}
                     [one] => self.refused(one, &error)?,
                     many => {
-                        // One bad user fails the whole batch: halving it finds them in a few calls.
+                        // One invalid user makes the service refuse the whole batch. Halving it finds that user in a
+                        // few calls.
                         let (front, back) = many.split_at(many.len() / 2);
                         todo.push(back.to_vec());
                         todo.push(front.to_vec());

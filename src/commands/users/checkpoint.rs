@@ -88,7 +88,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// The journal cannot be written.
+    /// The file cannot be written.
     pub(super) fn record<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a UserId>,

@@ -19,11 +19,11 @@ pub struct DeactivateUserArgs {
     pub ids: Vec<UserId>,
 }
 
-/// Deactivates the users, one after the other, and prints each.
+/// Deactivates the users in sequence and prints each.
 ///
 /// # Errors
 ///
-/// Not confirmed, or the service refuses; users before that one are deactivated and printed.
+/// The confirmation is missing, or the service refuses a user. Earlier users are already deactivated and printed.
 pub async fn run(app: &App, args: &DeactivateUserArgs) -> anyhow::Result<Code> {
     let change = EachUser {
         verb: "deactivate",

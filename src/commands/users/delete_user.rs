@@ -24,11 +24,11 @@ pub struct DeleteUserArgs {
     pub hard: bool,
 }
 
-/// Deletes the users, one after the other, and prints each as the service last shows them.
+/// Deletes the users in sequence and prints each as the service last returned it.
 ///
 /// # Errors
 ///
-/// Not confirmed, or the service refuses; users before that one are deleted and printed.
+/// The confirmation is missing, or the service refuses a user. Earlier users are already deleted and printed.
 pub async fn run(app: &App, args: &DeleteUserArgs) -> anyhow::Result<Code> {
     let change = EachUser {
         verb: if args.hard {

@@ -11,17 +11,17 @@ use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::UserId;
 use crate::exit::Code;
 
-/// A change that is made to users one by one.
+/// A change that is applied to users one by one.
 pub(super) struct EachUser<'a> {
-    /// An infinitive for questions and errors, such as `deactivate`.
+    /// The change as an infinitive for questions and errors, such as `deactivate`.
     pub(super) verb: &'a str,
     /// The users to change.
     pub(super) ids: &'a [UserId],
     /// Whether to ask before the change.
     pub(super) asks_first: bool,
-    /// Columns that are shown besides the usual ones.
+    /// Additional columns of the output.
     pub(super) columns: &'a [&'a str],
-    /// Whether to read each user afterwards, because the response does not show them.
+    /// Whether to read each user afterwards, because the response does not contain them.
     pub(super) reads_back: bool,
 }
 
@@ -30,7 +30,7 @@ impl EachUser<'_> {
     ///
     /// # Errors
     ///
-    /// Not confirmed, or the service refuses; users before that one are changed and printed.
+    /// The confirmation is missing, or the service refuses a user. Earlier users are already changed and printed.
     pub(super) async fn run(
         &self,
         app: &App,
@@ -44,7 +44,7 @@ impl EachUser<'_> {
             }
             return Ok(Code::Ok);
         }
-        // Before the question, so that a mistake in --columns is told first.
+        // Before the question, so that a mistake in `--columns` is reported first.
         let mut rows = app.output().users_with(app.now(), self.columns)?;
         if self.ids.len() == 1 {
             rows = rows.one();

@@ -20,11 +20,11 @@ pub struct GetUserArgs {
     pub users: IdArgs,
 }
 
-/// Prints the users that exist, in the order in which they are named.
+/// Prints the existing users in the order of the arguments.
 ///
 /// # Errors
 ///
-/// The service refuses, or some of the users do not exist.
+/// The service refuses the request, or some of the users do not exist.
 pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
     let mut rows = app.output().users(app.now())?;
     if args.users.list.is_none() && args.users.ids.len() == 1 {

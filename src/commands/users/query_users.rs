@@ -119,24 +119,24 @@ pub struct QueryUsersArgs {
 }
 
 impl QueryUsersArgs {
-    /// Whether users are filtered here, because the service cannot.
+    /// Whether there are client-side filters.
     const fn filters_by_state(&self) -> bool {
         self.online || self.offline || self.invisible_only
     }
 
-    /// Whether a user passes the filters that the service does not have.
+    /// Whether a user passes the client-side filters.
     fn keeps(&self, user: &EventUser<'_>) -> bool {
         (!self.online || user.online == Some(true))
             && (!self.offline || user.online == Some(false))
             && (!self.invisible_only || user.invisible == Some(true))
     }
 
-    /// Whether everybody who matches is wanted.
+    /// Whether all matching users are requested.
     const fn wants_all(&self) -> bool {
         self.all || (self.count_only && self.count.is_none() && self.offset.is_none())
     }
 
-    /// How many users are wanted.
+    /// How many users are requested.
     fn wanted(&self) -> u64 {
         match self.count {
             Some(count) => u64::from(count),
@@ -152,7 +152,7 @@ impl QueryUsersArgs {
 ///
 /// # Errors
 ///
-/// The flags ask for what the service cannot do, the service refuses, or no user matches and `--fail-empty` was given.
+/// The flags cannot be combined, the service refuses the request, or no user matches and `--fail-empty` is given.
 pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     if !args.ids.is_empty() {
         let ids = args.ids.join(" ");
@@ -185,7 +185,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
             PageSource::by_id(client.clone(), query)
         }
         None => {
-            // With a filter of ours the offset counts users that match it.
+            // With client-side filters, the offset counts matching users.
             query.offset = args.offset.filter(|_| !args.filters_by_state());
             let once = args.count.is_none() && !args.filters_by_state();
             PageSource::by_offset(client.clone(), query, once)
@@ -202,7 +202,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     };
     let source = search.run(source, &HashSet::new()).await?;
     let source = if source.is_truncated() && args.filters_by_state() && search.is_hungry() {
-        // The service's order ends at its largest offset. The rest is found by reading everybody.
+        // The service limits the offset. The remaining users are found by reading all users by id.
         let shown = std::mem::take(&mut search.sink.shown);
         let everybody = PageSource::by_id(search.client.clone(), everybody);
         search.matched = 0;
@@ -226,7 +226,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Refuses flags that do not go together, and reads the ids of `--in`.
+/// Checks that the flags can be combined, and reads the ids of `--in`.
 fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
     if let Some(list) = &args.list {
         if args.offset.is_some() {
@@ -254,7 +254,7 @@ fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
     Ok(None)
 }
 
-/// Reads pages and passes on the users that match, until there are enough.
+/// Reads pages and passes on matching users, until there are enough.
 struct Search<'a> {
     args: &'a QueryUsersArgs,
     client: Client,
@@ -262,18 +262,18 @@ struct Search<'a> {
     progress: ProgressBar,
     /// How many users were read.
     seen: usize,
-    /// How many of them passed the filters.
+    /// How many of them matched.
     matched: u64,
     sink: ResultSink<'a>,
 }
 
 impl Search<'_> {
-    /// Whether more users are wanted.
+    /// Whether more users are needed.
     fn is_hungry(&self) -> bool {
         self.sink.found < self.args.wanted()
     }
 
-    /// Passes on the users of a source, except those in `skip`. Returns the source as it is at the end.
+    /// Passes on the users of a source, except those in `skip`. Returns the source in its final state.
     async fn run(
         &mut self,
         mut source: PageSource,
@@ -287,8 +287,8 @@ impl Search<'_> {
         while let Some(users) = page {
             page = if wanted == u64::MAX {
                 self.limiter.before(&self.client, "QueryUsers").await;
-                // The service works on the next page while this one is written. A page that came is written whatever
-                // becomes of the next.
+                // The next page is requested while this one is written. A received page is written even if the next
+                // request fails.
                 let size = self.page_size();
                 let write = async {
                     yield_now().await;
@@ -320,7 +320,7 @@ impl Search<'_> {
         Ok(source)
     }
 
-    /// How many users that match are skipped because of `--offset`.
+    /// How many matching users `--offset` still skips.
     fn to_skip(&self) -> usize {
         match self.args.offset {
             Some(offset) if self.args.filters_by_state() => offset as usize,
@@ -328,7 +328,7 @@ impl Search<'_> {
         }
     }
 
-    /// How many users the next page should hold.
+    /// The size of the next page.
     fn page_size(&self) -> u64 {
         if self.args.filters_by_state() {
             return u64::from(PAGE_SIZE_MAX);
@@ -336,7 +336,7 @@ impl Search<'_> {
         self.args.wanted().saturating_sub(self.sink.found)
     }
 
-    /// Passes on the users of a page that match, or gathers them.
+    /// Passes on the matching users of a page, or collects them.
     fn take(
         &mut self,
         users: &UserPage,
@@ -371,7 +371,7 @@ impl Search<'_> {
     }
 }
 
-/// A line that shows how far a search has come, on a terminal.
+/// A progress line of a long search, for a terminal.
 fn progress(app: &App, args: &QueryUsersArgs) -> ProgressBar {
     if !args.filters_by_state() || app.output().settings().quiet > 0 {
         return ProgressBar::hidden();
@@ -383,7 +383,7 @@ fn progress(app: &App, args: &QueryUsersArgs) -> ProgressBar {
     bar.with_style(style)
 }
 
-/// Says on stderr what the reader of the results should know about them.
+/// Prints hints and warnings about the results on stderr.
 fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search<'_>) {
     let (seen, found) = (search.seen, search.sink.found);
     let one_page = u64::from(DEFAULT_PAGE_SIZE);
@@ -410,15 +410,15 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search
     }
 }
 
-/// Prints users that were found, counts them, or remembers them for `--watch`.
+/// Prints the found users, counts them, or collects them for `--watch`.
 struct ResultSink<'a> {
     rows: Rows<'a>,
     recent: RecentIds,
     count_only: bool,
-    /// With `--watch`, the users to watch. The stream shows their state.
+    /// The users to watch, with `--watch`. They are not printed, because the stream shows their state.
     watched: Option<Vec<UserId>>,
     found: u64,
-    /// The ids of users that were passed on, where a second search may follow.
+    /// The ids of the users so far, if a second search may follow.
     shown: HashSet<String>,
     remembers_shown: bool,
 }
@@ -463,7 +463,7 @@ impl<'a> ResultSink<'a> {
         Ok(())
     }
 
-    /// Counts a user and remembers whom to watch. Returns whether to print the user.
+    /// Counts a user and adds them to those to watch. Returns whether to print the user.
     fn is_shown(&mut self, id: &str) -> anyhow::Result<bool> {
         self.found += 1;
         if self.remembers_shown {
@@ -496,7 +496,7 @@ impl<'a> ResultSink<'a> {
     }
 }
 
-/// The filters of the service's own, as one.
+/// The server-side filters, combined into one.
 fn filter(args: &QueryUsersArgs, now: DateTime<Utc>) -> Result<Map<String, Value>, Failure> {
     let since = match &args.active_since {
         None => None,

@@ -18,11 +18,11 @@ pub struct ReactivateUserArgs {
     pub ids: Vec<UserId>,
 }
 
-/// Reactivates the users, one after the other, and prints each.
+/// Reactivates the users in sequence and prints each.
 ///
 /// # Errors
 ///
-/// The service refuses; users before that one are reactivated and printed.
+/// The service refuses a user. Earlier users are already reactivated and printed.
 pub async fn run(app: &App, args: &ReactivateUserArgs) -> anyhow::Result<Code> {
     let change = EachUser {
         verb: "reactivate",

@@ -19,11 +19,11 @@ pub struct RestoreUserArgs {
     pub ids: Vec<UserId>,
 }
 
-/// Restores the users, one after the other, and prints each.
+/// Restores the users in sequence and prints each.
 ///
 /// # Errors
 ///
-/// The service refuses; users before that one are restored and printed.
+/// The service refuses a user. Earlier users are already restored and printed.
 pub async fn run(app: &App, args: &RestoreUserArgs) -> anyhow::Result<Code> {
     let change = EachUser {
         verb: "restore",

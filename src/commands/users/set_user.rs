@@ -97,7 +97,8 @@ pub struct SetUserArgs {
 ///
 /// # Errors
 ///
-/// The flags contradict one another, the service refuses, a user that must exist does not, or a user read back differs.
+/// The flags contradict each other, the service refuses the request, a required user does not exist, or a user that was
+/// read back differs.
 pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     let changes = changes(args)?;
     app.confirm_change("change users")?;
@@ -122,7 +123,7 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
         .duration
         .map(|duration| (duration, OldValues::new(changes.clone())));
     let mut ids = read_in_background(args.users.clone());
-    // However it ends, temporary changes are undone and finished users stay recorded.
+    // Temporary changes are undone and finished users are recorded however the run ends.
     let ended = loop {
         let batch = match bulk.next_batch(&mut ids).await {
             Ok(Ok(batch)) if batch.is_empty() => break Ok(None),
@@ -149,7 +150,7 @@ pub async fn run(app: &App, args: &SetUserArgs) -> anyhow::Result<Code> {
     }
 }
 
-/// Prints what would be sent.
+/// Prints the requests that would be sent.
 async fn print_requests(
     app: &App,
     args: &SetUserArgs,

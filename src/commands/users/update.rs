@@ -17,26 +17,26 @@ use crate::commands::user_lookup::users_by_id;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
 
-/// The endpoints that are called here, by the service's names.
+/// The rate-limited endpoints of this file, by the service's names.
 pub(super) const PATCH: &str = "UpdateUsersPartial";
 /// See [`PATCH`].
 pub(super) const UPSERT: &str = "UpdateUsers";
 /// See [`PATCH`].
 pub(super) const QUERY: &str = "QueryUsers";
 
-/// How users are changed.
+/// The options of changing users.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct UpdateOptions {
     /// Whether users that do not exist are refused instead of created.
     pub(super) must_exist: bool,
-    /// Whether users that have the wanted values already are left alone.
+    /// Whether users that already have the new values are skipped.
     pub(super) if_changed: bool,
     /// Whether users are read back and compared.
     pub(super) verify: bool,
 }
 
-/// FieldChanges a batch, creates the users that are missing, and returns all users as the service shows them afterwards. The
-/// caller has waited for the first call's rate limit: [`PATCH`] where there is anything to change, else [`QUERY`].
+/// Changes a batch, creates missing users, and returns all users as they are afterwards. The caller has waited for the
+/// rate limit of the first call: [`PATCH`] if there are changes, else [`QUERY`].
 pub(super) async fn apply(
     client: &Client,
     pacer: &mut RateLimiter,
@@ -49,7 +49,7 @@ pub(super) async fn apply(
     } else {
         match client.patch_users(&patches(batch, changes)).await {
             Ok(users) => return Ok(by_id(users)),
-            // The service refuses unknown users like any other bad input, so it has to be asked which ones are missing.
+            // The service's error does not say which users are unknown, so a query finds out.
             Err(error @ ApiError::Refused(_)) => Some(error),
             Err(error) => return Err(cannot_change(error, batch)),
         }
@@ -89,7 +89,7 @@ pub(super) async fn apply(
     Ok(known)
 }
 
-/// What [`apply`] would send.
+/// The requests that [`apply`] would send.
 pub(super) async fn requests(
     client: &Client,
     batch: &[UserId],
@@ -119,7 +119,7 @@ pub(super) async fn requests(
     Ok(requests)
 }
 
-/// Reads a batch back and fails where a user differs from what the changes ask for.
+/// Reads a batch back and fails if a user does not have the new values.
 pub(super) async fn verified(
     client: &Client,
     batch: &[UserId],

@@ -9,32 +9,32 @@ use crate::commands::filters::all_of;
 use crate::commands::ids::BATCH;
 use crate::domain::UserId;
 
-/// How many users a page holds when nobody says how many: the service's own default.
+/// The default number of users per page, which is also the service's.
 pub(super) const DEFAULT_PAGE_SIZE: u32 = 30;
-/// The most users that a page may hold.
+/// The largest number of users per page.
 pub(super) const PAGE_SIZE_MAX: u32 = 100;
-/// The largest offset that the service takes.
+/// The largest offset that the service accepts.
 pub(super) const OFFSET_MAX: u32 = 1000;
 
 /// Pages of users.
 pub(super) enum PageSource {
-    /// A page for each batch of named ids.
+    /// The pages of given ids, one per batch.
     Named {
         client: Client,
         query: QueryUsers,
         batches: std::vec::IntoIter<Vec<UserId>>,
         is_one_page: bool,
     },
-    /// Everybody, in the order of ids.
+    /// All users, in the order of their ids.
     ById(UserPages),
-    /// In the service's order, as far as its offset goes.
+    /// In the requested order, up to the service's largest offset.
     ByOffset {
         client: Client,
         query: QueryUsers,
-        /// Whether one page is all that was asked for.
+        /// Whether only one page was requested.
         once: bool,
         done: bool,
-        /// Whether the service's bound on offsets ended it, with more users beyond.
+        /// Whether the service's limit on offsets ended the pages although there are more users.
         truncated: bool,
     },
 }
@@ -67,7 +67,7 @@ impl PageSource {
         }
     }
 
-    /// Whether pages come in the order that was asked for, so that they can be printed as they come.
+    /// Whether pages arrive in the requested order, so that they can be printed at once.
     pub(super) const fn is_sorted(&self) -> bool {
         match self {
             Self::Named { is_one_page, .. } => *is_one_page,
@@ -85,7 +85,7 @@ impl PageSource {
         }
     }
 
-    /// Whether the service's bound on offsets ended the pages.
+    /// Whether the service's limit on offsets ended the pages.
     pub(super) const fn is_truncated(&self) -> bool {
         matches!(
             self,
@@ -96,7 +96,7 @@ impl PageSource {
         )
     }
 
-    /// The next page, of at most `size` users where the size is free.
+    /// The next page, of at most `size` users if the source allows a size.
     pub(super) async fn next(&mut self, size: u64) -> anyhow::Result<Option<UserPage>> {
         let page = match self {
             Self::ById(pages) => pages.next_page().await,

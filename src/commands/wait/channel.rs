@@ -42,17 +42,17 @@ pub struct WaitChannelArgs {
     pub stability: StabilityArgs,
 }
 
-/// Waits, and prints the channel.
+/// Waits, then prints the channel.
 ///
 /// # Errors
 ///
-/// The condition was not met in time, is false now, or watching for it failed.
+/// The condition did not hold in time, does not hold now, or watching failed.
 pub(super) async fn run(app: &App, args: WaitChannelArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
         return observer::print_plan(app, &WatchTarget::default()).await;
     }
     let mut signals = Signals::listen()?;
-    // `--timeout` bounds the whole wait here, and not each call.
+    // Here `--timeout` limits the whole wait, not each call.
     let client = app.client().await?.with_timeout(DEFAULT_TIMEOUT);
     let mut wait = ChannelWait::new(app, client, args);
     if app.timeout() == Some(Duration::ZERO) {
@@ -123,7 +123,7 @@ impl<'a> ChannelWait<'a> {
                             RecordBody::ConnectionChanged(changed) if !changed.online => {
                                 self.timer.pause();
                             }
-                            // What was read before cannot have been stable: changes were not seen.
+                            // Changes were not observed, so the condition cannot have been stable.
                             RecordBody::Coverage(_) if !is_subscribed => {
                                 is_subscribed = true;
                                 self.timer.resume::<&str>(&[], Instant::now());
@@ -223,7 +223,7 @@ impl From<CheckError> for anyhow::Error {
     }
 }
 
-/// The channel as the service has it; `None` if it does not exist.
+/// Reads the channel; `None` if it does not exist.
 async fn read_state(client: &Client, cid: &Cid) -> Result<Option<Map<String, Value>>, ApiError> {
     let state = match client.get_channel(cid).await {
         Ok(state) => state,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The condition of a set of users, identified by any text.
+/// The condition of a set of items, identified by text.
 #[derive(Debug)]
 pub(super) struct ConditionTimer {
     /// For each id, since when the condition holds; `None` while it does not.
@@ -17,7 +17,7 @@ pub(super) struct ConditionTimer {
 }
 
 impl ConditionTimer {
-    /// A condition that must hold for all of these ids, or for any of them, for `stable_for`.
+    /// A condition that must hold for all of these ids, or for any of them, for the duration `stable_for`.
     pub(super) fn new(
         ids: impl IntoIterator<Item = String>,
         any: bool,
@@ -31,7 +31,7 @@ impl ConditionTimer {
         }
     }
 
-    /// Whether this id is one of them.
+    /// Whether the set contains this id.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.since.contains_key(id)
     }
@@ -41,20 +41,20 @@ impl ConditionTimer {
         self.since.keys().map(String::as_str)
     }
 
-    /// Sets whether the condition holds for an id now. If it already held, its time goes on.
+    /// Records whether the condition holds for an id now. If it already held, its start time stays.
     pub(super) fn set(&mut self, id: &str, holds: bool, now: Instant) {
         if let Some(since) = self.since.get_mut(id) {
             *since = holds.then(|| since.unwrap_or(now));
         }
     }
 
-    /// Stops the time because the connection is lost: changes are not seen until [`Self::resume`].
+    /// Stops the clock because the connection is lost: changes are not observed until [`Self::resume`].
     pub(super) const fn pause(&mut self) {
         self.is_paused = true;
     }
 
-    /// Restarts the time after a gap: what holds may have been interrupted meanwhile. The new states of those who
-    /// `changed` come later, so the condition does not hold for them yet.
+    /// Restarts the clock after a gap, because the condition may have been interrupted. The new states of the `changed`
+    /// ids follow later, so for them the condition does not hold yet.
     pub(super) fn resume<T: AsRef<str>>(&mut self, changed: &[T], now: Instant) {
         self.is_paused = false;
         for id in changed {
@@ -65,7 +65,7 @@ impl ConditionTimer {
         }
     }
 
-    /// When the condition is met if nothing changes; `None` while it does not hold, or while the time is stopped.
+    /// When the condition is met if nothing changes; `None` while it does not hold or the clock is stopped.
     pub(super) fn met_at(&self) -> Option<Instant> {
         if self.is_paused {
             return None;
@@ -83,7 +83,7 @@ impl ConditionTimer {
         start.map(|start| start + self.stable_for)
     }
 
-    /// Whether the condition holds for an id now, however short.
+    /// Whether the condition holds for an id now, for however short a time.
     pub(super) fn holds(&self, id: &str) -> bool {
         self.since.get(id).is_some_and(Option::is_some)
     }

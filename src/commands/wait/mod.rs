@@ -21,7 +21,7 @@ use crate::events::{WatchError, is_fatal};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 
-/// What to wait for.
+/// The kind of object to wait for.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum WaitCommand {
@@ -32,11 +32,11 @@ pub enum WaitCommand {
     Channel(channel::WaitChannelArgs),
 }
 
-/// Runs a `wait`.
+/// Runs a `wait` command.
 ///
 /// # Errors
 ///
-/// The condition was not met in time, is false now, or watching for it failed.
+/// The condition did not hold in time, does not hold now, or watching failed.
 pub async fn run(app: &App, command: WaitCommand) -> anyhow::Result<Code> {
     match command {
         WaitCommand::User(args) => user::run(app, args).await,
@@ -78,10 +78,10 @@ impl ConditionExpr {
     }
 }
 
-/// The pause between two requests for what does not exist yet, or could not be read.
+/// The pause between two requests for an object that does not exist yet or could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The error of a wait whose condition is not met: `reason` says what holds instead.
+/// The error of a wait whose condition is not met. `reason` says what holds instead.
 fn not_met(timeout: Option<Duration>, reason: &str) -> anyhow::Error {
     match timeout {
         None | Some(Duration::ZERO) => Failure::new(Code::ConditionFalse, reason),
@@ -96,7 +96,7 @@ fn not_met(timeout: Option<Duration>, reason: &str) -> anyhow::Error {
     .into()
 }
 
-/// Reports a temporary error and waits a moment. Returns any other error.
+/// Reports a temporary error and pauses. Returns any other error.
 async fn wait_to_retry(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
     let is_minted = !matches!(client.settings().auth, Auth::Token { .. });
     let message = error_chain(&error);

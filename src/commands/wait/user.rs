@@ -51,7 +51,7 @@ pub struct WaitUserArgs {
     pub stability: StabilityArgs,
 }
 
-/// A state of a user that can be waited for.
+/// The state of a user to wait for.
 #[derive(Debug, Clone)]
 pub enum UserState {
     /// Online, as others see it.
@@ -62,9 +62,9 @@ pub enum UserState {
     Visible,
     /// Invisible.
     Invisible,
-    /// Known to the service.
+    /// The user exists.
     Exists,
-    /// A jq expression is true of the user.
+    /// A jq expression is true for the user.
     Expression(ConditionExpr),
 }
 
@@ -87,7 +87,7 @@ fn parse_state(text: &str) -> Result<UserState, String> {
 }
 
 impl UserState {
-    /// Whether deciding needs `invisible`, which the service shows only to the application itself.
+    /// Whether the state depends on `invisible`, which the service shows only to the application's server.
     const fn needs_server(&self) -> bool {
         matches!(self, Self::Visible | Self::Invisible)
     }
@@ -107,7 +107,7 @@ impl UserState {
         })
     }
 
-    /// What holds instead for a user for whom this state does not.
+    /// Describes the actual state of a user who is not in this state.
     fn opposite(&self, user: Option<&User>) -> Opposite<'_> {
         let Some(presence) = user.map(User::presence) else {
             return Opposite::DoesNotExist;
@@ -126,7 +126,7 @@ impl UserState {
     }
 }
 
-/// Why a user does not count.
+/// Why a user is not in the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opposite<'a> {
     Is(&'static str),
@@ -135,7 +135,7 @@ enum Opposite<'a> {
     NotStable,
 }
 
-/// Says who does not count, and why: a sentence for one user, groups for several.
+/// Describes who is not in the state and why: a sentence for one user, groups for several.
 fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
     if let [(id, opposite)] = opposites {
         return match opposite {
@@ -167,11 +167,11 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
     groups.join("; ")
 }
 
-/// Waits, and prints the users who are in the state.
+/// Waits, then prints the users who are in the state.
 ///
 /// # Errors
 ///
-/// The users were not in the state in time, are not now, or watching them failed.
+/// The users were not in the state in time, are not in it now, or watching failed.
 pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let users = args.users.read_some()?;
     if app.is_dry_run() {
@@ -191,7 +191,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         state: args.state,
         timer: ConditionTimer::new(names, args.any, stable_for),
         seen: HashMap::new(),
-        // `--timeout` bounds the whole wait here, and not each call.
+        // Here `--timeout` limits the whole wait, not each call.
         server: app
             .server_client()
             .await?
@@ -212,7 +212,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         users,
         ..WatchTarget::default()
     };
-    // `--timeout 0` asks about now, and takes as long as one look takes.
+    // `--timeout 0` asks about the current state, and takes as long as one query.
     let is_single_check = app.timeout() == Some(Duration::ZERO);
     let timeout = app.timeout().filter(|timeout| !timeout.is_zero());
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
@@ -254,7 +254,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             Some(Observation::Deleted(id)) => wait.remove(&id),
             Some(Observation::ConnectionLost) => wait.timer.pause(),
             Some(Observation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
-            // The states of all users who exist have come before.
+            // The states of all users have arrived before this record.
             Some(Observation::Covered(missing)) => {
                 for id in &missing {
                     wait.remove(id);
@@ -278,14 +278,14 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     Ok(code)
 }
 
-/// What a record says about the users who are waited for.
+/// What a record says about the users to wait for.
 enum Observation {
     State(Box<User>),
     Deleted(String),
     ConnectionLost,
     /// Events may be missing, and these users have changed.
     Gap(Vec<String>),
-    /// The states of all users are known, except for these, who do not exist.
+    /// The states of all users are known, except for these users, who do not exist.
     Covered(Vec<String>),
 }
 
@@ -315,7 +315,7 @@ struct UserWait<'a> {
     app: &'a App,
     state: UserState,
     timer: ConditionTimer,
-    /// The last known state of each user, to be printed at the end.
+    /// The last known state of each user, for the output at the end.
     seen: HashMap<String, User>,
     server: Option<Client>,
 }
@@ -376,7 +376,7 @@ impl UserWait<'_> {
     }
 }
 
-/// The user as the application sees them. Retries until the service answers.
+/// Reads a user with server credentials. Retries until the service answers.
 async fn read_as_server(app: &App, server: &Client, user: User) -> anyhow::Result<User> {
     let query = QueryUsers {
         filter_conditions: Map::from_iter([("id".to_owned(), Value::from(user.id()))]),

@@ -41,7 +41,7 @@ pub struct WatchChannelArgs {
 ///
 /// # Errors
 ///
-/// The stream could not start, or was lost.
+/// The stream cannot start, or is lost.
 pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     let create = if args.members.is_some() || !args.set.is_empty() {
         app.confirm_change("create a channel")?;

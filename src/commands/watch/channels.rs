@@ -28,7 +28,7 @@ pub struct WatchChannelsArgs {
 ///
 /// # Errors
 ///
-/// The stream could not start, or was lost.
+/// The stream cannot start, or is lost.
 pub async fn run(app: &App, args: WatchChannelsArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         matching: Some(args.channels.to_filter()),

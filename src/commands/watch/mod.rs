@@ -20,7 +20,7 @@ use crate::json::expression::Expr;
 use crate::output::Output;
 use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 
-/// Whom to watch.
+/// The users to watch.
 #[derive(Debug, Subcommand)]
 // Not deferred: flags that are added late come after the global ones on a help page.
 pub enum WatchCommand {
@@ -38,7 +38,7 @@ pub enum WatchCommand {
 ///
 /// # Errors
 ///
-/// The stream could not begin, or was lost.
+/// The stream cannot start, or is lost.
 pub async fn run(app: &App, command: WatchCommand) -> anyhow::Result<Code> {
     match command {
         WatchCommand::Channel(args) => channel::run(app, args).await,
@@ -179,7 +179,7 @@ pub struct StreamArgs {
 }
 
 impl StreamArgs {
-    /// What these flags mean for the stream.
+    /// The stream options that these flags describe.
     fn stream_options(&self, output: &Output) -> StreamOptions {
         for glob in self
             .types
@@ -226,7 +226,7 @@ impl StreamArgs {
         }
     }
 
-    /// What these flags mean for the connection.
+    /// The connection options that these flags describe.
     fn watch_options(&self, observer: Observer) -> WatcherOptions {
         WatcherOptions {
             reconnect: !self.no_reconnect,
@@ -239,7 +239,7 @@ impl StreamArgs {
     }
 }
 
-/// Follows a target as these flags say.
+/// Follows the users of a target with these flags.
 async fn follow_target(app: &App, args: &StreamArgs, target: WatchTarget) -> anyhow::Result<Code> {
     let options = args.stream_options(app.output());
     follow::follow(app, options, target, |observer| {
@@ -248,7 +248,7 @@ async fn follow_target(app: &App, args: &StreamArgs, target: WatchTarget) -> any
     .await
 }
 
-/// What to do with the state at the start.
+/// How to show the initial state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Snapshot {
     /// Show it, then the events.

@@ -30,7 +30,7 @@ pub struct WatchUsersArgs {
 ///
 /// # Errors
 ///
-/// The stream could not start, or was lost.
+/// The stream cannot start, or is lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         users: args.users.read_some()?,

@@ -22,13 +22,13 @@ use crate::mock::options::MockRules;
 
 const USERS: usize = 5;
 const CHANNELS: usize = 2;
-/// Caps small enough to be met all the time.
+/// Limits small enough to be reached often.
 const CHANNEL_CAP: usize = 2;
 const USERS_CAP: usize = 3;
 const IDLE: i64 = 60;
 const REFRESH: i64 = 150;
 
-/// One step of a story. Numbers are places in lists that exist at that moment, wrapped around.
+/// A step of a run. Numbers are indexes into lists that exist at that moment, modulo their length.
 #[derive(Debug, Clone)]
 enum ModelStep {
     Connect {
@@ -38,7 +38,7 @@ enum ModelStep {
     },
     Disconnect(usize),
     Ping(usize),
-    /// Time passes; whoever is not in the list is silent before.
+    /// Time passes. Connections that are not in the list are silent before.
     Pass {
         seconds: i64,
         heard: Vec<usize>,
@@ -103,7 +103,7 @@ fn step() -> impl Strategy<Value = ModelStep> {
     ]
 }
 
-/// A user, as the model knows them.
+/// A user of the model.
 #[derive(Debug, Clone, PartialEq)]
 struct ModelUser {
     /// The order of creation.
@@ -121,7 +121,7 @@ struct ModelConnection {
     key: ConnectionKey,
     user: usize,
     last_seen: DateTime<Utc>,
-    /// Presence of whom it hears.
+    /// The users whose presence it receives.
     hears: BTreeSet<usize>,
     watches: BTreeSet<usize>,
 }
@@ -133,7 +133,7 @@ struct Model {
     /// Members in the order of joining.
     channels: BTreeMap<usize, Vec<usize>>,
     births: usize,
-    /// What each connection is to hear of the current step.
+    /// The frames that each connection must receive in the current step.
     expected: BTreeMap<ConnectionKey, Vec<String>>,
 }
 
@@ -158,7 +158,7 @@ impl Model {
         self.expected.entry(key).or_default().push(what);
     }
 
-    /// Tells all connections that a condition picks.
+    /// Sends an event to all connections that match a condition.
     fn tell_all(&mut self, pick: impl Fn(&ModelConnection) -> bool, what: &str) {
         let keys: Vec<ConnectionKey> = self
             .connections
@@ -171,7 +171,7 @@ impl Model {
         }
     }
 
-    /// Runs a change, and tells the subscribers of everybody who came or went by it.
+    /// Runs a change, and sends presence events to the subscribers of all users who came online or went offline.
     fn change(&mut self, change: impl FnOnce(&mut Self)) {
         let before: Vec<bool> = (0..USERS).map(|user| self.online(user)).collect();
         change(self);
@@ -249,7 +249,7 @@ impl Model {
         self.connections.iter().position(|c| c.key == key)
     }
 
-    /// What time does by itself: silence ends connections, and whoever stays is seen again after a while.
+    /// Processes the effects of time: silence ends connections, and `last_active` of the others is updated.
     fn pass(&mut self, now: DateTime<Utc>) {
         loop {
             let silent = self
@@ -283,7 +283,7 @@ impl Model {
         }
     }
 
-    /// Whom a channel call covers.
+    /// The users whom a channel call covers.
     fn covered(&self, channel: usize) -> Vec<usize> {
         let members = &self.channels[&channel];
         let mut covered: Vec<usize> = members.iter().copied().take(CHANNEL_CAP).collect();
@@ -351,7 +351,7 @@ impl Model {
     }
 }
 
-/// A story told to both.
+/// A run of both implementations.
 struct ModelRun {
     stage: TestState,
     model: Model,
@@ -365,7 +365,7 @@ fn cid(channel: usize) -> String {
     format!("messaging:c{channel}")
 }
 
-/// A frame in the model's words.
+/// A frame in the model's form.
 fn words(event: &Value) -> String {
     let kind = event["type"].as_str().unwrap();
     let user = event["user"]["id"].as_str().unwrap_or_default();
@@ -402,12 +402,12 @@ impl ModelRun {
             stage,
             model: Model::default(),
         };
-        // Somebody who is always there and takes no part, so that channels have a creator.
+        // A user who is always online and does nothing else, so that channels have a creator.
         story.stage.users(&["root"]);
         story
     }
 
-    /// The connection of a place, if there is any.
+    /// The connection at an index, if there is one.
     fn connection(&self, place: usize) -> Option<usize> {
         let count = self.model.connections.len();
         (count > 0).then(|| place % count)
@@ -638,7 +638,7 @@ impl ModelRun {
             Some(found) if found.deleted => assert!(result.is_err()),
             Some(found) => {
                 assert!(result.is_ok());
-                // An upsert replaces custom data, of which the status text is all there is here.
+                // An upsert replaces custom data. Here, that is only the status text.
                 if found.status.take().is_some() {
                     self.model.updated(who, None);
                 }
@@ -720,7 +720,7 @@ impl ModelRun {
         }
     }
 
-    /// Who made a channel, as the rules know; the model does not care who may read, and asks.
+    /// The creator of a channel, taken from the rules; the model does not decide who may read.
     fn creator(&self, channel: usize) -> Option<usize> {
         let key = self.stage.state.channel_ids.get(cid(channel).as_str())?;
         let by = self.stage.state.channels.get(*key)?.created_by?;
@@ -847,13 +847,13 @@ impl ModelRun {
         }
     }
 
-    /// Every connection has heard exactly what the model says.
+    /// Checks that every connection received exactly the frames of the model.
     fn compare_frames(&mut self) {
         let mut expected = std::mem::take(&mut self.model.expected);
         for (key, frames) in self.stage.take_all() {
             let mut heard: Vec<String> = frames.iter().map(words).collect();
             let mut wanted = expected.remove(&key).unwrap_or_default();
-            // Within one step, the order among different things is the rules' business.
+            // Within one step, the order of frames about different things is not defined.
             heard.sort();
             wanted.sort();
             assert_eq!(heard, wanted, "connection {key:?}");
@@ -865,7 +865,7 @@ impl ModelRun {
         assert!(missed.is_empty(), "never heard: {missed:?}");
     }
 
-    /// A viewer sees every user as the model says, and a channel its people; which of them, the turn decides.
+    /// Checks that a viewer sees every user, and a channel its members, as in the model. The turn selects them.
     fn compare_views(&mut self, turn: usize) {
         self.compare_users(turn);
         let channel = turn % CHANNELS;
@@ -923,7 +923,7 @@ impl ModelRun {
                 "u{who} in c{channel}"
             );
         }
-        // Members see each other as others do, too.
+        // Members see each other as other users do.
         if let Some(viewer) = members.iter().copied().find(|who| self.model.alive(*who)) {
             let state = self
                 .stage
@@ -995,7 +995,7 @@ proptest! {
         for turn in 0..=USERS {
             story.compare_views(turn);
         }
-        // At the end of the story everybody leaves, and nothing of them stays behind.
+        // At the end of the run everybody disconnects, and no state of theirs may remain.
         while let Some(connection) = story.model.connections.first().cloned() {
             story.stage.disconnect(connection.key);
             story.model.leave(0);

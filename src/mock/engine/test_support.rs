@@ -15,7 +15,7 @@ use crate::mock::engine::rules::presence::ConnectRequest;
 use crate::mock::error::Rejection;
 use crate::mock::options::MockRules;
 
-/// The stage.
+/// A harness for tests of the rules.
 pub(crate) struct TestState {
     pub(crate) state: ServiceState,
     pub(crate) now: DateTime<Utc>,
@@ -37,7 +37,7 @@ impl TestState {
         }
     }
 
-    /// Lets time pass, and the rules that depend on it happen.
+    /// Advances the clock, and processes everything that becomes due.
     pub(crate) fn pass(&mut self, seconds: i64) {
         self.now += TimeDelta::seconds(seconds);
         self.state.tick(self.now);
@@ -62,7 +62,7 @@ impl TestState {
         }
     }
 
-    /// Connects a user; their heartbeat is already taken.
+    /// Connects a user and removes the first health check from the frames.
     pub(crate) fn connect(&mut self, id: &str) -> ConnectionKey {
         self.connect_as(id, serde_json::json!({})).unwrap()
     }
@@ -77,7 +77,7 @@ impl TestState {
         Ok(key)
     }
 
-    /// Connects, and returns the first frame.
+    /// Connects a user and returns the first frame.
     pub(crate) fn try_connect(
         &mut self,
         caller: &Caller,
@@ -115,29 +115,29 @@ impl TestState {
         self.state.connection_id(key).unwrap().to_owned()
     }
 
-    /// Takes what a connection has received.
+    /// Takes the frames that a connection has received.
     pub(crate) fn take(&mut self, key: ConnectionKey) -> Vec<Value> {
         self.frames.remove(&key).unwrap_or_default()
     }
 
-    /// Takes what every connection has received.
+    /// Takes the frames that every connection has received.
     pub(crate) fn take_all(&mut self) -> HashMap<ConnectionKey, Vec<Value>> {
         std::mem::take(&mut self.frames)
     }
 
-    /// Sends a client's ping.
+    /// Sends a ping as a client.
     pub(crate) fn ping(&mut self, key: ConnectionKey) {
         self.state.ping(self.now, key);
         self.collect();
     }
 
-    /// Takes what connections have received since the last operation.
+    /// Takes the frames since the last operation.
     pub(crate) fn frames_of(&mut self, keys: &[ConnectionKey]) -> Vec<Vec<Value>> {
         self.collect();
         keys.iter().map(|key| self.take(*key)).collect()
     }
 
-    /// Takes what a connection has received, as words: the type, the user, and where it matters their `online`.
+    /// Takes the frames of a connection as short texts: the type, the user, and `online` if the event has it.
     pub(crate) fn heard(&mut self, key: ConnectionKey) -> Vec<String> {
         self.take(key)
             .iter()
@@ -157,7 +157,7 @@ impl TestState {
         self.closed.get(&key).copied()
     }
 
-    /// Makes users, by the server side.
+    /// Creates users with server credentials.
     pub(crate) fn users(&mut self, ids: &[&str]) {
         for batch in ids.chunks(100) {
             let users: Map<String, Value> = batch
@@ -183,7 +183,7 @@ impl TestState {
         self.apply(&user(caller), op("GET /users", query)).unwrap()
     }
 
-    /// A channel call; `body` is its body.
+    /// A channel request with this body.
     pub(crate) fn channel(
         &mut self,
         caller: &Caller,
@@ -218,7 +218,7 @@ pub(crate) fn channel_op(method: &str, cid: &str, rest: &str, body: Value) -> Op
 }
 
 impl crate::mock::engine::data::state::ServiceState {
-    /// Every index says the same as what it indexes, and nothing points at what is gone.
+    /// Checks that indexes agree with the indexed objects, and that no key is stale.
     pub(crate) fn check(&self) {
         for (key, connection) in &self.connections {
             assert_eq!(self.connection_ids.get(&connection.id), Some(key));

@@ -9,23 +9,23 @@ use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::mock::error::Rejection;
 
-/// What goes wrong with a request.
+/// The effect of a fault on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestFault {
-    /// How long the answer, whatever it is, lets wait.
+    /// A delay of the response.
     pub(crate) delay: Duration,
-    /// Whether the request is carried out all the same, so that only the answer is lost.
+    /// Whether the request is carried out although the response is replaced.
     pub(crate) applied: bool,
-    /// The answer.
+    /// The response.
     pub(crate) answer: FaultResponse,
 }
 
-/// What a request is answered with.
+/// The response to a request with a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FaultResponse {
-    /// What it would have been answered with anyway.
+    /// The usual response.
     Usual,
-    /// An error of the service.
+    /// An error response of the service.
     Error {
         status: u16,
         code: i32,
@@ -33,42 +33,42 @@ pub(crate) enum FaultResponse {
         /// Seconds.
         retry_after: Option<u64>,
     },
-    /// A page of HTML, as proxies write them.
+    /// An HTML page, as proxies send them.
     Html { status: u16 },
-    /// The first half of the usual answer, and the end of the connection.
+    /// The first half of the usual response, then the end of the connection.
     Truncated,
-    /// The connection's reset.
+    /// A reset of the TCP connection.
     Reset,
 }
 
-/// What goes wrong with a socket, at the moment when a frame is to be sent. What ends the connection ends it in front
-/// of the frame, which is lost with it.
+/// The effect of a fault on a socket, at the moment when a frame is to be sent. If it ends the connection, the frame is
+/// lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SocketFault {
-    /// The TCP connection is reset.
+    /// Resets the TCP connection.
     Drop,
-    /// The server closes.
+    /// Closes the WebSocket.
     Close { code: u16, reason: String },
-    /// Nothing is sent any more, and nothing that comes is heard, but the connection stays open.
+    /// Sends nothing and ignores everything received, but keeps the connection open.
     HalfOpen,
-    /// Pings are not answered any more.
+    /// Leaves pings without an answer.
     Mute,
-    /// The frame is sent twice.
+    /// Sends the frame twice.
     Duplicate,
-    /// The frame is sent after the next one, or when it has waited this long for it.
+    /// Sends the frame after the next one, or after this delay.
     Reorder { wait: Duration },
-    /// The frame, and all behind it, let wait.
+    /// Delays the frame and all that follow.
     Late { by: Duration },
-    /// The frame arrives as nonsense.
+    /// Corrupts the frame.
     Garbage { text: Option<String> },
-    /// The connection's token expires.
+    /// Expires the connection's token.
     Expire,
-    /// From now on every frame takes this long, until the queue is full.
+    /// Delays every frame from now on by this long, until the queue is full.
     Slow { pause: Duration },
 }
 
 impl SocketFault {
-    /// Whether it can strike a socket without a frame to be sent.
+    /// Whether it can apply to a socket without a frame to send.
     pub(crate) const fn needs_no_frame(&self) -> bool {
         match self {
             Self::Drop
@@ -83,33 +83,33 @@ impl SocketFault {
     }
 }
 
-/// What goes wrong.
+/// The effect of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FaultKind {
-    /// With a request.
+    /// On a request.
     Request(RequestFault),
-    /// With a socket.
+    /// On a socket.
     Socket(SocketFault),
 }
 
-/// What goes wrong, with whom, and how often.
+/// A fault: its effect, what it matches, and how often it applies.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) matching: FaultMatch,
-    /// How often it strikes at most.
+    /// How often it applies at most.
     pub(crate) count: Option<u64>,
-    /// Requests or frames that fit and are spared before the first strike.
+    /// How many matching requests or frames are skipped first.
     pub(crate) after: u64,
-    /// How likely each strike is.
+    /// The probability of applying.
     pub(crate) probability: f64,
-    /// What the likelihood is drawn from.
+    /// The seed of the random choice.
     pub(crate) seed: u64,
-    /// Whether the sockets that are open now are struck at once, instead of frames to come.
+    /// Whether it applies at once to open sockets, instead of to later frames.
     pub(crate) now: bool,
 }
 
-/// The kinds by name, with what they take besides what every fault takes.
+/// The kinds of faults by name, with their own parameters.
 const FAULT_KINDS: &[(&str, &[&str])] = &[
     (
         "status",
@@ -140,10 +140,10 @@ const FAULT_KINDS: &[(&str, &[&str])] = &[
     ("slow", &["event", "now", "delay"]),
 ];
 
-/// The methods that a request may have.
+/// The valid HTTP methods.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
-/// A fault as it is written in JSON.
+/// A fault as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultSpec {
@@ -183,11 +183,11 @@ pub(crate) struct FaultSpec {
 }
 
 impl FaultSpec {
-    /// Checks that everything said belongs together.
+    /// Checks that the parameters fit together.
     ///
     /// # Errors
     ///
-    /// It does not; the refusal says which field.
+    /// They do not; the error names the parameter.
     pub(crate) fn read(&self) -> Result<Fault, Rejection> {
         self.check_fields()?;
         let delay = self
@@ -331,7 +331,7 @@ impl FaultSpec {
     fn close_code(&self) -> Result<u16, Rejection> {
         match self.code {
             None => Ok(1011),
-            // What a peer may put into a close frame.
+            // The close codes that a peer may send.
             Some(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => {
                 Ok(u16::try_from(code).expect("below 5000"))
             }
@@ -343,7 +343,7 @@ impl FaultSpec {
     }
 }
 
-/// The service's error code that usually goes with a status.
+/// The service's error code that usually belongs to an HTTP status.
 const fn usual_code(status: u16) -> i32 {
     match status {
         400 => ApiErrorCode::InvalidInput.number(),

@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use super::fault::SocketFault;
 
-/// What to do next.
+/// The next action.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FrameAction {
-    /// Send this. What strikes it is named, if anything does.
+    /// Send this frame. If a fault applies to it, the fault is named.
     Send(Bytes, Option<String>),
-    /// Wait until then.
+    /// Wait until this time.
     Wait(Instant),
-    /// Nothing is left.
+    /// The queue is empty.
     Idle,
-    /// The frame is lost with what this does to the connection.
+    /// Apply this effect to the connection; the frame is lost.
     End(SocketFault, String),
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct FrameQueue {
 #[derive(Debug)]
 struct QueuedFrame {
     frame: Bytes,
-    /// What struck it already; it is not looked at again.
+    /// The fault that already applies to this frame; no other is looked up.
     struck: Option<String>,
 }
 
 impl FrameQueue {
-    /// Whether frames need not pass through here.
+    /// Whether frames can bypass the queue.
     pub(crate) fn is_pass_through(&self) -> bool {
         self.is_empty()
             && self.not_before.is_none()
@@ -53,22 +53,22 @@ impl FrameQueue {
             && self.ending.is_none()
     }
 
-    /// Whether all frames are sent.
+    /// Whether the queue is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.held.is_none()
     }
 
-    /// Whether further frames can do anything but wait.
+    /// Whether further frames can be sent at all, instead of only waiting.
     pub(crate) fn accepts_more(&self) -> bool {
         self.queue.is_empty() && self.not_before.is_none()
     }
 
-    /// Forgets what is not sent yet.
+    /// Removes all frames.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes frames in.
+    /// Adds frames.
     pub(crate) fn take(&mut self, frames: &mut Vec<Bytes>) {
         self.queue.extend(frames.drain(..).map(|frame| QueuedFrame {
             frame,
@@ -76,12 +76,12 @@ impl FrameQueue {
         }));
     }
 
-    /// Takes note that the first frame has been sent without passing through here.
+    /// Records that the first frame was sent without this queue.
     pub(crate) fn begin(&mut self) {
         self.begun = true;
     }
 
-    /// Lets a fault in that needs no frame, where it is one of order and time.
+    /// Applies a fault that needs no frame, if it is about order or time.
     pub(crate) fn strike(&mut self, fault: &SocketFault) {
         match fault {
             SocketFault::Mute => self.muted = true,
@@ -90,7 +90,7 @@ impl FrameQueue {
         }
     }
 
-    /// What to do next. `judge` says what strikes a frame, given its type and whether it is the first.
+    /// The next action. `judge` returns the fault that applies to a frame, given its type and whether it is the first.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -171,7 +171,7 @@ impl FrameQueue {
                 | SocketFault::HalfOpen
                 | SocketFault::Expire) => {
                     self.ending = Some((ending, id));
-                    // What was only to change places is not lost with the rest.
+                    // A frame that was only reordered is not lost with the others.
                     if let Some((held, _)) = self.held.take() {
                         return self.send(held, now);
                     }
@@ -187,7 +187,7 @@ impl FrameQueue {
         FrameAction::Send(waiting.frame, waiting.struck)
     }
 
-    /// The frame that was to change places with the one just sent is next.
+    /// Puts the frame that was held back for reordering next.
     fn release(&mut self) {
         if let Some((held, _)) = self.held.take() {
             self.queue.push_front(held);
@@ -195,7 +195,7 @@ impl FrameQueue {
     }
 }
 
-/// The type of an event as this server writes events: first of all. Empty for anything else.
+/// The type of an event in the form in which this server writes it, with `type` first. Empty for other text.
 pub(crate) fn event_type(frame: &[u8]) -> &str {
     frame
         .strip_prefix(br#"{"type":""#)

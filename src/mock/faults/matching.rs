@@ -2,29 +2,29 @@
 
 use crate::domain::glob::Glob;
 
-/// A request, as far as a fault may look at it.
+/// The properties of a request that a fault can match.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestFacts<'a> {
     /// The HTTP method.
     pub(crate) method: &'a str,
     /// The path, without the query.
     pub(crate) path: &'a str,
-    /// The user who asks, as far as the request says; nobody for the application's server.
+    /// The user of the request, if it names one; `None` for the application's server.
     pub(crate) user: Option<String>,
 }
 
-/// A frame about to be sent, as far as a fault may look at it.
+/// The properties of a frame that a fault can match.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameFacts<'a> {
-    /// Whose socket it is.
+    /// The user of the socket.
     pub(crate) user: &'a str,
     /// The event's type.
     pub(crate) event: &'a str,
-    /// Whether it is the first frame of its socket, without which the connection does not begin.
+    /// Whether it is the first frame of its socket, which completes the connection.
     pub(crate) first: bool,
 }
 
-/// Patterns; what is not given fits everything.
+/// The patterns of a fault. A missing pattern matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FaultMatch {
     pub(crate) method: Option<String>,

@@ -23,9 +23,9 @@ use super::error::Rejection;
 #[derive(Debug, Default)]
 pub(crate) struct FaultInjector {
     book: Mutex<FaultRegistry>,
-    /// Whether any request can be struck: looked at by every request, so it must cost nothing.
+    /// Whether a fault can apply to any request. Every request reads this, so it must be cheap.
     requests: AtomicBool,
-    /// The same for frames.
+    /// Whether a fault can apply to any frame.
     frames: AtomicBool,
 }
 
@@ -43,12 +43,11 @@ impl FaultInjector {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts faults into force, all or none, and tells their names. Those for sockets that are open now are still to be
-    /// brought to them.
+    /// Adds faults, either all or none, and returns their names. The caller applies those for open sockets.
     ///
     /// # Errors
     ///
-    /// One of them makes no sense.
+    /// One of the faults is invalid.
     pub(crate) fn add(&self, specs: Vec<FaultSpec>) -> Result<Vec<AddedFault>, Rejection> {
         for spec in &specs {
             spec.read()?;
@@ -68,27 +67,27 @@ impl FaultInjector {
         })
     }
 
-    /// Ends all faults, and says how many there were.
+    /// Removes all faults and returns their number.
     pub(crate) fn clear(&self) -> usize {
         self.change(FaultRegistry::clear)
     }
 
-    /// Ends one fault, if there is one of that name.
+    /// Removes the fault with this name, if there is one.
     pub(crate) fn remove(&self, id: &str) -> bool {
         self.change(|book| book.remove(id))
     }
 
-    /// All faults and what they have done.
+    /// All faults with their counters.
     pub(crate) fn list(&self) -> Vec<FaultStatus> {
         self.lock().list()
     }
 
-    /// One fault and what it has done.
+    /// A fault with its counters.
     pub(crate) fn listed(&self, id: &str) -> Option<FaultStatus> {
         self.lock().listed(id)
     }
 
-    /// What strikes a request.
+    /// The fault that applies to a request.
     pub(crate) fn request<'a>(
         &self,
         facts: impl FnOnce() -> RequestFacts<'a>,
@@ -100,12 +99,12 @@ impl FaultInjector {
         self.change(|registry| registry.request(&facts))
     }
 
-    /// Whether any frame can be struck.
+    /// Whether a fault can apply to any frame.
     pub(crate) fn has_frame_faults(&self) -> bool {
         self.frames.load(Ordering::Acquire)
     }
 
-    /// What strikes a frame.
+    /// The fault that applies to a frame.
     pub(crate) fn frame(&self, sent: &FrameFacts<'_>) -> Option<(String, SocketFault)> {
         if !self.has_frame_faults() {
             return None;
@@ -113,17 +112,17 @@ impl FaultInjector {
         self.change(|book| book.frame(sent))
     }
 
-    /// Whether a socket that is open now is struck by a fault that was just put into force.
+    /// Whether a fault that was just added applies to a socket that is open now.
     pub(crate) fn socket(&self, id: &str, user: &str) -> Option<SocketFault> {
         self.change(|book| book.socket(id, user))
     }
 }
 
-/// A fault that was put into force.
+/// A fault that was added.
 #[derive(Debug)]
 pub(crate) struct AddedFault {
     /// Its name.
     pub(crate) id: String,
-    /// Whether it is to be brought to the sockets that are open now.
+    /// Whether it applies to the sockets that are open now.
     pub(crate) now: bool,
 }

@@ -11,16 +11,16 @@ use super::fault::{Fault, FaultKind, FaultSpec, RequestFault, SocketFault};
 use super::matching::{FrameFacts, RequestFacts};
 use crate::mock::error::Rejection;
 
-/// A fault in force.
+/// An active fault.
 #[derive(Debug)]
 struct RegisteredFault {
     id: String,
     spec: FaultSpec,
     fault: Fault,
     chance: SmallRng,
-    /// Requests or frames that fitted.
+    /// How many requests or frames matched.
     matched: u64,
-    /// Those that were struck.
+    /// To how many of them it applied.
     fired: u64,
 }
 
@@ -29,7 +29,7 @@ impl RegisteredFault {
         self.fault.now || self.fault.count.is_some_and(|count| self.fired >= count)
     }
 
-    /// Whether the request or frame that fits is struck.
+    /// Counts a match, and decides whether the fault applies.
     fn strikes(&mut self) -> bool {
         self.matched += 1;
         if self.matched <= self.fault.after {
@@ -42,7 +42,7 @@ impl RegisteredFault {
     }
 }
 
-/// A fault and what it has done, for whoever asks.
+/// A fault with its counters, as the control API shows it.
 #[derive(Debug, Serialize)]
 pub(crate) struct FaultStatus {
     id: String,
@@ -54,13 +54,13 @@ pub(crate) struct FaultStatus {
 }
 
 impl FaultStatus {
-    /// Whether it can still strike.
+    /// Whether it can still apply.
     pub(crate) const fn is_active(&self) -> bool {
         self.active
     }
 }
 
-/// The faults in force, in the order of their coming.
+/// The active faults, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct FaultRegistry {
     entries: Vec<RegisteredFault>,
@@ -68,11 +68,11 @@ pub(crate) struct FaultRegistry {
 }
 
 impl FaultRegistry {
-    /// Puts a fault into force, and tells its name.
+    /// Adds a fault and returns its name.
     ///
     /// # Errors
     ///
-    /// It makes no sense.
+    /// The fault is invalid.
     pub(crate) fn add(&mut self, spec: FaultSpec) -> Result<(String, Fault), Rejection> {
         let fault = spec.read()?;
         self.named += 1;
@@ -88,32 +88,32 @@ impl FaultRegistry {
         Ok((id, fault))
     }
 
-    /// Ends all faults. Names are not given again.
+    /// Removes all faults. Their names are not used again.
     pub(crate) fn clear(&mut self) -> usize {
         let cleared = self.entries.len();
         self.entries.clear();
         cleared
     }
 
-    /// Ends one fault, if there is one of that name.
+    /// Removes the fault with this name, if there is one.
     pub(crate) fn remove(&mut self, id: &str) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.id != id);
         self.entries.len() < before
     }
 
-    /// All of them.
+    /// All faults.
     pub(crate) fn list(&self) -> Vec<FaultStatus> {
         self.entries.iter().map(RegisteredFault::listed).collect()
     }
 
-    /// One of them.
+    /// The fault with this name.
     pub(crate) fn listed(&self, id: &str) -> Option<FaultStatus> {
         let entry = self.entries.iter().find(|entry| entry.id == id)?;
         Some(entry.listed())
     }
 
-    /// Whether any request, and whether any frame, can still be struck.
+    /// Whether faults can still apply to any request, and to any frame.
     pub(crate) fn watches(&self) -> (bool, bool) {
         let any = |requests: bool| {
             self.entries.iter().any(|entry| {
@@ -123,7 +123,7 @@ impl FaultRegistry {
         (any(true), any(false))
     }
 
-    /// What strikes a request: the first fault that wants to. Those after it do not see it.
+    /// The fault that applies to a request: the first one that matches and is selected. Later faults do not count it.
     pub(crate) fn request(&mut self, asked: &RequestFacts<'_>) -> Option<(String, RequestFault)> {
         self.entries.iter_mut().find_map(|entry| {
             let FaultKind::Request(fault) = &entry.fault.kind else {
@@ -137,7 +137,7 @@ impl FaultRegistry {
         })
     }
 
-    /// What strikes a frame: the first fault that wants to. Those after it do not see it.
+    /// The fault that applies to a frame: the first one that matches and is selected. Later faults do not count it.
     pub(crate) fn frame(&mut self, sent: &FrameFacts<'_>) -> Option<(String, SocketFault)> {
         self.entries.iter_mut().find_map(|entry| {
             let FaultKind::Socket(fault) = &entry.fault.kind else {
@@ -146,7 +146,7 @@ impl FaultRegistry {
             if entry.is_spent() || !entry.fault.matching.fits_frame(sent) {
                 return None;
             }
-            // A heartbeat can be muted once there is one.
+            // A health check can be dropped only after the first one.
             if *fault == SocketFault::Mute && (sent.first || sent.event != "health.check") {
                 return None;
             }
@@ -155,7 +155,7 @@ impl FaultRegistry {
         })
     }
 
-    /// Whether a socket that is open now is struck at once by a fault that was just put into force.
+    /// Whether a fault that was just added applies to a socket that is open now.
     pub(crate) fn socket(&mut self, id: &str, user: &str) -> Option<SocketFault> {
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
         let FaultKind::Socket(fault) = &entry.fault.kind else {
