@@ -63,14 +63,14 @@ fn a_wrong_key_or_secret_exits_with_4() {
     let run = line().env("STREAM_API_KEY", "other").run();
     insta::assert_snapshot!(run, @r#"
     --- stderr
-    presencectl: cannot query users: the API refused (HTTP 401, code 2): QueryUsers failed with error: "api_key not found, or the app was deleted"
+    presencectl: cannot query users: the API refused (HTTP 401, code 2): QueryUsers failed with error: "api_key not valid"
     hint: check the API key: STREAM_API_KEY, or --profile
     --- exit Some(4)
     "#);
     let run = line().env("STREAM_API_SECRET", "other").run();
     insta::assert_snapshot!(run, @r#"
     --- stderr
-    presencectl: cannot query users: the API refused (HTTP 401, code 43): QueryUsers failed with error: "the token's signature does not fit the secret"
+    presencectl: cannot query users: the API refused (HTTP 401, code 43): QueryUsers failed with error: "signature is not valid"
     hint: check that the secret belongs to the API key: STREAM_API_SECRET, or --profile
     --- exit Some(4)
     "#);

@@ -63,7 +63,7 @@ fn faults_are_added_listed_and_cleared() {
         assert!(nonsense.stderr.contains(words), "{nonsense}");
     }
     let idle = at(&mock, "mock fault add drop --now --user nobody").ended_with(0);
-    assert!(idle.stderr.contains("nothing was struck"), "{idle}");
+    assert!(idle.stderr.contains("no open socket matches"), "{idle}");
     let table = at(&mock, "mock fault add mute -o table").ended_with(0);
     assert!(
         table.stdout.contains("FIRED") && table.stdout.contains("mute"),

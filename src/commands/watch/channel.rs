@@ -29,7 +29,7 @@ pub struct WatchChannelArgs {
     pub members: Option<IdList>,
 
     /// Create the channel with this field if it does not exist (repeatable)
-    #[arg(long, value_name = "K=V")]
+    #[arg(long, value_name = "K=TEXT")]
     pub set: Vec<TextField>,
 
     /// The flags of all streams
