@@ -50,6 +50,7 @@ mod watch;
 mod watcher;
 mod wire_go;
 mod wire_kotlin;
+mod wire_messages;
 mod wire_node_v2;
 mod wire_php;
 mod wire_raw;

@@ -141,6 +141,17 @@ impl Mock {
 pub(crate) struct Socket(pub(crate) WebSocket<TcpStream>);
 
 impl Socket {
+    /// The next event of a type. Those before it are passed over.
+    #[track_caller]
+    pub(crate) fn event_of(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.event();
+            if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
     pub(crate) fn event(&mut self) -> Value {
         loop {
             match self.0.read().unwrap() {

@@ -23,6 +23,7 @@ enum ObjectKind {
     Channel,
     Member,
     Event,
+    Message,
     /// An object or a list that holds more of these, and no custom fields of its own.
     Holder,
 }
@@ -124,19 +125,67 @@ const EVENT_FIELDS: &[&str] = &[
     "delete_messages",
     "delete_conversation",
     "clear_history",
+    "message",
+    "message_id",
+    "me",
+    "created_by",
+    "reason",
+    "expiration",
+    "shadow",
+    "first_unread_message_id",
+    "last_read_message_id",
+    "last_read_at",
+    "unread_messages",
     "unread_count",
     "total_unread_count",
     "unread_channels",
 ];
 
+/// The fields of messages that are not custom.
+const MESSAGE_FIELDS: &[&str] = &[
+    "id",
+    "text",
+    "html",
+    "type",
+    "cid",
+    "user",
+    "attachments",
+    "mentioned_users",
+    "latest_reactions",
+    "own_reactions",
+    "restricted_visibility",
+    "reaction_counts",
+    "reaction_scores",
+    "reaction_groups",
+    "reply_count",
+    "deleted_reply_count",
+    "parent_id",
+    "show_in_channel",
+    "silent",
+    "shadowed",
+    "mentioned_channel",
+    "mentioned_here",
+    "pinned",
+    "pinned_at",
+    "pinned_by",
+    "pin_expires",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "channel",
+];
+
 impl ObjectKind {
     fn of(field: &str) -> Option<Self> {
         Some(match field {
-            "user" | "created_by" | "me" | "users" | "watchers" => Self::User,
+            "user" | "created_by" | "me" | "users" | "watchers" | "own_user" | "target"
+            | "banned_by" | "blocked_user" | "mentioned_users" | "pinned_by" => Self::User,
             "channel" => Self::Channel,
             "member" | "members" | "membership" | "channel_member" => Self::Member,
             "event" | "events" => Self::Event,
-            "channels" | "read" | "config" | "channel_types" | "result" => Self::Holder,
+            "message" | "messages" | "pinned_messages" => Self::Message,
+            "channels" | "read" | "config" | "channel_types" | "result" | "mute" | "mutes"
+            | "channel_mute" | "channel_mutes" | "bans" | "blocks" | "devices" => Self::Holder,
             _ => return None,
         })
     }
@@ -147,6 +196,7 @@ impl ObjectKind {
             Self::Channel => Some(CHANNEL_FIELDS),
             Self::Member => Some(MEMBER_FIELDS),
             Self::Event => Some(EVENT_FIELDS),
+            Self::Message => Some(MESSAGE_FIELDS),
             Self::Holder => None,
         }
     }
@@ -309,7 +359,12 @@ fn is_time(field: &str) -> bool {
     field.ends_with("_at")
         || matches!(
             field,
-            "last_active" | "last_read" | "revoke_tokens_issued_before" | "ban_expires"
+            "last_active"
+                | "last_read"
+                | "revoke_tokens_issued_before"
+                | "ban_expires"
+                | "expires"
+                | "expiration"
         )
 }
 

@@ -12,11 +12,20 @@ use crate::mock::engine::data::channel_types::ChannelType;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
 use crate::mock::engine::data::members::{ChannelMembers, MemberView};
+use crate::mock::engine::data::messages::ChannelMessages;
+use crate::mock::engine::data::relations::Ban;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
 use crate::mock::error::Rejection;
+
+/// A user's mute of a channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChannelMute {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) expires: Option<DateTime<Utc>>,
+}
 
 /// A channel of the state.
 #[derive(Debug, Clone)]
@@ -34,6 +43,10 @@ pub(crate) struct Channel {
     pub(crate) filter_tags: Option<Vec<String>>,
     pub(crate) custom: Map<String, Value>,
     pub(crate) members: ChannelMembers,
+    pub(crate) messages: ChannelMessages,
+    pub(crate) truncated_at: Option<DateTime<Utc>>,
+    /// Users who muted it, each with the time.
+    pub(crate) muted_by: BTreeMap<UserKey, ChannelMute>,
     /// Users who have hidden it from their lists.
     pub(crate) hidden_for: BTreeSet<UserKey>,
     /// Connections that watch it.
@@ -58,6 +71,9 @@ impl Channel {
             filter_tags: None,
             custom: Map::new(),
             members: ChannelMembers::default(),
+            messages: ChannelMessages::default(),
+            truncated_at: None,
+            muted_by: BTreeMap::new(),
             hidden_for: BTreeSet::new(),
             watchers: BTreeSet::new(),
             watching: BTreeMap::new(),
@@ -116,6 +132,9 @@ impl Serialize for ChannelView<'_> {
         map.serialize_entry("disabled", &channel.disabled)?;
         if let Some(at) = self.deleted_at {
             map.serialize_entry("deleted_at", &Rfc3339(at))?;
+        }
+        if let Some(at) = channel.truncated_at {
+            map.serialize_entry("truncated_at", &Rfc3339(at))?;
         }
         if let Some(team) = &channel.team {
             map.serialize_entry("team", team)?;
@@ -207,7 +226,15 @@ impl FilterRow for ChannelRow<'_> {
             "pinned" => FieldValue::Flag(membership().is_some_and(|m| m.pinned_at.is_some())),
             "distinct" => FieldValue::Flag(channel.is_distinct()),
             "joined" => FieldValue::Flag(membership().is_some()),
-            "muted" | "blocked" | "has_unread" => FieldValue::Flag(false),
+            "muted" => FieldValue::Flag(
+                self.user
+                    .is_some_and(|user| channel.muted_by.contains_key(&user)),
+            ),
+            "has_unread" => FieldValue::Flag(
+                self.user
+                    .is_some_and(|user| self.state.unread_in(channel, user) > 0),
+            ),
+            "blocked" => FieldValue::Flag(false),
             "channel_role" => membership().map_or(FieldValue::Missing, |member| {
                 FieldValue::Text(&member.channel_role)
             }),
@@ -244,6 +271,13 @@ pub(crate) fn schema(field: &str) -> Result<Option<FieldType>, Rejection> {
 }
 
 impl ServiceState {
+    fn channel_ban(&self, channel: &Channel, user: UserKey) -> Option<&Ban> {
+        // Hardly anybody is banned.
+        let relations = self.relations.get(&user)?;
+        let key = self.channel_ids.get(&channel.cid)?;
+        relations.bans.get(&Some(*key))
+    }
+
     /// A membership, as a viewer sees it.
     pub(crate) fn member_view<'a>(
         &'a self,
@@ -254,6 +288,7 @@ impl ServiceState {
         Some(MemberView {
             member: channel.members.get(user)?,
             user: self.view(user, viewer, UserShape::Common),
+            ban: self.channel_ban(channel, user),
             owner: channel.created_by == Some(user),
             with_id: true,
         })
@@ -271,6 +306,7 @@ impl ServiceState {
             .map(move |(user, member)| MemberView {
                 member,
                 user: self.view(user, viewer, UserShape::Common),
+                ban: self.channel_ban(channel, user),
                 owner: channel.created_by == Some(user),
                 with_id: true,
             })
@@ -297,5 +333,7 @@ impl ServiceState {
 pub(crate) struct ReadView<'a> {
     pub(crate) user: UserView<'a>,
     pub(crate) last_read: String,
-    pub(crate) unread_messages: u32,
+    pub(crate) unread_messages: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_read_message_id: Option<&'a str>,
 }

@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
+use crate::mock::engine::data::relations::Ban;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::user::UserView;
@@ -49,6 +50,8 @@ pub(crate) struct ChannelMember {
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) invite: Option<Invite>,
     pub(crate) last_read: Option<DateTime<Utc>>,
+    /// The place of the last message that they have read.
+    pub(crate) read_up_to: u64,
     pub(crate) pinned_at: Option<DateTime<Utc>>,
     pub(crate) archived_at: Option<DateTime<Utc>>,
     pub(crate) custom: Map<String, Value>,
@@ -63,6 +66,7 @@ impl ChannelMember {
             updated_at: now,
             invite: None,
             last_read: None,
+            read_up_to: 0,
             pinned_at: None,
             archived_at: None,
             custom: Map::new(),
@@ -133,6 +137,8 @@ impl ChannelMembers {
 pub(crate) struct MemberView<'a> {
     pub(crate) member: &'a ChannelMember,
     pub(crate) user: UserView<'a>,
+    /// Their ban of this channel.
+    pub(crate) ban: Option<&'a Ban>,
     /// Whether the user created the channel.
     pub(crate) owner: bool,
     /// Whether `user_id` is included. The service leaves it out of the caller's own `membership`.
@@ -178,8 +184,8 @@ impl Serialize for MemberView<'_> {
         if member.channel_role == MODERATOR_ROLE {
             map.serialize_entry("is_moderator", &true)?;
         }
-        map.serialize_entry("banned", &false)?;
-        map.serialize_entry("shadow_banned", &false)?;
+        map.serialize_entry("banned", &self.ban.is_some_and(|ban| !ban.shadow))?;
+        map.serialize_entry("shadow_banned", &self.ban.is_some_and(|ban| ban.shadow))?;
         map.serialize_entry("notifications_muted", &false)?;
         if let Some(at) = member.pinned_at {
             map.serialize_entry("pinned_at", &Rfc3339(at))?;
@@ -204,7 +210,7 @@ impl FilterRow for MemberView<'_> {
             "created_at" => FieldValue::Time(self.member.created_at),
             "updated_at" => FieldValue::Time(self.member.updated_at),
             "last_active" => self.user.field("last_active"),
-            "banned" => FieldValue::Flag(false),
+            "banned" => FieldValue::Flag(self.ban.is_some_and(|ban| !ban.shadow)),
             "invite" => self.member.invite.map_or(FieldValue::Missing, |invite| {
                 FieldValue::Text(invite.word())
             }),

@@ -166,6 +166,117 @@ pub(crate) struct PageParams {
     pub(crate) offset: Option<i64>,
 }
 
+/// A page of messages.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MessagePage {
+    pub(crate) limit: Option<usize>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) offset: usize,
+    pub(crate) id_lt: Option<String>,
+    pub(crate) id_lte: Option<String>,
+    pub(crate) id_gt: Option<String>,
+    pub(crate) id_gte: Option<String>,
+}
+
+/// `POST /channels/{type}/{id}/message` and `POST /messages/{id}`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct MessageRequest {
+    pub(crate) message: JsonObject,
+}
+
+/// `DELETE /messages/{id}`, in the query.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeleteMessageRequest {
+    #[serde(deserialize_with = "flag")]
+    pub(crate) hard: bool,
+}
+
+/// `POST /channels/{type}/{id}/truncate`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TruncateChannelRequest {
+    pub(crate) message: Option<JsonObject>,
+    pub(crate) truncated_at: Option<DateTime<Utc>>,
+}
+
+/// `POST /moderation/mute` and `/moderation/unmute`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MuteUsersRequest {
+    pub(crate) target_ids: Vec<String>,
+    pub(crate) target_id: Option<String>,
+    /// In minutes.
+    pub(crate) timeout: Option<i64>,
+}
+
+/// `POST /moderation/mute/channel` and `/moderation/unmute/channel`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MuteChannelsRequest {
+    pub(crate) channel_cids: Vec<String>,
+    pub(crate) channel_cid: Option<String>,
+    /// In milliseconds.
+    pub(crate) expiration: Option<i64>,
+}
+
+/// `POST /users/block` and `/users/unblock`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct BlockRequest {
+    pub(crate) blocked_user_id: String,
+}
+
+/// `POST /moderation/ban`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct BanRequest {
+    #[serde(flatten)]
+    pub(crate) scope: UnbanRequest,
+    /// In minutes.
+    #[serde(default)]
+    pub(crate) timeout: Option<i64>,
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) banned_by_id: Option<String>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) shadow: bool,
+}
+
+/// `DELETE /moderation/ban` and `POST /moderation/unban`: whose ban, and of which channel.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UnbanRequest {
+    pub(crate) target_user_id: String,
+    #[serde(default)]
+    pub(crate) channel_cid: Option<String>,
+    #[serde(default, rename = "type")]
+    pub(crate) channel_type: Option<String>,
+    #[serde(default, rename = "id")]
+    pub(crate) channel_id: Option<String>,
+}
+
+/// `GET /query_banned_users`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryBannedUsersRequest {
+    pub(crate) filter_conditions: JsonObject,
+}
+
+/// `POST /devices`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct CreateDeviceRequest {
+    pub(crate) id: String,
+    pub(crate) push_provider: String,
+    #[serde(default)]
+    pub(crate) push_provider_name: Option<String>,
+}
+
+/// `POST /channels/{type}/{id}/unread`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct MarkUnreadRequest {
+    pub(crate) message_id: Option<String>,
+}
+
 /// `POST /channels/{type}/{id}/query` and `POST /channels/{type}/query`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -178,6 +289,7 @@ pub(crate) struct GetOrCreateChannelRequest {
     pub(crate) watch: bool,
     #[serde(deserialize_with = "flag")]
     pub(crate) presence: bool,
+    pub(crate) messages: Option<MessagePage>,
     pub(crate) members: Option<PageParams>,
     pub(crate) watchers: Option<PageParams>,
     #[serde(deserialize_with = "flag")]
@@ -247,6 +359,16 @@ pub(crate) struct UpdateChannelRequest {
     #[serde(deserialize_with = "flag")]
     pub(crate) reject_invite: bool,
     pub(crate) message: Option<JsonObject>,
+}
+
+/// `PUT /channels/batch`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ChannelBatchRequest {
+    pub(crate) operation: String,
+    #[serde(default)]
+    pub(crate) filter: JsonObject,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) members: Vec<UserRef>,
 }
 
 /// `PATCH /channels/{type}/{id}` and partial updates of members.

@@ -15,7 +15,9 @@ use super::channel::Channel;
 use super::channel_types::ChannelTypes;
 use super::connection::{Connection, ConnectionKey};
 use super::event_history::EventHistory;
+use super::relations::UserRelations;
 use super::slots::{ChannelKey, Slots, UserKey};
+use super::stored_lists::StoredLists;
 use super::timers::Timers;
 use super::user::{User, UserShape, UserView, Viewer};
 use crate::mock::options::MockRules;
@@ -53,8 +55,12 @@ pub(crate) struct ServiceState {
     pub(in crate::mock::engine) user_ids: HashMap<Arc<str>, UserKey>,
     /// The same users in the order of their ids, for paging by id.
     pub(in crate::mock::engine) user_order: BTreeMap<Arc<str>, UserKey>,
+    /// Mutes, blocks, bans and devices of those who have some.
+    pub(in crate::mock::engine) relations: BTreeMap<UserKey, UserRelations>,
     pub(in crate::mock::engine) channels: Slots<ChannelKey, Channel>,
     pub(in crate::mock::engine) channel_ids: HashMap<Arc<str>, ChannelKey>,
+    /// The channel of each message.
+    pub(in crate::mock::engine) message_channels: HashMap<String, ChannelKey>,
     pub(in crate::mock::engine) connections: HashMap<ConnectionKey, Connection>,
     pub(in crate::mock::engine) connection_ids: HashMap<Box<str>, ConnectionKey>,
     pub(in crate::mock::engine) next_connection: u64,
@@ -64,6 +70,7 @@ pub(crate) struct ServiceState {
     pub(in crate::mock::engine) tasks: AsyncTasks,
     pub(in crate::mock::engine) app: AppSettings,
     pub(in crate::mock::engine) types: ChannelTypes,
+    pub(in crate::mock::engine) lists: StoredLists,
     pub(in crate::mock::engine) out: Vec<Delivery>,
 }
 
@@ -76,8 +83,10 @@ impl ServiceState {
             users: Slots::default(),
             user_ids: HashMap::new(),
             user_order: BTreeMap::new(),
+            relations: BTreeMap::new(),
             channels: Slots::default(),
             channel_ids: HashMap::new(),
+            message_channels: HashMap::new(),
             connections: HashMap::new(),
             connection_ids: HashMap::new(),
             next_connection: 1,
@@ -87,6 +96,7 @@ impl ServiceState {
             tasks: AsyncTasks::default(),
             app,
             types: ChannelTypes::default(),
+            lists: StoredLists::default(),
             out: Vec::new(),
         }
     }
@@ -120,7 +130,7 @@ impl ServiceState {
             key,
             viewer,
             shape,
-            rules: &self.rules,
+            state: self,
         }
     }
 

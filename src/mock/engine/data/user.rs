@@ -13,9 +13,10 @@ use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
+use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
-use crate::mock::options::{InvisibleField, MockRules};
+use crate::mock::options::InvisibleField;
 
 /// A user of the state.
 #[derive(Debug, Clone)]
@@ -110,7 +111,7 @@ pub(crate) struct UserView<'a> {
     pub(crate) key: UserKey,
     pub(crate) viewer: Viewer,
     pub(crate) shape: UserShape,
-    pub(crate) rules: &'a MockRules,
+    pub(crate) state: &'a ServiceState,
 }
 
 impl UserView<'_> {
@@ -119,7 +120,7 @@ impl UserView<'_> {
     }
 
     pub(crate) fn online(&self) -> bool {
-        if self.is_own() && self.rules.me_online_while_invisible {
+        if self.is_own() && self.state.rules.me_online_while_invisible {
             self.user.is_connected()
         } else {
             self.user.is_visibly_online()
@@ -128,7 +129,7 @@ impl UserView<'_> {
 
     fn last_active(&self) -> Option<DateTime<Utc>> {
         let hidden = self.user.profile.invisible
-            && self.rules.freeze_last_active_while_invisible
+            && self.state.rules.freeze_last_active_while_invisible
             && self.viewer != Viewer::Server
             && !self.is_own();
         if hidden {
@@ -143,7 +144,7 @@ impl UserView<'_> {
         if self.viewer == Viewer::Server || self.is_own() {
             Some(truth)
         } else {
-            match self.rules.others_see_invisible {
+            match self.state.rules.others_see_invisible {
                 InvisibleField::Omit => None,
                 InvisibleField::AlwaysFalse => Some(false),
                 InvisibleField::Truth => Some(truth),
@@ -185,9 +186,15 @@ impl Serialize for UserView<'_> {
         if let Some(time) = user.deleted_at {
             map.serialize_entry("deleted_at", &Rfc3339(time))?;
         }
-        map.serialize_entry("banned", &false)?;
+        let ban = self.state.ban(self.key, None);
+        map.serialize_entry("banned", &ban.is_some_and(|ban| !ban.shadow))?;
         map.serialize_entry("online", &self.online())?;
-        map.serialize_entry("blocked_user_ids", &[(); 0])?;
+        let blocked = if knows_all {
+            self.state.blocked_ids(self.key)
+        } else {
+            Vec::new()
+        };
+        map.serialize_entry("blocked_user_ids", &blocked)?;
         if let Some(invisible) = self.invisible() {
             map.serialize_entry("invisible", &invisible)?;
         }
@@ -200,18 +207,23 @@ impl Serialize for UserView<'_> {
             }
         }
         if matches!(self.shape, UserShape::Full | UserShape::Own) {
-            map.serialize_entry("shadow_banned", &false)?;
-            for list in ["devices", "mutes", "channel_mutes"] {
-                map.serialize_entry(list, &[(); 0])?;
+            map.serialize_entry("shadow_banned", &ban.is_some_and(|ban| ban.shadow))?;
+            if knows_all {
+                let relations = self.state.relations.get(&self.key);
+                let devices = relations.map(|relations| relations.devices.as_slice());
+                map.serialize_entry("devices", devices.unwrap_or_default())?;
+                map.serialize_entry("mutes", &self.state.mutes_of(self.key, self.viewer))?;
+                let channels = self.state.channel_mutes_of(self.key, self.viewer);
+                map.serialize_entry("channel_mutes", &channels)?;
+            } else {
+                for list in ["devices", "mutes", "channel_mutes"] {
+                    map.serialize_entry(list, &[(); 0])?;
+                }
             }
-            for count in [
-                "unread_count",
-                "total_unread_count",
-                "unread_channels",
-                "unread_threads",
-            ] {
-                map.serialize_entry(count, &0)?;
+            for (field, count) in &self.state.unread_counts(self.key) {
+                map.serialize_entry(field, count)?;
             }
+            map.serialize_entry("unread_threads", &0)?;
         }
         map.end()
     }
@@ -229,7 +241,11 @@ impl FilterRow for UserView<'_> {
             "role" => FieldValue::Text(&profile.role),
             "language" => FieldValue::Text(profile.language()),
             "teams" => FieldValue::Texts(profile.teams().iter().map(String::as_str).collect()),
-            "banned" | "shadow_banned" => FieldValue::Flag(false),
+            "banned" | "shadow_banned" => FieldValue::Flag(
+                self.state
+                    .ban(self.key, None)
+                    .is_some_and(|ban| ban.shadow == (name == "shadow_banned")),
+            ),
             "created_at" => FieldValue::Time(user.created_at),
             "updated_at" => FieldValue::Time(user.updated_at),
             "deactivated_at" => time(user.deactivated_at),

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use crate::mock::engine::data::channel::{Channel, ChannelView};
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::members::{self, Invite, MODERATOR_ROLE, MemberView};
+use crate::mock::engine::data::messages::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
 };
@@ -16,7 +17,7 @@ use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::channel_data::{
     MAX_MEMBERS_PER_CALL, RESERVED_CHANNEL_FIELDS, write_data,
 };
-use crate::mock::engine::rules::channel_events::{ChannelEventDraft, no_unread_counts};
+use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
 
@@ -38,6 +39,8 @@ fn change_tags(channel: &mut Channel, add: &[String], remove: &[String]) {
 struct ChannelResponse<'a> {
     channel: ChannelView<'a>,
     members: Vec<MemberView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageView<'a>>,
 }
 
 impl ServiceState {
@@ -81,6 +84,10 @@ impl ServiceState {
                 write_data(&mut next, data, self.rules.custom_data_limit)?;
                 Some(next)
             }
+            None => None,
+        };
+        let message = match request.message {
+            Some(fields) => Some(self.system_message(now, actor, key, fields)?),
             None => None,
         };
         if answers_invite {
@@ -139,7 +146,12 @@ impl ServiceState {
             self.update_member(now, key, user, |member| member.channel_role = role);
         }
         self.send_channel_updated(now, actor, key);
-        Ok(self.channel_answer(actor, key))
+        let id = message.map(|message| {
+            let id = message.id.clone();
+            self.post_message(now, key, message);
+            id
+        });
+        Ok(self.channel_answer(actor, key, id.as_deref()))
     }
 
     fn is_member(&self, key: ChannelKey, user: UserKey) -> bool {
@@ -186,11 +198,19 @@ impl ServiceState {
         Err(actor.denied("UpdateChannelMembers", &name.channel_type))
     }
 
-    fn channel_answer(&self, actor: &Actor, key: ChannelKey) -> Reply {
+    fn channel_answer(&self, actor: &Actor, key: ChannelKey, message: Option<&str>) -> Reply {
         let channel = self.channels.get(key).expect("the caller has found it");
         Reply::new(&ChannelResponse {
             channel: self.channel_view(actor, channel),
             members: self.members_of(channel, actor.viewer()).collect(),
+            message: message
+                .and_then(|id| channel.messages.get(id))
+                .map(|message| MessageView {
+                    state: self,
+                    channel,
+                    message,
+                    viewer: actor.viewer(),
+                }),
         })
     }
 
@@ -229,7 +249,7 @@ impl ServiceState {
             *channel = next;
         }
         self.send_channel_updated(now, actor, key);
-        Ok(self.channel_answer(actor, key))
+        Ok(self.channel_answer(actor, key, None))
     }
 
     pub(crate) fn delete_channel(
@@ -307,14 +327,13 @@ impl ServiceState {
             ..ChannelEventDraft::new("channel.deleted", key)
         };
         self.send_channel_event(now, &watchers, &news);
-        let unread = no_unread_counts();
+        self.forget_messages(key, |_| true);
         let news = ChannelEventDraft {
             kind: "notification.channel_deleted",
             user: None,
-            extra: Some(&unread),
             ..news
         };
-        self.send_channel_event(now, &others, &news);
+        self.send_with_unread_counts(now, &others, &news);
         for connection in watchers {
             if let Some(connection) = self.connections.get_mut(&connection) {
                 connection.watching.remove(&key);

@@ -11,8 +11,10 @@ use crate::mock::engine::data::channel::{self, Channel, ChannelRow, ChannelView,
 use crate::mock::engine::data::connection::{ConnectionKey, SubscriptionSource};
 use crate::mock::engine::data::filter::QueryFilter;
 use crate::mock::engine::data::members::{Invite, MemberView};
+use crate::mock::engine::data::messages::MessageView;
 use crate::mock::engine::data::requests::{
-    ChannelRef, GetOrCreateChannelRequest, PageParams, QueryChannelsRequest, Reply, UserRef,
+    ChannelRef, GetOrCreateChannelRequest, MessagePage, PageParams, QueryChannelsRequest, Reply,
+    UserRef,
 };
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
@@ -44,6 +46,9 @@ const PERSONAL_FIELDS: &[&str] = &[
     "has_unread",
     "channel_role",
 ];
+/// Messages that a channel's state holds.
+const STATE_MESSAGES_PAGE: usize = 100;
+
 /// Members that a channel's state holds.
 const STATE_MEMBERS_PAGE: usize = 100;
 
@@ -61,6 +66,7 @@ const OWNER_CAPABILITIES: &[&str] = &[
     "leave-channel",
     "read-events",
     "search-messages",
+    "send-message",
     "typing-events",
     "update-channel",
     "update-channel-members",
@@ -75,9 +81,10 @@ const MEMBER_CAPABILITIES: &[&str] = &[
 ];
 
 /// What an answer about a channel is to contain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct ChannelStateParams {
     state: bool,
+    messages: MessagePage,
     members: (usize, usize),
     watchers: Option<(usize, usize)>,
 }
@@ -86,8 +93,8 @@ struct ChannelStateParams {
 #[derive(Serialize)]
 struct ChannelStateResponse<'a> {
     channel: ChannelView<'a>,
-    messages: [(); 0],
-    pinned_messages: [(); 0],
+    messages: Vec<MessageView<'a>>,
+    pinned_messages: Vec<MessageView<'a>>,
     threads: [(); 0],
     members: Vec<MemberView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +141,7 @@ impl ServiceState {
     ) -> Result<Reply, Rejection> {
         let wanted = ChannelStateParams {
             state: request.state,
+            messages: request.messages.unwrap_or_default(),
             members: request
                 .members
                 .map_or(Ok((STATE_MEMBERS_PAGE, 0)), |page| {
@@ -172,26 +180,21 @@ impl ServiceState {
                 self.watch(now, subscriber, key);
             }
             if request.presence {
-                self.cover_channel(subscriber, key, wanted);
+                self.cover_channel(subscriber, key, wanted.members.1);
             }
         }
-        Ok(Reply::new(&self.channel_state(actor, key, wanted)))
+        Ok(Reply::new(&self.channel_state(actor, key, &wanted)))
     }
 
     /// Subscribes a connection to a channel's people, up to the cap: members as the page lists them, then watchers.
-    fn cover_channel(
-        &mut self,
-        subscriber: ConnectionKey,
-        key: ChannelKey,
-        wanted: ChannelStateParams,
-    ) {
+    fn cover_channel(&mut self, subscriber: ConnectionKey, key: ChannelKey, members_offset: usize) {
         let Some(channel) = self.channels.get(key) else {
             return;
         };
         let mut people: Vec<UserKey> = channel
             .members
             .keys()
-            .skip(wanted.members.1)
+            .skip(members_offset)
             .take(self.rules.presence_cap_channel)
             .collect();
         if self.rules.presence_covers_watchers {
@@ -301,7 +304,7 @@ impl ServiceState {
         &self,
         actor: &Actor,
         key: ChannelKey,
-        wanted: ChannelStateParams,
+        wanted: &ChannelStateParams,
     ) -> ChannelStateResponse<'_> {
         let channel = self.channels.get(key).expect("the caller has found it");
         let viewer = actor.viewer();
@@ -315,8 +318,20 @@ impl ServiceState {
             });
         ChannelStateResponse {
             channel: self.channel_view(actor, channel),
-            messages: [],
-            pinned_messages: [],
+            messages: if wanted.state {
+                self.channel_messages(channel, viewer, &wanted.messages, STATE_MESSAGES_PAGE)
+            } else {
+                Vec::new()
+            },
+            pinned_messages: self.message_views(
+                channel,
+                viewer,
+                channel
+                    .messages
+                    .iter()
+                    .filter(|message| message.pinned.is_some() && message.is_visible_to(viewer))
+                    .collect(),
+            ),
             threads: [],
             members: if wanted.state {
                 self.members_of(channel, viewer)
@@ -345,7 +360,11 @@ impl ServiceState {
                             || "0001-01-01T00:00:00Z".to_owned(),
                             |time| Rfc3339(time).to_string(),
                         ),
-                        unread_messages: 0,
+                        unread_messages: self.unread_in(channel, user),
+                        last_read_message_id: channel
+                            .messages
+                            .at_or_before(member.read_up_to)
+                            .map(|message| message.id.as_str()),
                     })
                     .collect()
             }),
@@ -403,7 +422,7 @@ impl ServiceState {
             STATE_MEMBERS_PAGE,
             0,
         )?;
-        page(query.message_limit, None, 25, 300, 0)?;
+        let (messages, _) = page(query.message_limit, None, 25, 300, 0)?;
         let watch = query.watch.unwrap_or(false);
         let subscriber = if watch || query.presence {
             Some(self.live_connection(actor, query.connection_id.as_deref())?)
@@ -412,6 +431,10 @@ impl ServiceState {
         };
         let wanted = ChannelStateParams {
             state: query.state.unwrap_or(true),
+            messages: MessagePage {
+                limit: Some(messages),
+                ..MessagePage::default()
+            },
             members: (members, 0),
             watchers: None,
         };
@@ -480,14 +503,14 @@ impl ServiceState {
                     self.watch(now, subscriber, *key);
                 }
                 if query.presence {
-                    self.cover_channel(subscriber, *key, wanted);
+                    self.cover_channel(subscriber, *key, wanted.members.1);
                 }
             }
         }
         Ok(Reply::new(&ChannelListResponse {
             channels: found
                 .iter()
-                .map(|key| self.channel_state(actor, *key, wanted))
+                .map(|key| self.channel_state(actor, *key, &wanted))
                 .collect(),
         }))
     }
@@ -500,8 +523,9 @@ impl ServiceState {
         Ok(Reply::new(&self.channel_state(
             actor,
             key,
-            ChannelStateParams {
+            &ChannelStateParams {
                 state: true,
+                messages: MessagePage::default(),
                 members: (STATE_MEMBERS_PAGE, 0),
                 watchers: None,
             },

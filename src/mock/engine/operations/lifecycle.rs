@@ -147,6 +147,9 @@ impl ServiceState {
         if deletion.conversations {
             self.delete_conversations(now, actor, key);
         }
+        if deletion.messages || deletion.hard {
+            self.delete_messages_by(now, key, deletion.hard);
+        }
         if deletion.hard {
             self.remove_user(key);
         }

@@ -4,17 +4,22 @@
 //! authentication, rate limits, `GET /rate_limits` and error messages follow from the row.
 
 mod app;
+mod channel_batch;
 mod channel_changes;
 mod channel_types;
 mod channels;
 mod control_ops;
 mod custom_events;
+mod devices;
 pub(crate) mod event_injection;
 mod lifecycle;
 mod load;
+mod messages;
+mod moderation;
 mod query_members;
 mod snapshot;
 mod stats;
+mod stored_lists;
 mod sync;
 mod tasks;
 mod user_channel_state;
@@ -25,9 +30,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::mock::engine::data::requests::{
-    Caller, ChannelRef, HideChannelRequest, JsonObject, OnBehalfOf, Reply, read,
+    Caller, ChannelRef, DeleteMessageRequest, HideChannelRequest, JsonObject, MessageRequest,
+    OnBehalfOf, QueryBannedUsersRequest, Reply, read,
 };
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::stored_lists::StoredList;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
 
@@ -242,6 +249,23 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         let request = call.read()?;
         state.restore_users(&call.actor, &request)
     }),
+    get("users/block", "GetBlockedUsers", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        state.get_blocked_users(&actor)
+    }),
+    post("users/block", "BlockUsers", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.block_user(call.now, &actor, &request)
+    }),
+    post("users/unblock", "UnblockUsers", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.unblock_user(&actor, &request)
+    }),
+    get("users/{user_id}/export", "ExportUser", |state, call| {
+        state.export_user(&call.actor, call.path("user_id"))
+    }),
     delete("users/{user_id}", "DeleteUser", |state, call| {
         let request = call.read()?;
         state.delete_user(call.now, &call.actor, call.path("user_id"), &request)
@@ -272,6 +296,10 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     // Channels.
     get("channels", "QueryChannels", query_channels).limit(10_000),
     post("channels", "QueryChannels", query_channels).limit(10_000),
+    put("channels/batch", "UpdateChannelsBatch", |state, call| {
+        let request = call.read()?;
+        state.update_channels_batch(call.now, &call.actor, &request)
+    }),
     post("channels/delete", "DeleteChannels", |state, call| {
         let request = call.read()?;
         state.delete_channels(call.now, &call.actor, &request)
@@ -334,6 +362,40 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         let actor = call.actor_on_behalf(state)?;
         state.mark_read(call.now, &actor, &call.channel())
     }),
+    post(
+        "channels/{type}/{id}/unread",
+        "MarkUnread",
+        |state, call| {
+            let actor = call.actor_on_behalf(state)?;
+            let request = call.read()?;
+            state.mark_unread(call.now, &actor, &call.channel(), &request)
+        },
+    ),
+    post(
+        "channels/{type}/{id}/truncate",
+        "TruncateChannel",
+        |state, call| {
+            let actor = call.actor_on_behalf(state)?;
+            let request = call.read()?;
+            state.truncate_channel(call.now, &actor, &call.channel(), request)
+        },
+    ),
+    post(
+        "channels/{type}/{id}/message",
+        "SendMessage",
+        |state, call| {
+            let request: MessageRequest = call.read()?;
+            state.send_message(call.now, &call.actor, &call.channel(), request.message)
+        },
+    ),
+    get(
+        "channels/{type}/{id}/messages",
+        "GetManyMessages",
+        |state, call| {
+            let ids = call.query("ids").unwrap_or_default();
+            state.get_messages(&call.actor, &call.channel(), ids)
+        },
+    ),
     post("channels/{type}/{id}/event", "SendEvent", |state, call| {
         let request = call.read()?;
         state.send_event(call.now, &call.actor, &call.channel(), request)
@@ -380,6 +442,141 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         let request = call.read()?;
         state.sync(call.now, &actor, &request)
     }),
+    // Messages.
+    get("messages/{message_id}", "GetMessage", |state, call| {
+        state.get_message(&call.actor, call.path("message_id"))
+    }),
+    post("messages/{message_id}", "UpdateMessage", |state, call| {
+        let request: MessageRequest = call.read()?;
+        let id = call.path("message_id");
+        state.update_message(call.now, &call.actor, id, request.message)
+    }),
+    put(
+        "messages/{message_id}",
+        "UpdateMessagePartial",
+        |state, call| {
+            let actor = call.actor_on_behalf(state)?;
+            let request = call.read()?;
+            state.update_message_partial(call.now, &actor, call.path("message_id"), request)
+        },
+    ),
+    delete("messages/{message_id}", "DeleteMessage", |state, call| {
+        let request: DeleteMessageRequest = call.read()?;
+        state.delete_message(call.now, &call.actor, call.path("message_id"), request.hard)
+    }),
+    get(
+        "messages/{message_id}/replies",
+        "GetReplies",
+        |state, call| {
+            let page = call.read()?;
+            state.get_replies(&call.actor, call.path("message_id"), &page)
+        },
+    ),
+    // Moderation.
+    post("moderation/mute", "MuteUser", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.mute_users(call.now, &actor, &request)
+    }),
+    post("moderation/unmute", "UnmuteUser", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.unmute_users(call.now, &actor, &request)
+    }),
+    post("moderation/mute/channel", "MuteChannel", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.set_channels_muted(call.now, &actor, &request, true)
+    }),
+    post(
+        "moderation/unmute/channel",
+        "UnmuteChannel",
+        |state, call| {
+            let actor = call.actor_on_behalf(state)?;
+            let request = call.read()?;
+            state.set_channels_muted(call.now, &actor, &request, false)
+        },
+    ),
+    post("moderation/ban", "Ban", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.ban_user(call.now, &actor, &request)
+    }),
+    delete("moderation/ban", "Unban", unban_user),
+    post("moderation/unban", "Unban", unban_user),
+    get("query_banned_users", "QueryBannedUsers", |state, call| {
+        let request: QueryBannedUsersRequest = call.read()?;
+        state.query_banned_users(&call.actor, &request.filter_conditions)
+    }),
+    // Devices and unread counts.
+    post("devices", "CreateDevice", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.create_device(call.now, &actor, request)
+    }),
+    get("devices", "ListDevices", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        state.list_devices(&actor)
+    }),
+    delete("devices", "DeleteDevice", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let id = call.query("id").unwrap_or_default();
+        state.delete_device(&actor, id)
+    }),
+    get("unread", "UnreadCounts", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        state.get_unread_counts(&actor)
+    }),
+    post("unread_batch", "UnreadCountsBatch", |state, call| {
+        let request = call.read()?;
+        state.get_unread_counts_of(&call.actor, &request)
+    }),
+    get("commands", "ListCommands", |state, call| {
+        state.list_entries(&call.actor, StoredList::Commands)
+    }),
+    post("commands", "CreateCommand", |state, call| {
+        let fields = call.take_body();
+        state.create_entry(call.now, &call.actor, StoredList::Commands, fields)
+    }),
+    get("commands/{name}", "GetCommand", |state, call| {
+        state.get_entry(&call.actor, StoredList::Commands, call.path("name"))
+    }),
+    put("commands/{name}", "UpdateCommand", |state, call| {
+        let fields = call.take_body();
+        let name = call.path("name");
+        state.update_entry(call.now, &call.actor, StoredList::Commands, name, fields)
+    }),
+    delete("commands/{name}", "DeleteCommand", |state, call| {
+        state.delete_entry(&call.actor, StoredList::Commands, call.path("name"))
+    }),
+    get("blocklists", "ListBlockLists", |state, call| {
+        state.list_entries(&call.actor, StoredList::BlockLists)
+    }),
+    post("blocklists", "CreateBlockList", |state, call| {
+        let fields = call.take_body();
+        state.create_entry(call.now, &call.actor, StoredList::BlockLists, fields)
+    }),
+    get("blocklists/{name}", "GetBlockList", |state, call| {
+        state.get_entry(&call.actor, StoredList::BlockLists, call.path("name"))
+    }),
+    put("blocklists/{name}", "UpdateBlockList", |state, call| {
+        let fields = call.take_body();
+        let name = call.path("name");
+        state.update_entry(call.now, &call.actor, StoredList::BlockLists, name, fields)
+    }),
+    delete("blocklists/{name}", "DeleteBlockList", |state, call| {
+        state.delete_entry(&call.actor, StoredList::BlockLists, call.path("name"))
+    }),
+    get("roles", "ListRoles", |state, call| {
+        state.list_entries(&call.actor, StoredList::Roles)
+    }),
+    post("roles", "CreateRole", |state, call| {
+        let fields = call.take_body();
+        state.create_entry(call.now, &call.actor, StoredList::Roles, fields)
+    }),
+    delete("roles/{name}", "DeleteRole", |state, call| {
+        state.delete_entry(&call.actor, StoredList::Roles, call.path("name"))
+    }),
     // Channel types.
     get("channeltypes", "ListChannelTypes", |state, call| {
         state.list_channel_types(&call.actor)
@@ -399,6 +596,12 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         state.delete_channel_type(&call.actor, call.path("name"))
     }),
 ];
+
+fn unban_user(state: &mut ServiceState, call: &mut Call) -> Result<Reply, Rejection> {
+    let actor = call.actor_on_behalf(state)?;
+    let request = call.read_with_query(&["target_user_id", "channel_cid", "type", "id"])?;
+    state.unban_user(call.now, &actor, &request)
+}
 
 fn query_channels(state: &mut ServiceState, call: &mut Call) -> Result<Reply, Rejection> {
     let actor = call.actor_on_behalf(state)?;
@@ -432,6 +635,7 @@ pub(crate) struct OperationRequest {
 /// Body fields that may be in the query instead.
 const FIELDS_IN_QUERY: &[&str] = &[
     "connection_id",
+    "hard",
     "hard_delete",
     "mark_messages_deleted",
     "delete_conversation_channels",
@@ -501,6 +705,17 @@ impl Call {
         read(self.take_body())
     }
 
+    /// Takes the body out of the call, as a type. Fields that it lacks may be in the query.
+    fn read_with_query<T: DeserializeOwned>(&mut self, fields: &[&str]) -> Result<T, Rejection> {
+        let mut body = self.take_body();
+        for field in fields {
+            if let Some(value) = self.query(field) {
+                body.entry(*field).or_insert_with(|| value.into());
+            }
+        }
+        read(body)
+    }
+
     /// A parameter of the path.
     ///
     /// # Panics
@@ -538,8 +753,14 @@ impl Call {
 
     /// The actor, or the user on whose behalf the server side acts. Call it before the body is taken.
     pub(crate) fn actor_on_behalf(&self, state: &mut ServiceState) -> Result<Actor, Rejection> {
+        let has_no_body = matches!(self.request.operation.method, "GET" | "DELETE");
         let named = ["user_id", "user"].into_iter().filter_map(|field| {
-            let value = self.request.body.get(field)?.clone();
+            let value = match self.request.body.get(field) {
+                Some(value) => value.clone(),
+                // Calls without a body have it in the query.
+                None if field == "user_id" && has_no_body => self.query(field)?.into(),
+                None => return None,
+            };
             Some((field.to_owned(), value))
         });
         let named: OnBehalfOf = read(named.collect())?;

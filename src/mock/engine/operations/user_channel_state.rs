@@ -11,7 +11,7 @@ use crate::mock::engine::data::requests::{ChannelRef, PartialUpdateRequest, Repl
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::rules::channel_events::{ChannelEventDraft, no_unread_counts};
+use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
 
@@ -117,12 +117,11 @@ impl ServiceState {
     }
 
     fn read_channel(&mut self, now: DateTime<Utc>, key: ChannelKey, user: UserKey) -> bytes::Bytes {
-        if let Some(member) = self
-            .channels
-            .get_mut(key)
-            .and_then(|channel| channel.members.get_mut(user))
+        if let Some(channel) = self.channels.get_mut(key)
+            && let Some(member) = channel.members.get_mut(user)
         {
             member.last_read = Some(stored(now));
+            member.read_up_to = channel.messages.last_sequence();
         }
         let news = ChannelEventDraft {
             user: Some(user),
@@ -134,7 +133,7 @@ impl ServiceState {
             crate::mock::engine::data::user::Viewer::User(user),
             &news,
         );
-        let extra = no_unread_counts();
+        let extra = self.unread_counts(user);
         let news = ChannelEventDraft {
             kind: "notification.mark_read",
             whole: true,
@@ -229,7 +228,7 @@ impl ServiceState {
         }))
     }
 
-    fn readable(
+    pub(crate) fn readable(
         &self,
         actor: &Actor,
         name: &ChannelRef,
@@ -241,14 +240,14 @@ impl ServiceState {
         Ok((key, self.acting_user(actor)?))
     }
 
-    fn acting_user(&self, actor: &Actor) -> Result<UserKey, Rejection> {
+    pub(crate) fn acting_user(&self, actor: &Actor) -> Result<UserKey, Rejection> {
         actor.not_anonymous("ReadChannel")?;
         actor
             .user
             .ok_or_else(|| Rejection::input("user_id is a required field"))
     }
 
-    fn connections_of(&self, key: UserKey) -> Vec<ConnectionKey> {
+    pub(crate) fn connections_of(&self, key: UserKey) -> Vec<ConnectionKey> {
         self.users
             .get(key)
             .map(|user| user.connections.clone())

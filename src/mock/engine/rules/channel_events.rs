@@ -1,6 +1,8 @@
 //! Events about channels and their members. Watchers receive the event of the channel; members who do not watch receive
 //! a notification.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,6 +11,7 @@ use crate::mock::engine::data::channel::ChannelView;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::event_history::PastEvent;
 use crate::mock::engine::data::members::{ChannelMember, MemberView};
+use crate::mock::engine::data::messages::{Message, MessageView};
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
@@ -31,6 +34,10 @@ struct ChannelEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<MemberView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<UserView<'a>>,
     #[serde(flatten)]
     extra: Option<&'a Map<String, Value>>,
@@ -48,6 +55,8 @@ pub(crate) struct ChannelEventDraft<'a> {
     pub(crate) user: Option<UserKey>,
     /// The user whose membership is included.
     pub(crate) member: EventMember<'a>,
+    /// The message concerned.
+    pub(crate) message: Option<&'a Message>,
     /// Whether the channel is included, with its members.
     pub(crate) whole: bool,
     /// Whether the number of members is included.
@@ -75,19 +84,12 @@ impl ChannelEventDraft<'_> {
             channel,
             user: None,
             member: EventMember::None,
+            message: None,
             whole: false,
             count: false,
             extra: None,
         }
     }
-}
-
-/// The unread counts in notifications. The mock has no messages, so all are zero.
-pub(crate) fn no_unread_counts() -> Map<String, Value> {
-    ["unread_count", "total_unread_count", "unread_channels"]
-        .into_iter()
-        .map(|count| (count.to_owned(), Value::from(0)))
-        .collect()
 }
 
 impl ServiceState {
@@ -126,17 +128,55 @@ impl ServiceState {
                 (EventMember::Past(member), Some(user)) => Some(MemberView {
                     member,
                     user: self.view(user, viewer, UserShape::Common),
+                    ban: None,
                     owner: channel.created_by == Some(user),
                     with_id: true,
                 }),
                 (EventMember::None, _) | (_, None) => None,
             },
+            message_id: news.message.map(|message| message.id.as_str()),
+            message: news.message.map(|message| MessageView {
+                state: self,
+                channel,
+                message,
+                viewer,
+            }),
             user: news
                 .user
                 .map(|user| self.view(user, viewer, UserShape::Common)),
             extra: news.extra,
             created_at: Rfc3339(now),
         })
+    }
+
+    /// Sends news to connections, to those of a member with their unread counts.
+    pub(crate) fn send_with_unread_counts(
+        &mut self,
+        now: DateTime<Utc>,
+        receivers: &[ConnectionKey],
+        news: &ChannelEventDraft<'_>,
+    ) {
+        let mut by_user: BTreeMap<UserKey, Vec<ConnectionKey>> = BTreeMap::new();
+        for key in receivers {
+            if let Some(connection) = self.connections.get(key) {
+                by_user.entry(connection.user).or_default().push(*key);
+            }
+        }
+        for (user, connections) in by_user {
+            let is_member = self
+                .channels
+                .get(news.channel)
+                .is_some_and(|channel| channel.members.contains(user));
+            let mut extra = news.extra.cloned().unwrap_or_default();
+            if is_member {
+                extra.extend(self.unread_counts(user));
+            }
+            let news = ChannelEventDraft {
+                extra: Some(&extra),
+                ..*news
+            };
+            self.send_channel_event(now, &connections, &news);
+        }
     }
 
     /// The connections that watch a channel.
@@ -185,7 +225,7 @@ impl ServiceState {
         key: ChannelKey,
         user: UserKey,
     ) {
-        let unread = no_unread_counts();
+        let unread = self.unread_counts(user);
         let news = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Current,

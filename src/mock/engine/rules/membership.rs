@@ -8,9 +8,7 @@ use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::channel_data::wish;
-use crate::mock::engine::rules::channel_events::{
-    ChannelEventDraft, EventMember, no_unread_counts,
-};
+use crate::mock::engine::rules::channel_events::{ChannelEventDraft, EventMember};
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::{Rejection, shortened};
 
@@ -51,10 +49,10 @@ impl ServiceState {
     ) -> bool {
         member.created_at = stored(now);
         member.updated_at = member.created_at;
-        let joined = self
-            .channels
-            .get_mut(key)
-            .is_some_and(|channel| channel.members.add(user, member));
+        let joined = self.channels.get_mut(key).is_some_and(|channel| {
+            member.read_up_to = channel.messages.last_sequence();
+            channel.members.add(user, member)
+        });
         if joined && let Some(user) = self.users.get_mut(user) {
             user.memberships.insert(key);
         }
@@ -109,7 +107,7 @@ impl ServiceState {
             ..ChannelEventDraft::new("member.removed", key)
         };
         self.send_channel_event(now, &self.watchers_of(key), &news);
-        let unread = no_unread_counts();
+        let unread = self.unread_counts(user);
         let news = ChannelEventDraft {
             kind: "notification.removed_from_channel",
             extra: Some(&unread),

@@ -4,6 +4,7 @@ pub(crate) mod channel_data;
 pub(crate) mod channel_events;
 pub(crate) mod events;
 pub(crate) mod membership;
+pub(crate) mod message_events;
 pub(crate) mod permissions;
 pub(crate) mod presence;
 pub(crate) mod user_changes;

@@ -35,6 +35,7 @@ impl ServiceState {
             return;
         };
         self.user_ids.remove(&user.id);
+        self.relations.remove(&key);
         self.user_order.remove(&user.id);
         for connection in &user.subscribers {
             if let Some(connection) = self.connections.get_mut(connection) {
