@@ -182,3 +182,16 @@ fn an_unknown_state_is_bad_usage() {
         .ended_with(2);
     assert!(run.stderr.contains("online, offline"), "{run}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_ends_the_wait() {
+    let mock = world();
+    let waiting = Presencectl::line("wait user john --for online --timeout 1m")
+        .at(&mock)
+        .stream();
+    mock.await_subscription();
+    waiting.signal("HUP");
+    let run = waiting.finish().ended_with(129);
+    assert_eq!((&*run.stdout, &*run.stderr), ("", ""));
+}

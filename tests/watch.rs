@@ -1001,3 +1001,83 @@ fn shards_cover_every_user_once() {
     all.sort();
     assert_eq!(seen, all);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_timeout_holds_while_nobody_reads_stdout_or_the_pipe_of_tee() {
+    let users: Vec<Value> = (0..600)
+        .map(|n| json!({"id": format!("u{n:03}"), "name": "x".repeat(200)}))
+        .collect();
+    let mock = world(&users, &[]);
+    let ids: Vec<&str> = users
+        .iter()
+        .map(|user| user["id"].as_str().unwrap())
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let line = format!(
+        "watch users {} -o ndjson --timeout 2s --tee {}",
+        ids.join(" "),
+        pipe.display()
+    );
+    let mut child = std::process::Command::new(crate::support::binary())
+        .args(line.split(' '))
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nobody reads it, and it is full after a quarter of the snapshots.
+    let stdout = child.stdout.take();
+    let mut errors = String::new();
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_to_string(&mut errors).unwrap();
+    let code = child.wait().unwrap().code();
+    drop(stdout);
+    assert_eq!(code, Some(0), "{errors}");
+    let errors = errors.replace(folder.path().to_str().unwrap(), "FOLDER");
+    let mut lines: Vec<&str> = errors.lines().collect();
+    lines.sort_unstable();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    presencectl: warning: the reader of FOLDER/pipe has not taken the last records
+    presencectl: warning: the reader of stdout has not taken the last records
+    ");
+}
+
+#[test]
+fn a_timeout_holds_while_a_proxy_is_silent() {
+    // It accepts connections, as the kernel does for it, and never answers.
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", proxy.local_addr().unwrap());
+    let run = |line: &str| {
+        crate::support::Presencectl::line(line)
+            .env("STREAM_CHAT_URL", "https://chat.example")
+            .env("https_proxy", &proxy)
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+            .run()
+    };
+    for (line, code) in [
+        ("watch users john -o ndjson --timeout 100ms", 0),
+        ("watch users john -o ndjson -n 1 --timeout 100ms", 124),
+        ("hold john -o ndjson --status x --timeout 100ms", 0),
+        ("hold john -o ndjson --channel fun --timeout 100ms", 0),
+    ] {
+        let run = run(line).ended_with(code);
+        let [end] = &run.records()[..] else {
+            panic!("{run}")
+        };
+        assert_eq!(end["reason"], "timeout", "{run}");
+    }
+    for line in [
+        "wait user john --for online --timeout 100ms",
+        "wait channel fun --for .x --timeout 100ms",
+    ] {
+        let _ = run(line).ended_with(124);
+    }
+}

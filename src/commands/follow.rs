@@ -33,11 +33,13 @@ pub(crate) async fn follow(
     }
     options.end.timeout = app.timeout();
     let stream = Stream::open(app.output(), options)?;
-    let (client, observer) = observer::resolve(app).await?;
-    let source = SourceOptions {
-        client,
-        target,
-        watcher: watch_options(observer),
+    let source = async {
+        let (client, observer) = observer::resolve(app).await?;
+        Ok(SourceOptions {
+            client,
+            target,
+            watcher: watch_options(observer),
+        })
     };
     Box::pin(stream.run(source)).await
 }

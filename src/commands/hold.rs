@@ -26,7 +26,8 @@ use crate::events::{ConnectionEvent, ConnectionPool, ConnectionUpdate, Identity}
 use crate::exit::{Code, Failure};
 use crate::output::Records;
 use crate::signals::Signals;
-use crate::stream::sinks::stdout_writer::{self, WriterStatus};
+use crate::stream::sinks::background_writer::WriterStatus;
+use crate::stream::sinks::stdout_writer;
 use crate::timer::sleep_until;
 
 /// How long the reader may take for the last record.
@@ -103,40 +104,35 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         return plan(app, &args);
     }
     app.confirm_change("connect users")?;
-    let (writer, writer_status) = stdout_writer::open()?;
-    let records = app.output().records()?.with_sink(writer);
-    let mut signals = Signals::listen()?;
+    let start = Instant::now();
     let users = args.users.read_some()?;
-    let client = client(app, &users).await?;
-    if let Some(cid) = &args.channel {
-        // Opening a channel as a user would create one that does not exist.
-        client
-            .get_channel(cid)
-            .await
-            .with_context(|| format!("cannot open the channel {cid}"))?;
-    }
-    raise_file_limit(users.len());
-    let mut old_values = OldValues::new(args.changes());
-    old_values
-        .read(&client, app.output(), &users)
-        .await
-        .context("cannot read the current status and visibility of the users")?;
-    let requested = users.len();
-    let identities = users.into_iter().map(|user| args.identity(user)).collect();
-    let mut pool = ConnectionPool::start(client.clone(), identities, args.channel.clone());
-
-    let now = Instant::now();
-    let time = [args.duration, app.timeout()].into_iter().flatten().min();
+    let (writer, writer_status) = stdout_writer::open()?;
     let mut hold = Hold {
         app,
-        records,
+        records: app.output().records()?.with_sink(writer),
         writer_status,
-        deadline: time.map(|time| now + time),
-        requested,
+        deadline: app.timeout().map(|timeout| start + timeout),
+        requested: users.len(),
         connected: 0,
         reconnects: 0,
         lost: Vec::new(),
     };
+    let mut signals = Signals::listen()?;
+    let prepared = tokio::select! {
+        prepared = prepare(app, &args, &users) => Ok(prepared?),
+        code = signals.next() => Err(HoldOutcome::Ended(EndReason::of_signal(code), code)),
+        () = sleep_until(hold.deadline) => Err(HoldOutcome::Ended(EndReason::Timeout, Code::Ok)),
+    };
+    let (client, old_values) = match prepared {
+        Ok(prepared) => prepared,
+        Err(outcome) => return hold.finish(outcome, None).await,
+    };
+    if let Some(duration) = args.duration {
+        let end = Instant::now() + duration;
+        hold.deadline = Some(hold.deadline.map_or(end, |deadline| deadline.min(end)));
+    }
+    let identities = users.into_iter().map(|user| args.identity(user)).collect();
+    let mut pool = ConnectionPool::start(client.clone(), identities, args.channel.clone());
     let mut outcome = hold.run(&mut pool, &mut signals).await;
     let clean_up = async {
         pool.close().await;
@@ -152,6 +148,29 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
         }
     };
     hold.finish(outcome, failed).await
+}
+
+/// Everything before the first connection: the client, and the old values of the users.
+async fn prepare(
+    app: &App,
+    args: &HoldArgs,
+    users: &[UserId],
+) -> anyhow::Result<(Client, OldValues)> {
+    let client = client(app, users).await?;
+    if let Some(cid) = &args.channel {
+        // Opening a channel as a user would create one that does not exist.
+        client
+            .get_channel(cid)
+            .await
+            .with_context(|| format!("cannot open the channel {cid}"))?;
+    }
+    raise_file_limit(users.len());
+    let mut old_values = OldValues::new(args.changes());
+    old_values
+        .read(&client, app.output(), users)
+        .await
+        .context("cannot read the current status and visibility of the users")?;
+    Ok((client, old_values))
 }
 
 /// A client that may connect all of these users.

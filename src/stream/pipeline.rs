@@ -24,8 +24,9 @@ use crate::stream::debounce::{Debounce, DebounceAction};
 use crate::stream::filter::{EvalErrors, Filter};
 use crate::stream::outcome::{EndConditions, StreamOutcome};
 use crate::stream::overflow::Overflow;
+use crate::stream::sinks::background_writer::WriterStatus;
 use crate::stream::sinks::hooks::{HookJob, HookOutcome, Hooks};
-use crate::stream::sinks::stdout_writer::{self, WriterStatus};
+use crate::stream::sinks::stdout_writer;
 use crate::stream::sinks::tee::Tee;
 use crate::stream::stderr_report::StderrReport;
 
@@ -228,6 +229,12 @@ impl<'a> Pipeline<'a> {
     /// The state of the writer of stdout.
     pub(super) fn writer_status(&self) -> WriterStatus {
         self.writer_status.clone()
+    }
+
+    /// The state of the writer of `--tee`, if that is a pipe, and its name.
+    pub(super) fn tee_status(&self) -> Option<(WriterStatus, String)> {
+        let tee = self.tee.as_ref()?;
+        Some((tee.writer_status()?, tee.name()))
     }
 
     /// Whether events are held back.

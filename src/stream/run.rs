@@ -3,7 +3,9 @@
 //! The loop waits for everything that can happen to a stream: records, deadlines, signals, hooks, and a reader who takes
 //! lines again or leaves. Whatever ends the stream, the last record says so.
 
+use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -21,13 +23,17 @@ use crate::stream::cursor::CursorFile;
 use crate::stream::debounce::Debounce;
 use crate::stream::outcome::StreamOutcome;
 use crate::stream::pipeline::Pipeline;
+use crate::stream::sinks::background_writer::WriterStatus;
 use crate::stream::sinks::hooks::HookOutcome;
+use crate::stream::sinks::tee::append_error;
 use crate::stream::slow_reader::SlowReader;
 use crate::stream::source::{BurstEnd, EVENTS_PER_BURST, Source, SourceOptions};
 use crate::stream::stderr_report::SubscribeProgress;
 use crate::timer::sleep_until;
 
-/// How long hooks and the reader may take to finish after a signal.
+/// How long the readers of stdout and of a pipe may take to finish after a signal or `--timeout`.
+const READER_GRACE: Duration = Duration::from_secs(1);
+/// How long hooks may take to finish after a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(1);
 /// How long running hooks may take to finish after `--timeout`.
 const HOOK_GRACE: Duration = Duration::from_secs(10);
@@ -79,17 +85,29 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Connects, and writes records until something ends the stream.
+    /// Connects, and writes records until something ends the stream. `options` may take a while to find out.
     ///
     /// # Errors
     ///
     /// Connecting failed, the stream was lost, or a sink failed.
-    pub async fn run(mut self, mut options: SourceOptions) -> anyhow::Result<Code> {
-        self.pipeline.report.reconnects = options.watcher.reconnect;
-        options.watcher.resume = self.resume.take();
+    pub async fn run(
+        mut self,
+        options: impl Future<Output = anyhow::Result<SourceOptions>>,
+    ) -> anyhow::Result<Code> {
         let status = self.pipeline.writer_status();
+        let resume = self.resume.take();
+        let connected = async {
+            let mut options = options.await?;
+            options.watcher.resume = resume;
+            let reconnects = options.watcher.reconnect;
+            anyhow::Ok((Source::connect(options).await?, reconnects))
+        };
         let source = tokio::select! {
-            source = Source::connect(options) => Ok(source?),
+            connected = connected => {
+                let (source, reconnects) = connected?;
+                self.pipeline.report.reconnects = reconnects;
+                Ok(source)
+            }
             code = self.signals.next() => Err(StreamOutcome::signal(code)),
             () = sleep_until(self.pipeline.conditions.deadline()) => {
                 Err(self.pipeline.conditions.timed_out(EndReason::Timeout))
@@ -109,6 +127,8 @@ impl<'a> Stream<'a> {
     async fn follow(&mut self, source: &mut Source) -> StreamOutcome {
         let status = self.pipeline.writer_status();
         let mut hung_up = std::pin::pin!(status.hung_up());
+        let tee_status = self.pipeline.tee_status();
+        let mut tee_failed = std::pin::pin!(tee_failed(tee_status));
         let mut progress = SubscribeProgress::new();
         let mut slow_reader = SlowReader::default();
         let mut burst_len = 0;
@@ -147,6 +167,7 @@ impl<'a> Stream<'a> {
                         biased;
                         code = self.signals.next() => Wakeup::Signal(code),
                         () = &mut hung_up => Wakeup::ReaderLeft,
+                        error = &mut tee_failed => return StreamOutcome::tee_failed(error),
                         () = sleep_until(deadline) => Wakeup::TimedOut(EndReason::Timeout),
                         () = sleep_until(debounce_due) => Wakeup::DebounceDue,
                         () = sleep_until(cursor_due) => Wakeup::CursorDue,
@@ -222,9 +243,11 @@ impl<'a> Stream<'a> {
         mut outcome: StreamOutcome,
     ) -> anyhow::Result<Code> {
         let output = self.pipeline.output;
+        let tee_status = self.pipeline.tee_status();
         if outcome.is_stdout_gone() {
             output.trace("* the reader closed stdout");
             let finished = self.pipeline.finish_tee(Utc::now(), &outcome);
+            drain_tee(tee_status, READER_GRACE, output).await?;
             return outcome.into_result().and_then(|code| {
                 finished?;
                 Ok(code)
@@ -245,17 +268,28 @@ impl<'a> Stream<'a> {
         }
         finish_hooks(&mut self.pipeline, &mut outcome, &mut self.signals).await;
         let status = self.pipeline.writer_status();
+        let deadline = self.pipeline.conditions.deadline();
         let finished = self.pipeline.finish(Utc::now(), &mut outcome);
-        // Whoever sends a signal does not want to wait for a reader who has stopped.
-        let grace = if outcome.is_signal() {
-            SIGNAL_GRACE
-        } else {
-            Duration::MAX
+        // Whoever sends a signal does not want to wait for a reader who has stopped. Nor does `--timeout`.
+        let grace = match deadline {
+            _ if outcome.is_signal() => READER_GRACE,
+            Some(deadline) => READER_GRACE.max(deadline.duration_since(Instant::now())),
+            None => Duration::MAX,
+        };
+        let drained = async {
+            let (drained, teed) = tokio::join!(
+                timeout(grace, status.drained()),
+                drain_tee(tee_status, grace, output)
+            );
+            teed.map(|()| drained)
         };
         let drained = tokio::select! {
-            drained = timeout(grace, status.drained()) => match drained {
+            drained = drained => match drained? {
                 Ok(drained) => drained.map(|()| true),
-                Err(_) => Ok(false),
+                Err(_) => {
+                    output.warn("the reader of stdout has not taken the last records");
+                    Ok(false)
+                }
             },
             _ = self.signals.next() => Ok(false),
         };
@@ -284,10 +318,13 @@ async fn finish_hooks(
         pipeline.cancel_waiting_hooks();
         Some(SIGNAL_GRACE)
     } else {
-        // `--timeout` bounds hooks as well.
-        (outcome.reason == EndReason::Timeout).then_some(HOOK_GRACE)
+        None
     };
-    let mut deadline = grace.map(|grace| Instant::now() + grace);
+    // `--timeout` bounds hooks as well, whatever ended the stream before.
+    let mut deadline = match grace {
+        Some(grace) => Some(Instant::now() + grace),
+        None => pipeline.conditions.deadline().map(|at| at + HOOK_GRACE),
+    };
     while pipeline.has_hooks() {
         tokio::select! {
             hook = pipeline.next_hook() => {
@@ -304,6 +341,34 @@ async fn finish_hooks(
                 pipeline.output.warn("some hooks are still running and are not waited for");
                 return;
             }
+        }
+    }
+}
+
+/// Waits until writing to the pipe of `--tee` has failed; for ever if there is none.
+async fn tee_failed(status: Option<(WriterStatus, String)>) -> io::Error {
+    match status {
+        Some((status, name)) => append_error(Path::new(&name), &status.failed().await.into()),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the reader of the pipe of `--tee` has taken everything, at most this long.
+async fn drain_tee(
+    status: Option<(WriterStatus, String)>,
+    grace: Duration,
+    output: &Output,
+) -> io::Result<()> {
+    let Some((status, name)) = status else {
+        return Ok(());
+    };
+    match timeout(grace, status.drained()).await {
+        Ok(drained) => drained.map_err(|error| append_error(Path::new(&name), &error)),
+        Err(_) => {
+            output.warn(&format!(
+                "the reader of {name} has not taken the last records"
+            ));
+            Ok(())
         }
     }
 }

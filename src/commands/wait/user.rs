@@ -207,7 +207,6 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let mut report = StderrReport::new(app.output(), true);
     report.reports_missing = !matches!(wait.state, UserState::Exists);
     let mut signals = Signals::listen()?;
-    let (server, observer) = observer::resolve(app).await?;
     let target = WatchTarget {
         users,
         ..WatchTarget::default()
@@ -216,12 +215,16 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let is_single_check = app.timeout() == Some(Duration::ZERO);
     let timeout = app.timeout().filter(|timeout| !timeout.is_zero());
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let options = WatcherOptions {
-        retry_missing_after: RETRY_INTERVAL,
-        ..WatcherOptions::new(observer)
+    let started = async {
+        let (server, observer) = observer::resolve(app).await?;
+        let options = WatcherOptions {
+            retry_missing_after: RETRY_INTERVAL,
+            ..WatcherOptions::new(observer)
+        };
+        anyhow::Ok(Watcher::start(server, target, options).await?)
     };
     let mut watcher = tokio::select! {
-        watcher = Watcher::start(server, target, options) => watcher?,
+        started = started => started?,
         code = signals.next() => return Ok(code),
         () = sleep_until(deadline) => return Err(wait.not_met()),
     };

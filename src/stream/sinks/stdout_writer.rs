@@ -5,13 +5,10 @@
 //! written directly. The caller checks [`WriterStatus::buffered_bytes`] and holds back when it grows.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::sync::Notify;
-
 use crate::output::LineSink;
+use crate::stream::sinks::background_writer::{BackgroundWriter, WriterStatus};
 
 /// How many bytes are collected before they go to the thread. Waking it is expensive.
 const THREAD_BATCH_BYTES: usize = 256 * 1024;
@@ -19,70 +16,32 @@ const THREAD_BATCH_BYTES: usize = 256 * 1024;
 const FILE_BATCH_BYTES: usize = 64 * 1024;
 /// How many bytes a writable pipe takes without blocking: `PIPE_BUF`.
 const PIPE_ATOMIC_BYTES: usize = 4096;
-/// How many bytes the thread writes before it reports progress: the size of a pipe, so that a slow reader is seen to
-/// move.
-const PROGRESS_BYTES: usize = 64 * 1024;
-/// The largest buffer that is kept for later lines.
-const KEPT_CAPACITY_BYTES: usize = 512 * 1024;
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
-    /// Bytes that were handed over and are not written yet. Readable without the lock.
-    buffered_bytes: AtomicUsize,
-    /// Something was written, or writing failed: wakes everybody who waits at that moment.
-    changed: Notify,
-    /// The same for one waiter. The notification is kept until they look.
-    progress: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pending: Vec<u8>,
-    /// Bytes that the thread is writing now.
-    writing: usize,
-    failed: Option<io::ErrorKind>,
-    closed: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The writing end.
 #[derive(Debug)]
 pub(crate) struct StdoutWriter {
-    shared: Arc<Shared>,
+    writer: BackgroundWriter,
     /// Whether the system says that a write will not block.
     can_poll: bool,
     /// Whether stdout is a file, for which no write waits.
     is_file: bool,
 }
 
-/// The state of the writer, for those who must hold back or end.
-#[derive(Debug, Clone)]
-pub(crate) struct WriterStatus(Arc<Shared>);
-
 /// Opens stdout.
 pub(crate) fn open() -> io::Result<(StdoutWriter, WriterStatus)> {
-    let shared = Arc::new(Shared::default());
-    // The threads may be blocked by a reader when the program ends; nobody joins them.
-    let (for_writer, for_hang_up) = (Arc::clone(&shared), Arc::clone(&shared));
-    thread::Builder::new()
-        .name("stdout".to_owned())
-        .spawn(move || drain(&for_writer))?;
+    let writer = BackgroundWriter::start("stdout", write_out)?;
+    let status = writer.status();
+    // It is blocked when the program ends; nobody joins it.
+    let for_hang_up = status.clone();
     thread::Builder::new()
         .name("hang-up".to_owned())
         .spawn(move || wait_for_hang_up(&for_hang_up))?;
     let writer = StdoutWriter {
-        shared: Arc::clone(&shared),
+        writer,
         can_poll: cfg!(unix),
         is_file: is_file(),
     };
-    Ok((writer, WriterStatus(shared)))
+    Ok((writer, status))
 }
 
 impl LineSink for StdoutWriter {
@@ -92,27 +51,14 @@ impl LineSink for StdoutWriter {
             lines.clear();
             return Ok(());
         }
-        let mut state = self.shared.lock();
-        if let Some(kind) = state.failed {
-            return Err(kind.into());
-        }
-        let idle = state.pending.is_empty() && state.writing == 0;
+        let is_idle = self.writer.is_idle()?;
         // Waking the thread costs more than writing a line, so what is certain to fit is written here.
-        if idle && self.can_poll && lines.len() <= PIPE_ATOMIC_BYTES && is_writable() {
+        if is_idle && self.can_poll && lines.len() <= PIPE_ATOMIC_BYTES && is_writable() {
             write_out(lines)?;
             lines.clear();
             return Ok(());
         }
-        self.shared
-            .buffered_bytes
-            .fetch_add(lines.len(), Ordering::Relaxed);
-        if state.pending.is_empty() {
-            std::mem::swap(&mut state.pending, lines);
-        } else {
-            state.pending.append(lines);
-        }
-        drop(state);
-        self.shared.work.notify_one();
+        self.writer.push(lines);
         Ok(())
     }
 
@@ -121,102 +67,6 @@ impl LineSink for StdoutWriter {
             FILE_BATCH_BYTES
         } else {
             THREAD_BATCH_BYTES
-        }
-    }
-}
-
-impl Drop for StdoutWriter {
-    fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.work.notify_one();
-    }
-}
-
-impl WriterStatus {
-    /// How many bytes wait for the reader.
-    pub(crate) fn buffered_bytes(&self) -> usize {
-        self.0.buffered_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the reader has taken something, or has left. Cancel safe.
-    pub(crate) async fn progress(&self) {
-        self.0.progress.notified().await;
-    }
-
-    /// Waits until everything is written.
-    ///
-    /// # Errors
-    ///
-    /// Writing failed.
-    pub(crate) async fn drained(&self) -> io::Result<()> {
-        loop {
-            let changed = self.0.changed.notified();
-            {
-                let state = self.0.lock();
-                if let Some(kind) = state.failed {
-                    return Err(kind.into());
-                }
-                if state.pending.is_empty() && state.writing == 0 {
-                    return Ok(());
-                }
-            }
-            changed.await;
-        }
-    }
-
-    /// Returns when nobody reads stdout any more; never for a file. Cancel safe.
-    pub(crate) async fn hung_up(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            if self.0.lock().failed == Some(io::ErrorKind::BrokenPipe) {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-fn drain(shared: &Shared) {
-    let mut batch = Vec::new();
-    loop {
-        let mut state = shared.lock();
-        while state.pending.is_empty() && !state.closed && state.failed.is_none() {
-            state = shared
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.pending.is_empty() || state.failed.is_some() {
-            return;
-        }
-        batch.clear();
-        // The memory of one burst is not kept for ever.
-        if batch.capacity() > KEPT_CAPACITY_BYTES {
-            batch = Vec::new();
-        }
-        std::mem::swap(&mut batch, &mut state.pending);
-        state.writing = batch.len();
-        drop(state);
-        let written = batch.chunks(PROGRESS_BYTES).try_for_each(|part| {
-            write_out(part)?;
-            shared
-                .buffered_bytes
-                .fetch_sub(part.len(), Ordering::Relaxed);
-            shared.progress.notify_one();
-            Ok::<_, io::Error>(())
-        });
-        let mut state = shared.lock();
-        state.writing = 0;
-        if let Err(error) = written {
-            state.failed = Some(error.kind());
-            state.pending = Vec::new();
-        }
-        let failed = state.failed.is_some();
-        drop(state);
-        shared.changed.notify_waiters();
-        if failed {
-            shared.progress.notify_one();
-            return;
         }
     }
 }
@@ -273,7 +123,7 @@ fn is_writable() -> bool {
 
 /// Blocks until the other end of stdout is closed. A file has no other end.
 #[cfg(unix)]
-fn wait_for_hang_up(shared: &Shared) {
+fn wait_for_hang_up(status: &WriterStatus) {
     use rustix::event::{PollFd, PollFlags, poll};
     let stdout = io::stdout();
     loop {
@@ -286,10 +136,8 @@ fn wait_for_hang_up(shared: &Shared) {
             Err(_) => return,
         }
     }
-    shared.lock().failed = Some(io::ErrorKind::BrokenPipe);
-    shared.changed.notify_waiters();
-    shared.work.notify_one();
+    status.fail(io::ErrorKind::BrokenPipe);
 }
 
 #[cfg(not(unix))]
-fn wait_for_hang_up(_: &Shared) {}
+fn wait_for_hang_up(_: &WriterStatus) {}
