@@ -17,8 +17,8 @@ use tokio::sync::{OnceCell as AsyncOnceCell, oneshot};
 use url::Url;
 
 use crate::api::retry::RetryObserver;
-use crate::api::{Auth, Client, Settings, Tracer};
-use crate::args::{Colour, Format, GlobalArgs};
+use crate::api::{Auth, Client, ClientSettings, Tracer};
+use crate::args::{Colour, FormatArg, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::environment;
@@ -80,13 +80,13 @@ impl App {
     pub fn resolve(global: GlobalArgs) -> anyhow::Result<Self> {
         let terminal = Terminal::detect();
         let (format, explicit_machine) = match global.output {
-            Format::Auto if terminal.stdout => (output::Format::Table, false),
-            Format::Auto => (output::Format::Ndjson, false),
-            Format::Table => (output::Format::Table, false),
-            Format::Json => (output::Format::Json, true),
-            Format::Ndjson => (output::Format::Ndjson, true),
-            Format::Tsv => (output::Format::Tsv, false),
-            Format::Csv => (output::Format::Csv, false),
+            FormatArg::Auto if terminal.stdout => (output::Format::Table, false),
+            FormatArg::Auto => (output::Format::Ndjson, false),
+            FormatArg::Table => (output::Format::Table, false),
+            FormatArg::Json => (output::Format::Json, true),
+            FormatArg::Ndjson => (output::Format::Ndjson, true),
+            FormatArg::Tsv => (output::Format::Tsv, false),
+            FormatArg::Csv => (output::Format::Csv, false),
         };
         let colour = match global.color {
             Colour::Always => true,
@@ -166,7 +166,7 @@ impl App {
 
     /// Whether none of `--output`, `--jq` and `--columns` was given.
     pub fn has_default_output(&self) -> bool {
-        self.global.output == Format::Auto
+        self.global.output == FormatArg::Auto
             && self.global.jq.is_none()
             && self.global.columns.is_empty()
     }
@@ -339,7 +339,7 @@ impl App {
     fn build_client(&self, base_url: Url, api_key: &str, auth: Auth) -> anyhow::Result<Client> {
         let output = Arc::clone(&self.output);
         let trace_output = Arc::clone(&self.output);
-        let client = Client::new(Settings {
+        let client = Client::new(ClientSettings {
             base_url,
             api_key: api_key.to_owned(),
             auth,

@@ -72,12 +72,12 @@ pub struct GlobalArgs {
         global = true, hide_short_help = true,
         env = "PRESENCECTL_OUTPUT",
         value_enum,
-        default_value_t = Format::Auto,
+        default_value_t = FormatArg::Auto,
         hide_default_value = true,
         hide_possible_values = true,
         value_name = "auto|table|json|ndjson|tsv|csv"
     )]
-    pub output: Format,
+    pub output: FormatArg,
 
     /// Show only these columns, or fields in JSON; `list` prints the columns
     #[arg(
@@ -160,7 +160,7 @@ pub struct GlobalArgs {
 
 /// Output formats as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum FormatArg {
     /// A table on a terminal, NDJSON otherwise.
     Auto,
     /// A table for people; for streams one line per event.

@@ -15,10 +15,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::app::App;
-use crate::args::{Format, GlobalArgs};
+use crate::args::{FormatArg, GlobalArgs};
 use crate::commands;
 use crate::environment::read_variable_of;
-use crate::error_report::Report;
+use crate::error_report::ErrorReport;
 use crate::exit::Code;
 use crate::text;
 
@@ -50,7 +50,7 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(launch) = commands::mock::launch(&arguments) {
-        return report(&Report::of(&launch.error), launch.as_json);
+        return report(&ErrorReport::of(&launch.error), launch.as_json);
     }
     if let Some(code) = commands::completions::answer(&arguments, tree) {
         return code;
@@ -64,11 +64,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &arguments),
     };
-    let json = matches!(cli.global.output, Format::Json | Format::Ndjson);
+    let json = matches!(cli.global.output, FormatArg::Json | FormatArg::Ndjson);
     let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command, tree));
     match outcome {
         Ok(ended) => ExitCode::from(ended.number()),
-        Err(error) => report(&Report::of(&error), json),
+        Err(error) => report(&ErrorReport::of(&error), json),
     }
 }
 
@@ -201,7 +201,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default();
         return report(
-            &Report {
+            &ErrorReport {
                 kind: Code::Usage.kind(),
                 message: message.trim_start_matches("error: ").to_owned(),
                 exit_code: Code::Usage.number(),
@@ -247,7 +247,7 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
 }
 
 /// Says what went wrong, as prose or as one JSON object, unless it is only a reader that has seen enough.
-fn report(report: &Report, json: bool) -> ExitCode {
+fn report(report: &ErrorReport, json: bool) -> ExitCode {
     if report.exit_code != Code::Ok.number() {
         let mut stderr = io::stderr().lock();
         // There is nowhere left to say that stderr is gone.
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_dash_before_a_value_is_told_what_to_do_with() {
-        let told = |line: &str| {
+        let message = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let error = Cli::try_parse_from(&words).unwrap_err();
             dashed_value(&error, &words, &tree()).map(|error| error.to_string())
@@ -319,16 +319,20 @@ mod tests {
             ("presencectl set-user a --status -x", "use '--status=-x'"),
             ("presencectl api GET users -q -p -x", "use '-p-x'"),
         ] {
-            let told = told(line).unwrap();
-            assert!(told.contains(expected), "{line}: {told}");
-            assert!(!told.contains("-- "), "{line}: {told}");
+            let message = message(line).unwrap();
+            assert!(message.contains(expected), "{line}: {message}");
+            assert!(!message.contains("-- "), "{line}: {message}");
         }
         for line in [
             "presencectl get-user -q -1",
             "presencectl get-user -1",
             "presencectl watch users a -n --nope",
         ] {
-            assert_eq!(told(line), None, "{line}: the parser's own words are right");
+            assert_eq!(
+                message(line),
+                None,
+                "{line}: the parser's own words are right"
+            );
         }
     }
 
@@ -346,34 +350,34 @@ mod tests {
         all
     }
 
-    /// Fails with all complaints at once.
-    fn none(complaints: &[String]) {
-        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    /// Fails with all violations at once.
+    fn none(violations: &[String]) {
+        assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
 
     #[test]
     fn every_command_has_a_description_of_its_own() {
         let mut seen = std::collections::HashMap::new();
-        let mut complaints = Vec::new();
+        let mut violations = Vec::new();
         for (name, command) in all_commands() {
             let about = command.get_about().map(ToString::to_string);
             let about = about.unwrap_or_default();
             let of_struct = ["Flags of", "Arguments of", "The commands of", "What to"];
             if about.is_empty() || of_struct.iter().any(|start| about.starts_with(start)) {
-                complaints.push(format!("{name} has no description: {about}"));
+                violations.push(format!("{name} has no description: {about}"));
             }
             if about.chars().count() > 80 || about.ends_with('.') {
-                complaints.push(format!("{name}: a sentence of at most 80 letters: {about}"));
+                violations.push(format!("{name}: a sentence of at most 80 letters: {about}"));
             }
             if let Some(other) = seen.insert(about.clone(), name.clone()) {
-                complaints.push(format!("{name} and {other} share a description: {about}"));
+                violations.push(format!("{name} and {other} share a description: {about}"));
             }
             let page = command.clone().render_help().to_string();
             if !page.starts_with(&about) {
-                complaints.push(format!("{name} -h does not begin with: {about}"));
+                violations.push(format!("{name} -h does not begin with: {about}"));
             }
         }
-        none(&complaints);
+        none(&violations);
     }
 
     #[test]
@@ -427,7 +431,7 @@ mod tests {
             "RATIO",
             "off|service|N",
         ];
-        let mut complaints = std::collections::BTreeSet::new();
+        let mut violations = std::collections::BTreeSet::new();
         for (name, command) in all_commands() {
             for argument in command.get_arguments() {
                 let id = argument.get_id();
@@ -436,7 +440,7 @@ mod tests {
                 let help = help.unwrap_or_default();
                 let is_long = help.chars().count() > 80 && !argument.is_hide_short_help_set();
                 if help.is_empty() || is_long {
-                    complaints.insert(format!("{name} {id}: help of at most 80 letters: {help}"));
+                    violations.insert(format!("{name} {id}: help of at most 80 letters: {help}"));
                 }
                 let values = argument.get_value_names().unwrap_or_default();
                 // Where the values are listed, their names need not say more.
@@ -445,25 +449,25 @@ mod tests {
                 for value in values.iter().filter(|_| takes_value) {
                     let is_choice = value.contains('|') && value.to_lowercase() == **value;
                     if !(TYPES.contains(&value.as_str()) || is_choice) {
-                        complaints.insert(format!("{name} {id}: <{value}> is no type"));
+                        violations.insert(format!("{name} {id}: <{value}> is no type"));
                     }
                 }
             }
         }
-        none(&complaints.into_iter().collect::<Vec<_>>());
+        none(&violations.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
     fn short_help_fits_and_long_help_ends_with_the_global_flags() {
-        let mut complaints = Vec::new();
+        let mut violations = Vec::new();
         for (name, mut command) in all_commands() {
             let short = command.render_help().to_string();
             if short.lines().count() > 40 {
                 let lines = short.lines().count();
-                complaints.push(format!("{name} -h has {lines} lines:\n{short}"));
+                violations.push(format!("{name} -h has {lines} lines:\n{short}"));
             }
             if short.contains("--connect-timeout") || !short.contains("presencectl help options") {
-                complaints.push(format!("{name} -h shows global flags"));
+                violations.push(format!("{name} -h shows global flags"));
             }
             let long = command.render_long_help().to_string();
             let global = long.find("Global options:\n").unwrap_or_default();
@@ -474,14 +478,14 @@ mod tests {
             ];
             let last_heading = own.iter().filter_map(|heading| long.find(heading)).max();
             if last_heading > Some(global) || !long[global..].contains("--connect-timeout") {
-                complaints.push(format!("{name} --help does not show the global flags last"));
+                violations.push(format!("{name} --help does not show the global flags last"));
             }
             for line in long
                 .lines()
                 .filter(|line| line.starts_with("  presencectl"))
             {
                 if line.chars().count() > 98 {
-                    complaints.push(format!("{name}: an example of at most 98 letters: {line}"));
+                    violations.push(format!("{name}: an example of at most 98 letters: {line}"));
                 }
             }
             let notes = command.get_after_long_help().map(ToString::to_string);
@@ -489,11 +493,11 @@ mod tests {
                 let is_example =
                     line.starts_with("  presencectl") || line.starts_with("  PRESENCE");
                 if is_example && line.chars().count() > 100 {
-                    complaints.push(format!("{name}: an example of at most 100 letters: {line}"));
+                    violations.push(format!("{name}: an example of at most 100 letters: {line}"));
                 }
             }
         }
-        none(&complaints);
+        none(&violations);
     }
 
     #[test]

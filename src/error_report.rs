@@ -17,7 +17,7 @@ use crate::text;
 
 /// An error as shown to the user: as fields for the JSON form, as lines of text through `Display`.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct ErrorReport {
     /// The code's meaning as one word.
     pub kind: &'static str,
     /// What went wrong, with its causes.
@@ -30,7 +30,7 @@ pub struct Report {
     pub hint: Option<String>,
 }
 
-impl Report {
+impl ErrorReport {
     /// Collects code, message and hint of an error.
     pub fn of(error: &anyhow::Error) -> Self {
         let code = code_of(error);
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "presencectl: {}", text::message(&self.message))?;
         if let Some(hint) = &self.hint {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presencectl::api::{
-    ApiError, Auth, Client, GetOrCreate, QueryChannels, QueryMembers, QueryUsers, Request, Retry,
-    RetryObserver, Settings, TransportKind, UserPages, UserPatch,
+    ApiError, Auth, Client, ClientSettings, GetOrCreate, QueryChannels, QueryMembers, QueryUsers,
+    Request, Retry, RetryObserver, TransportKind, UserPages, UserPatch,
 };
 use presencectl::domain::token::{self, Claims};
 use presencectl::domain::{ApiErrorCode, SecretString, UserId};
@@ -27,8 +27,8 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn server_settings(base_url: Url) -> Settings {
-    Settings {
+fn server_settings(base_url: Url) -> ClientSettings {
+    ClientSettings {
         base_url,
         api_key: "k y".to_owned(),
         auth: Auth::Server {
@@ -193,7 +193,7 @@ async fn retry_after_is_obeyed() {
         ),
     ])
     .await;
-    let client = Client::new(Settings {
+    let client = Client::new(ClientSettings {
         on_retry: RetryObserver::new(move |retry| listener.lock().unwrap().push(retry.clone())),
         ..server_settings(url)
     })
@@ -234,7 +234,7 @@ async fn a_closed_port_is_a_connection_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let client = Client::new(Settings {
+    let client = Client::new(ClientSettings {
         retries: 0,
         ..server_settings(format!("http://{address}").parse().unwrap())
     })
@@ -256,7 +256,7 @@ async fn a_closed_port_is_a_connection_error() {
 #[tokio::test]
 async fn a_silent_server_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(Settings {
+    let client = Client::new(ClientSettings {
         timeout: Duration::from_millis(50),
         ..server_settings(
             format!("http://{}", listener.local_addr().unwrap())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, TransportKind};
+use presencectl::api::{ApiError, Auth, Client, ClientSettings, RetryObserver, TransportKind};
 use presencectl::domain::token::{self, Claims};
 use presencectl::domain::{ApiErrorCode, SecretString};
 use presencectl::events::session::STALE_AFTER;
@@ -20,7 +20,7 @@ use crate::support::literal;
 const HELLO: &str = r#"{"type":"health.check","connection_id":"c-1","cid":"*"}"#;
 
 fn client(base_url: Url) -> Client {
-    Client::new(Settings {
+    Client::new(ClientSettings {
         base_url,
         api_key: "key".to_owned(),
         auth: Auth::Server {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use presencectl::report::input::InputSource;
 use presencectl::report::intervals::{Analysis, Edge, Interval, Person, PresenceState, UserIndex};
-use presencectl::report::{Reading, Request, analyse};
+use presencectl::report::{Reading, ReportRequest, analyse};
 use proptest::prelude::*;
 
 use crate::support::recording::{Plan, Recorded, TrueSession, shuffled};
@@ -48,7 +48,7 @@ fn files(recorded: &Recorded) -> Files {
 
 fn read(paths: &[PathBuf], window: Option<(i64, i64)>) -> (Collected, Reading) {
     let mut collected = Collected::default();
-    let request = Request {
+    let request = ReportRequest {
         inputs: paths.iter().cloned().map(InputSource::File).collect(),
         from: window.map(|window| window.0),
         to: window.map(|window| window.1),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use presencectl::api::{ApiError, Auth, Client, RetryObserver, Settings, UpdateChannel, UserPatch};
+use presencectl::api::{
+    ApiError, Auth, Client, ClientSettings, RetryObserver, UpdateChannel, UserPatch,
+};
 use presencectl::domain::record::{RecordBody, RecordSource};
 use presencectl::domain::token::{Claims, sign};
 use presencectl::domain::{ApiErrorCode, Cid, SecretString, UserId};
@@ -56,7 +58,7 @@ impl Server {
     }
 
     fn client(&self, auth: Auth) -> Client {
-        Client::new(Settings {
+        Client::new(ClientSettings {
             base_url: format!("http://127.0.0.1:{}", self.port).parse().unwrap(),
             api_key: "key".to_owned(),
             auth,

@@ -44,7 +44,7 @@ impl Client {
         endpoints: &[String],
     ) -> Result<Budgets, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct LimitsBody {
             #[serde(flatten)]
             fields: BTreeMap<String, Value>,
         }
@@ -55,7 +55,7 @@ impl Client {
         if !endpoints.is_empty() {
             request = request.with_query("endpoints", endpoints.join(","));
         }
-        let answer: Answer = self.fetch(&request).await?;
+        let answer: LimitsBody = self.fetch(&request).await?;
         let budgets = answer.fields.into_iter().filter_map(|(platform, budgets)| {
             // Platforms that nobody asked for are null or missing, and `duration` is no platform.
             Some((platform, serde_json::from_value(budgets).ok()?))

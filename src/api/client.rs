@@ -106,7 +106,7 @@ impl Auth {
 
 /// The settings of a client.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ClientSettings {
     /// The service, such as `https://chat.stream-io-api.com`.
     pub base_url: Url,
     /// The application's public key.
@@ -126,7 +126,7 @@ pub struct Settings {
 /// A connection pool to the service with credentials. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    settings: Settings,
+    settings: ClientSettings,
     pool: Arc<Pool>,
     tracer: Tracer,
     response_limit: usize,
@@ -213,7 +213,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ApiError::Insecure`] where credentials would travel in clear text over a network.
-    pub fn new(settings: Settings) -> Result<Self, ApiError> {
+    pub fn new(settings: ClientSettings) -> Result<Self, ApiError> {
         if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
             return Err(ApiError::Insecure {
                 to: settings.base_url.origin().ascii_serialization(),
@@ -278,7 +278,7 @@ impl Client {
     }
 
     /// The settings of this client.
-    pub const fn settings(&self) -> &Settings {
+    pub const fn settings(&self) -> &ClientSettings {
         &self.settings
     }
 

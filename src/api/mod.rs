@@ -25,7 +25,7 @@ pub use call_limiter::CallLimiter;
 pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };
-pub use client::{Auth, Client, Response, Settings, is_loopback};
+pub use client::{Auth, Client, ClientSettings, Response, is_loopback};
 pub use error::{ApiError, Refusal, TransportKind};
 pub use limits::RateLimit;
 pub use paging::{AllChannelPages, ChannelPages, MemberPages, UserPages};

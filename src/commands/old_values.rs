@@ -11,7 +11,7 @@ use crate::api::{ApiError, Client, QueryUsers, UserPatch};
 use crate::app::App;
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, summarize_ids};
-use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::rate_limiter::CallLimiters;
 use crate::domain::{User, UserId};
 use crate::output::Output;
 
@@ -78,7 +78,7 @@ impl OldValues {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let mut limiter = RateLimiter::default();
+        let mut limiter = CallLimiters::default();
         for batch in users.chunks(BATCH) {
             limiter.before(client, "QueryUsers").await;
             let found = read_users(client, batch).await?;
@@ -105,7 +105,7 @@ impl OldValues {
     ///
     /// Some users could not be restored; the others are.
     pub async fn restore(&self, client: &Client, output: &Output) -> Result<u64, RestoreFailure> {
-        let mut limiter = RateLimiter::default();
+        let mut limiter = CallLimiters::default();
         let mut restored = 0;
         let mut failed: Vec<UserId> = Vec::new();
         let mut last_error = None;

@@ -9,9 +9,9 @@ use crate::api::{CallLimiter, Client};
 
 /// The call limiters of a run, by endpoint.
 #[derive(Debug, Default)]
-pub struct RateLimiter(HashMap<&'static str, CallLimiter>);
+pub struct CallLimiters(HashMap<&'static str, CallLimiter>);
 
-impl RateLimiter {
+impl CallLimiters {
     /// Waits until an endpoint may be called once. If the future is dropped, no call is counted.
     pub async fn before(&mut self, client: &Client, endpoint: &'static str) {
         let limiter = self.0.entry(endpoint).or_default();

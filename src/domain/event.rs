@@ -133,7 +133,7 @@ impl<'a> Event<'a> {
     /// - [`NotAnEvent::NotAnObject`]: it is not a JSON object.
     /// - [`NotAnEvent::NoType`]: it has no string `type`, and no `error` either.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
-        let (json, is_plain) = Json::look_at(raw);
+        let (json, is_plain) = Json::with_plain_flag(raw);
         let start = json.blanks(0);
         if json.peek(start) != Some(b'{') {
             return Err(NotAnEvent::NotAnObject);

@@ -16,13 +16,13 @@ use chrono::DateTime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Timestamp {
     /// Written in the usual form, with this many digits after the point (0: no point).
-    Parsed { ticks: Ticks, digits: u8 },
+    Parsed { ticks: CalendarNanos, digits: u8 },
     /// Written in any other form.
     Verbatim(Box<VerbatimText>),
 }
 
 /// Nanoseconds since 1970 in a calendar in which every month has 31 days. A later instant has a larger number.
-pub(crate) type Ticks = i64;
+pub(crate) type CalendarNanos = i64;
 
 /// A text behind one thin pointer. A `Box<str>` is two words, which would make every [`Timestamp`] larger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Timestamp {
 }
 
 /// A number to compare a timestamp by; `None` unless it has the usual form.
-pub(crate) fn parse_ticks(text: &str) -> Option<Ticks> {
+pub(crate) fn parse_ticks(text: &str) -> Option<CalendarNanos> {
     Some(parse_usual(text)?.0)
 }
 
@@ -79,7 +79,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Parses `YYYY-MM-DDThh:mm:ss[.f]Z`. It runs twice for each event, and a general parser would cost as much as all
 /// other work on the event.
-fn parse_usual(text: &str) -> Option<(Ticks, u8)> {
+fn parse_usual(text: &str) -> Option<(CalendarNanos, u8)> {
     let (time, fraction) = text.as_bytes().split_first_chunk::<19>()?;
     let date = digit_pairs(time.first_chunk()?, b"0000-00-")?;
     let day_on = digit_pairs(time[8..].first_chunk()?, b"00T00:00")?;
@@ -157,7 +157,7 @@ const POWERS_OF_TEN: [u64; 9] = {
 };
 
 /// Writes what [`parse_usual`] has read.
-fn format_usual(ticks: Ticks, digits: usize) -> String {
+fn format_usual(ticks: CalendarNanos, digits: usize) -> String {
     let (seconds, sub) = div_rem::<NANOS_PER_SECOND>(ticks.unsigned_abs());
     let (minutes, second) = div_rem::<60>(seconds);
     let (hours, minute) = div_rem::<60>(minutes);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::retry::{AttemptFailure, Retry, RetryPolicy, error_chain};
-use crate::api::{ApiError, Client, Request, Settings, TransportKind};
+use crate::api::{ApiError, Client, ClientSettings, Request, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
@@ -113,7 +113,7 @@ pub async fn connect(
 ///
 /// The error of the last attempt, or the first error for which repeating is useless.
 pub(super) async fn retry_connect<T, F>(
-    settings: &Settings,
+    settings: &ClientSettings,
     mut open: impl FnMut() -> F,
 ) -> Result<T, ApiError>
 where
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn temporary_errors_are_retried_and_refusals_are_not() {
-        let settings = Settings {
+        let settings = ClientSettings {
             base_url: "http://localhost".parse().unwrap(),
             api_key: String::new(),
             auth: Auth::Server {

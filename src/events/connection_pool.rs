@@ -87,7 +87,7 @@ pub struct ConnectionPool {
 
 /// What all tasks share.
 #[derive(Debug)]
-struct Shared {
+struct PoolState {
     client: Client,
     channel: Option<Cid>,
     /// Locked while a user waits for their turn, so that users connect in order.
@@ -97,7 +97,7 @@ struct Shared {
 impl ConnectionPool {
     /// Starts to connect these users. With a channel, each of them watches it.
     pub fn start(client: Client, users: Vec<Identity>, channel: Option<Cid>) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolState {
             client,
             channel,
             limiter: Mutex::new(CallLimiter::default()),
@@ -137,7 +137,7 @@ impl ConnectionPool {
 
 /// Keeps one user connected until the pool is closed, or another attempt is useless.
 async fn keep_connected(
-    shared: &Shared,
+    shared: &PoolState,
     identity: &Identity,
     events: &mpsc::Sender<ConnectionEvent>,
     mut is_closing: watch::Receiver<bool>,
@@ -238,7 +238,7 @@ async fn keep_connected(
 /// Connects when it is the user's turn, sets their fields unless that is done, and watches the channel. `set_up` is the
 /// creation time of the user whose fields were set.
 async fn open(
-    shared: &Shared,
+    shared: &PoolState,
     identity: &Identity,
     set_up: &mut Option<String>,
 ) -> Result<Socket, ApiError> {

@@ -204,7 +204,7 @@ pub struct Watcher {
     server: Client,
     target: WatchTarget,
     options: WatcherOptions,
-    connection: Connection,
+    connection: ConnectionState,
     backoff: Backoff,
     token_rejections: TokenRejections,
     reconciler: Reconciler,
@@ -221,7 +221,7 @@ pub struct Watcher {
     retry_missing_timer: Option<Pin<Box<Sleep>>>,
 }
 
-enum Connection {
+enum ConnectionState {
     Open(Box<OpenConnection>),
     /// Waiting for the next attempt.
     BackingOff(Pin<Box<Sleep>>),
@@ -283,7 +283,7 @@ impl Watcher {
             backoff: Backoff::up_to(options.backoff_max),
             token_rejections: TokenRejections::default(),
             options,
-            connection: Connection::Ended(None),
+            connection: ConnectionState::Ended(None),
             reconciler,
             frame: ReceivedFrame::default(),
             emitted: None,
@@ -312,7 +312,7 @@ impl Watcher {
             {
                 return DrainResult::Other;
             }
-            let Connection::Open(open) = &mut self.connection else {
+            let ConnectionState::Open(open) = &mut self.connection else {
                 return DrainResult::Other;
             };
             if !open.subscriber.is_idle()
@@ -366,23 +366,23 @@ impl Watcher {
             return Ok(WatcherStep::Quiet);
         }
         match &mut self.connection {
-            Connection::Ended(error) => {
+            ConnectionState::Ended(error) => {
                 Err(error.take().unwrap_or(WatchError::Lost(SessionEnd::Closed {
                     code: None,
                     reason: String::new(),
                 })))
             }
-            Connection::BackingOff(sleep) => {
+            ConnectionState::BackingOff(sleep) => {
                 sleep.await;
-                self.connection = Connection::Connecting(self.connect());
+                self.connection = ConnectionState::Connecting(self.connect());
                 Ok(WatcherStep::Quiet)
             }
-            Connection::Connecting(attempt) => {
+            ConnectionState::Connecting(attempt) => {
                 let result = attempt.await;
                 self.attempt_finished(result);
                 Ok(WatcherStep::Quiet)
             }
-            Connection::Open(open) => {
+            ConnectionState::Open(open) => {
                 let input = open.next_input(&mut self.retry_missing_timer).await;
                 self.handle(input)
             }
@@ -410,7 +410,7 @@ impl Watcher {
     /// Up to this time everything was returned but what [`Self::known_users`] leaves out. `None` while the connection is
     /// down or answers are pending.
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
-        let is_open = matches!(self.connection, Connection::Open(_));
+        let is_open = matches!(self.connection, ConnectionState::Open(_));
         (self.has_started && is_open && self.reconciler.is_complete())
             .then(|| self.reconciler.complete_until(Utc::now()))
     }
@@ -418,14 +418,16 @@ impl Watcher {
     /// How many of the subscribing queries are answered, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         match &self.connection {
-            Connection::Open(open) => open.subscriber.progress(),
-            Connection::BackingOff(_) | Connection::Connecting(_) | Connection::Ended(_) => (0, 0),
+            ConnectionState::Open(open) => open.subscriber.progress(),
+            ConnectionState::BackingOff(_)
+            | ConnectionState::Connecting(_)
+            | ConnectionState::Ended(_) => (0, 0),
         }
     }
 
     /// Closes the connection with a close frame.
     pub async fn close(self) {
-        if let Connection::Open(open) = self.connection {
+        if let ConnectionState::Open(open) = self.connection {
             open.session.close().await;
         }
     }
@@ -498,7 +500,7 @@ impl Watcher {
             text: session.hello().clone(),
         };
         self.reconciler.connection_opened(&self.frame);
-        self.connection = Connection::Open(Box::new(OpenConnection {
+        self.connection = ConnectionState::Open(Box::new(OpenConnection {
             session,
             subscriber,
             since: Instant::now(),
@@ -508,7 +510,7 @@ impl Watcher {
 
     /// Queues the queries that are due; concludes the round when all queries are answered.
     fn advance_subscriptions(&mut self) {
-        let Connection::Open(open) = &mut self.connection else {
+        let ConnectionState::Open(open) = &mut self.connection else {
             return;
         };
         let awaits_members = open.subscriber.awaits_members();
@@ -545,10 +547,10 @@ impl Watcher {
                     Frame::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
                 };
                 let at = match &self.connection {
-                    Connection::Open(open) => open.session.received_at(),
-                    Connection::BackingOff(_)
-                    | Connection::Connecting(_)
-                    | Connection::Ended(_) => Utc::now(),
+                    ConnectionState::Open(open) => open.session.received_at(),
+                    ConnectionState::BackingOff(_)
+                    | ConnectionState::Connecting(_)
+                    | ConnectionState::Ended(_) => Utc::now(),
                 };
                 if let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) {
                     return Ok(self
@@ -572,7 +574,7 @@ impl Watcher {
             }
             ConnectionInput::Answer(Ok((query, answer))) => self.apply_answer(query, answer)?,
             ConnectionInput::Answer(Err(error)) if !self.has_started => {
-                self.connection = Connection::Ended(None);
+                self.connection = ConnectionState::Ended(None);
                 return Err(WatchError::Api(error));
             }
             ConnectionInput::Answer(Err(error)) => {
@@ -595,11 +597,11 @@ impl Watcher {
             && refused.len() == self.target.channels.len()
         {
             let (_, error) = refused.swap_remove(0);
-            self.connection = Connection::Ended(None);
+            self.connection = ConnectionState::Ended(None);
             return Err(WatchError::Api(error));
         }
         let further = self.reconciler.apply_answer(Utc::now(), query, answer);
-        if let Connection::Open(open) = &mut self.connection {
+        if let ConnectionState::Open(open) = &mut self.connection {
             for query in further {
                 open.subscriber.enqueue(query);
             }
@@ -636,7 +638,7 @@ impl Watcher {
             return;
         }
         self.reconciler.frame_unreadable(now, before, &note);
-        let Connection::Open(open) = &mut self.connection else {
+        let ConnectionState::Open(open) = &mut self.connection else {
             return;
         };
         open.unreadable_frames += 1;
@@ -655,7 +657,7 @@ impl Watcher {
 
     /// Handles the loss of the connection. `error` is how the stream ends if it is not made again.
     fn connection_lost(&mut self, reason: &str, error: WatchError) {
-        if let Connection::Open(open) = &self.connection {
+        if let ConnectionState::Open(open) = &self.connection {
             self.backoff.connection_ended(open.since.elapsed());
         }
         self.retry_missing_timer = None;
@@ -688,16 +690,16 @@ impl Watcher {
             WatchError::Lost(_) => false,
         };
         self.connection = if useless || is_fatal(&error, is_signing) {
-            Connection::Ended(Some(error))
+            ConnectionState::Ended(Some(error))
         } else if self.options.reconnect {
             let retry_after = match &error {
                 WatchError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
                 WatchError::Api(_) | WatchError::Lost(_) => None,
             };
             let delay = self.backoff.next_delay((self.options.jitter)());
-            Connection::BackingOff(Box::pin(sleep(delay.max(retry_after.unwrap_or_default()))))
+            ConnectionState::BackingOff(Box::pin(sleep(delay.max(retry_after.unwrap_or_default()))))
         } else {
-            Connection::Ended(Some(WatchError::Lost(match error {
+            ConnectionState::Ended(Some(WatchError::Lost(match error {
                 WatchError::Lost(end) => end,
                 WatchError::Api(error) => SessionEnd::Broken(Box::new(error)),
             })))

@@ -13,7 +13,7 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
-use super::limits::{self, Budget, Limit, RUN_TIME_MAX};
+use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
 use super::path::FieldPath;
 use super::scanner::{StringState, escape_controls};
 use crate::exit::{Code, Failure};
@@ -164,7 +164,7 @@ impl Expr {
         json: &[u8],
         strings: StringForm,
     ) -> impl Iterator<Item = Result<Printed, EvalError>> {
-        let short = self.look(json).map(|value| {
+        let short = self.read_field(json).map(|value| {
             let text = value
                 .strip_prefix('"')
                 .and_then(|text| text.strip_suffix('"'));
@@ -194,7 +194,7 @@ impl Expr {
     ///
     /// The first result is an error, such as `startswith` on a number.
     pub fn is_true(&self, json: &[u8]) -> Result<bool, EvalError> {
-        if let Some(value) = self.look(json) {
+        if let Some(value) = self.read_field(json) {
             return Ok(!matches!(value, "null" | "false"));
         }
         match self.values(json).next() {
@@ -204,16 +204,16 @@ impl Expr {
     }
 
     /// The only result, if it can be read directly from the text.
-    fn look<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+    fn read_field<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         self.path
             .as_ref()
             .filter(|_| !is_deep(json))
-            .and_then(|path| path.look_up(json))
+            .and_then(|path| path.evaluate(json))
     }
 
     /// An iterator of results, which an error ends.
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
-        let mut budget = Budget::new(RUN_TIME_MAX);
+        let mut budget = RunTimeBudget::new(RUN_TIME_MAX);
         let mut results = None;
         let mut input = Some(match self.exceeded.get() {
             Some(limit) => Err(self.stopped(*limit)),

@@ -63,13 +63,13 @@ thread_local! {
 
 /// The run time left for one record. The time in which results are written does not count.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct RunTimeBudget {
     left: Duration,
     checks: u32,
     exceeded: Option<Limit>,
 }
 
-impl Budget {
+impl RunTimeBudget {
     pub(super) const fn new(run_time: Duration) -> Self {
         Self {
             left: run_time,

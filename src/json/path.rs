@@ -110,7 +110,7 @@ impl FieldPath {
     }
 
     /// The value at the path, as the interpreter would print it; `None` if only the interpreter can tell.
-    pub(super) fn look_up<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+    pub(super) fn evaluate<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         let text = std::str::from_utf8(json).ok()?;
         // The interpreter rejects a whole record that contains half a surrogate pair anywhere.
         let surrogates = memchr_iter(b'\\', json)
@@ -156,23 +156,23 @@ mod tests {
         }
     }
 
-    fn look<'j>(path: &str, json: &'j str) -> Option<&'j str> {
-        FieldPath::parse(path).unwrap().look_up(json.as_bytes())
+    fn evaluate<'j>(path: &str, json: &'j str) -> Option<&'j str> {
+        FieldPath::parse(path).unwrap().evaluate(json.as_bytes())
     }
 
     #[test]
     fn what_is_there_is_answered_and_what_may_be_rewritten_is_not() {
         let json =
             r#"{"user":{"id":"jöhn","n":1.10,"k":17,"s":"a\tb"},"user2":5,"user":{"id":"jack"}}"#;
-        assert_eq!(look(".user.id", json), Some("\"jack\""));
-        assert_eq!(look(".user.n", json), Some("null"));
-        assert_eq!(look(".user2", json), Some("5"));
-        assert_eq!(look(".user2.id", json), None);
-        assert_eq!(look(".s", r#"{"s":"a\tb"}"#), None);
-        assert_eq!(look(".s", "{\"s\":\"a\u{7f}\"}"), None);
-        assert_eq!(look(".n", r#"{"n":1.10}"#), None);
-        assert_eq!(look(".n", r#"{"n":1,"m":"\ud800"}"#), None);
-        assert_eq!(look(".n", r#"{"n":1,}"#), None);
+        assert_eq!(evaluate(".user.id", json), Some("\"jack\""));
+        assert_eq!(evaluate(".user.n", json), Some("null"));
+        assert_eq!(evaluate(".user2", json), Some("5"));
+        assert_eq!(evaluate(".user2.id", json), None);
+        assert_eq!(evaluate(".s", r#"{"s":"a\tb"}"#), None);
+        assert_eq!(evaluate(".s", "{\"s\":\"a\u{7f}\"}"), None);
+        assert_eq!(evaluate(".n", r#"{"n":1.10}"#), None);
+        assert_eq!(evaluate(".n", r#"{"n":1,"m":"\ud800"}"#), None);
+        assert_eq!(evaluate(".n", r#"{"n":1,}"#), None);
     }
 
     proptest! {
@@ -182,7 +182,7 @@ mod tests {
             json in prop_oneof![testing::event(), testing::json()],
             path in prop::sample::select(vec![".user.id", ".type", ".user", ".a", ".a.b", ".status.a.b"]),
         ) {
-            if let Some(short) = look(path, &json) {
+            if let Some(short) = evaluate(path, &json) {
                 // In parentheses it is the interpreter's.
                 let long = Expr::compile(&format!("({path})")).unwrap();
                 let long: Vec<_> = long.results(json.as_bytes(), StringForm::Quoted).collect();

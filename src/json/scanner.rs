@@ -70,14 +70,14 @@ impl<'a> Json<'a> {
     /// A scanner of this text. Invalid control characters are searched for here, once for all strings: the text up to
     /// the first one is scanned.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self::look_at(text).0
+        Self::with_plain_flag(text).0
     }
 
     /// Like the constructor; also returns whether the text is *plain*. A plain text can be copied to the output
     /// unchanged: it has no line feed and no control character, not even those that JSON allows in strings. (The second
     /// half of these begins with the byte 0xC2 in UTF-8, and little else does.)
     #[inline]
-    pub(crate) fn look_at(text: &'a str) -> (Self, bool) {
+    pub(crate) fn with_plain_flag(text: &'a str) -> (Self, bool) {
         let bytes = text.as_bytes();
         let (mut least, mut odd) = (u8x16::splat(u8::MAX), u8x16::ZERO);
         in_chunks(bytes, |chunk| {
@@ -413,17 +413,17 @@ pub(crate) fn escape_controls(out: &mut Vec<u8>, start: usize) {
 /// Tests all bytes of a text in chunks, without an early exit, so that the compiler uses wide instructions. The last
 /// chunk overlaps the one before or is padded with spaces.
 #[inline(always)]
-fn in_chunks(bytes: &[u8], mut look: impl FnMut(u8x16)) {
+fn in_chunks(bytes: &[u8], mut test: impl FnMut(u8x16)) {
     let (chunks, rest) = bytes.as_chunks();
     for chunk in chunks {
-        look(u8x16::new(*chunk));
+        test(u8x16::new(*chunk));
     }
     match bytes.last_chunk() {
-        Some(last) => look(u8x16::new(*last)),
+        Some(last) => test(u8x16::new(*last)),
         None => {
             let mut padded = [b' '; 16];
             padded[..rest.len()].copy_from_slice(rest);
-            look(u8x16::new(padded));
+            test(u8x16::new(padded));
         }
     }
 }
@@ -629,11 +629,14 @@ mod tests {
             for before in [0, 1, 7, 12, 13, 14, 15, 16, 31] {
                 for after in [0, 1, 14, 15, 16, 40] {
                     let text = format!("[\"{}{inner}{}\"]", "x".repeat(before), "y".repeat(after));
-                    assert_eq!(Json::look_at(&text).1, plain, "{text:?}");
+                    assert_eq!(Json::with_plain_flag(&text).1, plain, "{text:?}");
                 }
             }
         }
-        assert!(!Json::look_at("[1,\n2]").1, "a line feed would end a line");
+        assert!(
+            !Json::with_plain_flag("[1,\n2]").1,
+            "a line feed would end a line"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) fn at<'j>(json: &'j str, path: &[String]) -> Option<&'j str> {
 }
 
 /// A JSON value as plain text: a string without quotes, nothing for `null`, other values unchanged.
-pub(crate) fn plain(json: &str) -> Cow<'_, str> {
+pub(crate) fn plain_text(json: &str) -> Cow<'_, str> {
     if json == "null" {
         return Cow::Borrowed("");
     }
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn plain_text_of_values() {
-        assert_eq!(plain("null"), "");
-        assert_eq!(plain(r#""a\tb\u00e9""#), "a\tbé");
-        assert_eq!(plain("true"), "true");
-        assert_eq!(plain("[1, 2]"), "[1, 2]");
-        assert_eq!(plain(r#""\ud800""#), r#""\ud800""#);
+        assert_eq!(plain_text("null"), "");
+        assert_eq!(plain_text(r#""a\tb\u00e9""#), "a\tbé");
+        assert_eq!(plain_text("true"), "true");
+        assert_eq!(plain_text("[1, 2]"), "[1, 2]");
+        assert_eq!(plain_text(r#""\ud800""#), r#""\ud800""#);
     }
 
     #[test]

@@ -32,11 +32,13 @@ impl BenchState {
         for n in 0..users {
             let user =
                 json!({"id": id(n), "name": "Amelia Example", "status": "at lunch until two"});
-            let world = Fixture {
+            let fixture = Fixture {
                 users: user.as_object().cloned().into_iter().collect(),
                 ..Fixture::default()
             };
-            state.load(&world, now).expect("a new user with a good id");
+            state
+                .load(&fixture, now)
+                .expect("a new user with a good id");
         }
         Self { state, now }
     }

@@ -47,7 +47,7 @@ impl ClockMode {
     }
 
     /// The same mode, starting from another time.
-    fn moved(self, to: DateTime<Utc>) -> Self {
+    fn restarted_at(self, to: DateTime<Utc>) -> Self {
         match self {
             Self::System { .. } => Self::System {
                 offset: to - Utc::now(),
@@ -69,8 +69,8 @@ fn later(time: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
 
 impl Clock {
     fn change(&self, change: impl FnOnce(ClockMode) -> ClockMode) {
-        let mut face = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *face = change(*face);
+        let mut mode = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *mode = change(*mode);
     }
 
     /// The current time.
@@ -80,8 +80,8 @@ impl Clock {
 
     /// The mode of the clock, in words.
     pub(crate) fn describe(&self) -> String {
-        let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match face {
+        let mode = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match mode {
             ClockMode::System { offset } if offset.is_zero() => "system".to_owned(),
             ClockMode::System { .. } => "moved".to_owned(),
             ClockMode::Frozen { .. } => "frozen".to_owned(),
@@ -92,23 +92,23 @@ impl Clock {
 
     /// Stops the clock.
     pub(crate) fn freeze(&self) {
-        self.change(|face| ClockMode::Frozen { at: face.now() });
+        self.change(|mode| ClockMode::Frozen { at: mode.now() });
     }
 
     /// Advances the clock.
     pub(crate) fn advance(&self, by: TimeDelta) {
-        self.change(|face| face.moved(later(face.now(), by)));
+        self.change(|mode| mode.restarted_at(later(mode.now(), by)));
     }
 
     /// Sets the clock.
     pub(crate) fn set(&self, to: DateTime<Utc>) {
-        self.change(|face| face.moved(to));
+        self.change(|mode| mode.restarted_at(to));
     }
 
     /// Runs the clock at this multiple of the system's speed.
     pub(crate) fn run(&self, rate: f64) {
-        self.change(|face| ClockMode::Scaled {
-            at: face.now(),
+        self.change(|mode| ClockMode::Scaled {
+            at: mode.now(),
             since: Instant::now(),
             rate,
         });
@@ -123,9 +123,9 @@ impl Clock {
 
     /// How long, in real time, until the clock shows a time; `None` if it is stopped.
     pub(crate) fn until(&self, time: DateTime<Utc>) -> Option<Duration> {
-        let face = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = (time - face.now()).to_std().unwrap_or_default();
-        match face {
+        let mode = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = (time - mode.now()).to_std().unwrap_or_default();
+        match mode {
             ClockMode::System { .. } => Some(left),
             ClockMode::Frozen { .. } => left.is_zero().then_some(left),
             ClockMode::Scaled { rate, .. } => {

@@ -10,7 +10,7 @@ use super::fixture::Demo;
 use super::hub::Hub;
 
 /// Runs the demonstration for ever.
-pub(crate) async fn live(hub: Arc<Hub>, demo: Demo) {
+pub(crate) async fn run(hub: Arc<Hub>, demo: Demo) {
     let mut schedule = Schedule::new(demo);
     loop {
         let (pause, place) = schedule.next();

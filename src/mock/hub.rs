@@ -160,7 +160,7 @@ impl Hub {
     ) -> Option<(ConnectionKey, Arc<SendQueue>)> {
         self.within(|inner, now, _| {
             let key = inner.state.own_connection(caller, connection_id)?;
-            inner.state.heard(now, key);
+            inner.state.record_activity(now, key);
             Some((key, inner.send_queues.get(&key)?.clone()))
         })
     }

@@ -91,7 +91,7 @@ pub async fn serve(
     };
     let life = async {
         match demo {
-            Some(demo) => demo::live(hub.clone(), demo).await,
+            Some(demo) => demo::run(hub.clone(), demo).await,
             None => std::future::pending().await,
         }
     };

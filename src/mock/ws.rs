@@ -35,9 +35,9 @@ const CLOSE_NORMAL: u16 = 1000;
 
 /// How a session ends.
 #[derive(Debug)]
-enum SessionEnd {
+enum SocketEnd {
     /// A close frame must still be sent.
-    Say(CloseReason),
+    SendClose(CloseReason),
     /// The peer has closed the connection.
     Left,
     /// The connection was reset.
@@ -72,29 +72,29 @@ pub(crate) async fn run<S>(
         key,
         socket_identity,
         send_queue: &send_queue,
-        course: FrameQueue::default(),
+        frame_queue: FrameQueue::default(),
     };
-    let parting = session.converse().await;
-    session.note_end(&parting);
+    let end = session.exchange_frames().await;
+    session.note_end(&end);
     let SocketSession {
         mut socket, tcp, ..
     } = session;
-    match parting {
-        SessionEnd::Say(farewell) if farewell.code == CLOSE_ABNORMAL => tcp.reset(),
-        SessionEnd::Say(farewell) => {
+    match end {
+        SocketEnd::SendClose(farewell) if farewell.code == CLOSE_ABNORMAL => tcp.reset(),
+        SocketEnd::SendClose(farewell) => {
             hub.disconnect(key);
-            part(&mut socket, farewell).await;
+            close_gracefully(&mut socket, farewell).await;
         }
-        SessionEnd::Left => {
+        SocketEnd::Left => {
             hub.disconnect(key);
             // The answer to the peer's close frame is sent while the socket is read.
             read_on(&mut socket).await;
         }
-        SessionEnd::Cut => {
+        SocketEnd::Cut => {
             tcp.reset();
             hub.disconnect(key);
         }
-        SessionEnd::Lost => {}
+        SocketEnd::Lost => {}
     }
 }
 
@@ -109,7 +109,7 @@ where
     {
         let reason = reject.detail.into();
         let code = CLOSE_NORMAL;
-        part(socket, CloseReason { code, reason }).await;
+        close_gracefully(socket, CloseReason { code, reason }).await;
     }
 }
 
@@ -125,7 +125,7 @@ struct SocketSession<'a, S> {
     key: ConnectionKey,
     socket_identity: SocketIdentity,
     send_queue: &'a SendQueue,
-    course: FrameQueue,
+    frame_queue: FrameQueue,
 }
 
 impl<S> SocketSession<'_, S>
@@ -133,7 +133,7 @@ where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     /// Moves frames in both directions until one side ends the session.
-    async fn converse(&mut self) -> SessionEnd {
+    async fn exchange_frames(&mut self) -> SocketEnd {
         let send_queue = self.send_queue;
         let mut frames = Vec::new();
         let mut farewell = None;
@@ -142,42 +142,42 @@ where
             let written = tokio::select! {
                 biased;
                 written = self.write(&mut frames) => written,
-                () = send_queue.ended(), if farewell.is_none() => return SessionEnd::Left,
+                () = send_queue.ended(), if farewell.is_none() => return SocketEnd::Left,
             };
             let wake_at = match written {
                 Ok(wake_at) => wake_at,
-                Err(Some(fault)) => return self.end_by(fault).await,
-                Err(None) => return SessionEnd::Left,
+                Err(Some(fault)) => return self.end_with_fault(fault).await,
+                Err(None) => return SocketEnd::Left,
             };
             if wake_at.is_none()
                 && let Some(farewell) = farewell
             {
-                return SessionEnd::Say(farewell);
+                return SocketEnd::SendClose(farewell);
             }
             tokio::select! {
                 message = self.socket.next() => match message {
-                    Some(Ok(message)) => match self.hear(&message) {
+                    Some(Ok(message)) => match self.receive(&message) {
                         Ok(()) => {}
-                        Err(parting) => return parting,
+                        Err(end) => return end,
                     },
                     Some(Err(error)) => {
-                        return too_big(&error).map_or(SessionEnd::Left, SessionEnd::Say);
+                        return too_big(&error).map_or(SocketEnd::Left, SocketEnd::SendClose);
                     }
-                    None => return SessionEnd::Left,
+                    None => return SocketEnd::Left,
                 },
-                end = send_queue.take(&mut frames), if farewell.is_none() && self.course.accepts_more() => {
+                end = send_queue.take(&mut frames), if farewell.is_none() && self.frame_queue.accepts_more() => {
                     farewell = end;
                 }
-                () = send_queue.ended(), if farewell.is_none() && !self.course.accepts_more() => {
+                () = send_queue.ended(), if farewell.is_none() && !self.frame_queue.accepts_more() => {
                     farewell = send_queue.take(&mut frames).await;
                     if send_queue.is_ended_now() {
-                        self.course.clear();
+                        self.frame_queue.clear();
                     }
                 }
                 () = sleep_until(wake_at) => {}
                 fault = send_queue.next_fault() => {
-                    if let Some(parting) = self.strike(fault).await {
-                        return parting;
+                    if let Some(end) = self.apply_fault(fault).await {
+                        return end;
                     }
                 }
             }
@@ -190,11 +190,11 @@ where
         &mut self,
         frames: &mut Vec<Bytes>,
     ) -> Result<Option<Instant>, Option<SocketFault>> {
-        if self.course.is_pass_through() && !self.hub.faults.has_frame_faults() {
+        if self.frame_queue.is_pass_through() && !self.hub.faults.has_frame_faults() {
             if frames.is_empty() {
                 return Ok(None);
             }
-            self.course.begin();
+            self.frame_queue.begin();
             let sent = frames
                 .iter()
                 .map(|frame| TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None));
@@ -205,10 +205,10 @@ where
             self.flush().await?;
             return Ok(None);
         }
-        self.course.take(frames);
+        self.frame_queue.take(frames);
         let wake_at = loop {
             let (faults, user) = (&self.hub.faults, &self.socket_identity.user);
-            let next = self.course.next(Instant::now(), |event, first| {
+            let next = self.frame_queue.next(Instant::now(), |event, first| {
                 faults.frame(&FrameFacts { user, event, first })
             });
             match next {
@@ -241,7 +241,7 @@ where
     }
 
     /// Applies a fault that needs no frame.
-    async fn strike(&mut self, fault: SocketFault) -> Option<SessionEnd> {
+    async fn apply_fault(&mut self, fault: SocketFault) -> Option<SocketEnd> {
         match fault {
             SocketFault::Garbage { text: wish } => {
                 let garbage = wish.map_or_else(|| half(br#"{"type":"health.check"}"#), Bytes::from);
@@ -252,15 +252,15 @@ where
                 let message = text(garbage).ok()?;
                 match self.socket.send(message).await {
                     Ok(()) => None,
-                    Err(_) => Some(SessionEnd::Left),
+                    Err(_) => Some(SocketEnd::Left),
                 }
             }
             ending @ (SocketFault::Drop
             | SocketFault::Close { .. }
             | SocketFault::HalfOpen
-            | SocketFault::Expire) => Some(self.end_by(ending).await),
+            | SocketFault::Expire) => Some(self.end_with_fault(ending).await),
             other => {
-                self.course.strike(&other);
+                self.frame_queue.apply(&other);
                 None
             }
         }
@@ -268,9 +268,9 @@ where
 
     /// Ends the connection because of a fault. Frames that are not sent yet are dropped, because a stream may end
     /// anywhere but has no holes.
-    async fn end_by(&mut self, fault: SocketFault) -> SessionEnd {
+    async fn end_with_fault(&mut self, fault: SocketFault) -> SocketEnd {
         match fault {
-            SocketFault::Close { code, reason } => SessionEnd::Say(CloseReason {
+            SocketFault::Close { code, reason } => SocketEnd::SendClose(CloseReason {
                 code,
                 reason: reason.into(),
             }),
@@ -289,17 +289,17 @@ where
                     TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
                 );
                 if self.feed(frame).await.is_err() {
-                    return SessionEnd::Left;
+                    return SocketEnd::Left;
                 }
-                SessionEnd::Say(CloseReason {
+                SocketEnd::SendClose(CloseReason {
                     code: CLOSE_NORMAL,
                     reason: expired.detail.into(),
                 })
             }
             SocketFault::HalfOpen => {
                 self.tcp.blackhole();
-                self.hold().await;
-                SessionEnd::Lost
+                self.hold_open().await;
+                SocketEnd::Lost
             }
             SocketFault::Drop
             | SocketFault::Mute
@@ -307,12 +307,12 @@ where
             | SocketFault::Reorder { .. }
             | SocketFault::Late { .. }
             | SocketFault::Garbage { .. }
-            | SocketFault::Slow { .. } => SessionEnd::Cut,
+            | SocketFault::Slow { .. } => SocketEnd::Cut,
         }
     }
 
     /// Keeps a connection open without sending or reading anything, until the client closes it.
-    async fn hold(&mut self) {
+    async fn hold_open(&mut self) {
         let mut frames = Vec::new();
         let mut ended = false;
         loop {
@@ -331,9 +331,9 @@ where
     }
 
     /// Processes a frame from the client.
-    fn hear(&mut self, message: &Message) -> Result<(), SessionEnd> {
+    fn receive(&mut self, message: &Message) -> Result<(), SocketEnd> {
         let farewell = |code, reason: &str| {
-            Err(SessionEnd::Say(CloseReason {
+            Err(SocketEnd::SendClose(CloseReason {
                 code,
                 reason: reason.into(),
             }))
@@ -351,7 +351,8 @@ where
                     }
                     // The mock ignores other events of clients, but they show that the client is alive.
                     Ok(Value::Object(_) | Value::Array(_)) => {
-                        self.hub.with(|state, now| state.heard(now, self.key));
+                        self.hub
+                            .with(|state, now| state.record_activity(now, self.key));
                     }
                     Ok(_) => {
                         return farewell(
@@ -364,22 +365,23 @@ where
             }
             Message::Binary(_) => return farewell(CLOSE_UNSUPPORTED_DATA, "a frame must be text"),
             Message::Ping(_) | Message::Pong(_) => {
-                self.hub.with(|state, now| state.heard(now, self.key));
+                self.hub
+                    .with(|state, now| state.record_activity(now, self.key));
             }
-            Message::Close(_) => return Err(SessionEnd::Left),
+            Message::Close(_) => return Err(SocketEnd::Left),
         }
         Ok(())
     }
 
-    fn note_end(&self, parting: &SessionEnd) {
-        let how = match parting {
-            SessionEnd::Say(farewell) if farewell.code == CLOSE_ABNORMAL => "lost".to_owned(),
-            SessionEnd::Say(farewell) => {
+    fn note_end(&self, end: &SocketEnd) {
+        let how = match end {
+            SocketEnd::SendClose(farewell) if farewell.code == CLOSE_ABNORMAL => "lost".to_owned(),
+            SocketEnd::SendClose(farewell) => {
                 format!("closed with {}: {}", farewell.code, farewell.reason)
             }
-            SessionEnd::Left => "the client has left".to_owned(),
-            SessionEnd::Cut => "cut".to_owned(),
-            SessionEnd::Lost => "half-open until the client left".to_owned(),
+            SocketEnd::Left => "the client has left".to_owned(),
+            SocketEnd::Cut => "cut".to_owned(),
+            SocketEnd::Lost => "half-open until the client left".to_owned(),
         };
         record(
             self.hub,
@@ -422,7 +424,7 @@ fn too_big(error: &Error) -> Option<CloseReason> {
 }
 
 /// Sends a close frame and waits a little for the answer, so that the last frames are not lost.
-async fn part<S>(socket: &mut S, farewell: CloseReason)
+async fn close_gracefully<S>(socket: &mut S, farewell: CloseReason)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {

@@ -55,7 +55,10 @@ impl Delimited {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         let columns = selection.columns.iter();
-        self.line(columns.map(|column| select::plain(column.value(json))), out)
+        self.line(
+            columns.map(|column| select::plain_text(column.value(json))),
+            out,
+        )
     }
 
     fn line<'c>(

@@ -254,7 +254,7 @@ fn display_name(id: &str, name: Option<&str>) -> String {
 
 fn user_name(user: &EventUser<'_>) -> Option<String> {
     let name = select::at(user.raw, &["name".to_owned()])?;
-    Some(select::plain(name).into_owned())
+    Some(select::plain_text(name).into_owned())
 }
 
 fn type_and_channel(event: &Event<'_>) -> String {

@@ -287,7 +287,7 @@ impl<'a> Records<'a> {
         let cells: Vec<String> = columns
             .iter()
             .map(|column| {
-                let value = select::plain(column.value(json));
+                let value = select::plain_text(column.value(json));
                 if column.kind == ColumnKind::Time && !value.is_empty() {
                     let clock = human_time::clock_of(&value, settings.utc);
                     return text::truncate(&text::escape(&clock), 40).into_owned();

@@ -54,9 +54,9 @@ pub(super) fn cell(column: &SelectedColumn, json: &str, now: Option<DateTime<Utc
         (_, "null") => TableCell::dim("-"),
         (ColumnKind::Flag, "true") => TableCell::plain("yes"),
         (ColumnKind::Flag, "false") => TableCell::dim("no"),
-        (ColumnKind::Id, value) => TableCell::plain(text::escape(&select::plain(value))),
+        (ColumnKind::Id, value) => TableCell::plain(text::escape(&select::plain_text(value))),
         (ColumnKind::Time, value) => {
-            let time = select::plain(value);
+            let time = select::plain_text(value);
             let time = match now {
                 Some(now) => Cow::Owned(human_time::ago(&time, now)),
                 None => time,
@@ -68,7 +68,7 @@ pub(super) fn cell(column: &SelectedColumn, json: &str, now: Option<DateTime<Utc
         }
         (ColumnKind::Text | ColumnKind::Online | ColumnKind::Flag, value) => {
             // Truncating first saves work: a hostile value can be a megabyte long, and escaping makes it longer.
-            let value = select::plain(value);
+            let value = select::plain_text(value);
             let start = text::truncate(&value, CELL_WIDTH_MAX + 1);
             TableCell::plain(text::truncate(&text::escape(&start), CELL_WIDTH_MAX))
         }
@@ -86,7 +86,7 @@ fn people(json: &str) -> String {
             let user = select::at(item, &step("user")).unwrap_or(item);
             let id = select::at(user, &step("id"))
                 .or_else(|| select::at(item, &step("user_id")))
-                .map(select::plain)
+                .map(select::plain_text)
                 .unwrap_or_default();
             let id = text::escape(&id).into_owned();
             match select::at(user, &step("online")) {

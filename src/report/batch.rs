@@ -13,7 +13,7 @@ use std::thread;
 
 use super::input::Blocks;
 use super::intervals::Millis;
-use super::line::{Line, LineBody, LineReader, UserText};
+use super::line::{LineBody, LineReader, RecordedLine, UserText};
 
 /// The parsed lines of one block.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Batch {
 }
 
 /// A range of bytes in a batch's text.
-type Span = Range<u32>;
+type TextRange = Range<u32>;
 
 /// A parsed line. Its strings are ranges of the batch's text.
 #[derive(Debug)]
@@ -48,26 +48,26 @@ pub(super) enum BatchBody {
         visited: bool,
         happened: Option<Millis>,
     },
-    Gone(Span),
+    Gone(TextRange),
     ConnectionLost,
     ConnectionMade,
     ConnectionRecovered,
-    Gap(Box<(Millis, Millis, Vec<Span>)>),
-    Coverage(Box<[Span]>),
+    Gap(Box<(Millis, Millis, Vec<TextRange>)>),
+    Coverage(Box<[TextRange]>),
     End,
 }
 
 /// The texts of a user.
 #[derive(Debug)]
 pub(super) struct UserSpan {
-    pub(super) id: Span,
-    pub(super) name: Option<Span>,
-    pub(super) status: Option<Span>,
+    pub(super) id: TextRange,
+    pub(super) name: Option<TextRange>,
+    pub(super) status: Option<TextRange>,
 }
 
 impl Batch {
     /// A string of this batch.
-    pub(super) fn str(&self, span: &Span) -> &str {
+    pub(super) fn str(&self, span: &TextRange) -> &str {
         &self.text[span.start as usize..span.end as usize]
     }
 
@@ -97,7 +97,7 @@ impl Batch {
         }
     }
 
-    fn keep(&mut self, line: Line<'_>, texts: bool) {
+    fn keep(&mut self, line: RecordedLine<'_>, texts: bool) {
         let mut keep = |text: Cow<'_, str>| {
             let start = self.text.len();
             self.text.push_str(&text);

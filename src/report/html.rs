@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use super::intervals::{Edge, Millis};
-use super::picture::{Picture, Row, Span};
+use super::picture::{Picture, PictureRow, Span};
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -47,7 +47,7 @@ const EDGES: [Edge; 4] = [Edge::Observed, Edge::Gap, Edge::DataStart, Edge::Data
 pub fn draw(picture: &Picture<'_>) -> anyhow::Result<String> {
     let mut statuses = std::collections::HashMap::new();
     let mut listed = Vec::new();
-    let mut user = |row: &'_ Row<'_>| -> Vec<PageSpan> {
+    let mut user = |row: &'_ PictureRow<'_>| -> Vec<PageSpan> {
         let mut span = |span: &Span| -> PageSpan {
             let status = span.status.as_deref().map_or(0, |status| {
                 *statuses.entry(status.to_owned()).or_insert_with(|| {

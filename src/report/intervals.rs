@@ -252,7 +252,7 @@ struct View {
 }
 
 #[derive(Debug)]
-struct Timeline {
+struct UserTimeline {
     /// The latest observation of any input.
     online: Option<bool>,
     state: PresenceState,
@@ -274,7 +274,7 @@ pub struct Timelines {
     now: Millis,
     /// How many users are in the report.
     seen: u32,
-    users: Vec<Timeline>,
+    users: Vec<UserTimeline>,
     people: Vec<Person>,
     /// For each input, whether it is inside a gap.
     gaps: Vec<bool>,
@@ -322,7 +322,7 @@ impl Timelines {
         if seen {
             self.see(index);
         }
-        self.users.push(Timeline {
+        self.users.push(UserTimeline {
             online: None,
             state: PresenceState::Unknown,
             since: Millis::MIN,
@@ -591,7 +591,7 @@ impl Timelines {
     }
 }
 
-impl Timeline {
+impl UserTimeline {
     /// What an input knows about this user.
     fn view(&mut self, input: u16) -> &mut View {
         let place = self.views.iter().position(|view| view.input == input);

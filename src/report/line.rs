@@ -16,7 +16,7 @@ use crate::json::scanner::{Json, Malformed, Text};
 
 /// The parts of a record that reports need.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(super) struct RecordedLine<'a> {
     /// `received_at`.
     pub(super) at: Millis,
     /// `seq`, if there is one.
@@ -68,7 +68,7 @@ pub(super) struct UserText<'a> {
 }
 
 #[derive(Default)]
-struct UserFields<'a> {
+struct RecordedUser<'a> {
     id: Option<Text<'a>>,
     name: Option<Text<'a>>,
     status: Option<Text<'a>>,
@@ -83,10 +83,10 @@ pub(super) struct LineReader {
 
 impl LineReader {
     /// Parses a line. `None` if it is not a record.
-    pub(super) fn read<'a>(&mut self, line: &'a str) -> Option<Line<'a>> {
+    pub(super) fn read<'a>(&mut self, line: &'a str) -> Option<RecordedLine<'a>> {
         let json = Json::new(line);
         let start = json.blanks(0);
-        let mut user = UserFields::default();
+        let mut user = RecordedUser::default();
         let (mut kind, mut received_at, mut created_at, mut source) = (None, None, None, None);
         let (mut from, mut to, mut ids) = (None, None, None);
         let (mut seq, mut online, mut deleted) = (None, None, false);
@@ -174,7 +174,7 @@ impl LineReader {
             ("stream.end", _) => LineBody::End,
             _ => LineBody::Other,
         };
-        Some(Line { at, seq, body })
+        Some(RecordedLine { at, seq, body })
     }
 
     /// Parses an RFC 3339 time, as milliseconds.
@@ -211,9 +211,9 @@ impl LineReader {
 fn user_fields<'a>(
     json: Json<'a>,
     at: usize,
-    fields: &mut UserFields<'a>,
+    fields: &mut RecordedUser<'a>,
 ) -> Result<usize, Malformed> {
-    *fields = UserFields::default();
+    *fields = RecordedUser::default();
     if json.peek(at) != Some(b'{') {
         return json.value(at);
     }
@@ -260,7 +260,7 @@ fn strings<'a>(json: Json<'a>, at: Option<usize>) -> Vec<Cow<'a, str>> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Option<Line<'_>> {
+    fn read(line: &str) -> Option<RecordedLine<'_>> {
         LineReader::default().read(line)
     }
 

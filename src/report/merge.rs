@@ -13,7 +13,7 @@ use super::recording::{Dated, REORDER_WINDOW, Recording, Register, first_time};
 
 /// What to read.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct ReportRequest {
     /// The inputs.
     pub inputs: Vec<InputSource>,
     /// The start of the window, if later than the first record.
@@ -46,7 +46,7 @@ pub struct Reading {
 /// # Errors
 ///
 /// An input cannot be read, or the analysis fails.
-pub fn analyse<A: Analysis>(request: &Request, analysis: &mut A) -> anyhow::Result<Reading> {
+pub fn analyse<A: Analysis>(request: &ReportRequest, analysis: &mut A) -> anyhow::Result<Reading> {
     let mut merge = Merge::new(request)?;
     let first = merge.pending.iter().map(|(at, ..)| *at).min();
     let first = first.into_iter().chain(merge.first_of_open()?).min();
@@ -110,7 +110,7 @@ struct Merge {
 }
 
 impl Merge {
-    fn new(request: &Request) -> anyhow::Result<Self> {
+    fn new(request: &ReportRequest) -> anyhow::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let mut merge = Self {
             users: Users::new(request.inputs.len(), request.users.as_deref()),

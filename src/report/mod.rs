@@ -24,4 +24,4 @@ pub mod units;
 pub mod uptime;
 pub mod zone;
 
-pub use merge::{Reading, Request, analyse};
+pub use merge::{Reading, ReportRequest, analyse};

@@ -64,7 +64,7 @@ impl PictureData {
     pub fn picture(&self, people: &[Person], window: (Millis, Millis), zone: Zone) -> Picture<'_> {
         let row = |user: UserIndex| {
             let person = &people[user as usize];
-            Row {
+            PictureRow {
                 id: self.names.id(person),
                 label: self.names.label(person),
                 spans: self.rows.get(user as usize).map_or(&[], Vec::as_slice),
@@ -138,12 +138,12 @@ pub struct Picture<'a> {
     pub(super) from: Millis,
     pub(super) to: Millis,
     pub(super) zone: Zone,
-    pub(super) rows: Vec<Row<'a>>,
+    pub(super) rows: Vec<PictureRow<'a>>,
 }
 
 /// A user's row.
 #[derive(Debug)]
-pub(super) struct Row<'a> {
+pub(super) struct PictureRow<'a> {
     pub(super) id: String,
     pub(super) label: String,
     pub(super) spans: &'a [Span],
@@ -175,7 +175,7 @@ impl Picture<'_> {
     }
 
     /// A row divided into equal cells.
-    pub(super) fn shares(&self, row: &Row<'_>, cells: usize) -> Vec<Share> {
+    pub(super) fn shares(&self, row: &PictureRow<'_>, cells: usize) -> Vec<Share> {
         let mut shares: Vec<Share> = (0..cells)
             .map(|cell| Share {
                 length: self.edge(cell + 1, cells) - self.edge(cell, cells),

@@ -7,7 +7,7 @@ use svg::node::Text as TextNode;
 use svg::node::element::{Description, Group, Line, Path, Rectangle, Style, Text, Title, path};
 
 use super::intervals::Millis;
-use super::picture::{Picture, Row};
+use super::picture::{Picture, PictureRow};
 use crate::text;
 
 const WIDTH: usize = 1200;
@@ -129,7 +129,7 @@ pub fn draw(picture: &Picture<'_>) -> String {
     text
 }
 
-fn draw_row(picture: &Picture<'_>, row: &Row<'_>, top: usize) -> Group {
+fn draw_row(picture: &Picture<'_>, row: &PictureRow<'_>, top: usize) -> Group {
     let bar = top + (ROW_HEIGHT - BAR_HEIGHT) / 2;
     let name = text::escape(&row.label);
     let mut group = Group::new()
@@ -172,7 +172,7 @@ fn draw_row(picture: &Picture<'_>, row: &Row<'_>, top: usize) -> Group {
 type Runs = Vec<(usize, usize)>;
 
 /// The ranges of a row. A session shorter than a step takes one step.
-fn steps(picture: &Picture<'_>, row: &Row<'_>) -> (Runs, Runs) {
+fn steps(picture: &Picture<'_>, row: &PictureRow<'_>) -> (Runs, Runs) {
     let (mut online, mut unknown): (Runs, Runs) = (Vec::new(), Vec::new());
     for span in row.spans {
         let runs = if span.online * 2 >= span.to - span.from - span.unknown && !span.is_unknown() {

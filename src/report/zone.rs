@@ -144,7 +144,7 @@ impl Zone {
     }
 
     /// Round times of day in a span, for an axis with this much room.
-    pub(super) fn ticks(&self, from: Millis, to: Millis, room: usize) -> Ticks {
+    pub(super) fn ticks(&self, from: Millis, to: Millis, room: usize) -> AxisTicks {
         const STEPS: [Millis; 16] = [
             1000,
             5000,
@@ -196,7 +196,7 @@ impl Zone {
                 time += stride;
             }
         }
-        Ticks { at, step }
+        AxisTicks { at, step }
     }
 
     /// The label of a tick.
@@ -214,7 +214,7 @@ impl Zone {
 
 /// The ticks of an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ticks {
+pub(super) struct AxisTicks {
     pub(super) at: Vec<Millis>,
     pub(super) step: Millis,
 }

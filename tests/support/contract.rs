@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use boon::{Compiler, SchemaIndex, Schemas};
 use clap::CommandFactory;
 use presencectl::cli::Cli;
-use presencectl::commands::schema::{self, Record};
+use presencectl::commands::schema::{self, RecordSchema};
 use serde_json::Value;
 
 /// The schemas, compiled once for all tests.
@@ -96,7 +96,7 @@ impl Contract {
         }
     }
 
-    fn record(&self, command: &str, value: &Value) -> Option<&'static Record> {
+    fn record(&self, command: &str, value: &Value) -> Option<&'static RecordSchema> {
         let named = |name: &str| schema::record(name);
         match value["type"].as_str() {
             Some(kind) if value["seq"].is_number() => named(kind).or_else(|| named("event")),
@@ -111,7 +111,7 @@ impl Contract {
 }
 
 #[track_caller]
-fn check_against(record: &Record, value: &Value) {
+fn check_against(record: &RecordSchema, value: &Value) {
     let (schemas, indexes) = &*SCHEMAS;
     if let Err(error) = schemas.validate(value, indexes[record.name]) {
         panic!("not a `{}` by its schema: {error:#}\n{value}", record.name);

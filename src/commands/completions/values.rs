@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::domain::{Cid, UserId};
 
 /// The name of a help page, and its description.
-type Page = (String, Option<StyledStr>);
+type HelpPage = (String, Option<StyledStr>);
 
 /// Adds candidates to a command and its subcommands. `current` is the word to complete.
 pub(super) fn add_candidates(mut command: Command, current: &OsStr) -> Command {
@@ -28,7 +28,7 @@ pub(super) fn add_candidates(mut command: Command, current: &OsStr) -> Command {
     add_to_tree(command, &commands, asks_for_flags)
 }
 
-fn add_to_tree(command: Command, commands: &[Page], asks_for_flags: bool) -> Command {
+fn add_to_tree(command: Command, commands: &[HelpPage], asks_for_flags: bool) -> Command {
     let name = command.get_name().to_owned();
     command
         .mut_args(|argument| {
@@ -39,7 +39,7 @@ fn add_to_tree(command: Command, commands: &[Page], asks_for_flags: bool) -> Com
         .mut_subcommands(|sub| add_to_tree(sub, commands, asks_for_flags))
 }
 
-fn add_to_argument(argument: Arg, command: &str, commands: &[Page]) -> Arg {
+fn add_to_argument(argument: Arg, command: &str, commands: &[HelpPage]) -> Arg {
     let takes = argument.get_value_parser().type_id();
     let shown = argument.get_value_names().and_then(|names| names.first());
     let is_list = shown.is_some_and(|name| name == "LIST");
@@ -124,19 +124,19 @@ fn complete_list(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-fn candidates(pages: &[Page]) -> Vec<CompletionCandidate> {
-    let candidate = |(name, help): &Page| CompletionCandidate::new(name).help(help.clone());
+fn candidates(pages: &[HelpPage]) -> Vec<CompletionCandidate> {
+    let candidate = |(name, help): &HelpPage| CompletionCandidate::new(name).help(help.clone());
     pages.iter().map(candidate).collect()
 }
 
-fn topics() -> impl Iterator<Item = Page> {
+fn topics() -> impl Iterator<Item = HelpPage> {
     Topic::value_variants().iter().filter_map(|topic| {
         let value = topic.to_possible_value()?;
         Some((value.get_name().to_owned(), value.get_help().cloned()))
     })
 }
 
-fn commands(root: &Command) -> Vec<Page> {
+fn commands(root: &Command) -> Vec<HelpPage> {
     root.get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(|command| {

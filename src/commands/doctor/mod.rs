@@ -13,7 +13,7 @@ use crate::api::Client;
 use crate::app::App;
 use crate::exit::Code;
 use presence_check::PresenceCheck;
-use report::{Report, Step};
+use report::{DoctorReport, Step};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub struct DoctorArgs {
 ///
 /// The output cannot be written. A failed step is a record and an exit code, not an error.
 pub async fn run(app: &App, args: &DoctorArgs) -> anyhow::Result<Code> {
-    let mut report = Report::new(app)?;
+    let mut report = DoctorReport::new(app)?;
     match app.client().await {
         Ok(client) => {
             report.ok(Step::Configuration, describe(&client))?;
@@ -63,7 +63,7 @@ fn describe(client: &Client) -> String {
 async fn check_presence(
     app: &App,
     args: &DoctorArgs,
-    report: &mut Report<'_>,
+    report: &mut DoctorReport<'_>,
 ) -> anyhow::Result<()> {
     let Some(server) = app.server_client().await? else {
         report.skip_rest("there is a user token and no API secret, which making users needs")?;

@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::report::{Report, Step};
+use super::report::{DoctorReport, Step};
 use crate::api::Client;
 use crate::exit::{Code, Failure};
 
 /// The largest accepted difference between the clocks. Tokens contain times in whole seconds, and the service tolerates
 /// little.
-const SKEW: TimeDelta = TimeDelta::seconds(30);
+const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::seconds(30);
 
 /// Runs the network steps. Returns `false` if the service cannot be reached.
-pub(super) async fn check(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool> {
+pub(super) async fn check(report: &mut DoctorReport<'_>, client: &Client) -> anyhow::Result<bool> {
     if !reach(report, client).await? {
         return Ok(false);
     }
@@ -28,7 +28,7 @@ pub(super) async fn check(report: &mut Report<'_>, client: &Client) -> anyhow::R
     match said {
         None => report.skipped(Step::Clock, "the answer does not say what time it is")?,
         Some(theirs) => match skew(before, after, theirs) {
-            skew if skew <= SKEW => {
+            skew if skew <= CLOCK_SKEW_MAX => {
                 report.ok(
                     Step::Clock,
                     "this machine's clock agrees with the service's",
@@ -43,7 +43,7 @@ pub(super) async fn check(report: &mut Report<'_>, client: &Client) -> anyhow::R
     Ok(true)
 }
 
-async fn reach(report: &mut Report<'_>, client: &Client) -> anyhow::Result<bool> {
+async fn reach(report: &mut DoctorReport<'_>, client: &Client) -> anyhow::Result<bool> {
     if let Some(proxy) = client.proxy() {
         for step in [Step::Dns, Step::Tcp, Step::Tls] {
             report.skipped(step, &format!("the proxy {proxy} does that"))?;

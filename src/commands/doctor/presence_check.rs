@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::report::{Report, Step};
+use super::report::{DoctorReport, Step};
 use crate::api::{ApiError, Client, QueryUsers, Request};
 use crate::domain::{Event, UserId};
 use crate::events::connect::QUIET_READ_BUFFER_BYTES;
@@ -15,7 +15,7 @@ use crate::events::{Frame, Identity, Socket, connect};
 use crate::exit::{Code, Failure};
 
 /// How long to wait for the presence event.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the service accepts the server credentials.
 pub(super) async fn try_credentials(server: &Client) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ impl PresenceCheck {
     }
 
     /// Checks the token, the socket and presence.
-    pub(super) async fn check(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
+    pub(super) async fn check(&mut self, report: &mut DoctorReport<'_>) -> anyhow::Result<()> {
         if let Err(error) = self.try_token().await {
             return report.failed(Step::Token, &error);
         }
@@ -78,7 +78,7 @@ impl PresenceCheck {
     }
 
     /// Deletes the users that were created.
-    pub(super) async fn remove(&self, report: &mut Report<'_>) -> anyhow::Result<()> {
+    pub(super) async fn remove(&self, report: &mut DoctorReport<'_>) -> anyhow::Result<()> {
         if !self.made {
             return Ok(());
         }
@@ -159,13 +159,13 @@ impl PresenceCheck {
             .await?;
         let start = Instant::now();
         let subject = self.connect(&self.subject, None).await?;
-        let heard = timeout(ARRIVES_WITHIN, hear(socket, &self.subject)).await;
+        let received = timeout(EVENT_TIMEOUT, wait_until_online(socket, &self.subject)).await;
         subject.close().await;
-        match heard {
-            Ok(heard) => heard.map(|()| start.elapsed()),
+        match received {
+            Ok(received) => received.map(|()| start.elapsed()),
             Err(_) => Err(Failure::new(
                 Code::TimedOut,
-                format!("no user.presence.changed came within {} s", ARRIVES_WITHIN.as_secs()),
+                format!("no user.presence.changed came within {} s", EVENT_TIMEOUT.as_secs()),
             )
             .hinted("try again; if it stays so, watchers of this application miss changes, which is for the service's support")
             .into()),
@@ -192,7 +192,7 @@ fn identity(user: &UserId, invisible: Option<bool>) -> Identity {
 }
 
 /// Waits for an event on a socket that shows a user as online.
-async fn hear(socket: &mut Socket, user: &UserId) -> anyhow::Result<()> {
+async fn wait_until_online(socket: &mut Socket, user: &UserId) -> anyhow::Result<()> {
     loop {
         let frame = socket.next().await.map_err(|end| {
             Failure::new(

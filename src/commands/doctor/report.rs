@@ -51,7 +51,7 @@ enum Outcome {
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+struct StepRow<'a> {
     check: Step,
     result: Outcome,
     detail: &'a str,
@@ -60,7 +60,7 @@ struct Row<'a> {
 }
 
 /// Collects the results of the steps and prints them.
-pub(super) struct Report<'a> {
+pub(super) struct DoctorReport<'a> {
     app: &'a App,
     rows: Rows<'a>,
     done: Vec<Step>,
@@ -71,7 +71,7 @@ pub(super) struct Report<'a> {
     since: Instant,
 }
 
-impl<'a> Report<'a> {
+impl<'a> DoctorReport<'a> {
     pub(super) fn new(app: &'a App) -> anyhow::Result<Self> {
         let columns = ["check", "result", "ms", "detail", "hint"].map(Column::plain);
         Ok(Self {
@@ -142,7 +142,7 @@ impl<'a> Report<'a> {
     ) -> anyhow::Result<()> {
         let took = self.since.elapsed().as_millis();
         self.done.push(check);
-        self.rows.push(&Row {
+        self.rows.push(&StepRow {
             check,
             result,
             detail,

@@ -64,7 +64,7 @@ impl FromStr for Threshold {
 
 /// The row of a user in the table: their changes, beside the fields of the record.
 #[derive(Serialize)]
-struct TableRow<'a> {
+struct FlapsRow<'a> {
     #[serde(flatten)]
     record: &'a FlapsRecord,
     bar: String,
@@ -110,7 +110,7 @@ pub fn run(app: &App, args: &FlapsArgs) -> anyhow::Result<Code> {
             continue;
         }
         let part = |number: u64| Millis::try_from(number).unwrap_or(Millis::MAX);
-        rows.push(&TableRow {
+        rows.push(&FlapsRow {
             bar: bar(
                 part(record.changes),
                 0,

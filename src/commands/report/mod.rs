@@ -26,7 +26,7 @@ use crate::report::intervals::{Analysis, Millis};
 use crate::report::names::Names;
 use crate::report::picture::{Picture, PictureData};
 use crate::report::zone::Zone;
-use crate::report::{self, Reading, Request};
+use crate::report::{self, Reading, ReportRequest};
 
 /// The report to compute.
 #[derive(Debug, Subcommand)]
@@ -111,7 +111,7 @@ impl ReportArgs {
         }
     }
 
-    fn request(&self, now: DateTime<Utc>) -> Result<Request, Failure> {
+    fn request(&self, now: DateTime<Utc>) -> Result<ReportRequest, Failure> {
         let time = |flag: &str, text: &Option<String>| -> Result<Option<Millis>, Failure> {
             let Some(text) = text else { return Ok(None) };
             match parse_time(text, now) {
@@ -151,7 +151,7 @@ impl ReportArgs {
                 "more than 65535 files are named; join some of them in the order of their time",
             ));
         }
-        Ok(Request {
+        Ok(ReportRequest {
             inputs,
             from,
             to,

@@ -27,7 +27,7 @@ pub struct SessionsArgs {
 
 /// The row of a session in the table.
 #[derive(Serialize)]
-struct TableRow<'a> {
+struct SessionRow<'a> {
     user_id: &'a str,
     name: Option<&'a str>,
     from: String,
@@ -67,7 +67,7 @@ pub fn run(app: &App, args: &SessionsArgs) -> anyhow::Result<Code> {
         if !people {
             return rows.push(session);
         }
-        rows.push(&TableRow {
+        rows.push(&SessionRow {
             user_id: &session.user_id,
             name: session.name.as_deref(),
             from: moment(zone, session.from.0),

@@ -44,7 +44,7 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
 
 /// The row of a user in the table: their uptime, beside the fields of the record.
 #[derive(Serialize)]
-struct TableRow<'a> {
+struct UptimeRow<'a> {
     #[serde(flatten)]
     record: &'a UptimeRecord,
     uptime: String,
@@ -104,7 +104,7 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
             continue;
         }
         let Seconds(unknown) = record.unknown_s;
-        rows.push(&TableRow {
+        rows.push(&UptimeRow {
             uptime: record
                 .online_ratio
                 .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}%", ratio * 100.0)),

@@ -39,7 +39,7 @@ pub struct SchemaArgs {
 pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
     let schema = match &args.record {
         Some(name) => record(name)
-            .map(Record::schema)
+            .map(RecordSchema::schema)
             .ok_or_else(|| Failure::new(Code::Usage, "there is no such record"))?,
         None => any_line(),
     };
@@ -51,7 +51,7 @@ pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
 
 /// A record with a schema.
 #[derive(Debug, Clone, Copy)]
-pub struct Record {
+pub struct RecordSchema {
     /// Its name: the value of `type`, or the kind of object that a one-shot command prints.
     pub name: &'static str,
     /// The commands that print it, if it has no `type`.
@@ -63,7 +63,7 @@ pub struct Record {
     shape: fn() -> Value,
 }
 
-impl Record {
+impl RecordSchema {
     const fn line(name: &'static str, shape: fn() -> Value) -> Self {
         Self {
             name,
@@ -101,15 +101,15 @@ impl Record {
 }
 
 /// All records.
-pub const RECORDS: &[Record] = &[
-    Record::line("presence.snapshot", shapes::snapshot),
-    Record::line("event", shapes::event).open(),
-    Record::line("connection.changed", shapes::connection_changed),
-    Record::line("connection.recovered", shapes::connection_recovered),
-    Record::line("presence.gap", shapes::gap),
-    Record::line("presence.coverage", shapes::coverage),
-    Record::line("stream.end", shapes::end),
-    Record::result(
+pub const RECORDS: &[RecordSchema] = &[
+    RecordSchema::line("presence.snapshot", shapes::snapshot),
+    RecordSchema::line("event", shapes::event).open(),
+    RecordSchema::line("connection.changed", shapes::connection_changed),
+    RecordSchema::line("connection.recovered", shapes::connection_recovered),
+    RecordSchema::line("presence.gap", shapes::gap),
+    RecordSchema::line("presence.coverage", shapes::coverage),
+    RecordSchema::line("stream.end", shapes::end),
+    RecordSchema::result(
         "user",
         &[
             "set-user",
@@ -124,7 +124,7 @@ pub const RECORDS: &[Record] = &[
         shapes::user,
     )
     .open(),
-    Record::result(
+    RecordSchema::result(
         "channel",
         &[
             "set-channel",
@@ -135,9 +135,9 @@ pub const RECORDS: &[Record] = &[
         shapes::channel,
     )
     .open(),
-    Record::result("count", &[], shapes::count),
-    Record::result("request", &[], shapes::request),
-    Record::result(
+    RecordSchema::result("count", &[], shapes::count),
+    RecordSchema::result("request", &[], shapes::request),
+    RecordSchema::result(
         "profile",
         &[
             "profile add",
@@ -149,33 +149,33 @@ pub const RECORDS: &[Record] = &[
         ],
         shapes::profile,
     ),
-    Record::result(
+    RecordSchema::result(
         "token",
         &["token create", "token inspect", "token verify"],
         shapes::token,
     )
     .open(),
-    Record::result("check", &["doctor"], shapes::check),
-    Record::result("limit", &["limits"], shapes::limit),
-    Record::result(
+    RecordSchema::result("check", &["doctor"], shapes::check),
+    RecordSchema::result("limit", &["limits"], shapes::limit),
+    RecordSchema::result(
         "report.session",
         &["report sessions"],
         report_shapes::session,
     ),
-    Record::result("report.uptime", &["report uptime"], report_shapes::uptime),
-    Record::result("report.flaps", &["report flaps"], report_shapes::flaps),
-    Record::result(
+    RecordSchema::result("report.uptime", &["report uptime"], report_shapes::uptime),
+    RecordSchema::result("report.flaps", &["report flaps"], report_shapes::flaps),
+    RecordSchema::result(
         "report.timeline",
         &["report timeline"],
         report_shapes::timeline,
     ),
-    Record::result("mock.ready", &["mock start"], shapes::mock_ready),
-    Record::result(
+    RecordSchema::result("mock.ready", &["mock start"], shapes::mock_ready),
+    RecordSchema::result(
         "mock.status",
         &["mock status", "mock restore"],
         mock_shapes::status,
     ),
-    Record::result(
+    RecordSchema::result(
         "mock.clock",
         &[
             "mock clock freeze",
@@ -186,35 +186,35 @@ pub const RECORDS: &[Record] = &[
         ],
         mock_shapes::clock,
     ),
-    Record::result("mock.user", &["mock user"], mock_shapes::user).open(),
-    Record::result(
+    RecordSchema::result("mock.user", &["mock user"], mock_shapes::user).open(),
+    RecordSchema::result(
         "mock.connection",
         &["mock connections"],
         mock_shapes::connection,
     ),
-    Record::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),
-    Record::result(
+    RecordSchema::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),
+    RecordSchema::result(
         "mock.fault",
         &["mock fault add", "mock fault list"],
         mock_shapes::fault,
     ),
-    Record::result(
+    RecordSchema::result(
         "mock.faults.cleared",
         &["mock fault clear"],
         mock_shapes::cleared,
     ),
-    Record::result("mock.world", &["mock snapshot"], mock_shapes::world),
-    Record::result("mock.request", &[], mock_shapes::request),
-    Record::result("mock.socket.open", &[], mock_shapes::socket_open),
-    Record::result("mock.socket.end", &[], mock_shapes::socket_end),
-    Record::result("mock.frame.sent", &[], mock_shapes::frame_sent),
-    Record::result("mock.frame.heard", &[], mock_shapes::frame_heard),
-    Record::result("mock.log.lost", &[], mock_shapes::log_lost),
-    Record::result("error", &[], shapes::error),
+    RecordSchema::result("mock.world", &["mock snapshot"], mock_shapes::world),
+    RecordSchema::result("mock.request", &[], mock_shapes::request),
+    RecordSchema::result("mock.socket.open", &[], mock_shapes::socket_open),
+    RecordSchema::result("mock.socket.end", &[], mock_shapes::socket_end),
+    RecordSchema::result("mock.frame.sent", &[], mock_shapes::frame_sent),
+    RecordSchema::result("mock.frame.heard", &[], mock_shapes::frame_heard),
+    RecordSchema::result("mock.log.lost", &[], mock_shapes::log_lost),
+    RecordSchema::result("error", &[], shapes::error),
 ];
 
 /// The record with this name.
-pub fn record(name: &str) -> Option<&'static Record> {
+pub fn record(name: &str) -> Option<&'static RecordSchema> {
     RECORDS.iter().find(|record| record.name == name)
 }
 

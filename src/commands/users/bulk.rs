@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, IdArgs};
 use crate::commands::old_values::OldValues;
-use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::rate_limiter::CallLimiters;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
 use crate::error_report::code_of;
@@ -46,7 +46,7 @@ pub(super) struct Bulk<'a> {
     app: &'a App,
     options: &'a BulkOptions,
     changes: &'a FieldChanges,
-    limiter: RateLimiter,
+    limiter: CallLimiters,
     signals: Signals,
     bar: ProgressBar,
     checkpoint: Option<Checkpoint>,
@@ -81,7 +81,7 @@ impl<'a> Bulk<'a> {
             app,
             options,
             changes,
-            limiter: RateLimiter::default(),
+            limiter: CallLimiters::default(),
             signals,
             bar: progress(options),
             checkpoint,
@@ -346,7 +346,7 @@ struct Done {
 async fn change_part(
     app: &App,
     client: &Client,
-    limiter: &mut RateLimiter,
+    limiter: &mut CallLimiters,
     part: &[UserId],
     changes: &FieldChanges,
     options: UpdateOptions,

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::commands::filters::{all_of, parse_user_filter};
 use crate::commands::follow;
 use crate::commands::ids;
-use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::rate_limiter::CallLimiters;
 use crate::commands::recent_ids::{IdKind, RecentIds};
 use crate::commands::sort::SortKeys;
 use crate::domain::event::EventUser;
@@ -31,7 +31,7 @@ use crate::stream::StreamOptions;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered here, because the
-service cannot: users are read in the order of their ids until 30, or -n, match. --all prints everybody in the order of
+service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all_users in the order of
 ids. With --sort, users that are filtered here or come from several pages are sorted here.
 
 Examples:
@@ -178,7 +178,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     };
     let ids = check_paging(args)?;
     let client = app.client().await?;
-    let everybody = query.clone();
+    let all_users = query.clone();
     let source = match ids {
         Some(ids) => PageSource::named(client.clone(), query, &ids),
         None if args.wants_all() || (args.filters_by_state() && args.sort.is_none()) => {
@@ -194,7 +194,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     let mut search = Search {
         args,
         client,
-        limiter: RateLimiter::default(),
+        limiter: CallLimiters::default(),
         progress: progress(app, args),
         seen: 0,
         matched: 0,
@@ -204,9 +204,9 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     let source = if source.is_truncated() && args.filters_by_state() && search.is_hungry() {
         // The service limits the offset. The remaining users are found by reading all users by id.
         let shown = std::mem::take(&mut search.sink.shown);
-        let everybody = PageSource::by_id(search.client.clone(), everybody);
+        let all_users = PageSource::by_id(search.client.clone(), all_users);
         search.matched = 0;
-        search.run(everybody, &shown).await?
+        search.run(all_users, &shown).await?
     } else {
         source
     };
@@ -249,7 +249,7 @@ fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
                 OFFSET_MAX + PAGE_SIZE_MAX
             ),
         )
-        .hinted("print everybody: --all"));
+        .hinted("print all_users: --all"));
     }
     Ok(None)
 }
@@ -258,7 +258,7 @@ fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
 struct Search<'a> {
     args: &'a QueryUsersArgs,
     client: Client,
-    limiter: RateLimiter,
+    limiter: CallLimiters,
     progress: ProgressBar,
     /// How many users were read.
     seen: usize,
@@ -394,7 +394,7 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search
             .hint("this is one page of 30 and there may be more: add -n N, or --all");
     } else if source.is_truncated() && search.is_hungry() {
         app.output().warn(&format!(
-            "read only the first {seen} users, as far as the service's offset goes; --all reads everybody"
+            "read only the first {seen} users, as far as the service's offset goes; --all reads all_users"
         ));
     } else if args.filters_by_state()
         && args.wanted() == one_page
@@ -526,14 +526,14 @@ mod tests {
     use clap::Parser;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         args: QueryUsersArgs,
     }
 
     fn args(line: &str) -> Result<QueryUsersArgs, clap::Error> {
         let words = std::iter::once("query-users").chain(line.split(' ').filter(|w| !w.is_empty()));
-        Line::try_parse_from(words).map(|line| line.args)
+        CommandLine::try_parse_from(words).map(|line| line.args)
     }
 
     fn filter_of(line: &str) -> Value {

@@ -10,7 +10,7 @@ use crate::commands::dry_run;
 use crate::commands::fields::{FieldArgs, FieldChanges};
 use crate::commands::ids::{IdArgs, next_batch};
 use crate::commands::old_values::OldValues;
-use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::rate_limiter::CallLimiters;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 
@@ -158,7 +158,7 @@ async fn print_requests(
 ) -> anyhow::Result<Code> {
     let mut rows = dry_run::rows(app)?;
     let client = app.client().await?;
-    let mut limiter = RateLimiter::default();
+    let mut limiter = CallLimiters::default();
     let done = ids_already_done(args.journal.as_deref(), changes)?;
     let mut ids = args
         .users

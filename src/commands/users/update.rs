@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{ApiError, Client, Request, UserPatch};
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::summarize_ids;
-use crate::commands::rate_limiter::RateLimiter;
+use crate::commands::rate_limiter::CallLimiters;
 use crate::commands::user_lookup::users_by_id;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
@@ -39,7 +39,7 @@ pub(super) struct UpdateOptions {
 /// rate limit of the first call: [`PATCH`] if there are changes, else [`QUERY`].
 pub(super) async fn apply(
     client: &Client,
-    pacer: &mut RateLimiter,
+    limiter: &mut CallLimiters,
     batch: &[UserId],
     changes: &FieldChanges,
     must_exist: bool,
@@ -55,7 +55,7 @@ pub(super) async fn apply(
         }
     };
     if refusal.is_some() {
-        pacer.before(client, QUERY).await;
+        limiter.before(client, QUERY).await;
     }
     let (mut known, missing) = find(client, batch).await?;
     if missing.is_empty() {
@@ -67,7 +67,7 @@ pub(super) async fn apply(
     if must_exist {
         return Err(must_exist_failure(&missing).into());
     }
-    pacer.before(client, UPSERT).await;
+    limiter.before(client, UPSERT).await;
     let created = client
         .upsert_users(&new_users(&missing, changes))
         .await
@@ -78,7 +78,7 @@ pub(super) async fn apply(
         .cloned()
         .collect();
     if !changes.is_empty() && !existing.is_empty() {
-        pacer.before(client, PATCH).await;
+        limiter.before(client, PATCH).await;
         let changed = client
             .patch_users(&patches(&existing, changes))
             .await

@@ -41,7 +41,7 @@ enum ModelStep {
     /// Time passes. Connections that are not in the list are silent before.
     Pass {
         seconds: i64,
-        heard: Vec<usize>,
+        active: Vec<usize>,
     },
     Invisible(usize, bool),
     Status(usize, u8),
@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = ModelStep> {
         6 => connection().prop_map(ModelStep::Disconnect),
         1 => connection().prop_map(ModelStep::Ping),
         4 => (1..100_i64, prop::collection::vec(connection(), 0..8))
-            .prop_map(|(seconds, heard)| ModelStep::Pass { seconds, heard }),
+            .prop_map(|(seconds, active)| ModelStep::Pass { seconds, active }),
         6 => (user(), any::<bool>()).prop_map(|(user, flag)| ModelStep::Invisible(user, flag)),
         2 => (user(), 0..3_u8).prop_map(|(user, status)| ModelStep::Status(user, status)),
         2 => user().prop_map(ModelStep::Upsert),
@@ -148,18 +148,18 @@ impl Model {
         })
     }
 
-    fn alive(&self, user: usize) -> bool {
+    fn exists(&self, user: usize) -> bool {
         self.users
             .get(&user)
             .is_some_and(|found| !found.deleted && !found.deactivated)
     }
 
-    fn tell(&mut self, key: ConnectionKey, what: String) {
+    fn expect_frame(&mut self, key: ConnectionKey, what: String) {
         self.expected.entry(key).or_default().push(what);
     }
 
     /// Sends an event to all connections that match a condition.
-    fn tell_all(&mut self, pick: impl Fn(&ModelConnection) -> bool, what: &str) {
+    fn expect_frames(&mut self, pick: impl Fn(&ModelConnection) -> bool, what: &str) {
         let keys: Vec<ConnectionKey> = self
             .connections
             .iter()
@@ -167,7 +167,7 @@ impl Model {
             .map(|c| c.key)
             .collect();
         for key in keys {
-            self.tell(key, what.to_owned());
+            self.expect_frame(key, what.to_owned());
         }
     }
 
@@ -188,13 +188,13 @@ impl Model {
                 .map(|c| (c.key, if c.user == user { own } else { is }))
                 .collect();
             for (key, online) in keys {
-                self.tell(key, format!("user.presence.changed u{user} {online}"));
+                self.expect_frame(key, format!("user.presence.changed u{user} {online}"));
             }
         }
     }
 
     fn updated(&mut self, user: usize, except: Option<ConnectionKey>) {
-        self.tell_all(
+        self.expect_frames(
             |c| (c.user == user || c.hears.contains(&user)) && Some(c.key) != except,
             &format!("user.updated u{user}"),
         );
@@ -214,7 +214,7 @@ impl Model {
         self.connections[at].watches.insert(channel);
         if new {
             let count = self.watchers(channel).len();
-            self.tell_all(
+            self.expect_frames(
                 |c| c.watches.contains(&channel),
                 &format!("user.watching.start u{user} c{channel} {count}"),
             );
@@ -228,7 +228,7 @@ impl Model {
         }
         let watchers = self.watchers(channel);
         if !watchers.contains(&user) {
-            self.tell_all(
+            self.expect_frames(
                 |c| c.watches.contains(&channel),
                 &format!("user.watching.stop u{user} c{channel} {}", watchers.len()),
             );
@@ -236,7 +236,7 @@ impl Model {
     }
 
     /// Ends a connection.
-    fn leave(&mut self, at: usize) {
+    fn disconnect(&mut self, at: usize) {
         for channel in self.connections[at].watches.clone() {
             self.unwatch(at, channel);
         }
@@ -272,7 +272,7 @@ impl Model {
             match [silent, refresh].into_iter().flatten().min() {
                 Some((at, 0, key)) if at <= now => {
                     let at = self.by_key(ConnectionKey(key)).unwrap();
-                    self.leave(at);
+                    self.disconnect(at);
                 }
                 Some((at, _, user)) if at <= now => {
                     let user = usize::try_from(user).unwrap();
@@ -305,9 +305,9 @@ impl Model {
             .map(|c| c.key)
             .collect();
         for key in keys {
-            self.tell(key, "connection.error".to_owned());
+            self.expect_frame(key, "connection.error".to_owned());
             let at = self.by_key(key).unwrap();
-            self.leave(at);
+            self.disconnect(at);
         }
     }
 
@@ -336,12 +336,12 @@ impl Model {
     }
 
     fn drop_channel(&mut self, channel: usize) {
-        self.tell_all(
+        self.expect_frames(
             |c| c.watches.contains(&channel),
             &format!("channel.deleted c{channel}"),
         );
         let members = self.channels.remove(&channel).unwrap();
-        self.tell_all(
+        self.expect_frames(
             |c| members.contains(&c.user) && !c.watches.contains(&channel),
             &format!("notification.channel_deleted c{channel}"),
         );
@@ -398,13 +398,13 @@ impl ModelRun {
             last_active_refresh: std::time::Duration::from_secs(REFRESH.unsigned_abs()),
             ..MockRules::default()
         });
-        let mut story = Self {
+        let mut run = Self {
             stage,
             model: Model::default(),
         };
         // A user who is always online and does nothing else, so that channels have a creator.
-        story.stage.users(&["root"]);
-        story
+        run.stage.users(&["root"]);
+        run
     }
 
     /// The connection at an index, if there is one.
@@ -419,7 +419,7 @@ impl ModelRun {
             .map_err(|reject| reject.code)
     }
 
-    fn tell(&mut self, step: &ModelStep) {
+    fn apply(&mut self, step: &ModelStep) {
         let now = self.stage.now;
         match step {
             ModelStep::Connect {
@@ -430,7 +430,7 @@ impl ModelRun {
             ModelStep::Disconnect(place) => {
                 if let Some(at) = self.connection(*place) {
                     self.stage.disconnect(self.model.connections[at].key);
-                    self.model.leave(at);
+                    self.model.disconnect(at);
                 }
             }
             ModelStep::Ping(place) => {
@@ -438,13 +438,15 @@ impl ModelRun {
                     let key = self.model.connections[at].key;
                     self.stage.ping(key);
                     self.model.connections[at].last_seen = now;
-                    self.model.tell(key, "health.check".to_owned());
+                    self.model.expect_frame(key, "health.check".to_owned());
                 }
             }
-            ModelStep::Pass { seconds, heard } => {
-                for place in heard {
+            ModelStep::Pass { seconds, active } => {
+                for place in active {
                     if let Some(at) = self.connection(*place) {
-                        self.stage.state.heard(now, self.model.connections[at].key);
+                        self.stage
+                            .state
+                            .record_activity(now, self.model.connections[at].key);
                         self.model.connections[at].last_seen = now;
                     }
                 }
@@ -545,12 +547,12 @@ impl ModelRun {
                     &format!("POST /users/{}/deactivate", uid(*who)),
                     json!({}),
                 ));
-                let alive = self.model.alive(*who);
+                let alive = self.model.exists(*who);
                 assert_eq!(result.is_ok(), alive);
                 if alive {
                     self.model
                         .change(|model| model.users.get_mut(who).unwrap().deactivated = true);
-                    self.model.tell_all(
+                    self.model.expect_frames(
                         |c| c.user == *who || c.hears.contains(who),
                         &format!("user.deactivated u{who}"),
                     );
@@ -570,7 +572,7 @@ impl ModelRun {
                 assert_eq!(result.is_ok(), exists);
                 if exists {
                     self.model.users.get_mut(who).unwrap().deactivated = false;
-                    self.model.tell_all(
+                    self.model.expect_frames(
                         |c| c.hears.contains(who),
                         &format!("user.reactivated u{who}"),
                     );
@@ -590,7 +592,7 @@ impl ModelRun {
         }
         let opened = self.stage.try_connect(&user(&uid(who)), details.into());
         let new = !self.model.users.contains_key(&who);
-        assert_eq!(opened.is_ok(), new || self.model.alive(who));
+        assert_eq!(opened.is_ok(), new || self.model.exists(who));
         let Ok((key, hello)) = opened else {
             return;
         };
@@ -661,7 +663,7 @@ impl ModelRun {
         let mut found: Vec<usize> = users
             .iter()
             .copied()
-            .filter(|who| self.model.alive(*who))
+            .filter(|who| self.model.exists(*who))
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
@@ -706,7 +708,7 @@ impl ModelRun {
         }
         if let Entry::Vacant(channel_entry) = self.model.channels.entry(channel) {
             channel_entry.insert(vec![who]);
-            self.model.tell_all(
+            self.model.expect_frames(
                 |c| c.user == who,
                 &format!("notification.added_to_channel u{who} c{channel}"),
             );
@@ -774,16 +776,16 @@ impl ModelRun {
         let members = self.model.channels.get_mut(&channel).unwrap();
         if !members.contains(&who) {
             members.push(who);
-            self.model.tell_all(
+            self.model.expect_frames(
                 |c| c.watches.contains(&channel),
                 &format!("member.added u{who} c{channel}"),
             );
-            self.model.tell_all(
+            self.model.expect_frames(
                 |c| c.user == who && !c.watches.contains(&channel),
                 &format!("notification.added_to_channel u{who} c{channel}"),
             );
         }
-        self.model.tell_all(
+        self.model.expect_frames(
             |c| c.watches.contains(&channel),
             &format!("channel.updated c{channel}"),
         );
@@ -802,16 +804,16 @@ impl ModelRun {
         let members = self.model.channels.get_mut(&channel).unwrap();
         if let Some(place) = members.iter().position(|member| *member == who) {
             members.remove(place);
-            self.model.tell_all(
+            self.model.expect_frames(
                 |c| c.watches.contains(&channel),
                 &format!("member.removed u{who} c{channel}"),
             );
-            self.model.tell_all(
+            self.model.expect_frames(
                 |c| c.user == who && !c.watches.contains(&channel),
                 &format!("notification.removed_from_channel u{who} c{channel}"),
             );
         }
-        self.model.tell_all(
+        self.model.expect_frames(
             |c| c.watches.contains(&channel),
             &format!("channel.updated c{channel}"),
         );
@@ -831,7 +833,7 @@ impl ModelRun {
         }
         self.model
             .change(|model| model.users.get_mut(&who).unwrap().deleted = true);
-        self.model.tell_all(
+        self.model.expect_frames(
             |c| c.user == who || c.hears.contains(&who),
             &format!("user.deleted u{who}"),
         );
@@ -851,18 +853,18 @@ impl ModelRun {
     fn compare_frames(&mut self) {
         let mut expected = std::mem::take(&mut self.model.expected);
         for (key, frames) in self.stage.take_all() {
-            let mut heard: Vec<String> = frames.iter().map(words).collect();
+            let mut active: Vec<String> = frames.iter().map(words).collect();
             let mut wanted = expected.remove(&key).unwrap_or_default();
             // Within one step, the order of frames about different things is not defined.
-            heard.sort();
+            active.sort();
             wanted.sort();
-            assert_eq!(heard, wanted, "connection {key:?}");
+            assert_eq!(active, wanted, "connection {key:?}");
         }
         let missed: Vec<_> = expected
             .into_iter()
             .filter(|(_, list)| !list.is_empty())
             .collect();
-        assert!(missed.is_empty(), "never heard: {missed:?}");
+        assert!(missed.is_empty(), "never active: {missed:?}");
     }
 
     /// Checks that a viewer sees every user, and a channel its members, as in the model. The turn selects them.
@@ -892,7 +894,7 @@ impl ModelRun {
             let who: usize = shown["id"].as_str().unwrap()[1..].parse().unwrap();
             self.compare_view(viewer, who, shown);
         }
-        let alive = (0..USERS).filter(|who| self.model.alive(*who)).count();
+        let alive = (0..USERS).filter(|who| self.model.exists(*who)).count();
         assert_eq!(shown.len(), alive);
     }
 
@@ -924,7 +926,7 @@ impl ModelRun {
             );
         }
         // Members see each other as other users do.
-        if let Some(viewer) = members.iter().copied().find(|who| self.model.alive(*who)) {
+        if let Some(viewer) = members.iter().copied().find(|who| self.model.exists(*who)) {
             let state = self
                 .stage
                 .channel(&user(&uid(viewer)), &cid(channel), json!({"state": true}))
@@ -984,24 +986,24 @@ proptest! {
     })]
 
     #[test]
-    fn every_story_is_told_alike(steps in prop::collection::vec(step(), 50..80)) {
-        let mut story = ModelRun::new();
+    fn rules_and_model_agree(steps in prop::collection::vec(step(), 50..80)) {
+        let mut run = ModelRun::new();
         for (turn, step) in steps.iter().enumerate() {
-            story.tell(step);
-            story.compare_frames();
-            story.compare_views(turn);
-            story.stage.state.check();
+            run.apply(step);
+            run.compare_frames();
+            run.compare_views(turn);
+            run.stage.state.check();
         }
         for turn in 0..=USERS {
-            story.compare_views(turn);
+            run.compare_views(turn);
         }
         // At the end of the run everybody disconnects, and no state of theirs may remain.
-        while let Some(connection) = story.model.connections.first().cloned() {
-            story.stage.disconnect(connection.key);
-            story.model.leave(0);
-            story.compare_frames();
+        while let Some(connection) = run.model.connections.first().cloned() {
+            run.stage.disconnect(connection.key);
+            run.model.disconnect(0);
+            run.compare_frames();
         }
-        story.stage.state.check();
-        prop_assert_eq!(story.stage.state.next_deadline(), None);
+        run.stage.state.check();
+        prop_assert_eq!(run.stage.state.next_deadline(), None);
     }
 }

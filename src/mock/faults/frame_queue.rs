@@ -40,7 +40,7 @@ pub(crate) struct FrameQueue {
 struct QueuedFrame {
     frame: Bytes,
     /// The fault that already applies to this frame; no other is looked up.
-    struck: Option<String>,
+    faulty: Option<String>,
 }
 
 impl FrameQueue {
@@ -72,7 +72,7 @@ impl FrameQueue {
     pub(crate) fn take(&mut self, frames: &mut Vec<Bytes>) {
         self.queue.extend(frames.drain(..).map(|frame| QueuedFrame {
             frame,
-            struck: None,
+            faulty: None,
         }));
     }
 
@@ -82,7 +82,7 @@ impl FrameQueue {
     }
 
     /// Applies a fault that needs no frame, if it is about order or time.
-    pub(crate) fn strike(&mut self, fault: &SocketFault) {
+    pub(crate) fn apply(&mut self, fault: &SocketFault) {
         match fault {
             SocketFault::Mute => self.muted = true,
             SocketFault::Slow { pause } => self.pause = *pause,
@@ -90,11 +90,11 @@ impl FrameQueue {
         }
     }
 
-    /// The next action. `judge` returns the fault that applies to a frame, given its type and whether it is the first.
+    /// The next action. `find_fault` returns the fault that applies to a frame, given its type and whether it is the first.
     pub(crate) fn next(
         &mut self,
         now: Instant,
-        mut judge: impl FnMut(&str, bool) -> Option<(String, SocketFault)>,
+        mut find_fault: impl FnMut(&str, bool) -> Option<(String, SocketFault)>,
     ) -> FrameAction {
         loop {
             if let Some((fault, id)) = self.ending.take() {
@@ -120,48 +120,48 @@ impl FrameQueue {
             if self.muted && event == "health.check" && !first {
                 continue;
             }
-            if waiting.struck.is_some() {
+            if waiting.faulty.is_some() {
                 return self.send(waiting, now);
             }
-            let Some((id, fault)) = judge(event, first) else {
+            let Some((id, fault)) = find_fault(event, first) else {
                 let sent = self.send(waiting, now);
                 self.release();
                 return sent;
             };
-            let struck = QueuedFrame {
-                struck: Some(id.clone()),
+            let faulty = QueuedFrame {
+                faulty: Some(id.clone()),
                 ..waiting
             };
             match fault {
                 SocketFault::Duplicate => {
                     let twice = QueuedFrame {
-                        frame: struck.frame.clone(),
-                        struck: Some(id),
+                        frame: faulty.frame.clone(),
+                        faulty: Some(id),
                     };
-                    let sent = self.send(struck, now);
+                    let sent = self.send(faulty, now);
                     self.release();
                     self.queue.push_front(twice);
                     return sent;
                 }
                 SocketFault::Reorder { wait } if self.held.is_none() => {
-                    self.held = Some((struck, now + wait));
+                    self.held = Some((faulty, now + wait));
                 }
                 SocketFault::Reorder { .. } => {
-                    let sent = self.send(struck, now);
+                    let sent = self.send(faulty, now);
                     self.release();
                     return sent;
                 }
                 SocketFault::Late { by } => {
                     self.not_before = Some(now + by);
-                    self.queue.push_front(struck);
+                    self.queue.push_front(faulty);
                 }
                 SocketFault::Slow { pause } => {
                     self.pause = pause;
-                    self.queue.push_front(struck);
+                    self.queue.push_front(faulty);
                 }
                 SocketFault::Garbage { text } => {
-                    let frame = text.map_or_else(|| half(&struck.frame), Bytes::from);
-                    let sent = self.send(QueuedFrame { frame, ..struck }, now);
+                    let frame = text.map_or_else(|| half(&faulty.frame), Bytes::from);
+                    let sent = self.send(QueuedFrame { frame, ..faulty }, now);
                     self.release();
                     return sent;
                 }
@@ -184,7 +184,7 @@ impl FrameQueue {
         if !self.pause.is_zero() {
             self.not_before = Some(now + self.pause);
         }
-        FrameAction::Send(waiting.frame, waiting.struck)
+        FrameAction::Send(waiting.frame, waiting.faulty)
     }
 
     /// Puts the frame that was held back for reordering next.
@@ -222,18 +222,18 @@ mod tests {
 
     const ONE_SECOND: Duration = Duration::from_secs(1);
 
-    /// Runs frames through a course with faults by event type, and tells what leaves and when, in seconds.
+    /// Runs frames through a frame_queue with faults by event type, and tells what leaves and when, in seconds.
     fn run(frames: &[&str], faults: &[(&str, SocketFault)]) -> Vec<String> {
-        let mut course = FrameQueue::default();
+        let mut frame_queue = FrameQueue::default();
         let mut frames: Vec<Bytes> = frames
             .iter()
             .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
             .collect();
-        course.take(&mut frames);
+        frame_queue.take(&mut frames);
         let start = Instant::now();
         let (mut now, mut told) = (start, Vec::new());
         loop {
-            let next = course.next(now, |event, _| {
+            let next = frame_queue.next(now, |event, _| {
                 let (_, fault) = faults.iter().find(|(kind, _)| *kind == event)?;
                 Some(("f1".to_owned(), fault.clone()))
             });
@@ -249,7 +249,7 @@ mod tests {
                 FrameAction::Idle => return told,
                 FrameAction::End(fault, _) => {
                     told.push(format!("{fault:?}"));
-                    assert!(course.is_empty());
+                    assert!(frame_queue.is_empty());
                     return told;
                 }
             }
@@ -315,16 +315,16 @@ mod tests {
     #[test]
     fn muting_lets_everything_else_through() {
         let frames = ["health.check", "a", "health.check", "b", "health.check"];
-        let mut course = FrameQueue::default();
-        course.strike(&SocketFault::Mute);
-        assert!(!course.is_pass_through());
+        let mut frame_queue = FrameQueue::default();
+        frame_queue.apply(&SocketFault::Mute);
+        assert!(!frame_queue.is_pass_through());
         let mut frames: Vec<Bytes> = frames
             .iter()
             .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
             .collect();
-        course.take(&mut frames);
+        frame_queue.take(&mut frames);
         let mut left = Vec::new();
-        while let FrameAction::Send(frame, _) = course.next(Instant::now(), |_, _| None) {
+        while let FrameAction::Send(frame, _) = frame_queue.next(Instant::now(), |_, _| None) {
             left.push(event_type(&frame).to_owned());
         }
         assert_eq!(left, ["health.check", "a", "b"]);

@@ -30,15 +30,15 @@ impl RegisteredFault {
     }
 
     /// Counts a match, and decides whether the fault applies.
-    fn strikes(&mut self) -> bool {
+    fn applies(&mut self) -> bool {
         self.matched += 1;
         if self.matched <= self.fault.after {
             return false;
         }
         let probability = self.fault.probability;
-        let strikes = probability >= 1.0 || self.chance.random_bool(probability);
-        self.fired += u64::from(strikes);
-        strikes
+        let applies = probability >= 1.0 || self.chance.random_bool(probability);
+        self.fired += u64::from(applies);
+        applies
     }
 }
 
@@ -133,7 +133,7 @@ impl FaultRegistry {
                 return None;
             }
             let fault = fault.clone();
-            entry.strikes().then(|| (entry.id.clone(), fault))
+            entry.applies().then(|| (entry.id.clone(), fault))
         })
     }
 
@@ -151,7 +151,7 @@ impl FaultRegistry {
                 return None;
             }
             let fault = fault.clone();
-            entry.strikes().then(|| (entry.id.clone(), fault))
+            entry.applies().then(|| (entry.id.clone(), fault))
         })
     }
 
@@ -167,7 +167,7 @@ impl FaultRegistry {
             return None;
         }
         let fault = fault.clone();
-        entry.strikes().then_some(fault)
+        entry.applies().then_some(fault)
     }
 }
 
@@ -189,31 +189,33 @@ mod tests {
 
     use super::*;
 
-    fn book(faults: &[Value]) -> FaultRegistry {
-        let mut book = FaultRegistry::default();
+    fn registry(faults: &[Value]) -> FaultRegistry {
+        let mut registry = FaultRegistry::default();
         for fault in faults {
             let spec = serde_json::from_value(fault.clone()).unwrap();
-            book.add(spec).unwrap();
+            registry.add(spec).unwrap();
         }
-        book
+        registry
     }
 
-    fn frame(book: &mut FaultRegistry, event: &str) -> Option<String> {
+    fn frame(registry: &mut FaultRegistry, event: &str) -> Option<String> {
         let sent = FrameFacts {
             user: "john",
             event,
             first: false,
         };
-        book.frame(&sent).map(|(id, _)| id)
+        registry.frame(&sent).map(|(id, _)| id)
     }
 
     #[test]
     fn a_fault_spares_the_first_and_ends_after_its_count() {
-        let mut book = book(&[json!({"kind": "duplicate", "after": 2, "count": 2})]);
-        let struck: Vec<bool> = (0..6).map(|_| frame(&mut book, "x").is_some()).collect();
-        assert_eq!(struck, [false, false, true, true, false, false]);
-        assert_eq!(book.watches(), (false, false));
-        let listed = serde_json::to_value(book.list()).unwrap();
+        let mut registry = registry(&[json!({"kind": "duplicate", "after": 2, "count": 2})]);
+        let applied: Vec<bool> = (0..6)
+            .map(|_| frame(&mut registry, "x").is_some())
+            .collect();
+        assert_eq!(applied, [false, false, true, true, false, false]);
+        assert_eq!(registry.watches(), (false, false));
+        let listed = serde_json::to_value(registry.list()).unwrap();
         assert_eq!(
             listed,
             json!([{"id": "f1", "kind": "duplicate", "after": 2, "count": 2, "matched": 4, "fired": 2, "active": false}])
@@ -222,8 +224,8 @@ mod tests {
 
     #[test]
     fn chance_comes_from_the_seed_alone() {
-        let struck = |seed: u64| -> Vec<bool> {
-            let mut book = book(&[
+        let applied = |seed: u64| -> Vec<bool> {
+            let mut registry = registry(&[
                 json!({"kind": "late", "event": "other", "probability": 0.5}),
                 json!({"kind": "duplicate", "event": "x", "probability": 0.3, "seed": seed}),
             ]);
@@ -231,61 +233,62 @@ mod tests {
                 .map(|place| {
                     // What does not fit does not move the dice.
                     if place % 3 == seed % 3 {
-                        frame(&mut book, "other");
+                        frame(&mut registry, "other");
                     }
-                    frame(&mut book, "x").is_some()
+                    frame(&mut registry, "x").is_some()
                 })
                 .collect()
         };
-        assert_eq!(struck(7), struck(7));
-        assert_ne!(struck(7), struck(8));
-        let hits = struck(7).iter().filter(|struck| **struck).count();
+        assert_eq!(applied(7), applied(7));
+        assert_ne!(applied(7), applied(8));
+        let hits = applied(7).iter().filter(|applied| **applied).count();
         assert!((30..=90).contains(&hits), "{hits} of 200");
     }
 
     #[test]
     fn the_first_fault_that_fits_wins() {
-        let mut book = book(&[
+        let mut registry = registry(&[
             json!({"kind": "drop", "user": "jack"}),
             json!({"kind": "late", "event": "user.*", "count": 1}),
             json!({"kind": "duplicate"}),
             json!({"kind": "status", "path": "/users"}),
         ]);
-        assert_eq!(frame(&mut book, "health.check").as_deref(), Some("f3"));
-        assert_eq!(frame(&mut book, "user.updated").as_deref(), Some("f2"));
-        assert_eq!(frame(&mut book, "user.updated").as_deref(), Some("f3"));
-        assert!(book.remove("f3") && !book.remove("f3"));
-        assert_eq!(frame(&mut book, "user.updated"), None);
+        assert_eq!(frame(&mut registry, "health.check").as_deref(), Some("f3"));
+        assert_eq!(frame(&mut registry, "user.updated").as_deref(), Some("f2"));
+        assert_eq!(frame(&mut registry, "user.updated").as_deref(), Some("f3"));
+        assert!(registry.remove("f3") && !registry.remove("f3"));
+        assert_eq!(frame(&mut registry, "user.updated"), None);
         let asked = |path| RequestFacts {
             method: "GET",
             path,
             user: None,
         };
-        assert!(book.request(&asked("/users")).is_some());
-        assert!(book.request(&asked("/channels")).is_none());
-        assert_eq!(book.clear(), 3);
-        assert_eq!(book.watches(), (false, false));
+        assert!(registry.request(&asked("/users")).is_some());
+        assert!(registry.request(&asked("/channels")).is_none());
+        assert_eq!(registry.clear(), 3);
+        assert_eq!(registry.watches(), (false, false));
     }
 
     #[test]
     fn only_answers_to_pings_are_muted() {
-        let mut book = book(&[json!({"kind": "mute"})]);
-        assert_eq!(frame(&mut book, "user.updated"), None);
+        let mut registry = registry(&[json!({"kind": "mute"})]);
+        assert_eq!(frame(&mut registry, "user.updated"), None);
         let hello = FrameFacts {
             user: "john",
             event: "health.check",
             first: true,
         };
-        assert_eq!(book.frame(&hello), None);
-        assert!(frame(&mut book, "health.check").is_some());
+        assert_eq!(registry.frame(&hello), None);
+        assert!(frame(&mut registry, "health.check").is_some());
     }
 
     #[test]
     fn a_fault_for_now_leaves_later_frames_alone() {
-        let mut book = book(&[json!({"kind": "drop", "now": true, "user": "j*", "count": 1})]);
-        assert_eq!(book.socket("f1", "amy"), None);
-        assert_eq!(book.socket("f1", "john"), Some(SocketFault::Drop));
-        assert_eq!(book.socket("f1", "jack"), None);
-        assert_eq!(frame(&mut book, "x"), None);
+        let mut registry =
+            registry(&[json!({"kind": "drop", "now": true, "user": "j*", "count": 1})]);
+        assert_eq!(registry.socket("f1", "amy"), None);
+        assert_eq!(registry.socket("f1", "john"), Some(SocketFault::Drop));
+        assert_eq!(registry.socket("f1", "jack"), None);
+        assert_eq!(frame(&mut registry, "x"), None);
     }
 }

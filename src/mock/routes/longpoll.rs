@@ -50,7 +50,7 @@ pub(super) async fn answer(
     let mut frames = Vec::new();
     let polled = tokio::time::timeout(POLL_TIMEOUT, send_queue.take(&mut frames)).await;
     // The poll itself was a sign of life, for as long as it was held.
-    hub.with(|state, now| state.heard(now, key));
+    hub.with(|state, now| state.record_activity(now, key));
     let ended = matches!(polled, Ok(Some(_)));
     if ended && frames.is_empty() {
         return Err(unknown());

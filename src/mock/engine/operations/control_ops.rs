@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(stage.state.lose_connections(stage.now, "B").unwrap(), 2);
         for _ in 0..59 {
             stage.pass(1);
-            stage.state.heard(stage.now, watcher);
+            stage.state.record_activity(stage.now, watcher);
         }
         assert_eq!(stage.closed(client), Some(1006));
         assert!(stage.heard(watcher).is_empty());

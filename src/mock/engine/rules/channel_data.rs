@@ -46,7 +46,7 @@ pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
 }
 
 /// Parses the membership that a member object describes.
-pub(crate) fn wish(user: &UserRef) -> Result<ChannelMember, Rejection> {
+pub(crate) fn parse_membership(user: &UserRef) -> Result<ChannelMember, Rejection> {
     let mut member = ChannelMember::new(DateTime::UNIX_EPOCH);
     if let UserRef::Object(fields) = user {
         for (field, value) in fields {

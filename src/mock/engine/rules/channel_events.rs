@@ -98,10 +98,10 @@ impl ServiceState {
         &mut self,
         now: DateTime<Utc>,
         receivers: &[ConnectionKey],
-        news: &ChannelEventDraft<'_>,
+        draft: &ChannelEventDraft<'_>,
     ) {
-        self.publish(receivers, news.user, |state, viewer| {
-            state.render_channel_event(now, viewer, news)
+        self.publish(receivers, draft.user, |state, viewer| {
+            state.render_channel_event(now, viewer, draft)
         });
     }
 
@@ -110,20 +110,22 @@ impl ServiceState {
         &self,
         now: DateTime<Utc>,
         viewer: Viewer,
-        news: &ChannelEventDraft<'_>,
+        draft: &ChannelEventDraft<'_>,
     ) -> bytes::Bytes {
         let channel = self
             .channels
-            .get(news.channel)
-            .expect("news are about channels that exist");
+            .get(draft.channel)
+            .expect("draft are about channels that exist");
         frame(&ChannelEvent {
-            kind: news.kind,
+            kind: draft.kind,
             cid: &channel.cid,
             channel_type: &channel.channel_type,
             channel_id: &channel.id,
-            channel: news.whole.then(|| self.event_channel(news.channel, viewer)),
-            channel_member_count: news.count.then(|| channel.members.len()),
-            member: match (news.member, news.user) {
+            channel: draft
+                .whole
+                .then(|| self.event_channel(draft.channel, viewer)),
+            channel_member_count: draft.count.then(|| channel.members.len()),
+            member: match (draft.member, draft.user) {
                 (EventMember::Current, Some(user)) => self.member_view(channel, user, viewer),
                 (EventMember::Past(member), Some(user)) => Some(MemberView {
                     member,
@@ -134,27 +136,27 @@ impl ServiceState {
                 }),
                 (EventMember::None, _) | (_, None) => None,
             },
-            message_id: news.message.map(|message| message.id.as_str()),
-            message: news.message.map(|message| MessageView {
+            message_id: draft.message.map(|message| message.id.as_str()),
+            message: draft.message.map(|message| MessageView {
                 state: self,
                 channel,
                 message,
                 viewer,
             }),
-            user: news
+            user: draft
                 .user
                 .map(|user| self.view(user, viewer, UserShape::Common)),
-            extra: news.extra,
+            extra: draft.extra,
             created_at: Rfc3339(now),
         })
     }
 
-    /// Sends news to connections, to those of a member with their unread counts.
+    /// Sends draft to connections, to those of a member with their unread counts.
     pub(crate) fn send_with_unread_counts(
         &mut self,
         now: DateTime<Utc>,
         receivers: &[ConnectionKey],
-        news: &ChannelEventDraft<'_>,
+        draft: &ChannelEventDraft<'_>,
     ) {
         let mut by_user: BTreeMap<UserKey, Vec<ConnectionKey>> = BTreeMap::new();
         for key in receivers {
@@ -165,17 +167,17 @@ impl ServiceState {
         for (user, connections) in by_user {
             let is_member = self
                 .channels
-                .get(news.channel)
+                .get(draft.channel)
                 .is_some_and(|channel| channel.members.contains(user));
-            let mut extra = news.extra.cloned().unwrap_or_default();
+            let mut extra = draft.extra.cloned().unwrap_or_default();
             if is_member {
                 extra.extend(self.unread_counts(user));
             }
-            let news = ChannelEventDraft {
+            let draft = ChannelEventDraft {
                 extra: Some(&extra),
-                ..*news
+                ..*draft
             };
-            self.send_channel_event(now, &connections, &news);
+            self.send_channel_event(now, &connections, &draft);
         }
     }
 
@@ -207,14 +209,14 @@ impl ServiceState {
         key: ChannelKey,
         user: UserKey,
     ) {
-        let news = ChannelEventDraft {
+        let draft = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Current,
             whole: true,
             count: true,
             ..ChannelEventDraft::new(kind, key)
         };
-        self.send_channel_event(now, &self.watchers_of(key), &news);
+        self.send_channel_event(now, &self.watchers_of(key), &draft);
     }
 
     /// Sends a notification to those connections of a member that do not watch the channel.
@@ -226,15 +228,15 @@ impl ServiceState {
         user: UserKey,
     ) {
         let unread = self.unread_counts(user);
-        let news = ChannelEventDraft {
+        let draft = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Current,
             whole: true,
             extra: Some(&unread),
             ..ChannelEventDraft::new(kind, key)
         };
-        self.send_channel_event(now, &self.not_watching(key, user), &news);
-        self.record_in_history(now, key, Some(user), &news);
+        self.send_channel_event(now, &self.not_watching(key, user), &draft);
+        self.record_in_history(now, key, Some(user), &draft);
     }
 
     /// Sends an event that the channel has changed to the watchers.
@@ -247,14 +249,14 @@ impl ServiceState {
         if let Some(channel) = self.channels.get_mut(key) {
             channel.updated_at = stored(now);
         }
-        let news = ChannelEventDraft {
+        let draft = ChannelEventDraft {
             user: actor.user.filter(|_| !actor.server),
             whole: true,
             count: true,
             ..ChannelEventDraft::new("channel.updated", key)
         };
-        self.send_channel_event(now, &self.watchers_of(key), &news);
-        self.record_in_history(now, key, None, &news);
+        self.send_channel_event(now, &self.watchers_of(key), &draft);
+        self.record_in_history(now, key, None, &draft);
     }
 
     /// Adds an event to the history, for clients that reconnect later.
@@ -263,14 +265,14 @@ impl ServiceState {
         now: DateTime<Utc>,
         key: ChannelKey,
         only: Option<UserKey>,
-        news: &ChannelEventDraft<'_>,
+        draft: &ChannelEventDraft<'_>,
     ) {
         let Some(channel) = self.channels.get(key) else {
             return;
         };
         let cid = Box::from(&*channel.cid);
         let viewer = only.map_or(Viewer::Other, Viewer::User);
-        let event = self.render_channel_event(now, viewer, news);
+        let event = self.render_channel_event(now, viewer, draft);
         self.history.push(PastEvent {
             at: now,
             cid,

@@ -7,7 +7,7 @@ use crate::mock::engine::data::requests::UserRef;
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::rules::channel_data::wish;
+use crate::mock::engine::rules::channel_data::parse_membership;
 use crate::mock::engine::rules::channel_events::{ChannelEventDraft, EventMember};
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::{Rejection, shortened};
@@ -24,7 +24,7 @@ impl ServiceState {
         for user in named {
             let id = user.id()?;
             match self.user(id) {
-                Some((key, _)) => known.push((key, wish(user)?)),
+                Some((key, _)) => known.push((key, parse_membership(user)?)),
                 None => unknown.push(shortened(id)),
             }
         }
@@ -99,22 +99,22 @@ impl ServiceState {
         if let Some(user) = self.users.get_mut(user) {
             user.memberships.remove(&key);
         }
-        let news = ChannelEventDraft {
+        let draft = ChannelEventDraft {
             user: Some(user),
             member: EventMember::Past(&member),
             whole: true,
             count: true,
             ..ChannelEventDraft::new("member.removed", key)
         };
-        self.send_channel_event(now, &self.watchers_of(key), &news);
+        self.send_channel_event(now, &self.watchers_of(key), &draft);
         let unread = self.unread_counts(user);
-        let news = ChannelEventDraft {
+        let draft = ChannelEventDraft {
             kind: "notification.removed_from_channel",
             extra: Some(&unread),
-            ..news
+            ..draft
         };
-        self.send_channel_event(now, &self.not_watching(key, user), &news);
-        self.record_in_history(now, key, Some(user), &news);
+        self.send_channel_event(now, &self.not_watching(key, user), &draft);
+        self.record_in_history(now, key, Some(user), &draft);
     }
 
     /// Changes a membership and sends an event to the channel.

@@ -107,7 +107,7 @@ impl ServiceState {
             Caller::User { id, .. } => {
                 let found = self.user(id);
                 if let Some((_, user)) = found {
-                    self.check_alive(user)?;
+                    self.check_not_deleted_or_deactivated(user)?;
                 }
                 self.check_revoked(caller, found.map(|(_, user)| user))?;
                 Ok(Actor {
@@ -179,7 +179,7 @@ impl ServiceState {
     }
 
     /// Refuses users who are deactivated or deleted.
-    pub(crate) fn check_alive(&self, user: &User) -> Result<(), Rejection> {
+    pub(crate) fn check_not_deleted_or_deactivated(&self, user: &User) -> Result<(), Rejection> {
         if user.deleted_at.is_some() {
             return Err(Rejection::not_found("the user ID was deleted"));
         }

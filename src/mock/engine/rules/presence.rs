@@ -67,7 +67,7 @@ impl ServiceState {
         let existing = self.user_ids.get(id.as_str()).copied();
         let before = match existing.and_then(|key| self.users.get(key)) {
             Some(user) => {
-                self.check_alive(user)?;
+                self.check_not_deleted_or_deactivated(user)?;
                 self.check_revoked(caller, Some(user))?;
                 let limit = self.rules.max_connections_per_user;
                 if limit > 0
@@ -361,7 +361,7 @@ impl ServiceState {
     }
 
     /// Records that a connection sent something.
-    pub(crate) fn heard(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
+    pub(crate) fn record_activity(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.last_seen = now;
         }
@@ -369,7 +369,7 @@ impl ServiceState {
 
     /// Answers a client's ping.
     pub(crate) fn ping(&mut self, now: DateTime<Utc>, key: ConnectionKey) {
-        self.heard(now, key);
+        self.record_activity(now, key);
         self.send_health_check(now, key, self.rules.health_check_me);
     }
 
@@ -613,13 +613,13 @@ mod tests {
         assert_eq!(last_active(&mut stage), connected);
         for _ in 0..29 {
             stage.pass(30);
-            stage.state.heard(stage.now, b);
+            stage.state.record_activity(stage.now, b);
         }
         assert_eq!(last_active(&mut stage), connected);
         stage.pass(30);
         let refreshed = json!(crate::mock::engine::data::rfc3339::Rfc3339(stage.now));
         assert_eq!(last_active(&mut stage), refreshed);
-        stage.state.heard(stage.now, b);
+        stage.state.record_activity(stage.now, b);
         stage.pass(10);
         stage.disconnect(b);
         stage.pass(3600);
