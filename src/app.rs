@@ -29,24 +29,24 @@ use crate::output::{self, Output};
 use crate::terminal::Terminal;
 use crate::text;
 
-/// Where the service lives unless told otherwise.
+/// The default address of the service.
 pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";
-/// The user that watchers connect as unless told otherwise.
+/// The default observer: the user that watchers connect as.
 pub const DEFAULT_OBSERVER: &str = "presencectl-observer";
-/// The bound on one call with its retries unless told otherwise.
+/// The default time limit of a call with its retries.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The bound on making a connection unless told otherwise.
+/// The default time limit of connecting.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a safe call is repeated unless told otherwise.
+/// The default number of retries of an idempotent call.
 pub const DEFAULT_RETRIES: u32 = 3;
-/// The variables with the application's key. The first one that has a value counts.
+/// The environment variables for the API key. The first one with a value counts.
 const KEY_VARIABLES: [&str; 2] = ["STREAM_API_KEY", "STREAM_KEY"];
-/// The variables with the application's secret. The first one that has a value counts.
+/// The environment variables for the API secret. The first one with a value counts.
 const SECRET_VARIABLES: [&str; 2] = ["STREAM_API_SECRET", "STREAM_SECRET"];
-/// The variable with a user's token.
+/// The environment variable for a user token.
 const TOKEN_VARIABLE: &str = "PRESENCECTL_USER_TOKEN";
 
-/// Everything a command may ask for.
+/// The resolved settings of a run, and the objects that commands share.
 #[derive(Debug)]
 pub struct App {
     global: GlobalArgs,
@@ -55,13 +55,13 @@ pub struct App {
     access: AsyncOnceCell<Access>,
 }
 
-/// How to reach the service, resolved.
+/// How to reach the service.
 #[derive(Debug)]
 struct Access {
     base_url: Url,
     api_key: String,
     credentials: Credentials,
-    /// Ends the server of `--mock` when the run ends.
+    /// Stops the server of `--mock` when the run ends.
     _mock: Option<oneshot::Sender<()>>,
 }
 
@@ -72,11 +72,11 @@ enum Credentials {
 }
 
 impl App {
-    /// Takes the global flags and decides what they mean for output.
+    /// Resolves the global flags that concern output.
     ///
     /// # Errors
     ///
-    /// A `--jq` expression that does not compile.
+    /// The `--jq` expression does not compile.
     pub fn resolve(global: GlobalArgs) -> anyhow::Result<Self> {
         let terminal = Terminal::detect();
         let (format, explicit_machine) = match global.output {
@@ -120,22 +120,22 @@ impl App {
         })
     }
 
-    /// What the terminal is and can do.
+    /// The properties of the terminal.
     pub fn terminal(&self) -> &Terminal {
         &self.output.settings().terminal
     }
 
-    /// Whether changes are printed and not sent: `--dry-run`.
+    /// Whether `--dry-run` was given: changes are printed instead of sent.
     pub const fn is_dry_run(&self) -> bool {
         self.global.dry_run
     }
 
-    /// Whether confirmations are answered in advance: `--yes`.
+    /// Whether `--yes` was given: confirmations are answered with yes.
     pub const fn assumes_yes(&self) -> bool {
         self.global.yes
     }
 
-    /// `--timeout`. Without it, a call has [`DEFAULT_TIMEOUT`] and a stream has no bound.
+    /// The value of `--timeout`. Without it, a call has [`DEFAULT_TIMEOUT`] and a stream has no limit.
     pub const fn timeout(&self) -> Option<Duration> {
         self.global.timeout
     }
@@ -159,7 +159,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// The user has no home folder.
+    /// The user has no home folder, and `--config` was not given.
     pub fn config_path(&self) -> anyhow::Result<PathBuf> {
         config::path(self.global.config.as_deref())
     }
@@ -171,21 +171,22 @@ impl App {
             && self.global.columns.is_empty()
     }
 
-    /// Where results and messages go.
+    /// The output of this run.
     pub fn output(&self) -> &Arc<Output> {
         &self.output
     }
 
-    /// The time. Commands pass it on to rules and renderers, which read no clock.
+    /// The current time. Commands pass it on to rules and renderers, which read no clock.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
 
-    /// A client with whatever credentials there are: a server's, or a user's with `--as` or a user token.
+    /// A client with the available credentials: the server's, or a user's with `--as` or a user token.
     ///
     /// # Errors
     ///
-    /// No credentials, an unusable address, a broken profile, or a fixture of `--mock` that does not load.
+    /// Credentials are missing, the address is invalid, the profile is invalid, or the fixture of `--mock` does not
+    /// load.
     pub async fn client(&self) -> anyhow::Result<Client> {
         let access = self.access().await?;
         let auth = match (&access.credentials, &self.global.acting_as) {
@@ -204,8 +205,8 @@ impl App {
         self.client_with(auth).await
     }
 
-    /// A client with server credentials whatever `--as` says: streams act as their observer, yet set him up as the
-    /// server. `None` when only a user token is at hand.
+    /// A client with server credentials, even with `--as`: streams act as their observer but set them up as the server.
+    /// `None` if there is only a user token.
     ///
     /// # Errors
     ///
@@ -222,7 +223,7 @@ impl App {
         }
     }
 
-    /// The user that streams connect as: `--as`, else the token's user, else the profile's observer, else the default.
+    /// The user that streams connect as: `--as`, or else the token's user, the profile's observer, or the default.
     ///
     /// # Errors
     ///
@@ -250,10 +251,10 @@ impl App {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no API secret.
     pub async fn secret(&self) -> anyhow::Result<SecretString> {
         if self.global.mock.is_none() {
-            // A profile that was named wins over the environment, here as for calls.
+            // A profile named with `-p` takes precedence over the environment, as it does for calls.
             if self.global.profile.is_none()
                 && let Some(secret) = first_env(&SECRET_VARIABLES)
             {
@@ -279,12 +280,11 @@ impl App {
         .into())
     }
 
-    /// Whether changes want `--yes`, because the profile in force says so. Never with `--mock`, where there is nothing to
-    /// protect.
+    /// Whether changes require `--yes`, because the current profile is protected. Always `false` with `--mock`.
     ///
     /// # Errors
     ///
-    /// A broken profile.
+    /// The profile is invalid.
     pub fn is_protected(&self) -> anyhow::Result<bool> {
         if self.global.mock.is_some() {
             return Ok(false);
@@ -294,12 +294,12 @@ impl App {
             .is_some_and(|(_, profile)| profile.protected))
     }
 
-    /// Returns when something may be changed: an infinitive with its object, such as `change users`. Every command that
-    /// changes anything asks here before it does.
+    /// Returns if a change is allowed. `what` is an infinitive with its object, such as `change users`. Every command
+    /// calls this before it changes something.
     ///
     /// # Errors
     ///
-    /// The profile is protected and `--yes` was not given; or the profile is broken.
+    /// The profile is protected and `--yes` was not given, or the profile is invalid.
     pub fn confirm_change(&self, what: &str) -> anyhow::Result<()> {
         if self.global.yes || self.global.dry_run || !self.is_protected()? {
             return Ok(());
@@ -312,11 +312,11 @@ impl App {
         .into())
     }
 
-    /// A client for the strings of a mock server, which need no credentials.
+    /// A client for the control API of a mock server, which needs no credentials.
     ///
     /// # Errors
     ///
-    /// No address was given: the vendor's is never meant here.
+    /// No address was given. The service's own address is never the default here.
     pub fn mock_client(&self) -> anyhow::Result<Client> {
         let url = match &self.global.base_url {
             Some(url) => url.clone(),
@@ -433,7 +433,7 @@ impl App {
         })
     }
 
-    /// The profile in force, by its name. `None` when the environment brings its own key and no profile was named.
+    /// The current profile with its name. `None` if the key comes from the environment and no profile was named.
     fn profile(&self) -> anyhow::Result<Option<&(String, Profile)>> {
         if let Some(profile) = self.profile.get() {
             return Ok(profile.as_ref());
@@ -487,7 +487,7 @@ impl App {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(mock::serve(listener, options, async {
-            // An error means that the app is gone, which is the signal just as well.
+            // An error means that the app was dropped, which also ends the server.
             let _ = stopped.await;
         }));
         Ok(Access {
@@ -517,7 +517,7 @@ fn parse_base_url(text: &str) -> anyhow::Result<Url> {
     })
 }
 
-/// What is wrong where neither the environment nor a profile has all of the credentials. The error names what is missing.
+/// The error if neither the environment nor a profile has all credentials. It names what is missing.
 fn no_credentials() -> Failure {
     let failure = |message: String| Failure::new(Code::NotAuthenticated, message);
     let key = environment::first_variable(&KEY_VARIABLES);

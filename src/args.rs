@@ -158,7 +158,7 @@ pub struct GlobalArgs {
     pub color: Colour,
 }
 
-/// Output formats as typed.
+/// The output formats of `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FormatArg {
     /// A table on a terminal, NDJSON otherwise.
@@ -167,7 +167,7 @@ pub enum FormatArg {
     Table,
     /// One JSON document: an object, or an array.
     Json,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// Tab-separated values.
     Tsv,
@@ -175,7 +175,7 @@ pub enum FormatArg {
     Csv,
 }
 
-/// When to colour.
+/// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
     /// On a terminal, unless `NO_COLOR` is set.

@@ -22,7 +22,7 @@ use crate::error_report::ErrorReport;
 use crate::exit::Code;
 use crate::text;
 
-/// The version, with the commit that it was built from where the build could tell.
+/// The version, with the commit of the build if it is known.
 pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
@@ -46,7 +46,7 @@ pub struct Cli {
     pub command: commands::Command,
 }
 
-/// Runs the command line of this process and says how it ended.
+/// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(launch) = commands::mock::launch(&arguments) {
@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
         return code;
     }
     if arguments.len() <= 1 {
-        // A reader that closed the pipe has seen enough.
+        // The reader closed the pipe and needs no more output.
         let _ = write!(io::stdout().lock(), "{}", first_page());
         return ExitCode::SUCCESS;
     }
@@ -72,17 +72,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The whole command tree, with its help as it is printed.
+/// The whole command tree, with its help texts as they are printed.
 pub fn tree() -> clap::Command {
     help_layout::lay_out(Cli::command().mut_args(read_variable_of))
 }
 
-/// The page for somebody who typed nothing but the program's name.
+/// The page that is shown without a command.
 fn first_page() -> StyledStr {
     tree().render_help()
 }
 
-/// Reads the command line.
+/// Parses the command line.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     parse_for_one(arguments).map_or_else(
         || {
@@ -93,13 +93,12 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     )
 }
 
-/// Reads a command line that is in order, with a tree of the one command that it names.
+/// Parses a valid command line with the tree of only the command that it names.
 ///
-/// The parser gives each command its own copy of the flags that all of them share. For forty commands that takes more
-/// time and memory than most calls. `None` says nothing but that the whole tree has to be asked, which also knows what
-/// to say about mistakes and what to print for help.
+/// The parser copies the global flags into each command. For forty commands this takes more time and memory than most
+/// calls. `None` means that the whole tree is needed, which also handles mistakes and help.
 fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
-    // The word may still be the value of a flag; then what follows makes no sense to the small tree.
+    // The word may be the value of a flag. Then the small tree does not parse what follows.
     let named = arguments
         .iter()
         .skip(1)
@@ -108,14 +107,14 @@ fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
         .mut_args(read_variable_of)
         .disable_help_subcommand(true)
         .subcommand(named);
-    // Left standing: the process is short, and taking trees down is work, too.
+    // Not dropped: the process is short, and dropping the tree takes time.
     let mut one = ManuallyDrop::new(one);
     let mut matches = one.try_get_matches_from_mut(arguments).ok()?;
     Cli::from_arg_matches_mut(&mut matches).ok()
 }
 
-/// What to say about a word that begins with a dash after a flag that takes a value, of which the parser only knows that
-/// it is no flag: it advises to write `--` before it, and the flag would then have no value at all.
+/// A better error for a flag whose value starts with a dash. The parser advises to write `--` before the value, but
+/// then the flag would have no value.
 fn dashed_value(
     error: &clap::Error,
     arguments: &[OsString],
@@ -153,7 +152,7 @@ fn dashed_value(
     ))
 }
 
-/// What to say about a command for `mock exec` that has no `--` before it.
+/// A better error for `mock exec` with a command but without `--`.
 fn missing_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -173,7 +172,7 @@ fn missing_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<clap::E
     ))
 }
 
-/// The flag of this or any command under it that is written so and takes a value.
+/// The flag with this spelling, of this command or a subcommand, that takes a value.
 fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
     let is_it = |argument: &&clap::Arg| {
         let written = match flag.strip_prefix("--") {
@@ -182,7 +181,7 @@ fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
                 argument.get_short().map(String::from).as_deref() == Some(short)
             }),
         };
-        // One whose value may be left out takes only what is written into the same word.
+        // A flag with an optional value accepts it only in the same word.
         written && argument.get_action().takes_values() && !argument.is_require_equals_set()
     };
     let mut below = command.get_subcommands();
@@ -192,7 +191,7 @@ fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
         .or_else(|| below.find_map(|command| valued(command, flag)))
 }
 
-/// Ends with clap's own text for help, version and bad usage.
+/// Prints clap's text for help, version and usage errors.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let instead =
         dashed_value(error, arguments, &tree()).or_else(|| missing_dashes(error, arguments));
@@ -211,7 +210,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
             true,
         );
     }
-    // A reader that closed the pipe has seen enough of the help.
+    // The reader closed the pipe and needs no more of the help.
     let _ = match safe_text(error) {
         Some(text) => io::stderr().write_all(text.as_bytes()),
         None => error.print(),
@@ -219,8 +218,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.number()))
 }
 
-/// The text of an error that repeats arguments which are not fit for a terminal, made fit for it. `None` for any other,
-/// which clap prints in colour.
+/// The text of an error that repeats arguments with control characters, escaped. `None` for other errors, which clap
+/// prints in colour.
 fn safe_text(error: &clap::Error) -> Option<String> {
     if !error.use_stderr() {
         return None;
@@ -233,7 +232,7 @@ fn safe_text(error: &clap::Error) -> Option<String> {
     (safe.trim_end() != text.trim_end()).then_some(safe)
 }
 
-/// Whether `-o json` or `-o ndjson` was typed, on a line that clap could not make sense of.
+/// Whether `-o json` or `-o ndjson` was given, on a command line that clap cannot parse.
 fn asks_for_json(arguments: &[OsString]) -> bool {
     let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let value = |text: &str| matches!(text, "json" | "ndjson");
@@ -246,11 +245,11 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
         .any(|pair| matches!(pair[0], "-o" | "--output") && value(pair[1]))
 }
 
-/// Says what went wrong, as prose or as one JSON object, unless it is only a reader that has seen enough.
+/// Reports an error, as text or as a JSON object. A closed pipe is not reported.
 fn report(report: &ErrorReport, json: bool) -> ExitCode {
     if report.exit_code != Code::Ok.number() {
         let mut stderr = io::stderr().lock();
-        // There is nowhere left to say that stderr is gone.
+        // If stderr is closed, there is nowhere to report it.
         let _ = match (json, serde_json::to_string(report)) {
             (true, Ok(json)) => writeln!(stderr, "{{\"error\":{}}}", text::escape_json(&json)),
             (true, Err(_)) | (false, _) => write!(stderr, "{report}"),

@@ -15,23 +15,23 @@ use crate::events::WatchError;
 use crate::exit::{Code, Failure, HintedError};
 use crate::text;
 
-/// An error as shown to the user: as fields for the JSON form, as lines of text through `Display`.
+/// An error as the user sees it: fields for JSON, text through `Display`.
 #[derive(Debug, Serialize)]
 pub struct ErrorReport {
-    /// The code's meaning as one word.
+    /// The name of the exit code.
     pub kind: &'static str,
-    /// What went wrong, with its causes.
+    /// The message, with its causes.
     pub message: String,
-    /// The number that the process ends with.
+    /// The exit code.
     pub exit_code: u8,
-    /// The service's own error code, where it gave one.
+    /// The service's error code, if there is one.
     pub api_code: Option<ApiErrorCode>,
-    /// What to type.
+    /// What to type, if there is a hint.
     pub hint: Option<String>,
 }
 
 impl ErrorReport {
-    /// Collects code, message and hint of an error.
+    /// Collects exit code, message and hint of an error.
     pub fn of(error: &anyhow::Error) -> Self {
         let code = code_of(error);
         Self {
@@ -59,7 +59,7 @@ impl fmt::Display for ErrorReport {
 
 /// The exit code of an error.
 ///
-/// A broken pipe anywhere in the chain is a reader who has seen enough: that is 0.
+/// If a cause is a broken pipe, the reader has closed stdout, and the code is 0.
 pub fn code_of(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
@@ -99,7 +99,7 @@ fn code_of_api(error: &ApiError) -> Code {
     }
 }
 
-/// What the user can type about an error, if anything.
+/// The hint for an error, if there is one.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {

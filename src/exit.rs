@@ -76,22 +76,22 @@ impl Code {
         Self::Terminated,
     ];
 
-    /// The number that the process ends with.
+    /// The number of the exit code.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The meaning as one word, for the JSON form of an error.
+    /// The name of the code, for the JSON form of an error.
     pub const fn kind(self) -> &'static str {
         self.words().0
     }
 
-    /// The meaning in a sentence.
+    /// The meaning as a sentence.
     pub const fn meaning(self) -> &'static str {
         self.words().1
     }
 
-    /// The meaning as one word, and in a sentence.
+    /// The name of the code and its meaning.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Ok => (
@@ -148,17 +148,17 @@ impl Code {
     }
 }
 
-/// The exit status of a run that ended without an error.
+/// The exit status of a run without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// A code of our own.
+    /// One of our exit codes.
     Own(Code),
-    /// The status of the child process that the run was about, passed on.
+    /// The status of the child process that the run was for.
     Child(u8),
 }
 
 impl ExitStatus {
-    /// The number that the process ends with.
+    /// The number of the exit code.
     pub const fn number(self) -> u8 {
         match self {
             Self::Own(code) => code.number(),
@@ -167,16 +167,16 @@ impl ExitStatus {
     }
 }
 
-/// An error that knows its exit code and what the user can type about it.
+/// An error with its exit code and a hint.
 ///
-/// Commands raise it where no typed error of a lower layer says enough.
+/// Commands use it if no typed error of a lower layer fits.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: Code,
-    /// What went wrong, a lower-case fragment.
+    /// The message: a lower-case fragment.
     pub message: String,
-    /// What to type, if there is something to type.
+    /// What to type, if there is a hint.
     pub hint: Option<String>,
 }
 
@@ -190,7 +190,7 @@ impl Failure {
         }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hinted(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -206,7 +206,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error with a hint that fits better than the usual one for its kind. It reads like the error itself.
+/// An error with a more specific hint. Its message is that of the error itself.
 #[derive(Debug)]
 pub struct HintedError {
     error: Box<dyn std::error::Error + Send + Sync>,
@@ -215,7 +215,7 @@ pub struct HintedError {
 }
 
 impl HintedError {
-    /// Gives an error a hint.
+    /// Adds a hint to an error.
     pub fn new(
         error: impl std::error::Error + Send + Sync + 'static,
         hint: impl Into<String>,
@@ -235,7 +235,7 @@ impl fmt::Display for HintedError {
 
 impl std::error::Error for HintedError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The same words again, which are not repeated; the type is what matters.
+        // The text repeats the error's own, so it is not printed again. Only the type matters.
         Some(self.error.as_ref())
     }
 }

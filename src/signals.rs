@@ -4,7 +4,7 @@ use std::io;
 
 use crate::exit::Code;
 
-/// Listens for the signals from the moment it is made.
+/// A listener for signals, active from its creation on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// `None` if SIGHUP was ignored at the start (`nohup`), so that it stays ignored.
@@ -18,11 +18,11 @@ pub(crate) struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
     ///
-    /// The system does not allow it.
+    /// The system refuses the signal handler.
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let hang_up = if is_hang_up_ignored() {
@@ -37,7 +37,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. Returns the code that it ends the program with. Cancel safe.
+    /// Waits for the next signal and returns its exit code. Cancel safe.
     pub(crate) async fn next(&mut self) -> Code {
         let Self {
             hang_up,
@@ -58,7 +58,7 @@ impl Signals {
     }
 }
 
-/// Whether this process ignores SIGHUP. Where the system does not tell, this is `true`: then SIGHUP does what it did.
+/// Whether this process ignores SIGHUP. If the system cannot tell, `true`, so that SIGHUP is left alone.
 #[cfg(unix)]
 fn is_hang_up_ignored() -> bool {
     const SIGHUP_BIT: u64 = 1;
@@ -74,11 +74,11 @@ fn is_hang_up_ignored() -> bool {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
     ///
-    /// None on this system.
+    /// Never on this system.
     #[expect(
         clippy::unnecessary_wraps,
         reason = "the signature of the systems that can fail"
@@ -87,7 +87,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for the next signal. Returns the code that it ends the program with. Cancel safe.
+    /// Waits for the next signal and returns its exit code. Cancel safe.
     pub(crate) async fn next(&mut self) -> Code {
         match tokio::signal::ctrl_c().await {
             Ok(()) => Code::Interrupted,

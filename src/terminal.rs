@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use crate::environment;
 
-/// Which standard streams are terminals, and what the one behind stdout can show.
+/// Which standard streams are terminals, and the properties of the terminal behind stdout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terminal {
     /// Whether stdin is a terminal.
@@ -13,15 +13,15 @@ pub struct Terminal {
     pub stdout: bool,
     /// Whether stderr is a terminal.
     pub stderr: bool,
-    /// The cells in a line of stdout: `COLUMNS`, else the terminal's size. Always `None` for a file or a pipe, which
-    /// are never cut to a terminal's width.
+    /// The width of stdout in cells: `COLUMNS`, or else the terminal's size. `None` for a file or a pipe, whose lines
+    /// are never cut.
     pub width: Option<usize>,
     /// Whether stdout shows colours: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is unset or empty.
     pub has_colour: bool,
 }
 
 impl Terminal {
-    /// Asks the standard streams and the environment of this process.
+    /// Reads the properties from the standard streams and the environment.
     pub fn detect() -> Self {
         let size = || terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0.into());
         Self::from_facts(

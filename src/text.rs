@@ -9,16 +9,17 @@ use std::fmt::Write;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The longest word in a message, in terminal cells. Hostile ids are longer; paths and addresses are shorter.
+/// The maximal width of a word in a message, in cells. Hostile ids are longer; paths and addresses are shorter.
 const MESSAGE_WORD_MAX: usize = 200;
 
-/// The longest message, in terminal cells.
+/// The maximal width of a message, in cells.
 const MESSAGE_MAX: usize = 4000;
 
-/// The most terminal cells of a value that an error repeats.
+/// The maximal width of a value that an error repeats, in cells.
 const QUOTE_MAX: usize = 64;
 
-/// Replaces each character that acts on a terminal by an escape: `\n`, `\r`, `\t`, else `\u{1b}`.
+/// Replaces each character that controls a terminal by an escape such as `
+/// ` or `\u{1b}`.
 pub fn escape(text: &str) -> Cow<'_, str> {
     replace_unsafe(text, |c, out| match c {
         '\n' => out.push_str("\\n"),
@@ -28,10 +29,10 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Replaces each character that acts on a terminal by JSON's escape, so that the result is the same JSON.
+/// Replaces each character that controls a terminal by a JSON escape, so that the value stays the same.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     replace_unsafe(json, |c, out| match c {
-        // In JSON these stand between tokens only.
+        // In JSON these occur only between tokens.
         '\n' | '\r' | '\t' => out.push(' '),
         c => {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -41,9 +42,9 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// The text of a message, error or hint: escaped, with overlong words shortened, and bounded as a whole.
+/// The safe text of a message, error or hint: escaped, with long words shortened, and limited as a whole.
 pub fn message(text: &str) -> String {
-    // An escape takes up to ten cells, so a first cut saves work on a hostile megabyte.
+    // Truncating first saves work: a hostile value can be a megabyte long, and escaping makes it longer.
     let start = truncate(text, MESSAGE_MAX + 1);
     let escaped = escape(&start);
     let words: Vec<_> = escaped
@@ -53,7 +54,7 @@ pub fn message(text: &str) -> String {
     truncate(&words.join(" "), MESSAGE_MAX).into_owned()
 }
 
-/// A value as an error repeats it: escaped, and short enough to recognise it by.
+/// A value in an error message: escaped, and shortened.
 pub fn quote(value: &str) -> String {
     let start = truncate(value, QUOTE_MAX);
     truncate(&escape(&start), QUOTE_MAX).into_owned()
@@ -79,7 +80,7 @@ fn write_all(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a String takes all it is given");
 }
 
-/// Whether a character acts on a terminal, or on the text around it, rather than showing itself.
+/// Whether a character controls a terminal or changes the text around it.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -92,14 +93,14 @@ fn is_unsafe(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// How many terminal cells a text takes.
+/// The width of a text in terminal cells.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text shortened to at most `cells` terminal cells, with `…` at the end where something is missing.
+/// Shortens a text to at most `cells` terminal cells. `…` marks the missing rest.
 pub fn truncate(text: &str, cells: usize) -> Cow<'_, str> {
-    // Most text is short, and a byte takes at most one cell.
+    // Most texts are short, and a byte takes at most one cell.
     let fits =
         text.len() <= cells || (text.len() <= cells.saturating_mul(8) && width(text) <= cells);
     if fits {
@@ -107,7 +108,7 @@ pub fn truncate(text: &str, cells: usize) -> Cow<'_, str> {
     }
     let mut taken = 0;
     let mut end = 0;
-    // What takes no cell is bounded too: a thousand accents on one letter, or a megabyte of control characters.
+    // Characters without width are limited, too: a letter can have a thousand accents.
     for (at, c) in text.char_indices().take(cells.saturating_mul(4)) {
         let next = taken + c.width().unwrap_or(1);
         if next >= cells {

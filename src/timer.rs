@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-/// Sleeps until this time. Without one it never returns, so that a `select!` branch without a deadline stays silent.
+/// Sleeps until this time. Without a time it never returns, so a branch of `select!` without a deadline never runs.
 pub(crate) async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

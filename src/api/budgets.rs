@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::api::request::Request;
 use crate::api::{ApiError, Client};
 
-/// The rate limit of an endpoint, from the service's own list.
+/// The rate limit of an endpoint, as the service reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Budget {
     /// Calls per minute.
@@ -21,10 +21,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Which part of the limit is used, from 0 to 1.
+    /// The used share of the limit, from 0 to 1.
     pub fn used_share(&self) -> f64 {
         let used = self.limit.saturating_sub(self.remaining);
-        // Limits are far below the numbers that an f64 cannot hold.
+        // Limits are far below the numbers that an f64 cannot represent.
         used as f64 / self.limit.max(1) as f64
     }
 }
@@ -33,7 +33,8 @@ impl Budget {
 pub type Budgets = BTreeMap<String, BTreeMap<String, Budget>>;
 
 impl Client {
-    /// The application's rate limits on these platforms, for these endpoints or, with none, for all. Needs the secret.
+    /// Reads the application's rate limits on these platforms, for these endpoints or, if there are none, for all.
+    /// Needs the API secret.
     ///
     /// # Errors
     ///
@@ -57,7 +58,7 @@ impl Client {
         }
         let answer: LimitsBody = self.fetch(&request).await?;
         let budgets = answer.fields.into_iter().filter_map(|(platform, budgets)| {
-            // Platforms that nobody asked for are null or missing, and `duration` is no platform.
+            // Platforms that were not requested are null or missing, and `duration` is not a platform.
             Some((platform, serde_json::from_value(budgets).ok()?))
         });
         Ok(budgets.collect())

@@ -11,22 +11,22 @@ use tokio::time::Instant;
 use crate::api::RateLimit;
 use crate::domain::TokenBucket;
 
-/// One second may take this fraction of the calls of a minute.
+/// The fraction of a minute's calls that one second may use.
 const SECOND_SHARE_OF_MINUTE: f64 = 30.0;
-/// One call in this many is left to other programs.
+/// One call in this many is reserved for other programs.
 const RESERVED_SHARE: u32 = 500;
-/// Added to a wait for the end of a window, because both sides round it to seconds.
+/// Added to the wait for the end of a window, because both sides round to seconds.
 const RESET_MARGIN: Duration = Duration::from_millis(200);
-/// The length of a window until the server has shown another one. The clock of a mock may run fast.
+/// The assumed length of a window, until the server's headers show another one. The clock of a mock may run fast.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
-/// By how many calls the count may go up without a new window, because responses arrive out of order.
+/// How much the number of remaining calls may rise without a new window, because responses arrive out of order.
 const REORDERED_RESPONSES: u32 = 8;
-/// Only a call that started this recently shows the beginning of a window.
+/// A response shows the start of a window only if its call started at most this long ago.
 const RECENT_CALL: Duration = Duration::from_secs(2);
-/// How long to wait for the first response, which says what the limit is.
+/// How long to wait for the first response, which contains the limit.
 const FIRST_RESPONSE_POLL: Duration = Duration::from_millis(5);
 
-/// The pacing of one endpoint.
+/// The rate limiter of one endpoint.
 #[derive(Debug, Clone)]
 pub struct CallLimiter {
     bucket: TokenBucket,
@@ -47,11 +47,11 @@ impl Default for CallLimiter {
 }
 
 impl CallLimiter {
-    /// Zero if a call may start now; it is counted then. Otherwise how long to wait before asking again.
+    /// Returns zero if a call may start now, and counts it. Otherwise returns how long to wait before asking again.
     ///
-    /// `limit` is what the last response said, and `in_flight` the number of calls without a response.
+    /// `limit` is the limit in the last response, and `in_flight` the number of calls without a response.
     pub fn start(&mut self, limit: Option<RateLimit>, in_flight: usize, now: Instant) -> Duration {
-        // The first response shows the limit, so one call is enough until then.
+        // The limit is not known before the first response, so only one call starts.
         let Some(limit) = limit else {
             return if in_flight == 0 {
                 Duration::ZERO
@@ -67,7 +67,7 @@ impl CallLimiter {
             return limit.reset_in + RESET_MARGIN;
         }
         let speed = DEFAULT_WINDOW.as_secs_f64() / self.window.as_secs_f64();
-        // Half of a second's calls: saved tokens and new ones can fall into the same second.
+        // Half of a second's calls, because saved tokens and new ones can be used within the same second.
         let capacity = (f64::from(limit.limit) / SECOND_SHARE_OF_MINUTE / 2.0).max(0.5);
         let wait = self.bucket.take(capacity, capacity * speed, now.into_std());
         if wait.is_zero() {
@@ -76,7 +76,7 @@ impl CallLimiter {
         wait
     }
 
-    /// Learns the length of a window from a response at its beginning, when the remaining time is the whole length.
+    /// Learns the length of a window from a response at its start, when the remaining time is the full length.
     fn observe(&mut self, limit: RateLimit, now: Instant) {
         let is_new_window = self.remaining.is_some_and(|remaining| {
             limit.remaining > remaining.saturating_add(REORDERED_RESPONSES)

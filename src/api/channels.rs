@@ -12,10 +12,10 @@ use crate::domain::{Cid, User};
 /// A membership, as responses about channels contain it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Member {
-    /// The member's id.
+    /// The member's user id.
     #[serde(default)]
     pub user_id: Option<String>,
-    /// The member.
+    /// The member's user object.
     #[serde(default)]
     pub user: Option<User>,
     /// All other fields of the membership.
@@ -26,21 +26,21 @@ pub struct Member {
 /// The state of a channel, as queries return it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ChannelState {
-    /// The channel object, its fields in the service's order.
+    /// The channel object. Its fields keep the service's order.
     pub channel: Map<String, Value>,
-    /// The members returned, which may be fewer than there are.
+    /// The returned members; the channel may have more.
     #[serde(default, deserialize_with = "null_as_default")]
     pub members: Vec<Member>,
-    /// The watchers, only when asked for.
+    /// The watchers, if they were requested.
     #[serde(default)]
     pub watchers: Option<Vec<User>>,
-    /// How many users watch.
+    /// The number of watchers.
     #[serde(default)]
     pub watcher_count: Option<u64>,
 }
 
 impl Member {
-    /// The member's id, which some responses contain only in the user object.
+    /// The member's id. Some responses contain it only in the user object.
     pub fn id(&self) -> Option<&str> {
         self.user_id
             .as_deref()
@@ -66,9 +66,9 @@ pub struct GetOrCreate {
     pub state: bool,
     /// Whether to watch the channel with `connection_id`.
     pub watch: bool,
-    /// Whether to subscribe `connection_id` to members of the channel (the service covers at most 10 a call).
+    /// Whether to subscribe `connection_id` to the channel's members (at most 10 per call).
     pub presence: bool,
-    /// Page of messages; `None` leaves the size to the service, which sends the newest ones.
+    /// The page of messages; `None` for the service's default, which is the newest ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<Page>,
     /// Page of members, `{limit, offset}`; limit at most 300.
@@ -77,7 +77,7 @@ pub struct GetOrCreate {
     /// Page of watchers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watchers: Option<Page>,
-    /// The connection concerned; a query parameter.
+    /// The connection to subscribe; a query parameter.
     #[serde(skip)]
     pub connection_id: Option<String>,
 }
@@ -85,9 +85,9 @@ pub struct GetOrCreate {
 /// A page by offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Page {
-    /// How many.
+    /// The number of items.
     pub limit: u32,
-    /// After how many.
+    /// The number of items to skip.
     pub offset: u32,
 }
 
@@ -107,15 +107,15 @@ pub struct QueryChannels {
     /// At most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member_limit: Option<u32>,
-    /// Messages are of no interest here; 0.
+    /// The number of messages; 0, because presence does not need them.
     pub message_limit: u32,
     /// Whether to return the state.
     pub state: bool,
     /// Whether to watch the channels.
     pub watch: bool,
-    /// Whether to subscribe to their members.
+    /// Whether to subscribe to the channels' members.
     pub presence: bool,
-    /// The connection concerned; a query parameter.
+    /// The connection to subscribe; a query parameter.
     #[serde(skip)]
     pub connection_id: Option<String>,
 }
@@ -138,7 +138,7 @@ pub struct QueryMembers {
     pub offset: u32,
 }
 
-/// The body of `POST /channels/{type}/{id}`, the parts that presence needs.
+/// The body of `POST /channels/{type}/{id}`, as far as presence needs it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct UpdateChannel {
     /// Users to add; at most 100.
@@ -150,7 +150,7 @@ pub struct UpdateChannel {
 }
 
 impl Request {
-    /// Gets a channel and creates it where it does not exist; watches it if asked to.
+    /// Gets a channel, creates it if it does not exist, and watches it if requested.
     pub fn get_or_create_channel(cid: &Cid, body: &GetOrCreate) -> Self {
         Self::on_channel("GetOrCreateChannel", Method::POST, cid, &["query"])
             .with_connection(body.connection_id.as_deref())
@@ -174,12 +174,12 @@ impl Request {
         Self::new("QueryMembers", Method::GET, ["members"]).with_parameter("payload", query)
     }
 
-    /// Adds and removes members.
+    /// Adds and removes members of a channel.
     pub fn update_channel(cid: &Cid, body: &UpdateChannel) -> Self {
         Self::on_channel("UpdateChannel", Method::POST, cid, &[]).with_body(body)
     }
 
-    /// Sets and removes fields of a channel, keeping the rest.
+    /// Sets and removes fields of a channel. Other fields stay.
     pub fn patch_channel(cid: &Cid, set: &Map<String, Value>, unset: &[String]) -> Self {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -199,7 +199,7 @@ impl Request {
 }
 
 impl Client {
-    /// Gets a channel and creates it where it does not exist; watches it if asked to.
+    /// Gets a channel, creates it if it does not exist, and watches it if requested.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl Client {
         self.fetch(&Request::get_or_create_channel(cid, body)).await
     }
 
-    /// Reads a channel without creating it. Where it is missing, the refusal has code 16.
+    /// Reads a channel without creating it. If it does not exist, the error has code 16.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Client {
         Ok(response.members)
     }
 
-    /// Adds and removes members.
+    /// Adds and removes members of a channel.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl Client {
         self.fetch(&Request::update_channel(cid, body)).await
     }
 
-    /// Sends a request about one channel, such as [`Request::patch_channel`]. Returns the channel as it is afterwards.
+    /// Sends a request about one channel, such as [`Request::patch_channel`]. Returns the changed channel.
     ///
     /// # Errors
     ///

@@ -36,13 +36,13 @@ use crate::domain::{ApiErrorCode, SecretString, UserId};
 /// The name and version that this program sends with every request.
 pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION"));
 
-/// The largest response body that is read unless told otherwise, after decompression.
+/// The default limit of a response body, after decompression.
 pub const RESPONSE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The longest URL that is sent. Servers and proxies refuse longer ones.
 pub const URL_MAX_BYTES: usize = 8 * 1024;
-/// The bound on one call while a connection is being restored.
+/// The time limit of a call while a connection is restored.
 const RECONNECT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept for reuse: less than any NAT or load balancer keeps its side.
+/// How long an idle connection is kept for reuse: shorter than NATs and load balancers keep their side.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const STREAM_AUTH_TYPE: HeaderName = HeaderName::from_static("stream-auth-type");
@@ -51,7 +51,7 @@ const STREAM_CLIENT: HeaderName = HeaderName::from_static("x-stream-client");
 /// How calls authenticate.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// As the application's server, which may do everything. No user is acting.
+    /// As the application's server, which may do everything and is not a user.
     Server {
         /// The API secret.
         secret: SecretString,
@@ -63,7 +63,7 @@ pub enum Auth {
         /// The API secret.
         secret: SecretString,
     },
-    /// As a user, with a token that somebody else signed.
+    /// As a user, with a given token.
     Token {
         /// The user, from the token's `user_id`.
         user: UserId,
@@ -73,7 +73,7 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// The acting user. `None` for the server.
+    /// The acting user; `None` for the server.
     pub const fn user(&self) -> Option<&UserId> {
         match self {
             Self::Server { .. } => None,
@@ -81,7 +81,7 @@ impl Auth {
         }
     }
 
-    /// The API secret, where it is known.
+    /// The API secret, if it is known.
     pub const fn secret(&self) -> Option<&SecretString> {
         match self {
             Self::Server { secret } | Self::Minted { secret, .. } => Some(secret),
@@ -89,7 +89,7 @@ impl Auth {
         }
     }
 
-    /// The token to send, signed now where the secret is ours.
+    /// The token to send. It is signed now if the secret is known.
     pub fn token(&self) -> SecretString {
         match self {
             Self::Server { secret } => {
@@ -107,19 +107,19 @@ impl Auth {
 /// The settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// The service, such as `https://chat.stream-io-api.com`.
+    /// The address of the service, such as `https://chat.stream-io-api.com`.
     pub base_url: Url,
     /// The application's public key.
     pub api_key: String,
     /// How calls authenticate.
     pub auth: Auth,
-    /// The bound on one call with its retries.
+    /// The time limit of a call with its retries.
     pub timeout: Duration,
-    /// The bound on making a connection.
+    /// The time limit of connecting.
     pub connect_timeout: Duration,
-    /// How often an idempotent call is retried; 0 for never.
+    /// How often an idempotent call is retried; 0 for no retries.
     pub retries: u32,
-    /// What is called before each retry.
+    /// Called before each retry.
     pub on_retry: RetryObserver,
 }
 
@@ -132,15 +132,15 @@ pub struct Client {
     response_limit: usize,
 }
 
-/// What all clones share.
+/// The state shared by all clones.
 #[derive(Default)]
 struct Pool {
-    /// Built at the first call.
+    /// Built by the first call.
     http: Mutex<Option<reqwest::Client>>,
     limits: Mutex<HashMap<&'static str, (RateLimit, Instant)>>,
 }
 
-/// What the service answered, not yet decoded.
+/// A response that is not decoded yet.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The HTTP status.
@@ -154,7 +154,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The error that this response reports, if it reports one.
+    /// The error in this response, if there is one.
     pub fn error(&self) -> Option<ApiError> {
         if (200..300).contains(&self.status) {
             return None;
@@ -170,7 +170,7 @@ impl Response {
                 }
             }
             (Some(refusal), _) => ApiError::Refused(refusal),
-            // Rate limits per address are enforced in front of the service, with other response bodies.
+            // Proxies in front of the service enforce rate limits per address. Their responses have other bodies.
             (None, 429) => ApiError::RateLimited {
                 refusal: Refusal {
                     code: ApiErrorCode::RateLimited,
@@ -208,11 +208,11 @@ impl Pool {
 }
 
 impl Client {
-    /// A client. Nothing is sent yet, and nothing is built that only a call needs.
+    /// Creates a client. It sends nothing, and builds only what the first call does not need to build.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Insecure`] where credentials would travel in clear text over a network.
+    /// [`ApiError::Insecure`] if credentials would cross a network in clear text.
     pub fn new(settings: ClientSettings) -> Result<Self, ApiError> {
         if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
             return Err(ApiError::Insecure {
@@ -227,9 +227,9 @@ impl Client {
         })
     }
 
-    /// The same connection pool, acting as a user.
+    /// A client with the same connection pool that acts as a user.
     ///
-    /// With the secret, the user's token is signed here. A client that has only a token keeps acting as the token's user.
+    /// If the secret is known, the user's token is signed here. A client that has only a token keeps its user.
     #[must_use]
     pub fn acting_as(&self, user: &UserId) -> Self {
         let mut client = self.clone();
@@ -242,7 +242,7 @@ impl Client {
         client
     }
 
-    /// The same connection pool and credentials, with another bound on each call.
+    /// A client with the same connection pool and credentials, and another time limit per call.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         let mut client = self.clone();
@@ -250,7 +250,8 @@ impl Client {
         client
     }
 
-    /// The same connection pool and credentials, for a caller that repeats calls itself.
+    /// A client with the same connection pool and credentials that does not retry, for a caller that repeats calls
+    /// itself.
     #[must_use]
     pub fn without_retries(&self) -> Self {
         let mut client = self.clone();
@@ -258,21 +259,22 @@ impl Client {
         client
     }
 
-    /// The same connection pool and credentials, with every call shown to a tracer.
+    /// A client with the same connection pool and credentials that traces every call.
     #[must_use]
     pub fn with_tracer(mut self, tracer: Tracer) -> Self {
         self.tracer = tracer;
         self
     }
 
-    /// The same connection pool and credentials, with another bound on the size of a response body, decompressed.
+    /// A client with the same connection pool and credentials, and another limit of response bodies after
+    /// decompression.
     #[must_use]
     pub const fn with_response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;
         self
     }
 
-    /// Where changes of a connection are shown, such as a lost WebSocket.
+    /// The tracer, for changes of a connection such as a lost WebSocket.
     pub const fn tracer(&self) -> &Tracer {
         &self.tracer
     }
@@ -282,8 +284,8 @@ impl Client {
         &self.settings
     }
 
-    /// The rate limit of an endpoint (`QueryUsers`, `UpdateUsersPartial`, …) by its last response. The end of the window
-    /// is counted from now.
+    /// The rate limit of an endpoint (`QueryUsers`, `UpdateUsersPartial`, …) in its last response. The end of its
+    /// window is relative to now.
     pub fn rate_limit(&self, endpoint: &str) -> Option<RateLimit> {
         let limits = self.pool.limits();
         limits.get(endpoint).map(|(limit, at)| RateLimit {
@@ -292,7 +294,7 @@ impl Client {
         })
     }
 
-    /// Sends a custom request and returns whatever was answered, refusals included.
+    /// Sends a custom request and returns the response, including error responses.
     ///
     /// `path` is relative to the service's address, with or without a leading slash.
     ///
@@ -310,7 +312,7 @@ impl Client {
         self.exchange(&request).await
     }
 
-    /// Sends a request. A refusal is an error.
+    /// Sends a request. An error response is an error.
     ///
     /// # Errors
     ///
@@ -320,7 +322,7 @@ impl Client {
         response.error().map_or(Ok(response), Err)
     }
 
-    /// Sends a request and decodes the response. A refusal is an error.
+    /// Sends a request and decodes the response. An error response is an error.
     pub(super) async fn fetch<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -328,12 +330,12 @@ impl Client {
         self.send(request).await?.decode()
     }
 
-    /// Sends a request and returns whatever was answered, refusals included. The only place that repeats a call, and
-    /// the only one that waits between attempts.
+    /// Sends a request and returns the response, including error responses. No other function repeats calls, or waits
+    /// between attempts.
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]; never a refusal.
+    /// See [`ApiError`]; never an error response.
     pub async fn exchange(&self, request: &Request) -> Result<Response, ApiError> {
         let policy = RetryPolicy {
             retries: self.settings.retries,
@@ -395,7 +397,7 @@ impl Client {
         self.read(request.summary(), response).await
     }
 
-    /// Reads a response to its end, which must come within [`Client::with_response_limit`].
+    /// Reads a response body completely, up to the limit of [`Client::with_response_limit`].
     async fn read(
         &self,
         request: String,
@@ -403,7 +405,7 @@ impl Client {
     ) -> Result<Response, ApiError> {
         let limit = self.response_limit;
         let mut body = BytesMut::new();
-        // By the decompressed size: a small body can unpack to more than there is memory.
+        // The limit applies after decompression, because a small body can unpack to more than the memory holds.
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
             if body.len() + chunk.len() > limit {
                 return Err(ApiError::ResponseTooLarge { request, limit });
@@ -440,12 +442,12 @@ impl Client {
         self.tracer.call(&redactor, &sent, took, result);
     }
 
-    /// Opens a WebSocket and returns the bare stream. The credentials are query parameters, as in the service's own
-    /// JavaScript client.
+    /// Opens a WebSocket and returns the bare stream. Credentials are query parameters, as in the service's JavaScript
+    /// client.
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]. A response that is not an upgrade is decoded like any other refusal.
+    /// See [`ApiError`]. A response that is not an upgrade is decoded like other error responses.
     pub(crate) async fn upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
         let start = Instant::now();
         let result = self.try_upgrade(request).await;
@@ -506,20 +508,20 @@ impl Client {
         Err(response.error().unwrap_or_else(|| response.unreadable()))
     }
 
-    /// Forgets all pooled HTTP connections, for all clones: the next call opens a new one. For use after a lost link,
-    /// when a pooled connection may be dead without either side having been told.
+    /// Drops all pooled HTTP connections of all clones, so that the next call opens a new one. Used after a network
+    /// loss, when a pooled connection may be dead without either side knowing.
     pub fn reset_connections(&self) {
         *self.pool.http() = None;
     }
 
-    /// The same credentials with a bound of a few seconds on each call, for calls of a reconnect: one lost answer then
-    /// costs seconds and not the whole timeout.
+    /// A client with a time limit of a few seconds per call, for calls during a reconnect. One lost response then costs
+    /// seconds instead of the whole timeout.
     #[must_use]
     pub fn for_reconnect(&self) -> Self {
         self.with_timeout(self.settings.timeout.min(RECONNECT_CALL_TIMEOUT))
     }
 
-    /// The connection pool, built at the first call.
+    /// The connection pool, built by the first call.
     fn http(&self) -> Result<reqwest::Client, ApiError> {
         if let Some(http) = self.pool.http().as_ref() {
             return Ok(http.clone());
@@ -534,7 +536,7 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .connect_timeout(self.settings.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            // The service never redirects, and a token must not go to anybody who does.
+            // The service never redirects, and a token must not be sent to another server.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(base) {
             builder = builder.no_proxy();
@@ -547,7 +549,8 @@ impl Client {
 
     fn headers(&self, request: &Request) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
-        // A token that does not fit into a header is not a valid token. Without one, the service says so.
+        // A token that does not fit into a header is invalid. It is left out, and the service reports the missing
+        // token.
         if let Ok(mut value) = HeaderValue::from_str(self.settings.auth.token().reveal()) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -560,7 +563,7 @@ impl Client {
         headers
     }
 
-    /// The URL of a request, with what every request carries.
+    /// The URL of a request, with the query parameters that every request has.
     fn url(&self, request: &Request) -> Result<Url, ApiError> {
         let mut url = self.settings.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -600,7 +603,7 @@ impl Client {
         } else {
             TransportKind::Broken
         };
-        // The URL contains the key and the query; the message needs neither.
+        // The URL contains the API key and the query, which the message does not need.
         self.transport(kind, error.without_url())
     }
 
@@ -625,7 +628,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether a URL is on this machine, so that nothing sent to it passes a network.
+/// Whether a URL is on this machine, so that requests to it do not cross a network.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -635,7 +638,7 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What made a result a failed attempt, if it may be worth another one.
+/// The failure of an attempt that may be worth a retry.
 fn failure_of(result: &Result<Response, ApiError>) -> Option<AttemptFailure> {
     match result {
         Ok(response) if (200..300).contains(&response.status) => None,

@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use crate::domain::ApiErrorCode;
 use crate::text;
 
-/// An error that the service reported, in an error body or in a `connection.error` frame.
+/// An error reported by the service, in an error body or in a `connection.error` frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// The service's error code.
     pub code: ApiErrorCode,
-    /// The HTTP status, which the body repeats.
+    /// The HTTP status, as repeated in the body.
     #[serde(rename = "StatusCode")]
     pub status: u16,
     /// The service's message.
@@ -29,10 +29,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Reads an error body, or the `error` of a `connection.error`. `None` if it has no `code`.
+    /// Parses an error body, or the `error` of a `connection.error`. `None` if it has no `code`.
     ///
-    /// The service's parts differ in the other keys and their types, so all of them are optional. `status` is used where
-    /// the body does not repeat it.
+    /// Parts of the service differ in the other keys and their types, so all of them are optional. `status` is used if
+    /// the body does not contain it.
     pub fn read(body: &[u8], status: u16) -> Option<Self> {
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
         Some(Self {
@@ -76,10 +76,10 @@ pub(super) fn beginning_of(body: &[u8]) -> String {
     shown
 }
 
-/// Which part of a call failed on the way to the service.
+/// The phase in which a call failed before a response arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportKind {
-    /// Name resolution, TCP or TLS: there was no connection.
+    /// Name resolution, TCP or TLS failed: there was no connection.
     Connect,
     /// There was a connection, but no response in time.
     Timeout,
@@ -92,43 +92,43 @@ pub enum TransportKind {
 pub enum ApiError {
     /// The service reported an error.
     Refused(Refusal),
-    /// The service asked to wait, and the retries are spent.
+    /// The service asked to wait, and all retries are used up.
     RateLimited {
-        /// What the service reported.
+        /// The error that the service reported.
         refusal: Refusal,
-        /// How long it asked to wait, if it said so.
+        /// How long it asked to wait, if it said.
         retry_after: Option<Duration>,
     },
-    /// The response is not one of the service's: an HTML page of a proxy, or JSON that is cut short.
+    /// The response does not come from the service: an HTML page of a proxy, or incomplete JSON.
     Unreadable {
         /// The HTTP status.
         status: u16,
         /// The request, as `METHOD /path`.
         request: String,
-        /// The first bytes of the body, control characters escaped.
+        /// The first bytes of the body, with control characters escaped.
         start: String,
     },
     /// The service could not be reached, or did not answer.
     Transport {
-        /// Which part failed.
+        /// The phase that failed.
         kind: TransportKind,
         /// The service's `host:port`.
         to: String,
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The response body is larger than the bound on it.
+    /// The response body exceeds its limit.
     ResponseTooLarge {
         /// The request, as `METHOD /path`.
         request: String,
-        /// The bound, in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The URL would be longer than servers accept, so nothing was sent.
+    /// The URL is longer than servers accept, so nothing was sent.
     UrlTooLong {
         /// The request, as `METHOD /path`.
         request: String,
-        /// The bound, in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// Credentials would cross a network in clear text, so nothing was sent.
@@ -139,7 +139,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// The service's error code, where it gave one.
+    /// The service's error code, if there is one.
     pub const fn api_code(&self) -> Option<ApiErrorCode> {
         match self {
             Self::Refused(refusal) | Self::RateLimited { refusal, .. } => Some(refusal.code),

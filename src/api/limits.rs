@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// The window of every limit. A longer wait means that the two clocks disagree.
+/// The length of every window. A longer wait means that the two clocks differ.
 const RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
 
-/// The rate limit of one endpoint, by its last response.
+/// The rate limit of one endpoint, from its last response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// Calls per minute.
@@ -23,7 +23,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Reads the headers of a response that arrived at `now`.
+    /// Reads the headers of a response that was received at `now`.
     pub(super) fn of(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Self> {
         Some(Self {
             limit: number(headers, "x-ratelimit-limit")?.try_into().ok()?,
@@ -36,7 +36,7 @@ impl RateLimit {
     }
 }
 
-/// How long a refusal asks to wait: `Retry-After` in seconds or as a date, else the end of the rate-limit window.
+/// How long an error response asks to wait: `Retry-After` in seconds or as a date, or else until the end of the window.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     if let Some(after) = text(headers, RETRY_AFTER.as_str()) {
         if let Ok(seconds) = after.parse::<u64>() {
@@ -46,7 +46,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
             return Some(until(date.to_utc(), server_now(headers, now)));
         }
     }
-    // The end of the window is worth waiting for only when no calls are left.
+    // Waiting for the end of the window helps only if no calls are left.
     (number(headers, "x-ratelimit-remaining").is_none_or(|left| left <= 0))
         .then(|| reset_in(headers, now))
         .flatten()
@@ -73,7 +73,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    // A date contains a comma too; it is the one header here that is never doubled.
+    // A date contains a comma, too. It is the only such header, and it is never doubled.
     let value = headers.get(name)?.to_str().ok()?;
     let first = if value.contains("GMT") {
         value

@@ -18,19 +18,20 @@ use crate::api::{
 };
 use crate::domain::{Cid, User};
 
-/// The most users a page may hold.
+/// The largest page of users.
 pub const USERS_A_PAGE: u32 = 100;
-/// The most channels a page may hold.
+/// The largest page of channels.
 pub const CHANNELS_A_PAGE: u32 = 30;
 /// The largest offset into channels.
 const CHANNEL_OFFSETS: u32 = 1000;
-/// The most members a page of the members query may hold.
+/// The largest page of the members query.
 const MEMBERS_A_QUERY: u32 = 100;
-/// How much of a URL is kept for everything but ids and filters: address, key, user, the rest of the payload.
+/// The part of a URL's length that is reserved for everything except ids and filters: address, key, user, and the rest
+/// of the payload.
 const URL_RESERVED_BYTES: usize = 1536;
 /// The largest offset of the members query.
 const MEMBER_QUERY_OFFSETS: u32 = 1000;
-/// The most members a page of a channel's state may hold.
+/// The largest page of members in a channel's state.
 const MEMBERS_A_PAGE: u32 = 300;
 /// The largest offset into the members of a channel's state.
 const MEMBER_OFFSETS: u32 = 10_000;
@@ -45,8 +46,8 @@ pub struct UserPages {
 }
 
 impl UserPages {
-    /// Prepares the pages of a query. Its sort and offset give way to paging; its `limit` is the page size, 100 where it
-    /// has none.
+    /// Prepares the pages of a query. Its sort and offset are replaced. Its `limit` is the page size; the default is
+    /// 100.
     pub const fn new(client: Client, query: QueryUsers) -> Self {
         Self {
             client,
@@ -68,7 +69,7 @@ impl UserPages {
         let query = self.page_query();
         let users = self.client.query_user_page(&query).await?;
         let last = users.last_id();
-        // A server that does not understand the key would answer the same page for ever.
+        // A server that ignores the key would return the same page for ever.
         let stuck = last.is_none() || last == self.after;
         self.done = stuck || users.len() < query.limit.unwrap_or(USERS_A_PAGE) as usize;
         self.after = last;
@@ -96,9 +97,9 @@ impl UserPages {
     }
 }
 
-/// The first channels that match a filter, in the order of the query, as far as the service's offset goes.
+/// The first channels that match a filter, in the order of the query, up to the service's largest offset.
 ///
-/// The order may move between two pages, so a channel can come twice; it is returned once.
+/// The order may change between two pages, so a channel may appear twice. It is returned once.
 #[derive(Debug)]
 pub struct ChannelPages {
     client: Client,
@@ -109,7 +110,7 @@ pub struct ChannelPages {
 }
 
 impl ChannelPages {
-    /// Prepares the pages of a query, from its offset on.
+    /// Prepares the pages of a query, starting at its offset.
     pub fn new(client: Client, query: QueryChannels) -> Self {
         Self {
             client,
@@ -145,7 +146,7 @@ impl ChannelPages {
         Ok((!channels.is_empty() || !self.done).then_some(channels))
     }
 
-    /// Whether the end was the service's bound on offsets, with more channels beyond it.
+    /// Whether the limit on offsets ended the pages although there are more channels.
     pub const fn truncated(&self) -> bool {
         self.truncated
     }
@@ -153,20 +154,20 @@ impl ChannelPages {
 
 /// All channels that match a filter, the oldest first.
 ///
-/// They are paged by `created_at`, the one time of a channel that never changes: each page asks for the channels that
-/// are not older than the last one, and skips those of the same time that were there already.
+/// They are paged by `created_at`, the only time of a channel that never changes. Each page asks for channels that are
+/// not older than the last one, and skips those that were already returned.
 #[derive(Debug)]
 pub struct AllChannelPages {
     client: Client,
     query: QueryChannels,
     seen: HashSet<String>,
-    /// `created_at` of the last channel, and how many channels of that time were there.
+    /// `created_at` of the last channel, and how many channels of that time were returned.
     last: Option<(String, u32)>,
     done: bool,
 }
 
 impl AllChannelPages {
-    /// Prepares the pages of a query. Its sort, limit and offset give way to paging.
+    /// Prepares the pages of a query. Its sort, limit and offset are replaced.
     pub fn new(client: Client, query: QueryChannels) -> Self {
         Self {
             client,
@@ -198,7 +199,7 @@ impl AllChannelPages {
                 last => *last = Some((time.to_owned(), 1)),
             }
         }
-        // A server that does not understand the key would answer the same page for ever.
+        // A server that ignores the key would return the same page for ever.
         self.done = !full || channels.is_empty() || self.last.is_none();
         Ok((!channels.is_empty()).then_some(channels))
     }
@@ -220,12 +221,12 @@ impl AllChannelPages {
     }
 }
 
-/// Drops channels that were there before.
+/// Removes channels that were already returned.
 fn retain_new(channels: &mut Vec<ChannelState>, seen: &mut HashSet<String>) {
     channels.retain(|channel| channel.cid().is_none_or(|cid| seen.insert(cid.to_owned())));
 }
 
-/// A filter that matches what both match. An empty one matches everything.
+/// A filter that matches what both filters match. An empty filter matches everything.
 fn both(filter: &Map<String, Value>, other: Value) -> Map<String, Value> {
     match other {
         Value::Object(other) if filter.is_empty() => other,
@@ -233,7 +234,7 @@ fn both(filter: &Map<String, Value>, other: Value) -> Map<String, Value> {
     }
 }
 
-/// Splits ids into batches of at most `max_ids` that fit into a URL beside `reserved_bytes` of other JSON.
+/// Splits ids into batches of at most `max_ids` that fit into a URL, next to `reserved_bytes` of other JSON.
 pub fn id_batches<T: AsRef<str>>(
     ids: &[T],
     max_ids: usize,
@@ -249,21 +250,21 @@ pub fn id_batches<T: AsRef<str>>(
             bytes += encoded_len(id.as_ref()) + BYTES_AROUND_ID;
             bytes <= budget
         });
-        // One id is always sent; where even that is too long, the client says so.
+        // At least one id is always sent. If even that is too long, the client reports it.
         let (batch, after) = rest.split_at(fitting.count().max(1).min(rest.len()));
         rest = after;
         (!batch.is_empty()).then_some(batch)
     })
 }
 
-/// How long a text is in a URL.
+/// The length of a text in a URL.
 pub fn encoded_len(text: &str) -> usize {
     byte_serialize(text.as_bytes()).map(str::len).sum()
 }
 
 impl Client {
-    /// The users with these ids, in as many calls as their number and length need. The query's filter and other fields
-    /// apply to each call.
+    /// Reads the users with these ids, in as many calls as their number and length require. The filter and other fields
+    /// of the query apply to each call.
     ///
     /// # Errors
     ///
@@ -290,7 +291,7 @@ impl Client {
 
 /// The members of an existing channel.
 ///
-/// The members query ends after 11 pages of 100. A larger channel is read as pages of its state instead, which reach ten
+/// The members query ends after 11 pages of 100. Larger channels are read as pages of their state, which reach ten
 /// times as far.
 #[derive(Debug)]
 pub struct MemberPages {
@@ -303,7 +304,7 @@ pub struct MemberPages {
 }
 
 impl MemberPages {
-    /// Prepares the pages of a channel that is said to have `total` members.
+    /// Prepares the pages of a channel with about `total` members.
     pub const fn new(client: Client, cid: Cid, total: u64) -> Self {
         Self {
             client,
@@ -345,7 +346,7 @@ impl MemberPages {
             channel_type: self.cid.channel_type.as_str().to_owned(),
             id: self.cid.id.as_str().to_owned(),
             filter_conditions: Map::new(),
-            // New members come last, so that they do not move those of earlier pages.
+            // New members come last, so they do not shift earlier pages.
             sort: vec![Sort {
                 field: "created_at".to_owned(),
                 direction: 1,
@@ -376,7 +377,7 @@ impl MemberPages {
         Ok(state.members)
     }
 
-    /// Whether the end was the service's bound on offsets, with more members beyond it.
+    /// Whether the limit on offsets ended the pages although there are more members.
     pub const fn truncated(&self) -> bool {
         self.truncated
     }

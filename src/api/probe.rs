@@ -21,7 +21,7 @@ use crate::api::request::Request;
 use crate::api::{ApiError, Client, TransportKind, tls};
 
 impl Client {
-    /// The proxy that calls go through, as `scheme://host:port`, if any.
+    /// The proxy for calls, as `scheme://host:port`, if there is one.
     pub fn proxy(&self) -> Option<String> {
         let base = &self.settings().base_url;
         if is_loopback(base) {
@@ -30,7 +30,7 @@ impl Client {
         let destination = base.as_str().parse().ok()?;
         let proxy = Matcher::from_system().intercept(&destination)?;
         let uri = proxy.uri();
-        // The authority may hold a password; host and port do not.
+        // The authority can contain a password; host and port cannot.
         let port = uri
             .port()
             .map_or_else(String::new, |port| format!(":{port}"));
@@ -41,14 +41,14 @@ impl Client {
         ))
     }
 
-    /// The addresses of the service's name.
+    /// Resolves the service's host name.
     ///
     /// # Errors
     ///
     /// [`ApiError::Transport`].
     pub async fn resolve(&self) -> Result<Vec<SocketAddr>, ApiError> {
         let base = &self.settings().base_url;
-        // An IPv6 address stands in brackets in an address, and without them in a look-up.
+        // IPv6 addresses have brackets in URLs, but not in name resolution.
         let host = base.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = base.port_or_known_default().unwrap_or(443);
@@ -60,7 +60,7 @@ impl Client {
         Ok(found)
     }
 
-    /// A connection to the first of these addresses that takes one.
+    /// Connects to the first address that accepts a connection.
     ///
     /// # Errors
     ///
@@ -69,11 +69,11 @@ impl Client {
         self.within(TcpStream::connect(addresses)).await
     }
 
-    /// Makes a TLS handshake with the system's certificate roots. Returns the version of TLS.
+    /// Performs a TLS handshake with the system's certificate roots. Returns the TLS version.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Transport`], for example where the system does not trust the certificate.
+    /// [`ApiError::Transport`], for example if the system does not trust the certificate.
     pub async fn tls_handshake(&self, stream: TcpStream) -> Result<&'static str, ApiError> {
         let config = tls::system_roots(&self.peer())?;
         let host = self
@@ -106,7 +106,7 @@ impl Client {
             .map_err(|error| self.transport(TransportKind::Connect, error))
     }
 
-    /// Makes the smallest call there is. Returns the time on the service's clock, if the response has one.
+    /// Makes the smallest possible call. Returns the service's time, if the response contains one.
     ///
     /// # Errors
     ///

@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-/// What stands in the place of a hidden value.
+/// The replacement of a hidden value.
 pub(super) const REDACTED: &str = "[redacted]";
 
-/// Parts of names whose values are secrets.
+/// Parts of field names whose values are secrets.
 const SECRET_NAMES: [&str; 9] = [
     "token",
     "secret",
@@ -21,17 +21,17 @@ const SECRET_NAMES: [&str; 9] = [
     "cookie",
 ];
 
-/// How every signed token begins: `{"`, encoded.
+/// The first characters of every signed token: `{"`, encoded.
 const TOKEN_PREFIX: &str = "eyJ";
 
-/// Hides secrets in what is shown.
+/// Hides secrets in shown text.
 #[derive(Debug, Default)]
 pub(super) struct Redactor<'a> {
     secrets: Vec<&'a str>,
 }
 
 impl<'a> Redactor<'a> {
-    /// Hides these values too, wherever they occur.
+    /// Also hides these values, wherever they occur.
     pub(super) fn new(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             secrets: secrets
@@ -41,7 +41,7 @@ impl<'a> Redactor<'a> {
         }
     }
 
-    /// The value of a header or a query parameter.
+    /// The shown value of a header or query parameter.
     pub(super) fn named(&self, name: &str, value: &str) -> String {
         if is_secret_name(name) {
             REDACTED.to_owned()
@@ -50,7 +50,7 @@ impl<'a> Redactor<'a> {
         }
     }
 
-    /// A body: JSON with its secret members hidden, or any other text.
+    /// The shown body: JSON with secret fields hidden, or any other text.
     pub(super) fn body(&self, text: &str) -> String {
         if text.starts_with(['{', '['])
             && let Ok(mut value) = serde_json::from_str::<Value>(text)
@@ -92,7 +92,7 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// A text with every signed token in it hidden.
+/// A text with all signed tokens hidden.
 fn without_tokens(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

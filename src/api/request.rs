@@ -23,17 +23,17 @@ pub struct Request {
     idempotent: bool,
 }
 
-/// JSON that a request carries.
+/// The JSON of a request.
 #[derive(Debug, Clone)]
 enum Payload {
     Body(Box<RawValue>),
-    /// The value of a query parameter with this name.
+    /// The value of the query parameter with this name.
     Parameter(&'static str, Box<RawValue>),
 }
 
 impl Request {
-    /// A request to an endpoint, named as the service's list of rate limits names it. It carries nothing yet and may be
-    /// repeated.
+    /// A request to an endpoint, with the endpoint's name in the service's list of rate limits. It has no payload yet
+    /// and counts as idempotent.
     pub(super) fn new(
         endpoint: &'static str,
         method: Method,
@@ -49,7 +49,7 @@ impl Request {
         }
     }
 
-    /// A request that the user composed. `path` is relative to the service's address, with or without a leading slash.
+    /// A custom request. `path` is relative to the service's address, with or without a leading slash.
     ///
     /// # Errors
     ///
@@ -85,20 +85,20 @@ impl Request {
         })
     }
 
-    /// The upgrade to a WebSocket as a user. `user_details` are the fields that connecting sets.
+    /// The WebSocket upgrade of a user. `user_details` are the user fields that connecting sets.
     pub fn connect(user: &UserId, user_details: &Map<String, Value>) -> Self {
         let hello = json!({ "user_id": user, "user_details": user_details });
         Self::new("Connect", Method::GET, ["connect"]).with_parameter("json", &hello)
     }
 
-    /// The same with another query parameter.
+    /// Adds a query parameter.
     #[must_use]
     pub(super) fn with_query(mut self, name: &str, value: impl Into<String>) -> Self {
         self.query.push((name.to_owned(), value.into()));
         self
     }
 
-    /// The same about a connection, if there is one.
+    /// Adds a connection id, if there is one.
     #[must_use]
     pub(super) fn with_connection(self, connection_id: Option<&str>) -> Self {
         match connection_id {
@@ -107,14 +107,14 @@ impl Request {
         }
     }
 
-    /// The same with a body. The service wants one even where there is nothing to say: `{}`.
+    /// Adds a body. The service requires a body even if it is empty: `{}`.
     #[must_use]
     pub(super) fn with_body(mut self, body: &(impl Serialize + ?Sized)) -> Self {
         self.payload = Some(Payload::Body(raw(body)));
         self
     }
 
-    /// The same with JSON as the value of a query parameter.
+    /// Adds a query parameter whose value is JSON.
     #[must_use]
     pub(super) fn with_parameter(
         mut self,
@@ -125,14 +125,15 @@ impl Request {
         self
     }
 
-    /// The same, not to be sent again when it may have been carried out: a second answer would mislead.
+    /// Marks the request as not idempotent: if it may have been carried out, it is not repeated, because a second
+    /// response would mislead.
     #[must_use]
     pub(super) const fn not_idempotent(mut self) -> Self {
         self.idempotent = false;
         self
     }
 
-    /// The endpoint whose rate limit the request counts against, as `limits` names it. `None` for a custom request.
+    /// The endpoint whose rate limit counts the request, as `limits` names it. `None` for a custom request.
     pub const fn endpoint(&self) -> Option<&'static str> {
         self.endpoint
     }
@@ -153,7 +154,7 @@ impl Request {
         }
     }
 
-    /// Query parameters in the order in which they are sent.
+    /// The query parameters in the order in which they are sent.
     pub(super) fn query(&self) -> impl Iterator<Item = (&str, &str)> {
         let parameter = match &self.payload {
             Some(Payload::Parameter(name, json)) => Some((*name, json.get())),

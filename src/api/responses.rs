@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::{ChannelState, Member};
 use crate::domain::User;
 
-/// Reads `null` as the default value, such as an empty list.
+/// Parses `null` as the default value, such as an empty list.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -19,14 +19,14 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// `GET /users`.
+/// The response of `GET /users`.
 #[derive(Deserialize)]
 pub(super) struct UserList {
     #[serde(deserialize_with = "null_as_default")]
     pub(super) users: Vec<User>,
 }
 
-/// `POST` and `PATCH /users`: a map by id, in the service's order.
+/// The response of `POST` and `PATCH /users`: a map by id, in the service's order.
 #[derive(Deserialize)]
 pub(super) struct UserMap {
     #[serde(deserialize_with = "null_as_default")]
@@ -34,7 +34,7 @@ pub(super) struct UserMap {
 }
 
 impl UserMap {
-    /// The users, if all that were written are among them.
+    /// The users, if the response contains all users that were written.
     pub(super) fn with<'a>(self, mut written: impl Iterator<Item = &'a str>) -> Option<Vec<User>> {
         if !written.all(|id| self.users.get(id).is_some_and(Value::is_object)) {
             return None;
@@ -47,7 +47,7 @@ impl UserMap {
     }
 }
 
-/// The response to a change of one user. The user may be missing, but then there is a `duration`.
+/// The response to a change of one user. If it has no user, it has a `duration`.
 #[derive(Deserialize)]
 #[serde(try_from = "OneUserOrNot")]
 pub(super) struct OneUser {
@@ -76,14 +76,14 @@ impl TryFrom<OneUserOrNot> for OneUser {
     }
 }
 
-/// `POST /channels`.
+/// The response of `POST /channels`.
 #[derive(Deserialize)]
 pub(super) struct ChannelList {
     #[serde(deserialize_with = "null_as_default")]
     pub(super) channels: Vec<ChannelState>,
 }
 
-/// `GET /members`.
+/// The response of `GET /members`.
 #[derive(Deserialize)]
 pub(super) struct MemberList {
     #[serde(deserialize_with = "null_as_default")]

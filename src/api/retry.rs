@@ -11,12 +11,12 @@ use std::{fmt, iter};
 use retry_policies::policies::ExponentialBackoff;
 use retry_policies::{Jitter, RetryDecision, RetryPolicy as _};
 
-/// The longest wait between two attempts, unless the service names one.
+/// The longest wait before a retry, unless the service asks for a longer one.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(25);
-/// The first wait; later ones grow exponentially.
+/// The first wait. Later waits grow exponentially.
 const RETRY_WAIT_BASE: Duration = Duration::from_millis(250);
 
-/// Why an attempt failed, as far as a retry depends on it.
+/// The failure of an attempt, as far as retries depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptFailure {
     /// There was no connection, so nothing was sent.
@@ -27,24 +27,24 @@ pub enum AttemptFailure {
     Status {
         /// The HTTP status.
         status: u16,
-        /// How long the service asked to wait.
+        /// How long the service asks to wait.
         retry_after: Option<Duration>,
         /// Whether the service says that a retry is useless.
         unrecoverable: bool,
     },
 }
 
-/// The bounds on retries.
+/// The limits of retries.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// How often a call is retried.
+    /// How often a call is retried at most.
     pub retries: u32,
-    /// The bound on a call with all its retries and waits.
+    /// The time limit of a call with its retries and waits.
     pub total: Duration,
 }
 
 impl RetryPolicy {
-    /// The wait before the next attempt, or `None` when the failure is final.
+    /// The wait before the next attempt, or `None` if the failure is final.
     ///
     /// `past_retries` counts the retries so far; `elapsed` is the time since the first attempt.
     pub fn wait(
@@ -67,7 +67,7 @@ impl RetryPolicy {
                 ..
             } => (true, retry_after),
             AttemptFailure::Status {
-                // A time-out or an internal error of the service, or of what stands in front of it.
+                // The service, or a proxy in front of it, reports a timeout or an internal error.
                 status: 408 | 500 | 502..=504,
                 retry_after,
                 ..
@@ -76,7 +76,7 @@ impl RetryPolicy {
         };
         let backoff = self.backoff(past_retries)?;
         let wait = asked.unwrap_or(backoff);
-        // Waiting beyond the bound would only delay the error.
+        // Waiting longer than the limit would only delay the error.
         (safe && elapsed.saturating_add(wait) < self.total).then_some(wait)
     }
 
@@ -95,18 +95,18 @@ impl RetryPolicy {
     }
 }
 
-/// A retry that is about to be waited for.
+/// A retry that starts after a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// The request, as `METHOD /path`.
     pub request: String,
     /// The number of this retry, from 1.
     pub attempt: u32,
-    /// How many retries there may be.
+    /// The largest number of retries.
     pub of: u32,
-    /// How long the wait is.
+    /// The length of the wait.
     pub wait: Duration,
-    /// Why the attempt failed: a lower-case fragment with its causes.
+    /// The reason of the failure: a lower-case fragment with its causes.
     pub reason: String,
 }
 
@@ -137,7 +137,7 @@ impl fmt::Debug for RetryObserver {
     }
 }
 
-/// An error with its causes on one line. A cause whose words the error repeats is left out.
+/// An error with its causes on one line. Causes that the error text already contains are left out.
 pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     for cause in iter::successors(error.source(), |error| error.source()) {

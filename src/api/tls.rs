@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::api::{ApiError, TransportKind};
 
-/// A configuration that trusts the system's certificate roots.
+/// A TLS configuration that trusts the system's certificate roots.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
     }
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Systems contain certificates that cannot be parsed; one usable root is enough to try.
+    // Systems can have certificates that cannot be parsed. One usable root is enough to try.
     let _ = roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(
@@ -41,7 +41,7 @@ pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
     Ok(config(ROOTS.get_or_init(|| roots).clone()))
 }
 
-/// A configuration without roots, for plain http: the HTTP library wants one, and it reads nothing.
+/// A TLS configuration without roots, for plain http. The HTTP library requires one, and this one reads nothing.
 pub(super) fn no_roots() -> ClientConfig {
     config(RootCertStore::empty())
 }

@@ -12,12 +12,12 @@ use reqwest::header::HeaderMap;
 use crate::api::redact::Redactor;
 use crate::api::{ApiError, Response};
 
-/// From how many `-v` on headers and bodies are shown.
+/// The number of `-v` from which headers and bodies are shown.
 const BODIES_VERBOSITY: u8 = 2;
-/// The most characters of one body that are shown.
+/// The largest number of shown characters of a body.
 const SHOWN_BODY_MAX: usize = 16 * 1024;
 
-/// Writes one line per call, and on request its headers and bodies. By default, nothing.
+/// Writes one line per call, and optionally its headers and bodies. The default writes nothing.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<Inner>>);
 
@@ -26,7 +26,7 @@ struct Inner {
     write: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// What was sent.
+/// The traced request.
 pub(super) struct Sent<'a> {
     pub(super) summary: String,
     pub(super) query: Vec<(String, String)>,
@@ -35,7 +35,7 @@ pub(super) struct Sent<'a> {
 }
 
 impl Tracer {
-    /// Writes lines with `write`; nothing at verbosity 0.
+    /// Writes lines with `write`. Writes nothing at verbosity 0.
     pub fn new(verbosity: u8, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self((verbosity > 0).then(|| {
             Arc::new(Inner {
@@ -45,7 +45,7 @@ impl Tracer {
         }))
     }
 
-    /// Whether anything is written at all. Preparing what to show costs time that nobody else should pay.
+    /// Whether anything is written. Otherwise nothing needs to be prepared.
     pub(super) const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
@@ -115,7 +115,7 @@ fn header_lines(redactor: &Redactor<'_>, headers: &HeaderMap) -> Vec<String> {
     lines.collect()
 }
 
-/// The beginning of a body that is too long to show.
+/// The first part of a body that is too long to show.
 fn cut(body: String) -> String {
     match body.char_indices().nth(SHOWN_BODY_MAX) {
         None => body,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::domain::event::EventUser;
 use crate::json::scanner::{Json, Malformed};
 
-/// The users of one response, in its order.
+/// The users of one response, in order.
 #[derive(Debug, Clone, Default)]
 pub struct UserPage {
     body: String,
@@ -19,7 +19,7 @@ pub struct UserPage {
 }
 
 impl UserPage {
-    /// Cuts a response of the form `{"users":[…]}`. `None` if it has another form, or if one of its users has no id.
+    /// Splits a response of the form `{"users":[…]}`. `None` if it has another form, or if a user has no id.
     pub(super) fn cut(body: Bytes) -> Option<Self> {
         let body = String::from_utf8(body.into()).ok()?;
         let users = spans(&body).ok()??;
@@ -28,7 +28,7 @@ impl UserPage {
         complete.then_some(page)
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub const fn len(&self) -> usize {
         self.users.len()
     }
@@ -51,7 +51,7 @@ impl UserPage {
     }
 }
 
-/// Where each user is in the text; `null` counts as no users. `None` if there is no `users` at all.
+/// The positions of the users in the text; `null` counts as no users. `None` if there is no `users`.
 fn spans(body: &str) -> Result<Option<Vec<Range<usize>>>, Malformed> {
     let json = Json::new(body);
     let mut users = Vec::new();

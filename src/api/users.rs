@@ -14,7 +14,7 @@ use crate::domain::{User, UserId};
 /// One sort key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sort {
-    /// The field.
+    /// The field to sort by.
     pub field: String,
     /// 1 ascending, -1 descending.
     pub direction: i8,
@@ -23,7 +23,7 @@ pub struct Sort {
 /// The payload of `GET /users`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct QueryUsers {
-    /// The filter, in the service's language.
+    /// The filter, as the API defines it.
     pub filter_conditions: Map<String, Value>,
     /// At most 5 keys.
     pub sort: Vec<Sort>,
@@ -33,9 +33,9 @@ pub struct QueryUsers {
     /// At most 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u32>,
-    /// Whether to subscribe `connection_id` to the users found (the service covers at most 30 a call).
+    /// Whether to subscribe `connection_id` to the found users (at most 30 per call).
     pub presence: bool,
-    /// Whether deactivated users are found too.
+    /// Whether to include deactivated users.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub include_deactivated_users: bool,
     /// The connection to subscribe; a query parameter, not part of the payload.
@@ -43,12 +43,12 @@ pub struct QueryUsers {
     pub connection_id: Option<String>,
 }
 
-/// One item of `PATCH /users`.
+/// A change of one user in `PATCH /users`.
 #[derive(Debug, Clone, Serialize)]
 pub struct UserPatch {
-    /// Who.
+    /// The user's id.
     pub id: UserId,
-    /// Fields to write; dots reach into nested objects.
+    /// Fields to set. Dots reach into nested objects.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub set: Map<String, Value>,
     /// Fields to remove.
@@ -74,7 +74,7 @@ impl Request {
         Self::new("UpdateUsers", Method::POST, ["users"]).with_body(&Body { users })
     }
 
-    /// Changes users, keeping what is not named; at most 100, all or none.
+    /// Changes the given fields of users; at most 100 users, all or none.
     pub fn patch_users(patches: &[UserPatch]) -> Self {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -84,7 +84,7 @@ impl Request {
             .with_body(&Body { users: patches })
     }
 
-    /// Deletes a user. With `hard` nothing is left of them; without, they are marked as deleted.
+    /// Deletes a user: permanently with `hard`, otherwise by marking them as deleted.
     pub fn delete_user(id: &UserId, hard: bool) -> Self {
         let request = Self::new("DeleteUser", Method::DELETE, ["users", id.as_str()]);
         let request = if hard {
@@ -95,7 +95,7 @@ impl Request {
         request.not_idempotent()
     }
 
-    /// Deactivates a user: they stay, and cannot connect.
+    /// Deactivates a user: they still exist but cannot connect.
     pub fn deactivate_user(id: &UserId) -> Self {
         Self::on_user("DeactivateUser", id, "deactivate")
     }
@@ -105,7 +105,7 @@ impl Request {
         Self::on_user("ReactivateUser", id, "reactivate")
     }
 
-    /// Brings back users that are marked as deleted; at most 100.
+    /// Restores users that are marked as deleted; at most 100.
     pub fn restore_users(ids: &[UserId]) -> Self {
         Self::new("RestoreUsers", Method::POST, ["users", "restore"])
             .with_body(&json!({ "user_ids": ids }))
@@ -130,7 +130,7 @@ impl Client {
         Ok(response.users)
     }
 
-    /// One page of users as the text it came as, for callers that copy more of it than they read.
+    /// One page of users as received text, for callers that copy more of it than they parse.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Client {
         self.write_users(&request, users.iter().map(id_of)).await
     }
 
-    /// Changes users, keeping what is not named; at most 100, all or none.
+    /// Changes the given fields of users; at most 100 users, all or none.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Client {
         self.write_users(&Request::patch_users(patches), ids).await
     }
 
-    /// Sends a write of users. A response that does not show them all is unreadable.
+    /// Sends a change of users. A response without all of them is an error.
     async fn write_users<'a>(
         &self,
         request: &Request,
@@ -171,7 +171,8 @@ impl Client {
         users.with(ids).ok_or_else(|| response.unreadable())
     }
 
-    /// Sends a request about one user, such as [`Request::delete_user`]. Returns the user where the response shows them.
+    /// Sends a request about one user, such as [`Request::delete_user`]. Returns the user if the response contains
+    /// them.
     ///
     /// # Errors
     ///

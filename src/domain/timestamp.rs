@@ -11,8 +11,8 @@ use std::cmp::Ordering;
 
 use chrono::DateTime;
 
-/// A point in time as the service wrote it. Two are equal when their texts are equal; [`Self::compare`] compares the
-/// instants.
+/// A point in time as the service wrote it. Two timestamps are equal if their texts are equal. [`Self::compare`]
+/// compares the instants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Timestamp {
     /// Written in the usual form, with this many digits after the point (0: no point).
@@ -56,8 +56,8 @@ impl Timestamp {
         }
     }
 
-    /// Whether this is news to somebody who knows `known`: a later instant. The same instant in another form is not,
-    /// and neither is an older copy. Texts that are not timestamps count as news when they differ.
+    /// Whether this timestamp is newer than `known`: a later instant. The same instant in another form is not newer,
+    /// and neither is an older copy. Texts that are not timestamps count as newer if they differ.
     pub(crate) fn is_newer_than(&self, known: &Self) -> bool {
         match self.compare(known) {
             Some(order) => order == Ordering::Greater,
@@ -77,8 +77,8 @@ const FIRST_YEAR: u64 = 1970;
 const END_YEAR: u64 = 2254;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Parses `YYYY-MM-DDThh:mm:ss[.f]Z`. It runs twice for each event, and a general parser would cost as much as all
-/// other work on the event.
+/// Parses `YYYY-MM-DDThh:mm:ss[.f]Z`. It runs twice per event, and a general parser would take as long as all other
+/// work on the event.
 fn parse_usual(text: &str) -> Option<(CalendarNanos, u8)> {
     let (time, fraction) = text.as_bytes().split_first_chunk::<19>()?;
     let date = digit_pairs(time.first_chunk()?, b"0000-00-")?;
