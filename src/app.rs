@@ -261,7 +261,10 @@ impl App {
                 return Ok(SecretString::new(secret));
             }
             if let Some((name, profile)) = self.profile()? {
-                return profile.secret()?.ok_or_else(|| no_secret(name).into());
+                return self
+                    .secret_of(profile)
+                    .await?
+                    .ok_or_else(|| no_secret(name).into());
             }
         } else if let Credentials::Secret(secret) = &self.access().await?.credentials {
             return Ok(secret.clone());
@@ -420,7 +423,10 @@ impl App {
             });
         }
         let secret = match named {
-            Some((name, profile)) => profile.secret()?.ok_or_else(|| no_secret(name))?,
+            Some((name, profile)) => self
+                .secret_of(profile)
+                .await?
+                .ok_or_else(|| no_secret(name))?,
             None => first_env(&SECRET_VARIABLES)
                 .map(SecretString::new)
                 .ok_or_else(no_credentials)?,
@@ -431,6 +437,18 @@ impl App {
             credentials: Credentials::Secret(secret),
             _mock: None,
         })
+    }
+
+    /// Reads the secret of a profile from its source; `None` if the profile has none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Profile::secret`].
+    pub async fn secret_of(&self, profile: &Profile) -> anyhow::Result<Option<SecretString>> {
+        let limit = self.global.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        profile
+            .secret(limit, &|warning| self.output.warn(warning))
+            .await
     }
 
     /// The current profile with its name. `None` if the key comes from the environment and no profile was named.
@@ -449,7 +467,11 @@ impl App {
                     "anybody on this machine may write the configuration {path}, and so run commands as you: chmod 600 {path}"
                 ));
             }
-            Config::load(file)?.profile(named)?
+            let config = Config::load(file)?;
+            if let Some(warning) = &config.warning {
+                self.output.warn(warning);
+            }
+            config.profile(named)?
         };
         Ok(self.profile.get_or_init(|| found).as_ref())
     }

@@ -4,11 +4,14 @@
 //! value, a file, a variable or a command. A file with a secret that others can read is refused. The caller decides
 //! which profile applies.
 
+mod secret_command;
+mod secret_file;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 use etcetera::BaseStrategy;
@@ -17,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{SecretString, UserId};
 use crate::environment;
 use crate::exit::{Code, Failure};
+
+pub use secret_command::SecretCommand;
+pub use secret_file::read_secret_file;
 
 /// The content of the file.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -28,6 +34,9 @@ pub struct Config {
     /// Profiles by name.
     #[serde(default)]
     pub profiles: BTreeMap<String, Profile>,
+    /// What the user should know about the file, if anything.
+    #[serde(skip)]
+    pub warning: Option<String>,
 }
 
 /// The settings of one application.
@@ -45,9 +54,9 @@ pub struct Profile {
     /// An environment variable that holds the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_secret_env: Option<String>,
-    /// A command that prints the secret, such as `["pass", "show", "stream/secret"]`.
+    /// A command that prints the secret, such as `pass show stream/secret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_secret_command: Option<Vec<String>>,
+    pub api_secret_command: Option<SecretCommand>,
     /// The address of the service, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
@@ -116,8 +125,7 @@ impl Config {
     pub fn load(named: Option<&Path>) -> anyhow::Result<Self> {
         match (named, default_path()) {
             (Some(path), _) => {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+                let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
                 Self::parse(path, &text)
             }
             (None, Some(path)) => Self::load_or_empty(&path),
@@ -134,32 +142,32 @@ impl Config {
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error)
-                .with_context(|| format!("cannot read the configuration {}", path.display())),
+            Err(error) => Err(unreadable(path, &error).into()),
         }
     }
 
     fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
         // The library's own message quotes the invalid line, which may contain a secret.
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Failure::new(
-                Code::Usage,
-                format!(
-                    "the configuration {} is invalid at line {line}: {}",
-                    path.display(),
-                    error.message()
-                ),
-            )
-        })?;
+        let mut config: Self =
+            toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+                let line = error
+                    .span()
+                    .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+                Failure::new(
+                    Code::Usage,
+                    format!(
+                        "the configuration {} is invalid at line {line}: {}",
+                        path.display(),
+                        error.message()
+                    ),
+                )
+            })?;
         if config
             .profiles
             .values()
             .any(|profile| profile.api_secret.is_some())
         {
-            refuse_shared(path)?;
+            config.warning = secret_file::check_file(path)?;
         }
         Ok(config)
     }
@@ -215,31 +223,32 @@ impl Profile {
                 api_secret_env: Some(name),
                 ..
             } => format!("in the variable {name}"),
-            // Only the program: an argument could be a password.
             Self {
                 api_secret_command: Some(command),
                 ..
-            } => format!(
-                "by the command {}",
-                command.first().map_or("", String::as_str)
-            ),
+            } => format!("by the command {}", command.program()),
             _ => "none".to_owned(),
         }
     }
 
-    /// Reads the secret from its source; `None` if the profile has none.
+    /// Reads the secret from its source; `None` if the profile has none. A command must end within `command_limit`.
+    /// `warn` gets what the user should know about the source.
     ///
     /// # Errors
     ///
     /// - The file cannot be read, is empty, or others can read it.
     /// - The variable is not set.
-    /// - The command cannot run, fails, or prints nothing.
-    pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
+    /// - The command cannot run, fails, prints nothing or too much, or does not end in time.
+    pub async fn secret(
+        &self,
+        command_limit: Duration,
+        warn: &dyn Fn(&str),
+    ) -> anyhow::Result<Option<SecretString>> {
         if let Some(secret) = &self.api_secret {
             return Ok(Some(SecretString::new(secret.as_str())));
         }
         if let Some(path) = &self.api_secret_file {
-            return read_secret_file(path).map(Some);
+            return read_secret_file(path, warn).map(Some);
         }
         if let Some(name) = &self.api_secret_env {
             return match environment::variable(name) {
@@ -258,54 +267,18 @@ impl Profile {
                 .into()),
             };
         }
-        let Some(command) = &self.api_secret_command else {
-            return Ok(None);
-        };
-        let (program, arguments) = command
-            .split_first()
-            .context("api_secret_command is empty")?;
-        let output = Command::new(program)
-            .args(arguments)
-            .stdin(std::process::Stdio::null())
-            .stderr(std::process::Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run the secret command `{program}`"))?;
-        let text = String::from_utf8(output.stdout)
-            .context("the output of the secret command is not UTF-8")?;
-        let secret = text.lines().next().unwrap_or_default().trim();
-        if !output.status.success() || secret.is_empty() {
-            return Err(Failure::new(
-                Code::NotAuthenticated,
-                if output.status.success() {
-                    format!("secret command `{program}` printed nothing")
-                } else {
-                    format!("secret command `{program}` failed: {}", output.status)
-                },
-            )
-            .into());
+        match &self.api_secret_command {
+            Some(command) => Ok(Some(command.secret(command_limit).await?)),
+            None => Ok(None),
         }
-        Ok(Some(SecretString::new(secret)))
     }
 }
 
-/// Reads a secret from the first line of a file that only its owner can read.
-///
-/// # Errors
-///
-/// The file cannot be read, is empty, or others can read it; then the hint is the `chmod` that fixes it.
-pub fn read_secret_file(path: &Path) -> anyhow::Result<SecretString> {
-    refuse_shared(path)?;
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the secret file {}", path.display()))?;
-    let secret = text.lines().next().unwrap_or_default().trim();
-    if secret.is_empty() {
-        return Err(Failure::new(
-            Code::NotAuthenticated,
-            format!("the secret file {} is empty", path.display()),
-        )
-        .into());
-    }
-    Ok(SecretString::new(secret))
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        Code::Usage,
+        format!("cannot read the configuration {}: {error}", path.display()),
+    )
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
@@ -316,35 +289,6 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn refuse_shared(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .permissions()
-        .mode();
-    // Only regular files: a pipe, such as bash's <(pass show …), belongs to the user who created it.
-    if mode & 0o077 != 0 && mode & 0o170_000 == 0o100_000 {
-        return Err(Failure::new(
-            Code::NotAuthenticated,
-            format!(
-                "{} has a secret, and others can read it (mode {:03o})",
-                path.display(),
-                mode & 0o777
-            ),
-        )
-        .hinted(format!("chmod 600 {}", path.display()))
-        .into());
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_shared(_path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
@@ -359,9 +303,8 @@ mod tests {
         )
         .unwrap();
         assert!(!format!("{config:?}").contains("hush"));
-        let (name, profile) = config.profile(None).unwrap().unwrap();
+        let (name, _) = config.profile(None).unwrap().unwrap();
         assert_eq!(name, "a");
-        assert_eq!(profile.secret().unwrap().unwrap().reveal(), "hush");
     }
 
     #[test]

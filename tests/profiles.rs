@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::documents::document;
-use crate::support::{Presencectl, private_file};
+use crate::support::{Presencectl, Run, private_file};
 
 const SECRET: &str = "hush-hush-4711";
 
@@ -112,7 +112,7 @@ fn a_world_writable_configuration_causes_a_warning() {
 #[test]
 fn a_secret_can_come_from_a_command_or_a_variable() {
     let home = tempfile::tempdir().unwrap();
-    let add = format!("profile add c --api-key K --secret-command echo --secret-command {SECRET}");
+    let add = format!("profile add c --api-key K --secret-command 'echo {SECRET}'");
     let run = at(home.path(), &add).run().ended_with(0);
     assert!(!run.stdout.contains(SECRET), "{run}");
     let _ = at(
@@ -153,7 +153,7 @@ fn a_secret_can_come_from_the_systems_keyring() {
         let line = recipes
             .lines()
             .filter_map(|line| line.strip_prefix("presencectl "))
-            .find(|line| line.contains(&format!("--secret-command {name} ")))
+            .find(|line| line.contains(&format!("--secret-command '{name} ")))
             .unwrap();
         let run = at(home.path(), line).env("PATH", &path).run().ended_with(0);
         assert!(!run.to_string().contains(SECRET), "{run}");
@@ -219,4 +219,199 @@ fn remove_deletes_the_profile() {
     let _ = at(home.path(), "profile remove a").run().ended_with(0);
     let run = at(home.path(), "profile show a").run().ended_with(2);
     assert!(run.stderr.contains("`a`"), "{run}");
+}
+
+/// Adds the profile `c` with this secret command, and returns what was said and what `token create` then does.
+fn with_secret_command(command: &str, flags: &str) -> (Run, Run) {
+    let home = tempfile::tempdir().unwrap();
+    let add = at_words(
+        home.path(),
+        &[
+            "profile",
+            "add",
+            "c",
+            "--api-key",
+            "K",
+            "--secret-command",
+            command,
+        ],
+        flags,
+    )
+    .run();
+    let used = at_words(home.path(), &["token", "create", "john"], flags).run();
+    (add, used)
+}
+
+fn at_words(home: &Path, words: &[&str], flags: &str) -> Presencectl {
+    let words = words.iter().copied().chain(flags.split_whitespace());
+    Presencectl::new(words)
+        .env("HOME", home.to_str().unwrap())
+        .env("XDG_CONFIG_HOME", home.join("config").to_str().unwrap())
+}
+
+#[test]
+fn a_secret_command_is_split_like_a_shell_does() {
+    for command in [
+        &format!("echo {SECRET}"),
+        &format!("sh -c 'echo \"$0\"; echo more' {SECRET}"),
+        &format!("printf '%s\\r\\n' \"{SECRET}\""),
+    ] {
+        let (add, used) = with_secret_command(command, "");
+        assert!(!add.ended_with(0).stderr.contains("warning"), "{command}");
+        let signed = Presencectl::line("token create john")
+            .env("STREAM_API_SECRET", SECRET)
+            .run();
+        assert_eq!(used.stdout_of_success(), signed.stdout, "{command}");
+    }
+    let (add, _) = with_secret_command("pass 'show", "");
+    let add = add.ended_with(2);
+    assert!(add.stderr.contains("a quote that is not closed"), "{add}");
+}
+
+#[test]
+fn a_secret_command_that_fails_is_a_warning_at_first_and_then_code_4() {
+    for (command, problem) in [
+        (
+            "false",
+            "secret command `false` exited with status 1 and printed nothing",
+        ),
+        ("true", "secret command `true` printed nothing"),
+        (
+            "no-such-program show x",
+            "secret command `no-such-program` cannot run: No such file",
+        ),
+        (
+            "/etc/passwd",
+            "secret command `/etc/passwd` cannot run: Permission denied",
+        ),
+        // It would print for ever.
+        (
+            "yes hush-hush-4711",
+            "secret command `yes` printed more than 64 KiB",
+        ),
+        ("sleep 600", "secret command `sleep` did not end within 1s"),
+        // The command has ended, and what it printed is complete.
+        (
+            "sh -c 'sleep 60 2>/dev/null & exit 3'",
+            "secret command `sh` exited with status 3",
+        ),
+    ] {
+        let (add, used) = with_secret_command(command, "--timeout 1s");
+        let add = add.ended_with(0);
+        assert!(add.stderr.contains(&format!("warning: {problem}")), "{add}");
+        assert!(add.stderr.contains("saved all the same"), "{add}");
+        let used = used.ended_with(4);
+        assert!(used.stderr.contains(problem), "{used}");
+        assert!(!used.to_string().contains(SECRET), "{used}");
+    }
+}
+
+#[test]
+fn a_secret_is_read_although_another_process_keeps_the_pipe_open() {
+    let home = tempfile::tempdir().unwrap();
+    let command = format!(
+        "sh -c 'sleep 60 2>/dev/null & echo {SECRET}; echo $! > {}'",
+        home.path().join("pid").display()
+    );
+    let (add, used) = with_secret_command(&command, "");
+    assert!(!add.ended_with(0).stderr.contains("warning"));
+    let _ = used.stdout_of_success();
+    let pid = fs::read_to_string(home.path().join("pid")).unwrap();
+    // The one of the second run; that of the first ends by itself.
+    let _ = std::process::Command::new("kill").arg(pid.trim()).status();
+}
+
+#[test]
+fn a_profile_that_stores_the_command_as_a_list_still_loads() {
+    let home = tempfile::tempdir().unwrap();
+    private_file(
+        &home.path().join("config/presencectl/config.toml"),
+        &format!(
+            "default_profile = 'a'\n[profiles.a]\napi_key = 'k'\napi_secret_command = ['echo', '{SECRET}']\n"
+        ),
+    );
+    let _ = at(home.path(), "token create john")
+        .run()
+        .stdout_of_success();
+    let _ = at(home.path(), "profile add b --api-key k")
+        .run()
+        .ended_with(0);
+    let _ = at(home.path(), "token create john")
+        .run()
+        .stdout_of_success();
+}
+
+#[test]
+fn on_a_terminal_profile_add_asks_for_what_is_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let run =
+        at(home.path(), "profile add").run_on_terminal_with(&format!("prod\nKEY\n{SECRET}\n"));
+    for prompt in [
+        "Name of the profile: ",
+        "API key: ",
+        "API secret (not shown; Enter for none): ",
+    ] {
+        assert!(run.stdout.contains(prompt), "{run}");
+    }
+    assert_eq!(run.code, Some(0), "{run}");
+    let shown = at(home.path(), "profile show prod").run().ended_with(0);
+    assert_eq!(shown.records()[0]["api_key"], "KEY", "{shown}");
+    let signed = Presencectl::line("token create john")
+        .env("STREAM_API_SECRET", SECRET)
+        .run();
+    let token = at(home.path(), "token create john").run();
+    assert_eq!(token.stdout_of_success(), signed.stdout);
+    let run = at(home.path(), "profile add").run().ended_with(2);
+    assert_eq!(
+        run.stderr,
+        "presencectl: the profile needs a name: NAME\n\
+         hint: presencectl profile add NAME --api-key KEY --secret-file FILE\n"
+    );
+}
+
+/// In a user namespace of its own, where this process may mount, and is root.
+fn in_a_namespace(script: &str) -> Option<std::process::Output> {
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-ec", script])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PRESENCECTL", crate::support::binary())
+        .output();
+    let allowed = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "true"])
+        .status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        crate::support::skip("mounted secrets: unshare is not allowed here");
+        return None;
+    }
+    output.ok()
+}
+
+#[test]
+fn secrets_that_a_container_mounts_are_accepted_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "cd {}
+        mkdir mounted writable
+        mount -t tmpfs tmpfs mounted
+        echo s > mounted/secret; echo s > writable/secret
+        chmod 0440 mounted/secret writable/secret
+        mount -o remount,ro mounted
+        for file in mounted writable; do
+            $PRESENCECTL --config $file.toml profile add p --api-key K --secret-file $file/secret >/dev/null 2>&1 || true
+            $PRESENCECTL --config $file.toml token create john > /dev/null || echo \"code $?\" >&2
+        done",
+        folder.path().display()
+    );
+    let Some(output) = in_a_namespace(&script) else {
+        return;
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = stderr.replace(folder.path().to_str().unwrap(), "");
+    insta::assert_snapshot!(stderr, @r"
+    presencectl: warning: /mounted/secret has a secret, and others can read it (mode 0440); mount it with mode 0400
+    presencectl: /writable/secret has a secret, and others can read it (mode 0440)
+    hint: chmod 600 /writable/secret
+    code 4
+    ");
 }

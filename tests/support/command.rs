@@ -65,20 +65,35 @@ impl Presencectl {
 
     /// Runs to the end on a terminal, which puts stdout and stderr together.
     pub(crate) fn run_on_terminal(self) -> Run {
+        self.run_on_terminal_with("")
+    }
+
+    /// The same, with this typed in.
+    pub(crate) fn run_on_terminal_with(self, typed: &str) -> Run {
         let line: Vec<String> = std::iter::once(self.command.get_program())
             .chain(self.command.get_args())
             .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
             .collect();
         let mut command = Command::new("script");
-        command.env_clear().stdin(Stdio::null());
+        command.env_clear();
         for (name, value) in self.command.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let output = command
+        let mut child = command
             .args(["-qfec", &line.join(" "), "/dev/null"])
-            .output()
+            .stdin(if typed.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("script, of util-linux, runs");
-        Run::of(&output)
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(typed.as_bytes()).expect("script reads");
+        }
+        Run::of(&child.wait_with_output().expect("script ends"))
     }
 
     /// Runs to the end with this on stdin.

@@ -65,7 +65,7 @@ impl MockServer {
             rules: args.rules.rules.clone(),
             ..MockOptions::default()
         };
-        let secret_from = choose_secret(args, &mut options)?;
+        let secret_from = choose_secret(app, args, &mut options)?;
         if args.demo {
             options.fixture = mock::demo_fixture(app.now());
         } else if let Some(path) = &args.fixture {
@@ -125,10 +125,14 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-fn choose_secret(args: &ServerArgs, options: &mut MockOptions) -> anyhow::Result<String> {
+fn choose_secret(
+    app: &App,
+    args: &ServerArgs,
+    options: &mut MockOptions,
+) -> anyhow::Result<String> {
     if let Some(path) = &args.api_secret_file {
-        options.secret =
-            read_secret_file(path).map_err(|error| cannot_start(format!("{error:#}")))?;
+        options.secret = read_secret_file(path, &|warning| app.output().warn(warning))
+            .map_err(|error| cannot_start(format!("{error:#}")))?;
         return Ok(format!("the file {}", path.display()));
     }
     match environment::variable("PRESENCECTL_MOCK_SECRET") {

@@ -1,4 +1,4 @@
-//! `profile`: manages named profiles in the configuration file. All input comes from flags and stdin; nothing prompts.
+//! `profile`: manages named profiles in the configuration file.
 
 mod add;
 mod import;
@@ -12,6 +12,7 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
+use super::runtime::block_on;
 use crate::app::App;
 use crate::config::{Config, Profile};
 use crate::exit::{Code, Failure};
@@ -43,7 +44,7 @@ pub enum ProfileCommand {
 /// The command fails.
 pub fn run(app: &App, command: ProfileCommand) -> anyhow::Result<Code> {
     match command {
-        ProfileCommand::Add(args) => add::run(app, args),
+        ProfileCommand::Add(args) => block_on(|| add::run(app, args)),
         ProfileCommand::List => list::run(app),
         ProfileCommand::Show(args) => show::run(app, &args),
         ProfileCommand::Use(args) => switch::run(app, &args),
