@@ -13,7 +13,7 @@ use crate::text;
 /// Flags that change fields.
 #[derive(Debug, Default, clap::Args)]
 pub struct FieldArgs {
-    /// Set a field to a text (repeatable)
+    /// Set a field to a string (repeatable)
     #[arg(long, value_name = "K=TEXT")]
     pub set: Vec<TextField>,
 

@@ -81,94 +81,94 @@ fn exit_codes() -> String {
 }
 
 const ENVIRONMENT: &str = "\
-Environment variables. A flag wins over the environment, the environment over the profile. White space around a value
-is ignored, and an empty variable counts as unset.
+Environment variables. Flags take precedence over the environment, and the environment over the profile. White space
+around a value is ignored. An empty variable counts as unset.
 
 Credentials:
-  STREAM_API_KEY, STREAM_API_SECRET   the application's key and secret (STREAM_KEY and STREAM_SECRET do as well)
-  PRESENCECTL_USER_TOKEN              a user's token; with the key, enough for what that user may do
-  STREAM_CHAT_URL                     the service's address, as the vendor's SDKs read it
+  STREAM_API_KEY, STREAM_API_SECRET   the application's key and secret (or STREAM_KEY and STREAM_SECRET)
+  PRESENCECTL_USER_TOKEN              a user's token; with the key, enough for everything that the user may do
+  STREAM_CHAT_URL                     the service's address, also read by the vendor's SDKs
 
-Flags by another name:
+Variables that set a flag:
   PRESENCECTL_PROFILE  PRESENCECTL_CONFIG  PRESENCECTL_BASE_URL  PRESENCECTL_MOCK  PRESENCECTL_AS
   PRESENCECTL_OUTPUT  PRESENCECTL_COLUMNS  PRESENCECTL_TIMEOUT  PRESENCECTL_CONNECT_TIMEOUT
   PRESENCECTL_RETRY  PRESENCECTL_COLOR
-PRESENCECTL_MOCK=1 is the demonstration world; a file name is a fixture.
+PRESENCECTL_MOCK=1 selects the demo data; any other value is the name of a fixture file.
 
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
 
-Also obeyed: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME, XDG_CACHE_HOME.
+Also read: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME, XDG_CACHE_HOME.
 
-A key in the environment switches the default profile off, so that a key and a secret of two applications never
-meet; -p NAME switches it on again.
+A key in the environment disables the default profile, so that the key of one application is never combined with the
+secret of another. -p NAME selects a profile nevertheless.
 ";
 
 const OUTPUT: &str = "\
-Output. stdout carries results and nothing else; what is said beside them goes to stderr.
+Output. stdout contains results only. Status, hints, warnings and errors go to stderr.
 
   -o auto     a table on a terminal, NDJSON otherwise (the default)
   -o table    a table; for streams one line per event
   -o json     one JSON document: an object, or an array
-  -o ndjson   one JSON object a line, flushed at once
+  -o ndjson   one JSON object per line, flushed at once
   -o tsv      tab-separated; tabs, newlines and backslashes in values as \\t, \\n, \\\\
   -o csv      comma-separated, RFC 4180
 
-  --columns a,b.c   choose columns, dots reach inside; in JSON formats the fields kept; --columns list shows them
+  --columns a,b.c   select columns, or fields in JSON; dots reach into objects; `--columns list` prints them
   --no-headers      no header line in table, tsv and csv
-  --jq EXPR         pass each record through a jq expression; its results are printed a line each
+  --jq EXPR         apply a jq expression to each record and print each result on a line
 
-Machine formats are exact: never truncated, coloured or localised. Tables show control characters escaped.
+Machine formats are exact: never truncated, coloured or localised. In tables, control characters are escaped.
 With -o json or -o ndjson, an error is one JSON object on stderr:
   {\"error\":{\"kind\",\"message\",\"exit_code\",\"api_code\",\"hint\"}}
 ";
 
 const RECORDS: &str = "\
-Records of a stream: one JSON object a line, each with a `type`.
+Records of a stream: one JSON object per line, each with a `type`.
 
   presence.snapshot       the state of each subscribed user at the start: user
   user.presence.changed, user.updated, user.watching.start, …
                           as the service sent them
-  connection.changed      our link: online, reason, attempt
+  connection.changed      our connection: online, reason, attempt
   connection.recovered    all subscriptions restored
   presence.gap            events may have been lost: from, to, repaired (ids), note
   presence.coverage       requested, subscribed, missing (ids)
   stream.end              the last line: reason, events, gaps, reconnects, exit_code
 
-Every record has `seq` (1, 2, 3 … without a hole), `received_at` (RFC 3339, UTC, milliseconds) and `source`
-(ws, query, resync, local). Events about a user add `changed` (which of online, invisible, status, last_active moved)
-and `previous` (their old values). `user` always has id, online, status, last_active and invisible, null where unknown.
-After a gap, users who differ follow as ordinary events with \"source\":\"resync\". A user.updated with an empty `changed`
-says that something else changed, such as the name or a custom field; which one is not known, and `user` is the new state.
+Every record has `seq` (1, 2, 3 … without missing numbers), `received_at` (RFC 3339, UTC, milliseconds) and `source`
+(ws, query, resync, local). Events about a user add `changed` (which of online, invisible, status, last_active changed)
+and `previous` (their old values). `user` always has id, online, status, last_active and invisible, null if unknown.
+After a gap, users whose state changed follow as ordinary events with \"source\":\"resync\". A user.updated with an empty `changed`
+means that another field changed, such as the name or a custom field. `user` has the new values.
 
---raw prints what the service sent, untouched, and none of our own records.
+--raw prints exactly what the service sent, without our own records.
 ";
 
 const EXPRESSIONS: &str = "\
-Expressions are jq, run inside the program on each record:
+Expressions are written in jq and evaluated inside the program, on each record:
 
   --jq EXPR      print the expression's results instead of the record
   --where EXPR   keep the records for which it is true
-  --until EXPR   end with 0 at the first record for which it is true
+  --until EXPR   end with code 0 at the first record for which it is true
 
 Examples:
   presencectl --mock watch users --in john,jack --where '.user.online' --jq .user.id
   presencectl --mock watch channel my-conversation-123 --until '.user.id == \"john\" and .user.online'
 
-False are `false`, `null` and no result at all, as in jq's `select`. There is no access to files or the environment.
+`false`, `null` and no result count as false, as in jq's `select`. Expressions cannot read files or the environment.
 ";
 
 const REPORTS: &str = "\
-Reports are computed from what `watch` recorded. They need no server and no account.
+Reports are computed from streams that `watch` recorded. They need no server and no account.
 
-  presencectl watch channel fun --tee day.ndjson >/dev/null     record; stop with Ctrl-C, start again at any time
+  presencectl watch channel fun --tee day.ndjson >/dev/null     record; Ctrl-C stops, and you can start again at any time
   presencectl report sessions day.ndjson      when each user was online, like `last`
   presencectl report uptime day.ndjson        how much of the time; --min 0.99 exits with 3 if a user is below
   presencectl report flaps day.ndjson         how often they change; --threshold 5/10m exits with 3 if a user is above
   presencectl report timeline day.ndjson      a picture on a terminal; buckets of time for programs
 
 Files may be plain, gzip or zstd, and come from one watcher or several: redundant ones, or shards with different users.
-Their order does not matter, and a file named twice counts once. - is standard input.
+The order of the files does not matter, and a file named twice counts once. - is standard input.
 
 Time that nobody observed is unknown, never offline:
   before a user's first snapshot
@@ -178,45 +178,45 @@ Time that nobody observed is unknown, never offline:
 
 The window is from the first to the last record; --from and --to narrow it. --user and --in choose users.
 --html FILE and --svg FILE draw a picture with any of the reports. --pseudonymize replaces ids and names.
-Two fields have no exact value in bounded memory: median_online_s is exact for the first 1024 sessions of a user and
-within one percent beyond, and a picture of more than 400,000 sessions draws neighbours together.
+To limit memory, two results are not always exact: median_online_s is exact for the first 1024 sessions of a user and
+within one percent beyond, and a picture of more than 400,000 sessions merges neighbouring ones.
 ";
 
 const MOCK: &str = "\
-The bundled mock server is the presence half of the service. It needs no account and keeps nothing.
+The bundled mock server implements the presence part of the service. It needs no account and stores nothing.
 
-  presencectl --mock COMMAND …          one command against a server in the same process, with a demonstration world
+  presencectl --mock COMMAND …          run one command against a server in the same process, with demo data
   presencectl --mock=world.json …       the same with the users and channels of a fixture
-  presencectl mock start --port 0       a server of its own; prints {\"type\":\"mock.ready\",\"url\",…} when ready
+  presencectl mock start --port 0       a separate server; prints {\"type\":\"mock.ready\",\"url\",…} when ready
   presencectl mock start --print env    the same, printing shell assignments for the variables of every SDK
 
 A fixture is JSON:
   {\"users\": [{\"id\": \"john\", \"name\": \"John\"}, {\"id\": \"jack\", \"status\": \"at lunch\"}],
    \"channels\": [{\"type\": \"messaging\", \"id\": \"fun\", \"members\": [\"john\", \"jack\"], \"color\": \"green\"}]}
 
-The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; without either one is generated.
+The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; otherwise it is generated.
 
-A running server is driven from any shell that knows its address (--base-url, PRESENCECTL_BASE_URL):
-  presencectl mock status | connections        what it holds, and who is connected
-  presencectl mock user john connect           a user comes without a client; disconnect, drop (as in a tunnel),
+A running server can be controlled from any shell that knows its address (--base-url, PRESENCECTL_BASE_URL):
+  presencectl mock status | connections        its state, and its connections
+  presencectl mock user john connect           connect a user without a client; also disconnect, drop (as in a tunnel),
                                                set status='at lunch' invisible=true
-  presencectl mock trigger TYPE --to john      an event that nothing has caused; also --subscribers, --channel, --connection
+  presencectl mock trigger TYPE --to john      send an event of your own; also --subscribers, --channel, --connection
   presencectl mock clock freeze 2026-01-31T08:00:00Z, advance 15m, set TIME, run 60, reset
-                                               last_active, time-outs, tokens and budgets go by it
-  presencectl mock log -f                      requests and frames as they happen, without secrets
-  presencectl mock snapshot > world.json       the world as a fixture; mock restore FILE puts it back
-  presencectl mock reset | stop                everything as at the start | the end
+                                               last_active, timeouts, tokens and rate limits follow this clock
+  presencectl mock log -f                      print requests and frames live, without secrets
+  presencectl mock snapshot > world.json       save users and channels as a fixture; mock restore FILE loads it
+  presencectl mock reset | stop                return to the initial state | stop the server
 
-Faults strike requests and frames that fit (--method, --path, --user, --event), --count times, after sparing --after of
-them, with a --probability drawn from a --seed:
-  requests   status (--status, --code, --retry-after), delay, reset, html, truncate; --applied loses only the answer
-  sockets    drop, close (--code), half-open, mute, duplicate, reorder, late, garbage, expire, slow; --now strikes at once
+Faults apply to requests and frames that match (--method, --path, --user, --event): --count times, after skipping
+--after of them, with a --probability drawn from a --seed:
+  requests   status (--status, --code, --retry-after), delay, reset, html, truncate; --applied loses only the response
+  sockets    drop, close (--code), half-open, mute, duplicate, reorder, late, garbage, expire, slow; --now applies at once
   presencectl mock fault add status --status 429 --retry-after 2 --path /users --count 1
   presencectl mock fault add drop --user john --now
   presencectl mock fault list
   presencectl mock fault clear
 
-All of this is JSON over HTTP as well: /_mock/status, /_mock/faults, /_mock/log?since=N&wait=5s, /_mock/users/ID/connect …
+All of this is available as JSON over HTTP, too: /_mock/status, /_mock/faults, /_mock/log?since=N&wait=5s, /_mock/users/ID/connect …
 ";
 
 #[cfg(test)]

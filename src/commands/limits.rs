@@ -21,7 +21,7 @@ Examples:
   presencectl limits --endpoint QueryUsers,UpdateUsersPartial
   presencectl limits --platform web,ios --jq 'select(.remaining * 10 < .limit)'")]
 pub struct LimitsArgs {
-    /// Only these endpoints, by the service's names
+    /// Only these endpoints, such as QueryUsers (comma-separated)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub endpoint: Vec<String>,
 

@@ -109,7 +109,7 @@ pub enum Command {
     /// Diagnose connectivity and credentials, step by step
     Doctor(doctor::DoctorArgs),
 
-    /// Show the rate limits of the API and what is left of them
+    /// Show the rate limits of the API and the remaining calls
     Limits(limits::LimitsArgs),
 
     /// Print the JSON Schema of records

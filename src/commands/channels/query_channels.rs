@@ -54,7 +54,7 @@ pub struct QueryChannelsArgs {
     #[arg(long)]
     pub presence: bool,
 
-    /// Then follow the members of the channels, as `watch channel` does
+    /// Then stream the presence of the members, as `watch channel` does
     #[arg(long)]
     pub watch: bool,
 }

@@ -61,11 +61,11 @@ pub struct AddArgs {
     #[arg(long, value_name = "USER")]
     pub observer: Option<UserId>,
 
-    /// Want --yes for every change made with this profile
+    /// Require --yes for every change made with this profile
     #[arg(long)]
     pub protected: bool,
 
-    /// Make it the default profile
+    /// Make this the default profile
     #[arg(long)]
     pub default: bool,
 

@@ -34,7 +34,7 @@ pub struct FlapsArgs {
     #[command(flatten)]
     pub report: ReportArgs,
 
-    /// Exit with 3 if a user changes more than N times within a duration, such as 5/10m
+    /// Exit with code 3 if a user changes more than N times in DUR, such as 5/10m
     #[arg(long, value_name = "N/DUR")]
     pub threshold: Option<Threshold>,
 }

@@ -28,7 +28,7 @@ pub struct UptimeArgs {
     #[command(flatten)]
     pub report: ReportArgs,
 
-    /// Exit with 3 if a user's online ratio is below this: 0 to 1
+    /// Exit with code 3 if a user's online ratio is below this (0 to 1)
     #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
     pub min: Option<f64>,
 }

@@ -19,7 +19,7 @@ pub struct DeleteUserArgs {
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<UserId>,
 
-    /// Remove the users for good instead of marking them as deleted
+    /// Delete the users permanently instead of marking them as deleted
     #[arg(long)]
     pub hard: bool,
 }

@@ -113,7 +113,7 @@ pub struct QueryUsersArgs {
     #[arg(long)]
     pub fail_empty: bool,
 
-    /// Then follow the users that were found, as `watch users` does
+    /// Then stream the presence of the found users, as `watch users` does
     #[arg(long, conflicts_with = "count_only")]
     pub watch: bool,
 }

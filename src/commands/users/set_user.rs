@@ -72,11 +72,11 @@ pub struct SetUserArgs {
     #[arg(long)]
     pub verify: bool,
 
-    /// Skip users that have the wanted values already
+    /// Skip users that already have these values
     #[arg(long)]
     pub if_changed: bool,
 
-    /// Restore the old values after this long, or on Ctrl-C
+    /// Restore the old values after this time, or on Ctrl-C
     #[arg(long = "for", value_name = "DUR", value_parser = parse_duration, conflicts_with_all = ["journal", "verify"])]
     pub duration: Option<Duration>,
 
@@ -84,7 +84,7 @@ pub struct SetUserArgs {
     #[arg(long)]
     pub continue_on_error: bool,
 
-    /// Write refused users to this file, each below the reason, for --in @FILE
+    /// Write refused users and the reasons to this file, for --in @FILE
     #[arg(long, value_name = "FILE", requires = "continue_on_error", value_hint = clap::ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 

@@ -120,13 +120,13 @@ pub struct StreamArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "25s", hide_short_help = true)]
     pub backoff_max: Duration,
 
-    /// Reconnect after this long in silence
+    /// Reconnect if nothing is received for this long
     ///
     /// The server is pinged in time, so a working connection is never silent for so long.
     #[arg(long, value_name = "DUR", value_parser = parse_stale_after, default_value = "35s")]
     pub stale_after: Duration,
 
-    /// End with code 10 after a gap, when events may be missing
+    /// End with code 10 after a gap, in which events may be missing
     #[arg(long)]
     pub fail_on_gap: bool,
 
@@ -134,7 +134,7 @@ pub struct StreamArgs {
     #[arg(long)]
     pub strict_coverage: bool,
 
-    /// Leave out users who go and come back within this time
+    /// Suppress changes of `online` that are undone within this time
     #[arg(long, value_name = "DUR", value_parser = parse_duration, conflicts_with = "raw")]
     pub settle: Option<Duration>,
 
@@ -165,7 +165,7 @@ pub struct StreamArgs {
     #[arg(long, value_name = "FILE")]
     pub tee: Option<PathBuf>,
 
-    /// Keep the known state here, and start the next run from it
+    /// Save the known state to this file, and resume from it
     ///
     /// The next run begins with what changed in between.
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
