@@ -309,7 +309,7 @@ impl App {
         }
         Err(Failure::new(
             Code::Usage,
-            format!("the profile is protected, and to {what} wants --yes"),
+            format!("the profile is protected: --yes is required to {what}"),
         )
         .hinted("add --yes, or see what would be sent: --dry-run")
         .into())

@@ -57,7 +57,6 @@ pub(crate) async fn print_plan(app: &App, target: &WatchTarget) -> anyhow::Resul
     }
     requests.push(observer.identity().request());
     dry_run::print(app, requests)?;
-    app.output()
-        .status("subscribing to what follows changes nothing.");
+    app.output().status("subscribing changes nothing.");
     Ok(Code::Ok)
 }

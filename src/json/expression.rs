@@ -261,7 +261,7 @@ impl Expr {
                 RUN_TIME_MAX.as_secs()
             ),
             Limit::Depth => {
-                format!("`{source}` recurses too deep on a record and is not evaluated again")
+                format!("`{source}` recurses too deeply on a record and is not evaluated again")
             }
         })
     }
@@ -439,7 +439,7 @@ fn place_of(error: load::Error<&str>) -> Option<(String, &str)> {
 fn undefined(name: &str, kind: &compile::Undefined) -> String {
     let bare = name.trim_start_matches('$');
     if WITHHELD.contains(&bare) || matches!(bare, "inputs" | "ENV" | "__prog_args") {
-        return format!("`{name}` is not there: an expression sees the record and nothing else");
+        return format!("`{name}` is not available: an expression can read only the record");
     }
     match kind {
         compile::Undefined::Filter(0) => format!("there is no filter `{name}`"),
@@ -638,7 +638,7 @@ mod tests {
         ] {
             let expr = Expr::compile(source).unwrap();
             let error = expr.is_true(b"null").unwrap_err().to_string();
-            assert!(error.contains("recurses too deep on a record"), "{error}");
+            assert!(error.contains("recurses too deeply on a record"), "{error}");
         }
     }
 

@@ -16,12 +16,12 @@ use super::options::MockRules;
 ///
 /// The text is not such an object, or it breaks a rule of the service. The message names the place.
 pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
-    let world: Fixture =
+    let fixture: Fixture =
         serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
-    ServiceState::new(MockRules::default(), 0).load(&world, DateTime::UNIX_EPOCH)?;
-    if let Some(demo) = &world.demo {
+    ServiceState::new(MockRules::default(), 0).load(&fixture, DateTime::UNIX_EPOCH)?;
+    if let Some(demo) = &fixture.demo {
         for id in &demo.users {
-            if !world
+            if !fixture
                 .users
                 .iter()
                 .any(|user| user.get("id") == Some(&json!(id)))
@@ -33,7 +33,7 @@ pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
             }
         }
     }
-    Ok(world)
+    Ok(fixture)
 }
 
 #[cfg(test)]
@@ -43,9 +43,9 @@ mod tests {
 
     #[test]
     fn the_demonstration_obeys_the_rules() {
-        let world = demo_fixture(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
+        let fixture = demo_fixture(DateTime::from_timestamp(1_767_610_800, 0).unwrap());
         let mut state = ServiceState::new(MockRules::default(), 0);
-        state.load(&world, DateTime::UNIX_EPOCH).unwrap();
+        state.load(&fixture, DateTime::UNIX_EPOCH).unwrap();
         let (users, channels, connections) = state.counts();
         assert_eq!((users, channels), (12, 2));
         assert!(connections > 0);

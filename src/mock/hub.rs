@@ -240,8 +240,8 @@ impl Hub {
         self.faults.clear();
         self.traffic_log.clear();
         self.set_clock(Clock::reset);
-        self.replace(&self.options.fixture, "the world was reset")
-            .expect("the same world was loaded at the start");
+        self.replace(&self.options.fixture, "the state was reset")
+            .expect("the same fixture was loaded at the start");
     }
 
     /// Replaces the state by a fixture. Closes every connection.
@@ -249,9 +249,9 @@ impl Hub {
     /// # Errors
     ///
     /// The fixture breaks a rule of the service. Then nothing is changed.
-    pub(crate) fn restore(&self, world: &Fixture) -> Result<(), FixtureError> {
-        ServiceState::new(self.options.rules.clone(), 0).load(world, self.clock.now())?;
-        self.replace(world, "the world was replaced")
+    pub(crate) fn restore(&self, fixture: &Fixture) -> Result<(), FixtureError> {
+        ServiceState::new(self.options.rules.clone(), 0).load(fixture, self.clock.now())?;
+        self.replace(fixture, "the state was replaced")
     }
 
     fn replace(&self, fixture: &Fixture, reason: &str) -> Result<(), FixtureError> {

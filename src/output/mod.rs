@@ -272,7 +272,9 @@ impl Output {
                 Code::Usage,
                 "this result has no columns of its own, which TSV and CSV need",
             )
-            .hinted("name them, dots reach inside: --columns id,user.name; or use -o json")
+            .hinted(
+                "name columns, with dots for nested fields: --columns id,user.name; or use -o json",
+            )
             .into());
         }
         Ok(Rows::new(self, selection, None, many))

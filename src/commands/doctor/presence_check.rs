@@ -131,7 +131,7 @@ impl PresenceCheck {
                 Code::Unexpected,
                 "a user that was just made is not found by another one",
             )
-            .hinted("multi-tenancy or permissions may keep users apart; look at the application's settings")
+            .hinted("multi-tenancy or permissions may hide users from each other; check the application's settings")
             .into())
         }
     }
@@ -167,7 +167,7 @@ impl PresenceCheck {
                 Code::TimedOut,
                 format!("no user.presence.changed came within {} s", EVENT_TIMEOUT.as_secs()),
             )
-            .hinted("try again; if it stays so, watchers of this application miss changes, which is for the service's support")
+            .hinted("try again; if it persists, watchers of this application miss changes: report it to the service's support")
             .into()),
         }
     }

@@ -75,7 +75,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
                 file.display()
             ),
         )
-        .hinted("it has `apps:` with name, access-key and access-secret-key each")
+        .hinted("expected a list `apps:` whose items have name, access-key and access-secret-key")
     })?;
     let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;

@@ -6,7 +6,7 @@ use super::shapes::{count_of, object, time};
 
 pub(super) fn status() -> Value {
     object(
-        "what a running mock holds",
+        "the state of a running mock",
         &[
             "now",
             "clock",
@@ -23,26 +23,26 @@ pub(super) fn status() -> Value {
         &json!({
             "now": time(),
             "clock": clock_words(),
-            "users": count_of("how many users there are"),
-            "online": count_of("how many of them are online, as others see it"),
-            "channels": count_of("how many channels there are"),
-            "connections": count_of("how many connections are open"),
-            "virtual": count_of("how many of them have no client"),
-            "subscriptions": count_of("pairs of a connection and a user whose presence it hears"),
-            "watches": count_of("pairs of a connection and a channel that it watches"),
-            "faults": count_of("faults that can still strike"),
-            "log": count_of("the number of the last note in the log"),
+            "users": count_of("number of users"),
+            "online": count_of("number of users who are online to others"),
+            "channels": count_of("number of channels"),
+            "connections": count_of("number of open connections"),
+            "virtual": count_of("number of connections without a client"),
+            "subscriptions": count_of("number of presence subscriptions: pairs of a connection and a user"),
+            "watches": count_of("number of watches: pairs of a connection and a channel"),
+            "faults": count_of("number of faults that can still apply"),
+            "log": count_of("number of the last entry in the log"),
         }),
     )
 }
 
 fn clock_words() -> Value {
-    json!({ "type": "string", "description": "how the clock goes: system, moved, frozen, or running so many times as fast" })
+    json!({ "type": "string", "description": "mode of the clock: system, moved, frozen, or running at a multiple of normal speed" })
 }
 
 pub(super) fn clock() -> Value {
     object(
-        "the time on a running mock's clock, after what was done to it",
+        "the time on a running mock's clock, after the command",
         &["now", "clock"],
         &json!({ "now": time(), "clock": clock_words() }),
     )
@@ -50,7 +50,7 @@ pub(super) fn clock() -> Value {
 
 pub(super) fn user() -> Value {
     object(
-        "what became of a user of a running mock; after mock user ID set, the user",
+        "the result of an action on a user of a running mock; the user object after mock user ID set",
         &[],
         &json!({
             "connection_id": { "type": "string", "description": "mock user ID connect" },
@@ -62,9 +62,9 @@ pub(super) fn user() -> Value {
 
 pub(super) fn trigger() -> Value {
     object(
-        "an event that nothing has caused",
+        "an injected event",
         &["sent"],
-        &json!({ "sent": count_of("to how many connections it was sent") }),
+        &json!({ "sent": count_of("number of connections that it was sent to") }),
     )
 }
 
@@ -84,7 +84,7 @@ pub(super) fn connection() -> Value {
             "user": { "type": "string" },
             "carrier": { "enum": ["socket", "long poll", "virtual"] },
             "last_seen": time(),
-            "subscriptions": count_of("how many users' presence it hears"),
+            "subscriptions": count_of("number of users to whose presence it is subscribed"),
             "watching": { "type": "array", "items": { "type": "string" } },
         }),
     )
@@ -101,8 +101,8 @@ pub(super) fn fault() -> Value {
             "path": { "type": "string" },
             "user": { "type": "string" },
             "event": { "type": "string" },
-            "count": count_of("how often it strikes at most"),
-            "after": count_of("how many it spares first"),
+            "count": count_of("how often it applies at most"),
+            "after": count_of("how many matches it skips first"),
             "probability": { "type": "number", "minimum": 0, "maximum": 1 },
             "seed": { "type": "integer", "minimum": 0 },
             "now": { "type": "boolean" },
@@ -113,16 +113,16 @@ pub(super) fn fault() -> Value {
             "delay": { "type": "string" },
             "applied": { "type": "boolean" },
             "text": { "type": "string" },
-            "matched": count_of("requests or frames that fitted"),
-            "fired": count_of("those of them that were struck"),
-            "active": { "type": "boolean", "description": "whether it can still strike" },
+            "matched": count_of("number of requests or frames that matched"),
+            "fired": count_of("how often the fault was applied"),
+            "active": { "type": "boolean", "description": "whether it can still apply" },
         }),
     )
 }
 
 pub(super) fn cleared() -> Value {
     object(
-        "faults that strike no more",
+        "removed faults",
         &["cleared"],
         &json!({ "cleared": count_of("how many there were") }),
     )
@@ -131,7 +131,7 @@ pub(super) fn cleared() -> Value {
 pub(super) fn world() -> Value {
     let objects = json!({ "type": "array", "items": { "type": "object" } });
     object(
-        "a world, as fixtures hold it",
+        "a fixture: users and channels",
         &["users", "channels"],
         &json!({
             "users": objects,
@@ -161,18 +161,18 @@ fn note(kind: &str, meaning: &str, required: &[&str], own: &Value) -> Value {
 pub(super) fn request() -> Value {
     note(
         "mock.request",
-        "a request to a running mock, and its answer",
+        "a request to a running mock, and its response",
         &["method", "path", "user", "status", "query", "took_ms"],
         &json!({
             "method": { "type": "string" },
             "path": { "type": "string" },
-            "user": { "type": ["string", "null"], "description": "who asks, as far as the request says" },
-            "status": { "type": ["integer", "null"], "description": "null where nothing was answered" },
-            "error": { "type": "object", "description": "code and message of a refusal" },
+            "user": { "type": ["string", "null"], "description": "the user of the request, if it names one" },
+            "status": { "type": ["integer", "null"], "description": "null if there was no response" },
+            "error": { "type": "object", "description": "code and message of an error response" },
             "query": { "type": "object" },
             "body": {},
             "took_ms": { "type": "number", "minimum": 0 },
-            "fault": { "type": "string", "description": "the fault that struck it" },
+            "fault": { "type": "string", "description": "the fault that was applied to it" },
         }),
     )
 }
@@ -210,8 +210,8 @@ pub(super) fn frame_sent() -> Value {
         "a frame was sent to a client",
         &["frame"],
         json!({
-            "frame": { "description": "JSON, or a text that is none" },
-            "fault": { "type": "string", "description": "the fault that struck it" },
+            "frame": { "description": "JSON, or text that is not JSON" },
+            "fault": { "type": "string", "description": "the fault that was applied to it" },
         }),
     )
 }
@@ -221,13 +221,13 @@ pub(super) fn frame_heard() -> Value {
         "mock.frame.heard",
         "a frame came from a client",
         &["frame"],
-        json!({ "frame": { "description": "JSON, or a text that is none" } }),
+        json!({ "frame": { "description": "JSON, or text that is not JSON" } }),
     )
 }
 
 pub(super) fn log_lost() -> Value {
     object(
-        "notes of the log that were dropped before they could be read",
+        "entries of the log that were dropped before they could be read",
         &["type", "count"],
         &json!({ "type": { "const": "mock.log.lost" }, "count": count_of("how many") }),
     )

@@ -74,7 +74,7 @@ fn ids(what: &str) -> Value {
 /// A user object with the guaranteed presence fields.
 pub(super) fn user() -> Value {
     object(
-        "a user, as the service sent him; custom fields stand beside these",
+        "a user, as the service sent them; custom fields are at the same level",
         &["id", "online", "status", "last_active", "invisible"],
         &json!({
             "id": { "type": "string" },

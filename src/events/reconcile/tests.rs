@@ -50,7 +50,7 @@ fn channel(members: &[(&str, bool)], total: usize) -> ChannelState {
     .unwrap()
 }
 
-/// A reconciler with the shell around it: questions are collected, and told things written down.
+/// A reconciler and its surroundings: queries and emitted records are collected.
 struct Harness {
     reconciler: Reconciler,
     told: Vec<String>,
@@ -154,20 +154,20 @@ impl Harness {
         }
     }
 
-    /// What was told since the last call.
-    fn told(&mut self) -> Vec<String> {
+    /// The records emitted since the last call.
+    fn emitted(&mut self) -> Vec<String> {
         std::mem::take(&mut self.told)
     }
 }
 
-/// Watching amy (online) and bob (offline), with everything at the start already told.
+/// Watching amy (online) and bob (offline), with the initial records already emitted.
 fn watching() -> Harness {
     let mut harness = Harness::new(&["amy", "bob"]);
     assert_eq!(harness.ask(), ["amy", "bob"]);
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 1);
     harness.conclude(1);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["snapshot amy", "snapshot bob", "coverage 2/2 []"]
     );
     harness
@@ -180,7 +180,7 @@ fn events_are_told_as_they_come() {
     harness.receive(presence("bob", true, 3));
     harness.receive(frame(r#"{"type":"some.future.thing"}"#, 4));
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "user.presence.changed bob Some(true) [Online]",
             "user.presence.changed bob Some(true) []",
@@ -198,7 +198,7 @@ fn at_the_start_an_event_waits_for_its_users_snapshot_and_for_nobody_elses() {
     harness.answer(&["bob"], &[("bob", false)], 3);
     harness.receive(presence("bob", true, 4));
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "snapshot bob",
             "user.presence.changed bob Some(true) [Online]"
@@ -206,7 +206,7 @@ fn at_the_start_an_event_waits_for_its_users_snapshot_and_for_nobody_elses() {
     );
     harness.answer(&["amy"], &[("amy", true)], 5);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "snapshot amy",
             "user.presence.changed amy Some(false) [Online]",
@@ -222,30 +222,30 @@ fn a_user_who_does_not_exist_is_missing_until_he_does() {
     harness.answer(&["amy", "ghost"], &[("amy", true)], 1);
     harness.conclude(1);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["snapshot amy", r#"coverage 1/2 ["ghost"]"#]
     );
     harness.conclude(2);
-    assert!(harness.told().is_empty(), "nothing new, nothing said");
+    assert!(harness.emitted().is_empty(), "nothing new, nothing said");
     harness.reconciler.retry_missing();
     assert_eq!(harness.ask(), ["ghost"]);
     harness.answer(&["ghost"], &[("ghost", false)], 3);
     harness.conclude(3);
-    assert_eq!(harness.told(), ["snapshot ghost", "coverage 2/2 []"]);
+    assert_eq!(harness.emitted(), ["snapshot ghost", "coverage 2/2 []"]);
 }
 
 #[test]
 fn after_a_loss_only_differences_follow_the_gap() {
     let mut harness = watching();
     harness.receive(presence("amy", true, 10));
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(20), "gone");
     assert_eq!(harness.ask(), ["amy", "bob"]);
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 30);
-    assert!(harness.told().is_empty(), "the gap comes first");
+    assert!(harness.emitted().is_empty(), "the gap comes first");
     harness.conclude(31);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 09..31 ["bob"]"#,
             "resync user.presence.changed bob Some(true) [Online]",
@@ -263,12 +263,12 @@ fn a_gap_after_silence_begins_with_the_connection() {
     harness.ask();
     harness.answer(&["amy"], &[("amy", true)], 4);
     harness.conclude(4);
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(40), "silent");
     harness.ask();
     harness.answer(&["amy"], &[("amy", true)], 41);
     harness.conclude(41);
-    assert_eq!(harness.told(), ["gap 02..41 []", "recovered"]);
+    assert_eq!(harness.emitted(), ["gap 02..41 []", "recovered"]);
 }
 
 #[test]
@@ -276,13 +276,13 @@ fn an_event_during_the_repair_is_told_after_it_and_wins() {
     let mut harness = watching();
     harness.reconciler.connection_lost(at(20), "gone");
     harness.ask();
-    // Bob comes and goes while the answer, which shows him online, is on its way.
+    // Bob comes and goes while the answer, which shows them online, is on its way.
     harness.receive(presence("bob", true, 21));
     harness.receive(presence("bob", false, 22));
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 23);
     harness.conclude(23);
     assert_eq!(
-        harness.told()[1..],
+        harness.emitted()[1..],
         [
             "resync user.presence.changed bob Some(true) [Online]",
             "recovered",
@@ -305,7 +305,7 @@ fn an_event_during_the_repair_is_told_after_it_and_wins() {
 fn a_loss_during_the_repair_is_one_gap_and_forgets_no_difference() {
     let mut harness = watching();
     harness.receive(presence("amy", true, 10));
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(20), "gone");
     harness.ask();
     harness.answer(&["amy"], &[("amy", false)], 21);
@@ -316,7 +316,7 @@ fn a_loss_during_the_repair_is_one_gap_and_forgets_no_difference() {
     harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 31);
     harness.conclude(31);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 09..31 ["amy", "bob"]"#,
             "resync user.presence.changed amy Some(false) [Online]",
@@ -332,12 +332,12 @@ fn frames_held_at_a_loss_are_inside_the_gap() {
     harness.reconciler.subscriptions.invalidate("bob");
     harness.receive(presence("bob", true, 5));
     harness.receive(presence("amy", false, 9));
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(20), "gone");
     harness.ask();
     harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
     harness.conclude(21);
-    assert_eq!(harness.told()[0], r#"gap 05..21 ["bob"]"#);
+    assert_eq!(harness.emitted()[0], r#"gap 05..21 ["bob"]"#);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_gap_begins_with_what_the_last_frame_told_not_with_its_arrival() {
     harness.ask();
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 21);
     harness.conclude(21);
-    assert!(harness.told().contains(&"gap 04..21 []".to_owned()));
+    assert!(harness.emitted().contains(&"gap 04..21 []".to_owned()));
 }
 
 #[test]
@@ -364,7 +364,11 @@ fn an_event_that_was_overtaken_and_lost_is_inside_the_gap() {
     harness.ask();
     harness.answer(&["amy", "bob"], &[("amy", false), ("bob", true)], 21);
     harness.conclude(21);
-    assert!(harness.told().contains(&r#"gap 09..21 ["amy"]"#.to_owned()));
+    assert!(
+        harness
+            .emitted()
+            .contains(&r#"gap 09..21 ["amy"]"#.to_owned())
+    );
 }
 
 #[test]
@@ -372,7 +376,7 @@ fn an_unreadable_frame_is_a_gap_without_a_reconnect() {
     let mut harness = watching();
     let before = presence("amy", true, 5);
     harness.receive(before.clone());
-    harness.told();
+    harness.emitted();
     harness
         .reconciler
         .frame_unreadable(at(7), &before, "garbage");
@@ -381,7 +385,7 @@ fn an_unreadable_frame_is_a_gap_without_a_reconnect() {
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 9);
     harness.conclude(9);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 04..09 ["bob"]"#,
             "resync user.presence.changed bob Some(true) [Online]",
@@ -395,7 +399,7 @@ fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
     let mut harness = watching();
     let before = presence("amy", true, 5);
     harness.receive(before.clone());
-    harness.told();
+    harness.emitted();
     // Amy left and came back, and the frame about her return came first, as nonsense.
     harness
         .reconciler
@@ -412,7 +416,7 @@ fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
     harness.answer(&["amy"], &[("amy", true)], 10);
     harness.conclude(10);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "gap 04..09 []",
             "user.presence.changed amy Some(false) [Online]",
@@ -435,7 +439,7 @@ fn swapped_events_are_told_and_put_right() {
     harness.receive(presence("bob", true, 10));
     harness.answer(&["bob"], &[("bob", false)], 10);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "user.presence.changed bob Some(false) []",
             "user.presence.changed bob Some(true) [Online]",
@@ -460,7 +464,7 @@ fn a_resync_of_the_status_alone_is_an_update() {
         .apply_answer(at(21), query, Answer::Users(users));
     harness.conclude(21);
     assert_eq!(
-        harness.told()[1],
+        harness.emitted()[1],
         "resync user.updated amy Some(true) [Status]"
     );
 }
@@ -484,7 +488,7 @@ fn a_new_name_is_told_after_a_gap_and_never_twice() {
     harness.ask();
     answer_named(&mut harness, "Amy", 0, 1);
     harness.conclude(1);
-    harness.told();
+    harness.emitted();
     for (second, name) in [(10, "Ann"), (20, "Ann")] {
         harness.reconciler.connection_lost(at(second), "gone");
         harness.ask();
@@ -497,7 +501,7 @@ fn a_new_name_is_told_after_a_gap_and_never_twice() {
     answer_named(&mut harness, "Ada", 25, 30);
     harness.conclude(30);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 10..10 ["amy"]"#,
             "resync user.updated amy Some(true) []",
@@ -517,7 +521,7 @@ fn a_name_that_changes_during_the_repair_is_told_in_order() {
     harness.ask();
     answer_named(&mut harness, "Amy", 0, 1);
     harness.conclude(1);
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(10), "gone");
     harness.ask();
     harness.receive(event(USER_UPDATED, &named("Ada", 12), 12));
@@ -529,7 +533,7 @@ fn a_name_that_changes_during_the_repair_is_told_in_order() {
     answer_named(&mut harness, "Ada", 12, 21);
     harness.conclude(21);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 10..13 ["amy"]"#,
             "resync user.updated amy Some(true) []",
@@ -549,7 +553,7 @@ fn a_user_who_is_gone_after_a_gap_is_resent_without_a_state() {
     harness.answer(&["amy", "bob"], &[("bob", false)], 6);
     harness.conclude(6);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 05..06 ["amy"]"#,
             "resync user.presence.changed amy None [Online]",
@@ -561,7 +565,11 @@ fn a_user_who_is_gone_after_a_gap_is_resent_without_a_state() {
     harness.ask();
     harness.answer(&["amy", "bob"], &[("bob", false)], 8);
     harness.conclude(8);
-    assert_eq!(harness.told(), ["gap 07..08 []", "recovered"], "said once");
+    assert_eq!(
+        harness.emitted(),
+        ["gap 07..08 []", "recovered"],
+        "said once"
+    );
 }
 
 #[test]
@@ -572,7 +580,7 @@ fn the_return_of_a_user_who_was_gone_is_a_change() {
         harness.ask();
         harness.answer(&["amy", "bob"], &[("bob", false)], 6);
         harness.conclude(6);
-        harness.told();
+        harness.emitted();
         harness
     };
     // First an event about amy, then the answer, which may be newer than the event.
@@ -593,7 +601,7 @@ fn the_return_of_a_user_who_was_gone_is_a_change() {
             .chain(then)
             .chain(["coverage 2/2 []"])
             .collect();
-        assert_eq!(harness.told(), expected);
+        assert_eq!(harness.emitted(), expected);
     }
     let mut harness = missing();
     harness.reconciler.retry_missing();
@@ -601,7 +609,7 @@ fn the_return_of_a_user_who_was_gone_is_a_change() {
     harness.answer(&["amy"], &[("amy", true)], 20);
     harness.conclude(20);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "resync user.presence.changed amy Some(true) [Online]",
             "coverage 2/2 []"
@@ -620,7 +628,7 @@ fn a_small_channel_needs_no_further_question() {
     assert!(harness.ask().is_empty());
     harness.conclude(1);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["snapshot amy", "snapshot bob", "coverage 2/2 []"]
     );
 }
@@ -650,7 +658,7 @@ fn who_joins_is_subscribed_and_who_leaves_is_dropped() {
     let mut harness = Harness::new(&[]);
     harness.channel(channel(&[("amy", true)], 1), 1);
     harness.conclude(1);
-    harness.told();
+    harness.emitted();
     harness.receive(member(MEMBER_ADDED, "bob", 2));
     assert_eq!(harness.ask(), ["bob"]);
     harness.answer(&["bob"], &[("bob", true)], 3);
@@ -660,7 +668,7 @@ fn who_joins_is_subscribed_and_who_leaves_is_dropped() {
     harness.receive(presence("amy", false, 5));
     harness.receive(presence("bob", false, 6));
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "member.added bob None ?",
             "snapshot bob",
@@ -682,7 +690,7 @@ fn membership_events_wait_until_the_members_are_known() {
     harness.drain();
     harness.conclude(2);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "snapshot amy",
             "snapshot bob",
@@ -697,16 +705,16 @@ fn who_joined_or_left_during_a_gap_is_noticed() {
     let mut harness = Harness::new(&[]);
     harness.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
     harness.conclude(1);
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(5), "gone");
     harness.channel(channel(&[("bob", true), ("cem", false)], 2), 6);
     harness.conclude(6);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["gap 05..06 []", "snapshot cem", "recovered"]
     );
     harness.receive(presence("amy", false, 7));
-    assert!(harness.told().is_empty());
+    assert!(harness.emitted().is_empty());
 }
 
 #[test]
@@ -716,14 +724,14 @@ fn members_of_a_channel_that_is_gone_are_no_longer_asked_for() {
     harness.answer(&["bob"], &[("bob", true)], 1);
     harness.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
     harness.conclude(1);
-    harness.told();
+    harness.emitted();
     harness.reconciler.connection_lost(at(5), "gone");
     let asked = harness.ask();
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", true)], 6);
     assert_eq!(asked, ["amy", "bob"]);
     harness.conclude(6);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["gap 05..06 []", "coverage 1/1 []", "recovered"]
     );
 }
@@ -738,13 +746,17 @@ fn the_observer_is_not_part_of_what_he_sees() {
     };
     harness.receive(own(2));
     harness.receive(event(USER_UPDATED, &json!({"id": "eye"}), 3));
-    assert!(harness.told().is_empty());
+    assert!(harness.emitted().is_empty());
     let mut harness = Harness::new(&["eye"]);
     harness.ask();
     harness.answer(&["eye"], &[("eye", true)], 1);
-    harness.told();
+    harness.emitted();
     harness.receive(own(2));
-    assert_eq!(harness.told().len(), 1, "unless he is who is watched");
+    assert_eq!(
+        harness.emitted().len(),
+        1,
+        "unless the observer is watched, too"
+    );
 }
 
 #[test]
@@ -753,7 +765,7 @@ fn a_deleted_user_is_no_longer_covered() {
     harness.receive(event(USER_DELETED, &json!({"id": "bob"}), 2));
     harness.conclude(2);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         ["user.deleted bob None ?", r#"coverage 1/2 ["bob"]"#]
     );
     harness.receive(event(
@@ -761,10 +773,10 @@ fn a_deleted_user_is_no_longer_covered() {
         &json!({"id": "bob", "online": false}),
         3,
     ));
-    assert_eq!(harness.ask(), ["bob"], "he may be back");
+    assert_eq!(harness.ask(), ["bob"], "bob may be back");
     harness.answer(&["bob"], &[], 4);
     harness.conclude(4);
-    assert_eq!(harness.told(), ["user.updated bob Some(false) ?"]);
+    assert_eq!(harness.emitted(), ["user.updated bob Some(false) ?"]);
     assert!(harness.ask().is_empty());
 }
 
@@ -784,7 +796,7 @@ fn what_waits_is_folded_and_the_last_state_survives() {
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 51);
     harness.conclude(51);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             "gap 05..51 []",
             "recovered",
@@ -807,7 +819,7 @@ fn a_shard_sees_its_own_users_only() {
     assert_eq!(harness.ask(), ["amy", "cem"]);
     harness.receive(presence("bob", true, 1));
     harness.receive(member(MEMBER_ADDED, "bob", 2));
-    assert!(harness.told().is_empty());
+    assert!(harness.emitted().is_empty());
 }
 
 #[test]
@@ -826,7 +838,7 @@ fn an_earlier_run_is_compared_with() {
     harness.answer(&["amy", "bob"], &[("amy", true), ("bob", false)], 9);
     harness.conclude(9);
     assert_eq!(
-        harness.told(),
+        harness.emitted(),
         [
             r#"gap 00..09 ["amy"]"#,
             "resync user.presence.changed amy Some(true) [Online]",

@@ -222,7 +222,7 @@ mod tests {
 
     const ONE_SECOND: Duration = Duration::from_secs(1);
 
-    /// Runs frames through a frame_queue with faults by event type, and tells what leaves and when, in seconds.
+    /// Runs frames through a queue with faults by event type, and returns what is sent and when, in seconds.
     fn run(frames: &[&str], faults: &[(&str, SocketFault)]) -> Vec<String> {
         let mut frame_queue = FrameQueue::default();
         let mut frames: Vec<Bytes> = frames

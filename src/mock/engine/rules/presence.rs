@@ -717,7 +717,7 @@ mod tests {
         assert_eq!(
             stage.heard(first),
             ["user.presence.changed A true", "user.updated A"],
-            "to himself he is there"
+            "to themself the user is online"
         );
         assert_eq!(stage.heard(second), ["user.updated A"]);
     }
@@ -763,7 +763,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anonymous_user_lives_as_long_as_his_connection() {
+    fn an_anonymous_user_exists_while_connected() {
         let mut stage = TestState::new();
         let anonymous = Caller::Anonymous { id: None };
         let (key, first) = stage
