@@ -315,23 +315,53 @@ impl App {
         .into())
     }
 
-    /// A client for the control API of a mock server, which needs no credentials.
+    /// The address of a mock server, if one was given. The vendor's is never meant here.
+    pub fn mock_url(&self) -> Option<String> {
+        self.global
+            .base_url
+            .clone()
+            .or_else(|| environment::variable("STREAM_CHAT_URL"))
+    }
+
+    /// A client for the control API of a mock server. It acts on the application of `STREAM_API_KEY`, else on the first.
     ///
     /// # Errors
     ///
-    /// No address was given. The service's own address is never the default here.
+    /// No address was given, or it is unusable.
     pub fn mock_client(&self) -> anyhow::Result<Client> {
-        let url = match &self.global.base_url {
-            Some(url) => url.clone(),
-            None => environment::variable("STREAM_CHAT_URL").ok_or_else(|| {
-                Failure::new(Code::Usage, "there is no mock server to talk to")
-                    .hinted("name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it")
-            })?,
+        let url = self.mock_url().ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no mock server to talk to").hinted(
+                "name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it",
+            )
+        })?;
+        let key = environment::first_variable(&["STREAM_API_KEY", "STREAM_KEY"]);
+        let key = key.map_or_else(String::new, |(_, key)| key);
+        self.mock_client_of(&url, &key, environment::variable("PRESENCECTL_MOCK_TOKEN"))
+    }
+
+    /// A client for the control API of one application of a mock server, with the server's control token if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The address is unusable.
+    pub fn mock_client_of(
+        &self,
+        url: &str,
+        api_key: &str,
+        control_token: Option<String>,
+    ) -> anyhow::Result<Client> {
+        let auth = match control_token {
+            Some(token) => Auth::Token {
+                user: DEFAULT_OBSERVER
+                    .parse()
+                    .expect("the default observer is a user id"),
+                token: SecretString::new(token),
+            },
+            None => Auth::Server {
+                secret: SecretString::new(""),
+            },
         };
-        let auth = Auth::Server {
-            secret: SecretString::new(""),
-        };
-        self.build_client(parse_base_url(&url)?, "", auth)
+        self.build_client(parse_base_url(url)?, api_key, auth)
     }
 
     async fn client_with(&self, auth: Auth) -> anyhow::Result<Client> {
@@ -346,6 +376,7 @@ impl App {
             base_url,
             api_key: api_key.to_owned(),
             auth,
+            allow_http: self.global.allow_http,
             timeout: self.global.timeout.unwrap_or(DEFAULT_TIMEOUT),
             connect_timeout: self
                 .global

@@ -132,6 +132,15 @@ pub struct GlobalArgs {
     #[arg(long, global = true, hide_short_help = true)]
     pub dry_run: bool,
 
+    /// Send credentials over plain http to other machines too, such as a mock in a container
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENCECTL_ALLOW_HTTP",
+        hide_short_help = true
+    )]
+    pub allow_http: bool,
+
     /// Answer yes to confirmations
     #[arg(short, long, global = true, hide_short_help = true)]
     pub yes: bool,

@@ -387,6 +387,7 @@ mod tests {
             "CODE",
             "COMMAND",
             "DIR",
+            "ADDR",
             "DUR",
             "DUR|TIME",
             "DUR|never",

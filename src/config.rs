@@ -281,7 +281,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     // A temporary file in the same folder replaces it in one step. The library creates it with mode 0600.

@@ -154,7 +154,9 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
             "ask for less at a time; `presencectl api` takes --max-response SIZE"
         }
         ApiError::UrlTooLong { .. } => "shorten the filter, or name fewer ids in it",
-        ApiError::Insecure { .. } => "write https:// in --base-url or STREAM_CHAT_URL",
+        ApiError::Insecure { .. } => {
+            "write https:// in --base-url or STREAM_CHAT_URL; for a mock on a network you trust: --allow-http"
+        }
         ApiError::Transport { .. } => {
             "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"
         }

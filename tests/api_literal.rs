@@ -34,6 +34,7 @@ fn server_settings(base_url: Url) -> ClientSettings {
         auth: Auth::Server {
             secret: SecretString::new("secret"),
         },
+        allow_http: false,
         timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(5),
         retries: 2,

@@ -26,6 +26,7 @@ fn client(base_url: Url) -> Client {
         auth: Auth::Server {
             secret: SecretString::new("secret"),
         },
+        allow_http: false,
         timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(5),
         retries: 0,

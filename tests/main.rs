@@ -21,6 +21,7 @@ mod hygiene;
 mod json_contract;
 mod mock_clock;
 mod mock_control;
+mod mock_detach;
 mod mock_edges;
 mod mock_exec;
 mod mock_faults;

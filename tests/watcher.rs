@@ -62,6 +62,7 @@ impl Server {
             base_url: format!("http://127.0.0.1:{}", self.port).parse().unwrap(),
             api_key: "key".to_owned(),
             auth,
+            allow_http: false,
             timeout: PATIENCE,
             connect_timeout: PATIENCE,
             retries: 3,

@@ -113,6 +113,8 @@ pub struct ClientSettings {
     pub api_key: String,
     /// How calls authenticate.
     pub auth: Auth,
+    /// Whether credentials may cross a network in clear text.
+    pub allow_http: bool,
     /// The time limit of a call with its retries.
     pub timeout: Duration,
     /// The time limit of connecting.
@@ -214,7 +216,8 @@ impl Client {
     ///
     /// [`ApiError::Insecure`] if credentials would cross a network in clear text.
     pub fn new(settings: ClientSettings) -> Result<Self, ApiError> {
-        if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
+        let is_private = settings.base_url.scheme() == "https" || is_loopback(&settings.base_url);
+        if !is_private && !settings.allow_http {
             return Err(ApiError::Insecure {
                 to: settings.base_url.origin().ascii_serialization(),
             });

@@ -196,6 +196,7 @@ mod tests {
             auth: Auth::Server {
                 secret: SecretString::new(""),
             },
+            allow_http: false,
             timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(1),
             retries: 2,

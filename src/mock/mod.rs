@@ -29,7 +29,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::bench_state::BenchState;
@@ -40,6 +39,7 @@ pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
+pub use self::tcp::Listeners;
 use self::tcp::{ControlledListener, Peer};
 
 /// How long sessions and requests may take to end when the server stops.
@@ -52,7 +52,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// The fixture of the options breaks a rule of the service, or the listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     options: MockOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -68,7 +68,7 @@ pub async fn serve(
     });
     let (stopped, stop) = oneshot::channel();
     let server = axum::serve(
-        ControlledListener(listener),
+        ControlledListener(listeners.into()),
         router.into_make_service_with_connect_info::<Peer>(),
     )
     .with_graceful_shutdown({

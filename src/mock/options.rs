@@ -17,6 +17,8 @@ pub struct MockOptions {
     pub api_key: String,
     /// The secret that signs tokens.
     pub secret: SecretString,
+    /// What a control request must show. Without one, the control API is for programs and pages on this machine.
+    pub control_token: Option<SecretString>,
     /// The users and channels that exist at the start, and after a reset.
     pub fixture: Fixture,
     /// The rule options: behaviour that tests can choose.
@@ -171,6 +173,7 @@ impl Default for MockOptions {
         Self {
             api_key: random_key(),
             secret: random_secret(),
+            control_token: None,
             fixture: Fixture::default(),
             rules: MockRules::default(),
         }

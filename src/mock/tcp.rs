@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use futures_util::future::select_all;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,16 +167,49 @@ impl Connected<IncomingStream<'_, ControlledListener>> for Peer {
     }
 }
 
+/// The sockets that a server listens on: one, or several for the same port of several addresses.
+#[derive(Debug)]
+pub struct Listeners {
+    first: TcpListener,
+    others: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Several sockets. The first gives the server its address.
+    pub const fn new(first: TcpListener, others: Vec<TcpListener>) -> Self {
+        Self { first, others }
+    }
+
+    /// The address of the first socket.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
+    }
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(listener: TcpListener) -> Self {
+        Self::new(listener, Vec::new())
+    }
+}
+
 /// A listener whose connections can be broken.
 #[derive(Debug)]
-pub(crate) struct ControlledListener(pub(crate) TcpListener);
+pub(crate) struct ControlledListener(pub(crate) Listeners);
 
 impl Listener for ControlledListener {
     type Io = ControlledStream<TcpStream>;
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
+        let Listeners { first, others } = &mut self.0;
+        let accepting = std::iter::once(first)
+            .chain(others)
+            .map(|listener| Box::pin(Listener::accept(listener)));
+        let ((stream, address), ..) = select_all(accepting).await;
         // Events are small and must be sent at once. Without the option they still arrive.
         let _ = stream.set_nodelay(true);
         let tcp = TcpHandle::default();

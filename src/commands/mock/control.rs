@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use super::detached;
 use crate::api::{ApiError, Client, Request};
 use crate::app::App;
 use crate::commands::dry_run;
@@ -126,13 +127,18 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
     call(app, "POST", &format!("clock/{action}"), Some(body)).await
 }
 
-/// Stops the server.
+/// Stops the server: the one whose address was given, else the one that this user detached last.
 ///
 /// # Errors
 ///
 /// The server cannot be reached or is not a mock.
 pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
-    call(app, "POST", "stop", Some(json!({}))).await
+    if app.is_dry_run() {
+        return call(app, "POST", "stop", Some(json!({}))).await;
+    }
+    let server = detached::find(app).await?;
+    ask_as(&server.client, "POST", "stop", &[], Some(json!({}))).await?;
+    Ok(Code::Ok)
 }
 
 /// Prints users and channels as a fixture.

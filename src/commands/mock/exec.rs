@@ -52,6 +52,9 @@ pub struct ExecArgs {
 /// The server cannot start.
 pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
     let server = MockServer::prepare(app, &args.server)?;
+    if let Some(warning) = server.warning() {
+        app.output().warn(&warning);
+    }
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,13 +63,13 @@ pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
 }
 
 async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
-    let listener = server.listen()?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let listeners = server.listen()?;
+    let endpoint = server.endpoint(listeners.local_addr()?);
     let mut signals = Signals::listen()?;
     // Without a group of its own, the command can read from the terminal.
     let has_own_group = !app.terminal().stdin;
     let mut command = Command::from(launcher::command(app, &args.command)?);
-    command.envs(server.variables(&url)).envs(no_proxy());
+    command.envs(endpoint.variables()).envs(no_proxy());
     if has_own_group {
         command.process_group(0);
     }
@@ -77,7 +80,7 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
         .context("cannot start a process")?;
     let group = pid(&child).filter(|_| has_own_group);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(mock::serve(listener, server.options, async {
+    let serving = tokio::spawn(mock::serve(listeners, server.options, async {
         // An error means that this function is gone, which is the signal just as well.
         let _ = stopped.await;
     }));

@@ -1,6 +1,9 @@
 //! `mock`: run the bundled mock server and control a running one.
 
 mod control;
+mod detached;
+mod endpoint;
+mod env;
 mod exec;
 mod fault;
 mod launcher;
@@ -38,6 +41,8 @@ pub enum RunningCommand {
     Status,
     /// List connections to a running mock and their subscriptions
     Connections,
+    /// Print the variables by which SDKs find a running mock
+    Env(env::EnvArgs),
     /// Stop a running mock
     Stop,
     /// Reset data, clock, faults and log of a running mock to the start
@@ -67,7 +72,7 @@ pub enum RunningCommand {
 /// The command fails.
 pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
     match command {
-        MockCommand::Start(args) => start::run(app, &args).map(ExitStatus::Own),
+        MockCommand::Start(args) => start::run(app, &args),
         MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
         MockCommand::Running(command) => {
             block_on(|| run_command(app, &command)).map(ExitStatus::Own)
@@ -79,6 +84,7 @@ async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code
     match command {
         RunningCommand::Status => control::status(app).await,
         RunningCommand::Connections => control::connections(app).await,
+        RunningCommand::Env(args) => env::run(app, args).await,
         RunningCommand::Stop => control::stop(app).await,
         RunningCommand::Reset => control::reset(app).await,
         RunningCommand::Log(args) => log::run(app, args).await,

@@ -1,17 +1,19 @@
 //! What `mock start` and `mock exec` share: the flags of the server, its socket, its secret and its variables.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::endpoint::MockEndpoint;
 use super::rules::RuleArgs;
 use crate::app::App;
 use crate::config::read_secret_file;
 use crate::domain::SecretString;
 use crate::environment;
 use crate::exit::{Code, Failure};
-use crate::mock::{self, MockOptions};
+use crate::mock::{self, Listeners, MockOptions};
 
 /// Connections that may wait to be accepted, so that a thousand clients can start at once.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -19,9 +21,13 @@ const LISTEN_BACKLOG: u32 = 4096;
 /// Flags of a mock server.
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
-    /// Listen on this loopback port; 0 picks a free one
+    /// Listen on this port; 0 picks a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+
+    /// Listen on this address for other machines; the control API then needs a token
+    #[arg(long, value_name = "ADDR")]
+    pub host: Option<IpAddr>,
 
     /// Accept this API key
     #[arg(long, value_name = "KEY", default_value = "mock-key")]
@@ -50,6 +56,7 @@ pub(super) struct MockServer {
     pub(super) options: MockOptions,
     /// Where the secret comes from, for people.
     pub(super) secret_from: String,
+    host: IpAddr,
     port: u16,
 }
 
@@ -60,8 +67,10 @@ impl MockServer {
     ///
     /// The fixture or the secret cannot be read (exit code 13).
     pub(super) fn prepare(app: &App, args: &ServerArgs) -> anyhow::Result<Self> {
+        let host = args.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let mut options = MockOptions {
             api_key: args.api_key.clone(),
+            control_token: choose_control_token(host),
             rules: args.rules.rules.clone(),
             ..MockOptions::default()
         };
@@ -82,47 +91,101 @@ impl MockServer {
         Ok(Self {
             options,
             secret_from,
+            host,
             port: args.port,
         })
     }
 
-    /// Binds the port.
+    /// Binds the port on every address to listen on.
     ///
     /// # Errors
     ///
     /// The port is in use (exit code 13).
-    pub(super) fn listen(&self) -> Result<TcpListener, Failure> {
-        listen(self.port).map_err(|error| {
-            cannot_start(format!("cannot listen on 127.0.0.1:{}: {error}", self.port))
+    pub(super) fn listen(&self) -> Result<Listeners, Failure> {
+        listen(self.host, self.port).map_err(|(address, error)| {
+            cannot_start(format!("cannot listen on {address}: {error}"))
                 .hinted("pick a free port: --port 0")
         })
     }
 
-    /// The variables by which every SDK, and this program, finds the server.
-    pub(super) fn variables(&self, url: &str) -> [(&'static str, String); 8] {
-        let secret = self.options.secret.reveal();
-        let key = &self.options.api_key;
-        let host = url.trim_start_matches("http://");
-        [
-            ("STREAM_API_KEY", key.clone()),
-            ("STREAM_API_SECRET", secret.to_owned()),
-            ("STREAM_KEY", key.clone()),
-            ("STREAM_SECRET", secret.to_owned()),
-            ("STREAM_CHAT_URL", url.to_owned()),
-            ("STREAM_BASE_URL", url.to_owned()),
-            // The only address variable of the JavaScript client, which puts http:// before it.
-            ("STREAM_LOCAL_TEST_HOST", host.to_owned()),
-            ("PRESENCECTL_BASE_URL", url.to_owned()),
-        ]
+    /// How to reach the server, once it listens on this address.
+    pub(super) fn endpoint(&self, address: SocketAddr) -> MockEndpoint {
+        // Every machine knows itself by loopback; only it can know its other addresses.
+        let host = match self.host {
+            address if !address.is_unspecified() => address,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        MockEndpoint {
+            url: format!("http://{}", SocketAddr::new(host, address.port())),
+            api_key: self.options.api_key.clone(),
+            api_secret: self.options.secret.reveal().to_owned(),
+            secret_from: self.secret_from.clone(),
+            pid: std::process::id(),
+            control_token: self
+                .options
+                .control_token
+                .as_ref()
+                .map(|token| token.reveal().to_owned()),
+        }
+    }
+
+    /// What to warn of when other machines can reach the server.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.options.control_token.as_ref()?;
+        Some(format!(
+            "other machines can reach the mock on {}; controlling it needs the control token (PRESENCECTL_MOCK_TOKEN)",
+            self.host
+        ))
     }
 }
 
-fn listen(port: u16) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
+/// How often a free port is tried that turns out to be in use on IPv6.
+const FREE_PORT_ATTEMPTS: u32 = 16;
+
+/// Listens on an address. Beside IPv4 loopback, IPv6 loopback answers too: `localhost` may mean either.
+fn listen(host: IpAddr, port: u16) -> Result<Listeners, (SocketAddr, io::Error)> {
+    let mut attempts = 0;
+    loop {
+        let address = SocketAddr::new(host, port);
+        let first = listen_on(address).map_err(|error| (address, error))?;
+        if host != IpAddr::from(Ipv4Addr::LOCALHOST) && host != IpAddr::from(Ipv4Addr::UNSPECIFIED)
+        {
+            return Ok(first.into());
+        }
+        let bound = first.local_addr().map_err(|error| (address, error))?;
+        let other = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bound.port());
+        attempts += 1;
+        match listen_on(other) {
+            Ok(second) => return Ok(Listeners::new(first, vec![second])),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if port != 0 || attempts == FREE_PORT_ATTEMPTS {
+                    return Err((other, error));
+                }
+            }
+            // The machine has no IPv6.
+            Err(_) => return Ok(first.into()),
+        }
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
     // A restart on the same port must not wait for the kernel to forget the old connections.
     socket.set_reuseaddr(true)?;
-    socket.bind(([127, 0, 0, 1], port).into())?;
+    socket.bind(address)?;
     socket.listen(LISTEN_BACKLOG)
+}
+
+fn choose_control_token(host: IpAddr) -> Option<SecretString> {
+    if host.is_loopback() {
+        return None;
+    }
+    let given = environment::variable("PRESENCECTL_MOCK_TOKEN").map(SecretString::new);
+    Some(given.unwrap_or_else(mock::random_secret))
 }
 
 fn choose_secret(

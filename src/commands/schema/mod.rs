@@ -169,7 +169,11 @@ pub const RECORDS: &[RecordSchema] = &[
         &["report timeline"],
         report_shapes::timeline,
     ),
-    RecordSchema::result("mock.ready", &["mock start"], shapes::mock_ready),
+    RecordSchema::result(
+        "mock.ready",
+        &["mock start", "mock env"],
+        shapes::mock_ready,
+    ),
     RecordSchema::result(
         "mock.status",
         &["mock status", "mock restore"],

@@ -325,6 +325,7 @@ pub(super) fn mock_ready() -> Value {
             "api_key": { "type": "string" },
             "secret_from": { "type": "string", "description": "where the secret is, in words" },
             "pid": { "type": "integer", "minimum": 1 },
+            "control_token": { "type": "string", "description": "what the control API asks for; with --host only" },
         }),
     )
 }

@@ -18,7 +18,7 @@ mod traffic_layer;
 mod v2_bodies;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{self, Next};
@@ -41,15 +41,23 @@ pub(crate) fn router(context: RouteContext) -> Router {
     Router::new()
         .route("/_mock/{*path}", any(control::handle))
         .fallback(service)
-        .layer(middleware::from_fn(answer_preflight))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            answer_preflight,
+        ))
         .with_state(context)
 }
 
 /// Answers what a browser asks before it lets a page make a request.
-async fn answer_preflight(request: Request, next: Next) -> Response {
+async fn answer_preflight(
+    State(context): State<RouteContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.method() == Method::OPTIONS {
         let is_control = request.uri().path().starts_with("/_mock/");
-        return origin::preflight(&request.into_parts().0, is_control);
+        let has_token = context.hub.options.control_token.is_some();
+        return origin::preflight(&request.into_parts().0, is_control, has_token);
     }
     next.run(request).await
 }

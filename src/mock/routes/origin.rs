@@ -26,9 +26,13 @@ const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 /// # Errors
 ///
 /// The request comes, or may come, from a page that is not on this machine.
-pub(super) fn check_control(parts: &Parts) -> Result<Option<HeaderValue>, Rejection> {
+pub(super) fn check_control(
+    parts: &Parts,
+    has_token: bool,
+) -> Result<Option<HeaderValue>, Rejection> {
     let host = requested_host(parts);
-    if !host.as_deref().is_some_and(is_loopback_host) {
+    // Whoever knows the token is no stranger, under whatever name they call.
+    if !has_token && !host.as_deref().is_some_and(is_loopback_host) {
         return Err(forbidden(
             "the host",
             host.as_deref().unwrap_or("(none)"),
@@ -39,7 +43,8 @@ pub(super) fn check_control(parts: &Parts) -> Result<Option<HeaderValue>, Reject
         return Ok(None);
     };
     let text = origin.to_str().unwrap_or("(not text)");
-    if !is_loopback_origin(text) {
+    let is_own_page = has_token && host.is_some() && host == host_of_origin(text);
+    if !is_own_page && !is_loopback_origin(text) {
         return Err(forbidden("the origin", text, "a page on loopback"));
     }
     Ok(Some(origin.clone()))
@@ -99,6 +104,10 @@ fn is_loopback_origin(origin: &str) -> bool {
     }
 }
 
+fn host_of_origin(origin: &str) -> Option<String> {
+    Url::parse(origin).ok()?.host_str().map(str::to_owned)
+}
+
 /// Lets the page of an origin read a response of the control API.
 pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -108,10 +117,12 @@ pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 /// The response to the question of a browser whether a page may make a request.
 ///
 /// The headers that the page asks for are allowed: SDKs send many, and each version other ones.
-pub(super) fn preflight(parts: &Parts, is_control: bool) -> Response<Body> {
+///
+/// A preflight shows no token. With one required, the request that follows is the one to be checked.
+pub(super) fn preflight(parts: &Parts, is_control: bool, has_token: bool) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let origin = if is_control {
-        match check_control(parts) {
+        match check_control(parts, has_token) {
             Ok(origin) => origin,
             Err(_) => {
                 *response.status_mut() = StatusCode::FORBIDDEN;

@@ -21,6 +21,7 @@ use super::body::read_body;
 use super::context::RouteContext;
 use super::origin;
 use super::params::Params;
+use crate::domain::SecretString;
 
 /// Bytes that a control request may have.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -34,7 +35,12 @@ pub(super) async fn handle(
     let (parts, body) = request.into_parts();
     let params = Params::of(&parts);
     let path = parts.uri.path().trim_start_matches("/_mock/");
-    let origin = check_access(&parts, &peer);
+    let origin = check_access(
+        &parts,
+        &params,
+        &peer,
+        context.hub.options.control_token.as_ref(),
+    );
     let answer = match &origin {
         Ok(_) => match read_body(&parts, &params, body, BODY_LIMIT).await {
             Ok(fields) => control(&context.hub, parts.method.as_str(), path, &params, fields).await,
@@ -62,14 +68,34 @@ pub(super) async fn handle(
     response
 }
 
-/// Who may control the server: programs and pages on its own machine.
-fn check_access(parts: &Parts, peer: &Peer) -> Result<Option<HeaderValue>, Rejection> {
-    if !peer.address.ip().to_canonical().is_loopback() {
+/// Checks who may control the server: programs and pages on its own machine, or, where there is a control token, whoever
+/// shows it.
+fn check_access(
+    parts: &Parts,
+    params: &Params,
+    peer: &Peer,
+    control_token: Option<&SecretString>,
+) -> Result<Option<HeaderValue>, Rejection> {
+    if let Some(expected) = control_token {
+        let shown = params.header("authorization").unwrap_or_default();
+        let shown = shown.strip_prefix("Bearer ").unwrap_or(shown);
+        if !is_equal(shown, expected.reveal()) {
+            return Err(Rejection::forbidden(
+                "the control API of this server needs its control token: PRESENCECTL_MOCK_TOKEN",
+            ));
+        }
+    } else if !peer.address.ip().to_canonical().is_loopback() {
         return Err(Rejection::forbidden(
             "the control API is open to the server's own machine only",
         ));
     }
-    origin::check_control(parts)
+    origin::check_control(parts, control_token.is_some())
+}
+
+/// Compares by digest, so that the time it takes says nothing about the secret.
+fn is_equal(shown: &str, expected: &str) -> bool {
+    let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest(shown).as_ref() == digest(expected).as_ref()
 }
 
 async fn control(
@@ -82,6 +108,7 @@ async fn control(
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match (method, segments.as_slice()) {
         ("GET", ["status"]) => Ok(status::status(hub)),
+        ("GET", ["credentials"]) => Ok(status::credentials(hub)),
         ("GET", ["connections"]) => Ok(status::connections(hub)),
         ("GET", ["log"]) => status::log(hub, params).await,
         ("GET", ["snapshot"]) => Ok(status::snapshot(hub)),

@@ -34,6 +34,15 @@ pub(super) fn status(hub: &Hub) -> Value {
     })
 }
 
+/// `GET /_mock/credentials`: what a client needs to use the service.
+pub(super) fn credentials(hub: &Hub) -> Value {
+    json!({
+        "api_key": hub.options.api_key,
+        "api_secret": hub.options.secret.reveal(),
+        "pid": std::process::id(),
+    })
+}
+
 /// `GET /_mock/connections`: everybody who is connected, in the order of their coming.
 pub(super) fn connections(hub: &Hub) -> Value {
     json!({ "connections": hub.with(|state, _| state.list_connections()) })

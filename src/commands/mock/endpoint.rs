@@ -1,0 +1,149 @@
+//! How to reach a mock server, and the forms in which `mock start` and `mock env` print that.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// What to print about a server that is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadyFormat {
+    /// One JSON record, without the secret.
+    Json,
+    /// Shell assignments for `eval`.
+    Env,
+    /// Lines for `$GITHUB_ENV`.
+    Github,
+    /// A `.env` file.
+    Dotenv,
+}
+
+/// How to reach a mock server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MockEndpoint {
+    pub(super) url: String,
+    pub(super) api_key: String,
+    pub(super) api_secret: String,
+    /// Where the secret comes from, for people.
+    pub(super) secret_from: String,
+    pub(super) pid: u32,
+    /// What the control API asks for, if the server is open to other machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) control_token: Option<String>,
+}
+
+/// The record that says that the server can be used. It has everything but the secret.
+#[derive(Debug, Serialize)]
+struct ReadyRecord<'a> {
+    r#type: &'static str,
+    url: &'a str,
+    api_key: &'a str,
+    secret_from: &'a str,
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_token: Option<&'a str>,
+}
+
+impl MockEndpoint {
+    /// The variables by which every SDK, and this program, finds the server.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("STREAM_API_KEY", self.api_key.clone()),
+            ("STREAM_API_SECRET", self.api_secret.clone()),
+            ("STREAM_KEY", self.api_key.clone()),
+            ("STREAM_SECRET", self.api_secret.clone()),
+            ("STREAM_CHAT_URL", self.url.clone()),
+            ("STREAM_BASE_URL", self.url.clone()),
+            ("PRESENCECTL_BASE_URL", self.url.clone()),
+        ];
+        // The only address variable of the JavaScript client, which puts http:// before it.
+        if let Some(host) = self.url.strip_prefix("http://") {
+            variables.push(("STREAM_LOCAL_TEST_HOST", host.to_owned()));
+        }
+        if let Some(token) = &self.control_token {
+            variables.push(("PRESENCECTL_MOCK_TOKEN", token.clone()));
+        }
+        let is_loopback = Url::parse(&self.url).is_ok_and(|url| crate::api::is_loopback(&url));
+        if !is_loopback && self.url.starts_with("http://") {
+            variables.push(("PRESENCECTL_ALLOW_HTTP", "true".to_owned()));
+        }
+        variables
+    }
+
+    /// Prints how to reach the server, for a program.
+    ///
+    /// # Errors
+    ///
+    /// stdout cannot be written to.
+    pub(super) fn print(&self, format: ReadyFormat) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        if format == ReadyFormat::Json {
+            let ready = ReadyRecord {
+                r#type: "mock.ready",
+                url: &self.url,
+                api_key: &self.api_key,
+                secret_from: &self.secret_from,
+                pid: self.pid,
+                control_token: self.control_token.as_deref(),
+            };
+            writeln!(stdout, "{}", serde_json::to_string(&ready)?)?;
+            return stdout.flush();
+        }
+        for (name, value) in self.variables() {
+            match format {
+                ReadyFormat::Env => writeln!(stdout, "export {name}={}", quote(&value))?,
+                ReadyFormat::Dotenv if !is_plain(&value) => {
+                    writeln!(stdout, "{name}={}", quote(&value))?;
+                }
+                ReadyFormat::Dotenv | ReadyFormat::Github | ReadyFormat::Json => {
+                    writeln!(stdout, "{name}={value}")?;
+                }
+            }
+        }
+        stdout.flush()
+    }
+
+    /// Prints how to reach the server, for a person.
+    ///
+    /// # Errors
+    ///
+    /// stdout cannot be written to.
+    pub(super) fn print_for_people(&self) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "Mock server ready at {}", self.url)?;
+        writeln!(stdout, "  API key     {}", self.api_key)?;
+        writeln!(stdout, "  API secret  from {}", self.secret_from)?;
+        if let Some(token) = &self.control_token {
+            writeln!(stdout, "  token       {token}")?;
+        }
+        writeln!(
+            stdout,
+            "\nTo use it in another shell: eval \"$(presencectl mock env --base-url {})\"\nTo stop it: Ctrl-C",
+            self.url
+        )?;
+        stdout.flush()
+    }
+}
+
+/// Quotes a value for a POSIX shell.
+fn quote(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// Whether a value means the same without quotes, so that readers of `.env` files that know none can read it.
+fn is_plain(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/@+,=[]".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_quote_in_a_value_does_not_end_it() {
+        assert_eq!(quote("a'b"), r"'a'\''b'");
+    }
+}

@@ -1,0 +1,219 @@
+//! Detached servers and `mock env`, in a shell as a new user would type it; servers that other machines can reach.
+
+use std::net::{IpAddr, TcpStream};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Presencectl, binary};
+
+/// A user's shell, with a home folder that lasts as long as this.
+struct Shell {
+    home: TempDir,
+}
+
+/// How a script ended.
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Shell {
+    fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Runs a script in which `presencectl` is the program under test. Any server that it leaves running is stopped.
+    fn run(&self, script: &str) -> Outcome {
+        let path = format!(
+            "{}:{}",
+            binary().parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
+        // `output` returns when the last process has closed stdout and stderr.
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("PATH", path)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Outcome {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.run("presencectl mock stop");
+    }
+}
+
+#[test]
+fn a_new_user_starts_uses_and_stops_a_server_in_four_lines() {
+    let outcome = Shell::new().run(
+        r#"set -e
+        eval "$(presencectl mock start --detach --print env)"
+        presencectl set-user john >/dev/null
+        ID=$(presencectl get-user john --jq .id)
+        presencectl mock stop
+        echo "$ID"
+        "#,
+    );
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(outcome.stdout, "john\n", "{outcome:?}");
+}
+
+#[test]
+fn a_detached_server_is_found_again_until_it_has_ended() {
+    let shell = Shell::new();
+    let none = shell.run("presencectl mock stop");
+    insta::assert_snapshot!(none.stderr, @r"
+    presencectl: there is no mock server to talk to
+    hint: start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT
+    ");
+    assert_eq!(none.code, Some(2));
+    let ready = shell.run("presencectl mock start --detach --api-key K");
+    let ready: Value = serde_json::from_str(&ready.stdout).unwrap();
+    assert_eq!(ready["type"], "mock.ready");
+    let found = shell.run("presencectl mock env --print json");
+    let found: Value = serde_json::from_str(&found.stdout).unwrap();
+    for field in ["url", "api_key", "pid"] {
+        assert_eq!(found[field], ready[field], "{found}");
+    }
+    let used = shell.run(
+        r#"eval "$(presencectl mock env)"; presencectl set-user john --jq .id; presencectl mock stop"#,
+    );
+    assert_eq!(used.stdout, "john\n", "{used:?}");
+    // It may still be closing its connections, but it accepts none any more.
+    let url = ready["url"].as_str().unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    while TcpStream::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+    let gone = shell.run("presencectl mock stop");
+    assert_eq!(gone.code, Some(7), "{gone:?}");
+    assert_eq!(
+        gone.stderr,
+        format!(
+            "presencectl: the mock server at {url} has ended\nhint: start another: presencectl mock start --detach\n"
+        )
+    );
+    let named = shell.run(&format!("presencectl mock stop --base-url {url}"));
+    assert_eq!(named.code, Some(7), "{named:?}");
+    assert!(!named.stderr.contains("again in"), "no retry: {named:?}");
+}
+
+#[test]
+fn a_detached_server_that_cannot_start_says_why() {
+    let outcome = Shell::new().run("presencectl mock start --detach --fixture missing.json");
+    assert_eq!(outcome.code, Some(13), "{outcome:?}");
+    assert!(outcome.stderr.contains("missing.json"), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn variables_are_printed_in_the_form_of_their_reader() {
+    let shell = Shell::new();
+    let outcome = shell.run(
+        "export PRESENCECTL_MOCK_SECRET=\"it's\"; presencectl mock start --detach --print github; presencectl mock env --print dotenv",
+    );
+    let (github, dotenv) = outcome.stdout.split_at(outcome.stdout.len() / 2);
+    assert!(github.contains("\nSTREAM_API_SECRET=it's\n"), "{outcome:?}");
+    assert!(
+        dotenv.contains("\nSTREAM_API_SECRET='it'\\''s'\n"),
+        "{outcome:?}"
+    );
+    assert!(
+        dotenv.contains("\nSTREAM_CHAT_URL=http://127.0.0.1:"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn loopback_answers_on_ipv4_and_ipv6() {
+    if std::net::TcpListener::bind(("::1", 0)).is_err() {
+        return crate::support::skip("IPv6 loopback: this machine has none");
+    }
+    let mut server = Presencectl::line("mock start").stream();
+    let url = server.record()["url"].as_str().unwrap().to_owned();
+    let port = url.rsplit(':').next().unwrap();
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let _ = Presencectl::line(&format!("mock status --base-url http://{host}:{port}"))
+            .run()
+            .ended_with(0);
+    }
+}
+
+/// An address of this machine that is not loopback.
+fn own_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: this only chooses a route.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn a_server_for_other_machines_is_controlled_with_a_token_only() {
+    let mut server = Presencectl::line("mock start --host 0.0.0.0 --api-key K")
+        .env("PRESENCECTL_MOCK_SECRET", "hush")
+        .stream();
+    let ready = server.record();
+    let token = ready["control_token"].as_str().unwrap();
+    let url = ready["url"].as_str().unwrap();
+    let status = |url: &str, token: &str, flags: &str| {
+        Presencectl::line(&format!("mock status --base-url {url} {flags}"))
+            .env("PRESENCECTL_MOCK_TOKEN", token)
+            .run()
+    };
+    let _ = status(url, token, "").ended_with(0);
+    for wrong in ["", "wrong"] {
+        let refused = status(url, wrong, "").ended_with(5);
+        assert!(
+            refused.stderr.contains("PRESENCECTL_MOCK_TOKEN"),
+            "{refused}"
+        );
+    }
+    if let Some(address) = own_address() {
+        let port = url.rsplit(':').next().unwrap();
+        let url = format!("http://{address}:{port}");
+        let refused = status(&url, token, "").ended_with(2);
+        assert!(refused.stderr.contains("--allow-http"), "{refused}");
+        let _ = status(&url, token, "--allow-http").ended_with(0);
+        let set = Presencectl::line(&format!("set-user john --allow-http --base-url {url}"))
+            .env("STREAM_API_KEY", "K")
+            .env("STREAM_API_SECRET", "hush")
+            .run()
+            .ended_with(0);
+        assert_eq!(set.records()[0]["id"], "john");
+    } else {
+        crate::support::skip("--allow-http: this machine has no address but loopback");
+    }
+    server.signal("TERM");
+    let run = server.finish();
+    assert!(
+        run.stderr
+            .contains("warning: other machines can reach the mock on 0.0.0.0"),
+        "{run}"
+    );
+}
+
+#[test]
+fn the_control_token_can_be_chosen() {
+    let mut server = Presencectl::line("mock start --host 0.0.0.0")
+        .env("PRESENCECTL_MOCK_TOKEN", "chosen")
+        .stream();
+    assert_eq!(server.record()["control_token"], "chosen");
+}
