@@ -26,6 +26,7 @@ mod mock_edges;
 mod mock_exec;
 mod mock_faults;
 mod mock_hostile;
+mod mock_http;
 mod mock_origin;
 mod mock_start;
 mod outage;

@@ -15,6 +15,7 @@ mod error;
 mod faults;
 mod fixture;
 mod fixture_file;
+mod http_server;
 mod hub;
 mod options;
 mod rate_limits;
@@ -39,8 +40,8 @@ pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
+use self::tcp::ControlledListener;
 pub use self::tcp::Listeners;
-use self::tcp::{ControlledListener, Peer};
 
 /// How long sessions and requests may take to end when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -67,11 +68,9 @@ pub async fn serve(
         alive,
     });
     let (stopped, stop) = oneshot::channel();
-    let server = axum::serve(
-        ControlledListener(listeners.into()),
-        router.into_make_service_with_connect_info::<Peer>(),
-    )
-    .with_graceful_shutdown({
+    let read_timeout = hub.options.read_timeout;
+    let listener = ControlledListener(listeners.into());
+    let server = http_server::serve(listener, router, read_timeout, {
         let hub = hub.clone();
         async move {
             tokio::select! {
@@ -96,7 +95,7 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        result = server.into_future() => result?,
+        () = server => {}
         () = overtime => return Ok(()),
         () = hub.tick() => {}
         () = life => {}

@@ -23,7 +23,13 @@ pub struct MockOptions {
     pub fixture: Fixture,
     /// The rule options: behaviour that tests can choose.
     pub rules: MockRules,
+    /// How long a client may take to send the head of its next request, or the next part of a request body.
+    pub read_timeout: Duration,
 }
+
+/// The usual [`MockOptions::read_timeout`]. Clients that keep idle connections for longer must expect them to be closed,
+/// as with any server.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who receives a user's own presence events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +182,7 @@ impl Default for MockOptions {
             control_token: None,
             fixture: Fixture::default(),
             rules: MockRules::default(),
+            read_timeout: READ_TIMEOUT,
         }
     }
 }

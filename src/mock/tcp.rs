@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use futures_util::future::select_all;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -161,12 +160,6 @@ pub(crate) struct Peer {
     pub(crate) tcp: TcpHandle,
 }
 
-impl Connected<IncomingStream<'_, ControlledListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, ControlledListener>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
 /// The sockets that a server listens on: one, or several for the same port of several addresses.
 #[derive(Debug)]
 pub struct Listeners {
@@ -200,11 +193,9 @@ impl From<TcpListener> for Listeners {
 #[derive(Debug)]
 pub(crate) struct ControlledListener(pub(crate) Listeners);
 
-impl Listener for ControlledListener {
-    type Io = ControlledStream<TcpStream>;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+impl ControlledListener {
+    /// Waits for the next connection. Failures to accept one are retried.
+    pub(crate) async fn accept(&mut self) -> (ControlledStream<TcpStream>, Peer) {
         let Listeners { first, others } = &mut self.0;
         let accepting = std::iter::once(first)
             .chain(others)
@@ -218,13 +209,6 @@ impl Listener for ControlledListener {
             let _ = stream.set_zero_linger();
         });
         (controlled, Peer { address, tcp })
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Peer {
-            address: self.0.local_addr()?,
-            tcp: TcpHandle::default(),
-        })
     }
 }
 

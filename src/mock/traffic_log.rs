@@ -16,8 +16,10 @@ use super::engine::Rfc3339;
 
 /// How many entries are kept.
 const MAX_ENTRIES: usize = 10_000;
-/// How many bytes of requests and frames are kept.
+/// How many bytes of memory the kept entries take, roughly: their contents and what it costs to hold them.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How many bytes one allocation takes beyond its contents, roughly.
+const ALLOCATION_OVERHEAD_BYTES: usize = 16;
 /// How many bytes of one request or frame are shown.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
@@ -65,20 +67,35 @@ pub(crate) struct LoggedRequest {
 }
 
 impl TrafficEvent {
+    /// Bytes of memory that the entry takes, roughly. A frame that several connections receive is counted for each.
     fn size(&self) -> usize {
-        match self {
+        let heap = |length: usize| length + ALLOCATION_OVERHEAD_BYTES;
+        let contents = match self {
             Self::Request(request) => {
                 let query: usize = request
                     .query
                     .iter()
-                    .map(|(name, value)| name.len() + value.len())
+                    .map(|(name, value)| {
+                        size_of::<(String, String)>() + heap(name.len()) + heap(value.len())
+                    })
                     .sum();
-                let refusal = request.refusal.as_ref().map_or(0, Bytes::len);
-                query + request.path.len() + request.body.len() + refusal
+                heap(size_of::<LoggedRequest>())
+                    + heap(query)
+                    + heap(request.method.len())
+                    + heap(request.path.len())
+                    + heap(request.body.len())
+                    + heap(request.user.as_ref().map_or(0, String::len))
+                    + heap(request.fault.as_ref().map_or(0, String::len))
+                    + heap(request.refusal.as_ref().map_or(0, Bytes::len))
             }
-            Self::Sent(_, frame, _) | Self::Heard(_, frame) => frame.len(),
-            Self::Opened(_) | Self::Closed(..) => 0,
-        }
+            Self::Sent(_, frame, fault) => {
+                heap(frame.len()) + heap(fault.as_ref().map_or(0, String::len))
+            }
+            Self::Heard(_, frame) => heap(frame.len()),
+            Self::Opened(_) => 0,
+            Self::Closed(_, how) => heap(how.len()),
+        };
+        size_of::<LogEntry>() + contents
     }
 
     /// The entry as JSON, without secrets.

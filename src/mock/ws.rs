@@ -24,6 +24,8 @@ use crate::timer::sleep_until;
 
 /// How long to wait for the peer's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The close code for bytes that break the WebSocket protocol.
+const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 /// The close code for a frame type that is not supported.
 const CLOSE_UNSUPPORTED_DATA: u16 = 1003;
 /// The close code for text that is not JSON.
@@ -161,7 +163,7 @@ where
                         Err(end) => return end,
                     },
                     Some(Err(error)) => {
-                        return too_big(&error).map_or(SocketEnd::Left, SocketEnd::SendClose);
+                        return violation(&error).map_or(SocketEnd::Left, SocketEnd::SendClose);
                     }
                     None => return SocketEnd::Left,
                 },
@@ -408,17 +410,29 @@ fn is_ping(value: &Value) -> bool {
     event.get("type").and_then(Value::as_str) == Some("health.check")
 }
 
-fn too_big(error: &Error) -> Option<CloseReason> {
-    use tokio_tungstenite::tungstenite::Error as Wire;
+/// What to close with if the client broke the protocol. `None` if the connection is lost.
+fn violation(error: &Error) -> Option<CloseReason> {
+    use tokio_tungstenite::tungstenite::Error as WireError;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if matches!(error.downcast_ref::<Wire>(), Some(Wire::Capacity(_))) {
-            return Some(CloseReason {
-                code: CLOSE_MESSAGE_TOO_BIG,
-                reason: "the frame is too big".into(),
-            });
-        }
-        cause = error.source();
+        let (code, reason) = match error.downcast_ref() {
+            Some(WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return None,
+            Some(WireError::Protocol(problem)) => (CLOSE_PROTOCOL_ERROR, problem.to_string()),
+            Some(WireError::Capacity(_)) => {
+                (CLOSE_MESSAGE_TOO_BIG, "the frame is too big".to_owned())
+            }
+            Some(WireError::Utf8(_)) => (
+                CLOSE_INVALID_PAYLOAD,
+                "a text frame must be UTF-8".to_owned(),
+            ),
+            _ => {
+                cause = error.source();
+                continue;
+            }
+        };
+        let reason = reason.into();
+        return Some(CloseReason { code, reason });
     }
     None
 }

@@ -109,9 +109,14 @@ impl Socket {
         }
         frame.extend_from_slice(&MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(b, m)| b ^ m));
+        self.send_bytes(&frame);
+    }
+
+    /// Sends bytes that need not be a frame.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         self.reader
             .get_mut()
-            .write_all(&frame)
+            .write_all(bytes)
             .expect("the server reads the frame");
     }
 

@@ -10,9 +10,6 @@ use super::super::engine::JsonObject;
 use super::super::error::Rejection;
 use super::params::Params;
 
-/// Bytes of a body that is too large which are still read, so that the client gets to read the response.
-const DISCARDED_MAX_BYTES: usize = 64 * 1024 * 1024;
-
 /// The body of a request as an object: JSON of any content type, or the `payload` of the query. No body means `{}`.
 pub(super) async fn read_body(
     parts: &Parts,
@@ -42,26 +39,16 @@ pub(super) async fn read_body(
     }
 }
 
-/// The bytes of a body, up to a limit. The rest is read and discarded: a client that is still writing when the
-/// connection closes never reads the response.
+/// The bytes of a body, up to a limit. What is left of it is read by `body_layer`.
 async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Rejection> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
-    let mut discarded = 0;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| Rejection::input("the request body was cut short"))?;
-        if discarded == 0 && bytes.len() + chunk.len() <= limit {
-            bytes.extend_from_slice(&chunk);
-            continue;
+        if bytes.len() + chunk.len() > limit {
+            return Err(Rejection::too_big(limit));
         }
-        discarded += chunk.len();
-        if discarded > DISCARDED_MAX_BYTES {
-            break;
-        }
+        bytes.extend_from_slice(&chunk);
     }
-    if discarded == 0 {
-        Ok(bytes)
-    } else {
-        Err(Rejection::too_big(limit))
-    }
+    Ok(bytes)
 }

@@ -1,10 +1,11 @@
 //! The HTTP side of the mock: which request is which operation, and how its response is written.
 //!
-//! A request passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and
+//! Every request passes `body_layer`, which reads what is left of its body. Then a request passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and
 //! `service` (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control`
 //! directly. No rule of the service is decided here.
 
 mod body;
+mod body_layer;
 mod connect;
 mod context;
 mod control;
@@ -44,6 +45,10 @@ pub(crate) fn router(context: RouteContext) -> Router {
         .layer(middleware::from_fn_with_state(
             context.clone(),
             answer_preflight,
+        ))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            body_layer::read_to_end,
         ))
         .with_state(context)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Request, Response};
 use axum::middleware::Next;
@@ -45,18 +45,18 @@ pub(super) async fn record(
         let bytes = axum::body::to_bytes(body, ERROR_READ_MAX_BYTES)
             .await
             .unwrap_or_default();
-        entry.refusal = Some(bytes.slice(..bytes.len().min(LOGGED_BODY_MAX_BYTES)));
+        let start = &bytes[..bytes.len().min(LOGGED_BODY_MAX_BYTES)];
+        // A copy: a slice would keep the whole response in memory.
+        entry.refusal = Some(Bytes::copy_from_slice(start));
         Response::from_parts(parts, Body::from(bytes))
     } else {
         response
     };
     entry.status = answered.then(|| response.status().as_u16());
     entry.fault = fault.map(|fault| fault.id);
-    entry.body = start_of_body
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .split_off(0)
-        .into();
+    let mut start_of_body = start_of_body.lock().unwrap_or_else(PoisonError::into_inner);
+    entry.body = Bytes::copy_from_slice(&std::mem::take(&mut *start_of_body));
+    drop(start_of_body);
     entry.took = started.elapsed();
     let now = context.hub.clock.now();
     context

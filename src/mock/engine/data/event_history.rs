@@ -12,10 +12,15 @@ use super::slots::UserKey;
 
 /// How many events are kept, over all channels together.
 const MAX_EVENTS_KEPT: usize = 20_000;
+/// How many bytes the kept events take, over all channels together.
+const MAX_BYTES_KEPT: usize = 8 * 1024 * 1024;
 
 /// The events, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct EventHistory(VecDeque<PastEvent>);
+pub(crate) struct EventHistory {
+    events: VecDeque<PastEvent>,
+    bytes: usize,
+}
 
 /// One event of a channel.
 #[derive(Debug)]
@@ -30,16 +35,58 @@ pub(crate) struct PastEvent {
     pub(crate) event: Bytes,
 }
 
+impl PastEvent {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.cid.len() + self.event.len()
+    }
+}
+
 impl EventHistory {
-    /// Adds an event and forgets the oldest one beyond the limit.
+    /// Adds an event and forgets the oldest ones beyond the limits.
     pub(crate) fn push(&mut self, event: PastEvent) {
-        self.0.push_back(event);
-        if self.0.len() > MAX_EVENTS_KEPT {
-            self.0.pop_front();
+        self.bytes += event.size();
+        self.events.push_back(event);
+        while self.events.len() > MAX_EVENTS_KEPT || self.bytes > MAX_BYTES_KEPT {
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.size();
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PastEvent> {
-        self.0.iter()
+        self.events.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_bounded_by_bytes() {
+        let mut history = EventHistory::default();
+        for size in [
+            1,
+            MAX_BYTES_KEPT / 4,
+            MAX_BYTES_KEPT / 4,
+            MAX_BYTES_KEPT / 4,
+        ] {
+            history.push(PastEvent {
+                at: DateTime::UNIX_EPOCH,
+                cid: "messaging:a".into(),
+                only: None,
+                event: vec![b' '; size].into(),
+            });
+        }
+        assert_eq!(history.iter().count(), 4);
+        history.push(PastEvent {
+            at: DateTime::UNIX_EPOCH,
+            cid: "messaging:a".into(),
+            only: None,
+            event: vec![b' '; MAX_BYTES_KEPT / 4].into(),
+        });
+        assert_eq!(history.iter().count(), 3);
+        assert!(history.bytes <= MAX_BYTES_KEPT);
     }
 }
