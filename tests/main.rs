@@ -51,6 +51,7 @@ mod wait;
 mod watch;
 mod watcher;
 mod wire_go;
+mod wire_java;
 mod wire_kotlin;
 mod wire_messages;
 mod wire_node_v2;

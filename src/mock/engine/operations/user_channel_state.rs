@@ -11,6 +11,7 @@ use crate::mock::engine::data::requests::{ChannelRef, PartialUpdateRequest, Repl
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::rules::channel_data::RESERVED_MEMBER_FIELDS;
 use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;
@@ -24,25 +25,6 @@ struct EventResponse<'a> {
 struct MemberResponse<'a> {
     channel_member: Option<MemberView<'a>>,
 }
-
-/// Fields of a membership that nobody sets.
-const RESERVED_MEMBER_FIELDS: &[&str] = &[
-    "user_id",
-    "user",
-    "created_at",
-    "updated_at",
-    "status",
-    "role",
-    "banned",
-    "shadow_banned",
-    "notifications_muted",
-    "invited",
-    "invite_accepted_at",
-    "invite_rejected_at",
-    "is_moderator",
-    "pinned_at",
-    "archived_at",
-];
 
 impl ServiceState {
     /// `POST …/hide`.

@@ -28,6 +28,26 @@ pub(crate) const RESERVED_CHANNEL_FIELDS: &[&str] = &[
     "truncated_at",
 ];
 
+/// Fields of a membership that only the service sets. Clients send them back with what they have read.
+pub(crate) const RESERVED_MEMBER_FIELDS: &[&str] = &[
+    "user_id",
+    "user",
+    "created_at",
+    "updated_at",
+    "status",
+    "role",
+    "banned",
+    "ban_expires",
+    "shadow_banned",
+    "notifications_muted",
+    "invited",
+    "invite_accepted_at",
+    "invite_rejected_at",
+    "is_moderator",
+    "pinned_at",
+    "archived_at",
+];
+
 /// The id of the distinct channel of a set of members, independent of their order.
 pub(crate) fn distinct_id(members: &[UserRef]) -> Result<String, Rejection> {
     let mut ids = members
@@ -51,7 +71,9 @@ pub(crate) fn parse_membership(user: &UserRef) -> Result<ChannelMember, Rejectio
     if let UserRef::Object(fields) = user {
         for (field, value) in fields {
             match (field.as_str(), value) {
-                ("user_id" | "id" | "user", _) => {}
+                ("id", _) => {}
+                // Typed clients send every field of a member, most of them null.
+                (reserved, _) if RESERVED_MEMBER_FIELDS.contains(&reserved) => {}
                 ("channel_role", Value::String(role)) if !role.is_empty() => {
                     member.channel_role.clone_from(role);
                 }
@@ -102,6 +124,16 @@ pub(crate) fn write_data(
             return Err(Rejection::field(name(), "is a reserved field"));
         }
         match (field.as_str(), value) {
+            // Typed clients send null for what they do not set.
+            (
+                "frozen"
+                | "disabled"
+                | "cooldown"
+                | "auto_translation_enabled"
+                | "auto_translation_language"
+                | "config_overrides",
+                Value::Null,
+            ) => {}
             ("frozen", Value::Bool(flag)) => channel.frozen = flag,
             ("disabled", Value::Bool(flag)) => channel.disabled = flag,
             ("frozen" | "disabled", _) => {
