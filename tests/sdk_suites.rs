@@ -1,9 +1,9 @@
-//! The vendor's own clients against the real binary: `tests/sdk/js` by Node, `tests/sdk/python` by Python, each in
-//! processes of their own, against one `presencectl mock start`.
+//! The vendor's own clients against the real binary: `tests/sdk/js` by Node, `tests/sdk/python` by Python,
+//! `tests/sdk/java` by Maven, each in processes of their own, against one `presencectl mock start`.
 //!
 //! What a suite needs is installed on the first run, from its lock file: Node modules beside the suite, where every
-//! tool looks for them, a Python environment under the target folder. A machine without Node, Python or a package
-//! registry skips the suite with a line that nobody captures; in CI (`CI=true`) that is a failure.
+//! tool looks for them, a Python environment and Java classes under the target folder. A machine without Node, Python,
+//! Java or a package registry skips the suite with a line that nobody captures; in CI (`CI=true`) that is a failure.
 
 use std::fmt;
 use std::fs;
@@ -17,6 +17,7 @@ use serde_json::Value;
 const JS_CASES: usize = 190;
 const STREAM_CHAT_CASES: usize = 48;
 const GETSTREAM_CASES: usize = 38;
+const JAVA_CASES: usize = 37;
 
 const API_KEY: &str = "sdk-suites";
 const SECRET: &str = "a secret that only the suites of the SDKs and their mock know";
@@ -65,6 +66,46 @@ fn the_python_client() {
 #[test]
 fn the_newer_python_client() {
     python_suite("test_getstream.py", GETSTREAM_CASES);
+}
+
+#[test]
+fn the_java_client() {
+    let folder = suite("java");
+    run_or_skip("the Java client's suite", || {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-java");
+        let maven = |goal: &str| {
+            let mut maven = Command::new("mvn");
+            maven
+                .current_dir(&folder)
+                .args(["--batch-mode", "--no-transfer-progress"])
+                .arg(format!("-Dsdk.target={}", target.display()))
+                .arg(goal);
+            maven
+        };
+        prepare(Command::new("javac").arg("-version"))?;
+        // Downloads what is missing. A failure in here is no failure of a case.
+        prepare(&mut maven("test-compile"))?;
+        let mock = MockProcess::start();
+        let output = mock.run(&mut maven("test"));
+        // The last line of this kind sums up all classes.
+        let summary = output
+            .lines()
+            .rev()
+            .find_map(|line| Some(line.split_once("Tests run: ")?.1))
+            .unwrap_or_else(|| panic!("no count of tests in\n{output}"));
+        let counts: Vec<usize> = summary
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .take(4)
+            .collect();
+        let other = counts[1..].iter().sum();
+        Ok(Outcome {
+            passed: counts[0] - other,
+            other,
+            expected: JAVA_CASES,
+            output: output.clone(),
+        })
+    });
 }
 
 fn python_suite(file: &str, expected: usize) {
