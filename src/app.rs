@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell as AsyncOnceCell, oneshot};
 use url::Url;
 
 use crate::api::retry::RetryObserver;
-use crate::api::{Auth, Client, ClientSettings, Tracer};
+use crate::api::{Auth, Client, ClientSettings, ProxyServer, Tracer};
 use crate::args::{Colour, FormatArg, GlobalArgs};
 use crate::config::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
@@ -395,7 +395,8 @@ impl App {
             }),
         })?;
         let tracer = Tracer::new(self.global.verbose, move |line| trace_output.trace(line));
-        Ok(client.with_tracer(tracer))
+        let proxy = ProxyServer::for_address(&client.settings().base_url, environment::variable)?;
+        Ok(client.with_tracer(tracer).with_proxy(proxy))
     }
 
     async fn access(&self) -> anyhow::Result<&Access> {

@@ -9,7 +9,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::api::retry::error_chain;
-use crate::api::{ApiError, TransportKind};
+use crate::api::{ApiError, NoTls, TransportKind};
 use crate::domain::ApiErrorCode;
 use crate::events::WatchError;
 use crate::exit::{Code, Failure, HintedError};
@@ -156,6 +156,9 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
         ApiError::UrlTooLong { .. } => "shorten the filter, or name fewer ids in it",
         ApiError::Insecure { .. } => {
             "write https:// in --base-url or STREAM_CHAT_URL; for a mock on a network you trust: --allow-http"
+        }
+        ApiError::Transport { source, .. } if source.is::<NoTls>() => {
+            "write http:// instead of https:// in --base-url or STREAM_CHAT_URL, or name the https port"
         }
         ApiError::Transport { .. } => {
             "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"

@@ -104,3 +104,116 @@ fn loopback_never_uses_a_proxy() {
         .run();
     assert_eq!(run.records().len(), 1, "{run}");
 }
+
+#[test]
+fn a_malformed_proxy_is_an_error_that_names_its_variable() {
+    for line in ["get-user john", "watch users john", "doctor"] {
+        let run = Presencectl::line(line)
+            .env("STREAM_CHAT_URL", "https://chat.example.test")
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .env("HTTPS_PROXY", "htp://user:hush@proxy:3128")
+            .run()
+            .ended_with(2);
+        let text = run.to_string();
+        assert!(
+            text.contains("the variable HTTPS_PROXY is not a proxy"),
+            "{run}"
+        );
+        assert!(text.contains("HTTPS_PROXY=http://HOST:PORT"), "{run}");
+        assert!(!text.contains("hush"), "{run}");
+    }
+}
+
+#[test]
+fn an_ipv6_address_through_a_proxy_is_rejected_with_what_to_do() {
+    let run = Presencectl::line("get-user john")
+        .env("STREAM_CHAT_URL", "https://[2001:db8::1]:8443")
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .run()
+        .ended_with(2);
+    assert!(run.stderr.contains("NO_PROXY=2001:db8::1"), "{run}");
+}
+
+#[test]
+fn a_socks_proxy_resolves_the_name() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let mut named = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut greeting = [0; 2];
+            stream.read_exact(&mut greeting).unwrap();
+            let mut methods = vec![0; greeting[1].into()];
+            stream.read_exact(&mut methods).unwrap();
+            stream.write_all(&[5, 0]).unwrap();
+            let mut request = [0; 5];
+            stream.read_exact(&mut request).unwrap();
+            assert_eq!(request[3], 3, "a name");
+            let mut name = vec![0; request[4].into()];
+            stream.read_exact(&mut name).unwrap();
+            named.push(String::from_utf8(name).unwrap());
+            // "Host unreachable".
+            stream.write_all(&[5, 4, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        }
+        named
+    });
+    let at_proxy = |line: &str| {
+        Presencectl::line(line)
+            .env("STREAM_CHAT_URL", "https://chat.example.test")
+            .env("STREAM_API_KEY", API_KEY)
+            .env("STREAM_API_SECRET", SECRET)
+            .env("SSL_CERT_FILE", CA_FILE)
+            .env("ALL_PROXY", &format!("socks5h://{address}"))
+            .run()
+    };
+    let _ = at_proxy("get-user john --retry 0").ended_with(7);
+    // Preparing nothing, this opens its WebSocket at once.
+    let _ = at_proxy("hold john --retry 0 --for 1s").ended_with(7);
+    assert_eq!(proxy.join().unwrap(), ["chat.example.test"; 2]);
+}
+
+#[test]
+fn https_to_a_plain_port_is_told() {
+    let mock = small_world();
+    for line in ["get-user john --retry 0", "doctor --retry 0"] {
+        let run = presencectl(&mock, line)
+            .env("STREAM_CHAT_URL", &format!("https://{}", mock.address))
+            .env("SSL_CERT_FILE", CA_FILE)
+            .run()
+            .ended_with(7);
+        assert!(run.to_string().contains("does not speak TLS"), "{run}");
+        assert!(run.to_string().contains("write http:// instead"), "{run}");
+    }
+}
+
+#[test]
+fn doctor_makes_a_handshake_with_an_ipv6_address() {
+    // It may be missing in a container.
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        crate::support::skip("TLS over IPv6: there is no ::1 here");
+        return;
+    };
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut first = [0; 1];
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut first).unwrap();
+        first[0]
+    });
+    let run = Presencectl::line("doctor --retry 0")
+        .env("STREAM_CHAT_URL", &url)
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .env("SSL_CERT_FILE", CA_FILE)
+        .run()
+        .ended_with(7);
+    assert_eq!(
+        server.join().unwrap(),
+        22,
+        "a handshake begins with its record type: {run}"
+    );
+}

@@ -23,8 +23,9 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::{Host, Url};
 
-use crate::api::error::{ApiError, Refusal, TransportKind, beginning_of};
+use crate::api::error::{ApiError, NoTls, Refusal, TransportKind, beginning_of};
 use crate::api::limits::{self, RateLimit};
+use crate::api::proxy::ProxyServer;
 use crate::api::redact::Redactor;
 use crate::api::request::Request;
 use crate::api::retry::{AttemptFailure, Retry, RetryObserver, RetryPolicy, error_chain};
@@ -131,6 +132,7 @@ pub struct Client {
     settings: ClientSettings,
     pool: Arc<Pool>,
     tracer: Tracer,
+    proxy: Option<ProxyServer>,
     response_limit: usize,
 }
 
@@ -226,6 +228,7 @@ impl Client {
             settings,
             pool: Arc::default(),
             tracer: Tracer::default(),
+            proxy: None,
             response_limit: RESPONSE_MAX_BYTES,
         })
     }
@@ -275,6 +278,18 @@ impl Client {
     pub const fn with_response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;
         self
+    }
+
+    /// The same credentials, with calls and WebSockets through a proxy. Call it before the first request.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Option<ProxyServer>) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// The proxy that calls and WebSockets go through, if any.
+    pub const fn proxy(&self) -> Option<&ProxyServer> {
+        self.proxy.as_ref()
     }
 
     /// The tracer, for changes of a connection such as a lost WebSocket.
@@ -541,9 +556,13 @@ impl Client {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             // The service never redirects, and a token must not be sent to another server.
             .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(base) {
-            builder = builder.no_proxy();
-        }
+        builder = match &self.proxy {
+            None => builder.no_proxy(),
+            Some(proxy) => builder.proxy(
+                reqwest::Proxy::all(proxy.url().clone())
+                    .map_err(|error| self.transport(TransportKind::Connect, error))?,
+            ),
+        };
         let http = builder
             .build()
             .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
@@ -615,10 +634,16 @@ impl Client {
         kind: TransportKind,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> ApiError {
+        let source: Box<dyn std::error::Error + Send + Sync> = Box::new(source);
+        let source = if error_chain(source.as_ref()).contains("InvalidContentType") {
+            Box::new(NoTls)
+        } else {
+            source
+        };
         ApiError::Transport {
             kind,
             to: self.peer(),
-            source: Box::new(source),
+            source,
         }
     }
 }

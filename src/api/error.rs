@@ -87,6 +87,18 @@ pub enum TransportKind {
     Broken,
 }
 
+/// The TLS handshake got something that is not TLS, as from a port for plain http.
+#[derive(Debug)]
+pub struct NoTls;
+
+impl fmt::Display for NoTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server does not speak TLS there, so this is not an https port")
+    }
+}
+
+impl Error for NoTls {}
+
 /// Why a call failed.
 #[derive(Debug)]
 pub enum ApiError {

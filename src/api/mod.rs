@@ -11,6 +11,7 @@ pub mod error;
 pub mod limits;
 pub mod paging;
 mod probe;
+mod proxy;
 mod redact;
 pub mod request;
 mod responses;
@@ -26,9 +27,10 @@ pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };
 pub use client::{Auth, Client, ClientSettings, Response, is_loopback};
-pub use error::{ApiError, Refusal, TransportKind};
+pub use error::{ApiError, NoTls, Refusal, TransportKind};
 pub use limits::RateLimit;
 pub use paging::{AllChannelPages, ChannelPages, MemberPages, UserPages};
+pub use proxy::ProxyServer;
 pub use request::Request;
 pub use retry::{Retry, RetryObserver};
 pub use trace::Tracer;

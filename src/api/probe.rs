@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::DATE;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ProtocolVersion};
@@ -16,31 +15,10 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::api::client::is_loopback;
 use crate::api::request::Request;
 use crate::api::{ApiError, Client, TransportKind, tls};
 
 impl Client {
-    /// The proxy for calls, as `scheme://host:port`, if there is one.
-    pub fn proxy(&self) -> Option<String> {
-        let base = &self.settings().base_url;
-        if is_loopback(base) {
-            return None;
-        }
-        let destination = base.as_str().parse().ok()?;
-        let proxy = Matcher::from_system().intercept(&destination)?;
-        let uri = proxy.uri();
-        // The authority can contain a password; host and port cannot.
-        let port = uri
-            .port()
-            .map_or_else(String::new, |port| format!(":{port}"));
-        Some(format!(
-            "{}://{}{port}",
-            uri.scheme_str().unwrap_or("http"),
-            uri.host().unwrap_or_default()
-        ))
-    }
-
     /// Resolves the service's host name.
     ///
     /// # Errors
@@ -81,6 +59,7 @@ impl Client {
             .base_url
             .host_str()
             .unwrap_or_default()
+            .trim_matches(['[', ']'])
             .to_owned();
         let step_timeout = self.settings().connect_timeout;
         let handshake = move || -> io::Result<&'static str> {

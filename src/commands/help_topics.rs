@@ -98,7 +98,8 @@ PRESENCECTL_MOCK=1 selects the demo data; any other value is the name of a fixtu
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
 
-Also read: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME, XDG_CACHE_HOME.
+Also read: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, http_proxy, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME,
+XDG_CACHE_HOME.
 
 A key in the environment disables the default profile, so that the key of one application is never combined with the
 secret of another. -p NAME selects a profile nevertheless.

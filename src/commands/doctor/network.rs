@@ -46,7 +46,7 @@ pub(super) async fn check(report: &mut DoctorReport<'_>, client: &Client) -> any
 async fn reach(report: &mut DoctorReport<'_>, client: &Client) -> anyhow::Result<bool> {
     if let Some(proxy) = client.proxy() {
         for step in [Step::Dns, Step::Tcp, Step::Tls] {
-            report.skipped(step, &format!("the proxy {proxy} does that"))?;
+            report.skipped(step, &format!("the proxy {} does that", proxy.address()))?;
         }
         return Ok(true);
     }
