@@ -66,11 +66,12 @@ fn text_of(value: &Value) -> String {
 
 /// The first characters of an unreadable body, escaped.
 pub(super) fn beginning_of(body: &[u8]) -> String {
-    const SHOWN: usize = 120;
+    const SHOWN_CHARACTERS_MAX: usize = 120;
     let body = String::from_utf8_lossy(body);
     let body = body.trim();
-    let mut shown = text::escape(&body.chars().take(SHOWN).collect::<String>()).into_owned();
-    if body.chars().nth(SHOWN).is_some() {
+    let mut shown =
+        text::escape(&body.chars().take(SHOWN_CHARACTERS_MAX).collect::<String>()).into_owned();
+    if body.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
         shown.push('…');
     }
     shown

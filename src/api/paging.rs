@@ -19,22 +19,22 @@ use crate::api::{
 use crate::domain::{Cid, User};
 
 /// The largest page of users.
-pub const USERS_A_PAGE: u32 = 100;
+pub const USERS_PER_PAGE: u32 = 100;
 /// The largest page of channels.
-pub const CHANNELS_A_PAGE: u32 = 30;
+pub const CHANNELS_PER_PAGE: u32 = 30;
 /// The largest offset into channels.
-const CHANNEL_OFFSETS: u32 = 1000;
+const CHANNEL_OFFSET_MAX: u32 = 1000;
 /// The largest page of the members query.
-const MEMBERS_A_QUERY: u32 = 100;
+const MEMBERS_PER_QUERY: u32 = 100;
 /// The part of a URL's length that is reserved for everything except ids and filters: address, key, user, and the rest
 /// of the payload.
 const URL_RESERVED_BYTES: usize = 1536;
 /// The largest offset of the members query.
-const MEMBER_QUERY_OFFSETS: u32 = 1000;
+const MEMBER_QUERY_OFFSET_MAX: u32 = 1000;
 /// The largest page of members in a channel's state.
-const MEMBERS_A_PAGE: u32 = 300;
+const MEMBERS_PER_STATE_PAGE: u32 = 300;
 /// The largest offset into the members of a channel's state.
-const MEMBER_OFFSETS: u32 = 10_000;
+const MEMBER_STATE_OFFSET_MAX: u32 = 10_000;
 
 /// All users that match a filter, in the order of their ids.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl UserPages {
         let last = users.last_id();
         // A server that ignores the key would return the same page for ever.
         let stuck = last.is_none() || last == self.after;
-        self.done = stuck || users.len() < query.limit.unwrap_or(USERS_A_PAGE) as usize;
+        self.done = stuck || users.len() < query.limit.unwrap_or(USERS_PER_PAGE) as usize;
         self.after = last;
         Ok((!users.is_empty() && !stuck).then_some(users))
     }
@@ -83,7 +83,12 @@ impl UserPages {
 
     fn page_query(&self) -> QueryUsers {
         let mut query = self.query.clone();
-        query.limit = Some(query.limit.unwrap_or(USERS_A_PAGE).clamp(1, USERS_A_PAGE));
+        query.limit = Some(
+            query
+                .limit
+                .unwrap_or(USERS_PER_PAGE)
+                .clamp(1, USERS_PER_PAGE),
+        );
         query.offset = None;
         query.sort = vec![Sort {
             field: "id".to_owned(),
@@ -133,13 +138,13 @@ impl ChannelPages {
         let limit = self
             .query
             .limit
-            .unwrap_or(CHANNELS_A_PAGE)
-            .clamp(1, CHANNELS_A_PAGE);
+            .unwrap_or(CHANNELS_PER_PAGE)
+            .clamp(1, CHANNELS_PER_PAGE);
         self.query.limit = Some(limit);
         let mut channels = self.client.query_channels(&self.query).await?;
         let full = channels.len() >= limit as usize;
         let offset = self.query.offset.unwrap_or(0) + limit;
-        self.truncated = full && offset > CHANNEL_OFFSETS;
+        self.truncated = full && offset > CHANNEL_OFFSET_MAX;
         self.done = !full || self.truncated;
         self.query.offset = Some(offset);
         retain_new(&mut channels, &mut self.seen);
@@ -188,7 +193,7 @@ impl AllChannelPages {
             return Ok(None);
         }
         let mut channels = self.client.query_channels(&self.page_query()).await?;
-        let full = channels.len() >= CHANNELS_A_PAGE as usize;
+        let full = channels.len() >= CHANNELS_PER_PAGE as usize;
         retain_new(&mut channels, &mut self.seen);
         for channel in &channels {
             let Some(time) = channel.channel.get("created_at").and_then(Value::as_str) else {
@@ -206,7 +211,7 @@ impl AllChannelPages {
 
     fn page_query(&self) -> QueryChannels {
         let mut query = self.query.clone();
-        query.limit = Some(CHANNELS_A_PAGE);
+        query.limit = Some(CHANNELS_PER_PAGE);
         query.offset = None;
         query.sort = vec![Sort {
             field: "created_at".to_owned(),
@@ -277,7 +282,7 @@ impl Client {
         let mut users = Vec::with_capacity(ids.len());
         let filter = &query.filter_conditions;
         let reserved_bytes = encoded_len(&Value::Object(filter.clone()).to_string());
-        for batch in id_batches(ids, USERS_A_PAGE as usize, reserved_bytes) {
+        for batch in id_batches(ids, USERS_PER_PAGE as usize, reserved_bytes) {
             let query = QueryUsers {
                 filter_conditions: both(filter, json!({ "id": { "$in": batch } })),
                 limit: u32::try_from(batch.len()).ok(),
@@ -310,7 +315,7 @@ impl MemberPages {
             client,
             cid,
             offset: 0,
-            large: total > (MEMBER_QUERY_OFFSETS + MEMBERS_A_QUERY) as u64,
+            large: total > (MEMBER_QUERY_OFFSET_MAX + MEMBERS_PER_QUERY) as u64,
             done: false,
             truncated: false,
         }
@@ -326,12 +331,16 @@ impl MemberPages {
             return Ok(None);
         }
         let (members, limit, last_offset) = if self.large {
-            (self.state_page().await?, MEMBERS_A_PAGE, MEMBER_OFFSETS)
+            (
+                self.state_page().await?,
+                MEMBERS_PER_STATE_PAGE,
+                MEMBER_STATE_OFFSET_MAX,
+            )
         } else {
             (
                 self.query_page().await?,
-                MEMBERS_A_QUERY,
-                MEMBER_QUERY_OFFSETS,
+                MEMBERS_PER_QUERY,
+                MEMBER_QUERY_OFFSET_MAX,
             )
         };
         let full = members.len() >= limit as usize;
@@ -351,7 +360,7 @@ impl MemberPages {
                 field: "created_at".to_owned(),
                 direction: 1,
             }],
-            limit: MEMBERS_A_QUERY,
+            limit: MEMBERS_PER_QUERY,
             offset: self.offset,
         };
         self.client.query_members(&query).await
@@ -365,7 +374,7 @@ impl MemberPages {
                 offset: 0,
             }),
             members: Some(Page {
-                limit: MEMBERS_A_PAGE,
+                limit: MEMBERS_PER_STATE_PAGE,
                 offset: self.offset,
             }),
             ..GetOrCreate::default()

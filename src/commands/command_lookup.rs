@@ -41,10 +41,10 @@ pub(super) fn find<'a>(
 
 /// The name that was probably meant by a misspelt one.
 fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const ALIKE: f64 = 0.7;
+    const SIMILARITY_MIN: f64 = 0.7;
     names
         .map(|name| (strsim::jaro_winkler(word, name), name))
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(alike, _)| *alike >= SIMILARITY_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)
 }

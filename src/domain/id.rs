@@ -180,9 +180,9 @@ impl fmt::Display for Cid {
 
 /// A short list of ids for messages: the first few by name, the others as a number.
 pub fn summarize_ids<T: AsRef<str>>(ids: &[T]) -> String {
-    const NAMED: usize = 5;
-    let mut names: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
-    let more = ids.len().saturating_sub(NAMED);
+    const LISTED_IDS_MAX: usize = 5;
+    let mut names: Vec<&str> = ids.iter().take(LISTED_IDS_MAX).map(AsRef::as_ref).collect();
+    let more = ids.len().saturating_sub(LISTED_IDS_MAX);
     let rest = format!("and {more} more");
     if more > 0 {
         names.push(&rest);

@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::api::paging::CHANNELS_A_PAGE;
+use crate::api::paging::CHANNELS_PER_PAGE;
 use crate::api::{
     ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels,
     QueryUsers, Sort,
@@ -159,7 +159,7 @@ impl Subscriber {
 
     /// Queues the queries that watch these channels.
     pub(super) fn enqueue_channels(&mut self, cids: &[Cid]) {
-        for cids in cids.chunks(CHANNELS_A_PAGE as usize) {
+        for cids in cids.chunks(CHANNELS_PER_PAGE as usize) {
             self.enqueue(Query::Channels(cids.to_vec()));
         }
     }
@@ -311,7 +311,7 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
             };
             let states = client.query_channels(&query).await?;
             Ok(Answer::Channels {
-                more: states.len() >= CHANNELS_A_PAGE as usize,
+                more: states.len() >= CHANNELS_PER_PAGE as usize,
                 states,
                 refused: Vec::new(),
             })
@@ -348,7 +348,7 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
 fn watch_query(filter_conditions: Map<String, Value>, connection_id: &str) -> QueryChannels {
     QueryChannels {
         filter_conditions,
-        limit: Some(CHANNELS_A_PAGE),
+        limit: Some(CHANNELS_PER_PAGE),
         member_limit: Some(100),
         message_limit: 0,
         state: true,

@@ -26,10 +26,10 @@ type Data = JustLut<Val>;
 const MAX_DEPTH: usize = 128;
 
 /// The name of the jq definition that contains an expression.
-const MAIN: &str = "__main";
+const MAIN_DEFINITION: &str = "__main";
 
 /// Functions that are not available, because they reach outside the record.
-const WITHHELD: [&str; 10] = [
+const UNAVAILABLE_FUNCTIONS: [&str; 10] = [
     "env",
     "halt",
     "halt_error",
@@ -104,11 +104,13 @@ impl Expr {
     ///
     /// The expression does not compile. The exit code is 2, and the message shows the position.
     pub fn compile(source: &str) -> Result<Self, Failure> {
-        if source.len() > limits::SOURCE_MAX || bracket_depth(source) > limits::SOURCE_DEPTH_MAX {
+        if source.len() > limits::SOURCE_MAX_BYTES
+            || bracket_depth(source) > limits::SOURCE_DEPTH_MAX
+        {
             let message = format!(
                 "`{}` does not compile: an expression has at most {} bytes and {} levels of brackets",
                 text::quote(source),
-                limits::SOURCE_MAX,
+                limits::SOURCE_MAX_BYTES,
                 limits::SOURCE_DEPTH_MAX
             );
             return Err(Failure::new(Code::Usage, message));
@@ -116,7 +118,7 @@ impl Expr {
         // The parser recurses, and the stack size of main threads differs.
         let filter = std::thread::scope(|scope| {
             std::thread::Builder::new()
-                .stack_size(limits::COMPILE_STACK)
+                .stack_size(limits::COMPILE_STACK_BYTES)
                 .spawn_scoped(scope, || compile_filter(source))
                 .map(|compiled| compiled.join())
         });
@@ -281,7 +283,7 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
     let refused = |errors: load::Errors<&str, ()>| {
         refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e)))
     };
-    let allowed = |name: &str| !WITHHELD.contains(&name);
+    let allowed = |name: &str| !UNAVAILABLE_FUNCTIONS.contains(&name);
     let arena = Arena::default();
     let Some(main) = load::parse(source, |parser| parser.term()) else {
         let program = File {
@@ -295,7 +297,7 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
         });
     };
     let main = Def {
-        name: MAIN,
+        name: MAIN_DEFINITION,
         args: Vec::new(),
         body: limits::with_checks(main, 0),
     };
@@ -318,7 +320,7 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
         })
         .chain([limits::native()]);
     let program = File {
-        code: MAIN,
+        code: MAIN_DEFINITION,
         path: (),
     };
     let modules = Loader::new(defs).load(&arena, program).map_err(refused)?;
@@ -438,7 +440,7 @@ fn place_of(error: load::Error<&str>) -> Option<(String, &str)> {
 
 fn undefined(name: &str, kind: &compile::Undefined) -> String {
     let bare = name.trim_start_matches('$');
-    if WITHHELD.contains(&bare) || matches!(bare, "inputs" | "ENV" | "__prog_args") {
+    if UNAVAILABLE_FUNCTIONS.contains(&bare) || matches!(bare, "inputs" | "ENV" | "__prog_args") {
         return format!("`{name}` is not available: an expression can read only the record");
     }
     match kind {

@@ -18,19 +18,19 @@ use jaq_core::{Error, Exn, Native};
 use jaq_json::Val;
 
 /// The longest source that is compiled, in bytes.
-pub(super) const SOURCE_MAX: usize = 16 * 1024;
+pub(super) const SOURCE_MAX_BYTES: usize = 16 * 1024;
 /// The deepest nesting of brackets in a source.
 pub(super) const SOURCE_DEPTH_MAX: usize = 200;
 /// How long an expression may run on one record.
 pub(super) const RUN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How much of its thread's stack an evaluation may use: half.
-const STACK_MAX: usize = if cfg!(windows) {
+const STACK_MAX_BYTES: usize = if cfg!(windows) {
     512 * 1024
 } else {
     1024 * 1024
 };
 /// The stack for compiling: more than the deepest source within the limits needs.
-pub(super) const COMPILE_STACK: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
+pub(super) const COMPILE_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
 /// How many levels of nesting are evaluated between two checks.
 const LEVELS_PER_CHECK: usize = 8;
 /// How many checks pass between two reads of the clock.
@@ -117,7 +117,7 @@ fn check() -> Result<(), Exn<'static, Val>> {
     };
     evaluation.checks = evaluation.checks.wrapping_add(1);
     if evaluation.exceeded.is_none() {
-        if stack_address().abs_diff(evaluation.stack_base) > STACK_MAX {
+        if stack_address().abs_diff(evaluation.stack_base) > STACK_MAX_BYTES {
             evaluation.exceeded = Some(Limit::Depth);
         } else if evaluation.checks.is_multiple_of(CHECKS_PER_CLOCK)
             && Instant::now() > evaluation.deadline

@@ -14,9 +14,9 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use crate::exit::{Code, Failure};
 
 /// How many bytes are read at once.
-const BLOCK: usize = 256 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 /// The longest line that is read, in bytes.
-const LINE_MAX: usize = 64 * 1024 * 1024;
+const LINE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// A file or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Blocks {
     ///
     /// The first bytes cannot be read.
     pub fn new(reader: impl Read + Send + 'static) -> io::Result<Self> {
-        let mut reader = BufReader::with_capacity(BLOCK, reader);
+        let mut reader = BufReader::with_capacity(BLOCK_BYTES, reader);
         let reader: Box<dyn Read + Send> = match reader.fill_buf()? {
             [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(reader)),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
@@ -120,7 +120,7 @@ impl Blocks {
         std::mem::swap(block, &mut self.rest);
         while !self.ended {
             let start = block.len();
-            block.resize(start + BLOCK, 0);
+            block.resize(start + BLOCK_BYTES, 0);
             let read = match self.reader.read(&mut block[start..]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -148,10 +148,10 @@ impl Blocks {
                 block.truncate(end);
                 return Ok(true);
             }
-            if block.len() > LINE_MAX {
+            if block.len() > LINE_MAX_BYTES {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("a line is longer than {} MiB", LINE_MAX >> 20),
+                    format!("a line is longer than {} MiB", LINE_MAX_BYTES >> 20),
                 ));
             }
         }

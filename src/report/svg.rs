@@ -18,9 +18,9 @@ const FOOT_HEIGHT: usize = 34;
 const LABEL_WIDTH: usize = 180;
 const MARGIN: usize = 16;
 /// How many characters of a name fit beside a row.
-const LABEL_CHARACTERS: usize = 24;
+const LABEL_CHARACTERS_MAX: usize = 24;
 /// The resolution of a row. Positions are rounded to a tenth of a unit, which limits the number of shapes per row.
-const STEPS: usize = (WIDTH - LABEL_WIDTH - 2 * MARGIN) * 10;
+const STEPS_PER_ROW: usize = (WIDTH - LABEL_WIDTH - 2 * MARGIN) * 10;
 
 const STYLE: &str = "\
 text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#24292f}\
@@ -139,12 +139,12 @@ fn draw_row(picture: &Picture<'_>, row: &PictureRow<'_>, top: usize) -> Group {
             bar + 11,
             "start",
             "",
-            &text::truncate(&name, LABEL_CHARACTERS),
+            &text::truncate(&name, LABEL_CHARACTERS_MAX),
         ))
         .add(rectangle(
             LABEL_WIDTH as f64,
             bar,
-            STEPS as f64 / 10.0,
+            STEPS_PER_ROW as f64 / 10.0,
             BAR_HEIGHT,
             "track",
         ));
@@ -180,8 +180,8 @@ fn steps(picture: &Picture<'_>, row: &PictureRow<'_>) -> (Runs, Runs) {
         } else {
             &mut unknown
         };
-        let from = picture.cell(span.from, STEPS);
-        let to = picture.cell(span.to - 1, STEPS).max(from) + 1;
+        let from = picture.cell(span.from, STEPS_PER_ROW);
+        let to = picture.cell(span.to - 1, STEPS_PER_ROW).max(from) + 1;
         match runs.last_mut() {
             Some((_, end)) if from <= *end => *end = to.max(*end),
             _ => runs.push((from, to)),
@@ -191,7 +191,7 @@ fn steps(picture: &Picture<'_>, row: &PictureRow<'_>) -> (Runs, Runs) {
 }
 
 fn x(picture: &Picture<'_>, at: Millis) -> f64 {
-    LABEL_WIDTH as f64 + picture.cell(at, STEPS) as f64 / 10.0
+    LABEL_WIDTH as f64 + picture.cell(at, STEPS_PER_ROW) as f64 / 10.0
 }
 
 fn rectangle(x: f64, y: usize, width: f64, height: usize, class: &str) -> Rectangle {

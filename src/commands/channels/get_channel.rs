@@ -11,9 +11,9 @@ use crate::exit::Code;
 use crate::output::Format;
 
 /// How many watchers one page has.
-const WATCHERS_A_PAGE: u32 = 100;
+const WATCHERS_PER_PAGE: u32 = 100;
 /// The largest offset of the service into a channel's watchers.
-const LARGEST_OFFSET: u32 = 10_000;
+const WATCHER_OFFSET_MAX: u32 = 10_000;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -134,7 +134,7 @@ async fn all_watchers(
                 offset: 0,
             }),
             watchers: Some(Page {
-                limit: WATCHERS_A_PAGE,
+                limit: WATCHERS_PER_PAGE,
                 offset,
             }),
             ..GetOrCreate::default()
@@ -144,16 +144,16 @@ async fn all_watchers(
             .await
             .with_context(|| format!("cannot read the watchers of {cid}"))?;
         let page = state.watchers.unwrap_or_default();
-        let full = page.len() >= WATCHERS_A_PAGE as usize;
+        let full = page.len() >= WATCHERS_PER_PAGE as usize;
         watchers.extend(page);
-        offset += WATCHERS_A_PAGE;
-        if full && offset > LARGEST_OFFSET {
+        offset += WATCHERS_PER_PAGE;
+        if full && offset > WATCHER_OFFSET_MAX {
             app.output().warn(&format!(
                 "{cid} has more watchers than the {} that the service lets us read",
                 watchers.len()
             ));
         }
-        if !full || offset > LARGEST_OFFSET {
+        if !full || offset > WATCHER_OFFSET_MAX {
             return Ok((watchers, state.watcher_count));
         }
     }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 
 use super::with_people;
-use crate::api::paging::{AllChannelPages, CHANNELS_A_PAGE, ChannelPages};
+use crate::api::paging::{AllChannelPages, CHANNELS_PER_PAGE, ChannelPages};
 use crate::api::{ChannelState, QueryChannels};
 use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
@@ -18,9 +18,9 @@ use crate::output::Rows;
 use crate::stream::StreamOptions;
 
 /// How many members of each channel `--presence` shows; the service sends no more.
-const MEMBERS_SHOWN: u32 = 100;
+const SHOWN_MEMBERS_MAX: u32 = 100;
 /// Fields that the service can sort by but does not return.
-const NOT_IN_RESPONSES: [&str; 3] = ["has_unread", "unread_count", "pinned_at"];
+const SORT_FIELDS_NOT_IN_RESPONSES: [&str; 3] = ["has_unread", "unread_count", "pinned_at"];
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -70,8 +70,12 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     let client = app.client().await?;
     let query = QueryChannels {
         filter_conditions: args.channels.to_filter(),
-        limit: Some(args.count.unwrap_or(CHANNELS_A_PAGE).min(CHANNELS_A_PAGE)),
-        member_limit: Some(if args.presence { MEMBERS_SHOWN } else { 0 }),
+        limit: Some(
+            args.count
+                .unwrap_or(CHANNELS_PER_PAGE)
+                .min(CHANNELS_PER_PAGE),
+        ),
+        member_limit: Some(if args.presence { SHOWN_MEMBERS_MAX } else { 0 }),
         state: true,
         ..QueryChannels::default()
     };
@@ -106,7 +110,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
             printer.print(gathered)?;
         }
     } else {
-        let wanted = args.count.unwrap_or(CHANNELS_A_PAGE) as usize;
+        let wanted = args.count.unwrap_or(CHANNELS_PER_PAGE) as usize;
         let query = QueryChannels {
             sort: args
                 .sort
@@ -122,7 +126,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
             page.truncate(wanted - printer.found);
             printer.print(page)?;
         }
-        if printer.found == CHANNELS_A_PAGE as usize && args.count.is_none() {
+        if printer.found == CHANNELS_PER_PAGE as usize && args.count.is_none() {
             app.output()
                 .hint("this is one page of 30 and there may be more: add -n N, or --all");
         } else if pages.truncated() && printer.found < wanted {
@@ -179,7 +183,7 @@ impl Printer<'_> {
 /// The first sort key that the service knows but no response contains.
 fn field_that_is_not_shown(sort: &SortKeys) -> Option<&str> {
     let mut fields = sort.keys().iter().map(|key| key.field.as_str());
-    fields.find(|field| NOT_IN_RESPONSES.contains(field))
+    fields.find(|field| SORT_FIELDS_NOT_IN_RESPONSES.contains(field))
 }
 
 /// Adds `last_updated` to a channel. The service sorts by it but does not return it. It is the time of the last

@@ -19,7 +19,7 @@ use crate::exit::Code;
 use shells::SHELLS;
 
 /// The variable that asks for completion candidates. Its value is the name of the shell.
-const VARIABLE: &str = "PRESENCECTL_COMPLETE";
+const COMPLETE_VARIABLE: &str = "PRESENCECTL_COMPLETE";
 /// The program that completion scripts call.
 const PROGRAM: &str = "presencectl";
 
@@ -49,7 +49,7 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
         .completer(&name)
         .with_context(|| format!("there is no script for {name}"))?;
     let mut script = Vec::new();
-    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+    shell.write_registration(COMPLETE_VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
     let text = String::from_utf8_lossy(&script);
     writeln!(io::stdout().lock(), "{}", text.trim())?;
     Ok(Code::Ok)
@@ -57,10 +57,10 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
 
 /// Answers a completion request, if this run is one. `tree` builds the whole command tree.
 pub fn answer(arguments: &[OsString], tree: fn() -> clap::Command) -> Option<ExitCode> {
-    env::var_os(VARIABLE)?;
+    env::var_os(COMPLETE_VARIABLE)?;
     let current = arguments.last().cloned().unwrap_or_default();
     let answered = CompleteEnv::with_factory(|| values::add_candidates(tree(), &current))
-        .var(VARIABLE)
+        .var(COMPLETE_VARIABLE)
         .shells(SHELLS)
         .try_complete(arguments, env::current_dir().ok().as_deref());
     match answered {

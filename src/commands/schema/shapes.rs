@@ -21,7 +21,7 @@ fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -
     let kind = match kind {
         Some(kind) => json!({ "const": kind }),
         // An event of the service can have any type except ours.
-        None => json!({ "type": "string", "not": { "enum": OWN } }),
+        None => json!({ "type": "string", "not": { "enum": OWN_RECORD_TYPES } }),
     };
     let mut properties = Map::from_iter([
         ("type".to_owned(), kind),
@@ -50,7 +50,7 @@ fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -
 }
 
 /// The types of our own records, which events of the service cannot have.
-const OWN: [&str; 6] = [
+const OWN_RECORD_TYPES: [&str; 6] = [
     "presence.snapshot",
     "connection.changed",
     "connection.recovered",
