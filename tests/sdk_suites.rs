@@ -17,6 +17,7 @@ use serde_json::Value;
 const JS_CASES: usize = 190;
 const STREAM_CHAT_CASES: usize = 48;
 const GETSTREAM_CASES: usize = 38;
+const JS_VERSIONS_CASES: usize = 20;
 const JAVA_CASES: usize = 37;
 
 const API_KEY: &str = "sdk-suites";
@@ -24,8 +25,17 @@ const SECRET: &str = "a secret that only the suites of the SDKs and their mock k
 
 #[test]
 fn the_javascript_client() {
-    let folder = suite("js");
-    run_or_skip("the JavaScript client's suite", || {
+    node_suite("js", JS_CASES);
+}
+
+#[test]
+fn older_javascript_clients_and_the_v2_server_client() {
+    node_suite("js-versions", JS_VERSIONS_CASES);
+}
+
+fn node_suite(name: &str, expected: usize) {
+    let folder = suite(name);
+    run_or_skip(&format!("the Node suite {name}"), || {
         install_node_modules(&folder)?;
         let mock = MockProcess::start();
         let mut node = Command::new("node");
@@ -52,7 +62,7 @@ fn the_javascript_client() {
         Ok(Outcome {
             passed: count("pass "),
             other: count("tests ") - count("pass "),
-            expected: JS_CASES,
+            expected,
             output: output.clone(),
         })
     });
