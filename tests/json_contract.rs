@@ -1,6 +1,8 @@
 //! The shapes that scripts rely on, declared a second time: a field that is renamed, dropped or added breaks a test here
 //! on purpose. Types of our own refuse unknown fields; objects of the service may hold anything besides what is promised.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use presencectl::domain::event::Event;
 use presencectl::domain::presence::{Change, PresenceField};
@@ -59,7 +61,7 @@ own!(ConnectionChangedLine {
 });
 own!(ConnectionRecoveredLine {});
 own!(GapLine { from: DateTime<Utc>, to: DateTime<Utc>, repaired: Vec<String>, note: String });
-own!(CoverageLine { requested: u64, subscribed: u64, missing: Vec<String> });
+own!(CoverageLine { requested: u64, subscribed: u64, missing: Vec<String>, missing_reasons: BTreeMap<String, String> });
 own!(EndLine {
     reason: String,
     events: u64,

@@ -74,7 +74,7 @@ fn every_line_of_a_stream_matches_exactly_one_schema() {
         ),
         line(
             "presence.coverage",
-            json!({"requested": 1, "subscribed": 1, "missing": []}),
+            json!({"requested": 1, "subscribed": 1, "missing": [], "missing_reasons": {}}),
         ),
         line(
             "stream.end",

@@ -1081,3 +1081,28 @@ fn a_timeout_holds_while_a_proxy_is_silent() {
         let _ = run(line).ended_with(124);
     }
 }
+
+#[test]
+fn coverage_says_why_users_are_missing() {
+    let mock = small_world();
+    let _ = presencectl(&mock, "deactivate-user jack --yes")
+        .run()
+        .ended_with(0);
+    let line = "watch users john jack nobody --snapshot only -o ndjson";
+    let run = presencectl(&mock, line).run().ended_with(0);
+    let coverage = &run.records()[1];
+    assert_eq!(
+        (&coverage["missing"], &coverage["missing_reasons"]),
+        (
+            &json!(["jack", "nobody"]),
+            &json!({"jack": "deactivated", "nobody": "not_found"})
+        )
+    );
+    insta::assert_snapshot!(run.stderr, @"presencectl: warning: 1 of 3 users are subscribed; missing: jack, nobody; deactivated: jack");
+    let line = "wait user john jack nobody --for offline --timeout 1s";
+    let run = presencectl(&mock, line).run().ended_with(124);
+    insta::assert_snapshot!(run.stderr, @r"
+    presencectl: warning: 1 of 3 users are subscribed; missing: jack, nobody; deactivated: jack
+    presencectl: timed out after 1s; deactivated: jack; online: john; does not exist: nobody
+    ");
+}

@@ -3,6 +3,8 @@
 //! Events of the service keep their own form; records of this program have types of their own. `output` writes a record
 //! as NDJSON, a table row or a line for people. Scripts rely on the names and fields, so they change by addition only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -97,6 +99,26 @@ pub struct Coverage {
     pub subscribed: usize,
     /// The ids of the others.
     pub missing: Vec<String>,
+    /// Why each of them is missing, by id.
+    pub missing_reasons: BTreeMap<String, MissingReason>,
+}
+
+/// Why a requested user is not subscribed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingReason {
+    /// The service does not know the user.
+    #[default]
+    NotFound,
+    /// The user is deactivated.
+    Deactivated,
+    /// The service has the user, and does not subscribe to them.
+    Refused,
+}
+
+impl MissingReason {
+    /// All reasons, for the schema.
+    pub const ALL: [Self; 3] = [Self::NotFound, Self::Deactivated, Self::Refused];
 }
 
 /// Fields of `stream.end`.

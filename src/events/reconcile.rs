@@ -24,7 +24,7 @@ use crate::domain::event::{
     Event, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED,
     USER_WATCHING_START, USER_WATCHING_STOP,
 };
-use crate::domain::record::{ConnectionChanged, Coverage, Gap};
+use crate::domain::record::{ConnectionChanged, Coverage, Gap, MissingReason};
 use crate::domain::time::{millis, millis_after};
 use crate::domain::{Change, Cid, PresenceField, User, UserOrigin};
 use crate::events::shard::Shard;
@@ -358,11 +358,12 @@ impl Reconciler {
                     }
                 }
             }
-            Answer::Users(users) => {
+            Answer::Users(users, reasons) => {
                 self.apply_users(now, users, UserOrigin::User);
                 if let Query::Users(ids) = query {
                     for id in &ids {
-                        self.apply_absence(now, id);
+                        let reason = reasons.get(&**id).copied().unwrap_or_default();
+                        self.apply_absence(now, id, reason);
                     }
                 }
                 self.release_held();
@@ -428,8 +429,8 @@ impl Reconciler {
 
     /// Applies the absence of a user from the answer to a query for them: a user whose state is known does not exist
     /// any more, so nothing about them is true any more.
-    fn apply_absence(&mut self, now: DateTime<Utc>, id: &str) {
-        if let Some(change) = self.subscriptions.mark_missing(id) {
+    fn apply_absence(&mut self, now: DateTime<Utc>, id: &str, reason: MissingReason) {
+        if let Some(change) = self.subscriptions.mark_missing(id, reason) {
             let user = User::new(Map::from_iter([("id".to_owned(), id.into())])).normalized();
             self.enqueue_resync(now, &user, change);
         }

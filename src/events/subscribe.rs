@@ -3,7 +3,7 @@
 //! A query with the id of a live connection subscribes that connection to the presence of the users in the answer, at
 //! most thirty users per call. What the answers mean is decided elsewhere. Dropping the subscriber cancels its calls.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,6 +21,7 @@ use crate::api::{
     ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels,
     QueryUsers, Sort,
 };
+use crate::domain::record::MissingReason;
 use crate::domain::{Cid, User};
 
 /// The largest number of users that one call subscribes to.
@@ -65,6 +66,9 @@ impl Query {
     }
 }
 
+/// Why users are missing in an answer.
+pub(super) type MissingReasons = HashMap<String, MissingReason>;
+
 /// The answer to a [`Query`].
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -78,8 +82,8 @@ pub(super) enum Answer {
     },
     /// The ids of a channel's members, and whether the service listed all of them.
     Members { ids: Vec<String>, complete: bool },
-    /// The users of the query who exist. They are subscribed now.
-    Users(Vec<User>),
+    /// The users of the query who are subscribed now, and why others are not. Without a reason, a user does not exist.
+    Users(Vec<User>, MissingReasons),
 }
 
 /// Whether the call for a channel has subscribed to all users in it. The service's limit is for the call, so this is
@@ -340,9 +344,42 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
                 connection_id: Some(connection_id.to_owned()),
                 ..QueryUsers::default()
             };
-            Ok(Answer::Users(client.query_users_in(ids, &query).await?))
+            let users = client.query_users_in(ids, &query).await?;
+            let missing: Vec<&str> = ids
+                .iter()
+                .map(|id| &**id)
+                .filter(|id| !users.iter().any(|user| user.id() == *id))
+                .collect();
+            let reasons = missing_reasons(client, &missing).await?;
+            Ok(Answer::Users(users, reasons))
         }
     }
+}
+
+/// Asks for these users again, without subscribing and with deactivated ones.
+async fn missing_reasons(client: &Client, ids: &[&str]) -> Result<MissingReasons, ApiError> {
+    let query = QueryUsers {
+        include_deactivated_users: true,
+        ..QueryUsers::default()
+    };
+    let users = match client.query_users_in(ids, &query).await {
+        Ok(users) => users,
+        // Not everybody may ask so.
+        Err(ApiError::Refused(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let reason = |user: User| {
+        let is_set = |field| user.get(field).is_some_and(|value| !value.is_null());
+        let reason = if is_set("deleted_at") {
+            MissingReason::NotFound
+        } else if is_set("deactivated_at") {
+            MissingReason::Deactivated
+        } else {
+            MissingReason::Refused
+        };
+        (user.id().to_owned(), reason)
+    };
+    Ok(users.into_iter().map(reason).collect())
 }
 
 fn watch_query(filter_conditions: Map<String, Value>, connection_id: &str) -> QueryChannels {

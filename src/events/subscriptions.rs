@@ -10,7 +10,7 @@ use std::num::NonZeroI64;
 use foldhash::fast::RandomState;
 
 use crate::domain::event::EventUser;
-use crate::domain::record::Coverage;
+use crate::domain::record::{Coverage, MissingReason};
 use crate::domain::timestamp::{Timestamp, parse_ticks};
 use crate::domain::{
     Change, Fingerprint, FingerprintSample, Presence, PresenceField, User, UserOrigin,
@@ -97,6 +97,8 @@ struct UserEntry {
     is_known: bool,
     is_named: bool,
     phase: Phase,
+    /// Why the user is missing. Only meaningful in [`Phase::Missing`].
+    missing_reason: MissingReason,
     /// When the last event about the user happened, by the server's clock.
     last_event: Option<NonZeroI64>,
     channels: ChannelSet,
@@ -329,7 +331,7 @@ impl Subscriptions {
 
     /// Records that the answer to a query for this user does not contain them. Returns what changed if their state was
     /// known: every field is unknown from now on.
-    pub(super) fn mark_missing(&mut self, id: &str) -> Option<Change> {
+    pub(super) fn mark_missing(&mut self, id: &str, reason: MissingReason) -> Option<Change> {
         let entry = self.users.get_mut(id)?;
         if entry.phase != Phase::Queried {
             return None;
@@ -338,6 +340,7 @@ impl Subscriptions {
         entry.forget_state();
         // Their return is a change from this state.
         entry.is_known = change.is_some();
+        entry.missing_reason = reason;
         change.filter(|change| !change.is_empty())
     }
 
@@ -452,7 +455,9 @@ impl Subscriptions {
 
     pub(super) fn coverage(&self) -> Coverage {
         let missing = self.ids_in(|phase| phase != Phase::Subscribed);
+        let reason = |id| (String::from(id), self.users[id].missing_reason);
         Coverage {
+            missing_reasons: missing.iter().map(|id| reason(&**id)).collect(),
             requested: self.users.len(),
             subscribed: self.users.len() - missing.len(),
             missing: missing.into_iter().map(String::from).collect(),
@@ -555,8 +560,8 @@ mod tests {
         assert!(table.take_queued().is_empty(), "once is enough");
         let news = answered(&mut table, &user(r#"{"id":"amy","online":false}"#));
         assert_eq!(changed(news.unwrap()), [PresenceField::Online]);
-        table.mark_missing("amy");
-        table.mark_missing("bob");
+        table.mark_missing("amy", MissingReason::NotFound);
+        table.mark_missing("bob", MissingReason::NotFound);
         assert_eq!(table.state("amy"), SubscriptionState::Subscribed);
         assert_eq!(table.state("bob"), SubscriptionState::Missing);
         table.retry_missing();
@@ -566,7 +571,8 @@ mod tests {
             Coverage {
                 requested: 2,
                 subscribed: 1,
-                missing: vec!["bob".to_owned()]
+                missing: vec!["bob".to_owned()],
+                missing_reasons: [("bob".to_owned(), MissingReason::NotFound)].into(),
             }
         );
     }

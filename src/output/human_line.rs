@@ -284,6 +284,7 @@ fn coverage_text(coverage: &Coverage) -> (char, Emphasis, String) {
         requested,
         subscribed,
         missing,
+        missing_reasons: _,
     } = coverage;
     let users = plural(*requested as u64, "user");
     if missing.is_empty() {
@@ -460,12 +461,13 @@ mod tests {
             local(RecordBody::Coverage(Coverage {
                 requested: 3,
                 subscribed: 3,
-                missing: vec![],
+                ..Coverage::default()
             })),
             local(RecordBody::Coverage(Coverage {
                 requested: 8,
                 subscribed: 1,
                 missing: ids.clone(),
+                ..Coverage::default()
             })),
             local(RecordBody::ConnectionChanged(ConnectionChanged {
                 online: false,

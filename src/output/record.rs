@@ -470,7 +470,7 @@ mod tests {
         {"type":"connection.changed","online":false,"reason":"closed \"1006\"","attempt":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         {"type":"connection.recovered","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         {"type":"presence.gap","from":"a","to":"b","repaired":["john"],"note":"reconnected","seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
-        {"type":"presence.coverage","requested":0,"subscribed":0,"missing":[],"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
+        {"type":"presence.coverage","requested":0,"subscribed":0,"missing":[],"missing_reasons":{},"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         {"type":"stream.end","reason":"count","events":5,"gaps":0,"reconnects":0,"exit_code":0,"seq":7,"received_at":"2026-01-05T10:00:00.007Z","source":"local"}
         "#);
     }

@@ -1,11 +1,12 @@
 //! What a stream says on stderr beside its records: losses that nobody should miss, and progress for a person who waits.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::domain::id::summarize_ids;
-use crate::domain::record::{ConnectionChanged, Coverage, Gap, Record, RecordBody};
+use crate::domain::record::{ConnectionChanged, Coverage, Gap, MissingReason, Record, RecordBody};
 use crate::output::Output;
 
 /// The time between two progress messages.
@@ -94,12 +95,27 @@ fn gap_text(gap: &Gap) -> String {
 }
 
 fn coverage_text(coverage: &Coverage) -> String {
-    format!(
-        "{} of {} users are subscribed; missing: {}",
-        coverage.subscribed,
-        coverage.requested,
-        summarize_ids(&coverage.missing)
-    )
+    let Coverage {
+        requested,
+        subscribed,
+        missing,
+        missing_reasons,
+    } = coverage;
+    let mut text = format!(
+        "{subscribed} of {requested} users are subscribed; missing: {}",
+        summarize_ids(missing)
+    );
+    for (reason, label) in [
+        (MissingReason::Deactivated, "deactivated"),
+        (MissingReason::Refused, "refused"),
+    ] {
+        let has_reason = |id: &&String| missing_reasons.get(*id) == Some(&reason);
+        let ids: Vec<&String> = missing.iter().filter(has_reason).collect();
+        if !ids.is_empty() {
+            write!(text, "; {label}: {}", summarize_ids(&ids)).expect("a string takes any text");
+        }
+    }
+    text
 }
 
 /// Reports how many of the subscribing calls are done, from time to time.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::presence::PresenceField;
-use crate::domain::record::EndReason;
+use crate::domain::record::{EndReason, MissingReason};
 use crate::exit::Code;
 
 /// An object with these properties, of which the given ones are required. Other properties are allowed.
@@ -195,11 +195,16 @@ pub(super) fn coverage() -> Value {
     line(
         Some("presence.coverage"),
         "how many of the requested users are subscribed",
-        &["requested", "subscribed", "missing"],
+        &["requested", "subscribed", "missing", "missing_reasons"],
         &json!({
             "requested": count_of("how many users were asked for"),
             "subscribed": count_of("how many of them are subscribed"),
             "missing": ids("the others"),
+            "missing_reasons": {
+                "type": "object",
+                "additionalProperties": { "enum": MissingReason::ALL },
+                "description": "why each of the others is missing, by id",
+            },
         }),
     )
 }

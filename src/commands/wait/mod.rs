@@ -88,7 +88,7 @@ fn not_met(timeout: Option<Duration>, reason: &str) -> anyhow::Error {
         Some(timeout) => Failure::new(
             Code::TimedOut,
             format!(
-                "timed out after {}: {reason}",
+                "timed out after {}; {reason}",
                 humantime::format_duration(timeout)
             ),
         ),

@@ -1,6 +1,6 @@
 //! `wait user`: wait until users are online, offline, visible or invisible, exist, or satisfy an expression.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use crate::commands::ids::{IdArgs, summarize_ids};
 use crate::commands::observer;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
-use crate::domain::record::{Record, RecordBody};
+use crate::domain::record::{MissingReason, Record, RecordBody};
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::signals::Signals;
@@ -131,6 +131,8 @@ impl UserState {
 enum Opposite<'a> {
     Is(&'static str),
     DoesNotExist,
+    IsDeactivated,
+    IsRefused,
     ExpressionIsFalse(&'a str),
     NotStable,
 }
@@ -141,6 +143,8 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
         return match opposite {
             Opposite::Is(state) => format!("{id} is {state}"),
             Opposite::DoesNotExist => format!("{id} does not exist"),
+            Opposite::IsDeactivated => format!("{id} is deactivated"),
+            Opposite::IsRefused => format!("the service refuses to show {id}"),
             Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for {id}"),
             Opposite::NotStable => format!("{id} has not been in the state for long enough"),
         };
@@ -159,6 +163,8 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
             match opposite {
                 Opposite::Is(state) => format!("{state}: {ids}"),
                 Opposite::DoesNotExist => format!("does not exist: {ids}"),
+                Opposite::IsDeactivated => format!("deactivated: {ids}"),
+                Opposite::IsRefused => format!("not shown by the service: {ids}"),
                 Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for: {ids}"),
                 Opposite::NotStable => format!("not in the state for long enough: {ids}"),
             }
@@ -191,6 +197,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         state: args.state,
         timer: ConditionTimer::new(names, args.any, stable_for),
         seen: HashMap::new(),
+        missing: HashMap::new(),
         // Here `--timeout` limits the whole wait, not each call.
         server: app
             .server_client()
@@ -259,8 +266,9 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             Some(Observation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
             // The states of all users have arrived before this record.
             Some(Observation::Covered(missing)) => {
-                for id in &missing {
-                    wait.remove(id);
+                for (id, reason) in missing {
+                    wait.remove(&id);
+                    wait.missing.insert(id, reason);
                 }
                 if !is_single_check {
                     continue;
@@ -289,7 +297,7 @@ enum Observation {
     /// Events may be missing, and these users have changed.
     Gap(Vec<String>),
     /// The states of all users are known, except for these users, who do not exist.
-    Covered(Vec<String>),
+    Covered(BTreeMap<String, MissingReason>),
 }
 
 impl Observation {
@@ -305,7 +313,7 @@ impl Observation {
                 })
             }
             RecordBody::Gap(gap) => Some(Self::Gap(gap.repaired.clone())),
-            RecordBody::Coverage(coverage) => Some(Self::Covered(coverage.missing.clone())),
+            RecordBody::Coverage(coverage) => Some(Self::Covered(coverage.missing_reasons.clone())),
             RecordBody::ConnectionChanged(changed) => {
                 (!changed.online).then_some(Self::ConnectionLost)
             }
@@ -320,6 +328,8 @@ struct UserWait<'a> {
     timer: ConditionTimer,
     /// The last known state of each user, for the output at the end.
     seen: HashMap<String, User>,
+    /// Why a user has no state.
+    missing: HashMap<String, MissingReason>,
     server: Option<Client>,
 }
 
@@ -345,6 +355,7 @@ impl UserWait<'_> {
     fn remove(&mut self, id: &str) {
         self.timer.set(id, false, Instant::now());
         self.seen.remove(id);
+        self.missing.remove(id);
     }
 
     fn not_met(&self) -> anyhow::Error {
@@ -357,7 +368,11 @@ impl UserWait<'_> {
                 let opposite = if self.timer.holds(id) {
                     Opposite::NotStable
                 } else {
-                    self.state.opposite(self.seen.get(id))
+                    match (self.seen.get(id), self.missing.get(id)) {
+                        (None, Some(MissingReason::Deactivated)) => Opposite::IsDeactivated,
+                        (None, Some(MissingReason::Refused)) => Opposite::IsRefused,
+                        (user, _) => self.state.opposite(user),
+                    }
                 };
                 (id, opposite)
             })

@@ -1,5 +1,7 @@
 //! Tests of the reconciler's rules. Each test is a sequence of events and answers.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::*;
@@ -96,7 +98,7 @@ impl Harness {
         let query = Query::Users(asked.iter().map(|id| (*id).into()).collect());
         let users = found.iter().map(|(id, online)| user(id, *online)).collect();
         self.reconciler
-            .apply_answer(at(second), query, Answer::Users(users));
+            .apply_answer(at(second), query, Answer::Users(users, HashMap::new()));
         self.drain();
     }
 
@@ -461,7 +463,7 @@ fn a_resync_of_the_status_alone_is_an_update() {
     ];
     harness
         .reconciler
-        .apply_answer(at(21), query, Answer::Users(users));
+        .apply_answer(at(21), query, Answer::Users(users, HashMap::new()));
     harness.conclude(21);
     assert_eq!(
         harness.emitted()[1],
@@ -476,7 +478,7 @@ fn named(name: &str, second: u32) -> Value {
 
 fn answer_named(harness: &mut Harness, name: &str, changed_at: u32, second: u32) {
     let amy = serde_json::from_value(named(name, changed_at)).unwrap();
-    let answer = Answer::Users(vec![amy]);
+    let answer = Answer::Users(vec![amy], HashMap::new());
     let query = Query::Users(vec!["amy".into()]);
     harness.reconciler.apply_answer(at(second), query, answer);
     harness.drain();
