@@ -549,3 +549,30 @@ async fn bad_credentials_fail_at_once() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_channel_that_is_deleted_and_created_again_is_watched_again() {
+    let server = Server::start(world()).await;
+    let options = WatcherOptions {
+        retry_missing_after: Duration::from_millis(10),
+        ..options()
+    };
+    let mut stream = Stream::start(server.server(), channel("c"), options).await;
+    stream.until("coverage 2/2").await;
+    let path = "/channels/messaging/c";
+    let deleted = server.server().raw("DELETE", path, &[], None).await;
+    assert!(deleted.unwrap().status < 300);
+    assert_eq!(
+        stream.until("coverage").await,
+        ["channel.deleted - - ", "coverage 0/0 []"]
+    );
+    let create = json!({"data": {"created_by_id": "john", "members": ["john", "amy"]}});
+    let path = format!("{path}/query");
+    let created = server.server().raw("POST", &path, &[], Some(&create)).await;
+    assert!(created.unwrap().status < 300);
+    let told = stream.until("coverage 2/2").await;
+    assert_eq!(told.last().unwrap(), "coverage 2/2 []", "{told:?}");
+    server.control_user("amy", "connect").await;
+    stream.until("user.presence.changed amy true").await;
+    stream.watcher.close().await;
+}

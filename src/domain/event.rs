@@ -27,6 +27,10 @@ pub const USER_WATCHING_STOP: &str = "user.watching.stop";
 pub const MEMBER_ADDED: &str = "member.added";
 /// `member.removed`: the user in `user` left the channel in `cid`.
 pub const MEMBER_REMOVED: &str = "member.removed";
+/// `channel.deleted`: the channel in `cid` was deleted. Sent to its watchers.
+pub const CHANNEL_DELETED: &str = "channel.deleted";
+/// `notification.channel_deleted`: the same, sent to members who do not watch it.
+pub const NOTIFICATION_CHANNEL_DELETED: &str = "notification.channel_deleted";
 /// `health.check`: the heartbeat. The first one of a connection has the connection's id.
 pub const HEALTH_CHECK: &str = "health.check";
 /// `connection.error`: the service refuses the connection, with an error object.

@@ -21,8 +21,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::api::ChannelState;
 use crate::domain::coalesce::{CoalesceRule, keep_latest};
 use crate::domain::event::{
-    Event, MEMBER_ADDED, MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED,
-    USER_WATCHING_START, USER_WATCHING_STOP,
+    CHANNEL_DELETED, Event, MEMBER_ADDED, MEMBER_REMOVED, NOTIFICATION_CHANNEL_DELETED,
+    USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED, USER_WATCHING_START, USER_WATCHING_STOP,
 };
 use crate::domain::record::{ConnectionChanged, Coverage, Gap, MissingReason};
 use crate::domain::time::{millis, millis_after};
@@ -89,6 +89,8 @@ pub(super) struct Reconciler {
     channels: Vec<String>,
     /// Channels that have answered since everything was invalidated.
     answered_channels: HashSet<u16>,
+    /// Channels that are not watched, because they were deleted or the service refuses them.
+    lost_channels: HashSet<u16>,
     observer: String,
     shard: Shard,
     raw: bool,
@@ -117,6 +119,7 @@ impl Reconciler {
             subscriptions: Subscriptions::default(),
             channels: Vec::new(),
             answered_channels: HashSet::new(),
+            lost_channels: HashSet::new(),
             observer: observer.to_owned(),
             shard,
             raw,
@@ -229,6 +232,13 @@ impl Reconciler {
 
     /// Applies an event and decides whether it is emitted.
     pub(super) fn decide(&mut self, event: &Event<'_>, frame: &ReceivedFrame) -> Decision {
+        if let CHANNEL_DELETED | NOTIFICATION_CHANNEL_DELETED = &*event.kind
+            && let Some(channel) = self.channel(event.cid.as_deref())
+        {
+            self.lose_channel(channel);
+            self.subscriptions.retain_members(channel, &HashSet::new());
+            self.needs_conclusion = true;
+        }
         let Some(user) = &event.user else {
             return Decision::Emit(None);
         };
@@ -327,10 +337,13 @@ impl Reconciler {
                 more,
             } => {
                 for (cid, error) in refused {
-                    self.enqueue(
-                        now,
-                        Pending::Notice(format!("{cid} is not watched: {error}")),
-                    );
+                    let channel = self.number(&cid.to_string());
+                    if self.lose_channel(channel) {
+                        self.enqueue(
+                            now,
+                            Pending::Notice(format!("{cid} is not watched: {error}")),
+                        );
+                    }
                 }
                 if let Query::Matching(filter, offset) = query
                     && more
@@ -381,6 +394,7 @@ impl Reconciler {
         let cid: Cid = state.cid()?.parse().ok()?;
         let channel = self.number(&cid.to_string());
         self.answered_channels.insert(channel);
+        self.lost_channels.remove(&channel);
         let total = member_count(&state);
         let ids: Vec<String> = state
             .members
@@ -500,6 +514,18 @@ impl Reconciler {
         if recovered {
             self.enqueue(now, Pending::Recovered);
         }
+    }
+
+    /// Records that a channel is not watched. Returns whether that is new.
+    fn lose_channel(&mut self, channel: u16) -> bool {
+        self.answered_channels.remove(&channel);
+        self.lost_channels.insert(channel)
+    }
+
+    /// Whether this channel was found once, or looked for, and is not watched now.
+    pub(super) fn has_lost_channel(&self, cid: &Cid) -> bool {
+        let channel = self.channel(Some(&cid.to_string()));
+        channel.is_some_and(|channel| self.lost_channels.contains(&channel))
     }
 
     /// Queries the missing users again.

@@ -33,7 +33,7 @@ use crate::events::subscriptions::KnownUser;
 use crate::events::token_rejections::TokenRejections;
 use crate::text;
 
-/// How long after an answer without some of the requested users they are queried again.
+/// How long after an answer without some of the requested users or channels they are queried again.
 const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
 /// A connection with more unreadable frames than this is given up.
 const MAX_UNREADABLE_FRAMES: u32 = 8;
@@ -97,7 +97,7 @@ pub struct WatcherOptions {
     pub backoff_max: Duration,
     /// A connection without any frame for this long counts as lost.
     pub stale_after: Duration,
-    /// How long to wait before missing users are queried again.
+    /// How long to wait before missing users and channels are queried again.
     pub retry_missing_after: Duration,
     /// The part of the users to watch.
     pub shard: Shard,
@@ -529,13 +529,20 @@ impl Watcher {
             self.token_rejections.reset();
             self.reconciler.conclude(Utc::now());
             let missing = self.reconciler.subscriptions.missing_count();
-            self.retry_missing_timer = (missing > 0).then(|| {
+            let lost_channels = self.lost_channels().count();
+            self.retry_missing_timer = (missing + lost_channels > 0).then(|| {
                 // At most one call a second, however many users are missing.
-                let calls = missing.div_ceil(USERS_PER_CALL);
+                let calls = missing.div_ceil(USERS_PER_CALL) + lost_channels;
                 let least = self.options.retry_missing_after;
                 Box::pin(sleep(least.max(Duration::from_secs(calls as u64))))
             });
         }
+    }
+
+    /// The requested channels that are not watched now. They may be created again.
+    fn lost_channels(&self) -> impl Iterator<Item = &Cid> {
+        let channels = self.target.channels.iter();
+        channels.filter(|cid| self.reconciler.has_lost_channel(cid))
     }
 
     fn handle(&mut self, input: ConnectionInput) -> Result<WatcherStep<'_>, WatchError> {
@@ -584,6 +591,10 @@ impl Watcher {
             ConnectionInput::RetryMissing => {
                 self.retry_missing_timer = None;
                 self.reconciler.retry_missing();
+                let lost: Vec<Cid> = self.lost_channels().cloned().collect();
+                if let ConnectionState::Open(open) = &mut self.connection {
+                    open.subscriber.enqueue_channels(&lost);
+                }
             }
         }
         Ok(WatcherStep::Quiet)
