@@ -519,12 +519,16 @@ impl App {
                     format!("cannot read the fixture {fixture}: {error}"),
                 )
             })?;
-            options.fixture = mock::read_fixture(&text).map_err(|error| {
+            let read = mock::read_fixture(&text).map_err(|error| {
                 Failure::new(
                     Code::MockCannotStart,
                     format!("the fixture {fixture} does not load: {error}"),
                 )
             })?;
+            if let Some(warning) = read.warning() {
+                self.output.warn(&warning);
+            }
+            options.fixture = read.fixture;
         }
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| {
             Failure::new(

@@ -123,3 +123,51 @@ fn rule_options_are_flags_and_invalid_values_are_named() {
         "{run}"
     );
 }
+
+#[test]
+fn the_output_of_a_query_is_a_fixture() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("users.json");
+    let queried = Presencectl::line("--mock query-users --sort id -n 3 -o json");
+    let queried = queried.run().ended_with(0);
+    std::fs::write(&file, &queried.stdout).unwrap();
+    let run = Presencectl::line(&format!(
+        "query-users --sort id --jq .id --mock={}",
+        file.display()
+    ))
+    .run()
+    .ended_with(0);
+    assert_eq!(run.stdout, "amy\nbob\ncarla\n", "{run}");
+    let warnings: Vec<&str> = run.stderr.lines().collect();
+    assert!(
+        matches!(warnings[..], [line] if line.contains("read-only") && line.contains("devices")),
+        "{run}"
+    );
+}
+
+#[test]
+fn no_token_is_in_the_log() {
+    let mock = Mock::start();
+    let token = crate::support::mock::user_token("john");
+    let field = format!("picture=https://cdn.example/a.png?token={token}");
+    let _ = Presencectl::new([
+        "set-user",
+        "john",
+        "--set",
+        &field,
+        "--set",
+        "note=?api_token=hush",
+    ])
+    .at(&mock)
+    .run()
+    .ended_with(0);
+    let _ = Presencectl::new(["api", "GET", &format!("users/{token}")])
+        .at(&mock)
+        .run();
+    let log = Presencectl::line("mock log").at(&mock).run().ended_with(0);
+    assert!(log.stdout.contains("cdn.example"), "{log}");
+    let signature = token.rsplit('.').next().unwrap();
+    for secret in [signature, "eyJ", "hush"] {
+        assert!(!log.stdout.contains(secret), "{secret}: {log}");
+    }
+}

@@ -37,7 +37,7 @@ impl Server {
         let options = mock::MockOptions {
             api_key: "key".to_owned(),
             secret: SecretString::new("secret"),
-            fixture: mock::read_fixture(&world.to_string()).unwrap(),
+            fixture: mock::read_fixture(&world.to_string()).unwrap().fixture,
             ..mock::MockOptions::default()
         };
         let task = tokio::spawn(async move {

@@ -3,25 +3,51 @@
 //! A fixture is checked by the rules that the running server has, so that a mistake is reported at the start, with its
 //! place in the file.
 
-use chrono::DateTime;
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::engine::ServiceState;
+use chrono::DateTime;
+use serde_json::{Deserializer, Map, Value, json};
+
+use super::engine::{RESERVED_USER_FIELDS, ServiceState};
 use super::fixture::{Fixture, FixtureError};
 use super::options::MockRules;
 
-/// Parses a fixture: a JSON object with `users`, `channels` and `demo`, each optional.
+/// Fields that only the service sets in a running application, but that a fixture may set.
+const FIXTURE_FIELDS: [&str; 4] = ["online", "last_active", "created_at", "deactivated_at"];
+
+/// A fixture, and what was left out of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FixtureFile {
+    /// The users and channels.
+    pub fixture: Fixture,
+    /// The read-only fields of users that the file has and the fixture has not.
+    pub dropped_fields: Vec<String>,
+}
+
+impl FixtureFile {
+    /// What to say about the fields that were left out.
+    pub fn warning(&self) -> Option<String> {
+        (!self.dropped_fields.is_empty()).then(|| {
+            format!(
+                "the fixture's users have read-only fields, which are ignored: {}",
+                self.dropped_fields.join(", ")
+            )
+        })
+    }
+}
+
+/// Reads a fixture and checks it by the rules of the service.
 ///
 /// # Errors
 ///
-/// The text is not such an object, or it breaks a rule of the service. The message names the place.
-pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
-    let fixture: Fixture =
-        serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?;
-    ServiceState::new(MockRules::default(), 0).load(&fixture, DateTime::UNIX_EPOCH)?;
-    if let Some(demo) = &fixture.demo {
+/// As [`parse_fixture`], or something in the fixture breaks a rule of the service; the message says where.
+pub fn read_fixture(text: &str) -> Result<FixtureFile, FixtureError> {
+    let read = parse_fixture(text)?;
+    ServiceState::new(MockRules::default(), 0).load(&read.fixture, DateTime::UNIX_EPOCH)?;
+    if let Some(demo) = &read.fixture.demo {
         for id in &demo.users {
-            if !fixture
+            if !read
+                .fixture
                 .users
                 .iter()
                 .any(|user| user.get("id") == Some(&json!(id)))
@@ -33,7 +59,73 @@ pub fn read_fixture(text: &str) -> Result<Fixture, FixtureError> {
             }
         }
     }
-    Ok(fixture)
+    Ok(read)
+}
+
+/// Reads a fixture: an object with `users`, `channels` and `demo`, each optional, in JSON or YAML; or users alone, as
+/// `query-users` prints them: a JSON array, or one object a line. A byte order mark is ignored.
+///
+/// # Errors
+///
+/// The text is neither.
+pub fn parse_fixture(text: &str) -> Result<FixtureFile, FixtureError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let json: Result<Vec<Value>, _> = Deserializer::from_str(text).into_iter().collect();
+    let mut fixture = match json {
+        Ok(documents) => match users_alone(&documents) {
+            Some(users) => Fixture {
+                users,
+                ..Fixture::default()
+            },
+            // Read from the text again, for errors with their line and column.
+            None => serde_json::from_str(text).map_err(|error| FixtureError::new("", error))?,
+        },
+        Err(error) => read_yaml(text, &error)?,
+    };
+    let mut dropped = BTreeSet::new();
+    for user in &mut fixture.users {
+        user.retain(|field, _| {
+            let is_read_only = RESERVED_USER_FIELDS.contains(&field.as_str())
+                && !FIXTURE_FIELDS.contains(&field.as_str());
+            if is_read_only {
+                dropped.insert(field.clone());
+            }
+            !is_read_only
+        });
+    }
+    Ok(FixtureFile {
+        fixture,
+        dropped_fields: dropped.into_iter().collect(),
+    })
+}
+
+/// The users of an output of `query-users`: an array, or objects with an `id`.
+fn users_alone(documents: &[Value]) -> Option<Vec<Map<String, Value>>> {
+    let users = match documents {
+        [Value::Array(users)] => users,
+        users => users,
+    };
+    let has_id = |user: &Map<String, Value>| user.contains_key("id");
+    let users: Option<Vec<_>> = users.iter().map(|user| user.as_object().cloned()).collect();
+    users.filter(|users| users.iter().all(has_id) && !documents.is_empty())
+}
+
+/// Reads YAML, which a text that is not JSON may be. What begins like JSON is reported as JSON.
+fn read_yaml(text: &str, json_error: &serde_json::Error) -> Result<Fixture, FixtureError> {
+    let looks_like_json = text.trim_start().starts_with(['{', '[']);
+    let value = match serde_saphyr::from_str::<Value>(text) {
+        Ok(value @ Value::Object(_)) => value,
+        Ok(list @ Value::Array(_)) => json!({ "users": list }),
+        Ok(_) => {
+            return Err(FixtureError::new(
+                "",
+                "expected an object with users and channels, in JSON or YAML",
+            ));
+        }
+        Err(_) if looks_like_json => return Err(FixtureError::new("", json_error)),
+        Err(error) => return Err(FixtureError::new("", error)),
+    };
+    serde_json::from_value(value).map_err(|error| FixtureError::new("", error))
 }
 
 #[cfg(test)]
@@ -68,5 +160,28 @@ mod tests {
         );
         assert!(error(r#"{"demo": {"users": ["ghost"]}}"#).starts_with("demo.users: "));
         assert!(read_fixture("{}").is_ok());
+    }
+
+    #[test]
+    fn users_may_come_alone_in_yaml_and_behind_a_byte_order_mark() {
+        let ids = |text: &str| {
+            let read = read_fixture(text).unwrap();
+            let users = read.fixture.users.into_iter();
+            users
+                .map(|user| user["id"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        for text in [
+            r#"[{"id":"a"},{"id":"b"}]"#,
+            "{\"id\":\"a\"}\n{\"id\":\"b\"}\n",
+            "\u{feff}{\"users\":[{\"id\":\"a\"},{\"id\":\"b\"}]}",
+            "users:\n- id: a\n- {id: b, status: 'at lunch'}\n",
+            "\u{feff}users: [{id: a}, {id: b}]",
+            "{users: [{id: a}, {id: b}]}",
+        ] {
+            assert_eq!(ids(text), ["a", "b"], "{text}");
+        }
+        let error = read_fixture("users: [{id: a}\n").unwrap_err().to_string();
+        assert!(error.contains("line"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ mod http_server;
 mod hub;
 mod options;
 mod rate_limits;
+mod redaction;
 mod routes;
 mod rule_options;
 mod send_queue;
@@ -34,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::bench_state::BenchState;
 pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
-pub use self::fixture_file::read_fixture;
+pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};
 use self::hub::Hub;
 pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use super::engine::Rfc3339;
+use super::redaction::{hidden, json_in, without_tokens};
 
 /// How many entries are kept.
 const MAX_ENTRIES: usize = 10_000;
@@ -106,8 +107,8 @@ impl TrafficEvent {
             Self::Request(request) => {
                 tell("type", "mock.request".into());
                 tell("method", request.method.clone().into());
-                tell("path", request.path.clone().into());
-                tell("user", request.user.clone().into());
+                tell("path", without_tokens(&request.path).into());
+                tell("user", request.user.as_deref().map(without_tokens).into());
                 tell("status", request.status.into());
                 if let Some(refusal) = &request.refusal {
                     let refusal = shown(refusal);
@@ -121,7 +122,7 @@ impl TrafficEvent {
                     // The API key is public and the same in every request. Other parameters are shown by name, without
                     // secrets.
                     if name != "api_key" {
-                        query.insert(name.clone(), hidden(name, json_in(value)));
+                        query.insert(without_tokens(name), hidden(name, json_in(value)));
                     }
                 }
                 tell("query", query.into());
@@ -140,7 +141,7 @@ impl TrafficEvent {
             }
             Self::Closed(socket_identity, how) => {
                 tell("type", "mock.socket.end".into());
-                tell("reason", how.clone().into());
+                tell("reason", without_tokens(how).into());
                 told.extend(socket_identity.to_json());
             }
             Self::Sent(socket_identity, frame, fault) => {
@@ -164,7 +165,7 @@ impl TrafficEvent {
 impl SocketIdentity {
     fn to_json(&self) -> [(String, Value); 2] {
         [
-            ("user".to_owned(), (*self.user).into()),
+            ("user".to_owned(), without_tokens(&self.user).into()),
             ("connection_id".to_owned(), (*self.connection).into()),
         ]
     }
@@ -182,57 +183,6 @@ fn shown(bytes: &Bytes) -> Value {
         without_tokens(&start),
         bytes.len()
     ))
-}
-
-/// The JSON in a text, or else the text.
-fn json_in(text: &str) -> Value {
-    if text.starts_with(['{', '[']) {
-        serde_json::from_str(text).unwrap_or_else(|_| text.into())
-    } else {
-        text.into()
-    }
-}
-
-/// A value without secrets: fields with secret names and values that look like tokens are hidden.
-fn hidden(name: &str, value: Value) -> Value {
-    match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .map(|(name, value)| {
-                let value = hidden(&name, value);
-                (name, value)
-            })
-            .collect(),
-        Value::Array(items) => items.into_iter().map(|item| hidden(name, item)).collect(),
-        Value::String(text) if names_a_secret(name) && !text.is_empty() => "(hidden)".into(),
-        Value::String(text) => without_tokens(&text).into(),
-        other => other,
-    }
-}
-
-fn names_a_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with("token")
-        || ["authorization", "secret", "password"]
-            .iter()
-            .any(|word| name.contains(word))
-}
-
-/// A text with tokens hidden. All tokens here start with a header that is an object.
-fn without_tokens(text: &str) -> String {
-    let mut rest = text;
-    let mut kept = String::new();
-    while let Some(at) = rest.find("eyJ") {
-        let token = |c: char| c.is_ascii_alphanumeric() || "-_.=+/".contains(c);
-        let end = rest[at..]
-            .find(|c| !token(c))
-            .map_or(rest.len(), |length| at + length);
-        kept.push_str(&rest[..at]);
-        kept.push_str("(hidden)");
-        rest = &rest[end..];
-    }
-    kept.push_str(rest);
-    kept
 }
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
+use crate::mock;
 use crate::output::Column;
 use crate::text;
 
@@ -170,9 +171,12 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
         std::fs::read_to_string(&args.file)
     }
     .map_err(|error| no_fixture(error.to_string()))?;
-    let world: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|error| no_fixture(error.to_string()))?;
-    call(app, "POST", "restore", Some(world.into())).await
+    let read = mock::parse_fixture(&text).map_err(|error| no_fixture(error.to_string()))?;
+    if let Some(warning) = read.warning() {
+        app.output().warn(&warning);
+    }
+    let body = serde_json::to_value(read.fixture)?;
+    call(app, "POST", "restore", Some(body)).await
 }
 
 /// Makes one control request and prints its response as a record.

@@ -37,7 +37,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "FILE")]
     pub api_secret_file: Option<PathBuf>,
 
-    /// Start with the users and channels of this JSON file
+    /// Start with the users and channels of this JSON or YAML file
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub fixture: Option<PathBuf>,
 
@@ -81,12 +81,16 @@ impl MockServer {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 cannot_start(format!("cannot read {}: {error}", path.display()))
             })?;
-            options.fixture = mock::read_fixture(&text).map_err(|error| {
+            let read = mock::read_fixture(&text).map_err(|error| {
                 cannot_start(format!(
                     "{} is not a valid fixture: {error}",
                     path.display()
                 ))
             })?;
+            if let Some(warning) = read.warning() {
+                app.output().warn(&warning);
+            }
+            options.fixture = read.fixture;
         }
         Ok(Self {
             options,

@@ -23,6 +23,7 @@ pub(crate) use self::data::connection::{ConnectionKey, Transport};
 pub(crate) use self::data::requests::{Caller, JsonObject, Reply};
 pub(crate) use self::data::rfc3339::Rfc3339;
 pub(crate) use self::data::state::{Delivery, ServiceState, Signal};
+pub(crate) use self::data::user_fields::RESERVED_USER_FIELDS;
 pub(crate) use self::operations::event_injection::EventReceivers;
 pub(crate) use self::operations::{
     Authentication, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, OperationRequest,

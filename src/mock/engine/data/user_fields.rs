@@ -44,7 +44,7 @@ pub(crate) enum FieldWriter {
 }
 
 /// Fields that only the service sets.
-const RESERVED_USER_FIELDS: &[&str] = &[
+pub(crate) const RESERVED_USER_FIELDS: &[&str] = &[
     "online",
     "last_active",
     "created_at",
