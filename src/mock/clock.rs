@@ -36,12 +36,12 @@ impl ClockMode {
     fn now(self) -> DateTime<Utc> {
         match self {
             Self::System { offset } => later(Utc::now(), offset),
-            Self::Frozen { at } => at,
+            Self::Frozen { at } => writable(at),
             Self::Scaled { at, since, rate } => {
                 Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * rate)
                     .ok()
                     .and_then(|passed| TimeDelta::from_std(passed).ok())
-                    .map_or(DateTime::<Utc>::MAX_UTC, |passed| later(at, passed))
+                    .map_or_else(latest, |passed| later(at, passed))
             }
         }
     }
@@ -63,8 +63,18 @@ impl ClockMode {
 }
 
 fn later(time: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
-    time.checked_add_signed(by)
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    time.checked_add_signed(by).map_or_else(latest, writable)
+}
+
+/// The time, or the nearest one that RFC 3339 can write: years have four digits.
+fn writable(time: DateTime<Utc>) -> DateTime<Utc> {
+    let earliest = DateTime::from_timestamp(-62_167_219_200, 0).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    time.clamp(earliest, latest())
+}
+
+/// The last second of the year 9999.
+fn latest() -> DateTime<Utc> {
+    DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 impl Clock {
@@ -138,6 +148,16 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_stops_where_rfc_3339_ends() {
+        let clock = Clock::default();
+        clock.freeze();
+        clock.advance(TimeDelta::days(100_000_000));
+        assert_eq!(clock.now().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+        clock.set(DateTime::<Utc>::MIN_UTC);
+        assert_eq!(clock.now().to_rfc3339(), "0000-01-01T00:00:00+00:00");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_by_hand() {
