@@ -260,7 +260,13 @@ fn report(report: &ErrorReport, json: bool) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use rand::Rng;
+    use rand::seq::IndexedRandom;
+
     use super::*;
+    use crate::fuzz::FuzzTarget;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -500,19 +506,12 @@ mod tests {
         none(&violations);
     }
 
-    #[test]
-    fn no_command_line_makes_the_parser_panic() {
-        use rand::rngs::StdRng;
-        use rand::seq::IndexedRandom;
-        use rand::{Rng, SeedableRng};
-        // More on request, for a longer run.
-        let lines = std::env::var("COMMAND_LINES").map_or(400, |lines| lines.parse().unwrap());
-        let tree = tree();
-        let mut words: Vec<String> = [
+    /// Words of command lines: commands, flags, and odd texts.
+    static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let odd = [
             "", "-", "--", "é", "-é", "-1", "--=", "@", "=", "\u{202e}", "💥", "-o", "json",
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        ];
+        let mut words: Vec<String> = odd.map(str::to_owned).to_vec();
         for (name, command) in all_commands() {
             words.extend(name.split(' ').map(str::to_owned));
             for argument in command.get_arguments() {
@@ -521,17 +520,42 @@ mod tests {
                 words.extend(argument.get_short().map(|short| format!("-{short}")));
             }
         }
-        let commands = all_commands();
-        let mut rng = StdRng::seed_from_u64(20_261_126);
-        for _ in 0..lines {
-            let mut line: Vec<OsString> = vec!["presencectl".into()];
-            if rng.random_bool(0.8) {
-                let (name, _) = commands.choose(&mut rng).unwrap();
-                line = name.split(' ').map(OsString::from).collect();
-            }
-            for _ in 0..rng.random_range(0..6) {
-                line.push(words.choose(&mut rng).unwrap().into());
-            }
+        words
+    });
+    static COMMAND_NAMES: LazyLock<Vec<String>> =
+        LazyLock::new(|| all_commands().into_iter().map(|(name, _)| name).collect());
+
+    #[test]
+    fn fuzz_command_lines() {
+        let target = FuzzTarget {
+            name: "command_lines",
+            inputs: 100,
+            // One word a line.
+            generate: |rng| {
+                let mut line = vec!["presencectl".to_owned()];
+                if rng.random_bool(0.8) {
+                    let name = COMMAND_NAMES.choose(rng).expect("there are commands");
+                    line = name.split(' ').map(str::to_owned).collect();
+                }
+                for _ in 0..rng.random_range(0..6) {
+                    line.push(WORDS.choose(rng).expect("there are words").clone());
+                }
+                line.join("\n")
+            },
+            words: &[
+                "\n-",
+                "\n--",
+                "\n--help",
+                "\n-f\n",
+                "\nmock\nexec\n",
+                "\n--columns\né",
+                "=",
+                "\n-n\n-1",
+            ],
+        };
+        let tree = tree();
+        target.run(|text| {
+            let line: Vec<OsString> = text.split('\n').map(OsString::from).collect();
             let parsed = parse_for_one(&line).map_or_else(
                 || {
                     let mut matches = tree.clone().try_get_matches_from(&line)?;
@@ -540,11 +564,13 @@ mod tests {
                 Ok,
             );
             if let Err(error) = parsed {
-                let shown = dashed_value(&error, &line, &tree).unwrap_or(error);
-                assert!(!shown.to_string().is_empty(), "{line:?}");
+                let instead =
+                    dashed_value(&error, &line, &tree).or_else(|| missing_dashes(&error, &line));
+                let shown = instead.unwrap_or(error);
+                assert!(!shown.to_string().is_empty());
                 let _ = asks_for_json(&line);
             }
-        }
+        });
     }
 
     #[test]

@@ -295,6 +295,56 @@ pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::FuzzTarget;
+
+    #[test]
+    fn fuzz_config() {
+        let target = FuzzTarget {
+            name: "config",
+            inputs: 4000,
+            generate: |_| {
+                "default_profile = 'a'\n[profiles.a]\napi_key = 'k'\nobserver = 'watcher'\n"
+                    .to_owned()
+            },
+            words: &[
+                "default_profile",
+                "[profiles.a]",
+                "[profiles]",
+                "api_key",
+                "api_secret",
+                "api_secret_file",
+                "api_secret_command",
+                "base_url",
+                "observer",
+                "protected",
+                " = ",
+                "'",
+                "\"\"\"",
+                "[[",
+                "#",
+                "\n",
+                "1979-05-27",
+            ],
+        };
+        target.run(|text| match Config::parse(Path::new("config.toml"), text) {
+            Ok(config) => {
+                let saved = toml::to_string_pretty(&config).unwrap();
+                let again: Config = toml::from_str(&saved).unwrap();
+                assert_eq!(toml::to_string_pretty(&again).unwrap(), saved);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if toml::from_str::<Config>(text).is_ok() {
+                    // A valid file with a secret is refused for its access rights.
+                    assert!(text.contains("api_secret"), "{error}");
+                    return;
+                }
+                let line = error.split_once(" at line ").unwrap().1;
+                let line: usize = line.split_once(':').unwrap().0.parse().unwrap();
+                assert!((1..=text.split('\n').count()).contains(&line), "{error}");
+            }
+        });
+    }
 
     #[test]
     fn a_profile_does_not_show_its_secret() {

@@ -31,6 +31,8 @@ pub mod environment;
 pub mod error_report;
 pub mod events;
 pub mod exit;
+#[cfg(test)]
+mod fuzz;
 pub mod json;
 pub mod mock;
 pub mod output;

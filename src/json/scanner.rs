@@ -549,6 +549,9 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use serde::de::IgnoredAny;
+    use serde_json::{Map, Value};
+
+    use crate::fuzz::{self, FuzzTarget};
 
     fn scan(text: &str) -> Result<&str> {
         let json = Json::new(text);
@@ -571,6 +574,66 @@ mod tests {
             let blanks = [' ', '\t', '\n', '\r'];
             assert_eq!(value, text.trim_matches(blanks), "{text:?}");
         }
+    }
+
+    /// The value at a place, built from what the scanner finds.
+    fn build(json: Json<'_>, at: usize) -> Result<(usize, Value)> {
+        match json.peek(at) {
+            Some(b'{') => {
+                let mut fields = Map::new();
+                let end = json.object(at, |name, at| {
+                    let (end, value) = build(json, at)?;
+                    fields.insert(String::from_utf8(name.to_vec()).unwrap(), value);
+                    Ok(end)
+                })?;
+                Ok((end, fields.into()))
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                let end = json.array(at, |at| {
+                    let (end, value) = build(json, at)?;
+                    items.push(value);
+                    Ok(end)
+                })?;
+                Ok((end, items.into()))
+            }
+            Some(b'"') => {
+                let (end, text) = json.text(at)?;
+                Ok((end, text.unwrap().read().unwrap().into()))
+            }
+            _ => {
+                let end = json.value(at)?;
+                Ok((end, serde_json::from_str(json.slice(at, end)).unwrap()))
+            }
+        }
+    }
+
+    #[test]
+    fn fuzz_scanner() {
+        const WORDS: &[&str] = &[
+            "a",
+            "type",
+            "user",
+            "a longer string of words",
+            "\\ud800",
+            "é😀",
+        ];
+        let target = FuzzTarget {
+            name: "scanner",
+            inputs: 20_000,
+            generate: |rng| fuzz::json(rng, WORDS),
+            words: WORDS,
+        };
+        target.run(|text| {
+            agrees(text);
+            let (json, is_plain) = Json::with_plain_flag(text);
+            assert!(!is_plain || !text.contains(char::is_control));
+            // Half surrogates and numbers that are too large are JSON, but no values.
+            if let Ok(value) = serde_json::from_str::<Value>(text) {
+                let (_, built) = build(json, json.blanks(0)).unwrap();
+                assert_eq!(built, value);
+            }
+        });
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn read_yaml(text: &str, json_error: &serde_json::Error) -> Result<Fixture, Fixt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{self, FuzzTarget};
     use crate::mock::fixture::demo_fixture;
 
     #[test]
@@ -141,6 +142,67 @@ mod tests {
         let (users, channels, connections) = state.counts();
         assert_eq!((users, channels), (12, 2));
         assert!(connections > 0);
+    }
+
+    #[test]
+    fn fuzz_fixtures() {
+        const FIELDS: &[(&str, &str)] = &[
+            (
+                "users",
+                r#"[{"id":"amy","online":true},{"id":"bob","invisible":true,"status":"x"}]"#,
+            ),
+            (
+                "users",
+                r#"[{"id":"amy","last_active":"2026-01-05T10:00:00Z","teams":["a"]}]"#,
+            ),
+            (
+                "channels",
+                r#"[{"type":"messaging","id":"a","members":["amy"],"created_by_id":"amy"}]"#,
+            ),
+            (
+                "channels",
+                r#"[{"type":"team","id":"b","created_at":"2026-01-05T10:00:00Z"}]"#,
+            ),
+            (
+                "demo",
+                r#"{"seed":1,"min_ms":1,"max_ms":2,"users":["amy"]}"#,
+            ),
+        ];
+        const WORDS: &[&str] = &[
+            "users",
+            "channels",
+            "demo",
+            "id",
+            "type",
+            "members",
+            "online",
+            "invisible",
+            "last_active",
+            "created_at",
+            "updated_at",
+            "teams",
+            "role",
+            "user_id",
+            "amy",
+            "messaging",
+            "frozen",
+            "invited",
+            "banned",
+        ];
+        let target = FuzzTarget {
+            name: "fixtures",
+            inputs: 1500,
+            generate: |rng| fuzz::object(rng, WORDS, FIELDS),
+            words: WORDS,
+        };
+        target.run(|text| {
+            if let Err(error) = read_fixture(text) {
+                let error = error.to_string();
+                let is_json = serde_json::from_str::<serde_json::Value>(text).is_ok();
+                assert!(is_json || error.contains("line "), "{error}");
+                assert!(!error.is_empty());
+            }
+        });
     }
 
     #[test]

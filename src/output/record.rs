@@ -342,6 +342,7 @@ impl ReceivedAtFormatter {
 mod tests {
     use super::*;
     use crate::domain::record::{ConnectionChanged, Coverage, EndReason, Gap, StreamEnd};
+    use crate::fuzz::{self, FuzzTarget};
     use crate::json::scanner::Json;
     use crate::json::testing;
     use proptest::prelude::*;
@@ -536,12 +537,13 @@ mod tests {
             .object(json.blanks(0), |name, at| {
                 let end = json.value(at)?;
                 let name = String::from_utf8(name.to_vec()).unwrap();
-                // A line feed between tokens may become a blank, and a control character an escape.
-                let value = json.slice(at, end);
-                let value = serde_json::from_str::<Value>(value).map_or_else(
-                    |_| value.replace(['\n', '\r'], " "),
-                    |value| value.to_string(),
-                );
+                // A line feed between tokens becomes a blank, and a control character an escape.
+                let value = json.slice(at, end).chars().map(|c| match c {
+                    '\n' | '\r' => " ".to_owned(),
+                    '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+                    c => c.to_string(),
+                });
+                let value = value.collect();
                 fields.push((name, value));
                 Ok(end)
             })
@@ -594,51 +596,91 @@ mod tests {
                 parts.insert(place, body.to_owned());
             }
             let raw = format!(" {{{} }}\n", parts.join(" , "));
-            let Ok(parsed) = Event::parse(&raw) else {
-                return Ok(());
+            assert_record_is_complete(&raw);
+        }
+    }
+
+    /// Asserts that the record of an event is one line of JSON, holds all that was sent, and all that records promise.
+    fn assert_record_is_complete(raw: &str) {
+        let Ok(parsed) = Event::parse(raw) else {
+            return;
+        };
+        let user = parsed.user.clone();
+
+        let line = event(raw, None);
+
+        assert!(!line.contains(['\n', '\r']));
+        serde_json::from_str::<IgnoredAny>(&line).unwrap();
+        let (ours, sent): (Vec<_>, Vec<_>) = fields(raw)
+            .into_iter()
+            .partition(|(name, _)| ADDED.contains(&name.as_str()));
+        let got = fields(&line);
+        let (kept, added) = got.split_at(sent.len());
+        for (kept, sent) in kept.iter().zip(&sent).filter(|(_, sent)| sent.0 != "user") {
+            assert_eq!(kept, sent);
+        }
+        let mut names: Vec<_> = added.iter().map(|(name, _)| name.as_str()).collect();
+        if ours.is_empty() {
+            assert!(!names.contains(&"shadowed"));
+        } else {
+            assert_eq!(names.remove(0), "shadowed");
+            let shadowed = fields(&added[0].1);
+            let last = |of: &[(String, String)], name: &str| {
+                of.iter().rfind(|(own, _)| own == name).cloned()
             };
-            let user = parsed.user.clone();
-
-            let line = event(&raw, None);
-
-            prop_assert!(!line.contains(['\n', '\r']));
-            serde_json::from_str::<IgnoredAny>(&line).unwrap();
-            let (ours, sent): (Vec<_>, Vec<_>) = fields(&raw)
-                .into_iter()
-                .partition(|(name, _)| ADDED.contains(&name.as_str()));
-            let got = fields(&line);
-            let (kept, added) = got.split_at(sent.len());
-            for (kept, sent) in kept.iter().zip(&sent).filter(|(_, sent)| sent.0 != "user") {
-                prop_assert_eq!(kept, sent);
-            }
-            let mut names: Vec<_> = added.iter().map(|(name, _)| name.as_str()).collect();
-            if ours.is_empty() {
-                prop_assert!(!names.contains(&"shadowed"));
-            } else {
-                prop_assert_eq!(names.remove(0), "shadowed");
-                let shadowed = fields(&added[0].1);
-                let last = |of: &[(String, String)], name: &str| {
-                    of.iter().rfind(|(own, _)| own == name).cloned()
-                };
-                for (name, _) in &ours {
-                    prop_assert_eq!(last(&shadowed, name), last(&ours, name));
-                }
-            }
-            prop_assert!(names.starts_with(&["seq", "received_at", "source"]), "{names:?}");
-            if let Some(user) = user {
-                let at = sent.iter().rposition(|(name, _)| name == "user").unwrap();
-                let got: Map<String, Value> = match serde_json::from_str(&kept[at].1) {
-                    Ok(got) => got,
-                    Err(_) => return Ok(()),
-                };
-                for promised in ["id", "online", "status", "last_active", "invisible"] {
-                    prop_assert!(got.contains_key(promised));
-                }
-                for (name, value) in serde_json::from_str::<Map<String, Value>>(user.raw).unwrap() {
-                    prop_assert_eq!(&got[&name], &value);
-                }
+            for (name, _) in &ours {
+                assert_eq!(last(&shadowed, name), last(&ours, name));
             }
         }
+        assert!(
+            names.starts_with(&["seq", "received_at", "source"]),
+            "{names:?}"
+        );
+        if let Some(user) = user {
+            let at = sent.iter().rposition(|(name, _)| name == "user").unwrap();
+            let got: Map<String, Value> = match serde_json::from_str(&kept[at].1) {
+                Ok(got) => got,
+                Err(_) => return,
+            };
+            for promised in ["id", "online", "status", "last_active", "invisible"] {
+                assert!(got.contains_key(promised));
+            }
+            for (name, value) in serde_json::from_str::<Map<String, Value>>(user.raw).unwrap() {
+                assert_eq!(&got[&name], &value);
+            }
+        }
+    }
+
+    #[test]
+    fn fuzz_records() {
+        const FIELDS: &[(&str, &str)] = &[
+            ("type", r#""user.presence.changed""#),
+            ("type", r#""x.y""#),
+            ("user", r#"{"id":"amy","online":true}"#),
+            (
+                "user",
+                r#"{"id":"amy","status":"x","last_active":null,"invisible":false,"a":[1]}"#,
+            ),
+            ("seq", "5"),
+            ("received_at", "null"),
+            ("source", r#"{"a":"b"}"#),
+            ("changed", "[]"),
+            ("previous", "{}"),
+            ("shadowed", r#"{"seq":1}"#),
+            ("cid", r#""messaging:a""#),
+            ("error", r#"{"code":1}"#),
+            ("\\ud800", r#""\ud800""#),
+        ];
+        const WORDS: &[&str] = &[
+            "type", "user", "seq", "source", "shadowed", "id", "online", "\\ud800",
+        ];
+        let target = FuzzTarget {
+            name: "records",
+            inputs: 3000,
+            generate: |rng| fuzz::object(rng, WORDS, FIELDS),
+            words: WORDS,
+        };
+        target.run(assert_record_is_complete);
     }
 
     #[test]

@@ -259,6 +259,8 @@ fn strings<'a>(json: Json<'a>, at: Option<usize>) -> Vec<Cow<'a, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{self, FuzzTarget};
+    use serde_json::Value;
 
     fn read(line: &str) -> Option<RecordedLine<'_>> {
         LineReader::default().read(line)
@@ -290,6 +292,63 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn fuzz_lines() {
+        const FIELDS: &[(&str, &str)] = &[
+            ("type", r#""user.presence.changed""#),
+            ("type", r#""presence.snapshot""#),
+            ("type", r#""presence.gap""#),
+            ("type", r#""presence.coverage""#),
+            ("received_at", r#""2026-01-05T10:00:00.007Z""#),
+            ("received_at", r#""2026-01-05T10:00:59.999999Z""#),
+            ("received_at", r#""2026-01-05T10:01:00Z""#),
+            ("from", r#""2026-01-05T10:00:00.1Z""#),
+            ("to", r#""2026-01-05T10:00:00+14:00""#),
+            ("user", r#"{"id":"amy","online":true,"name":"Amy"}"#),
+            ("seq", "7"),
+            ("source", r#""resync""#),
+            ("deleted", "true"),
+            ("repaired", r#"["amy","bob"]"#),
+            ("missing", r#"["amy",7]"#),
+        ];
+        const WORDS: &[&str] = &[
+            "type",
+            "received_at",
+            "user",
+            "id",
+            "seq",
+            "60",
+            ":59",
+            ".9",
+            "T",
+            "Z",
+        ];
+        let target = FuzzTarget {
+            name: "lines",
+            inputs: 1500,
+            generate: |rng| {
+                let lines =
+                    [(); 3].map(|()| fuzz::object(rng, WORDS, FIELDS).replace(['\n', '\r'], " "));
+                lines.join("\n")
+            },
+            words: WORDS,
+        };
+        target.run(|text| {
+            let mut reader = LineReader::default();
+            for line in text.lines() {
+                let got = reader.read(line);
+                assert_eq!(got, read(line), "what was read before changes nothing");
+                let (Some(got), Ok(value)) = (got, serde_json::from_str::<Value>(line)) else {
+                    continue;
+                };
+                let received_at = value["received_at"].as_str().unwrap();
+                let time = DateTime::parse_from_rfc3339(received_at).unwrap();
+                assert_eq!(got.at, time.timestamp_millis());
+                assert_eq!(got.seq, value["seq"].as_u64());
+            }
+        });
     }
 
     #[test]

@@ -122,3 +122,50 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
     rows.finish()?;
     Ok(Code::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::FuzzTarget;
+
+    #[test]
+    fn fuzz_import() {
+        let target = FuzzTarget {
+            name: "import",
+            inputs: 4000,
+            generate: |_| {
+                "apps:\n- {name: a, access-key: k, access-secret-key: s}\ndefault: a\n".to_owned()
+            },
+            words: &[
+                "apps:",
+                "- name: ",
+                "access-key: ",
+                "access-secret-key: ",
+                "chat-url: ",
+                "default: ",
+                "&a ",
+                "*a",
+                "!!int ",
+                "<<: ",
+                "|\n  ",
+                ">-",
+                "'",
+                "\"",
+                "? ",
+                "---\n",
+                "...\n",
+                "%YAML 1.2\n",
+                "{",
+                "}",
+                "- ",
+                "\n  ",
+            ],
+        };
+        target.run(|text| {
+            // Files that are no configuration are refused; none is read wrongly or for ever.
+            if let Ok(theirs) = serde_saphyr::from_str::<Theirs>(text) {
+                assert!(theirs.apps.len() <= text.len());
+            }
+        });
+    }
+}

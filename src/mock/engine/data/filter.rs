@@ -476,6 +476,8 @@ pub(crate) fn custom<'a>(custom: &'a Map<String, Value>, path: &str) -> FieldVal
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeBounds;
+
     use serde_json::json;
 
     use super::*;
@@ -515,6 +517,88 @@ mod tests {
         parse(filter)
             .unwrap()
             .matches(&FilterTestRow(row.as_object().unwrap().clone()))
+    }
+
+    #[test]
+    fn fuzz_filters() {
+        use crate::fuzz::{self, FuzzTarget};
+        use crate::mock::engine::data::{channel, members, user};
+        const FIELDS: &[(&str, &str)] = &[
+            ("id", r#"{"$in":["john","amy"]}"#),
+            ("id", r#"{"$gt":"a","$lte":"k"}"#),
+            (
+                "$and",
+                r#"[{"id":"john"},{"$or":[{"age":{"$gte":30}},{"title":{"$autocomplete":"test"}}]}]"#,
+            ),
+            ("$nor", r#"[{"born":{"$lt":"2026-01-05T10:00:00Z"}}]"#),
+            ("teams", r#"{"$contains":"red"}"#),
+            ("teams", r#"["red","blue"]"#),
+            ("born", r#"{"$exists":true}"#),
+            ("member_count", r#"{"$ne":3}"#),
+            ("deep.er", r#"{"$nin":[{"x":"Y"},1,null]}"#),
+            ("members", r#"{"$in":["john"]}"#),
+            ("last_active", r#"{"$gte":"2026-01-05T10:00:00Z"}"#),
+            ("joined", "true"),
+        ];
+        const WORDS: &[&str] = &[
+            "$and",
+            "$or",
+            "$nor",
+            "$eq",
+            "$ne",
+            "$gt",
+            "$gte",
+            "$lt",
+            "$lte",
+            "$in",
+            "$nin",
+            "$exists",
+            "$contains",
+            "$autocomplete",
+            "$q",
+            "$",
+            "id",
+            "name",
+            "teams",
+            "born",
+            "member_count",
+            "deep.er",
+            "created_at",
+            "cid",
+            "type",
+            "members",
+            "online",
+            "john",
+            "",
+        ];
+        let target = FuzzTarget {
+            name: "filters",
+            inputs: 5000,
+            generate: |rng| fuzz::object(rng, WORDS, FIELDS),
+            words: WORDS,
+        };
+        let row = json!({"id": "john", "age": 30, "title": "Node Test User 2", "deep": {"er": {"x": "Y"}}});
+        let row = FilterTestRow(row.as_object().unwrap().clone());
+        target.run(|text| {
+            let Ok(Value::Object(conditions)) = serde_json::from_str(text) else {
+                return;
+            };
+            for schema in [schema, user::schema, channel::schema, members::schema] {
+                match QueryFilter::parse(&conditions, schema) {
+                    Ok(filter) => {
+                        let selected = filter.matches(&row);
+                        if let Some(ids) = filter.ids("id") {
+                            assert!(!selected || ids.contains(&"john"), "{ids:?}");
+                        }
+                        let range = filter.id_range();
+                        let holds = RangeBounds::<str>::contains(&range, "john");
+                        assert!(!selected || holds, "{range:?}");
+                        assert!(filter.names().len() <= text.len());
+                    }
+                    Err(reject) => assert_eq!((reject.status, reject.code), (400, 4), "{reject:?}"),
+                }
+            }
+        });
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod control_ops;
 mod custom_events;
 mod devices;
 pub(crate) mod event_injection;
+#[cfg(test)]
+mod fuzz;
 mod lifecycle;
 mod load;
 mod messages;

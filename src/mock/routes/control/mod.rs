@@ -1,6 +1,8 @@
 //! `/_mock/…`: the control API, by which a test changes the server. Only this machine may use it.
 
 mod clock;
+#[cfg(test)]
+mod fuzz;
 mod status;
 mod users;
 
