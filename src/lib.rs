@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! exit → signals → timer → environment → terminal → text → json → domain → config → api → events → output →
-//! error_report → stream → report → mock → args → app → commands → cli
+//! error_report → stream → report → top → mock → args → app → commands → cli
 //! output does not import api, events
 //! report imports only exit, text, json, domain, output
 //! mock imports only exit, timer, text, json, domain
@@ -42,3 +42,4 @@ pub mod stream;
 pub mod terminal;
 pub mod text;
 mod timer;
+pub mod top;

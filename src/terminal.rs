@@ -16,6 +16,8 @@ pub struct Terminal {
     /// The width of stdout in cells: `COLUMNS`, or else the terminal's size. `None` for a file or a pipe, whose lines
     /// are never cut.
     pub width: Option<usize>,
+    /// Whether the whole screen behind stdout can be drawn on: it is a terminal, and `TERM` is not `dumb`.
+    pub has_screen: bool,
     /// Whether stdout shows colours: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is unset or empty.
     pub has_colour: bool,
 }
@@ -48,6 +50,7 @@ impl Terminal {
             stdout,
             stderr,
             width: columns.or_else(size).filter(|_| stdout),
+            has_screen: stdout && !is_dumb,
             has_colour: stdout && !is_dumb && !no_colour,
         }
     }
@@ -70,6 +73,8 @@ mod tests {
         assert!(at_terminal(&[("TERM", "xterm"), ("NO_COLOR", "")]).has_colour);
         assert!(!at_terminal(&[("TERM", "dumb")]).has_colour);
         assert!(!at_terminal(&[("NO_COLOR", "1")]).has_colour);
+        assert!(at_terminal(&[("NO_COLOR", "1")]).has_screen);
+        assert!(!at_terminal(&[("TERM", "dumb")]).has_screen);
         let piped = Terminal::from_facts([true, false, true], || None, |_| None);
         assert!(!piped.has_colour);
     }

@@ -46,6 +46,7 @@ mod shells;
 mod support;
 mod tls;
 mod tokens;
+mod top;
 mod users;
 mod wait;
 mod watch;

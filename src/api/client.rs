@@ -265,6 +265,13 @@ impl Client {
         client
     }
 
+    /// A client with the same connection pool and credentials that reports retries to `observer`.
+    #[must_use]
+    pub fn with_retry_observer(mut self, observer: RetryObserver) -> Self {
+        self.settings.on_retry = observer;
+        self
+    }
+
     /// A client with the same connection pool and credentials that traces every call.
     #[must_use]
     pub fn with_tracer(mut self, tracer: Tracer) -> Self {

@@ -27,6 +27,7 @@ mod runtime;
 pub mod schema;
 pub mod sort;
 pub mod token;
+pub mod top;
 pub mod user_lookup;
 pub mod users;
 pub mod wait;
@@ -99,6 +100,9 @@ pub enum Command {
     #[command(subcommand)]
     Report(report::ReportCommand),
 
+    /// Show who is online in a live table, on a terminal
+    Top(top::TopArgs),
+
     /// Run and control the bundled mock server
     #[command(subcommand)]
     Mock(mock::MockCommand),
@@ -129,7 +133,7 @@ pub enum Command {
 type Augment = fn(clap::Command) -> clap::Command;
 
 /// The function that adds the flags of each command, by the command's name.
-const BRANCHES: [(&str, Augment); 24] = [
+const BRANCHES: [(&str, Augment); 25] = [
     ("set-user", users::set_user::SetUserArgs::augment_args),
     ("get-user", users::get_user::GetUserArgs::augment_args),
     (
@@ -170,6 +174,7 @@ const BRANCHES: [(&str, Augment); 24] = [
     ("token", token::TokenCommand::augment_subcommands),
     ("profile", profile::ProfileCommand::augment_subcommands),
     ("report", report::ReportCommand::augment_subcommands),
+    ("top", top::TopArgs::augment_args),
     ("mock", mock::MockCommand::augment_subcommands),
     ("api", api::ApiArgs::augment_args),
     ("doctor", doctor::DoctorArgs::augment_args),
@@ -267,6 +272,7 @@ fn dispatch(
         Command::Token(command) => block_on(|| token::run(app, &command)),
         Command::Profile(command) => profile::run(app, command),
         Command::Report(command) => report::run(app, command),
+        Command::Top(args) => block_on(|| top::run(app, args)),
         Command::Mock(command) => return mock::run(app, command),
         Command::Api(args) => block_on(|| api::run(app, &args)),
         Command::Doctor(args) => block_on(|| doctor::run(app, &args)),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::presence::Change;
@@ -67,7 +67,7 @@ pub enum RecordBody<'a> {
 }
 
 /// Fields of `connection.changed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionChanged {
     /// Whether the connection is established now.
     pub online: bool,
@@ -78,7 +78,7 @@ pub struct ConnectionChanged {
 }
 
 /// Fields of `presence.gap`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The stream is complete up to this time (RFC 3339).
     pub from: String,
@@ -91,7 +91,7 @@ pub struct Gap {
 }
 
 /// Fields of `presence.coverage`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// How many users are requested.
     pub requested: usize,
@@ -99,12 +99,13 @@ pub struct Coverage {
     pub subscribed: usize,
     /// The ids of the others.
     pub missing: Vec<String>,
-    /// Why each of them is missing, by id.
+    /// Why each of them is missing, by id. Older recordings do not have it.
+    #[serde(default)]
     pub missing_reasons: BTreeMap<String, MissingReason>,
 }
 
 /// Why a requested user is not subscribed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
     /// The service does not know the user.
@@ -122,7 +123,7 @@ impl MissingReason {
 }
 
 /// Fields of `stream.end`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEnd {
     /// Why the stream ends.
     pub reason: EndReason,
@@ -137,7 +138,7 @@ pub struct StreamEnd {
 }
 
 /// Why a stream ends: `reason` of `stream.end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// `-n` was reached.

@@ -20,7 +20,7 @@ mod pipeline;
 mod run;
 pub(crate) mod sinks;
 mod slow_reader;
-mod source;
+pub(crate) mod source;
 mod stderr_report;
 
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::api::Client;
+use crate::domain::record::Record;
 use crate::events::{DrainResult, WatchError, WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::stream::outcome::StreamOutcome;
 use crate::stream::pipeline::Pipeline;
@@ -36,7 +37,7 @@ pub(super) enum BurstEnd {
 
 /// A connected source.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) watcher: Watcher,
 }
 
@@ -46,7 +47,7 @@ impl Source {
     /// # Errors
     ///
     /// The service refuses, or cannot be reached.
-    pub(super) async fn connect(options: SourceOptions) -> Result<Self, WatchError> {
+    pub(crate) async fn connect(options: SourceOptions) -> Result<Self, WatchError> {
         let SourceOptions {
             client,
             target,
@@ -77,12 +78,35 @@ impl Source {
         }
     }
 
+    /// Passes the events that have already arrived to `emit`, at most one burst of them, without waiting for any.
+    pub(crate) fn take_burst(&mut self, mut emit: impl FnMut(&Record<'_>)) {
+        let mut left = EVENTS_PER_BURST;
+        let _ = self.watcher.drain_ready(|record| {
+            emit(record);
+            left -= 1;
+            match left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+    }
+
+    /// How many of the subscribing queries are answered, and how many there are.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        self.watcher.progress()
+    }
+
+    /// Closes the connection.
+    pub(crate) async fn close(self) {
+        self.watcher.close().await;
+    }
+
     /// Waits for the next thing that happens. Cancel safe.
     ///
     /// # Errors
     ///
     /// The watch is over.
-    pub(super) async fn next(&mut self) -> Result<WatcherStep<'_>, WatchError> {
+    pub(crate) async fn next(&mut self) -> Result<WatcherStep<'_>, WatchError> {
         self.watcher.step().await
     }
 }
