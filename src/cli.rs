@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dash_before_a_value_is_told_what_to_do_with() {
+    fn a_value_that_starts_with_a_dash_gets_a_hint() {
         let message = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let error = Cli::try_parse_from(&words).unwrap_err();

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 
 use clap::Arg;
 
-/// The value of a variable, without white space around it. `None` where it is unset, empty, or not text.
+/// The value of a variable, trimmed. `None` if it is unset, empty, or not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().and_then(|value| meaning(&value))
 }

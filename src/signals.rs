@@ -78,10 +78,10 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// Never on this system.
+    /// Never fails on this platform.
     #[expect(
         clippy::unnecessary_wraps,
-        reason = "the signature of the systems that can fail"
+        reason = "the signature is that of platforms where this can fail"
     )]
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {})

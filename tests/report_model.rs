@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use presencectl::report::input::InputSource;
-use presencectl::report::intervals::{Analysis, Edge, Interval, Person, PresenceState, UserIndex};
+use presencectl::report::intervals::{
+    Analysis, Edge, Interval, PresenceState, UserIndex, UserInfo,
+};
 use presencectl::report::{Reading, ReportRequest, analyse};
 use proptest::prelude::*;
 
@@ -16,8 +18,8 @@ use crate::support::recording::{Plan, Recorded, TrueSession, shuffled};
 struct Collected(BTreeMap<String, Vec<Interval>>);
 
 impl Analysis for Collected {
-    fn interval(&mut self, _: UserIndex, person: &Person, interval: &Interval, _: i64) {
-        let intervals = self.0.entry(person.id.to_string()).or_default();
+    fn interval(&mut self, _: UserIndex, user_info: &UserInfo, interval: &Interval, _: i64) {
+        let intervals = self.0.entry(user_info.id.to_string()).or_default();
         intervals.push(*interval);
     }
 }

@@ -177,7 +177,7 @@ fn a_socks_proxy_resolves_the_name() {
 }
 
 #[test]
-fn https_to_a_plain_port_is_told() {
+fn https_to_a_plain_port_is_reported() {
     let mock = small_world();
     for line in ["get-user john --retry 0", "doctor --retry 0"] {
         let run = presencectl(&mock, line)

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use crate::api::RateLimit;
 use crate::domain::TokenBucket;
 
-/// The fraction of a minute's calls that one second may use.
-const SECOND_SHARE_OF_MINUTE: f64 = 30.0;
-/// One call in this many is reserved for other programs.
-const RESERVED_SHARE: u32 = 500;
+/// One second may use a minute's calls divided by this number.
+const SECOND_LIMIT_DIVISOR: f64 = 30.0;
+/// A minute's calls divided by this number are reserved for other programs.
+const RESERVED_CALLS_DIVISOR: u32 = 500;
 /// Added to the wait for the end of a window, because both sides round to seconds.
 const RESET_MARGIN: Duration = Duration::from_millis(200);
 /// The assumed length of a window, until the server's headers show another one. The clock of a mock may run fast.
@@ -61,14 +61,14 @@ impl CallLimiter {
         };
         self.observe(limit, now);
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
-        if limit.remaining <= in_flight.saturating_add(limit.limit / RESERVED_SHARE)
+        if limit.remaining <= in_flight.saturating_add(limit.limit / RESERVED_CALLS_DIVISOR)
             && !limit.reset_in.is_zero()
         {
             return limit.reset_in + RESET_MARGIN;
         }
         let speed = DEFAULT_WINDOW.as_secs_f64() / self.window.as_secs_f64();
         // Half of a second's calls, because saved tokens and new ones can be used within the same second.
-        let capacity = (f64::from(limit.limit) / SECOND_SHARE_OF_MINUTE / 2.0).max(0.5);
+        let capacity = (f64::from(limit.limit) / SECOND_LIMIT_DIVISOR / 2.0).max(0.5);
         let wait = self.bucket.take(capacity, capacity * speed, now.into_std());
         if wait.is_zero() {
             self.last_call = Some(now);

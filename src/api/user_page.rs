@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn none_are_told_in_two_ways() {
+    fn an_empty_page_has_two_forms() {
         for text in [r#"{"users":null}"#, r#"{"users":[]}"#] {
             assert_eq!(cut(text), Some(Vec::new()), "{text}");
         }

@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told() {
+    fn differences_are_reported() {
         let changes = changes(&["status=x", "a.b=y"], &["n=1"], &["gone"]).unwrap();
         let difference = |object: Value| changes.difference(object.as_object().unwrap());
         let good = json!({"status": "x", "a": {"b": "y", "c": 1}, "n": 1.0, "gone": null});

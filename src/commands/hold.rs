@@ -140,7 +140,7 @@ pub async fn run(app: &App, args: HoldArgs) -> anyhow::Result<Code> {
     };
     let failed = tokio::select! {
         restored = clean_up => restored.err().map(anyhow::Error::from),
-        // Whoever sends a second signal does not want to wait for a server that does not answer.
+        // A second signal ends the wait for a server that does not answer.
         code = signals.next() => {
             outcome = HoldOutcome::Ended(EndReason::of_signal(code), code);
             old_values.warn_skipped(app);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_told_from_a_short_one() {
+    fn an_empty_list_differs_from_a_short_one() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let args = IdArgs {
             ids: Vec::new(),

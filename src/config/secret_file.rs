@@ -49,7 +49,8 @@ pub fn read_secret_file(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<Secr
     Ok(SecretString::new(secret))
 }
 
-/// Checks that nobody else can read a file with a secret. Returns a warning where they can and that is acceptable.
+/// Checks that nobody else can read a file with a secret. Returns a warning if
+/// others can read it but this is accepted.
 ///
 /// # Errors
 ///

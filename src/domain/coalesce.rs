@@ -35,7 +35,7 @@ impl<T> LatestPerUser<T> {
         self.slots.get(id).map(|(_, value)| value)
     }
 
-    /// Sets the value of a user. A user who has one keeps their position.
+    /// Sets the value of a user. An existing entry keeps its position.
     pub fn insert(&mut self, id: &str, value: T) {
         if let Some((_, slot)) = self.slots.get_mut(id) {
             *slot = value;

@@ -8,8 +8,8 @@
 //! out of the sum are fields that only some of these include, fields that the service updates by itself, and empty
 //! values. The service may add a field that only some of them include; see [`FingerprintSample::delta_to`].
 //!
-//! The hash is XXH3, whose values are fixed by its specification, because cursor files store fingerprints. Whoever
-//! changes what is hashed, or how, must also change [`VERSION`].
+//! The hash is XXH3, whose values are fixed by its specification, because cursor files store fingerprints. If
+//! you change what is hashed, or how, also change [`VERSION`].
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;

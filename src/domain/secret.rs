@@ -7,7 +7,7 @@ use std::fmt;
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Wraps a text, without the white space around it: files and variables bring line ends, and no secret has any.
+    /// Wraps a text, trimmed: files and variables often end with a newline.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(text.as_ref().trim().to_owned())
     }

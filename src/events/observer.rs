@@ -55,7 +55,7 @@ impl Observer {
         Ok(())
     }
 
-    /// What creates a dedicated observer or makes it an admin, unless it is one.
+    /// The request that creates the dedicated observer or makes it an admin; `None` if neither is needed.
     ///
     /// # Errors
     ///

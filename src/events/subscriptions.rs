@@ -31,7 +31,7 @@ pub(super) enum Reason {
 pub(super) enum SubscriptionState {
     /// Never requested.
     NotRequested,
-    /// Requested earlier, and no longer.
+    /// Was requested, but is no longer needed.
     Released,
     /// Requested; the answer has not arrived.
     Pending,
@@ -478,7 +478,7 @@ mod tests {
         table.apply_answer(user, UserOrigin::User)
     }
 
-    fn heard(table: &mut Subscriptions, json: &str, at: &str) -> UserUpdate {
+    fn receive(table: &mut Subscriptions, json: &str, at: &str) -> UserUpdate {
         let user = EventUser::parse(json).unwrap();
         let entry = table.users.get_mut(&*user.id);
         entry.map_or_else(UserUpdate::default, |entry| {
@@ -501,7 +501,7 @@ mod tests {
         );
         assert_eq!(first, Some(UserUpdate::default()));
         assert_eq!(table.state("amy"), SubscriptionState::Subscribed);
-        let news = heard(
+        let news = receive(
             &mut table,
             r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
             "2026-01-01T00:00:00Z",
@@ -514,7 +514,7 @@ mod tests {
         assert_eq!(change.previous.online, Some(false));
         assert_eq!(change.previous.last_active, None);
         assert_eq!(
-            changed(heard(
+            changed(receive(
                 &mut table,
                 r#"{"id":"amy","online":true,"status":"a","last_active":"2026-01-01T00:00:00Z"}"#,
                 "2026-01-01T00:00:00Z"
@@ -536,8 +536,8 @@ mod tests {
             for after in states {
                 let mut table = Subscriptions::default();
                 table.request("a", Reason::Named);
-                heard(&mut table, before, "x");
-                let ours = heard(&mut table, after, "x").change.unwrap();
+                receive(&mut table, before, "x");
+                let ours = receive(&mut table, after, "x").change.unwrap();
                 let theirs = Change::between(&user(before).presence(), &user(after).presence());
                 assert_eq!(ours.changed, theirs.changed, "{before} {after}");
                 assert_eq!(
@@ -599,19 +599,19 @@ mod tests {
     fn an_older_event_is_applied_and_noticed() {
         let mut table = Subscriptions::default();
         table.request("amy", Reason::Named);
-        heard(
+        receive(
             &mut table,
             r#"{"id":"amy","online":false}"#,
             "2026-01-01T00:00:02Z",
         );
-        let news = heard(
+        let news = receive(
             &mut table,
             r#"{"id":"amy","online":true}"#,
             "2026-01-01T00:00:01Z",
         );
         assert!(news.out_of_order);
         assert_eq!(changed(news), [PresenceField::Online]);
-        let again = heard(
+        let again = receive(
             &mut table,
             r#"{"id":"amy","online":true}"#,
             "2026-01-01T00:00:02Z",
@@ -623,7 +623,7 @@ mod tests {
     fn an_answer_does_not_turn_last_active_back() {
         let mut table = Subscriptions::default();
         table.request("amy", Reason::Named);
-        heard(
+        receive(
             &mut table,
             r#"{"id":"amy","last_active":"2026-01-01T00:00:05.5Z"}"#,
             "x",
@@ -655,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_run_is_remembered_until_somebody_asks() {
+    fn state_of_an_earlier_run_is_kept_until_it_is_queried() {
         let mut table = Subscriptions::default();
         let online = KnownUser {
             presence: Presence {
@@ -689,9 +689,9 @@ mod tests {
         let mut table = Subscriptions::default();
         table.request("amy", Reason::Named);
         answered(&mut table, &user(&named("A", 1)));
-        assert!(!rest(heard(&mut table, &named("A", 1), "x")));
-        assert!(rest(heard(&mut table, &named("B", 2), "x")));
-        assert!(!rest(heard(&mut table, &named("B", 2), "x")));
+        assert!(!rest(receive(&mut table, &named("A", 1), "x")));
+        assert!(rest(receive(&mut table, &named("B", 2), "x")));
+        assert!(!rest(receive(&mut table, &named("B", 2), "x")));
         let mut answered = |name, at| {
             rest(
                 table

@@ -78,10 +78,10 @@ impl ChannelSpec {
     }
 }
 
-/// What an earlier run knew when it ended.
+/// The state that an earlier run saved when it ended.
 #[derive(Debug, Clone)]
 pub struct ResumeState {
-    /// Up to this time it had received everything.
+    /// All events up to this time were received.
     pub at: DateTime<Utc>,
     /// The last known state of each user.
     pub users: Vec<(String, KnownUser)>,

@@ -176,9 +176,9 @@ mod tests {
     }
 
     proptest! {
-        /// With and without the short way, an expression comes to the same bytes or the same error.
+        /// The fast path and the full evaluator produce the same bytes or the same error.
         #[test]
-        fn the_short_way_leads_where_the_long_one_does(
+        fn the_fast_path_agrees_with_the_full_evaluator(
             json in prop_oneof![testing::event(), testing::json()],
             path in prop::sample::select(vec![".user.id", ".type", ".user", ".a", ".a.b", ".status.a.b"]),
         ) {

@@ -1,6 +1,6 @@
 //! A JSON scanner: validates JSON text in one pass and returns the positions of values, without building them.
 //!
-//! A stream must look into every frame, but copies most of it unread. So the scanner only finds where values start and
+//! A stream looks at a few fields of every frame, and copies the rest without parsing it. So the scanner only finds where values start and
 //! end. It is as strict as a parser: a frame that is not JSON is refused, because every line that is written must be
 //! JSON.
 //!
@@ -817,7 +817,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_mistake_is_told() {
+    fn an_error_has_its_position() {
         assert_eq!(scan(r#"{"a":nope}"#), Err(Malformed { at: 5 }));
     }
 

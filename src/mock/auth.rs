@@ -115,7 +115,7 @@ pub(crate) fn authenticate(
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
     let caller = match claims {
-        // Newer server SDKs sign a token without claims. Whoever can sign has the secret.
+        // Newer server SDKs sign a token without claims. A caller that can sign has the secret.
         Claims {
             server: Some(true), ..
         }

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_who_is_too_slow_is_dropped_and_others_hear_of_it() {
+    async fn a_reader_that_is_too_slow_is_dropped_and_goes_offline() {
         let mut options = MockOptions::default();
         options.rules.queue_frames = 20;
         let hub = Hub::new(options, 1).unwrap();
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_comes_while_the_server_goes_is_sent_away() {
+    async fn a_connection_during_shutdown_is_closed() {
         let hub = Hub::new(MockOptions::default(), 1).unwrap();
         let (_, early) = connect(&hub, "early");
         hub.shut_down();

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_wakes_whoever_waits_for_bytes() {
+    async fn a_cut_ends_a_pending_read() {
         let (mut server, mut client, tcp) = pair();
         let reading = tokio::spawn(async move { server.read_u8().await.unwrap_err().kind() });
         tokio::task::yield_now().await;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_line_hears_and_says_nothing() {
+    async fn a_blackholed_connection_discards_what_is_written() {
         let (mut server, mut client, tcp) = pair();
         server.write_all(b"a").await.unwrap();
         tcp.blackhole();

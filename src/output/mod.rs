@@ -443,7 +443,7 @@ impl fmt::Debug for LineBuffer<'_> {
 }
 
 impl Drop for LineBuffer<'_> {
-    /// Writes the lines so far, so that a command that fails half-way shows them.
+    /// Flushes buffered lines, so that they are printed if the command fails.
     fn drop(&mut self) {
         let _ = self.flush();
     }

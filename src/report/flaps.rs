@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Edge, Interval, Millis, Person, PresenceState, UserIndex};
+use super::intervals::{Analysis, Edge, Interval, Millis, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::Seconds;
 use super::uptime::by_id;
@@ -50,7 +50,7 @@ impl Flaps {
     }
 
     /// The result: one record per user of the report, ordered by id.
-    pub fn records(&self, people: &[Person], names: Names) -> Vec<FlapsRecord> {
+    pub fn records(&self, people: &[UserInfo], names: Names) -> Vec<FlapsRecord> {
         let none = UserFlaps::default();
         let of = |user: &UserIndex| {
             let flaps = self.users.get(*user as usize).unwrap_or(&none);
@@ -67,7 +67,7 @@ impl Flaps {
 }
 
 impl Analysis for Flaps {
-    fn interval(&mut self, user: UserIndex, _: &Person, interval: &Interval, _: Millis) {
+    fn interval(&mut self, user: UserIndex, _: &UserInfo, interval: &Interval, _: Millis) {
         let user = user as usize;
         if self.users.len() <= user {
             self.users.resize(user + 1, UserFlaps::default());

@@ -129,7 +129,7 @@ pub trait Analysis {
     /// Called with each interval of a user. The intervals of one user are in order and without holes. An online
     /// interval can be empty (a session shorter than a millisecond). `now` is the time of the fact that ends the
     /// interval or explains its end.
-    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis);
+    fn interval(&mut self, user: UserIndex, user_info: &UserInfo, interval: &Interval, now: Millis);
 
     /// Called when the number of users who are known to be online changes.
     fn online_count(&mut self, at: Millis, count: usize) {
@@ -157,8 +157,14 @@ impl<A: Analysis + ?Sized> Analysis for &mut A {
         (**self).begin(from);
     }
 
-    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis) {
-        (**self).interval(user, person, interval, now);
+    fn interval(
+        &mut self,
+        user: UserIndex,
+        user_info: &UserInfo,
+        interval: &Interval,
+        now: Millis,
+    ) {
+        (**self).interval(user, user_info, interval, now);
     }
 
     fn online_count(&mut self, at: Millis, count: usize) {
@@ -183,10 +189,16 @@ impl<A: Analysis, B: Analysis> Analysis for (A, Option<B>) {
         }
     }
 
-    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, now: Millis) {
-        self.0.interval(user, person, interval, now);
+    fn interval(
+        &mut self,
+        user: UserIndex,
+        user_info: &UserInfo,
+        interval: &Interval,
+        now: Millis,
+    ) {
+        self.0.interval(user, user_info, interval, now);
         if let Some(second) = &mut self.1 {
-            second.interval(user, person, interval, now);
+            second.interval(user, user_info, interval, now);
         }
     }
 
@@ -205,7 +217,7 @@ impl<A: Analysis, B: Analysis> Analysis for (A, Option<B>) {
 
 /// What is known about a user, except presence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Person {
+pub struct UserInfo {
     /// The id.
     pub id: Box<str>,
     /// The latest name.
@@ -217,7 +229,7 @@ pub struct Person {
     pub number: u32,
 }
 
-impl Person {
+impl UserInfo {
     /// The name, or else the id.
     pub fn label(&self) -> &str {
         match &self.name {
@@ -275,7 +287,7 @@ pub struct Timelines {
     /// How many users are in the report.
     seen: u32,
     users: Vec<UserTimeline>,
-    people: Vec<Person>,
+    people: Vec<UserInfo>,
     /// For each input, whether it is inside a gap.
     gaps: Vec<bool>,
     online: usize,
@@ -308,16 +320,16 @@ impl Timelines {
     }
 
     /// All users, by number.
-    pub fn people(&self) -> &[Person] {
+    pub fn people(&self) -> &[UserInfo] {
         &self.people
     }
 
     /// Adds a user. Their number is the count of users before them.
     pub fn add(&mut self, id: &str, seen: bool) -> UserIndex {
         let index = UserIndex::try_from(self.people.len()).unwrap_or(UserIndex::MAX);
-        self.people.push(Person {
+        self.people.push(UserInfo {
             id: id.into(),
-            ..Person::default()
+            ..UserInfo::default()
         });
         if seen {
             self.see(index);
@@ -365,9 +377,9 @@ impl Timelines {
                 self.settle(*user, analysis);
                 self.see(*user);
                 if let Some(texts) = texts {
-                    let person = &mut self.people[*user as usize];
-                    person.name = texts.name;
-                    person.status = texts.status;
+                    let user_info = &mut self.people[*user as usize];
+                    user_info.name = texts.name;
+                    user_info.status = texts.status;
                 }
             }
             Fact::Gone { user } => {

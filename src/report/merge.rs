@@ -241,9 +241,9 @@ impl Merge {
 
     fn close(&mut self, recording: &Recording) {
         self.latest = self.latest.max(recording.latest());
-        self.foreign_lines += recording.oddities.foreign;
-        self.late_lines += recording.oddities.late;
-        if recording.oddities.truncated {
+        self.foreign_lines += recording.problems.foreign;
+        self.late_lines += recording.problems.late;
+        if recording.problems.truncated {
             self.truncated.push(recording.name().to_owned());
         }
     }

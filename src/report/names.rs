@@ -1,6 +1,6 @@
 //! The names of users in a report: their ids, or pseudonyms.
 
-use super::intervals::Person;
+use super::intervals::UserInfo;
 
 /// The naming of users in a report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,34 +11,34 @@ pub struct Names {
 
 impl Names {
     /// A user's id.
-    pub fn id(self, person: &Person) -> String {
+    pub fn id(self, user_info: &UserInfo) -> String {
         if self.pseudonymize {
-            format!("user-{}", person.number)
+            format!("user-{}", user_info.number)
         } else {
-            person.id.clone().into()
+            user_info.id.clone().into()
         }
     }
 
     /// A user's name.
-    pub fn name(self, person: &Person) -> Option<String> {
+    pub fn name(self, user_info: &UserInfo) -> Option<String> {
         if self.pseudonymize {
-            return Some(format!("User {}", person.number));
+            return Some(format!("User {}", user_info.number));
         }
-        person.name.clone().map(Into::into)
+        user_info.name.clone().map(Into::into)
     }
 
     /// The name of a user, or else the id.
-    pub fn label(self, person: &Person) -> String {
+    pub fn label(self, user_info: &UserInfo) -> String {
         if self.pseudonymize {
-            format!("User {}", person.number)
+            format!("User {}", user_info.number)
         } else {
-            person.label().to_owned()
+            user_info.label().to_owned()
         }
     }
 
     /// A user's status text. It is left out with pseudonyms, because it can contain names.
-    pub fn status(self, person: &Person) -> Option<String> {
-        let status = person.status.clone().filter(|_| !self.pseudonymize);
+    pub fn status(self, user_info: &UserInfo) -> Option<String> {
+        let status = user_info.status.clone().filter(|_| !self.pseudonymize);
         status.map(Into::into)
     }
 }

@@ -3,7 +3,7 @@
 //! A picture needs all intervals at once. If there are more than a picture can show, neighbouring spans are merged. So
 //! a picture of a year needs no more memory than one of a day.
 
-use super::intervals::{Analysis, Edge, Interval, Millis, Person, PresenceState, UserIndex};
+use super::intervals::{Analysis, Edge, Interval, Millis, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::uptime::by_id;
 use super::zone::Zone;
@@ -61,12 +61,17 @@ impl PictureData {
     }
 
     /// The picture of a window.
-    pub fn picture(&self, people: &[Person], window: (Millis, Millis), zone: Zone) -> Picture<'_> {
+    pub fn picture(
+        &self,
+        people: &[UserInfo],
+        window: (Millis, Millis),
+        zone: Zone,
+    ) -> Picture<'_> {
         let row = |user: UserIndex| {
-            let person = &people[user as usize];
+            let user_info = &people[user as usize];
             PictureRow {
-                id: self.names.id(person),
-                label: self.names.label(person),
+                id: self.names.id(user_info),
+                label: self.names.label(user_info),
                 spans: self.rows.get(user as usize).map_or(&[], Vec::as_slice),
             }
         };
@@ -105,10 +110,10 @@ impl PictureData {
 }
 
 impl Analysis for PictureData {
-    fn interval(&mut self, user: UserIndex, person: &Person, interval: &Interval, _: Millis) {
+    fn interval(&mut self, user: UserIndex, user_info: &UserInfo, interval: &Interval, _: Millis) {
         let length = interval.length();
         let (online, unknown, status) = match interval.state {
-            PresenceState::Online => (length, 0, self.names.status(person)),
+            PresenceState::Online => (length, 0, self.names.status(user_info)),
             PresenceState::Unknown => (0, length, None),
             PresenceState::Offline => return,
         };

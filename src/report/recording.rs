@@ -37,7 +37,7 @@ pub(super) trait Register {
 
 /// Problems of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Oddities {
+pub(super) struct RecordingProblems {
     /// Lines that are not records.
     pub(super) foreign: u64,
     /// Observations that arrived too late to be used.
@@ -67,7 +67,7 @@ pub(super) struct Recording {
     /// Fingerprints of the last texts of each user in this recording.
     texts: Vec<u64>,
     keep_texts: bool,
-    pub(super) oddities: Oddities,
+    pub(super) problems: RecordingProblems,
 }
 
 impl Recording {
@@ -93,7 +93,7 @@ impl Recording {
             gap_end: Millis::MIN,
             texts: Vec::new(),
             keep_texts,
-            oddities: Oddities::default(),
+            problems: RecordingProblems::default(),
         })
     }
 
@@ -145,8 +145,8 @@ impl Recording {
     }
 
     fn take(&mut self, batch: &Batch, register: &mut impl Register) {
-        self.oddities.foreign += batch.foreign;
-        self.oddities.truncated |= batch.truncated;
+        self.problems.foreign += batch.foreign;
+        self.problems.truncated |= batch.truncated;
         for line in &batch.lines {
             self.take_line(batch, line, register);
         }
@@ -291,7 +291,7 @@ impl Recording {
         let mut at = at;
         if at < self.handed_out {
             if matches!(fact, Fact::Observed { .. }) {
-                self.oddities.late += 1;
+                self.problems.late += 1;
                 return;
             }
             at = self.handed_out;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::intervals::{
-    Analysis, Edge, Interval, Millis, Person, PresenceState, Timelines, UserIndex,
+    Analysis, Edge, Interval, Millis, PresenceState, Timelines, UserIndex, UserInfo,
 };
 use super::names::Names;
 use super::units::{Seconds, Time};
@@ -73,22 +73,23 @@ impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Sessions<F> {
 }
 
 impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Analysis for Sessions<F> {
-    fn interval(&mut self, _: UserIndex, person: &Person, interval: &Interval, now: Millis) {
+    fn interval(&mut self, _: UserIndex, user_info: &UserInfo, interval: &Interval, now: Millis) {
         if interval.state != PresenceState::Online {
             return;
         }
         self.now = now;
         let session = SessionRecord {
-            user_id: self.names.id(person),
-            name: self.names.name(person),
+            user_id: self.names.id(user_info),
+            name: self.names.name(user_info),
             from: Time(interval.from),
             to: (interval.end != Edge::DataEnd).then_some(Time(interval.to)),
             duration_s: Seconds(interval.length()),
             start: interval.start.name(),
             end: interval.end.name(),
-            status: self.names.status(person),
+            status: self.names.status(user_info),
         };
-        self.waiting.push((interval.to, person.id.clone(), session));
+        self.waiting
+            .push((interval.to, user_info.id.clone(), session));
     }
 
     fn next_cut(&self) -> Option<Millis> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Interval, Millis, Person, PresenceState, Timelines, UserIndex};
+use super::intervals::{Analysis, Interval, Millis, PresenceState, Timelines, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time};
 use super::uptime::by_id;
@@ -114,14 +114,14 @@ impl<F: FnMut(&TimelineRecord) -> anyhow::Result<()>> Timeline<F> {
     /// # Errors
     ///
     /// The output cannot be written.
-    pub fn finish(&mut self, to: Millis, people: &[Person]) -> anyhow::Result<()> {
+    pub fn finish(&mut self, to: Millis, people: &[UserInfo]) -> anyhow::Result<()> {
         if to > self.from {
             self.write_bucket(to, people)?;
         }
         Ok(())
     }
 
-    fn write_bucket(&mut self, to: Millis, people: &[Person]) -> anyhow::Result<()> {
+    fn write_bucket(&mut self, to: Millis, people: &[UserInfo]) -> anyhow::Result<()> {
         let (mut all_online, mut all_unknown) = (0, 0);
         self.users.resize(people.len(), (0, 0));
         let (from, length) = (self.from, Seconds(to - self.from));
@@ -166,7 +166,7 @@ impl<F: FnMut(&TimelineRecord) -> anyhow::Result<()>> Analysis for Timeline<F> {
         self.end = self.buckets.end(from);
     }
 
-    fn interval(&mut self, user: UserIndex, _: &Person, interval: &Interval, _: Millis) {
+    fn interval(&mut self, user: UserIndex, _: &UserInfo, interval: &Interval, _: Millis) {
         // Time before this bucket is already part of earlier ones.
         let length = interval.overlap(self.from, Millis::MAX);
         match interval.state {

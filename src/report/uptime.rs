@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Interval, Millis, Person, PresenceState, UserIndex};
+use super::intervals::{Analysis, Interval, Millis, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time, ratio};
 
@@ -47,7 +47,7 @@ pub struct Uptime {
 
 impl Uptime {
     /// The result: one record per user of the report, ordered by id.
-    pub fn records(&self, people: &[Person], names: Names) -> Vec<UptimeRecord> {
+    pub fn records(&self, people: &[UserInfo], names: Names) -> Vec<UptimeRecord> {
         let of = |user: &UserIndex| {
             let total = self.totals.get(*user as usize).copied().unwrap_or_default();
             let observed = total.online + total.offline;
@@ -78,7 +78,7 @@ impl Uptime {
 }
 
 impl Analysis for Uptime {
-    fn interval(&mut self, user: UserIndex, _: &Person, interval: &Interval, _: Millis) {
+    fn interval(&mut self, user: UserIndex, _: &UserInfo, interval: &Interval, _: Millis) {
         let user = user as usize;
         if self.totals.len() <= user {
             self.totals.resize(user + 1, Total::default());
@@ -99,10 +99,10 @@ impl Analysis for Uptime {
 }
 
 /// The users of the report, by id.
-pub(super) fn by_id(people: &[Person]) -> Vec<UserIndex> {
+pub(super) fn by_id(people: &[UserInfo]) -> Vec<UserIndex> {
     let mut users: Vec<UserIndex> = (0..)
         .zip(people)
-        .filter(|(_, person)| person.number > 0)
+        .filter(|(_, user_info)| user_info.number > 0)
         .map(|(user, _)| user)
         .collect();
     users.sort_by(|one, other| people[*one as usize].id.cmp(&people[*other as usize].id));

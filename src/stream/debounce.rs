@@ -2,7 +2,7 @@
 //!
 //! A change of `online` waits. If it is undone in time, nothing is written. If it holds, one event is written with the
 //! change since the event that was last written. An event shows the whole user, so other changes to the same user that
-//! arrive meanwhile wait with it. No clock: the time is an argument.
+//! arrive meanwhile are part of it. This module does not read the clock; the caller passes the time.
 
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ pub(super) struct Pipeline<'a> {
     overflow: Overflow,
     stdout: Records<'a>,
     writer_status: WriterStatus,
-    /// Whether whoever reads stderr sees the records as well.
+    /// Whether stdout is a terminal, so that the reader of stderr also sees the records.
     is_terminal: bool,
     hooks: Option<Hooks>,
 }

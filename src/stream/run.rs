@@ -270,7 +270,7 @@ impl<'a> Stream<'a> {
         let status = self.pipeline.writer_status();
         let deadline = self.pipeline.conditions.deadline();
         let finished = self.pipeline.finish(Utc::now(), &mut outcome);
-        // Whoever sends a signal does not want to wait for a reader who has stopped. Nor does `--timeout`.
+        // After a signal or `--timeout`, the process does not wait for a reader of stdout that has stopped reading.
         let grace = match deadline {
             _ if outcome.is_signal() => READER_GRACE,
             Some(deadline) => READER_GRACE.max(deadline.duration_since(Instant::now())),

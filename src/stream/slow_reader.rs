@@ -35,7 +35,7 @@ impl SlowReader {
         self.deadline
     }
 
-    /// Starts the wait anew, because the reader has taken something.
+    /// Restarts the wait, because the reader has taken something.
     pub(super) const fn note_progress(&mut self) {
         self.deadline = None;
     }

@@ -196,7 +196,7 @@ impl Reader {
             };
             let hides = user["invisible"] == true;
             for field in ["online", "status", "last_active"].iter().chain(&OTHER) {
-                // Others see the last_active from before somebody hid, and only the server sees more.
+                // Other users see the `last_active` from before a user became invisible; only the server side sees the current one.
                 if *field == "last_active" && hides {
                     continue;
                 }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_is_told() {
+    fn a_wrong_clock_is_reported_as_behind_or_ahead() {
         assert!(
             wrong_clock(TimeDelta::seconds(3600), true)
                 .message

@@ -136,7 +136,7 @@ fn is_in_foreground() -> bool {
         .is_ok_and(|foreground| foreground == rustix::process::getpgrp())
 }
 
-/// Whoever has ended meanwhile needs no signal.
+/// Ignores a missing process: it has ended meanwhile and needs no signal.
 fn ignore_missing(result: rustix::io::Result<()>) -> io::Result<()> {
     match result {
         Err(rustix::io::Errno::SRCH) => Ok(()),

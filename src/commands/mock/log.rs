@@ -116,7 +116,7 @@ async fn follow(
     }
 }
 
-/// The notes after a number, for which the server waits if it is told to.
+/// The log entries after a sequence number. With `wait`, the server waits for new ones (long poll).
 async fn page(
     client: &Client,
     since: u64,

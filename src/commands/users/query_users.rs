@@ -31,8 +31,8 @@ use crate::stream::StreamOptions;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered here, because the
-service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all_users in the order of
-ids. With --sort, users that are filtered here or come from several pages are sorted here.
+service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all users in the order of
+their ids. With --sort, users that are filtered here or come from several pages are sorted here.
 
 Examples:
   presencectl query-users --in john,jack --presence
@@ -249,7 +249,7 @@ fn check_paging(args: &QueryUsersArgs) -> Result<Option<Vec<UserId>>, Failure> {
                 OFFSET_MAX + PAGE_SIZE_MAX
             ),
         )
-        .hinted("print all_users: --all"));
+        .hinted("print all users: --all"));
     }
     Ok(None)
 }
@@ -394,7 +394,7 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search
             .hint("this is one page of 30 and there may be more: add -n N, or --all");
     } else if source.is_truncated() && search.is_hungry() {
         app.output().warn(&format!(
-            "read only the first {seen} users, as far as the service's offset goes; --all reads all_users"
+            "read only the first {seen} users, as far as the service's offset goes; --all reads all users"
         ));
     } else if args.filters_by_state()
         && args.wanted() == one_page

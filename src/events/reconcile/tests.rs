@@ -176,7 +176,7 @@ fn watching() -> Harness {
 }
 
 #[test]
-fn events_are_told_as_they_come() {
+fn events_are_emitted_in_order_of_arrival() {
     let mut harness = watching();
     harness.receive(presence("bob", true, 2));
     harness.receive(presence("bob", true, 3));
@@ -218,7 +218,7 @@ fn at_the_start_an_event_waits_for_its_users_snapshot_and_for_nobody_elses() {
 }
 
 #[test]
-fn a_user_who_does_not_exist_is_missing_until_he_does() {
+fn a_user_who_does_not_exist_is_missing_until_created() {
     let mut harness = Harness::new(&["amy", "ghost"]);
     harness.ask();
     harness.answer(&["amy", "ghost"], &[("amy", true)], 1);
@@ -274,7 +274,7 @@ fn a_gap_after_silence_begins_with_the_connection() {
 }
 
 #[test]
-fn an_event_during_the_repair_is_told_after_it_and_wins() {
+fn an_event_during_the_repair_is_emitted_after_it_and_wins() {
     let mut harness = watching();
     harness.reconciler.connection_lost(at(20), "gone");
     harness.ask();
@@ -343,7 +343,7 @@ fn frames_held_at_a_loss_are_inside_the_gap() {
 }
 
 #[test]
-fn a_gap_begins_with_what_the_last_frame_told_not_with_its_arrival() {
+fn a_gap_begins_at_the_time_in_the_last_frame_not_at_its_arrival() {
     let mut harness = watching();
     let late = ReceivedFrame {
         at: at(15),
@@ -402,7 +402,7 @@ fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
     let before = presence("amy", true, 5);
     harness.receive(before.clone());
     harness.emitted();
-    // Amy left and came back, and the frame about her return came first, as nonsense.
+    // Amy left and came back. The frame about Amy's return arrived first, and was unreadable.
     harness
         .reconciler
         .frame_unreadable(at(7), &before, "garbage");
@@ -413,7 +413,7 @@ fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
     assert_eq!(
         harness.ask(),
         ["amy"],
-        "her event may be older than the answer"
+        "the event may be older than the answer"
     );
     harness.answer(&["amy"], &[("amy", true)], 10);
     harness.conclude(10);
@@ -433,7 +433,7 @@ fn what_an_unreadable_frame_overtook_does_not_win_over_the_answer() {
 }
 
 #[test]
-fn swapped_events_are_told_and_put_right() {
+fn swapped_events_are_emitted_and_corrected() {
     let mut harness = watching();
     harness.receive(presence("bob", false, 9));
     harness.receive(presence("bob", true, 8));
@@ -485,7 +485,7 @@ fn answer_named(harness: &mut Harness, name: &str, changed_at: u32, second: u32)
 }
 
 #[test]
-fn a_new_name_is_told_after_a_gap_and_never_twice() {
+fn a_new_name_is_emitted_once_after_a_gap() {
     let mut harness = Harness::new(&["amy"]);
     harness.ask();
     answer_named(&mut harness, "Amy", 0, 1);
@@ -518,7 +518,7 @@ fn a_new_name_is_told_after_a_gap_and_never_twice() {
 }
 
 #[test]
-fn a_name_that_changes_during_the_repair_is_told_in_order() {
+fn a_name_that_changes_during_the_repair_is_emitted_in_order() {
     let mut harness = Harness::new(&["amy"]);
     harness.ask();
     answer_named(&mut harness, "Amy", 0, 1);
@@ -656,7 +656,7 @@ fn a_large_channel_asks_for_all_its_members() {
 }
 
 #[test]
-fn who_joins_is_subscribed_and_who_leaves_is_dropped() {
+fn new_members_are_subscribed_and_former_members_dropped() {
     let mut harness = Harness::new(&[]);
     harness.channel(channel(&[("amy", true)], 1), 1);
     harness.conclude(1);
@@ -703,7 +703,7 @@ fn membership_events_wait_until_the_members_are_known() {
 }
 
 #[test]
-fn who_joined_or_left_during_a_gap_is_noticed() {
+fn members_who_joined_or_left_during_a_gap_are_detected() {
     let mut harness = Harness::new(&[]);
     harness.channel(channel(&[("amy", true), ("bob", true)], 2), 1);
     harness.conclude(1);
@@ -739,7 +739,7 @@ fn members_of_a_channel_that_is_gone_are_no_longer_asked_for() {
 }
 
 #[test]
-fn the_observer_is_not_part_of_what_he_sees() {
+fn the_observers_own_events_are_left_out() {
     let mut harness = watching();
     let own = |second| {
         let event =

@@ -281,7 +281,7 @@ fn updates_replace_and_patches_merge() {
 }
 
 #[test]
-fn deleting_tells_watchers_and_members_and_leaves_nothing() {
+fn deleting_a_channel_notifies_watchers_and_members_and_leaves_nothing() {
     let mut stage = stage();
     let a = stage.connect("a");
     watch(&mut stage, "a", a);

@@ -38,7 +38,7 @@ enum ModelStep {
     },
     Disconnect(usize),
     Ping(usize),
-    /// Time passes. Connections that are not in the list are silent before.
+    /// Advances the clock. Only the listed connections send a ping first.
     Pass {
         seconds: i64,
         active: Vec<usize>,

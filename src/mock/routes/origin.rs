@@ -31,7 +31,7 @@ pub(super) fn check_control(
     has_token: bool,
 ) -> Result<Option<HeaderValue>, Rejection> {
     let host = requested_host(parts);
-    // Whoever knows the token is no stranger, under whatever name they call.
+    // A caller that has the control token is trusted, whatever host name it uses.
     if !has_token && !host.as_deref().is_some_and(is_loopback_host) {
         return Err(forbidden(
             "the host",

@@ -32,9 +32,9 @@ pub(super) struct RateLimitHeaders {
 }
 
 impl RateLimitHeaders {
-    /// A budget as told to a caller, whose minute may be longer than the mock's.
+    /// The rate limit reported to a caller, whose minute may be longer than the mock's.
     pub(super) fn of(rate_limit_status: RateLimitStatus, clock: &Clock) -> Self {
-        // The clock may stand still; then nothing is ever reset, and the caller is told the mock's own time.
+        // If the clock is frozen, nothing is ever reset, and the caller gets the mock's own time.
         let wait = clock.until(rate_limit_status.ends);
         let reset = wait.map_or(rate_limit_status.ends.timestamp(), |wait| {
             let at = Utc::now() + wait;

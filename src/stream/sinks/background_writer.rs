@@ -65,7 +65,7 @@ impl BackgroundWriter {
         Ok(Self(shared))
     }
 
-    /// The state, for those who must hold back or end.
+    /// The state, for callers that must apply backpressure or stop.
     pub(crate) fn status(&self) -> WriterStatus {
         WriterStatus(Arc::clone(&self.0))
     }
@@ -106,7 +106,7 @@ impl Drop for BackgroundWriter {
     }
 }
 
-/// The state of the writer, for those who must hold back or end.
+/// The state of the writer, for callers that must apply backpressure or stop.
 #[derive(Debug, Clone)]
 pub(crate) struct WriterStatus(Arc<Shared>);
 

@@ -4,9 +4,8 @@
 //! depend on how stdout is written or read, and can be analysed later. Lines are written whole, each batch by one call,
 //! so that a process that is killed leaves whole lines behind. If a machine dies in the middle of a line, the next run
 //! starts a new line.
-
 //!
-//! A file that was renamed or removed, as logrotate does, is made anew. A pipe is written by a thread, because opening
+//! A file that was renamed or removed, as logrotate does, is created again. A pipe is written by a thread, because opening
 //! and writing it waits for its reader.
 
 use std::fs::{File, OpenOptions};
@@ -304,7 +303,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_was_renamed_or_removed_is_made_anew() {
+    fn a_file_that_was_renamed_or_removed_is_created_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.ndjson");
         let old = folder.path().join("log.ndjson.1");

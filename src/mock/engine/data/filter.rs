@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn indexes_are_told_what_they_need() {
+    fn index_requests_follow_from_the_filter() {
         let filter = parse(&json!({"age": 1, "$and": [{"id": {"$in": ["a", "b"]}}]})).unwrap();
         let mut ids = filter.ids("id").unwrap();
         ids.sort_unstable();

@@ -310,7 +310,7 @@ impl ServiceState {
         Ok(Self::task_started(&task))
     }
 
-    /// Deletes a channel: tells its watchers and the members who do not watch, then forgets it.
+    /// Deletes a channel, and sends events to its watchers and to the members who do not watch it.
     pub(crate) fn drop_channel(&mut self, now: DateTime<Utc>, actor: &Actor, key: ChannelKey) {
         let Some(channel) = self.channels.get(key) else {
             return;

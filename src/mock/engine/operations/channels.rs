@@ -186,7 +186,7 @@ impl ServiceState {
         Ok(Reply::new(&self.channel_state(actor, key, &wanted)))
     }
 
-    /// Subscribes a connection to a channel's people, up to the cap: members as the page lists them, then watchers.
+    /// Subscribes a connection to a channel's members, as the page lists them, and then to its watchers, up to the cap.
     fn cover_channel(&mut self, subscriber: ConnectionKey, key: ChannelKey, members_offset: usize) {
         let Some(channel) = self.channels.get(key) else {
             return;
@@ -260,7 +260,7 @@ impl ServiceState {
         Ok(key)
     }
 
-    /// Who creates a channel: the client itself, or whom the server side names.
+    /// The creator of a channel: the client, or the user named in a server-side call.
     fn creator(
         &mut self,
         now: DateTime<Utc>,

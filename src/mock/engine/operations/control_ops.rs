@@ -111,7 +111,7 @@ mod tests {
     use crate::mock::engine::test_support::TestState;
 
     #[test]
-    fn whoever_is_lost_counts_until_the_silence_is_noticed() {
+    fn a_lost_connection_counts_until_the_idle_timeout() {
         let mut stage = TestState::new();
         stage.users(&["B"]);
         let watcher = stage.connect("A");

@@ -19,14 +19,14 @@ pub(crate) struct EventReceivers {
     pub(crate) connection: Option<String>,
     /// All connections of a user.
     pub(crate) user: Option<String>,
-    /// All connections that hear a user's presence.
+    /// All connections that are subscribed to a user's presence.
     pub(crate) subscribers: Option<String>,
     /// All connections that watch a channel.
     pub(crate) channel: Option<String>,
 }
 
 impl ServiceState {
-    /// Sends an event, completed where it says nothing of its time and its channel, and tells to how many connections.
+    /// Sends an event and returns the number of receiving connections. Adds the time and the channel if they are missing.
     pub(crate) fn inject(
         &mut self,
         now: DateTime<Utc>,

@@ -124,7 +124,7 @@ impl ServiceState {
         Ok(self.message_reply(&actor, key, &id))
     }
 
-    /// Who writes a message: the client itself, or whom the server side names in the message.
+    /// The author of a message: the client, or the user named in a server-side call.
     fn author(
         &mut self,
         now: DateTime<Utc>,

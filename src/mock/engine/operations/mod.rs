@@ -70,12 +70,12 @@ pub(crate) enum Authentication {
     Token,
 }
 
-/// What computes the response to an operation.
+/// What produces the response to an operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handler {
     /// A method of the state.
     State(StateHandler),
-    /// The transport, because the response needs more than the state.
+    /// The transport layer, because the response depends on more than the state.
     Transport(TransportHandler),
 }
 

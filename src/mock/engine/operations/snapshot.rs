@@ -1,6 +1,6 @@
-//! Writing the state as a fixture, from which another server can start.
+//! Exports the state as a fixture, from which another server can start.
 //!
-//! Connections of clients cannot be written down; whoever has one is `online`, as in any fixture.
+//! A fixture has no connections of clients; users who are connected are exported as `online`.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use crate::mock::engine::data::user::User;
 use crate::mock::fixture::Fixture;
 
 impl ServiceState {
-    /// Writes the world down. Users who were deleted, and anonymous ones, are not part of it.
+    /// Exports all users and channels, except deleted and anonymous users.
     pub(crate) fn to_fixture(&self) -> Fixture {
         let stays = |user: &User| user.deleted_at.is_none() && !user.is_anonymous();
         Fixture {

@@ -23,7 +23,7 @@ pub(crate) struct StateStats {
     pub(crate) watches: usize,
 }
 
-/// A connection, for whoever asks.
+/// A connection, as the control API lists it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ConnectionStats<'a> {
     connection_id: &'a str,

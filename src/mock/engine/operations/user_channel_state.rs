@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_is_told_to_watchers_and_to_oneself() {
+    fn reading_sends_events_to_watchers_and_to_the_reader() {
         let mut stage = stage();
         let (a, b) = (stage.connect("a"), stage.connect("b"));
         let body = json!({"watch": true, "connection_id": stage.id(a)});

@@ -11,7 +11,7 @@ use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 
 impl ServiceState {
-    /// Adds a message to a channel and tells its watchers and the members who do not watch it.
+    /// Adds a message to a channel, and sends events to its watchers and to the members who do not watch it.
     pub(crate) fn post_message(&mut self, now: DateTime<Utc>, key: ChannelKey, message: Message) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
@@ -150,7 +150,7 @@ impl ServiceState {
         }
     }
 
-    /// Empties a channel and tells its watchers.
+    /// Deletes all messages of a channel, and sends an event to its watchers.
     pub(crate) fn truncate(
         &mut self,
         now: DateTime<Utc>,

@@ -152,7 +152,7 @@ impl ServiceState {
         })
     }
 
-    /// A user that the server side names: by an id that exists, or as an object.
+    /// The user named in a server-side call: by an id that exists, or as an object.
     pub(crate) fn named_user(
         &mut self,
         now: DateTime<Utc>,

@@ -717,7 +717,7 @@ mod tests {
         assert_eq!(
             stage.heard(first),
             ["user.presence.changed A true", "user.updated A"],
-            "to themself the user is online"
+            "an invisible user sees themself online"
         );
         assert_eq!(stage.heard(second), ["user.updated A"]);
     }

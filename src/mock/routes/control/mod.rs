@@ -70,8 +70,8 @@ pub(super) async fn handle(
     response
 }
 
-/// Checks who may control the server: programs and pages on its own machine, or, where there is a control token, whoever
-/// shows it.
+/// Checks who may control the server: programs and pages on its own machine or, if there is a control token, callers that
+/// send it.
 fn check_access(
     parts: &Parts,
     params: &Params,

@@ -1,4 +1,4 @@
-//! What a running server tells about itself: status, connections, journal, the world as a fixture.
+//! Read-only control routes: status, connections, the log, and the state as a fixture.
 
 use std::time::Duration;
 
