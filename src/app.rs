@@ -277,7 +277,7 @@ impl App {
         }
         Err(Failure::new(
             Code::NotAuthenticated,
-            "there is no API secret to sign with",
+            "this command needs the API secret, and there is none",
         )
         .hinted("set STREAM_API_SECRET, or add a profile: presencectl profile add")
         .into())

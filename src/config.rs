@@ -89,7 +89,7 @@ pub fn path(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     named
         .map(Path::to_owned)
         .or_else(default_path)
-        .context("there is no home folder for the configuration; name a file: --config FILE")
+        .context("there is no home directory for the configuration; name a file: --config FILE")
 }
 
 /// The default path of the configuration file; `None` without a home folder.

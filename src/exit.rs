@@ -1,6 +1,6 @@
 //! Exit codes: the part of the contract that scripts branch on.
 //!
-//! Codes are never reused. A [`Failure`] is an error that knows its code. Which code any other error gets is decided
+//! The meaning of a code never changes. A [`Failure`] is an error that knows its code. Which code any other error gets is decided
 //! further up, in `error_report`. This module imports nothing of ours, so that every layer can use it.
 
 use std::fmt;
@@ -9,19 +9,19 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Done; the condition was met; the count was reached; an unbounded window simply ended; the reader closed stdout.
+    /// Done; the condition was met; the count was reached; `--timeout` ended a stream that had no goal; the reader closed stdout.
     Ok = 0,
     /// Unexpected error.
     Unexpected = 1,
     /// Bad usage, a confirmation answered with no or needed without a terminal, a configuration that cannot be read.
     Usage = 2,
-    /// Nothing matched (`--fail-empty`), or a check failed (a mock expectation).
+    /// Nothing matched (`--fail-empty`), or a check failed (`report uptime --min`, `report flaps --threshold`).
     NothingMatched = 3,
     /// Not authenticated: no credentials, or a token refused (API codes 2, 5, 40-43).
     NotAuthenticated = 4,
     /// The API refused: not found, not permitted, invalid.
     Refused = 5,
-    /// Rate limited, and the retries are spent.
+    /// Rate limited, and all retries failed.
     RateLimited = 6,
     /// Cannot connect: DNS, TCP, TLS.
     CannotConnect = 7,
@@ -35,7 +35,7 @@ pub enum Code {
     Coverage = 11,
     /// A hook failed.
     Hook = 12,
-    /// The mock cannot start: port taken, fixture or scenario invalid.
+    /// The mock cannot start: port taken, fixture invalid.
     MockCannotStart = 13,
     /// The time ran out before the count, condition or state that was asked for.
     TimedOut = 124,
@@ -96,7 +96,7 @@ impl Code {
         match self {
             Self::Ok => (
                 "ok",
-                "done; the condition was met; the count was reached; an unbounded window simply ended; the reader closed stdout",
+                "done; the condition was met; the count was reached; --timeout ended a stream that had no goal; the reader closed stdout",
             ),
             Self::Unexpected => ("unexpected", "unexpected error"),
             Self::Usage => (
@@ -105,7 +105,7 @@ impl Code {
             ),
             Self::NothingMatched => (
                 "nothing_matched",
-                "nothing matched (--fail-empty), or a check failed (a mock expectation)",
+                "nothing matched (--fail-empty), or a check failed (report uptime --min, report flaps --threshold)",
             ),
             Self::NotAuthenticated => (
                 "not_authenticated",
@@ -115,7 +115,7 @@ impl Code {
                 "refused",
                 "the API refused: not found, not permitted, invalid",
             ),
-            Self::RateLimited => ("rate_limited", "rate limited, and the retries are spent"),
+            Self::RateLimited => ("rate_limited", "rate limited, and all retries failed"),
             Self::CannotConnect => ("cannot_connect", "cannot connect: DNS, TCP, TLS"),
             Self::ConditionFalse => (
                 "condition_false",
@@ -133,7 +133,7 @@ impl Code {
             Self::Hook => ("hook", "a hook failed"),
             Self::MockCannotStart => (
                 "mock_cannot_start",
-                "the mock cannot start: port taken, fixture or scenario invalid",
+                "the mock cannot start: port taken, fixture invalid",
             ),
             Self::TimedOut => (
                 "timed_out",

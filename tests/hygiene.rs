@@ -311,7 +311,7 @@ fn a_trace_shows_each_request_and_connection_change_and_then_headers_and_bodies(
     };
     insta::assert_snapshot!(trace("set-user john --status x -v").join("\n"), @"> PATCH /users 200 T ms");
     insta::assert_snapshot!(trace("watch users john --as john --snapshot only -v").join("\n"), @r"
-    presencectl: watching as john, who is online for as long as this runs.
+    presencectl: watching as john; this user is online until the command ends.
     > GET /connect 101 T ms
     * john connected
     > GET /users 200 T ms

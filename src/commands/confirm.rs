@@ -23,9 +23,9 @@ pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
     if !(app.terminal().stdin && app.terminal().stderr) {
         return Err(Failure::new(
             Code::Usage,
-            format!("cannot {what} without confirmation: there is no terminal to ask at"),
+            format!("cannot {what} without confirmation: stdin is not a terminal"),
         )
-        .hinted("confirm in advance: -y")
+        .hinted("confirm with -y")
         .into());
     }
     write!(stderr, "presencectl: {}? [y/N] ", text::message(what))?;

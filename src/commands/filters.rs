@@ -7,7 +7,7 @@ use crate::domain::{ChannelType, UserId};
 /// Flags that select channels.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ChannelFilterArgs {
-    /// Only channels that match this filter, as the API defines it
+    /// Only channels that match this filter, in Stream's filter syntax
     #[arg(long, value_name = "JSON", value_parser = parse_channel_filter)]
     pub filter: Option<Map<String, Value>>,
 

@@ -63,31 +63,31 @@ fn global_options() -> String {
     let command = clap::Command::new("presencectl")
         .max_term_width(100)
         .disable_help_flag(true)
-        .help_template("Every command takes these flags. PRESENCECTL_* variables set them, too.\n\n{all-args}\n");
+        .help_template("Every command takes these flags. A flag with an [env: …] line can also be set by that variable.\n\n{all-args}\n");
     let page = GlobalArgs::augment_args(command).render_long_help();
     page.to_string()
 }
 
 fn exit_codes() -> String {
-    let mut page = String::from("Exit codes (never reused):\n\n");
+    let mut page = String::from("Exit codes (stable: the meaning of a code never changes):\n\n");
     for code in Code::ALL {
         writeln!(page, "  {:>3}  {}", code.number(), code.meaning())
             .expect("a String takes every write");
     }
     page.push_str(
-        "\n--timeout with nothing to achieve (no -n, no --until, no wait) ends with 0.\n",
+        "\nA stream has a goal if -n or --until is given. `wait` always has one.\n",
     );
     page
 }
 
 const ENVIRONMENT: &str = "\
-Environment variables. Flags take precedence over the environment, and the environment over the profile. White space
+Environment variables. Flags take precedence over the environment, and the environment over the profile. Whitespace
 around a value is ignored. An empty variable counts as unset.
 
 Credentials:
   STREAM_API_KEY, STREAM_API_SECRET   the application's key and secret (or STREAM_KEY and STREAM_SECRET)
   PRESENCECTL_USER_TOKEN              a user's token; with the key, enough for everything that the user may do
-  STREAM_CHAT_URL                     the service's address, also read by the vendor's SDKs
+  STREAM_CHAT_URL                     the service's address, also read by Stream's SDKs
 
 Variables that set a flag:
   PRESENCECTL_PROFILE  PRESENCECTL_CONFIG  PRESENCECTL_BASE_URL  PRESENCECTL_MOCK  PRESENCECTL_AS
@@ -101,12 +101,12 @@ Mock server:
 Also read: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, http_proxy, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME,
 XDG_CACHE_HOME.
 
-A key in the environment disables the default profile, so that the key of one application is never combined with the
-secret of another. -p NAME selects a profile nevertheless.
+If STREAM_API_KEY is set, the default profile is ignored, so that the key of one application is never combined with the
+secret of another. -p NAME uses a profile anyway.
 ";
 
 const OUTPUT: &str = "\
-Output. stdout contains results only. Status, hints, warnings and errors go to stderr.
+Output. stdout contains results only. All messages go to stderr.
 
   -o auto     a table on a terminal, NDJSON otherwise (the default)
   -o table    a table; for streams one line per event
@@ -115,7 +115,8 @@ Output. stdout contains results only. Status, hints, warnings and errors go to s
   -o tsv      tab-separated; tabs, newlines and backslashes in values as \\t, \\n, \\\\
   -o csv      comma-separated, RFC 4180
 
-  --columns a,b.c   select columns, or fields in JSON; dots reach into objects; `--columns list` prints them
+  --columns a,b.c   choose columns (b.c is field c of object b); in JSON formats, keep only these fields.
+                    `--columns list` on a complete command prints the known ones
   --no-headers      no header line in table, tsv and csv
   --jq EXPR         apply a jq expression to each record and print each result on a line
 
@@ -130,13 +131,13 @@ Records of a stream: one JSON object per line, each with a `type`.
   presence.snapshot       the state of each subscribed user at the start: user
   user.presence.changed, user.updated, user.watching.start, …
                           as the service sent them
-  connection.changed      our connection: online, reason, attempt
+  connection.changed      the connection to the service was lost or restored: online, reason, attempt
   connection.recovered    all subscriptions restored
   presence.gap            events may have been lost: from, to, repaired (ids), note
   presence.coverage       requested, subscribed, missing (ids)
   stream.end              the last line: reason, events, gaps, reconnects, exit_code
 
-Every record has `seq` (1, 2, 3 … without missing numbers), `received_at` (RFC 3339, UTC, milliseconds) and `source`
+Every record has `seq` (consecutive numbers from 1), `received_at` (RFC 3339, UTC, milliseconds) and `source`
 (ws, query, resync, local). Events about a user add `changed` (which of online, invisible, status, last_active changed)
 and `previous` (their old values). `user` always has id, online, status, last_active and invisible, null if unknown.
 After a gap, users whose state changed follow as ordinary events with \"source\":\"resync\". A user.updated with an empty `changed`
@@ -156,14 +157,14 @@ Examples:
   presencectl --mock watch users --in john,jack --where '.user.online' --jq .user.id
   presencectl --mock watch channel my-conversation-123 --until '.user.id == \"john\" and .user.online'
 
-`false`, `null` and no result count as false, as in jq's `select`. Expressions cannot read files or the environment.
+`false`, `null` and an empty result count as false, as in jq's `select`. Expressions cannot read files or the environment.
 ";
 
 const REPORTS: &str = "\
 Reports are computed from streams that `watch` recorded. They need no server and no account.
 
   presencectl watch channel fun --tee day.ndjson >/dev/null     record; Ctrl-C stops, and you can start again at any time
-  presencectl report sessions day.ndjson      when each user was online, like `last`
+  presencectl report sessions day.ndjson      when each user was online, like the Unix command `last`
   presencectl report uptime day.ndjson        how much of the time; --min 0.99 exits with 3 if a user is below
   presencectl report flaps day.ndjson         how often they change; --threshold 5/10m exits with 3 if a user is above
   presencectl report timeline day.ndjson      a picture on a terminal; buckets of time for programs
@@ -179,12 +180,12 @@ Time that nobody observed is unknown, never offline:
 
 The window is from the first to the last record; --from and --to narrow it. --user and --in choose users.
 --html FILE and --svg FILE draw a picture with any of the reports. --pseudonymize replaces ids and names.
-To limit memory, two results are not always exact: median_online_s is exact for the first 1024 sessions of a user and
-within one percent beyond, and a picture of more than 400,000 sessions merges neighbouring ones.
+To limit memory, two things are not always exact: median_online_s is exact for the first 1024 sessions of a user and
+within one percent beyond, and a picture of more than 400,000 sessions merges adjacent ones.
 ";
 
 const MOCK: &str = "\
-The bundled mock server implements the presence part of the service. It needs no account and stores nothing.
+The bundled mock server emulates the presence features of Stream Chat. It needs no account and stores nothing on disk.
 
   presencectl --mock COMMAND …          run one command against a server in the same process, with demo data
   presencectl --mock=world.json …       the same with the users and channels of a fixture
@@ -199,23 +200,26 @@ The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; otherwise it
 
 A running server can be controlled from any shell that knows its address (--base-url, PRESENCECTL_BASE_URL):
   presencectl mock status | connections        its state, and its connections
-  presencectl mock user john connect           connect a user without a client; also disconnect, drop (as in a tunnel),
-                                               set status='at lunch' invisible=true
+  presencectl mock user john connect           connect a user without a client; also disconnect; drop (lose the
+                                               connection without a close frame); set status='at lunch' invisible=true
   presencectl mock trigger TYPE --to john      send an event of your own; also --subscribers, --channel, --connection
   presencectl mock clock freeze 2026-01-31T08:00:00Z, advance 15m, set TIME, run 60, reset
                                                last_active, timeouts, tokens and rate limits follow this clock
-  presencectl mock log -f                      print requests and frames live, without secrets
+  presencectl mock log -f                      print the log entries live: requests and frames, without secrets
   presencectl mock snapshot > world.json       save users and channels as a fixture; mock restore FILE loads it
-  presencectl mock reset | stop                return to the initial state | stop the server
+  presencectl mock reset                       restore the initial state
+  presencectl mock stop                        stop the server
 
 Faults apply to requests and frames that match (--method, --path, --user, --event): --count times, after skipping
 --after of them, with a --probability drawn from a --seed:
   requests   status (--status, --code, --retry-after), delay, reset, html, truncate; --applied loses only the response
-  sockets    drop, close (--code), half-open, mute, duplicate, reorder, late, garbage, expire, slow; --now applies at once
+  WebSocket connections
+             drop, close (--code), half-open, mute, duplicate, reorder, late, garbage, expire, slow; --now applies at once
   presencectl mock fault add status --status 429 --retry-after 2 --path /users --count 1
   presencectl mock fault add drop --user john --now
   presencectl mock fault list
   presencectl mock fault clear
+`presencectl mock fault add --help` explains each fault.
 
 All of this is available as JSON over HTTP, too: /_mock/status, /_mock/faults, /_mock/log?since=N&wait=5s, /_mock/users/ID/connect …
 ";

@@ -36,7 +36,7 @@ const READER_GRACE: Duration = Duration::from_secs(1);
 /// Flags of `hold`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Users who do not exist are created, as connecting always does. Lost connections are made again; this does not set the
+Users who do not exist are created, as connecting always does. Lost connections are re-established; this does not set the
 status and visibility again. At the end the users disconnect, and the old status and visibility, which are printed at the
 start, are restored. What somebody else has changed meanwhile stays as it is.
 

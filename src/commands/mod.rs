@@ -47,7 +47,7 @@ use runtime::block_on;
 // The flags of a command are added only when it runs. Adding those of all commands takes longer than most commands do.
 #[command(defer = true)]
 pub enum Command {
-    /// Create or update users, changing only the fields that are named
+    /// Create or update users, changing only the given fields
     SetUser(users::set_user::SetUserArgs),
 
     /// Show users by id

@@ -22,7 +22,7 @@ pub(crate) async fn resolve(app: &App) -> anyhow::Result<(Client, Observer)> {
     };
     match &observer {
         Observer::Existing(user) => app.output().status(&format!(
-            "watching as {user}, who is online for as long as this runs."
+            "watching as {user}; this user is online until the command ends."
         )),
         // Watching needs no confirmation. Making a user an admin in a protected application does, once.
         Observer::Dedicated(user) if app.is_protected()? => {

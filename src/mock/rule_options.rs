@@ -246,39 +246,39 @@ options! {
     open upsert_merges "upsert-merges": bool,
         "whether `POST /users` keeps custom fields that it does not mention";
     open bad_signature_code "bad-signature-code": i32,
-        "the code of a token signed with another secret (43 and 5 have been seen)";
+        "error code for a token signed with another secret (43 and 5 have been seen)";
     open deactivated_code "deactivated-code": i32,
-        "the code with which a deactivated or deleted user is refused";
+        "error code for a deactivated or deleted user";
     open revoked_code "revoked-code": i32,
-        "the code with which a revoked token is refused";
+        "error code for a revoked token";
     open id_mismatch_code "id-mismatch-code": i32,
-        "the code of a connect whose token and `user_details` name different users";
+        "error code if token and `user_details` name different users";
     open unknown_connection_code "unknown-connection-code": i32,
-        "the code of a call for a connection that does not exist";
+        "error code for a call with an unknown connection";
     fixed presence_cap_channel "presence-cap-channel": usize,
-        "users that one channel is covered for with `presence`";
+        "maximum number of users that one channel call with `presence` subscribes to";
     fixed presence_cap_users "presence-cap-users": usize,
-        "users that one users query is covered for with `presence`";
+        "maximum number of users that one users query with `presence` subscribes to";
     fixed query_users_default_limit "query-users-default-limit": usize,
-        "the page of a users query that names no limit";
+        "default page size of a users query";
     fixed last_active_refresh "last-active-refresh": Duration,
-        "how often `last_active` of a connected user moves";
+        "how often `last_active` of a connected user is updated";
     fixed development_tokens "development-tokens": bool,
         "whether unsigned development tokens are accepted";
     fixed max_connections_per_user "max-connections-per-user": usize,
-        "connections that one user may have at once (0 for any number)";
+        "maximum number of connections of a user (0: unlimited)";
     fixed custom_data_limit "custom-data-limit": usize,
-        "bytes of custom data that a user or a channel may have";
+        "maximum size of the custom data of a user or a channel, in bytes";
     fixed body_limit "body-limit": usize,
-        "bytes that a request body may have";
+        "maximum size of a request body, in bytes";
     fixed frame_limit "frame-limit": usize,
-        "bytes that a client's frame may have";
+        "maximum size of a client's frame, in bytes";
     fixed queue_frames "queue-frames": usize,
-        "frames that may wait for a slow client before it is dropped";
+        "maximum number of frames that wait for a slow client before it is disconnected";
     fixed queue_bytes "queue-bytes": usize,
-        "bytes that may wait for a slow client before it is dropped";
+        "maximum number of bytes that wait for a slow client before it is disconnected";
     fixed rate_limit "rate-limit": RateLimitMode,
-        "requests per minute, endpoint and platform before code 9";
+        "requests allowed per minute for each endpoint and platform; more fail with code 9";
 }
 
 #[cfg(test)]

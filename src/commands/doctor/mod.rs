@@ -73,7 +73,7 @@ async fn check_presence(
         report.failed(Step::Credentials, &error)?;
         return Ok(());
     }
-    report.ok(Step::Credentials, "the secret fits the key")?;
+    report.ok(Step::Credentials, "the secret matches the key")?;
     if let Some(why) = why_not(app, args)? {
         report.skip_rest(why)?;
         return Ok(());

@@ -123,7 +123,7 @@ impl<'a> DoctorReport<'a> {
         self.rows.finish()?;
         let of = self.done.len();
         self.app.output().status(&match self.failed.len() {
-            0 => "everything that was tried works.".to_owned(),
+            0 => "all checks passed.".to_owned(),
             1 => format!("one of {of} steps failed."),
             many => format!("{many} of {of} steps failed."),
         });

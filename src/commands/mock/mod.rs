@@ -61,7 +61,7 @@ pub enum RunningCommand {
     Clock(control::ClockCommand),
     /// Print the users and channels of a running mock as a fixture
     Snapshot,
-    /// Replace the users and channels of a running mock by a fixture
+    /// Replace the users and channels of a running mock with those of a fixture
     Restore(control::RestoreArgs),
 }
 

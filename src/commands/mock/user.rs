@@ -37,10 +37,10 @@ Examples:
   presencectl mock user john set invisible=true status='at lunch' color=
   presencectl mock user john drop && presencectl mock clock advance 1m")]
 pub struct UserArgs {
-    /// Act for the user with this id
+    /// The user's id
     pub id: UserId,
 
-    /// Do this: connect, disconnect, drop or set
+    /// The action: connect, disconnect, drop or set
     #[arg(
         value_enum,
         hide_possible_values = true,

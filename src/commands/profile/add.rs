@@ -32,7 +32,7 @@ pub struct AddArgs {
     /// The name to use with -p
     pub name: Option<String>,
 
-    /// The application's public key
+    /// The application's API key
     #[arg(long, value_name = "KEY")]
     pub api_key: Option<String>,
 

@@ -1,4 +1,4 @@
-//! `profile import`: imports the applications that the vendor's CLI has stored.
+//! `profile import`: imports the applications that `stream-cli`, Stream's official CLI, has stored.
 //!
 //! Its file is YAML: `default`, and `apps` with `name`, `access-key`, `access-secret-key` and `chat-url`. The secret is
 //! plain text. It is copied as plain text into our configuration file, which only the user can read. A profile can be
@@ -71,7 +71,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
         Failure::new(
             Code::Usage,
             format!(
-                "{} is not a configuration of the vendor's CLI",
+                "{} is not a configuration of stream-cli",
                 file.display()
             ),
         )

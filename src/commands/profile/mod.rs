@@ -33,7 +33,7 @@ pub enum ProfileCommand {
     Use(switch::UseArgs),
     /// Remove a profile
     Remove(remove::RemoveArgs),
-    /// Import profiles from the configuration of Stream's own CLI
+    /// Import profiles from the configuration of `stream-cli`, Stream's official CLI
     Import(import::ImportArgs),
 }
 

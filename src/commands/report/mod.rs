@@ -66,7 +66,7 @@ pub struct ReportArgs {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Start the window here, if later than the first record
+    /// Ignore time before this; the default is the first record
     ///
     /// RFC 3339, Unix seconds, or a duration ago, such as 24h.
     #[arg(long, value_name = "TIME")]
@@ -98,7 +98,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
-    /// Replace ids and names by pseudonyms, and leave out status texts
+    /// Replace ids and names with pseudonyms, and leave out status texts
     #[arg(long)]
     pub pseudonymize: bool,
 }

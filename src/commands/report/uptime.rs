@@ -17,12 +17,12 @@ const BAR_CELLS: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Time that nobody observed is unknown and never counts as offline: online_s + offline_s + unknown_s is the window, and
-online_ratio is of the observed time.
+online_ratio is online_s / (online_s + offline_s).
 
 Examples:
   presencectl report uptime day.ndjson
   presencectl report uptime --min 0.99 --from 24h --in @oncall.txt watch.ndjson
-  presencectl report uptime shard-0.ndjson shard-1.ndjson --jq '[.user_id, .online_ratio] | @tsv'")]
+  presencectl report uptime shard-1.ndjson shard-2.ndjson --jq '[.user_id, .online_ratio] | @tsv'")]
 pub struct UptimeArgs {
     /// What is read
     #[command(flatten)]

@@ -37,7 +37,7 @@ pub(super) fn status() -> Value {
 }
 
 fn clock_words() -> Value {
-    json!({ "type": "string", "description": "mode of the clock: system, moved, frozen, or running at a multiple of normal speed" })
+    json!({ "type": "string", "description": "mode of the clock: system, moved (set to another time), frozen, or running at a multiple of normal speed" })
 }
 
 pub(super) fn clock() -> Value {
@@ -62,7 +62,7 @@ pub(super) fn user() -> Value {
 
 pub(super) fn trigger() -> Value {
     object(
-        "an injected event",
+        "a custom event injected by the tester",
         &["sent"],
         &json!({ "sent": count_of("number of connections that it was sent to") }),
     )
@@ -192,13 +192,13 @@ fn on_socket(kind: &str, meaning: &str, required: &[&str], own: Value) -> Value 
 }
 
 pub(super) fn socket_open() -> Value {
-    on_socket("mock.socket.open", "a socket opened", &[], json!({}))
+    on_socket("mock.socket.open", "a WebSocket connection was opened", &[], json!({}))
 }
 
 pub(super) fn socket_end() -> Value {
     on_socket(
         "mock.socket.end",
-        "a socket ended",
+        "a WebSocket connection ended",
         &["reason"],
         json!({ "reason": { "type": "string" } }),
     )
@@ -210,7 +210,7 @@ pub(super) fn frame_sent() -> Value {
         "a frame was sent to a client",
         &["frame"],
         json!({
-            "frame": { "description": "JSON, or text that is not JSON" },
+            "frame": { "description": "a JSON value, or a string if the frame is not JSON" },
             "fault": { "type": "string", "description": "the fault that was applied to it" },
         }),
     )
@@ -219,9 +219,9 @@ pub(super) fn frame_sent() -> Value {
 pub(super) fn frame_heard() -> Value {
     on_socket(
         "mock.frame.heard",
-        "a frame came from a client",
+        "a frame was received from a client",
         &["frame"],
-        json!({ "frame": { "description": "JSON, or text that is not JSON" } }),
+        json!({ "frame": { "description": "a JSON value, or a string if the frame is not JSON" } }),
     )
 }
 

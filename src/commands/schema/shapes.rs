@@ -27,11 +27,11 @@ fn line(kind: Option<&str>, description: &str, required: &[&str], own: &Value) -
         ("type".to_owned(), kind),
         (
             "seq".to_owned(),
-            json!({ "type": "integer", "minimum": 1, "description": "1, 2, 3 … without a hole" }),
+            json!({ "type": "integer", "minimum": 1, "description": "consecutive numbers from 1" }),
         ),
         (
             "received_at".to_owned(),
-            json!({ "type": "string", "format": "date-time", "description": "when this program received or made it" }),
+            json!({ "type": "string", "format": "date-time", "description": "when presencectl received or created the record" }),
         ),
         (
             "source".to_owned(),
@@ -74,12 +74,12 @@ fn ids(what: &str) -> Value {
 /// A user object with the guaranteed presence fields.
 pub(super) fn user() -> Value {
     object(
-        "a user, as the service sent them; custom fields are at the same level",
+        "a user as sent by the service; custom fields are additional properties",
         &["id", "online", "status", "last_active", "invisible"],
         &json!({
             "id": { "type": "string" },
             "online": { "type": ["boolean", "null"] },
-            "status": { "description": "a custom field by convention: a text, or whatever else the application keeps there" },
+            "status": { "description": "a custom field by convention: a string, or any other value that the application stores" },
             "last_active": { "type": ["string", "null"], "format": "date-time" },
             "invisible": { "type": ["boolean", "null"] },
             "name": { "type": ["string", "null"] },
@@ -98,7 +98,7 @@ fn member() -> Value {
 
 pub(super) fn channel() -> Value {
     object(
-        "a channel, as the service sent it; custom fields stand beside these",
+        "a channel as sent by the service; custom fields are additional properties",
         &["cid", "type", "id"],
         &json!({
             "cid": { "type": "string", "pattern": "^[^:]+:[^:]+$" },
@@ -133,16 +133,16 @@ pub(super) fn event() -> Value {
                 "type": "array",
                 "items": { "enum": fields },
                 "uniqueItems": true,
-                "description": "which presence fields moved; in events about a user; empty when it was something else, such as the name",
+                "description": "the presence fields that changed, in events about a user; empty if only other fields changed, such as the name",
             },
             "previous": {
                 "type": "object",
                 "propertyNames": { "enum": fields },
-                "description": "the old values of those that moved",
+                "description": "the old values of the fields that changed",
             },
             "shadowed": {
                 "type": "object",
-                "description": "fields of the event whose names records need for themselves",
+                "description": "event fields whose names are reserved for the record's own fields",
             },
         }),
     );
@@ -158,12 +158,12 @@ pub(super) fn event() -> Value {
 pub(super) fn connection_changed() -> Value {
     line(
         Some("connection.changed"),
-        "the link went down, or came up",
+        "the connection to the service was lost or restored",
         &["online", "reason", "attempt"],
         &json!({
             "online": { "type": "boolean" },
             "reason": { "type": "string" },
-            "attempt": count_of("which attempt since the link was last healthy; 0 for the loss itself"),
+            "attempt": count_of("number of attempts since the last healthy connection; 0 for the loss itself"),
         }),
     )
 }
@@ -218,7 +218,7 @@ pub(super) fn end() -> Value {
             "reason": { "enum": EndReason::ALL.map(EndReason::name) },
             "events": count_of("how many events were written"),
             "gaps": count_of("how many gaps there were"),
-            "reconnects": count_of("how often the link was made anew"),
+            "reconnects": count_of("number of reconnects"),
             "exit_code": exit_code(),
         }),
     )
@@ -241,7 +241,7 @@ pub(super) fn request() -> Value {
         "a request that --dry-run did not send",
         &["method", "path", "endpoint", "body"],
         &json!({
-            "endpoint": { "type": ["string", "null"], "description": "whose budget it counts against, as limits calls it" },
+            "endpoint": { "type": ["string", "null"], "description": "the endpoint whose rate limit it counts against, as named by `limits`" },
             "method": { "enum": ["POST", "PUT", "PATCH", "DELETE", "GET"] },
             "path": { "type": "string", "pattern": "^/" },
             "body": {},
@@ -276,7 +276,7 @@ pub(super) fn profile() -> Value {
 pub(super) fn token() -> Value {
     let time = || json!({ "type": ["string", "null"], "format": "date-time" });
     object(
-        "what a token says; further claims stand beside these",
+        "the claims of a token; other claims are additional properties",
         &["user_id", "server", "issued_at", "not_before", "expires_at"],
         &json!({
             "user_id": { "type": ["string", "null"] },
@@ -308,7 +308,7 @@ pub(super) fn check() -> Value {
 
 pub(super) fn limit() -> Value {
     object(
-        "the budget of an endpoint on a platform",
+        "the rate limit of an endpoint on a platform",
         &["platform", "endpoint", "limit", "remaining", "reset"],
         &json!({
             "platform": { "enum": ["server", "web", "ios", "android"] },
@@ -338,7 +338,7 @@ pub(super) fn mock_ready() -> Value {
 pub(super) fn error() -> Value {
     let kinds = Code::ALL.map(Code::kind);
     object(
-        "what went wrong, on stderr, where -o json or -o ndjson was typed",
+        "the error, on stderr, if the output format is set to json or ndjson",
         &["error"],
         &json!({
             "error": {

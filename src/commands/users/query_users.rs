@@ -31,8 +31,8 @@ use crate::stream::StreamOptions;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered here, because the
-service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all users in the order of
-their ids. With --sort, users that are filtered here or come from several pages are sorted here.
+service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all users in the order of their
+ids. With --sort, users that are filtered here or come from several pages are sorted here.
 
 Examples:
   presencectl query-users --in john,jack --presence
@@ -49,7 +49,7 @@ pub struct QueryUsersArgs {
     #[arg(long = "in", value_name = "LIST")]
     pub list: Option<IdList>,
 
-    /// Only users that match this filter, as the API defines it
+    /// Only users that match this filter, in Stream's filter syntax
     #[arg(long, value_name = "JSON", value_parser = parse_user_filter)]
     pub filter: Option<Map<String, Value>>,
 

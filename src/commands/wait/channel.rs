@@ -33,7 +33,7 @@ pub struct WaitChannelArgs {
     /// The channel, type:id; a bare id means messaging:id
     pub cid: Cid,
 
-    /// Wait until this jq expression is true of the channel
+    /// Wait until this jq expression is true for the channel
     #[arg(long = "for", value_name = "EXPR", value_parser = ConditionExpr::parse)]
     pub condition: ConditionExpr,
 
@@ -192,7 +192,7 @@ impl<'a> ChannelWait<'a> {
         if !is_met {
             let reason = if self.timer.holds(&cid.to_string()) {
                 let stable_for = humantime::format_duration(self.stable_for);
-                format!("`{source}` is true of {cid}, but not for {stable_for} yet")
+                format!("`{source}` is true for {cid}, but not for {stable_for} yet")
             } else {
                 format!("`{source}` is false for {cid}")
             };

@@ -28,7 +28,7 @@ pub enum WaitCommand {
     /// Wait until users reach a state
     User(user::WaitUserArgs),
 
-    /// Wait until an expression is true of a channel
+    /// Wait until an expression is true for a channel
     Channel(channel::WaitChannelArgs),
 }
 

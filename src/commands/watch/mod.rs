@@ -24,7 +24,7 @@ use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 #[derive(Debug, Subcommand)]
 // Not deferred: flags that are added late come after the global ones on a help page.
 pub enum WatchCommand {
-    /// Stream the presence of the members of channels, also of those who join later
+    /// Stream the presence of channel members, including those who join later
     Channel(channel::WatchChannelArgs),
 
     /// Stream the presence of users by id
@@ -106,7 +106,7 @@ pub struct StreamArgs {
     )]
     pub snapshot: Snapshot,
 
-    /// Show exactly what the service sends, and nothing else
+    /// Print the service's own JSON messages unchanged, one per line
     #[arg(long)]
     pub raw: bool,
 
@@ -134,7 +134,7 @@ pub struct StreamArgs {
     #[arg(long)]
     pub strict_coverage: bool,
 
-    /// Suppress changes of `online` that are undone within this time
+    /// Suppress changes of `online` that are reverted within this time (debounce)
     #[arg(long, value_name = "DUR", value_parser = parse_duration, conflicts_with = "raw")]
     pub settle: Option<Duration>,
 
