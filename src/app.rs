@@ -150,6 +150,11 @@ impl App {
         self.global.base_url.as_deref()
     }
 
+    /// Whether this run has a mock server of its own: `--mock`.
+    pub fn has_own_mock(&self) -> bool {
+        self.global.mock.is_some()
+    }
+
     /// The profile of `--profile`.
     pub fn profile_name(&self) -> Option<&str> {
         self.global.profile.as_deref()
@@ -264,7 +269,7 @@ impl App {
                 return self
                     .secret_of(profile)
                     .await?
-                    .ok_or_else(|| no_secret(name).into());
+                    .ok_or_else(|| no_secret(name, profile).into());
             }
         } else if let Credentials::Secret(secret) = &self.access().await?.credentials {
             return Ok(secret.clone());
@@ -330,7 +335,7 @@ impl App {
     /// No address was given, or it is unusable.
     pub fn mock_client(&self) -> anyhow::Result<Client> {
         let url = self.mock_url().ok_or_else(|| {
-            Failure::new(Code::Usage, "there is no mock server to talk to").hinted(
+            Failure::new(Code::Usage, "no address of a mock server was given").hinted(
                 "name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it",
             )
         })?;
@@ -458,7 +463,7 @@ impl App {
             Some((name, profile)) => self
                 .secret_of(profile)
                 .await?
-                .ok_or_else(|| no_secret(name))?,
+                .ok_or_else(|| no_secret(name, profile))?,
             None => first_env(&SECRET_VARIABLES)
                 .map(SecretString::new)
                 .ok_or_else(no_credentials)?,
@@ -510,7 +515,8 @@ impl App {
 
     async fn start_mock(&self, fixture: &str) -> anyhow::Result<Access> {
         let mut options = mock::MockOptions::default();
-        if fixture.is_empty() {
+        // As with the variable, 1 means the demo data.
+        if matches!(fixture, "" | "1") {
             options.fixture = mock::demo_fixture(self.now());
         } else {
             let text = std::fs::read_to_string(fixture).map_err(|error| {
@@ -602,14 +608,15 @@ fn no_credentials() -> Failure {
     }
 }
 
-fn no_secret(profile: &str) -> Failure {
-    let profile = text::quote(profile);
+fn no_secret(name: &str, profile: &Profile) -> Failure {
+    let name = text::quote(name);
+    let key = text::quote(&profile.api_key);
     Failure::new(
         Code::NotAuthenticated,
-        format!("the profile `{profile}` does not say where its API secret is"),
+        format!("the profile `{name}` has no API secret"),
     )
     .hinted(format!(
-        "presencectl profile add {profile} --api-key KEY --secret-file FILE --force; or act as a user: set \
+        "presencectl profile add {name} --api-key {key} --secret-file FILE --force; or act as a user: set \
          PRESENCECTL_USER_TOKEN"
     ))
 }

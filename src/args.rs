@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::domain::UserId;
 use crate::domain::time::parse_duration;
+use crate::environment;
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -79,7 +80,7 @@ pub struct GlobalArgs {
     )]
     pub output: FormatArg,
 
-    /// Show only these columns, or fields in JSON; `list` prints the columns
+    /// Show only these columns, or fields in JSON; on a complete command, `list` prints the columns
     #[arg(
         long,
         global = true,
@@ -124,6 +125,7 @@ pub struct GlobalArgs {
         global = true,
         hide_short_help = true,
         env = "PRESENCECTL_RETRY",
+        value_parser = parse_count,
         value_name = "N"
     )]
     pub retry: Option<u32>,
@@ -167,6 +169,78 @@ pub struct GlobalArgs {
     pub color: Colour,
 }
 
+fn parse_count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "it is not a whole number from 0".to_owned())
+}
+
+/// The first words of commands that do not call the service, or that need its address for another purpose.
+const COMMANDS_WITHOUT_SERVICE: [&str; 7] = [
+    "mock",
+    "profile",
+    "help",
+    "report",
+    "schema",
+    "man",
+    "completions",
+];
+
+/// The flags of this run that select the service and the credentials, for the commands in hints.
+#[derive(Debug)]
+pub struct ServiceFlags(String);
+
+impl ServiceFlags {
+    /// The flags in use. Those from the environment are left out, because they still apply to the next command.
+    pub fn of(global: &GlobalArgs) -> Self {
+        let mut flags = String::new();
+        let mut add = |flag: &str, value: &str, variable: &str| {
+            if environment::variable(variable).is_none() {
+                flags.push_str(flag);
+                if !value.is_empty() {
+                    flags.push_str(&shlex::try_quote(value).unwrap_or_default());
+                }
+            }
+        };
+        if let Some(file) = &global.config {
+            add(" --config ", &file.to_string_lossy(), "PRESENCECTL_CONFIG");
+        }
+        match global.mock.as_deref() {
+            Some("") => add(" --mock", "", "PRESENCECTL_MOCK"),
+            Some(fixture) => add(" --mock=", fixture, "PRESENCECTL_MOCK"),
+            None => {
+                if let Some(name) = &global.profile {
+                    add(" -p ", name, "PRESENCECTL_PROFILE");
+                }
+                if let Some(url) = &global.base_url {
+                    add(" --base-url ", url, "PRESENCECTL_BASE_URL");
+                }
+            }
+        }
+        Self(flags)
+    }
+
+    /// Adds the flags to the commands in a hint, so that they work as typed. A command in backquotes is only mentioned.
+    pub fn complete(&self, hint: &str) -> String {
+        const PROGRAM: &str = "presencectl ";
+        let mut parts = hint.split(PROGRAM);
+        let mut completed = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let name = part.split_whitespace().next().unwrap_or_default();
+            let is_mentioned = completed.ends_with('`');
+            completed.push_str(PROGRAM.trim_end());
+            if !is_mentioned
+                && name.starts_with(|c: char| c.is_ascii_lowercase())
+                && !COMMANDS_WITHOUT_SERVICE.contains(&name)
+            {
+                completed.push_str(&self.0);
+            }
+            completed.push(' ');
+            completed.push_str(part);
+        }
+        completed
+    }
+}
+
 /// The output formats of `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FormatArg {
@@ -193,4 +267,31 @@ pub enum Colour {
     Always,
     /// Never.
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_in_hints_get_the_flags_that_select_the_service() {
+        let flags = ServiceFlags(" -p prod".to_owned());
+        for (hint, completed) in [
+            (
+                "list users: presencectl query-users; or presencectl get-user a",
+                "list users: presencectl -p prod query-users; or presencectl -p prod get-user a",
+            ),
+            ("set STREAM_API_KEY", "set STREAM_API_KEY"),
+            (
+                "presencectl profile add x, as `presencectl token create a` says",
+                "presencectl profile add x, as `presencectl token create a` says",
+            ),
+            (
+                "presencectl --help lists them",
+                "presencectl --help lists them",
+            ),
+        ] {
+            assert_eq!(flags.complete(hint), completed);
+        }
+    }
 }

@@ -15,9 +15,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::app::App;
-use crate::args::{FormatArg, GlobalArgs};
+use crate::args::{FormatArg, GlobalArgs, ServiceFlags};
 use crate::commands;
-use crate::environment::read_variable_of;
+use crate::environment::{self, read_variable_of};
 use crate::error_report::ErrorReport;
 use crate::exit::Code;
 use crate::text;
@@ -46,6 +46,9 @@ pub struct Cli {
     pub command: commands::Command,
 }
 
+/// How the parser calls the users of a command.
+const USERS: &str = "<ID>...";
+
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -65,10 +68,15 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error, &arguments),
     };
     let json = matches!(cli.global.output, FormatArg::Json | FormatArg::Ndjson);
+    let service = ServiceFlags::of(&cli.global);
     let outcome = App::resolve(cli.global).and_then(|app| commands::run(&app, cli.command, tree));
     match outcome {
         Ok(ended) => ExitCode::from(ended.number()),
-        Err(error) => report(&ErrorReport::of(&error), json),
+        Err(error) => {
+            let mut failed = ErrorReport::of(&error);
+            failed.hint = failed.hint.map(|hint| service.complete(&hint));
+            report(&failed, json)
+        }
     }
 }
 
@@ -172,6 +180,70 @@ fn missing_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<clap::E
     ))
 }
 
+/// A better error for a command without users: `--in` names them, too.
+fn missing_users(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::MissingRequiredArgument || !missing.contains(&USERS.to_owned()) {
+        return None;
+    }
+    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let tree = tree();
+    let takes_list = |command: &clap::Command| {
+        command
+            .get_arguments()
+            .any(|argument| argument.get_long() == Some("in"))
+    };
+    let named = |command: &clap::Command| words.contains(&command.get_name());
+    let is_it = tree
+        .get_subcommands()
+        .filter(|command| named(command))
+        .any(|command| {
+            takes_list(command)
+                || command
+                    .get_subcommands()
+                    .any(|command| named(command) && takes_list(command))
+        });
+    is_it.then(|| {
+        clap::Error::raw(
+            error.kind(),
+            "users are missing\n\n  tip: name them by id, or with --in LIST\n\nFor more information, try '--help'.\n",
+        )
+    })
+}
+
+/// A better error for a value that was not typed but comes from the variable of a flag.
+fn invalid_variable(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) = (
+        error.get(ContextKind::InvalidArg),
+        error.get(ContextKind::InvalidValue),
+    ) else {
+        return None;
+    };
+    let long = flag.strip_prefix("--")?.split(' ').next()?;
+    let tree = GlobalArgs::augment_args(clap::Command::new("presencectl"));
+    let variable = tree
+        .get_arguments()
+        .find(|argument| argument.get_long() == Some(long))?
+        .get_env()?
+        .to_str()?;
+    let was_typed = arguments
+        .iter()
+        .filter_map(|word| word.to_str())
+        .any(|word| word.ends_with(value.as_str()));
+    if was_typed || environment::variable(variable).as_deref() != Some(value) {
+        return None;
+    }
+    let text = error.to_string();
+    let text = text.trim_start_matches("error: ");
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    Some(clap::Error::raw(
+        error.kind(),
+        format!("{first} (from the variable {variable})\n{rest}"),
+    ))
+}
+
 /// The flag with this spelling, of this command or a subcommand, that takes a value.
 fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
     let is_it = |argument: &&clap::Arg| {
@@ -193,8 +265,10 @@ fn valued<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
 
 /// Prints clap's text for help, version and usage errors.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let instead =
-        dashed_value(error, arguments, &tree()).or_else(|| missing_dashes(error, arguments));
+    let instead = dashed_value(error, arguments, &tree())
+        .or_else(|| missing_dashes(error, arguments))
+        .or_else(|| missing_users(error, arguments))
+        .or_else(|| invalid_variable(error, arguments));
     let error = instead.as_ref().unwrap_or(error);
     if error.use_stderr() && asks_for_json(arguments) {
         let text = error.to_string();

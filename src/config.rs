@@ -199,9 +199,12 @@ impl Config {
         let known: Vec<_> = self.profiles.keys().map(String::as_str).collect();
         let failure = Failure::new(Code::Usage, format!("there is no profile `{name}`"));
         Err(if known.is_empty() {
-            failure.hinted("add one: presencectl profile add")
+            failure.hinted(format!("add it: presencectl profile add {name}"))
         } else {
-            failure.hinted(format!("there are: {}", known.join(", ")))
+            failure.hinted(format!(
+                "there are: {}; to add it: presencectl profile add {name}",
+                known.join(", ")
+            ))
         }
         .into())
     }
@@ -362,6 +365,9 @@ mod tests {
         let config: Config = toml::from_str("[profiles.prod]\napi_key = 'k'\n").unwrap();
         let error = config.profile(Some("staging")).unwrap_err();
         let failure = error.downcast_ref::<Failure>().unwrap();
-        assert_eq!(failure.hint.as_deref(), Some("there are: prod"));
+        assert_eq!(
+            failure.hint.as_deref(),
+            Some("there are: prod; to add it: presencectl profile add staging")
+        );
     }
 }

@@ -136,11 +136,15 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
                 "compare the clocks: presencectl doctor; set the one that is wrong, or sign with an earlier `iat`, as \
                  presencectl token create ID --ttl 1h does"
             }
-            ApiErrorCode::NotFound => {
-                "see what exists: presencectl query-users, presencectl query-channels"
+            ApiErrorCode::NotFound if refusal.message.to_lowercase().contains("channel") => {
+                "list channels: presencectl query-channels"
+            }
+            ApiErrorCode::NotFound => "list users: presencectl query-users",
+            ApiErrorCode::NotAllowed if refusal.message.contains("server side") => {
+                "use the API secret (STREAM_API_SECRET, or --profile), without --as and without a user token"
             }
             ApiErrorCode::NotAllowed => {
-                "use an API secret instead of a user token, or act as a user who may: --as USER"
+                "use the API secret instead of a user token or --as, or act as another user: --as USER"
             }
             _ => return None,
         },

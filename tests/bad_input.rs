@@ -109,7 +109,7 @@ fn a_closed_port_exits_with_7() {
     .run();
     insta::assert_snapshot!(failure(&run, &address), @r"
     --- stderr
-    presencectl: cannot query users: cannot connect to VARIABLE: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+    presencectl: cannot query users: cannot connect to VARIABLE: Connection refused (os error 111)
     hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
     --- exit Some(7)
     ");
@@ -156,7 +156,7 @@ fn an_error_is_one_json_object_where_json_was_asked_for() {
         .run();
     insta::assert_snapshot!(run, @r#"
     --- stderr
-    {"error":{"kind":"refused","message":"cannot read the channel messaging:nowhere: the API refused (HTTP 404, code 16): GetChannel failed with error: \"Can't find channel with id messaging:nowhere\"","exit_code":5,"api_code":16,"hint":"see what exists: presencectl query-users, presencectl query-channels"}}
+    {"error":{"kind":"refused","message":"cannot read the channel messaging:nowhere: the API refused (HTTP 404, code 16): GetChannel failed with error: \"Can't find channel with id messaging:nowhere\"","exit_code":5,"api_code":16,"hint":"list channels: presencectl query-channels"}}
     --- exit Some(5)
     "#);
 }

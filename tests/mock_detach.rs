@@ -80,7 +80,7 @@ fn a_detached_server_is_found_again_until_it_has_ended() {
     let shell = Shell::new();
     let none = shell.run("presencectl mock stop");
     insta::assert_snapshot!(none.stderr, @r"
-    presencectl: there is no mock server to talk to
+    presencectl: no address of a mock server was given
     hint: start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT
     ");
     assert_eq!(none.code, Some(2));

@@ -364,7 +364,7 @@ fn on_a_terminal_profile_add_asks_for_what_is_missing() {
     let run = at(home.path(), "profile add").run().ended_with(2);
     assert_eq!(
         run.stderr,
-        "presencectl: the profile needs a name: NAME\n\
+        "presencectl: missing argument: NAME\n\
          hint: presencectl profile add NAME --api-key KEY --secret-file FILE\n"
     );
 }

@@ -235,10 +235,19 @@ impl fmt::Display for HumanSize {
     }
 }
 
+fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
+}
+
 impl Error for ApiError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Transport { source, .. } => Some(source.as_ref()),
+            // The layers of the HTTP library say nothing to people. The innermost cause says what happened.
+            Self::Transport { source, .. } => Some(innermost(source.as_ref())),
             Self::Refused(_)
             | Self::RateLimited { .. }
             | Self::Unreadable { .. }

@@ -90,6 +90,7 @@ fn shorten(command: Command) -> Command {
         short.push('\n');
     }
     short.push_str(GLOBAL_OPTIONS_POINTER);
+    let command = name_both_ways(command);
     let command = match notes.is_empty() {
         true => command,
         false => command.after_long_help(unwrap_lines(&notes)),
@@ -102,6 +103,21 @@ fn shorten(command: Command) -> Command {
             argument.hide_short_help(is_hidden)
         })
         .mut_subcommands(shorten)
+}
+
+/// Shows in the usage that users are named by id or with `--in`.
+fn name_both_ways(mut command: Command) -> Command {
+    let takes = |id: &str| {
+        command
+            .get_arguments()
+            .any(|argument| argument.get_id() == id)
+    };
+    if !takes("ids") || !takes("in_list") {
+        return command;
+    }
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ");
+    command.override_usage(usage.replace("[ID]...", "<ID>...|--in <LIST>"))
 }
 
 /// Joins the lines of each paragraph, because the sources wrap at another width than the terminal. Lines that are

@@ -32,7 +32,7 @@ pub(super) fn find<'a>(
             };
             Failure::new(
                 Code::Usage,
-                format!("there is no help about `{}`", text::quote(word)),
+                format!("there is no command or help topic `{}`", text::quote(word)),
             )
             .hinted(hint)
         })

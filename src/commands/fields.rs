@@ -121,6 +121,16 @@ impl FieldChanges {
             self.set(name, value.clone())?;
         }
         for name in &args.unset {
+            if name.contains('=') {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!(
+                        "--unset takes the name of a field, not `{}`",
+                        text::quote(name)
+                    ),
+                )
+                .hinted("to give it a value: --set NAME=VALUE"));
+            }
             self.unset(name)?;
         }
         Ok(())

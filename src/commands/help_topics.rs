@@ -74,9 +74,7 @@ fn exit_codes() -> String {
         writeln!(page, "  {:>3}  {}", code.number(), code.meaning())
             .expect("a String takes every write");
     }
-    page.push_str(
-        "\nA stream has a goal if -n or --until is given. `wait` always has one.\n",
-    );
+    page.push_str("\nA stream has a goal if -n or --until is given. `wait` always has one.\n");
     page
 }
 

@@ -66,7 +66,10 @@ pub fn read(list: &IdList) -> Result<Box<dyn Iterator<Item = Result<UserId, Fail
         IdList::File(path) => {
             let name = path.display().to_string();
             let file = File::open(path).map_err(|error| {
-                Failure::new(Code::Usage, format!("cannot open {name} (from --in): {error}"))
+                Failure::new(
+                    Code::Usage,
+                    format!("cannot open {name} (from --in): {error}"),
+                )
             })?;
             Box::new(lines(BufReader::new(file), name))
         }

@@ -12,6 +12,27 @@ use crate::text;
 /// How many sort keys the service accepts.
 const SORT_KEYS_MAX: usize = 5;
 
+/// Fields that users or channels can be sorted by, although a result may lack them.
+const KNOWN_FIELDS: [&str; 17] = [
+    "banned",
+    "cid",
+    "created_at",
+    "has_unread",
+    "id",
+    "last_active",
+    "last_message_at",
+    "last_updated",
+    "member_count",
+    "name",
+    "pinned_at",
+    "relevance",
+    "role",
+    "teams",
+    "type",
+    "unread_count",
+    "updated_at",
+];
+
 /// Sort keys, `f,-g`: ascending by `f`, then descending by `g`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SortKeys(Vec<Sort>);
@@ -51,6 +72,12 @@ impl SortKeys {
     /// The keys in the service's format.
     pub fn keys(&self) -> &[Sort] {
         &self.0
+    }
+
+    /// The fields that are custom fields or typing errors.
+    pub fn unknown_fields(&self) -> impl Iterator<Item = &str> {
+        let fields = self.0.iter().map(|key| key.field.as_str());
+        fields.filter(|field| !KNOWN_FIELDS.contains(field))
     }
 
     /// Compares two objects by the keys. Missing and `null` values come last in both directions. Times are compared as

@@ -14,9 +14,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 /// The text is not a duration. The message names the text and gives examples.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     // A number without a unit is refused, because a script should not leave the unit open.
-    humantime::parse_duration(text).map_err(|error| {
-        format!("`{text}` is not a duration ({error}); write 250ms, 10s, 5m, 1h30m or 2d")
-    })
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d"))
 }
 
 /// Parses a time: RFC 3339, unix seconds, or a duration that means "ago".

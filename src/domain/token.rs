@@ -94,7 +94,7 @@ pub enum TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(why) => write!(f, "the token is malformed: {why}"),
+            Self::Malformed(why) => write!(f, "not a token: {why}"),
             Self::BadSignature => f.write_str("the token's signature does not match the secret"),
             Self::Expired { at } => {
                 write!(f, "the token expired at {}", super::time::millis(*at))
@@ -126,7 +126,21 @@ pub fn sign(secret: &str, claims: &Claims) -> String {
 pub fn inspect(token: &str) -> Result<Claims, TokenError> {
     jsonwebtoken::dangerous::insecure_decode::<Claims>(token.as_bytes())
         .map(|data| data.claims)
-        .map_err(|error| TokenError::Malformed(error.to_string()))
+        .map_err(|error| malformed(&error))
+}
+
+/// Says in plain words why the library refuses a token.
+fn malformed(error: &jsonwebtoken::errors::Error) -> TokenError {
+    let why = match error.kind() {
+        ErrorKind::InvalidToken => "expected three parts separated by dots",
+        ErrorKind::Base64(_) => "a part is not valid base64url",
+        ErrorKind::Json(_) | ErrorKind::Utf8(_) => "a part is not JSON with the fields of a token",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "it is not signed with HS256"
+        }
+        _ => "expected a JWT signed with HS256",
+    };
+    TokenError::Malformed(why.to_owned())
 }
 
 /// Verifies a token's signature and times, and returns its claims.
@@ -146,7 +160,7 @@ pub fn verify(secret: &str, token: &str, now: DateTime<Utc>) -> Result<Claims, T
     let claims = jsonwebtoken::decode::<Claims>(token.as_bytes(), &key, &validation)
         .map_err(|error| match error.kind() {
             ErrorKind::InvalidSignature => TokenError::BadSignature,
-            _ => TokenError::Malformed(error.to_string()),
+            _ => malformed(&error),
         })?
         .claims;
     let now = now.timestamp();

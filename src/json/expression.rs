@@ -272,7 +272,7 @@ impl Expr {
         // The library quotes the whole value.
         let error = error.to_string();
         EvalError(format!(
-            "`{}` fails on a record: {}",
+            "the expression `{}` fails on a record: {}",
             text::escape(&self.source),
             text::truncate(&text::escape(&error), 160)
         ))
@@ -581,7 +581,7 @@ mod tests {
         ] {
             assert!(Expr::compile(expr).is_err(), "{expr}");
         }
-        assert!(refused("$ENV.SECRET").contains("sees the record and nothing else"));
+        assert!(refused("$ENV.SECRET").contains("can read only the record"));
         assert!(Expr::compile("now - 1 | todate").is_ok());
     }
 

@@ -165,14 +165,17 @@ pub(super) struct SelectedColumn {
     pub(super) name: String,
     pub(super) path: Vec<String>,
     pub(super) kind: ColumnKind,
+    /// Whether it may be a custom field or a typing error.
+    pub(super) is_guess: bool,
 }
 
 impl SelectedColumn {
-    fn new(name: &str, kind: ColumnKind) -> Self {
+    pub(super) fn new(name: &str, kind: ColumnKind) -> Self {
         Self {
             name: name.to_owned(),
             path: name.split('.').map(str::to_owned).collect(),
             kind,
+            is_guess: false,
         }
     }
 
@@ -218,6 +221,12 @@ impl Selection {
             columns,
             chosen: true,
         })
+    }
+
+    /// The columns that no known field has, which may be typing errors.
+    pub(super) fn guesses(&self) -> Vec<SelectedColumn> {
+        let guesses = self.columns.iter().filter(|column| column.is_guess);
+        guesses.cloned().collect()
     }
 
     /// The names of the columns, for a header.
@@ -285,7 +294,10 @@ fn resolve(name: &str, offered: &[Column], open: bool) -> Result<SelectedColumn,
     });
     let well_formed = !name.is_empty() && name.split('.').all(|step| !step.is_empty());
     if well_formed && !is_typo && (open || is_below(name, offered)) {
-        return Ok(SelectedColumn::new(name, kind_of(name, offered)));
+        return Ok(SelectedColumn {
+            is_guess: !is_below(name, offered),
+            ..SelectedColumn::new(name, kind_of(name, offered))
+        });
     }
     let mut message = format!("there is no column `{}`", text::escape(name));
     if let Some(near) = nearest {

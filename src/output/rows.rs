@@ -9,7 +9,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::columns::Selection;
+use super::columns::{ColumnKind, SelectedColumn, Selection};
 use super::delimited::Delimited;
 use super::record::{write_user, write_user_text};
 use super::table::{self, TableCell};
@@ -18,6 +18,7 @@ use crate::domain::User;
 use crate::domain::event::EventUser;
 use crate::exit::Failure;
 use crate::json::scanner::{StringState, escape_controls};
+use crate::json::select;
 
 /// How many rows of a table are laid out and written together.
 const TABLE_BATCH_ROWS: usize = 1000;
@@ -27,6 +28,8 @@ const TABLE_BATCH_ROWS: usize = 1000;
 pub struct Rows<'a> {
     lines: LineBuffer<'a>,
     selection: Selection,
+    /// The expected custom fields that no row had so far.
+    unseen: Vec<SelectedColumn>,
     now: Option<DateTime<Utc>>,
     many: bool,
     written: u64,
@@ -43,7 +46,7 @@ impl fmt::Debug for Rows<'_> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         output: &'a Output,
         selection: Selection,
         now: Option<DateTime<Utc>>,
@@ -51,6 +54,7 @@ impl<'a> Rows<'a> {
     ) -> Self {
         Self {
             lines: LineBuffer::new(output),
+            unseen: selection.guesses(),
             selection,
             now,
             many,
@@ -58,6 +62,12 @@ impl<'a> Rows<'a> {
             row: Vec::new(),
             table: Vec::new(),
         }
+    }
+
+    /// Expects a row with each of these fields. If none has it, [`Rows::finish`] warns of a possible typing error.
+    pub fn expect_fields<'f>(&mut self, names: impl Iterator<Item = &'f str>) {
+        let fields = names.map(|name| SelectedColumn::new(name, ColumnKind::Text));
+        self.unseen.extend(fields);
     }
 
     /// For a command with exactly one result: `-o json` prints an object instead of an array.
@@ -141,7 +151,18 @@ impl<'a> Rows<'a> {
             }
         }
         self.write_table();
-        self.flush()
+        self.flush()?;
+        // With --jq the rows are not searched.
+        if self.written > 0 && self.lines.output.settings().jq.is_none() {
+            let output = self.lines.output;
+            for column in &self.unseen {
+                output.warn(&format!("no result has the field `{}`", column.name));
+            }
+            if !self.unseen.is_empty() {
+                output.hint("known columns: --columns list");
+            }
+        }
+        Ok(())
     }
 
     fn write_row(&mut self) -> anyhow::Result<()> {
@@ -160,6 +181,8 @@ impl<'a> Rows<'a> {
             }
         } else {
             let json = std::str::from_utf8(&self.row).context("a row is not text")?;
+            self.unseen
+                .retain(|column| select::at(json, &column.path).is_none());
             match settings.format {
                 Format::Ndjson => {
                     if self.selection.chosen {

@@ -25,8 +25,8 @@ const SORT_FIELDS_NOT_IN_RESPONSES: [&str; 3] = ["has_unread", "unread_count", "
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without -n or --all, prints one page of 30. --all prints the oldest channel first, unless --sort is given; then the
-channels are sorted here. With --presence, each channel has its first 100 members and whether they are online;
+Without -n or --all, prints one page of 30. --all prints the oldest channel first, unless --sort is given; then
+presencectl sorts the channels. With --presence, each channel has its first 100 members and whether they are online;
 get-channel --members shows all members of one channel.
 
 Examples:
@@ -66,7 +66,10 @@ pub struct QueryChannelsArgs {
 /// A combination of flags is not supported by the service, or the service refuses the request.
 pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     let also: &[&str] = if args.presence { &["members"] } else { &[] };
-    let rows = app.output().channels(app.now(), also)?;
+    let mut rows = app.output().channels(app.now(), also)?;
+    if let Some(sort) = &args.sort {
+        rows.expect_fields(sort.unknown_fields());
+    }
     let client = app.client().await?;
     let query = QueryChannels {
         filter_conditions: args.channels.to_filter(),

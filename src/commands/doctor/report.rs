@@ -65,6 +65,7 @@ pub(super) struct DoctorReport<'a> {
     rows: Rows<'a>,
     done: Vec<Step>,
     failed: Vec<Step>,
+    skipped: usize,
     code: Code,
     /// The hint for the first failure.
     hint: Option<String>,
@@ -79,6 +80,7 @@ impl<'a> DoctorReport<'a> {
             rows: app.output().rows(&columns)?,
             done: Vec::new(),
             failed: Vec::new(),
+            skipped: 0,
             code: Code::Ok,
             hint: None,
             since: Instant::now(),
@@ -100,6 +102,7 @@ impl<'a> DoctorReport<'a> {
     }
 
     pub(super) fn skipped(&mut self, step: Step, why: &str) -> anyhow::Result<()> {
+        self.skipped += 1;
         self.push(step, Outcome::Skipped, why, None)
     }
 
@@ -124,8 +127,10 @@ impl<'a> DoctorReport<'a> {
         let of = self.done.len();
         self.app.output().status(&match self.failed.len() {
             0 => "all checks passed.".to_owned(),
-            1 => format!("one of {of} steps failed."),
-            many => format!("{many} of {of} steps failed."),
+            failed => format!(
+                "{failed} of {of} steps failed, and {} were skipped.",
+                self.skipped
+            ),
         });
         if let Some(hint) = &self.hint {
             self.app.output().hint(hint);

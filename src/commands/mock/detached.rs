@@ -134,7 +134,7 @@ impl LastDetached {
             .ok()
             .and_then(|text| serde_json::from_str(&text).ok())
             .ok_or_else(|| {
-                Failure::new(Code::Usage, "there is no mock server to talk to")
+                Failure::new(Code::Usage, "no address of a mock server was given")
                     .hinted(
                         "start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT",
                     )

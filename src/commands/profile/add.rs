@@ -82,7 +82,7 @@ pub struct AddArgs {
 pub(super) async fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
     let path = app.config_path()?;
     let mut config = Config::load_or_empty(&path)?;
-    let name = given_or_asked(app, args.name, "name", "NAME", "Name of the profile")?;
+    let name = given_or_asked(app, args.name, "NAME", "Name of the profile")?;
     if config.profiles.contains_key(&name) && !args.force {
         return Err(Failure::new(
             Code::Usage,
@@ -100,7 +100,7 @@ pub(super) async fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
         && args.secret_env.is_none()
         && !args.secret_stdin
         && is_interactive(app);
-    let api_key = given_or_asked(app, args.api_key, "key", "--api-key KEY", "API key")?;
+    let api_key = given_or_asked(app, args.api_key, "--api-key KEY", "API key")?;
     let api_secret = if args.secret_stdin {
         Some(read_secret()?)
     } else if asks_for_secret {
@@ -129,6 +129,16 @@ pub(super) async fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
         app.output()
             .warn(&format!("{error:#}; the profile is saved all the same"));
     }
+    let has_secret = profile.api_secret.is_some()
+        || profile.api_secret_file.is_some()
+        || profile.api_secret_env.is_some()
+        || profile.api_secret_command.is_some();
+    if !has_secret {
+        app.output().warn(&format!(
+            "the profile `{}` has no API secret: it works only with PRESENCECTL_USER_TOKEN; to add one: --secret-file FILE --force",
+            text::quote(&name)
+        ));
+    }
     if args.default || config.profiles.is_empty() {
         config.default_profile = Some(name.clone());
     }
@@ -151,7 +161,6 @@ fn is_interactive(app: &App) -> bool {
 fn given_or_asked(
     app: &App,
     given: Option<String>,
-    what: &str,
     flag: &str,
     prompt: &str,
 ) -> anyhow::Result<String> {
@@ -169,7 +178,7 @@ fn given_or_asked(
     };
     if answer.is_empty() {
         return Err(
-            Failure::new(Code::Usage, format!("the profile needs a {what}: {flag}"))
+            Failure::new(Code::Usage, format!("missing argument: {flag}"))
                 .hinted("presencectl profile add NAME --api-key KEY --secret-file FILE")
                 .into(),
         );

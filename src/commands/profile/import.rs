@@ -70,10 +70,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
     let theirs: Theirs = serde_saphyr::from_str(&text).map_err(|_| {
         Failure::new(
             Code::Usage,
-            format!(
-                "{} is not a configuration of stream-cli",
-                file.display()
-            ),
+            format!("{} is not a configuration of stream-cli", file.display()),
         )
         .hinted("expected a list `apps:` whose items have name, access-key and access-secret-key")
     })?;

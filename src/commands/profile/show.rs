@@ -19,15 +19,19 @@ pub struct ShowArgs {
 /// No profile has this name.
 pub(super) fn run(app: &App, args: &ShowArgs) -> anyhow::Result<Code> {
     let config = Config::load_or_empty(&app.config_path()?)?;
-    let name = args
-        .name
-        .as_deref()
-        .or(app.profile_name())
-        .or(config.default_profile.as_deref())
-        .ok_or_else(|| {
-            Failure::new(Code::Usage, "there is no default profile")
-                .hinted("name one: presencectl profile show NAME")
-        })?;
+    let name =
+        args.name
+            .as_deref()
+            .or(app.profile_name())
+            .or(config.default_profile.as_deref())
+            .ok_or_else(|| {
+                Failure::new(Code::Usage, "there is no default profile")
+                .hinted(if config.profiles.is_empty() {
+                    "add one: presencectl profile add NAME --api-key KEY --secret-file FILE"
+                } else {
+                    "name one: presencectl profile show NAME; presencectl profile list shows them"
+                })
+            })?;
     print(app, name, &config)?;
     Ok(Code::Ok)
 }

@@ -207,7 +207,10 @@ impl ReportArgs {
             output.warn(&format!("{name} ends in the middle of its compressed data"));
         }
         let Some(window) = reading.window else {
-            output.warn("no record lies in the window");
+            output.warn(match (&self.from, &self.to) {
+                (None, None) => "the input has no records",
+                _ => "no record lies in the window",
+            });
             return Ok(None);
         };
         if let Some(data) = &both.1 {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ReportArgs, check_failed, is_for_people, length, moment};
 use crate::app::App;
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::units::Seconds;
@@ -28,7 +28,7 @@ pub struct UptimeArgs {
     #[command(flatten)]
     pub report: ReportArgs,
 
-    /// Exit with code 3 if a user's online ratio is below this (0 to 1)
+    /// Exit with code 3 if a user is below this ratio (0 to 1), or nobody was observed
     #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
     pub min: Option<f64>,
 }
@@ -126,6 +126,10 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
         .filter(|record| record.online_ratio.is_none())
         .map(|record| &*record.user_id)
         .collect();
+    if unobserved.len() == records.len() {
+        let message = format!("no user was observed, so an uptime of {min} cannot be confirmed");
+        return Err(Failure::new(Code::NothingMatched, message).into());
+    }
     if !unobserved.is_empty() {
         app.output().warn(&format!(
             "never observed, so not checked: {}",

@@ -192,7 +192,12 @@ fn on_socket(kind: &str, meaning: &str, required: &[&str], own: Value) -> Value 
 }
 
 pub(super) fn socket_open() -> Value {
-    on_socket("mock.socket.open", "a WebSocket connection was opened", &[], json!({}))
+    on_socket(
+        "mock.socket.open",
+        "a WebSocket connection was opened",
+        &[],
+        json!({}),
+    )
 }
 
 pub(super) fn socket_end() -> Value {

@@ -18,11 +18,11 @@ pub struct InspectArgs {
 ///
 /// # Errors
 ///
-/// There is no token, or it cannot be decoded.
+/// There is no token, or it cannot be decoded (exit code 2).
 pub(super) fn run(app: &App, args: &InspectArgs) -> anyhow::Result<Code> {
     let token = read_token(args.token.as_deref())?;
     let claims = token::inspect(&token).map_err(|error| {
-        Failure::new(Code::NotAuthenticated, error.to_string()).hinted(
+        Failure::new(Code::Usage, error.to_string()).hinted(
             "a token is what `presencectl token create ID` prints; - reads one from standard input",
         )
     })?;

@@ -56,9 +56,13 @@ pub async fn run(app: &App, args: &GetUserArgs) -> anyhow::Result<Code> {
         many => format!("the users {} do not exist", summarize_ids(many)),
     };
     Err(Failure::new(Code::Refused, message)
-        .hinted(format!(
-            "list users: presencectl query-users; create one: presencectl set-user {}",
-            missing[0]
-        ))
+        .hinted(match app.has_own_mock() {
+            // A user created in the mock of one command is gone with it.
+            true => "list users: presencectl query-users".to_owned(),
+            false => format!(
+                "list users: presencectl query-users; create one: presencectl set-user {}",
+                missing[0]
+            ),
+        })
         .into())
 }

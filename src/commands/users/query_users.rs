@@ -30,9 +30,9 @@ use crate::stream::StreamOptions;
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered here, because the
-service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all users in the order of their
-ids. With --sort, users that are filtered here or come from several pages are sorted here.
+Without --in, -n or --all, prints one page of 30. --online, --offline and --invisible-only are filtered by presencectl,
+because the service cannot: users are read in the order of their ids until 30, or -n, match. --all prints all users in the order of their
+ids. With --sort, presencectl sorts users that it filters or that come from several pages.
 
 Examples:
   presencectl query-users --in john,jack --presence
@@ -436,7 +436,11 @@ impl<'a> ResultSink<'a> {
                 .into_iter()
                 .filter_map(|(name, is_shown)| is_shown.then_some(name))
                 .collect();
-            app.output().users_with(app.now(), &columns)?
+            let mut rows = app.output().users_with(app.now(), &columns)?;
+            if let Some(sort) = &args.sort {
+                rows.expect_fields(sort.unknown_fields());
+            }
+            rows
         };
         Ok(Self {
             rows,

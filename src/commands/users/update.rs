@@ -191,11 +191,16 @@ fn cannot_change(error: ApiError, ids: &[UserId]) -> anyhow::Error {
 
 fn must_exist_failure(missing: &[UserId]) -> Failure {
     let message = match missing {
-        [one] => format!("the user {one} does not exist, and --must-exist forbids creating it"),
+        [one] => {
+            format!("the user {one} does not exist, and --must-exist forbids creating the user")
+        }
         many => format!(
             "the users {} do not exist, and --must-exist forbids creating them",
             summarize_ids(many)
         ),
     };
-    Failure::new(Code::Refused, message).hinted("omit --must-exist to create them")
+    Failure::new(Code::Refused, message).hinted(match missing {
+        [_] => "omit --must-exist to create the user",
+        _ => "omit --must-exist to create the users",
+    })
 }

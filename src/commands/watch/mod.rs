@@ -187,7 +187,7 @@ impl StreamArgs {
             .filter(|glob| !glob.matches_a_known_type())
         {
             output.hint(&format!(
-                "`{glob}` matches no type that this version knows; `presencectl help records` lists them"
+                "`{glob}` matches no type that this version knows; the types of presence are user.presence.changed, user.updated, user.watching.start and user.watching.stop"
             ));
         }
         for expression in self.condition.iter().chain(&self.until) {

@@ -32,8 +32,14 @@ pub struct WatchUsersArgs {
 ///
 /// The stream cannot start, or is lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
+    let users = args.users.read_some()?;
+    let shard = args.stream.shard;
+    if !users.iter().any(|user| shard.contains(user.as_str())) {
+        app.output()
+            .warn(&format!("none of the users is in shard {shard}"));
+    }
     let target = WatchTarget {
-        users: args.users.read_some()?,
+        users,
         ..WatchTarget::default()
     };
     follow_target(app, &args.stream, target).await
