@@ -27,16 +27,16 @@ pub struct ManArgs {
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     pub words: Vec<String>,
 
-    /// Write the pages of all commands into this folder
+    /// Write the pages of all commands into this directory
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }
 
-/// Prints one page, or writes all pages into a folder. `root` is the whole, built command tree.
+/// Prints one page, or writes all pages into a directory. `root` is the whole, built command tree.
 ///
 /// # Errors
 ///
-/// The command does not exist, or the folder cannot be written.
+/// The command does not exist, or the directory cannot be written.
 pub fn run(app: &App, args: &ManArgs, root: &clap::Command) -> anyhow::Result<Code> {
     match &args.dir {
         Some(dir) if app.is_dry_run() => app

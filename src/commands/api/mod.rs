@@ -59,7 +59,7 @@ pub struct ApiArgs {
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = request_fields::parse_typed)]
     typed: Vec<Field>,
 
-    /// Add a text field, even if it looks like JSON
+    /// Add a string field, even if it looks like JSON
     #[arg(short = 'f', long = "raw-field", value_name = "NAME=TEXT", value_parser = request_fields::parse_text)]
     texts: Vec<Field>,
 

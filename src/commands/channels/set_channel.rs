@@ -30,7 +30,7 @@ pub struct SetChannelArgs {
     #[arg(long, value_name = "LIST")]
     pub member: Option<IdList>,
 
-    /// Members to add, the same as --member
+    /// Members to add; another name of --member
     #[arg(long, value_name = "LIST")]
     pub add_member: Option<IdList>,
 

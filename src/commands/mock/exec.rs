@@ -28,8 +28,8 @@ const LOOPBACK_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
     after_help = "\
 The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, STREAM_BASE_URL,
 STREAM_LOCAL_TEST_HOST and PRESENCECTL_BASE_URL. NO_PROXY and no_proxy include loopback. SIGINT, SIGTERM and SIGHUP are
-forwarded to the command. When it ends, the other processes of its process group are killed, and its exit code becomes
-ours (127: not found, 126: cannot be run).
+forwarded to the command. When it ends, the other processes of its process group are killed, and
+presencectl exits with its exit code (127: not found, 126: cannot be run).
 
 Examples:
   presencectl mock exec -- npm test

@@ -26,7 +26,7 @@ use crate::exit::{Code, ExitStatus};
 pub enum MockCommand {
     /// Start a mock server and keep it running
     Start(start::StartArgs),
-    /// Run a command against a mock server that ends with it
+    /// Start a mock server, run a command against it, and stop the server
     Exec(exec::ExecArgs),
     /// Control a running mock
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub enum RunningCommand {
     Env(env::EnvArgs),
     /// Stop a running mock
     Stop,
-    /// Reset data, clock, faults and log of a running mock to the start
+    /// Restore the initial data, clock, faults and log of a running mock
     Reset,
     /// Show recent requests and frames of a running mock
     Log(log::LogArgs),

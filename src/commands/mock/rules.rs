@@ -31,6 +31,13 @@ impl FromArgMatches for RuleArgs {
     }
 }
 
+/// The text with a capital first letter, as all help has.
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 impl Args for RuleArgs {
     fn augment_args(command: Command) -> Command {
         RULE_OPTIONS.iter().fold(command, |command, option| {
@@ -43,7 +50,11 @@ impl Args for RuleArgs {
                 Arg::new(option.name)
                     .long(option.name)
                     .value_name(option.value_name)
-                    .help(format!("{} [default: {}]", option.point, option.default()))
+                    .help(format!(
+                        "{} [default: {}]",
+                        capitalized(option.point),
+                        option.default()
+                    ))
                     .hide_short_help(true)
                     .help_heading(heading),
             )

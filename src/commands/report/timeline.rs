@@ -20,8 +20,8 @@ const WIDTH_DEFAULT: usize = 100;
 /// Flags of `report timeline`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-On a terminal, and with -o table, this draws one line per user: a block is as high as the part of its time in which the
-user was online, · is offline, ░ was not observed. Other formats have one record per user and bucket, and one for all
+On a terminal, and with -o table, this draws one line per user: the height of a block shows the share of its time that
+the user was online, · is offline, ░ was not observed. Other formats have one record per user and bucket, and one for all
 users (user_id null) with mean_online and peak_online. Buckets start at midnight in --tz; a day has 23 or 25 hours where
 the clocks change.
 

@@ -25,7 +25,7 @@ pub enum TokenCommand {
     Create(create::CreateArgs),
     /// Show the claims of a token without verifying it
     Inspect(inspect::InspectArgs),
-    /// Verify the signature and the times of a token
+    /// Verify the signature and the times of a token with the API secret
     Verify(verify::VerifyArgs),
 }
 

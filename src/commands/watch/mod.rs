@@ -122,7 +122,7 @@ pub struct StreamArgs {
 
     /// Reconnect if nothing is received for this long
     ///
-    /// The server is pinged in time, so a working connection is never silent for so long.
+    /// Pings keep a working connection from being silent for this long.
     #[arg(long, value_name = "DUR", value_parser = parse_stale_after, default_value = "35s")]
     pub stale_after: Duration,
 
