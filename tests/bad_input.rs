@@ -143,7 +143,7 @@ fn a_secret_is_not_sent_over_plain_http_to_other_machines() {
     insta::assert_snapshot!(run, @r"
     --- stderr
     presencectl: not sending credentials to http://chat.example.com: it is neither https nor this machine
-    hint: write https:// in --base-url or STREAM_CHAT_URL
+    hint: write https:// in --base-url or STREAM_CHAT_URL; for a mock on a network you trust: --allow-http
     --- exit Some(2)
     ");
 }

@@ -79,7 +79,7 @@ fn a_healthy_service_passes_every_check_unchanged() {
         ],
         "{run}"
     );
-    assert!(run.stderr.contains("everything"), "{run}");
+    assert!(run.stderr.contains("all checks passed"), "{run}");
     let after = presencectl(&mock, "query-users --all")
         .run()
         .stdout_of_success();
