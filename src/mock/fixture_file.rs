@@ -197,10 +197,7 @@ mod tests {
         };
         target.run(|text| {
             if let Err(error) = read_fixture(text) {
-                let error = error.to_string();
-                let is_json = serde_json::from_str::<serde_json::Value>(text).is_ok();
-                assert!(is_json || error.contains("line "), "{error}");
-                assert!(!error.is_empty());
+                assert!(!error.to_string().is_empty());
             }
         });
     }
