@@ -414,16 +414,7 @@ impl App {
         }
         let named = self.profile()?;
         let profile = named.map(|(_, profile)| profile);
-        let base_url = match (&self.global.base_url, profile) {
-            (Some(url), _) => url.clone(),
-            (None, Some(profile)) if profile.base_url.is_some() => {
-                profile.base_url.clone().unwrap_or_default()
-            }
-            (None, _) => {
-                environment::variable("STREAM_CHAT_URL").unwrap_or_else(|| DEFAULT_BASE_URL.into())
-            }
-        };
-        let base_url = parse_base_url(&base_url)?;
+        let base_url = self.service_url(profile)?;
         let api_key = match profile {
             Some(profile) => Some(profile.api_key.clone()),
             None => first_env(&KEY_VARIABLES),
@@ -474,6 +465,47 @@ impl App {
             credentials: Credentials::Secret(secret),
             _mock: None,
         })
+    }
+
+    /// The address of the service, as far as it is known without credentials.
+    fn service_url(&self, profile: Option<&Profile>) -> anyhow::Result<Url> {
+        let base_url = match (&self.global.base_url, profile) {
+            (Some(url), _) => url.clone(),
+            (None, Some(profile)) if profile.base_url.is_some() => {
+                profile.base_url.clone().unwrap_or_default()
+            }
+            (None, _) => {
+                environment::variable("STREAM_CHAT_URL").unwrap_or_else(|| DEFAULT_BASE_URL.into())
+            }
+        };
+        parse_base_url(&base_url)
+    }
+
+    /// A client without credentials, for trying the network.
+    ///
+    /// # Errors
+    ///
+    /// The address or the profile cannot be used.
+    pub fn client_without_credentials(&self) -> anyhow::Result<Client> {
+        let profile = self.profile()?.map(|(_, profile)| profile);
+        let auth = Auth::Server {
+            secret: SecretString::new(""),
+        };
+        self.build_client(self.service_url(profile)?, "", auth)
+    }
+
+    /// The application that commands act on, as text that is the same for the same application: its key and address.
+    /// `None` if it is not known. Neither secret nor network are needed.
+    pub fn application(&self) -> Option<String> {
+        if self.global.mock.is_some() {
+            return Some("mock".to_owned());
+        }
+        let profile = self.profile().ok()?.map(|(_, profile)| profile);
+        let key = match profile {
+            Some(profile) => profile.api_key.clone(),
+            None => first_env(&KEY_VARIABLES)?,
+        };
+        Some(format!("{key} {}", self.service_url(profile).ok()?))
     }
 
     /// Reads the secret of a profile from its source; `None` if the profile has none.

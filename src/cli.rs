@@ -268,18 +268,20 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let instead = dashed_value(error, arguments, &tree())
         .or_else(|| missing_dashes(error, arguments))
         .or_else(|| missing_users(error, arguments))
-        .or_else(|| invalid_variable(error, arguments));
+        .or_else(|| invalid_variable(error, arguments))
+        .or_else(|| other_name(error, arguments));
     let error = instead.as_ref().unwrap_or(error);
     if error.use_stderr() && asks_for_json(arguments) {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default();
+        let tip = text.lines().find_map(|line| line.strip_prefix("  tip: "));
         return report(
             &ErrorReport {
                 kind: Code::Usage.kind(),
                 message: message.trim_start_matches("error: ").to_owned(),
                 exit_code: Code::Usage.number(),
                 api_code: None,
-                hint: None,
+                hint: tip.map(str::to_owned),
             },
             true,
         );
@@ -290,6 +292,91 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         None => error.print(),
     };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.number()))
+}
+
+/// What people type who know another tool, with what it is called here.
+const OTHER_NAMES: [(&str, &str); 23] = [
+    ("users", "presencectl query-users"),
+    ("user", "presencectl get-user ID"),
+    ("channels", "presencectl query-channels"),
+    ("channel", "presencectl get-channel CID"),
+    ("online", "presencectl query-users --online"),
+    (
+        "list",
+        "presencectl query-users, presencectl query-channels",
+    ),
+    (
+        "get",
+        "presencectl get-user ID, presencectl get-channel CID",
+    ),
+    ("set", "presencectl set-user ID --status TEXT"),
+    ("status", "presencectl get-user ID, presencectl doctor"),
+    ("login", "presencectl profile add"),
+    ("auth", "presencectl profile add"),
+    ("logout", "presencectl profile remove NAME"),
+    ("init", "presencectl profile add"),
+    (
+        "config",
+        "presencectl profile list, presencectl help environment",
+    ),
+    ("profiles", "presencectl profile list"),
+    ("version", "presencectl --version"),
+    ("serve", "presencectl mock start"),
+    ("start", "presencectl mock start"),
+    ("--json", "-o json, or -o ndjson"),
+    (
+        "--api-key",
+        "the variable STREAM_API_KEY, or presencectl profile add NAME --api-key KEY",
+    ),
+    (
+        "--secret",
+        "the variable STREAM_API_SECRET, or presencectl profile add; a secret is never an argument",
+    ),
+    (
+        "--api-secret",
+        "the variable STREAM_API_SECRET, or presencectl profile add; a secret is never an argument",
+    ),
+    (
+        "--token",
+        "the variable PRESENCECTL_USER_TOKEN; a token is never an argument",
+    ),
+];
+
+/// What to type instead of a command or flag that other tools have, or of an id where `watch` and `wait` expect a kind.
+fn other_name(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let found = error.get(ContextKind::InvalidSubcommand);
+    let Some(ContextValue::String(unknown)) = found.or_else(|| error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let parent = words
+        .windows(2)
+        .find(|pair| pair[1] == unknown)
+        .map(|pair| pair[0]);
+    let instead = match (error.kind(), parent) {
+        (ErrorKind::InvalidSubcommand, Some("watch")) => {
+            format!("presencectl watch users {unknown}, or presencectl watch channel {unknown}")
+        }
+        (ErrorKind::InvalidSubcommand, Some("wait")) => {
+            format!("presencectl wait user {unknown} --for online")
+        }
+        (ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument, _) => {
+            let known = OTHER_NAMES.iter().find(|(name, _)| name == unknown)?;
+            known.1.to_owned()
+        }
+        _ => return None,
+    };
+    let what = match error.kind() {
+        ErrorKind::InvalidSubcommand => "unrecognized subcommand",
+        _ => "unexpected argument",
+    };
+    Some(clap::Error::raw(
+        error.kind(),
+        format!(
+            "{what} '{unknown}'\n\n  tip: use {instead}\n\nFor more information, try '--help'.\n"
+        ),
+    ))
 }
 
 /// The text of an error that repeats arguments with control characters, escaped. `None` for other errors, which clap

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::world::{presencectl, small_world};
+use crate::support::world::{presencectl, presencectl_of, small_world};
 use crate::support::{Presencectl, private_file};
 
 /// The shells with the files that packages install.
@@ -20,7 +20,11 @@ const FILES: [(&str, &str); 5] = [
 fn offered(home: &Path, words: &[&str]) -> Vec<String> {
     let mut line = vec!["--", "presencectl"];
     line.extend(words);
-    let out = Presencectl::new(line)
+    offered_by(Presencectl::new(line), home)
+}
+
+fn offered_by(command: Presencectl, home: &Path) -> Vec<String> {
+    let out = command
         .env("HOME", home.to_str().unwrap())
         .env("XDG_CONFIG_HOME", home.join("config").to_str().unwrap())
         .env("XDG_CACHE_HOME", home.join("cache").to_str().unwrap())
@@ -32,18 +36,27 @@ fn offered(home: &Path, words: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// The application of the profile `prod`: its key and address.
+const PROD: &str = "k https://chat.stream-io-api.com/";
+
+/// Where the ids of an application are kept.
+fn cache_file(kind: &str, application: &str) -> String {
+    let hash = xxhash_rust::xxh3::xxh3_64(application.as_bytes());
+    format!("cache/presencectl/{kind}-{hash:016x}")
+}
+
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     private_file(
         &home.path().join("config/presencectl/config.toml"),
-        "default_profile = 'prod'\n[profiles.prod]\napi_key = 'k'\n[profiles.staging]\napi_key = 'k'\n",
+        "default_profile = 'prod'\n[profiles.prod]\napi_key = 'k'\n[profiles.staging]\napi_key = 'other'\n",
     );
     private_file(
-        &home.path().join("cache/presencectl/users"),
+        &home.path().join(cache_file("users", PROD)),
         "john\njack\nno id\x1b[2J\njane@x",
     );
     private_file(
-        &home.path().join("cache/presencectl/channels"),
+        &home.path().join(cache_file("channels", PROD)),
         "messaging:fun\nlivestream:a",
     );
     home
@@ -162,14 +175,12 @@ fn only_queries_on_a_terminal_are_remembered() {
         let run = at(line).run_on_terminal().ended_with(0);
         assert!(run.stdout.contains(shown), "{run}");
     }
-    assert_eq!(
-        offered(home.path(), &["get-user", ""]),
-        ["jack", "john", "zoe"]
-    );
-    assert_eq!(
-        offered(home.path(), &["get-channel", ""]),
-        ["messaging:fun"]
-    );
+    let offered_at_mock = |command: &str| {
+        let line = ["--", "presencectl", command, ""];
+        offered_by(presencectl_of(&mock, line), home.path())
+    };
+    assert_eq!(offered_at_mock("get-user"), ["jack", "john", "zoe"]);
+    assert_eq!(offered_at_mock("get-channel"), ["messaging:fun"]);
 }
 
 #[test]
@@ -195,4 +206,56 @@ fn a_completion_request_never_runs_a_command() {
         .ended_with(1);
     assert_eq!(run.stdout, "", "{run}");
     assert!(run.stderr.contains("tcsh"), "{run}");
+}
+
+#[test]
+fn ids_of_another_application_are_not_offered() {
+    let home = home();
+    private_file(
+        &home
+            .path()
+            .join(cache_file("users", "other https://chat.stream-io-api.com/")),
+        "stacy",
+    );
+    assert_eq!(
+        offered(home.path(), &["get-user", "-p", "staging", ""]),
+        ["stacy"]
+    );
+    assert_eq!(
+        offered(home.path(), &["-p", "prod", "get-user", "ja"]),
+        ["jack", "jane@x"]
+    );
+    assert!(!offered(home.path(), &["--mock", "get-user", ""]).contains(&"john".to_owned()));
+    assert!(
+        !offered(
+            home.path(),
+            &["--base-url=http://127.0.0.1:1", "get-user", ""]
+        )
+        .contains(&"john".to_owned())
+    );
+}
+
+#[test]
+fn values_of_flags_are_offered() {
+    let home = home();
+    for (words, expected) in [
+        (
+            &["wait", "user", "john", "--for", "o"][..],
+            &["online", "offline"][..],
+        ),
+        (&["query-users", "--sort", "last"], &["last_active"]),
+        (&["query-users", "--sort", "id,-cr"], &["id,-created_at"]),
+        (&["query-channels", "--sort", "last"], &["last_message_at"]),
+        (
+            &["query-users", "--columns", "id,la"],
+            &["id,last_active", "id,last_message_at"],
+        ),
+        (&["watch", "users", "--changed", "st"], &["status"]),
+        (
+            &["watch", "channel", "fun", "-e", "presence."],
+            &["presence.snapshot", "presence.gap", "presence.coverage"],
+        ),
+    ] {
+        assert_eq!(offered(home.path(), words), expected, "{words:?}");
+    }
 }

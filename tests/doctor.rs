@@ -123,7 +123,15 @@ fn no_changes_leaves_the_application_unchanged() {
 
 #[test]
 fn each_failure_is_reported_by_its_check() {
-    let run = Presencectl::line("doctor").run().ended_with(4);
+    let mock = small_world();
+    let run = Presencectl::line("doctor")
+        .env("STREAM_CHAT_URL", &mock.url())
+        .run()
+        .ended_with(4);
+    for check in ["dns", "tcp", "http", "clock"] {
+        assert_eq!(row(&run, check)["result"], "ok", "{run}");
+    }
+    assert_eq!(row(&run, "credentials")["result"], "skipped", "{run}");
     assert_eq!(row(&run, "configuration")["result"], "failed");
     assert!(
         row(&run, "configuration")["hint"]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use clap_mangen::Man;
@@ -19,8 +20,9 @@ const SECTION: &str = "1";
 /// Flags of `man`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  presencectl man
+  presencectl man profile add
   presencectl man | man -l -
-  presencectl man profile add | man -l -
   presencectl man --dir /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// Print the page of this command (default: presencectl itself)
@@ -44,11 +46,26 @@ pub fn run(app: &App, args: &ManArgs, root: &clap::Command) -> anyhow::Result<Co
             .status(&format!("{} is left as it is: --dry-run", dir.display())),
         Some(dir) => write_all(root, dir)?,
         None => {
-            let page = page(command_lookup::find(root, &args.words)?)?;
-            io::stdout().lock().write_all(&page)?;
+            let command = command_lookup::find(root, &args.words)?;
+            let page = page(command)?;
+            if !app.terminal().stdout {
+                io::stdout().lock().write_all(&page)?;
+            } else if !show(&page)? {
+                let text = command.clone().render_long_help();
+                write!(io::stdout().lock(), "{text}")?;
+            }
         }
     }
     Ok(Code::Ok)
+}
+
+/// Shows a page with the system's `man`. Returns whether there is one.
+fn show(page: &[u8]) -> anyhow::Result<bool> {
+    let mut file = tempfile::NamedTempFile::new().context("cannot write a page for man")?;
+    file.write_all(page)
+        .context("cannot write a page for man")?;
+    let shown = Command::new("man").arg("-l").arg(file.path()).status();
+    Ok(shown.is_ok_and(|status| status.success()))
 }
 
 fn write_all(root: &clap::Command, dir: &Path) -> anyhow::Result<()> {

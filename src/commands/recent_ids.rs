@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::terminal::Terminal;
+use crate::app::App;
 
 /// How many ids are kept.
 const RECENT_IDS_MAX: usize = 1000;
@@ -26,11 +27,13 @@ pub enum IdKind {
 }
 
 impl IdKind {
-    const fn file(self) -> &'static str {
-        match self {
+    /// The name of the file for an application. It has a hash of the application, whose key is nobody's business.
+    fn file(self, application: &str) -> String {
+        let kind = match self {
             Self::Users => "users",
             Self::Channels => "channels",
-        }
+        };
+        format!("{kind}-{:016x}", xxh3_64(application.as_bytes()))
     }
 }
 
@@ -38,16 +41,20 @@ impl IdKind {
 #[derive(Debug)]
 pub struct RecentIds {
     kind: IdKind,
+    /// The application that the ids are of.
+    application: Option<String>,
     /// `None` without a terminal.
     ids: Option<Vec<String>>,
 }
 
 impl RecentIds {
     /// Starts with no ids.
-    pub fn new(kind: IdKind, terminal: &Terminal) -> Self {
+    pub fn new(kind: IdKind, app: &App) -> Self {
+        let terminal = app.terminal();
         let watched = terminal.stderr || terminal.stdout;
         Self {
             kind,
+            application: app.application(),
             ids: watched.then(Vec::new),
         }
     }
@@ -66,19 +73,20 @@ impl RecentIds {
 impl Drop for RecentIds {
     fn drop(&mut self) {
         if let Some(ids) = self.ids.take().filter(|ids| !ids.is_empty())
+            && let Some(application) = &self.application
             && let Some(folder) = folder()
         {
             // Failures are ignored; see the header.
-            let _ = write(self.kind, &ids, &folder);
+            let _ = write(&self.kind.file(application), &ids, &folder);
         }
     }
 }
 
 /// The ids that the last query of this kind showed.
-pub fn recall(kind: IdKind) -> Vec<String> {
+pub fn recall(kind: IdKind, application: &str) -> Vec<String> {
     let mut text = String::new();
     if let Some(folder) = folder()
-        && let Ok(file) = File::open(folder.join(kind.file()))
+        && let Ok(file) = File::open(folder.join(kind.file(application)))
     {
         // If the file cannot be read, there are no candidates.
         let _ = file.take(RECENT_IDS_MAX_BYTES).read_to_string(&mut text);
@@ -95,11 +103,11 @@ fn folder() -> Option<PathBuf> {
         .map(|base| base.cache_dir().join("presencectl"))
 }
 
-fn write(kind: IdKind, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
+fn write(name: &str, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // The file is private from the start and replaced in one step, so two queries at once leave the ids of one of them.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(ids.join("\n").as_bytes())?;
-    file.persist(folder.join(kind.file()))?;
+    file.persist(folder.join(name))?;
     Ok(())
 }

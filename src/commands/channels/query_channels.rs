@@ -84,7 +84,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
     };
     let mut printer = Printer {
         rows,
-        recent: RecentIds::new(IdKind::Channels, app.terminal()),
+        recent: RecentIds::new(IdKind::Channels, app),
         shows_members: args.presence,
         watched: args.watch.then(Vec::new),
         found: 0,

@@ -6,17 +6,65 @@ use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::StyledStr;
-use clap::{Arg, Command, ValueEnum};
+use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter, ValueCompleter};
 
+use crate::app::App;
+use crate::args::GlobalArgs;
 use crate::commands::help_topics::Topic;
 use crate::commands::recent_ids::{self, IdKind};
 use crate::config::{self, Config};
 use crate::domain::{Cid, UserId};
+use crate::environment::read_variable_of;
 
 /// The name of a help page, and its description.
 type HelpPage = (String, Option<StyledStr>);
+
+/// Columns that tables of users and channels have.
+const COLUMNS: [&str; 12] = [
+    "id",
+    "cid",
+    "name",
+    "role",
+    "online",
+    "status",
+    "last_active",
+    "invisible",
+    "created_at",
+    "updated_at",
+    "last_message_at",
+    "list",
+];
+/// What `--changed` takes.
+const PRESENCE_FIELDS: [&str; 4] = ["online", "invisible", "status", "last_active"];
+/// What users are sorted by.
+const USER_SORT_FIELDS: [&str; 5] = ["id", "name", "created_at", "updated_at", "last_active"];
+/// What channels are sorted by.
+const CHANNEL_SORT_FIELDS: [&str; 4] = [
+    "last_message_at",
+    "created_at",
+    "updated_at",
+    "member_count",
+];
+/// What `wait user --for` takes, besides an expression.
+const STATES: [&str; 5] = ["online", "offline", "visible", "invisible", "exists"];
+/// Types of records, for `-e`.
+const RECORD_TYPES: [&str; 13] = [
+    "user.presence.changed",
+    "user.updated",
+    "user.watching.start",
+    "user.watching.stop",
+    "user.deleted",
+    "member.added",
+    "member.removed",
+    "presence.snapshot",
+    "presence.gap",
+    "presence.coverage",
+    "connection.changed",
+    "connection.recovered",
+    "stream.end",
+];
 
 /// Adds candidates to a command and its subcommands. `current` is the word to complete.
 pub(super) fn add_candidates(mut command: Command, current: &OsStr) -> Command {
@@ -55,6 +103,12 @@ fn add_to_argument(argument: Arg, command: &str, commands: &[HelpPage]) -> Arg {
             let commands = commands.to_vec();
             argument.add(ArgValueCandidates::new(move || candidates(&commands)))
         }
+        (_, "columns") => argument.add(words(&COLUMNS)),
+        (_, "changed") => argument.add(words(&PRESENCE_FIELDS)),
+        ("query-users", "sort") => argument.add(words(&USER_SORT_FIELDS)),
+        ("query-channels", "sort") => argument.add(words(&CHANNEL_SORT_FIELDS)),
+        ("channel" | "users" | "channels", "types") => argument.add(words(&RECORD_TYPES)),
+        ("user", _) if shown.is_some_and(|name| name == "STATE") => argument.add(words(&STATES)),
         _ if is_list => argument.add(ArgValueCompleter::new(complete_list)),
         _ if takes == TypeId::of::<UserId>() => argument.add(ArgValueCandidates::new(users)),
         _ if takes == TypeId::of::<Cid>() => argument.add(ArgValueCandidates::new(channels)),
@@ -90,7 +144,8 @@ fn channels() -> Vec<CompletionCandidate> {
 
 /// The recently shown ids. They are validated again, because a shell puts them on a command line.
 fn known<T: std::str::FromStr>(kind: IdKind) -> Vec<CompletionCandidate> {
-    recent_ids::recall(kind)
+    let ids = application().map(|application| recent_ids::recall(kind, &application));
+    ids.unwrap_or_default()
         .iter()
         .filter(|id| id.parse::<T>().is_ok())
         .map(CompletionCandidate::new)
@@ -122,6 +177,45 @@ fn complete_list(current: &OsStr) -> Vec<CompletionCandidate> {
         })
         .map(|candidate| candidate.add_prefix(before))
         .collect()
+}
+
+/// Completes the last word of `a,b,c` from a list. A dash before it, as for a descending order, is kept.
+fn words(known: &'static [&'static str]) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let text = current.to_string_lossy();
+        let (before, last) = text.split_at(text.rfind(',').map_or(0, |comma| comma + 1));
+        let (dash, last) = last.split_at(usize::from(last.starts_with('-')));
+        known
+            .iter()
+            .filter(|word| word.starts_with(last))
+            .map(|word| CompletionCandidate::new(format!("{before}{dash}{word}")))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// The application that the command line in question is about, by its global flags, the environment and the profile.
+fn application() -> Option<String> {
+    let words: Vec<String> = std::env::args_os()
+        .filter_map(|word| word.into_string().ok())
+        .collect();
+    let mut line = vec!["presencectl", "-qq"];
+    for (i, word) in words.iter().enumerate() {
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (word.as_str(), words.get(i + 1).map(String::as_str)),
+        };
+        match (flag, value) {
+            ("--mock", _) => line.push(word),
+            ("-p" | "--profile" | "--config" | "--base-url", Some(value)) => {
+                line.extend([flag, value]);
+            }
+            _ => {}
+        }
+    }
+    let command = GlobalArgs::augment_args(Command::new("presencectl")).mut_args(read_variable_of);
+    let matches = command.try_get_matches_from(line).ok()?;
+    let global = GlobalArgs::from_arg_matches(&matches).ok()?;
+    App::resolve(global).ok()?.application()
 }
 
 fn candidates(pages: &[HelpPage]) -> Vec<CompletionCandidate> {

@@ -11,6 +11,7 @@ use tokio::signal;
 
 use crate::api::Client;
 use crate::app::App;
+use crate::error_report::code_of;
 use crate::exit::Code;
 use presence_check::PresenceCheck;
 use report::{DoctorReport, Step};
@@ -45,7 +46,15 @@ pub async fn run(app: &App, args: &DoctorArgs) -> anyhow::Result<Code> {
                 check_presence(app, args, &mut report).await?;
             }
         }
-        Err(error) => report.failed(Step::Configuration, &error)?,
+        Err(error) => {
+            report.failed(Step::Configuration, &error)?;
+            // The network can be tried without credentials.
+            if code_of(&error) == Code::NotAuthenticated
+                && let Ok(client) = app.client_without_credentials()
+            {
+                network::check(&mut report, &client).await?;
+            }
+        }
     }
     report.finish()
 }

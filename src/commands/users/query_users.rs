@@ -444,7 +444,7 @@ impl<'a> ResultSink<'a> {
         };
         Ok(Self {
             rows,
-            recent: RecentIds::new(IdKind::Users, app.terminal()),
+            recent: RecentIds::new(IdKind::Users, app),
             count_only: args.count_only,
             watched: args.watch.then(Vec::new),
             found: 0,
