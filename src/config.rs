@@ -284,7 +284,17 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
+/// The file that a path means: a symbolic link is followed, also one to a file that does not exist yet.
+pub(crate) fn link_target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
+        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => path.to_owned(),
+    })
+}
+
+/// Replaces a file in one step, readable for its owner only. A symbolic link stays, and its target is replaced.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let path = &link_target(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     // A temporary file in the same folder replaces it in one step. The library creates it with mode 0600.
@@ -347,6 +357,19 @@ mod tests {
                 assert!((1..=text.split('\n').count()).contains(&line), "{error}");
             }
         });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_stays_and_its_target_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        for text in ["new", "again"] {
+            write_private(&link, text).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
     }
 
     #[test]

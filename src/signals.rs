@@ -25,6 +25,11 @@ impl Signals {
     /// The system refuses the signal handler.
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        // With a handler, writing beyond the limit of a file's size is an error and does not kill the process. The
+        // handler stays when this listener is dropped.
+        drop(signal(SignalKind::from_raw(
+            rustix::process::Signal::XFSZ.as_raw(),
+        ))?);
         let hang_up = if is_hang_up_ignored() {
             None
         } else {

@@ -1106,3 +1106,28 @@ fn coverage_says_why_users_are_missing() {
     presencectl: timed out after 1s; deactivated: jack; online: john; does not exist: nobody
     ");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_on_file_sizes_ends_a_stream_with_its_last_record() {
+    let mock = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let script = "ulimit -f 0; exec \"$0\" watch users john -o ndjson --tee tee";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(crate::support::binary())
+        .current_dir(folder.path())
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (output.status.code(), &last["reason"]),
+        (Some(1), &json!("tee")),
+        "{stdout}"
+    );
+}

@@ -2,7 +2,8 @@
 //! between.
 //!
 //! The file is replaced as a whole or not at all. It is written only when the reader of stdout has taken everything, so
-//! that after a crash a change is reported twice rather than never.
+//! that after a crash a change is reported twice rather than never. Behind a symbolic link, the target is replaced. What a
+//! killed process leaves beside the file is removed at the next start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +15,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::config::link_target;
 use crate::domain::{Change, FingerprintSample, Presence, fingerprint};
 use crate::events::{KnownUser, ResumeState, Watcher};
 use crate::exit::{Code, Failure};
 
 /// The shortest time between two writes.
 const WRITE_INTERVAL_MIN: Duration = Duration::from_secs(5);
-/// When the first write is tried, and when the next one if the state is incomplete.
+/// When a write is tried again if the state is incomplete.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The same before the first write, so that a process that is killed early leaves a file.
+const FIRST_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The time between two writes, as a multiple of the time that a write takes.
 const WRITE_INTERVAL_FACTOR: u32 = 20;
 
@@ -91,6 +95,8 @@ pub(super) struct CursorFile {
     /// When this process wrote or found the file; `None` if there was none.
     written_at: Option<SystemTime>,
     is_shared: bool,
+    /// Whether this process has written the file.
+    has_written: bool,
 }
 
 impl CursorFile {
@@ -100,9 +106,12 @@ impl CursorFile {
     ///
     /// The file cannot be read or written, or it is not a cursor file.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<ResumeState>), Failure> {
+        let path = &link_target(path);
+        remove_leftovers(path);
         let cursor = Self {
-            path: path.to_owned(),
-            next: Instant::now() + RETRY_INTERVAL,
+            path: path.clone(),
+            next: Instant::now(),
+            has_written: false,
             written_at: modified_at(path),
             is_shared: false,
         };
@@ -161,7 +170,11 @@ impl CursorFile {
     ) -> io::Result<()> {
         let begin = Instant::now();
         let Some(at) = watcher.complete_until() else {
-            self.next = begin + RETRY_INTERVAL;
+            self.next = begin
+                + match self.has_written {
+                    true => RETRY_INTERVAL,
+                    false => FIRST_RETRY_INTERVAL,
+                };
             return Ok(());
         };
         let reported = watcher.known_users().map(|(id, known)| {
@@ -184,6 +197,7 @@ impl CursorFile {
         self.is_shared |= found.is_some() && found != self.written_at;
         replace(&self.path, content)?;
         self.written_at = modified_at(&self.path);
+        self.has_written = true;
         Ok(())
     }
 
@@ -194,7 +208,11 @@ impl CursorFile {
 
     /// Skips this write.
     pub(super) fn postpone(&mut self) {
-        self.next = Instant::now() + WRITE_INTERVAL_MIN;
+        self.next = Instant::now()
+            + match self.has_written {
+                true => WRITE_INTERVAL_MIN,
+                false => FIRST_RETRY_INTERVAL,
+            };
     }
 }
 
@@ -208,6 +226,40 @@ fn beside(path: &Path) -> PathBuf {
     name.push(format!(".{}.tmp", std::process::id()));
     path.with_file_name(name)
 }
+
+/// Removes the temporary files of processes that were killed.
+#[cfg(target_os = "linux")]
+fn remove_leftovers(path: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let entry_name = entry.file_name();
+        let pid = entry_name
+            .to_str()
+            .and_then(|entry| {
+                entry
+                    .strip_prefix(name)?
+                    .strip_prefix('.')?
+                    .strip_suffix(".tmp")
+            })
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // It is only in the way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Nothing says here which processes are alive.
+#[cfg(not(target_os = "linux"))]
+const fn remove_leftovers(_: &Path) {}
 
 /// Checks that a temporary file can be created beside this file.
 fn test_write_beside(path: &Path) -> io::Result<()> {
@@ -319,6 +371,27 @@ mod tests {
         let (_, amy) = &resume.users[0];
         assert_eq!(amy.presence.online, Some(true));
         assert_eq!(amy.fingerprint, None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_stays_and_leftovers_of_dead_processes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("link"), folder.path().join("cursor"));
+        std::os::unix::fs::symlink("cursor", &link).unwrap();
+        // No process has an id as large as this.
+        let leftover = folder.path().join("cursor.4194305.tmp");
+        let alive = folder.path().join(format!(
+            "cursor.{}.tmp",
+            std::os::unix::process::parent_id()
+        ));
+        fs::write(&leftover, "").unwrap();
+        fs::write(&alive, "").unwrap();
+        let (mut cursor, _) = CursorFile::open(&link).unwrap();
+        assert!(!leftover.exists() && alive.exists());
+        cursor.replace(b"1").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"1");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]
