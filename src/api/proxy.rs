@@ -96,6 +96,10 @@ impl ProxyServer {
     /// Reads `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`. The reason of a failure never contains the value, which may have
     /// a password.
     fn parse(value: &str) -> Result<Self, String> {
+        // URL parsing would skip the extra slashes and take what follows for the host.
+        if value.starts_with('/') {
+            return Err("it begins with a slash".to_owned());
+        }
         let scheme = value
             .split_once("://")
             .map(|(scheme, _)| scheme.to_ascii_lowercase());

@@ -40,7 +40,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "FILE", group = "secret")]
     pub secret_file: Option<PathBuf>,
 
-    /// Run this command whenever the secret is needed; its first line of output is the secret
+    /// Read the secret from the first line of output of this command
     #[arg(
         long,
         value_name = "COMMAND",
