@@ -8,11 +8,11 @@
 //! A module may import only modules to the left of it:
 //!
 //! ```text
-//! exit → signals → timer → environment → terminal → text → json → domain → config → api → events → output →
+//! exit → fuzz → signals → timer → environment → terminal → text → json → domain → config → api → events → output →
 //! error_report → stream → report → top → mock → args → app → commands → cli
 //! output does not import api, events
-//! report imports only exit, text, json, domain, output
-//! mock imports only exit, timer, text, json, domain
+//! report imports only exit, fuzz, text, json, domain, output
+//! mock imports only exit, fuzz, timer, text, json, domain
 //! mock is imported only by app, commands::mock
 //! ```
 //!

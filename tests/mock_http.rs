@@ -47,11 +47,12 @@ fn a_response_does_not_overtake_the_request_body() {
     ] {
         let mut stream = mock.stream();
         for _ in 0..3 {
-            let head = format!("{request} HTTP/1.1\r\nHost: m\r\nContent-Length: 300000\r\n\r\n");
+            let head =
+                format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             // The server has read the head when it answers somebody else.
             assert_eq!(
-                mock.raw("GET / HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n")
+                mock.raw("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                     .status,
                 404
             );
@@ -67,7 +68,7 @@ fn a_response_does_not_overtake_the_request_body() {
 fn a_body_that_never_arrives_ends_the_connection() {
     for (request, status) in [("POST /nowhere", 404), ("POST /_mock/reset", 400)] {
         let (_mock, mut stream) = impatient();
-        let head = format!("{request} HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\n{{");
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{");
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -81,7 +82,7 @@ fn a_body_that_never_arrives_ends_the_connection() {
 
 #[test]
 fn a_head_that_never_ends_ends_the_connection() {
-    for start in ["", "GET /users HTTP/1.1\r\nHost: m\r\nX: "] {
+    for start in ["", "GET /users HTTP/1.1\r\nHost: localhost\r\nX: "] {
         let (_mock, mut stream) = impatient();
         stream.write_all(start.as_bytes()).unwrap();
         stream

@@ -127,12 +127,15 @@ fn home() -> tempfile::TempDir {
         &home.path().join(".config/presencectl/config.toml"),
         "[profiles.prod]\napi_key = 'k'\n[profiles.staging]\napi_key = 'k'\n",
     );
+    // The ids of the application with the key `k`, as a query would have stored them.
+    let application = xxhash_rust::xxh3::xxh3_64(b"k https://chat.stream-io-api.com/");
+    let cache = home.path().join(".cache/presencectl");
     private_file(
-        &home.path().join(".cache/presencectl/users"),
+        &cache.join(format!("users-{application:016x}")),
         "john\njack\njane@x",
     );
     private_file(
-        &home.path().join(".cache/presencectl/channels"),
+        &cache.join(format!("channels-{application:016x}")),
         "messaging:fun\nmessaging:work\nlivestream:a",
     );
     home
@@ -154,6 +157,7 @@ fn command(program: &str, home: &Path) -> Command {
     command
         .env_clear()
         .env("HOME", home)
+        .env("STREAM_API_KEY", "k")
         .env("PATH", std::env::join_paths(path).unwrap())
         .env("TERM", "dumb")
         .env("LC_ALL", "C.UTF-8")
