@@ -34,7 +34,7 @@ pub struct GlobalArgs {
     )]
     pub config: Option<PathBuf>,
 
-    /// Send requests to this address instead of https://chat.stream-io-api.com
+    /// Send requests to this address instead of the service (chat.stream-io-api.com)
     #[arg(
         long,
         global = true,

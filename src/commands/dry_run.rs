@@ -33,7 +33,7 @@ pub fn print(app: &App, requests: impl IntoIterator<Item = Request>) -> anyhow::
 ///
 /// # Errors
 ///
-/// As [`print`].
+/// As [`print()`].
 pub fn print_one(app: &App, request: &Request) -> anyhow::Result<()> {
     let mut rows = rows(app)?.one();
     rows.push(request)?;

@@ -55,7 +55,7 @@ pub struct ApiArgs {
 
     /// Add a field: JSON, @FILE for the content of a file, or text
     ///
-    /// NAME[KEY]=VALUE sets a key of an object, NAME[]=VALUE adds to an array.
+    /// `NAME[KEY]=VALUE` sets a key of an object, `NAME[]=VALUE` adds to an array.
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE", value_parser = request_fields::parse_typed)]
     typed: Vec<Field>,
 
