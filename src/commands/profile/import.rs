@@ -19,7 +19,7 @@ use crate::text;
 /// Flags of `profile import`.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// Configuration file (default: stream-cli/config.yml in the configuration directory)
+    /// Configuration file (default: stream-cli/config.yml in the config directory)
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
 
