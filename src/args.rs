@@ -1,4 +1,4 @@
-//! The global flags as typed. [`App`](crate::app::App) resolves them.
+//! The global flags as typed. [`App`](crate::settings::App) resolves them.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -14,13 +14,13 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
-use crate::app::App;
 use crate::args::{FormatArg, GlobalArgs, ServiceFlags};
 use crate::commands;
 use crate::environment::{self, read_variable_of};
-use crate::error_report::ErrorReport;
+use crate::error_to_exit::ErrorReport;
+use crate::escape;
 use crate::exit::Code;
-use crate::text;
+use crate::settings::App;
 
 /// The version, with the commit of the build if it is known.
 pub const VERSION: &str = match option_env!("PRESENCECTL_VERSION") {
@@ -388,7 +388,7 @@ fn safe_text(error: &clap::Error) -> Option<String> {
     let text = error.to_string();
     let safe: String = text
         .lines()
-        .map(|line| text::message(line) + "\n")
+        .map(|line| escape::message(line) + "\n")
         .collect();
     (safe.trim_end() != text.trim_end()).then_some(safe)
 }
@@ -412,7 +412,7 @@ fn report(report: &ErrorReport, json: bool) -> ExitCode {
         let mut stderr = io::stderr().lock();
         // If stderr is closed, there is nowhere to report it.
         let _ = match (json, serde_json::to_string(report)) {
-            (true, Ok(json)) => writeln!(stderr, "{{\"error\":{}}}", text::escape_json(&json)),
+            (true, Ok(json)) => writeln!(stderr, "{{\"error\":{}}}", escape::escape_json(&json)),
             (true, Err(_)) | (false, _) => write!(stderr, "{report}"),
         };
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::domain::ApiErrorCode;
-use crate::text;
+use crate::escape;
 
 /// An error reported by the service, in an error body or in a `connection.error` frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ pub(super) fn beginning_of(body: &[u8]) -> String {
     let body = String::from_utf8_lossy(body);
     let body = body.trim();
     let mut shown =
-        text::escape(&body.chars().take(SHOWN_CHARACTERS_MAX).collect::<String>()).into_owned();
+        escape::escape(&body.chars().take(SHOWN_CHARACTERS_MAX).collect::<String>()).into_owned();
     if body.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
         shown.push('…');
     }
@@ -174,11 +174,11 @@ impl fmt::Display for ApiError {
                     "the API refused (HTTP {}, code {}): {}",
                     refusal.status,
                     refusal.code,
-                    text::escape(&refusal.message)
+                    escape::escape(&refusal.message)
                 )?;
                 for (field, why) in &refusal.exception_fields {
                     if !refusal.message.contains(why.as_str()) {
-                        write!(f, "; {}: {}", text::escape(field), text::escape(why))?;
+                        write!(f, "; {}: {}", escape::escape(field), escape::escape(why))?;
                     }
                 }
                 Ok(())
@@ -187,7 +187,7 @@ impl fmt::Display for ApiError {
                 f,
                 "rate limited (code {}): {}",
                 refusal.code,
-                text::escape(&refusal.message)
+                escape::escape(&refusal.message)
             ),
             Self::Unreadable {
                 status,

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 
 use super::help_topics::Topic;
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
 
 /// Finds the command that these words name. `root` must have been built.
 ///
@@ -32,7 +32,10 @@ pub(super) fn find<'a>(
             };
             Failure::new(
                 Code::Usage,
-                format!("there is no command or help topic `{}`", text::quote(word)),
+                format!(
+                    "there is no command or help topic `{}`",
+                    escape::quote(word)
+                ),
             )
             .hinted(hint)
         })

@@ -5,9 +5,9 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::app::App;
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
+use crate::settings::App;
 
 /// Asks for confirmation of `what`, an infinitive with its object such as `delete john, jack`. Returns if the answer is
 /// yes.
@@ -28,7 +28,7 @@ pub fn confirm(app: &App, what: &str) -> anyhow::Result<()> {
         .hinted("confirm with -y")
         .into());
     }
-    write!(stderr, "presencectl: {}? [y/N] ", text::message(what))?;
+    write!(stderr, "presencectl: {}? [y/N] ", escape::message(what))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;

@@ -3,8 +3,8 @@
 //! Requests that only read are sent, because what would change depends on the current state.
 
 use crate::api::Request;
-use crate::app::App;
 use crate::output::{Column, Rows};
+use crate::settings::App;
 
 /// A writer for requests that are not sent.
 ///

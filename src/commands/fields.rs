@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
 
 /// Flags that change fields.
 #[derive(Debug, Default, clap::Args)]
@@ -71,7 +71,7 @@ fn parse_name(name: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is not a field name: expected words without spaces, joined by dots for nested fields",
-            text::quote(name)
+            escape::quote(name)
         ))
     }
 }
@@ -126,7 +126,7 @@ impl FieldChanges {
                     Code::Usage,
                     format!(
                         "--unset takes the name of a field, not `{}`",
-                        text::quote(name)
+                        escape::quote(name)
                     ),
                 )
                 .hinted("to give it a value: --set NAME=VALUE"));

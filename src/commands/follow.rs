@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::app::App;
 use crate::commands::observer;
 use crate::events::{Observer, WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 use crate::stream::{SourceOptions, Stream, StreamOptions};
 
 /// Follows the users of a target until the stream ends. `watch_options` says how to connect and subscribe.

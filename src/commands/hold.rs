@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::api::{ApiError, Auth, Client};
-use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run;
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{IdArgs, summarize_ids};
@@ -21,10 +20,11 @@ use crate::domain::record::{
 };
 use crate::domain::time::parse_duration;
 use crate::domain::{Cid, User, UserId};
-use crate::error_report::code_of;
+use crate::error_to_exit::code_of;
 use crate::events::{ConnectionEvent, ConnectionPool, ConnectionUpdate, Identity};
 use crate::exit::{Code, Failure};
 use crate::output::Records;
+use crate::settings::{App, DEFAULT_TIMEOUT};
 use crate::signals::Signals;
 use crate::stream::sinks::background_writer::WriterStatus;
 use crate::stream::sinks::stdout_writer;

@@ -5,10 +5,10 @@ use chrono::DateTime;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::app::App;
 use crate::domain::time::millis;
 use crate::exit::Code;
 use crate::output::Column;
+use crate::settings::App;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

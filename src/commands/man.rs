@@ -11,8 +11,8 @@ use roff::{Roff, bold, roman};
 
 use super::command_lookup;
 use super::help_topics::Topic;
-use crate::app::App;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// The manual section of user commands.
 const SECTION: &str = "1";

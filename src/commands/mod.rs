@@ -37,9 +37,9 @@ use std::ffi::OsStr;
 
 use clap::{Args, Subcommand};
 
-use crate::app::App;
 use crate::exit::{Code, ExitStatus};
 use crate::output::ColumnsListed;
+use crate::settings::App;
 use runtime::block_on;
 
 /// The command to run.
@@ -241,7 +241,7 @@ pub(crate) fn groups() -> impl Iterator<Item = (&'static str, impl Iterator<Item
 ///
 /// # Errors
 ///
-/// The command fails. [`error_report`](crate::error_report) maps the error to an exit code.
+/// The command fails. [`error_to_exit`](crate::error_to_exit) maps the error to an exit code.
 pub fn run(app: &App, command: Command, tree: fn() -> clap::Command) -> anyhow::Result<ExitStatus> {
     match dispatch(app, command, tree) {
         // `--columns list` has printed the columns, so the command succeeded.

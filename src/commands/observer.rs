@@ -1,11 +1,11 @@
 //! The observer that watching commands connect as, and its entry in `--dry-run`.
 
 use crate::api::{ApiError, Client};
-use crate::app::{App, DEFAULT_TIMEOUT};
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::events::{Observer, WatchTarget};
 use crate::exit::Code;
+use crate::settings::{App, DEFAULT_TIMEOUT};
 
 /// The observer's id, and the client that watches as the observer.
 ///

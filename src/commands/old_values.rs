@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::api::{ApiError, Client, QueryUsers, UserPatch};
-use crate::app::App;
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, summarize_ids};
 use crate::commands::rate_limiter::CallLimiters;
 use crate::domain::{User, UserId};
 use crate::output::Output;
+use crate::settings::App;
 
 /// The old values of the users that a temporary change is made to.
 #[derive(Debug)]

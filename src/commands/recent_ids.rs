@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::app::App;
+use crate::settings::App;
 
 /// How many ids are kept.
 const RECENT_IDS_MAX: usize = 1000;

@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use crate::api::Sort;
-use crate::text;
+use crate::escape;
 
 /// How many sort keys the service accepts.
 const SORT_KEYS_MAX: usize = 5;
@@ -52,7 +52,7 @@ impl FromStr for SortKeys {
                 if field.is_empty() || field.contains(char::is_whitespace) {
                     return Err(format!(
                         "`{}` is not a sort key; write FIELD, or -FIELD for descending",
-                        text::quote(key)
+                        escape::quote(key)
                     ));
                 }
                 Ok(Sort {

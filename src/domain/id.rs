@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::text;
+use crate::escape;
 use serde::{Deserialize, Serialize};
 
 /// The channel type of a channel id that is given without a type.
@@ -22,7 +22,7 @@ pub struct InvalidId {
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = text::quote(&self.text);
+        let shown = escape::quote(&self.text);
         write!(f, "`{shown}` is not a {}: {}", self.kind, self.rule)
     }
 }

@@ -26,8 +26,8 @@ use uuid::Uuid;
 use crate::api::Refusal;
 use crate::domain::ApiErrorCode;
 use crate::domain::event::{CONNECTION_ERROR, Event, HEALTH_CHECK};
+use crate::escape;
 use crate::events::sync_stream::SyncStream;
-use crate::text;
 
 /// The default limit for silence: a connection without a frame for this long counts as dead.
 pub const STALE_AFTER: Duration = Duration::from_secs(35);
@@ -70,7 +70,7 @@ impl fmt::Display for SessionEnd {
                 f,
                 "the service refused the connection (code {}): {}",
                 refusal.code,
-                text::escape(&refusal.message)
+                escape::escape(&refusal.message)
             ),
             Self::Closed { code, reason } => {
                 match code {
@@ -78,7 +78,7 @@ impl fmt::Display for SessionEnd {
                     None => f.write_str("the server closed the connection")?,
                 }
                 if !reason.is_empty() {
-                    write!(f, ": {}", text::escape(reason))?;
+                    write!(f, ": {}", escape::escape(reason))?;
                 }
                 Ok(())
             }
@@ -90,7 +90,7 @@ impl fmt::Display for SessionEnd {
             Self::NoHealthCheck(start) => write!(
                 f,
                 "the first frame is not a health check; it starts with `{}`",
-                text::escape(start)
+                escape::escape(start)
             ),
             Self::Broken(_) => f.write_str("the connection broke"),
         }

@@ -22,6 +22,7 @@ use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate, Request};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
 use crate::domain::{ApiErrorCode, Change, Cid, Event, Presence, UserId};
+use crate::escape;
 use crate::events::backoff::{BACKOFF_MAX, Backoff};
 use crate::events::connect::{BUSY_READ_BUFFER_BYTES, Socket, connect, retry_connect};
 use crate::events::observer::Observer;
@@ -31,7 +32,6 @@ use crate::events::shard::Shard;
 use crate::events::subscribe::{Answer, Query, Subscriber, USERS_PER_CALL};
 use crate::events::subscriptions::KnownUser;
 use crate::events::token_rejections::TokenRejections;
-use crate::text;
 
 /// How long after an answer without some of the requested users or channels they are queried again.
 const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
@@ -643,7 +643,7 @@ impl Watcher {
     fn frame_unreadable(&mut self, before: &ReceivedFrame) {
         let now = Utc::now();
         let start: String = self.frame.text.chars().take(60).collect();
-        let note = format!("a frame could not be parsed: `{}`", text::escape(&start));
+        let note = format!("a frame could not be parsed: `{}`", escape::escape(&start));
         if self.options.raw {
             self.reconciler.enqueue(now, Pending::Notice(note));
             return;

@@ -16,8 +16,8 @@ use jaq_json::{Num, Val, read, write};
 use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
 use super::path::FieldPath;
 use super::scanner::{StringState, escape_controls};
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
 
 type Data = JustLut<Val>;
 
@@ -109,7 +109,7 @@ impl Expr {
         {
             let message = format!(
                 "`{}` does not compile: an expression has at most {} bytes and {} levels of brackets",
-                text::quote(source),
+                escape::quote(source),
                 limits::SOURCE_MAX_BYTES,
                 limits::SOURCE_DEPTH_MAX
             );
@@ -256,7 +256,7 @@ impl Expr {
     }
 
     fn stopped(&self, limit: Limit) -> EvalError {
-        let source = text::quote(&self.source);
+        let source = escape::quote(&self.source);
         EvalError(match limit {
             Limit::RunTime => format!(
                 "`{source}` ran for more than {} s on one record and is not evaluated again",
@@ -273,8 +273,8 @@ impl Expr {
         let error = error.to_string();
         EvalError(format!(
             "the expression `{}` fails on a record: {}",
-            text::escape(&self.source),
-            text::truncate(&text::escape(&error), 160)
+            escape::escape(&self.source),
+            escape::truncate(&escape::escape(&error), 160)
         ))
     }
 }
@@ -454,7 +454,7 @@ fn undefined(name: &str, kind: &compile::Undefined) -> String {
 }
 
 fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
-    let shown = text::escape(source);
+    let shown = escape::escape(source);
     let message = match found {
         None => format!("`{shown}` does not compile"),
         Some((what, rest)) => {
@@ -466,8 +466,8 @@ fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
                     format!("`{shown}` does not compile: {what} at the end (column {column})")
                 }
                 Some(column) => {
-                    let rest = text::escape(rest);
-                    let near = text::truncate(&rest, 20);
+                    let rest = escape::escape(rest);
+                    let near = escape::truncate(&rest, 20);
                     format!("`{shown}` does not compile: {what} at column {column}, `{near}`")
                 }
                 None => format!("`{shown}` does not compile: {what}"),

@@ -3,7 +3,7 @@
 //! Users and channels can have custom fields, and `--columns` accepts their names. So an unknown name is a custom field,
 //! unless it looks like a typo of a known column. A leading dot (`.nmae`) says that it is no typo.
 
-use crate::text;
+use crate::escape;
 use std::fmt::Write;
 
 use crate::exit::{Code, Failure};
@@ -299,13 +299,13 @@ fn resolve(name: &str, offered: &[Column], open: bool) -> Result<SelectedColumn,
             ..SelectedColumn::new(name, kind_of(name, offered))
         });
     }
-    let mut message = format!("there is no column `{}`", text::escape(name));
+    let mut message = format!("there is no column `{}`", escape::escape(name));
     if let Some(near) = nearest {
         write!(message, "; the nearest is `{near}`").expect("writing to a String does not fail");
     }
     let mut hint = "see what there is: --columns list".to_owned();
     if well_formed && is_typo && open {
-        let name = text::escape(name);
+        let name = escape::escape(name);
         write!(hint, "; for a custom field of that name: --columns .{name}")
             .expect("writing to a String does not fail");
     }

@@ -11,8 +11,8 @@ use std::io;
 use super::Format;
 use super::OutputSettings;
 use super::columns::Selection;
+use crate::escape;
 use crate::json::select;
-use crate::text;
 
 /// A writer of delimited rows: the format, and whether cells are escaped for a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Delimited {
 
     fn safe(self, cell: &str) -> Cow<'_, str> {
         if self.to_terminal {
-            text::escape(cell)
+            escape::escape(cell)
         } else {
             Cow::Borrowed(cell)
         }

@@ -4,7 +4,7 @@
 //! shortened, as in tables. A line contains only what the record contains, with one exception: how long a user was
 //! online, which is counted from the earlier lines.
 
-use crate::text;
+use crate::escape;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -50,11 +50,11 @@ impl LineFormatter {
             }
             RecordBody::Snapshot(user) => self.snapshot(user, at),
             RecordBody::ConnectionChanged(body) if body.online => {
-                let reason = text::escape(&body.reason).into_owned();
+                let reason = escape::escape(&body.reason).into_owned();
                 ('✓', Emphasis::Dim, format!("connected: {reason}"))
             }
             RecordBody::ConnectionChanged(body) => {
-                let reason = text::escape(&body.reason).into_owned();
+                let reason = escape::escape(&body.reason).into_owned();
                 let attempt = match body.attempt {
                     0 => String::new(),
                     attempt => format!(" (attempt {attempt})"),
@@ -87,7 +87,7 @@ impl LineFormatter {
             .width
             .unwrap_or(DEFAULT_LINE_WIDTH)
             .saturating_sub(clock.len() + 4);
-        let what = text::truncate(&what, room);
+        let what = escape::truncate(&what, room);
         if style.colour && emphasis != Emphasis::Plain {
             let (on, off) = (emphasis.ansi_code(), "\u{1b}[0m");
             format!("\u{1b}[2m{clock}{off}  {on}{mark}{off} {what}")
@@ -120,7 +120,7 @@ impl LineFormatter {
         }
         if let Some(last_active) = &presence.last_active {
             let ago = human_time::ago(last_active, at);
-            write!(what, ", active {}", text::escape(&ago))
+            write!(what, ", active {}", escape::escape(&ago))
                 .expect("writing to a String does not fail");
         }
         if let Some(status) = presence
@@ -128,7 +128,8 @@ impl LineFormatter {
             .as_deref()
             .filter(|status| !status.is_empty())
         {
-            write!(what, " — {}", text::escape(status)).expect("writing to a String does not fail");
+            write!(what, " — {}", escape::escape(status))
+                .expect("writing to a String does not fail");
         }
         (mark, emphasis, what)
     }
@@ -144,7 +145,7 @@ impl LineFormatter {
             return ('·', Emphasis::Plain, type_and_channel(event));
         };
         let who = display_name(&user.id, user_name(user).as_deref());
-        let cid = event.cid.as_deref().map(text::escape).unwrap_or_default();
+        let cid = event.cid.as_deref().map(escape::escape).unwrap_or_default();
         let (mark, emphasis, mut what) = match &*event.kind {
             USER_WATCHING_START => ('→', Emphasis::Plain, format!("{who} opened {cid}")),
             USER_WATCHING_STOP => ('←', Emphasis::Plain, format!("{who} closed {cid}")),
@@ -217,7 +218,7 @@ impl LineFormatter {
                 && let Some(last_active) = &user.last_active
             {
                 let clock = human_time::clock_of(last_active, style.utc);
-                parts.push(format!("was active at {}", text::escape(&clock)));
+                parts.push(format!("was active at {}", escape::escape(&clock)));
             }
         }
         if parts.is_empty() {
@@ -231,13 +232,13 @@ fn status_text(now: Option<&str>, before: Option<&str>) -> String {
     match (now, before.filter(|before| !before.is_empty())) {
         (Some(now), Some(before)) if !now.is_empty() => format!(
             "status: {} (was: {})",
-            text::escape(now),
-            text::truncate(&text::escape(before), 40)
+            escape::escape(now),
+            escape::truncate(&escape::escape(before), 40)
         ),
-        (Some(now), None) if !now.is_empty() => format!("status: {}", text::escape(now)),
+        (Some(now), None) if !now.is_empty() => format!("status: {}", escape::escape(now)),
         (_, Some(before)) => format!(
             "has no status now (was: {})",
-            text::truncate(&text::escape(before), 40)
+            escape::truncate(&escape::escape(before), 40)
         ),
         (_, None) => "has no status".to_owned(),
     }
@@ -245,9 +246,9 @@ fn status_text(now: Option<&str>, before: Option<&str>) -> String {
 
 /// How a user is shown: `John (john)`, or the id if they have no name.
 fn display_name(id: &str, name: Option<&str>) -> String {
-    let id = text::escape(id);
+    let id = escape::escape(id);
     match name.filter(|name| !name.is_empty() && *name != id) {
-        Some(name) => format!("{} ({id})", text::truncate(&text::escape(name), 40)),
+        Some(name) => format!("{} ({id})", escape::truncate(&escape::escape(name), 40)),
         None => id.into_owned(),
     }
 }
@@ -258,9 +259,9 @@ fn user_name(user: &EventUser<'_>) -> Option<String> {
 }
 
 fn type_and_channel(event: &Event<'_>) -> String {
-    let kind = text::escape(&event.kind);
+    let kind = escape::escape(&event.kind);
     match &event.cid {
-        Some(cid) => format!("{kind} {}", text::escape(cid)),
+        Some(cid) => format!("{kind} {}", escape::escape(cid)),
         None => kind.into_owned(),
     }
 }
@@ -268,9 +269,9 @@ fn type_and_channel(event: &Event<'_>) -> String {
 fn gap_text(gap: &Gap, utc: bool) -> String {
     let mut what = format!(
         "gap from {} to {}: {}",
-        text::escape(&human_time::clock_of(&gap.from, utc)),
-        text::escape(&human_time::clock_of(&gap.to, utc)),
-        text::escape(&gap.note),
+        escape::escape(&human_time::clock_of(&gap.from, utc)),
+        escape::escape(&human_time::clock_of(&gap.to, utc)),
+        escape::escape(&gap.note),
     );
     if !gap.repaired.is_empty() {
         write!(what, "; changed meanwhile: {}", listed_ids(&gap.repaired))
@@ -301,7 +302,7 @@ fn listed_ids(ids: &[String]) -> String {
     let mut names: Vec<_> = ids
         .iter()
         .take(LISTED_IDS_MAX)
-        .map(|id| text::escape(id).into_owned())
+        .map(|id| escape::escape(id).into_owned())
         .collect();
     if ids.len() > LISTED_IDS_MAX {
         names.push(format!("and {} more", ids.len() - LISTED_IDS_MAX));
@@ -519,7 +520,7 @@ mod tests {
                 LineStyle { width, ..PLAIN },
             );
             assert!(
-                text::width(&line) <= width.unwrap_or(DEFAULT_LINE_WIDTH).max(13),
+                escape::width(&line) <= width.unwrap_or(DEFAULT_LINE_WIDTH).max(13),
                 "{line}"
             );
             assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'));

@@ -13,7 +13,7 @@ mod records;
 mod rows;
 mod table;
 
-use crate::text;
+use crate::escape;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
@@ -126,10 +126,10 @@ impl OutputSettings {
             }
             // `@tsv` writes tabs, and they are harmless on a terminal.
             Printed::Text(text) => {
-                let cells: Vec<_> = text.split('\t').map(text::escape).collect();
+                let cells: Vec<_> = text.split('\t').map(escape::escape).collect();
                 Cow::Owned(cells.join("\t"))
             }
-            Printed::Json(json) => text::escape_json(json),
+            Printed::Json(json) => escape::escape_json(json),
         };
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
@@ -199,7 +199,7 @@ impl Output {
     /// Writes a line about a request or a connection to stderr, with `-v` only.
     pub fn trace(&self, line: &str) {
         if self.settings.verbose > 0 {
-            self.write_message("", &text::escape(line));
+            self.write_message("", &escape::escape(line));
         }
     }
 
@@ -337,7 +337,7 @@ impl Output {
     }
 
     fn write_untrusted(&self, prefix: &str, text: &str) {
-        self.write_message(prefix, &text::message(text));
+        self.write_message(prefix, &escape::message(text));
     }
 
     fn write_message(&self, prefix: &str, safe: &str) {
@@ -349,7 +349,7 @@ impl Output {
 
 /// Escapes control characters in JSON text, from byte `start` on.
 fn escape_for_terminal(out: &mut Vec<u8>, start: usize) {
-    if let Ok(Cow::Owned(safe)) = str::from_utf8(&out[start..]).map(text::escape_json) {
+    if let Ok(Cow::Owned(safe)) = str::from_utf8(&out[start..]).map(escape::escape_json) {
         out.truncate(start);
         out.extend_from_slice(safe.as_bytes());
     }

@@ -3,7 +3,7 @@
 //! A record gets its number (`seq`) when it is written. So the numbers on stdout have no holes, even if filters drop
 //! records. [`Records::prepare`] renders a record so that filters can examine it. The text is then written or discarded.
 
-use crate::text;
+use crate::escape;
 use std::fmt;
 use std::io;
 
@@ -278,7 +278,7 @@ impl<'a> Records<'a> {
             self.widths = columns
                 .iter()
                 .map(|column| match column.kind {
-                    ColumnKind::Online => text::width("○ offline"),
+                    ColumnKind::Online => escape::width("○ offline"),
                     ColumnKind::Time => 8,
                     ColumnKind::Id | ColumnKind::Text | ColumnKind::Flag | ColumnKind::People => 0,
                 })
@@ -290,7 +290,7 @@ impl<'a> Records<'a> {
                 let value = select::plain_text(column.value(json));
                 if column.kind == ColumnKind::Time && !value.is_empty() {
                     let clock = human_time::clock_of(&value, settings.utc);
-                    return text::truncate(&text::escape(&clock), 40).into_owned();
+                    return escape::truncate(&escape::escape(&clock), 40).into_owned();
                 }
                 table::cell(column, json, None).text
             })
@@ -303,12 +303,12 @@ impl<'a> Records<'a> {
             }
             let mut line = String::new();
             for (cell, width) in cells.iter().zip(&mut self.widths) {
-                let cells = text::width(cell);
+                let cells = escape::width(cell);
                 *width = (*width).max(cells.min(40));
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', width.saturating_sub(cells) + 2));
             }
-            let line = text::truncate(line.trim_end(), settings.width.unwrap_or(usize::MAX));
+            let line = escape::truncate(line.trim_end(), settings.width.unwrap_or(usize::MAX));
             self.lines.pending.extend_from_slice(line.as_bytes());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Tables have no lines and no boxes, so that they are easy to read and to copy. The time and the width are arguments.
 
-use crate::text;
+use crate::escape;
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
@@ -54,23 +54,23 @@ pub(super) fn cell(column: &SelectedColumn, json: &str, now: Option<DateTime<Utc
         (_, "null") => TableCell::dim("-"),
         (ColumnKind::Flag, "true") => TableCell::plain("yes"),
         (ColumnKind::Flag, "false") => TableCell::dim("no"),
-        (ColumnKind::Id, value) => TableCell::plain(text::escape(&select::plain_text(value))),
+        (ColumnKind::Id, value) => TableCell::plain(escape::escape(&select::plain_text(value))),
         (ColumnKind::Time, value) => {
             let time = select::plain_text(value);
             let time = match now {
                 Some(now) => Cow::Owned(human_time::ago(&time, now)),
                 None => time,
             };
-            TableCell::plain(text::truncate(&text::escape(&time), CELL_WIDTH_MAX))
+            TableCell::plain(escape::truncate(&escape::escape(&time), CELL_WIDTH_MAX))
         }
         (ColumnKind::People, value) => {
-            TableCell::plain(text::truncate(&people(value), CELL_WIDTH_MAX))
+            TableCell::plain(escape::truncate(&people(value), CELL_WIDTH_MAX))
         }
         (ColumnKind::Text | ColumnKind::Online | ColumnKind::Flag, value) => {
             // Truncating first saves work: a hostile value can be a megabyte long, and escaping makes it longer.
             let value = select::plain_text(value);
-            let start = text::truncate(&value, CELL_WIDTH_MAX + 1);
-            TableCell::plain(text::truncate(&text::escape(&start), CELL_WIDTH_MAX))
+            let start = escape::truncate(&value, CELL_WIDTH_MAX + 1);
+            TableCell::plain(escape::truncate(&escape::escape(&start), CELL_WIDTH_MAX))
         }
     }
 }
@@ -88,7 +88,7 @@ fn people(json: &str) -> String {
                 .or_else(|| select::at(item, &step("user_id")))
                 .map(select::plain_text)
                 .unwrap_or_default();
-            let id = text::escape(&id).into_owned();
+            let id = escape::escape(&id).into_owned();
             match select::at(user, &step("online")) {
                 Some("true") => format!("{id} ●"),
                 Some("false") => format!("{id} ○"),
@@ -161,7 +161,7 @@ pub(super) fn render(
 
 /// The title of a column: `LAST ACTIVE` for `last_active`.
 pub(super) fn title(name: &str) -> String {
-    text::escape(name).replace(['_', '.'], " ").to_uppercase()
+    escape::escape(name).replace(['_', '.'], " ").to_uppercase()
 }
 
 fn styled(cell: &TableCell, colour: bool) -> Cell {
@@ -222,7 +222,7 @@ mod tests {
         john  John       ● online   Eating a veggie…   2m ago
         jack  日本語 👩‍👧  ○ offline  -                  2026-01-01
         ");
-        assert!(text.lines().all(|line| text::width(line) <= 60), "{text}");
+        assert!(text.lines().all(|line| escape::width(line) <= 60), "{text}");
     }
 
     #[test]

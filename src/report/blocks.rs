@@ -2,7 +2,7 @@
 
 use super::intervals::Millis;
 use super::picture::{Picture, Share};
-use crate::text;
+use crate::escape;
 
 /// The block characters of a cell, by eighths.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -75,11 +75,11 @@ pub fn draw(picture: &Picture<'_>, look: TerminalLook) -> String {
     let labels: Vec<String> = picture
         .rows
         .iter()
-        .map(|row| text::truncate(&text::escape(&row.label), LABEL_MAX).into_owned())
+        .map(|row| escape::truncate(&escape::escape(&row.label), LABEL_MAX).into_owned())
         .collect();
     let label_width = labels
         .iter()
-        .map(|label| text::width(label))
+        .map(|label| escape::width(label))
         .max()
         .unwrap_or(0)
         .clamp("online".len(), (look.width / 3).max("online".len()));
@@ -90,11 +90,11 @@ pub fn draw(picture: &Picture<'_>, look: TerminalLook) -> String {
     let mut online = vec![0; cells];
     let mut known = vec![false; cells];
     for (row, label) in picture.rows.iter().zip(&labels) {
-        let label = text::truncate(label, label_width);
+        let label = escape::truncate(label, label_width);
         styled.out.push_str(&label);
         styled.out.extend(std::iter::repeat_n(
             ' ',
-            label_width + 1 - text::width(&label),
+            label_width + 1 - escape::width(&label),
         ));
         let shares = picture.shares(row, cells);
         for share in &shares {
@@ -208,7 +208,7 @@ fn axis(picture: &Picture<'_>, cells: usize, indent: &str) -> String {
     for at in &ticks.at {
         let cell = picture.cell(*at, cells);
         let label = picture.zone.tick_label(*at, ticks.step);
-        let used = text::width(&labels);
+        let used = escape::width(&labels);
         marks[cell] = '┴';
         if (used == 0 || used < cell) && cell + label.len() <= cells {
             labels.extend(std::iter::repeat_n(' ', cell - used.min(cell)));

@@ -8,7 +8,7 @@ use svg::node::element::{Description, Group, Line, Path, Rectangle, Style, Text,
 
 use super::intervals::Millis;
 use super::picture::{Picture, PictureRow};
-use crate::text;
+use crate::escape;
 
 const WIDTH: usize = 1200;
 const ROW_HEIGHT: usize = 22;
@@ -131,7 +131,7 @@ pub fn draw(picture: &Picture<'_>) -> String {
 
 fn draw_row(picture: &Picture<'_>, row: &PictureRow<'_>, top: usize) -> Group {
     let bar = top + (ROW_HEIGHT - BAR_HEIGHT) / 2;
-    let name = text::escape(&row.label);
+    let name = escape::escape(&row.label);
     let mut group = Group::new()
         .add(Title::new(name.as_ref()))
         .add(label(
@@ -139,7 +139,7 @@ fn draw_row(picture: &Picture<'_>, row: &PictureRow<'_>, top: usize) -> Group {
             bar + 11,
             "start",
             "",
-            &text::truncate(&name, LABEL_CHARACTERS_MAX),
+            &escape::truncate(&name, LABEL_CHARACTERS_MAX),
         ))
         .add(rectangle(
             LABEL_WIDTH as f64,

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::config::link_target;
+use crate::config_file::link_target;
 use crate::domain::{Change, FingerprintSample, Presence, fingerprint};
 use crate::events::{KnownUser, ResumeState, Watcher};
 use crate::exit::{Code, Failure};

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use crate::domain::record::EndReason;
-use crate::error_report::code_of;
+use crate::error_to_exit::code_of;
 use crate::events::{ResumeState, WatchError, Watcher, WatcherStep};
 use crate::exit::Code;
 use crate::output::Output;

@@ -12,8 +12,8 @@ use ratatui::style::{Color, Modifier, Style};
 use super::history::{EntryKind, HISTORY_SPAN, Millis, SparkCell, UserState};
 use super::keys::{Choices, Page};
 use super::state::{CHANGES_SPAN, ConnectionState, PresenceState, User};
+use crate::escape;
 use crate::output::human_time;
-use crate::text;
 
 /// Below this height, the second line of the header and the line of keys are left out.
 const HEIGHT_FULL: u16 = 8;
@@ -253,7 +253,7 @@ impl Painter<'_> {
         if self.area.width > x + right {
             self.put_right(0, &format!("{summary} "), Style::new());
             let space = self.area.width - right - x;
-            let title = text::escape(context.title).into_owned();
+            let title = escape::escape(context.title).into_owned();
             if space > cells(&title) + 1 || space > PART_CELLS_MIN {
                 self.put(x + 1, 0, &title, space - 2, Style::new());
             }
@@ -281,15 +281,15 @@ impl Painter<'_> {
         }
         // Last, because it may be long.
         if let (ConnectionState::Lost { reason, .. }, None) = (&state.connection, context.replay) {
-            parts.push((text::message(reason), self.style(Color::Red)));
+            parts.push((escape::message(reason), self.style(Color::Red)));
         }
         let mut chosen = format!("sort {}", choices.list.sort.name());
         if choices.list.is_online_only {
             chosen.push_str(", online only");
         }
         if !choices.list.filter.is_empty() {
-            let filter = text::quote(&choices.list.filter);
-            chosen = format!("{chosen}, filter {}", text::truncate(&filter, 20));
+            let filter = escape::quote(&choices.list.filter);
+            chosen = format!("{chosen}, filter {}", escape::truncate(&filter, 20));
         }
         if choices.is_paused {
             chosen.push_str(", PAUSED");
@@ -391,8 +391,8 @@ impl Painter<'_> {
             }
         };
         self.row(y, columns, row, |column| match column {
-            Column::Name => text::escape(user.label()),
-            Column::Id => text::escape(&user.id),
+            Column::Name => escape::escape(user.label()),
+            Column::Id => escape::escape(&user.id),
             Column::For => Cow::Owned(format!(
                 "{:>5}",
                 duration(user, state.lost_at.unwrap_or(now))
@@ -448,8 +448,8 @@ impl Painter<'_> {
         let bold = Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED);
         self.fill(top, bold);
         let title = match &user.name {
-            Some(name) => format!("{} ({})", text::escape(name), text::escape(&user.id)),
-            None => text::escape(&user.id).into_owned(),
+            Some(name) => format!("{} ({})", escape::escape(name), escape::escape(&user.id)),
+            None => escape::escape(&user.id).into_owned(),
         };
         self.put(1, top, &title, self.area.width, bold);
         let now = context.table_now.timestamp_millis();
@@ -484,9 +484,10 @@ impl Painter<'_> {
                     };
                     (format!("{name} for {length}{begin}"), style)
                 }
-                EntryKind::Status(Some(status)) => {
-                    (format!("  status: {}", text::escape(status)), Style::new())
-                }
+                EntryKind::Status(Some(status)) => (
+                    format!("  status: {}", escape::escape(status)),
+                    Style::new(),
+                ),
                 EntryKind::Status(None) => ("  status removed".to_owned(), Style::new()),
             };
             let x = self.put(1, y, &time, 10, Style::new());
@@ -519,12 +520,12 @@ impl Painter<'_> {
         let blank = " ".repeat(usize::from(width));
         self.put(0, y, &blank, width, Style::reset());
         if let Some(message) = &choices.message {
-            self.put(1, y, &text::message(message), width, bold);
+            self.put(1, y, &escape::message(message), width, bold);
             return;
         }
         let keys: &[(&str, &str)] = match choices.page {
             Page::Filter => {
-                let filter = text::escape(&choices.list.filter).into_owned();
+                let filter = escape::escape(&choices.list.filter).into_owned();
                 // The end of a long filter is what is being typed.
                 let skip = cells(&filter).saturating_sub(width.saturating_sub(4));
                 let shown: String = filter.chars().skip(usize::from(skip)).collect();
@@ -590,8 +591,8 @@ fn duration(user: &User, now: Millis) -> String {
 
 fn status_text(user: &User) -> Cow<'_, str> {
     match (&user.status, user.is_invisible) {
-        (Some(status), false) => text::escape(status),
-        (Some(status), true) => format!("(invisible) {}", text::escape(status)).into(),
+        (Some(status), false) => escape::escape(status),
+        (Some(status), true) => format!("(invisible) {}", escape::escape(status)).into(),
         (None, true) => "(invisible)".into(),
         (None, false) => "".into(),
     }
@@ -613,12 +614,12 @@ fn delay_text(delay: Millis) -> String {
 }
 
 fn cells(text: &str) -> u16 {
-    u16::try_from(text::width(text)).unwrap_or(u16::MAX)
+    u16::try_from(escape::width(text)).unwrap_or(u16::MAX)
 }
 
 /// The text, shortened to this many cells.
 fn fit(text: &str, width: u16) -> Cow<'_, str> {
-    text::truncate(text, usize::from(width))
+    escape::truncate(text, usize::from(width))
 }
 
 #[cfg(test)]
@@ -679,7 +680,7 @@ mod tests {
         let mut blank = 0;
         for row in cells.chunks(usize::from(width)) {
             // A wide character takes two cells, of which the second one is blank.
-            let after_wide = |x: usize| x > 0 && text::width(row[x - 1]) == 2;
+            let after_wide = |x: usize| x > 0 && escape::width(row[x - 1]) == 2;
             let row: String = (0..row.len())
                 .filter(|x| !after_wide(*x))
                 .map(|x| row[x])

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::api::{ApiError, Request, Response};
-use crate::app::App;
 use crate::commands::dry_run;
 use crate::exit::{Code, Failure, HintedError};
+use crate::settings::App;
 use byte_size::ByteSize;
 use pagination::Pagination;
 use request_fields::Field;

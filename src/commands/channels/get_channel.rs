@@ -5,10 +5,10 @@ use anyhow::Context;
 use super::with_people;
 use crate::api::paging::MemberPages;
 use crate::api::{Client, GetOrCreate, Member, Page};
-use crate::app::App;
 use crate::domain::{Cid, User};
 use crate::exit::Code;
 use crate::output::Format;
+use crate::settings::App;
 
 /// How many watchers one page has.
 const WATCHERS_PER_PAGE: u32 = 100;

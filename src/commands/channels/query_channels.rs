@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use super::with_people;
 use crate::api::paging::{AllChannelPages, CHANNELS_PER_PAGE, ChannelPages};
 use crate::api::{ChannelState, QueryChannels};
-use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
 use crate::commands::follow;
 use crate::commands::recent_ids::{IdKind, RecentIds};
@@ -15,6 +14,7 @@ use crate::domain::Cid;
 use crate::events::{WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
+use crate::settings::App;
 use crate::stream::StreamOptions;
 
 /// How many members of each channel `--presence` shows; the service sends no more.

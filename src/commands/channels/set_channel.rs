@@ -4,13 +4,13 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Client, GetOrCreate, Request, UpdateChannel};
-use crate::app::App;
 use crate::commands::dry_run;
 use crate::commands::fields::{FieldArgs, FieldChanges};
 use crate::commands::ids::{self, BATCH};
 use crate::commands::user_lookup::users_by_id;
 use crate::domain::{ApiErrorCode, Cid, IdList, UserId};
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

@@ -10,13 +10,13 @@ use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter, ValueCompleter};
 
-use crate::app::App;
 use crate::args::GlobalArgs;
 use crate::commands::help_topics::Topic;
 use crate::commands::recent_ids::{self, IdKind};
-use crate::config::{self, Config};
+use crate::config_file::{self, Config};
 use crate::domain::{Cid, UserId};
 use crate::environment::read_variable_of;
+use crate::settings::App;
 
 /// The name of a help page, and its description.
 type HelpPage = (String, Option<StyledStr>);
@@ -118,7 +118,7 @@ fn add_to_argument(argument: Arg, command: &str, commands: &[HelpPage]) -> Arg {
 
 fn profiles() -> Vec<CompletionCandidate> {
     let named = std::env::var_os("PRESENCECTL_CONFIG").map(Into::into);
-    let Ok(config) = named.or_else(config::default_path).map_or_else(
+    let Ok(config) = named.or_else(config_file::default_path).map_or_else(
         || Ok(Config::default()),
         |path| Config::load_or_empty(&path),
     ) else {

@@ -10,9 +10,9 @@ mod report;
 use tokio::signal;
 
 use crate::api::Client;
-use crate::app::App;
-use crate::error_report::code_of;
+use crate::error_to_exit::code_of;
 use crate::exit::Code;
+use crate::settings::App;
 use presence_check::PresenceCheck;
 use report::{DoctorReport, Step};
 

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::app::App;
-use crate::error_report::{code_of, hint_of};
+use crate::error_to_exit::{code_of, hint_of};
 use crate::exit::Code;
 use crate::output::{Column, Rows};
+use crate::settings::App;
 
 /// The steps, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::detached;
 use crate::api::{ApiError, Client, Request};
-use crate::app::App;
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
+use crate::escape;
 use crate::exit::{Code, Failure};
 use crate::mock;
 use crate::output::Column;
-use crate::text;
+use crate::settings::App;
 
 /// The commands of `mock clock`.
 #[derive(Debug, Clone, Subcommand)]
@@ -257,14 +257,14 @@ fn refused(error: ApiError) -> anyhow::Error {
         return error.into();
     };
     match refusal.code {
-        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, text::escape(detail)).into(),
+        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, escape::escape(detail)).into(),
         ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
                 "list active faults: presencectl mock fault list"
             } else {
                 "list what exists: presencectl query-users, presencectl query-channels"
             };
-            Failure::new(Code::Refused, text::escape(detail))
+            Failure::new(Code::Refused, escape::escape(detail))
                 .hinted(hint)
                 .into()
         }

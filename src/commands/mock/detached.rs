@@ -18,10 +18,10 @@ use serde_json::Value;
 use super::control::ask_as;
 use super::endpoint::MockEndpoint;
 use crate::api::Client;
-use crate::app::App;
-use crate::config::write_private;
-use crate::error_report::code_of;
+use crate::config_file::write_private;
+use crate::error_to_exit::code_of;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// The first argument of a detached server, by which it knows what it is.
 const DETACHED_NAME: &str = "presencectl (detached)";

@@ -2,8 +2,8 @@
 
 use super::detached;
 use super::endpoint::ReadyFormat;
-use crate::app::App;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `mock env`.
 #[derive(Debug, clap::Args)]

@@ -13,9 +13,9 @@ use tokio::runtime;
 
 use super::launcher;
 use super::server::{MockServer, ServerArgs};
-use crate::app::App;
 use crate::exit::Code;
 use crate::mock;
+use crate::settings::App;
 use crate::signals::Signals;
 
 /// What a proxy must not be used for: the server listens on loopback.

@@ -6,10 +6,10 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::control::{ask, call, change, list};
-use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::Column;
+use crate::settings::App;
 
 /// The commands of `mock fault`.
 #[derive(Debug, Subcommand)]

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::app::App;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// The name that a launcher has as its first argument, by which it knows what it is.
 const LAUNCHER_NAME: &str = "presencectl mock exec: launcher";

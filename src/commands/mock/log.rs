@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::control::{ask_as, list};
 use crate::api::Client;
-use crate::app::{App, DEFAULT_TIMEOUT};
-use crate::error_report::code_of;
+use crate::error_to_exit::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
+use crate::settings::{App, DEFAULT_TIMEOUT};
 use crate::stream::sinks::stdout_writer;
 use crate::timer::sleep_until;
 

@@ -17,8 +17,8 @@ use clap::Subcommand;
 
 pub use self::launcher::{LaunchError, launch};
 use super::runtime::block_on;
-use crate::app::App;
 use crate::exit::{Code, ExitStatus};
+use crate::settings::App;
 
 /// The commands of `mock`.
 #[derive(Debug, Subcommand)]

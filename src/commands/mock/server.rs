@@ -8,12 +8,12 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::endpoint::MockEndpoint;
 use super::rules::RuleArgs;
-use crate::app::App;
-use crate::config::read_secret_file;
+use crate::config_file::read_secret_file;
 use crate::domain::SecretString;
 use crate::environment;
 use crate::exit::{Code, Failure};
 use crate::mock::{self, Listeners, MockOptions};
+use crate::settings::App;
 
 /// Connections that may wait to be accepted, so that a thousand clients can start at once.
 const LISTEN_BACKLOG: u32 = 4096;

@@ -8,9 +8,9 @@ use tokio::runtime;
 use super::detached::{self, DetachedStart};
 use super::endpoint::ReadyFormat;
 use super::server::{MockServer, ServerArgs};
-use crate::app::App;
 use crate::exit::{Code, ExitStatus};
 use crate::mock;
+use crate::settings::App;
 use crate::signals::Signals;
 
 /// Threads that serve. All of them change one state, so more would wait for each other; and to count the machine's

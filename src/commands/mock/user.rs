@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use super::control::{call, change};
-use crate::app::App;
 use crate::domain::{Cid, User, UserId};
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// What to do with a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::{print, save};
-use crate::app::App;
-use crate::config::{Config, Profile, SecretCommand};
+use crate::config_file::{Config, Profile, SecretCommand};
 use crate::domain::UserId;
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
+use crate::settings::App;
 
 /// Flags of `profile add`.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ pub(super) async fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
     if config.profiles.contains_key(&name) && !args.force {
         return Err(Failure::new(
             Code::Usage,
-            format!("there is a profile `{}` already", text::quote(&name)),
+            format!("there is a profile `{}` already", escape::quote(&name)),
         )
         .hinted("replace it with --force, or choose another name")
         .into());
@@ -136,7 +136,7 @@ pub(super) async fn run(app: &App, args: AddArgs) -> anyhow::Result<Code> {
     if !has_secret {
         app.output().warn(&format!(
             "the profile `{}` has no API secret: it works only with PRESENCECTL_USER_TOKEN; to add one: --secret-file FILE --force",
-            text::quote(&name)
+            escape::quote(&name)
         ));
     }
     if args.default || config.profiles.is_empty() {

@@ -11,10 +11,10 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 use super::{COLUMNS, row, save};
-use crate::app::{App, DEFAULT_BASE_URL};
-use crate::config::{Config, Profile};
+use crate::config_file::{Config, Profile};
+use crate::escape;
 use crate::exit::{Code, Failure};
-use crate::text;
+use crate::settings::{App, DEFAULT_BASE_URL};
 
 /// Flags of `profile import`.
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ pub(super) fn run(app: &App, args: &ImportArgs) -> anyhow::Result<Code> {
     {
         return Err(Failure::new(
             Code::Usage,
-            format!("there is a profile `{}` already", text::quote(name)),
+            format!("there is a profile `{}` already", escape::quote(name)),
         )
         .hinted("replace it with --force")
         .into());

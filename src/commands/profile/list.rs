@@ -1,9 +1,9 @@
 //! `profile list`: lists all profiles.
 
 use super::{COLUMNS, row};
-use crate::app::App;
-use crate::config::Config;
+use crate::config_file::Config;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Prints one record per profile.
 ///

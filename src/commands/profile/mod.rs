@@ -13,11 +13,11 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use super::runtime::block_on;
-use crate::app::App;
-use crate::config::{Config, Profile};
+use crate::config_file::{Config, Profile};
+use crate::escape;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
-use crate::text;
+use crate::settings::App;
 
 /// The commands of `profile`.
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,7 @@ fn row(name: &str, profile: &Profile, config: &Config) -> Map<String, Value> {
                 profile
                     .base_url
                     .as_deref()
-                    .unwrap_or(crate::app::DEFAULT_BASE_URL),
+                    .unwrap_or(crate::settings::DEFAULT_BASE_URL),
             ),
         ),
         (
@@ -111,7 +111,7 @@ fn find<'a>(name: &str, config: &'a Config) -> anyhow::Result<&'a Profile> {
         let known: Vec<_> = config.profiles.keys().map(String::as_str).collect();
         let failure = Failure::new(
             Code::Usage,
-            format!("there is no profile `{}`", text::quote(name)),
+            format!("there is no profile `{}`", escape::quote(name)),
         );
         if known.is_empty() {
             failure.hinted("add one: presencectl profile add NAME --api-key KEY --secret-file FILE")

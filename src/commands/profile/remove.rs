@@ -1,9 +1,9 @@
 //! `profile remove`: deletes a profile, with the secret if it contains one.
 
 use super::{find, save};
-use crate::app::App;
-use crate::config::Config;
+use crate::config_file::Config;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `profile remove`.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `profile show`: prints a profile without its secret.
 
 use super::print;
-use crate::app::App;
-use crate::config::Config;
+use crate::config_file::Config;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Flags of `profile show`.
 #[derive(Debug, clap::Args)]

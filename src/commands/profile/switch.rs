@@ -1,9 +1,9 @@
 //! `profile use`: sets the default profile.
 
 use super::{find, print, save};
-use crate::app::App;
-use crate::config::Config;
+use crate::config_file::Config;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `profile use`.
 #[derive(Debug, clap::Args)]

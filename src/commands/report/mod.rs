@@ -15,7 +15,6 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
-use crate::app::App;
 use crate::commands::ids;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, UserId};
@@ -27,6 +26,7 @@ use crate::report::names::Names;
 use crate::report::picture::{Picture, PictureData};
 use crate::report::zone::Zone;
 use crate::report::{self, Reading, ReportRequest};
+use crate::settings::App;
 
 /// The report to compute.
 #[derive(Debug, Subcommand)]

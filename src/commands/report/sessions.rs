@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::{ReportArgs, is_for_people, length, moment};
-use crate::app::App;
 use crate::exit::Code;
 use crate::output::{Column, ColumnKind};
 use crate::report::sessions::{SessionRecord, Sessions};
+use crate::settings::App;
 
 /// Flags of `report sessions`.
 #[derive(Debug, clap::Args)]

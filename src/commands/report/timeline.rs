@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{ReportArgs, is_for_people};
-use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
 use crate::output::{Column, ColumnKind};
@@ -11,6 +10,7 @@ use crate::report::blocks::{self, TerminalLook};
 use crate::report::intervals::Millis;
 use crate::report::picture::PictureData;
 use crate::report::timeline::{Buckets, Timeline, TimelineRecord};
+use crate::settings::App;
 
 /// The length of a bucket without `--bucket`.
 const BUCKET_DEFAULT: Duration = Duration::from_secs(3600);

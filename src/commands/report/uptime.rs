@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::{ReportArgs, check_failed, is_for_people, length, moment};
-use crate::app::App;
 use crate::exit::{Code, Failure};
 use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::units::Seconds;
 use crate::report::uptime::{Uptime, UptimeRecord};
+use crate::settings::App;
 
 /// The width of a user's bar, in terminal cells.
 const BAR_CELLS: usize = 20;

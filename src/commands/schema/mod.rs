@@ -10,8 +10,8 @@ mod shapes;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// The JSON Schema dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";

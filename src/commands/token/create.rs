@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{is_bare, show};
-use crate::app::App;
 use crate::domain::UserId;
 use crate::domain::time::parse_duration;
 use crate::domain::token::{self, Claims};
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// How far `iat` is in the past. A server whose clock is behind refuses a token from its future. `iat` is needed
 /// nevertheless, because the revocation of a user's tokens compares it.

@@ -3,9 +3,9 @@
 use serde_json::Map;
 
 use super::{read_token, show};
-use crate::app::App;
 use crate::domain::token;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Flags of `token inspect`.
 #[derive(Debug, clap::Args)]

@@ -10,12 +10,12 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
-use crate::app::App;
 use crate::domain::time::millis;
 use crate::domain::token::Claims;
 use crate::environment;
 use crate::exit::{Code, Failure};
 use crate::output::Column;
+use crate::settings::App;
 
 /// The commands of `token`.
 #[derive(Debug, Subcommand)]

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{read_token, show};
-use crate::app::App;
 use crate::domain::token::{self, TokenError};
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Flags of `token verify`.
 #[derive(Debug, clap::Args)]

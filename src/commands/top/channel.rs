@@ -1,10 +1,10 @@
 //! `top channel`: all members of channels.
 
 use super::{LiveArgs, show};
-use crate::app::App;
 use crate::domain::Cid;
 use crate::events::WatchTarget;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `top channel`.
 #[derive(Debug, clap::Args)]

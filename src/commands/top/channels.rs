@@ -1,10 +1,10 @@
 //! `top channels`: all members of the channels that a filter finds.
 
 use super::{LiveArgs, show};
-use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
 use crate::events::WatchTarget;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `top channels`.
 #[derive(Debug, clap::Args)]

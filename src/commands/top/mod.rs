@@ -10,12 +10,12 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::time::Instant;
 
-use crate::app::App;
 use crate::commands::observer;
 use crate::domain::time::parse_duration;
 use crate::events::{Shard, WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::report::input::InputSource;
+use crate::settings::App;
 use crate::stream::SourceOptions;
 use crate::top::{self, Replay, TopOptions};
 

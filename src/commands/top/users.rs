@@ -1,10 +1,10 @@
 //! `top users`: users by id.
 
 use super::{LiveArgs, show};
-use crate::app::App;
 use crate::commands::ids::IdArgs;
 use crate::events::WatchTarget;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `top users`.
 #[derive(Debug, clap::Args)]

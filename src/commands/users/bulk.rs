@@ -12,16 +12,16 @@ use tokio::time::sleep;
 use super::checkpoint::{Checkpoint, FailureList};
 use super::update::{PATCH, QUERY, UpdateOptions, apply, verified};
 use crate::api::Client;
-use crate::app::App;
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, IdArgs};
 use crate::commands::old_values::OldValues;
 use crate::commands::rate_limiter::CallLimiters;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::{User, UserId};
-use crate::error_report::code_of;
+use crate::error_to_exit::code_of;
 use crate::exit::{Code, Failure};
 use crate::output::Rows;
+use crate::settings::App;
 use crate::signals::Signals;
 
 /// The options of a run over many users.

@@ -3,13 +3,13 @@
 use anyhow::Context;
 
 use crate::api::Request;
-use crate::app::App;
 use crate::commands::confirm::confirm;
 use crate::commands::dry_run;
 use crate::commands::ids::summarize_ids;
 use crate::commands::user_lookup::{user_with_id_only, users_by_id};
 use crate::domain::UserId;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// A change that is applied to users one by one.
 pub(super) struct EachUser<'a> {

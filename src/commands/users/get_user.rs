@@ -1,9 +1,9 @@
 //! `get-user`: prints users by id.
 
-use crate::app::App;
 use crate::commands::ids::{IdArgs, next_batch, summarize_ids};
 use crate::commands::user_lookup::users_by_id;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,6 @@ use tokio::task::yield_now;
 
 use super::user_pages::{DEFAULT_PAGE_SIZE, OFFSET_MAX, PAGE_SIZE_MAX, PageSource};
 use crate::api::{Client, QueryUsers, UserPage};
-use crate::app::App;
 use crate::commands::filters::{all_of, parse_user_filter};
 use crate::commands::follow;
 use crate::commands::ids;
@@ -25,6 +24,7 @@ use crate::domain::{IdList, User, UserId};
 use crate::events::{WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
 use crate::output::{Column, Rows};
+use crate::settings::App;
 use crate::stream::StreamOptions;
 
 /// Arguments of the command.

@@ -2,9 +2,9 @@
 
 use super::each_user::EachUser;
 use crate::api::Request;
-use crate::app::App;
 use crate::domain::UserId;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

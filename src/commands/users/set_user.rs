@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::bulk::{Bulk, BulkOptions, ids_already_done, read_in_background};
 use super::update::{QUERY, UpdateOptions, requests};
-use crate::app::App;
 use crate::commands::dry_run;
 use crate::commands::fields::{FieldArgs, FieldChanges};
 use crate::commands::ids::{IdArgs, next_batch};
@@ -13,6 +12,7 @@ use crate::commands::old_values::OldValues;
 use crate::commands::rate_limiter::CallLimiters;
 use crate::domain::time::parse_duration;
 use crate::exit::{Code, Failure};
+use crate::settings::App;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

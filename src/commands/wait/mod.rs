@@ -15,11 +15,11 @@ use clap::Subcommand;
 
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client};
-use crate::app::App;
 use crate::domain::time::parse_duration;
 use crate::events::{WatchError, is_fatal};
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
+use crate::settings::App;
 
 /// The kind of object to wait for.
 #[derive(Debug, Subcommand)]

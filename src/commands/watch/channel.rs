@@ -1,12 +1,12 @@
 //! `watch channel`: follow all members of channels.
 
-use crate::app::App;
 use crate::commands::fields::{FieldArgs, FieldChanges, TextField};
 use crate::commands::ids;
 use crate::commands::watch::{StreamArgs, follow_target};
 use crate::domain::{Cid, IdList};
 use crate::events::{ChannelSpec, WatchTarget};
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `watch channel`.
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,10 @@
 //! `watch channels`: follow all members of the channels that a filter finds.
 
-use crate::app::App;
 use crate::commands::filters::ChannelFilterArgs;
 use crate::commands::watch::{StreamArgs, follow_target};
 use crate::events::WatchTarget;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `watch channels`.
 #[derive(Debug, clap::Args)]

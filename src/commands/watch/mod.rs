@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use crate::app::App;
 use crate::commands::follow;
 use crate::domain::time::parse_duration;
 use crate::domain::{PresenceField, UserId};
@@ -18,6 +17,7 @@ use crate::events::{Observer, Shard, WatchTarget, WatcherOptions};
 use crate::exit::Code;
 use crate::json::expression::Expr;
 use crate::output::Output;
+use crate::settings::App;
 use crate::stream::{EndOptions, Filter, HookOptions, StreamOptions, TypeGlob};
 
 /// The users to watch.

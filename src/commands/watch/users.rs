@@ -1,10 +1,10 @@
 //! `watch users`: follow users by id.
 
-use crate::app::App;
 use crate::commands::ids::IdArgs;
 use crate::commands::watch::{StreamArgs, follow_target};
 use crate::events::WatchTarget;
 use crate::exit::Code;
+use crate::settings::App;
 
 /// Flags of `watch users`.
 #[derive(Debug, clap::Args)]

@@ -16,9 +16,9 @@ use super::super::error::Rejection;
 use super::super::faults::{FaultResponse, RequestFacts, RequestFault};
 use super::super::tcp::{Peer, TcpHandle};
 use super::context::RouteContext;
+use super::dispatch::NO_OPERATION;
 use super::params::Params;
 use super::response;
-use super::service::NO_OPERATION;
 
 /// Bytes of a response that are read, so that it can be truncated.
 const RESPONSE_READ_MAX_BYTES: usize = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! The HTTP side of the mock: which request is which operation, and how its response is written.
 //!
 //! Every request passes `body_layer`, which reads what is left of its body. Then a request passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and
-//! `service` (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control`
+//! `dispatch` (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control`
 //! directly. No rule of the service is decided here.
 
 mod body;
@@ -9,12 +9,12 @@ mod body_layer;
 mod connect;
 mod context;
 mod control;
+mod dispatch;
 mod fault_layer;
 mod longpoll;
 mod origin;
 mod params;
 mod response;
-mod service;
 mod traffic_layer;
 mod v2_bodies;
 
@@ -30,7 +30,7 @@ pub(crate) use self::context::RouteContext;
 
 /// All routes.
 pub(crate) fn router(context: RouteContext) -> Router {
-    let service = service::handle
+    let service = dispatch::handle
         .layer(middleware::from_fn_with_state(
             context.clone(),
             fault_layer::apply,

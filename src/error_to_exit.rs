@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, NoTls, TransportKind};
 use crate::domain::ApiErrorCode;
+use crate::escape;
 use crate::events::WatchError;
 use crate::exit::{Code, Failure, HintedError};
-use crate::text;
 
 /// An error as the user sees it: fields for JSON, text through `Display`.
 #[derive(Debug, Serialize)]
@@ -49,9 +49,9 @@ impl ErrorReport {
 
 impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "presencectl: {}", text::message(&self.message))?;
+        writeln!(f, "presencectl: {}", escape::message(&self.message))?;
         if let Some(hint) = &self.hint {
-            writeln!(f, "hint: {}", text::message(hint))?;
+            writeln!(f, "hint: {}", escape::message(hint))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The service as clients see it: authentication, rate limits, and the operation itself.
+//! Dispatches a request to the service: authentication, rate limits, and the operation itself.
 
 use std::sync::Arc;
 use std::time::Instant;

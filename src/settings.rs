@@ -19,15 +19,15 @@ use url::Url;
 use crate::api::retry::RetryObserver;
 use crate::api::{Auth, Client, ClientSettings, ProxyServer, Tracer};
 use crate::args::{Colour, FormatArg, GlobalArgs};
-use crate::config::{self, Config, Profile};
+use crate::config_file::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
 use crate::environment;
+use crate::escape;
 use crate::exit::{Code, Failure};
 use crate::json::expression::Expr;
 use crate::mock;
 use crate::output::{self, Output};
 use crate::terminal::Terminal;
-use crate::text;
 
 /// The default address of the service.
 pub const DEFAULT_BASE_URL: &str = "https://chat.stream-io-api.com";
@@ -166,7 +166,7 @@ impl App {
     ///
     /// The user has no home folder, and `--config` was not given.
     pub fn config_path(&self) -> anyhow::Result<PathBuf> {
-        config::path(self.global.config.as_deref())
+        config_file::path(self.global.config.as_deref())
     }
 
     /// Whether none of `--output`, `--jq` and `--columns` was given.
@@ -530,7 +530,7 @@ impl App {
             None
         } else {
             let file = self.global.config.as_deref();
-            if let Some(path) = config::open_to_all(file) {
+            if let Some(path) = config_file::open_to_all(file) {
                 let path = path.display();
                 self.output.warn(&format!(
                     "anybody on this machine may write the configuration {path}, and so run commands as you: chmod 600 {path}"
@@ -604,7 +604,7 @@ fn parse_base_url(text: &str) -> anyhow::Result<Url> {
     url.ok_or_else(|| {
         Failure::new(
             Code::Usage,
-            format!("`{}` is not a base URL", text::quote(text)),
+            format!("`{}` is not a base URL", escape::quote(text)),
         )
         .hinted(format!(
             "write --base-url {DEFAULT_BASE_URL}, or http://127.0.0.1:PORT for a mock"
@@ -641,8 +641,8 @@ fn no_credentials() -> Failure {
 }
 
 fn no_secret(name: &str, profile: &Profile) -> Failure {
-    let name = text::quote(name);
-    let key = text::quote(&profile.api_key);
+    let name = escape::quote(name);
+    let key = escape::quote(&profile.api_key);
     Failure::new(
         Code::NotAuthenticated,
         format!("the profile `{name}` has no API secret"),
