@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::sdk_suites::install_node_modules;
 use crate::support::{Presencectl, binary, skip};
 
 /// How long a process that was killed may take to disappear. It only turns a hang into a failure.
@@ -143,20 +143,16 @@ fn proxies_are_not_used_for_the_server() {
 
 #[test]
 fn an_unchanged_script_with_the_javascript_client_reaches_the_server() {
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/js/node_modules");
-    let has_node = Command::new("node").arg("--version").output().is_ok();
-    if !has_node || !modules.join("stream-chat").is_dir() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI has Node and stream-chat"
-        );
-        return skip("the script with stream-chat: Node or the package is missing");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/js");
+    if let Err(missing) = install_node_modules(&folder) {
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        return skip(&format!("the script with stream-chat: {missing}"));
     }
     let script = format!(
         "const {{ StreamChat }} = require('module').createRequire({:?})('stream-chat');
         const client = StreamChat.getInstance(process.env.STREAM_API_KEY, process.env.STREAM_API_SECRET);
         client.upsertUser({{ id: 'john' }}).then(({{ users }}) => console.log(Object.keys(users)[0]));",
-        modules.join("any.js")
+        folder.join("any.js")
     );
     let run = exec(&["node", "-e", &script]).run().ended_with(0);
     assert_eq!(run.stdout, "john\n", "{run}");
