@@ -538,7 +538,7 @@ fn deleting_needs_a_confirmation() {
     for line in ["delete-user john", "deactivate-user john jack"] {
         let run = presencectl(&mock, line).run().ended_with(2);
         assert!(
-            run.stderr.contains("\nhint: confirm in advance: -y\n"),
+            run.stderr.contains("\nhint: confirm with -y\n"),
             "{run}"
         );
         // A pipe is no terminal, whatever it says.
