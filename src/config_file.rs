@@ -147,21 +147,21 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
+        // Positions in errors count from behind the byte order mark.
+        let text = text.trim_start_matches('\u{feff}');
         // The library's own message quotes the invalid line, which may contain a secret.
-        let mut config: Self =
-            toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-                let line = error
-                    .span()
-                    .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-                Failure::new(
-                    Code::Usage,
-                    format!(
-                        "the configuration {} is invalid at line {line}: {}",
-                        path.display(),
-                        error.message()
-                    ),
-                )
-            })?;
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            Failure::new(
+                Code::Usage,
+                format!(
+                    "the configuration {} is invalid at line {line}: {}",
+                    path.display(),
+                    error.message()
+                ),
+            )
+        })?;
         if config
             .profiles
             .values()
@@ -357,6 +357,14 @@ mod tests {
                 assert!((1..=text.split('\n').count()).contains(&line), "{error}");
             }
         });
+    }
+
+    #[test]
+    fn an_error_behind_a_byte_order_mark_names_its_line() {
+        for (text, line) in [("\u{feff}d", "line 1:"), ("\u{feff}\né", "line 2:")] {
+            let error = Config::parse(Path::new("config.toml"), text).unwrap_err();
+            assert!(error.to_string().contains(line), "{error}");
+        }
     }
 
     #[cfg(unix)]

@@ -537,10 +537,7 @@ fn deleting_needs_a_confirmation() {
     let mock = small_world();
     for line in ["delete-user john", "deactivate-user john jack"] {
         let run = presencectl(&mock, line).run().ended_with(2);
-        assert!(
-            run.stderr.contains("\nhint: confirm with -y\n"),
-            "{run}"
-        );
+        assert!(run.stderr.contains("\nhint: confirm with -y\n"), "{run}");
         // A pipe is no terminal, whatever it says.
         let _ = presencectl(&mock, line).run_with("y\n").ended_with(2);
     }
