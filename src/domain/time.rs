@@ -7,15 +7,22 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+/// The longest duration that is accepted, so that adding one to a time cannot overflow.
+const DURATION_MAX: Duration = Duration::from_secs(1000 * 365 * 86_400);
+
 /// Parses a duration such as `250ms`, `10s`, `5m`, `1h30m` or `2d`.
 ///
 /// # Errors
 ///
-/// The text is not a duration. The message names the text and gives examples.
+/// The text is not a duration, or it is longer than 1000 years. The message names the text and says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     // A number without a unit is refused, because a script should not leave the unit open.
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d"))
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d"))?;
+    if duration > DURATION_MAX {
+        return Err(format!("`{text}` is longer than 1000 years"));
+    }
+    Ok(duration)
 }
 
 /// Parses a time: RFC 3339, unix seconds, or a duration that means "ago".
@@ -62,6 +69,12 @@ mod tests {
         assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
         assert!(parse_duration("30").is_err());
         assert!(parse_duration("soon").unwrap_err().contains("`soon`"));
+        // A later `now + duration` must not overflow.
+        assert!(
+            parse_duration("500000000000y")
+                .unwrap_err()
+                .contains("1000 years")
+        );
     }
 
     #[test]
