@@ -35,4 +35,4 @@ pub use request::Request;
 pub use retry::{Retry, RetryObserver};
 pub use trace::Tracer;
 pub use user_page::UserPage;
-pub use users::{QueryUsers, Sort, UserPatch};
+pub use users::{QUERY_USERS, QueryUsers, Sort, UPDATE_USERS, UPDATE_USERS_PARTIAL, UserPatch};

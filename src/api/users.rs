@@ -11,6 +11,13 @@ use crate::api::responses::{OneUser, UserList, UserMap};
 use crate::api::{ApiError, Client, UserPage};
 use crate::domain::{User, UserId};
 
+/// The rate-limited endpoint that reads users, by the service's name.
+pub const QUERY_USERS: &str = "QueryUsers";
+/// The rate-limited endpoint that replaces users, by the service's name.
+pub const UPDATE_USERS: &str = "UpdateUsers";
+/// The rate-limited endpoint that changes fields of users, by the service's name.
+pub const UPDATE_USERS_PARTIAL: &str = "UpdateUsersPartial";
+
 /// One sort key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sort {
@@ -59,7 +66,7 @@ pub struct UserPatch {
 impl Request {
     /// One page of users.
     pub fn query_users(query: &QueryUsers) -> Self {
-        Self::new("QueryUsers", Method::GET, ["users"])
+        Self::new(QUERY_USERS, Method::GET, ["users"])
             .with_connection(query.connection_id.as_deref())
             .with_parameter("payload", query)
     }
@@ -71,7 +78,7 @@ impl Request {
             users: BTreeMap<&'a str, &'a Map<String, Value>>,
         }
         let users = users.iter().map(|user| (id_of(user), user)).collect();
-        Self::new("UpdateUsers", Method::POST, ["users"]).with_body(&Body { users })
+        Self::new(UPDATE_USERS, Method::POST, ["users"]).with_body(&Body { users })
     }
 
     /// Changes the given fields of users; at most 100 users, all or none.
@@ -80,7 +87,7 @@ impl Request {
         struct Body<'a> {
             users: &'a [UserPatch],
         }
-        Self::new("UpdateUsersPartial", Method::PATCH, ["users"])
+        Self::new(UPDATE_USERS_PARTIAL, Method::PATCH, ["users"])
             .with_body(&Body { users: patches })
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::{ApiError, Client, QueryUsers, UserPatch};
+use crate::api::{ApiError, Client, QUERY_USERS, QueryUsers, UPDATE_USERS_PARTIAL, UserPatch};
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, summarize_ids};
 use crate::commands::rate_limiter::CallLimiters;
@@ -80,7 +80,7 @@ impl OldValues {
         }
         let mut limiter = CallLimiters::default();
         for batch in users.chunks(BATCH) {
-            limiter.before(client, "QueryUsers").await;
+            limiter.before(client, QUERY_USERS).await;
             let found = read_users(client, batch).await?;
             for id in batch {
                 self.add(output, id, found.get(id.as_str()).map(User::fields));
@@ -112,7 +112,7 @@ impl OldValues {
         let mut gone: Vec<&UserId> = Vec::new();
         let ids: Vec<&UserId> = self.users.keys().collect();
         for batch in ids.chunks(BATCH) {
-            limiter.before(client, "QueryUsers").await;
+            limiter.before(client, QUERY_USERS).await;
             let now = match read_users(client, batch).await {
                 Ok(now) => now,
                 Err(error) => {
@@ -146,7 +146,7 @@ impl OldValues {
             // One refused user fails a whole call: halving it finds them in a few calls.
             let mut todo = vec![patches];
             while let Some(mut patches) = todo.pop().filter(|patches| !patches.is_empty()) {
-                limiter.before(client, "UpdateUsersPartial").await;
+                limiter.before(client, UPDATE_USERS_PARTIAL).await;
                 match client.patch_users(&patches).await {
                     Ok(_) => restored += patches.len() as u64,
                     Err(ApiError::Refused(_)) if patches.len() > 1 => {

@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::api::paging::CHANNELS_PER_PAGE;
 use crate::api::{
-    ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QueryChannels,
-    QueryUsers, Sort,
+    ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QUERY_USERS,
+    QueryChannels, QueryUsers, Sort,
 };
 use crate::domain::record::MissingReason;
 use crate::domain::{Cid, User};
@@ -61,7 +61,7 @@ impl Query {
         match self {
             Self::Channels(_) | Self::Matching(..) => "QueryChannels",
             Self::Members(..) => "QueryMembers",
-            Self::Users(_) => "QueryUsers",
+            Self::Users(_) => QUERY_USERS,
         }
     }
 }

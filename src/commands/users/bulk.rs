@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::sleep;
 
 use super::checkpoint::{Checkpoint, FailureList};
-use super::update::{PATCH, QUERY, UpdateOptions, apply, verified};
-use crate::api::Client;
+use super::update::{UpdateOptions, apply, verified};
+use crate::api::{Client, QUERY_USERS, UPDATE_USERS_PARTIAL};
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::{BATCH, IdArgs};
 use crate::commands::old_values::OldValues;
@@ -130,7 +130,11 @@ impl<'a> Bulk<'a> {
         let mut old_values = old_values;
         let mut todo = vec![batch.to_vec()];
         while let Some(part) = todo.pop() {
-            let first = if self.reads_first() { QUERY } else { PATCH };
+            let first = if self.reads_first() {
+                QUERY_USERS
+            } else {
+                UPDATE_USERS_PARTIAL
+            };
             if let Some(code) = self.wait_for_rate_limit(client, first).await {
                 return Ok(Some(code));
             }
@@ -372,7 +376,14 @@ async fn change_part(
         }
         if !todo.is_empty() {
             limiter
-                .before(client, if changes.is_empty() { QUERY } else { PATCH })
+                .before(
+                    client,
+                    if changes.is_empty() {
+                        QUERY_USERS
+                    } else {
+                        UPDATE_USERS_PARTIAL
+                    },
+                )
                 .await;
         }
     }
@@ -384,7 +395,7 @@ async fn change_part(
     }
     let mut users = apply(client, limiter, &todo, changes, options.must_exist).await?;
     if options.verify {
-        limiter.before(client, QUERY).await;
+        limiter.before(client, QUERY_USERS).await;
         users = verified(client, &todo, changes).await?;
     }
     let users = todo

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::yield_now;
 
 use super::user_pages::{DEFAULT_PAGE_SIZE, OFFSET_MAX, PAGE_SIZE_MAX, PageSource};
-use crate::api::{Client, QueryUsers, UserPage};
+use crate::api::{Client, QUERY_USERS, QueryUsers, UserPage};
 use crate::commands::filters::{all_of, parse_user_filter};
 use crate::commands::follow;
 use crate::commands::ids;
@@ -286,7 +286,7 @@ impl Search<'_> {
         let mut page = source.next(self.page_size()).await?;
         while let Some(users) = page {
             page = if wanted == u64::MAX {
-                self.limiter.before(&self.client, "QueryUsers").await;
+                self.limiter.before(&self.client, QUERY_USERS).await;
                 // The next page is requested while this one is written. A received page is written even if the next
                 // request fails.
                 let size = self.page_size();
@@ -302,7 +302,7 @@ impl Search<'_> {
                 if (sort.is_none() && !self.is_hungry()) || source.is_done() {
                     None
                 } else {
-                    self.limiter.before(&self.client, "QueryUsers").await;
+                    self.limiter.before(&self.client, QUERY_USERS).await;
                     source.next(self.page_size()).await?
                 }
             };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::bulk::{Bulk, BulkOptions, ids_already_done, read_in_background};
-use super::update::{QUERY, UpdateOptions, requests};
+use super::update::{UpdateOptions, requests};
+use crate::api::QUERY_USERS;
 use crate::commands::dry_run;
 use crate::commands::fields::{FieldArgs, FieldChanges};
 use crate::commands::ids::{IdArgs, next_batch};
@@ -169,7 +170,7 @@ async fn print_requests(
         if batch.is_empty() {
             break;
         }
-        limiter.before(&client, QUERY).await;
+        limiter.before(&client, QUERY_USERS).await;
         for request in requests(&client, &batch, changes, update_options(args)).await? {
             rows.push(&request)?;
         }

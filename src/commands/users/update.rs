@@ -9,20 +9,15 @@ use std::collections::HashMap;
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
-use crate::api::{ApiError, Client, Request, UserPatch};
+use crate::api::{
+    ApiError, Client, QUERY_USERS, Request, UPDATE_USERS, UPDATE_USERS_PARTIAL, UserPatch,
+};
 use crate::commands::fields::FieldChanges;
 use crate::commands::ids::summarize_ids;
 use crate::commands::rate_limiter::CallLimiters;
 use crate::commands::user_lookup::users_by_id;
 use crate::domain::{User, UserId};
 use crate::exit::{Code, Failure};
-
-/// The rate-limited endpoints of this file, by the service's names.
-pub(super) const PATCH: &str = "UpdateUsersPartial";
-/// See [`PATCH`].
-pub(super) const UPSERT: &str = "UpdateUsers";
-/// See [`PATCH`].
-pub(super) const QUERY: &str = "QueryUsers";
 
 /// The options of changing users.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +31,7 @@ pub(super) struct UpdateOptions {
 }
 
 /// Changes a batch, creates missing users, and returns all users as they are afterwards. The caller has waited for the
-/// rate limit of the first call: [`PATCH`] if there are changes, else [`QUERY`].
+/// rate limit of the first call: [`UPDATE_USERS_PARTIAL`] if there are changes, else [`QUERY_USERS`].
 pub(super) async fn apply(
     client: &Client,
     limiter: &mut CallLimiters,
@@ -55,7 +50,7 @@ pub(super) async fn apply(
         }
     };
     if refusal.is_some() {
-        limiter.before(client, QUERY).await;
+        limiter.before(client, QUERY_USERS).await;
     }
     let (mut known, missing) = find(client, batch).await?;
     if missing.is_empty() {
@@ -67,7 +62,7 @@ pub(super) async fn apply(
     if must_exist {
         return Err(must_exist_failure(&missing).into());
     }
-    limiter.before(client, UPSERT).await;
+    limiter.before(client, UPDATE_USERS).await;
     let created = client
         .upsert_users(&new_users(&missing, changes))
         .await
@@ -78,7 +73,7 @@ pub(super) async fn apply(
         .cloned()
         .collect();
     if !changes.is_empty() && !existing.is_empty() {
-        limiter.before(client, PATCH).await;
+        limiter.before(client, UPDATE_USERS_PARTIAL).await;
         let changed = client
             .patch_users(&patches(&existing, changes))
             .await
