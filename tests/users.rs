@@ -533,6 +533,14 @@ fn a_filter_that_the_service_refuses_exits_with_5_and_the_reason() {
 }
 
 #[test]
+fn a_temporary_change_that_is_refused_has_nothing_to_restore() {
+    let mock = small_world();
+    let line = "set-user nope --must-exist --status x --for 1h";
+    let run = presencectl(&mock, line).run().ended_with(5);
+    assert!(!run.stderr.contains("restored"), "{run}");
+}
+
+#[test]
 fn deleting_needs_a_confirmation() {
     let mock = small_world();
     for line in ["delete-user john", "deactivate-user john jack"] {

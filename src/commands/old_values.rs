@@ -124,7 +124,10 @@ impl OldValues {
             let mut patches = Vec::new();
             for &id in batch {
                 let Some(user) = now.get(id.as_str()).filter(|user| !is_deleted(user)) else {
-                    gone.push(id);
+                    // A user who did not exist before the change has nothing to restore.
+                    if self.users[id].is_some() {
+                        gone.push(id);
+                    }
                     continue;
                 };
                 let old = self.users[id].as_ref();

@@ -237,16 +237,25 @@ impl<'a> Bulk<'a> {
             }
         }
         let restored = tokio::select! {
-            restored = old_values.restore(client, self.app.output()) => restored?,
+            restored = old_values.restore(client, self.app.output()) => restored,
             code = self.signals.next() => {
                 old_values.warn_skipped(self.app);
                 return Ok(code);
             }
         };
-        self.app.output().status(&format!(
-            "the old values of {} are restored.",
-            count_of_users(restored)
-        ));
+        match restored {
+            Ok(0) => {}
+            Ok(restored) => self.app.output().status(&format!(
+                "the old values of {} are restored.",
+                count_of_users(restored)
+            )),
+            // The error that came first is the one to report.
+            Err(error) if ended.is_err() => {
+                let error = anyhow::Error::from(error);
+                self.app.output().warn(&format!("{error:#}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.conclude(ended)
     }
 
