@@ -541,6 +541,15 @@ fn a_temporary_change_that_is_refused_has_nothing_to_restore() {
 }
 
 #[test]
+fn a_user_who_is_named_twice_is_changed_once() {
+    let mock = small_world();
+    let run = presencectl(&mock, "delete-user john john -y --jq .id")
+        .run()
+        .ended_with(0);
+    assert_eq!(run.stdout, "john\n", "{run}");
+}
+
+#[test]
 fn deleting_needs_a_confirmation() {
     let mock = small_world();
     for line in ["delete-user john", "deactivate-user john jack"] {

@@ -1,5 +1,7 @@
 //! Sends one request per user in sequence: code shared by deactivate, reactivate, delete and restore.
 
+use std::collections::HashSet;
+
 use anyhow::Context;
 
 use crate::api::Request;
@@ -15,7 +17,7 @@ use crate::settings::App;
 pub(super) struct EachUser<'a> {
     /// The change as an infinitive for questions and errors, such as `deactivate`.
     pub(super) verb: &'a str,
-    /// The users to change.
+    /// The users to change. Who is named twice is changed once.
     pub(super) ids: &'a [UserId],
     /// Whether to ask before the change.
     pub(super) asks_first: bool,
@@ -37,24 +39,26 @@ impl EachUser<'_> {
         request: impl Fn(&UserId) -> Request,
     ) -> anyhow::Result<Code> {
         let verb = self.verb;
+        let mut seen = HashSet::new();
+        let ids: Vec<&UserId> = self.ids.iter().filter(|id| seen.insert(*id)).collect();
         if app.is_dry_run() {
-            match self.ids {
+            match ids[..] {
                 [id] => dry_run::print_one(app, &request(id))?,
-                ids => dry_run::print(app, ids.iter().map(request))?,
+                _ => dry_run::print(app, ids.into_iter().map(request))?,
             }
             return Ok(Code::Ok);
         }
         // Before the question, so that a mistake in `--columns` is reported first.
         let mut rows = app.output().users_with(app.now(), self.columns)?;
-        if self.ids.len() == 1 {
+        if ids.len() == 1 {
             rows = rows.one();
         }
         app.confirm_change(&format!("{verb} users"))?;
         if self.asks_first {
-            confirm(app, &format!("{verb} {}", summarize_ids(self.ids)))?;
+            confirm(app, &format!("{verb} {}", summarize_ids(&ids)))?;
         }
         let client = app.client().await?;
-        for id in self.ids {
+        for id in ids {
             let mut user = client
                 .change_user(&request(id))
                 .await
