@@ -251,7 +251,7 @@ fn is_for_people(settings: &OutputSettings) -> bool {
     settings.format == Format::Table && settings.jq.is_none()
 }
 
-/// A duration for people: `2h 5m`, `1m 30s`, `0.25s`.
+/// A duration for people: `2h 5m`, `1m 30s`, `250ms`.
 fn length(millis: Millis) -> String {
     const UNITS: [(Millis, &str); 4] = [
         (86_400_000, "d"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ReportArgs, is_for_people};
 use crate::domain::time::parse_duration;
-use crate::exit::{Code, Failure};
+use crate::exit::Code;
 use crate::output::{Column, ColumnKind};
 use crate::report::blocks::{self, TerminalLook};
 use crate::report::intervals::Millis;
@@ -34,8 +34,8 @@ pub struct TimelineArgs {
     #[command(flatten)]
     pub report: ReportArgs,
 
-    /// Divide time into buckets of this length; at least 1s (default 1h)
-    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    /// Divide time into buckets of this length, for records; at least 1s (default 1h)
+    #[arg(long, value_name = "DUR", value_parser = parse_bucket)]
     pub bucket: Option<Duration>,
 }
 
@@ -50,9 +50,6 @@ pub fn run(app: &App, args: &TimelineArgs) -> anyhow::Result<Code> {
         return draw(app, args);
     }
     let bucket = args.bucket.unwrap_or(BUCKET_DEFAULT);
-    if bucket < Duration::from_secs(1) {
-        return Err(Failure::new(Code::Usage, "--bucket must be at least 1s").into());
-    }
     let mut columns = vec![Column::new("user_id", ColumnKind::Id)];
     columns.extend(
         [
@@ -81,6 +78,13 @@ pub fn run(app: &App, args: &TimelineArgs) -> anyhow::Result<Code> {
     drop(timeline);
     rows.finish()?;
     Ok(Code::Ok)
+}
+
+fn parse_bucket(text: &str) -> Result<Duration, String> {
+    parse_duration(text).and_then(|bucket| match bucket < Duration::from_secs(1) {
+        true => Err("must be at least 1s".to_owned()),
+        false => Ok(bucket),
+    })
 }
 
 fn draw(app: &App, args: &TimelineArgs) -> anyhow::Result<Code> {
