@@ -339,8 +339,7 @@ impl App {
                 "name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it",
             )
         })?;
-        let key = environment::first_variable(&["STREAM_API_KEY", "STREAM_KEY"]);
-        let key = key.map_or_else(String::new, |(_, key)| key);
+        let key = first_env(&KEY_VARIABLES).unwrap_or_default();
         self.mock_client_of(&url, &key, environment::variable("PRESENCECTL_MOCK_TOKEN"))
     }
 

@@ -443,7 +443,7 @@ fn what_people_type_first_has_a_hint() {
     insta::assert_snapshot!(run, @r"
     --- stderr
     presencectl: query-users takes no ids as arguments
-    hint: presencectl get-user john jack; or query-users --in john,jack
+    hint: presencectl get-user john jack; or presencectl query-users --in john,jack
     --- exit Some(2)
     ");
     let run = presencectl(&mock, "query-users --filter '{\"online\":true}'")

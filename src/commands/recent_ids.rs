@@ -54,7 +54,7 @@ impl RecentIds {
         let watched = terminal.stderr || terminal.stdout;
         Self {
             kind,
-            application: app.application(),
+            application: watched.then(|| app.application()).flatten(),
             ids: watched.then(Vec::new),
         }
     }

@@ -159,7 +159,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
         return Err(
             Failure::new(Code::Usage, "query-users takes no ids as arguments")
                 .hinted(format!(
-                    "presencectl get-user {ids}; or query-users --in {}",
+                    "presencectl get-user {ids}; or presencectl query-users --in {}",
                     args.ids.join(",")
                 ))
                 .into(),
