@@ -450,7 +450,7 @@ impl Drop for LineBuffer<'_> {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use super::{Format, Output, OutputSettings};
     use crate::terminal::Terminal;
     use std::io::{self, Write};
@@ -478,7 +478,7 @@ mod testing {
     }
 
     /// Default settings with the given format.
-    pub(super) fn settings(format: Format) -> OutputSettings {
+    pub(crate) fn settings(format: Format) -> OutputSettings {
         OutputSettings {
             format,
             explicit_machine: false,

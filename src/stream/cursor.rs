@@ -5,6 +5,7 @@
 //! that after a crash a change is reported twice rather than never. Behind a symbolic link, the target is replaced. What a
 //! killed process leaves beside the file is removed at the next start.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -166,7 +167,7 @@ impl CursorFile {
     pub(super) fn save<'a>(
         &mut self,
         watcher: &Watcher,
-        pending_change: impl Fn(&str) -> Option<&'a Change>,
+        pending_change: impl Fn(&str, &Presence) -> Option<Cow<'a, Change>>,
     ) -> io::Result<()> {
         let begin = Instant::now();
         let Some(at) = watcher.complete_until() else {
@@ -178,8 +179,8 @@ impl CursorFile {
             return Ok(());
         };
         let reported = watcher.known_users().map(|(id, known)| {
-            let known = match pending_change(id) {
-                Some(change) => known.before_change(change),
+            let known = match pending_change(id, &known.presence) {
+                Some(change) => known.before_change(&change),
                 None => known,
             };
             (id, known)

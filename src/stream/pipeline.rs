@@ -9,6 +9,7 @@
 //! Debouncing comes before the filters: a filter that hid the return of a user would make every absence look final. When
 //! the reader of stdout is too slow, events are coalesced before they are numbered, so every loss shows as a gap.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::domain::record::{Record, RecordBody, RecordSource};
+use crate::domain::coalesce::{CoalescedEvent, LatestPerUser};
+use crate::domain::record::{EndReason, Record, RecordBody, RecordSource};
+use crate::domain::{Change, Presence};
 use crate::json::expression::Expr;
 use crate::output::{Output, Records};
 use crate::stream::StreamOptions;
@@ -46,6 +49,30 @@ pub(super) struct Delivery {
     pub(super) satisfies_until: bool,
 }
 
+/// The events that were received and not written.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    debounce: Option<Debounce>,
+    /// What the reader was too slow for, and what the stream then ended before.
+    held_back: LatestPerUser<CoalescedEvent>,
+}
+
+impl Unwritten {
+    /// The change of a user that no written event shows. `current`: the state of the user after it.
+    pub(super) fn change_of(&self, id: &str, current: &Presence) -> Option<Cow<'_, Change>> {
+        let held_back = self.held_back.get(id).map(|event| &event.change);
+        let debounced = self
+            .debounce
+            .as_ref()
+            .and_then(|stage| stage.pending_change(id));
+        match (held_back, debounced) {
+            // Events are debounced first, so what is debounced now came later.
+            (Some(first), Some(second)) => Some(Cow::Owned(first.followed_by(second, current))),
+            (first, second) => first.or(second).map(Cow::Borrowed),
+        }
+    }
+}
+
 /// All stages after the source.
 #[derive(Debug)]
 pub(super) struct Pipeline<'a> {
@@ -53,7 +80,7 @@ pub(super) struct Pipeline<'a> {
     pub(super) conditions: EndConditions,
     pub(super) report: StderrReport<'a>,
     tee: Option<Tee>,
-    debounce: Option<Debounce>,
+    unwritten: Unwritten,
     filter: Filter,
     until: Option<Arc<Expr>>,
     eval_errors: EvalErrors,
@@ -75,21 +102,35 @@ impl<'a> Pipeline<'a> {
         let records = output.records()?.raw(options.raw);
         let tee = options.tee.as_deref().map(Tee::open).transpose()?;
         let (writer, writer_status) = stdout_writer::open()?;
-        Ok(Self {
+        let stdout = records.with_sink(writer);
+        Ok(Self::new(output, options, tee, stdout, writer_status))
+    }
+
+    fn new(
+        output: &'a Output,
+        options: StreamOptions,
+        tee: Option<Tee>,
+        stdout: Records<'a>,
+        writer_status: WriterStatus,
+    ) -> Self {
+        Self {
             output,
             conditions: EndConditions::new(options.end, options.until.is_some(), Instant::now()),
             report: StderrReport::new(output, true),
             tee,
-            debounce: options.debounce.map(Debounce::new),
+            unwritten: Unwritten {
+                debounce: options.debounce.map(Debounce::new),
+                held_back: LatestPerUser::default(),
+            },
             filter: options.filter,
             until: options.until,
             eval_errors: EvalErrors::default(),
             overflow: Overflow::default(),
-            stdout: records.with_sink(writer),
+            stdout,
             writer_status,
             is_terminal: output.settings().width.is_some() && !options.raw,
             hooks: options.hooks.map(Hooks::new),
-        })
+        }
     }
 
     /// Sends a record of the source through all stages. Breaks if it ends the stream.
@@ -97,7 +138,7 @@ impl<'a> Pipeline<'a> {
         if let Some(tee) = &mut self.tee {
             tee.push(record);
         }
-        if let Some(debounce) = &mut self.debounce {
+        if let Some(debounce) = &mut self.unwritten.debounce {
             match debounce.push(record, Instant::now()) {
                 DebounceAction::Emit => {}
                 DebounceAction::Hold => return ControlFlow::Continue(()),
@@ -113,19 +154,29 @@ impl<'a> Pipeline<'a> {
             Ok(delivery) => delivery,
             Err(error) => return ControlFlow::Break(StreamOutcome::write_failed(error)),
         };
+        self.observe(record, delivery)
+    }
+
+    /// Reports a record on stderr, and counts it.
+    fn observe(&mut self, record: &Record<'_>, delivery: Delivery) -> ControlFlow<StreamOutcome> {
         self.report
             .report(record, delivery.is_written && self.is_terminal);
         self.conditions.observe(record, delivery, Instant::now)
     }
 
-    /// Sends a record through the filters and the overflow to stdout and the hooks.
+    /// Writes a record, or holds it back if the reader is too slow.
     fn deliver(&mut self, record: &Record<'_>) -> io::Result<Delivery> {
-        if !self.filter.passes(record) {
-            return Ok(Delivery::default());
-        }
         let is_overflowing = self.overflow.is_active()
             || self.writer_status.buffered_bytes() > WRITE_BUFFER_HARD_LIMIT;
-        if is_overflowing && self.overflow.absorb(record) {
+        if is_overflowing && self.filter.passes(record) && self.overflow.absorb(record) {
+            return Ok(Delivery::default());
+        }
+        self.write(record)
+    }
+
+    /// Sends a record through the filters to stdout and the hooks, however slow the reader is.
+    fn write(&mut self, record: &Record<'_>) -> io::Result<Delivery> {
+        if !self.filter.passes(record) {
             return Ok(Delivery::default());
         }
         let condition = self.filter.condition_for(record);
@@ -163,7 +214,12 @@ impl<'a> Pipeline<'a> {
     /// Writes the debounced events that are due.
     pub(super) fn emit_due(&mut self) -> ControlFlow<StreamOutcome> {
         let now = Instant::now();
-        while let Some(event) = self.debounce.as_mut().and_then(|stage| stage.pop_due(now)) {
+        while let Some(event) = self
+            .unwritten
+            .debounce
+            .as_mut()
+            .and_then(|stage| stage.pop_due(now))
+        {
             self.emit(&event.record())?;
         }
         ControlFlow::Continue(())
@@ -171,7 +227,7 @@ impl<'a> Pipeline<'a> {
 
     /// Writes all debounced events, whether or not they are due: a user who went away was away at the end.
     pub(super) fn emit_pending(&mut self) -> ControlFlow<StreamOutcome> {
-        while let Some(event) = self.debounce.as_mut().and_then(Debounce::pop) {
+        while let Some(event) = self.unwritten.debounce.as_mut().and_then(Debounce::pop) {
             self.emit(&event.record())?;
         }
         ControlFlow::Continue(())
@@ -179,12 +235,15 @@ impl<'a> Pipeline<'a> {
 
     /// When the next debounced event is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.debounce.as_ref().and_then(Debounce::next_due)
+        self.unwritten
+            .debounce
+            .as_ref()
+            .and_then(Debounce::next_due)
     }
 
-    /// The events that wait.
-    pub(super) const fn debounce(&self) -> Option<&Debounce> {
-        self.debounce.as_ref()
+    /// The events that were received and not written.
+    pub(super) const fn unwritten(&self) -> &Unwritten {
+        &self.unwritten
     }
 
     /// Writes the events that were held back, once the reader takes lines again.
@@ -193,17 +252,41 @@ impl<'a> Pipeline<'a> {
             return ControlFlow::Continue(());
         }
         self.end_overflow(now)
+            .unwrap_or_else(|error| ControlFlow::Break(StreamOutcome::write_failed(error)))
     }
 
-    fn end_overflow(&mut self, now: DateTime<Utc>) -> ControlFlow<StreamOutcome> {
+    /// Writes the gap and the events that were held back. The gap promises the events, so they are written however slow
+    /// the reader is, and also if `--fail-on-gap` ends the stream. The record that `-n` or `--until` asks for is the last
+    /// one: the events after it stay unwritten. Returns the first reason to end the stream.
+    fn end_overflow(&mut self, now: DateTime<Utc>) -> io::Result<ControlFlow<StreamOutcome>> {
         let Some((gap, events)) = self.overflow.take(now) else {
-            return ControlFlow::Continue(());
+            return Ok(ControlFlow::Continue(()));
         };
-        self.emit(&local_record(now, RecordBody::Gap(gap)))?;
-        for event in events {
-            self.emit(&event.record())?;
+        let gap = local_record(now, RecordBody::Gap(gap));
+        let delivery = self.write(&gap)?;
+        let mut flow = self.observe(&gap, delivery);
+        let mut events = events.into_iter();
+        let mut first_end = None;
+        loop {
+            if let ControlFlow::Break(outcome) = flow {
+                let is_gap = outcome.reason == EndReason::Gap;
+                first_end.get_or_insert(outcome);
+                if !is_gap {
+                    break;
+                }
+            }
+            let Some(event) = events.next() else { break };
+            let record = event.record();
+            let delivery = self.write(&record)?;
+            flow = self.observe(&record, delivery);
         }
-        ControlFlow::Continue(())
+        for event in events {
+            if let Some(id) = event.record().body.user_id() {
+                let id = id.to_owned();
+                self.unwritten.held_back.insert(&id, event);
+            }
+        }
+        Ok(first_end.map_or(ControlFlow::Continue(()), ControlFlow::Break))
     }
 
     /// Passes on the lines that were collected.
@@ -282,7 +365,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Writes what was held back and the last record. `outcome` changes if the file of `--tee` turns out to be full.
-    /// Returns the events that are still debounced.
+    /// Returns the events that stay unwritten.
     ///
     /// # Errors
     ///
@@ -291,9 +374,9 @@ impl<'a> Pipeline<'a> {
         mut self,
         now: DateTime<Utc>,
         outcome: &mut StreamOutcome,
-    ) -> io::Result<Option<Debounce>> {
+    ) -> io::Result<Unwritten> {
         // The stream ends already, whatever these records would end it with.
-        let _ = self.end_overflow(now);
+        let mut written = self.end_overflow(now).map(drop);
         if let Err(error) = self.flush_tee() {
             // Another error, or a signal, is the better reason.
             if outcome.error.is_some() || outcome.is_signal() {
@@ -306,11 +389,14 @@ impl<'a> Pipeline<'a> {
         if let Some(tee) = &mut self.tee {
             tee.push(&end);
         }
-        self.deliver(&end)?;
+        if written.is_ok() {
+            written = self.write(&end).map(drop);
+        }
         let teed = self.flush_tee();
         self.warn_of_losses();
+        written?;
         self.stdout.finish()?;
-        teed.map(|()| self.debounce)
+        teed.map(|()| self.unwritten)
     }
 
     /// Writes the last record to the file of `--tee` alone, because nothing more can be written to stdout.
@@ -351,5 +437,198 @@ fn local_record(received_at: DateTime<Utc>, body: RecordBody<'_>) -> Record<'_> 
         received_at,
         source: RecordSource::Local,
         body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+    use crate::domain::Event;
+    use crate::exit::Code;
+    use crate::output::testing::settings;
+    use crate::output::{Format, LineSink};
+    use crate::stream::outcome::EndOptions;
+    use crate::stream::sinks::background_writer::BackgroundWriter;
+
+    /// Lines for a reader who takes nothing before they are told to.
+    struct BlockedSink(BackgroundWriter);
+
+    impl LineSink for BlockedSink {
+        fn write_lines(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+            self.0.is_idle()?;
+            self.0.push(lines);
+            Ok(())
+        }
+
+        fn batch_bytes(&self) -> usize {
+            1
+        }
+    }
+
+    /// What came of a pipeline whose reader takes nothing until `amy` and `bob` are held back.
+    struct Ended {
+        /// The records for stdout, without those that made the reader slow: the type and the user.
+        records: Vec<String>,
+        unwritten: io::Result<Unwritten>,
+    }
+
+    /// `during`: how the stream goes on while the reader is behind, or fails.
+    async fn overflow(
+        options: StreamOptions,
+        reader_returns: bool,
+        during: impl FnOnce(&mut Pipeline<'_>) -> StreamOutcome,
+    ) -> Ended {
+        let output = Output::with_writers(settings(Format::Ndjson), io::sink(), io::sink());
+        let (release, released) = mpsc::channel::<()>();
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let for_thread = Arc::clone(&text);
+        let writer = BackgroundWriter::start("test", move |bytes| {
+            // An error means that the sender was dropped, which is the signal.
+            let _ = released.recv();
+            for_thread.lock().unwrap().extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
+        let status = writer.status();
+        let tee = options.tee.as_deref().map(|path| Tee::open(path).unwrap());
+        let stdout = output.records().unwrap().with_sink(BlockedSink(writer));
+        let mut pipeline = Pipeline::new(&output, options, tee, stdout, status.clone());
+        let large = format!(r#"{{"type":"large","text":"{}"}}"#, "x".repeat(1 << 20));
+        while status.buffered_bytes() <= WRITE_BUFFER_HARD_LIMIT {
+            assert!(pipeline.process(&record(&large, None)).is_continue());
+        }
+        for id in ["amy", "bob"] {
+            let text =
+                format!(r#"{{"type":"user.updated","user":{{"id":"{id}","status":"new"}}}}"#);
+            let change = Change::between(&Presence::default(), &new_status());
+            assert!(pipeline.process(&record(&text, Some(change))).is_continue());
+        }
+        assert!(pipeline.is_overflowing());
+        let mut release = Some(release);
+        if reader_returns {
+            release = None;
+            status.drained().await.unwrap();
+        }
+        let mut outcome = during(&mut pipeline);
+        let unwritten = pipeline.finish(DateTime::UNIX_EPOCH, &mut outcome);
+        drop(release);
+        if unwritten.is_ok() {
+            status.drained().await.unwrap();
+        }
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        let records = kinds(&text);
+        let records = records.into_iter().filter(|kind| kind != "large ");
+        Ended {
+            records: records.collect(),
+            unwritten,
+        }
+    }
+
+    fn kinds(text: &str) -> Vec<String> {
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|record| {
+                let user = record["user"]["id"].as_str().unwrap_or_default();
+                format!("{} {user}", record["type"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    fn new_status() -> Presence {
+        Presence {
+            status: Some("new".to_owned()),
+            ..Presence::default()
+        }
+    }
+
+    fn record(text: &str, change: Option<Change>) -> Record<'_> {
+        Record {
+            received_at: DateTime::UNIX_EPOCH,
+            source: RecordSource::Ws,
+            body: RecordBody::Event {
+                event: Event::parse(text).unwrap(),
+                change,
+            },
+        }
+    }
+
+    fn end_after_overflow(pipeline: &mut Pipeline<'_>) -> StreamOutcome {
+        let flow = pipeline.emit_held_back(DateTime::UNIX_EPOCH);
+        flow.break_value().expect("the stream ends")
+    }
+
+    const ALL: [&str; 4] = [
+        "presence.gap ",
+        "user.updated amy",
+        "user.updated bob",
+        "stream.end ",
+    ];
+
+    #[tokio::test]
+    async fn a_reader_who_is_behind_at_the_end_gets_what_was_held_back() {
+        let ended = overflow(StreamOptions::default(), false, |_| {
+            StreamOutcome::signal(Code::Terminated)
+        });
+        assert_eq!(ended.await.records, ALL);
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_ends_the_stream_comes_with_its_events() {
+        let options = StreamOptions {
+            end: EndOptions {
+                on_gap: true,
+                ..EndOptions::default()
+            },
+            ..StreamOptions::default()
+        };
+        let ended = overflow(options, true, |pipeline| {
+            let outcome = end_after_overflow(pipeline);
+            assert_eq!(outcome.reason, EndReason::Gap);
+            outcome
+        });
+        assert_eq!(ended.await.records, ALL);
+    }
+
+    #[tokio::test]
+    async fn the_last_event_asked_for_is_the_last_and_the_others_stay_unwritten() {
+        let options = StreamOptions {
+            until: Some(Arc::new(Expr::compile(".user.id == \"amy\"").unwrap())),
+            ..StreamOptions::default()
+        };
+        let ended = overflow(options, true, |pipeline| {
+            let outcome = end_after_overflow(pipeline);
+            assert_eq!(outcome.reason, EndReason::Until);
+            outcome
+        })
+        .await;
+        assert_eq!(
+            ended.records,
+            ["presence.gap ", "user.updated amy", "stream.end "]
+        );
+        let unwritten = ended.unwritten.unwrap();
+        let change_of = |id| unwritten.change_of(id, &new_status());
+        assert!(change_of("amy").is_none());
+        assert_eq!(change_of("bob").unwrap().previous, Presence::default());
+    }
+
+    #[tokio::test]
+    async fn the_tee_is_complete_though_stdout_fails_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.ndjson");
+        let options = StreamOptions {
+            tee: Some(path.clone()),
+            ..StreamOptions::default()
+        };
+        let ended = overflow(options, false, |pipeline| {
+            pipeline.writer_status().fail(io::ErrorKind::StorageFull);
+            StreamOutcome::signal(Code::Terminated)
+        });
+        let error = ended.await.unwritten.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let teed = kinds(&fs::read_to_string(path).unwrap());
+        assert_eq!(teed.last().unwrap(), "stream.end ");
     }
 }

@@ -20,9 +20,8 @@ use crate::output::Output;
 use crate::signals::Signals;
 use crate::stream::StreamOptions;
 use crate::stream::cursor::CursorFile;
-use crate::stream::debounce::Debounce;
 use crate::stream::outcome::StreamOutcome;
-use crate::stream::pipeline::Pipeline;
+use crate::stream::pipeline::{Pipeline, Unwritten};
 use crate::stream::sinks::background_writer::WriterStatus;
 use crate::stream::sinks::hooks::HookOutcome;
 use crate::stream::sinks::tee::append_error;
@@ -227,7 +226,7 @@ impl<'a> Stream<'a> {
                 save(
                     cursor,
                     watcher,
-                    self.pipeline.debounce(),
+                    self.pipeline.unwritten(),
                     self.pipeline.output,
                 );
             } else {
@@ -293,14 +292,14 @@ impl<'a> Stream<'a> {
             },
             _ = self.signals.next() => Ok(false),
         };
-        let debounce = finished?;
+        let unwritten = finished?;
         let is_drained = drained?;
         if outcome.error.is_some() {
             return outcome.into_result();
         }
         if let Some(source) = source {
             if let Some(cursor) = self.cursor.as_mut().filter(|_| is_drained) {
-                save(cursor, &source.watcher, debounce.as_ref(), output);
+                save(cursor, &source.watcher, &unwritten, output);
             }
             source.watcher.close().await;
         }
@@ -373,9 +372,9 @@ async fn drain_tee(
     }
 }
 
-fn save(cursor: &mut CursorFile, watcher: &Watcher, debounce: Option<&Debounce>, output: &Output) {
+fn save(cursor: &mut CursorFile, watcher: &Watcher, unwritten: &Unwritten, output: &Output) {
     let was_shared = cursor.is_shared();
-    let saved = cursor.save(watcher, |id| debounce?.pending_change(id));
+    let saved = cursor.save(watcher, |id, current| unwritten.change_of(id, current));
     if let Err(error) = saved {
         output.warn(&format!("cannot write the cursor file: {error}"));
     }
