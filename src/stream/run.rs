@@ -243,6 +243,20 @@ impl<'a> Stream<'a> {
     ) -> anyhow::Result<Code> {
         let output = self.pipeline.output;
         let tee_status = self.pipeline.tee_status();
+        // A stream that was refused before it began has written nothing that needs an end.
+        let has_begun = source.is_none() || self.pipeline.conditions.is_covered();
+        if outcome.reason == EndReason::Lost && !has_begun {
+            return outcome.into_result();
+        }
+        // With these reasons, the last record is the one that was asked for.
+        let is_complete = matches!(outcome.reason, EndReason::Count | EndReason::Until);
+        if !is_complete
+            && !outcome.is_stdout_gone()
+            && let ControlFlow::Break(end) = self.pipeline.emit_pending()
+            && end.is_stdout_gone()
+        {
+            outcome = end;
+        }
         if outcome.is_stdout_gone() {
             output.trace("* the reader closed stdout");
             let finished = self.pipeline.finish_tee(Utc::now(), &outcome);
@@ -251,19 +265,6 @@ impl<'a> Stream<'a> {
                 finished?;
                 Ok(code)
             });
-        }
-        // A stream that was refused before it began has written nothing that needs an end.
-        let has_begun = source.is_none() || self.pipeline.conditions.is_covered();
-        if outcome.reason == EndReason::Lost && !has_begun {
-            return outcome.into_result();
-        }
-        // With these reasons, the last record is the one that was asked for.
-        if !matches!(outcome.reason, EndReason::Count | EndReason::Until)
-            && let ControlFlow::Break(StreamOutcome {
-                error: Some(error), ..
-            }) = self.pipeline.emit_pending()
-        {
-            return Err(error);
         }
         finish_hooks(&mut self.pipeline, &mut outcome, &mut self.signals).await;
         let status = self.pipeline.writer_status();
