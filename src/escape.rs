@@ -18,8 +18,7 @@ const MESSAGE_MAX: usize = 4000;
 /// The maximal width of a value that an error repeats, in cells.
 const QUOTE_MAX: usize = 64;
 
-/// Replaces each character that controls a terminal by an escape such as `
-/// ` or `\u{1b}`.
+/// Replaces each character that controls a terminal by an escape such as `\n` or `\u{1b}`.
 pub fn escape(text: &str) -> Cow<'_, str> {
     replace_unsafe(text, |c, out| match c {
         '\n' => out.push_str("\\n"),

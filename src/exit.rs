@@ -1,7 +1,7 @@
 //! Exit codes: the part of the contract that scripts branch on.
 //!
-//! The meaning of a code never changes. A [`Failure`] is an error that knows its code. Which code any other error gets is decided
-//! further up, in `error_report`. This module imports nothing of ours, so that every layer can use it.
+//! The meaning of a code never changes. A [`Failure`] is an error that knows its code. Which code any other error gets is
+//! decided further up, in `error_to_exit`. This module imports nothing of ours, so that every layer can use it.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Done; the condition was met; the count was reached; `--timeout` ended a stream that had no goal; the reader closed stdout.
+    /// Done; the condition was met; the count was reached; `--timeout` ended a stream that had no goal; the reader closed
+    /// stdout.
     Ok = 0,
     /// Unexpected error.
     Unexpected = 1,

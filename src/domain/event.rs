@@ -286,8 +286,8 @@ impl<'a> EventUser<'a> {
     }
 }
 
-/// Where the name of the field begins whose value begins at `value`. The name must be one of [`RESERVED_NAMES`]: however those are
-/// written, there is no quote in them.
+/// Where the name of the field begins whose value begins at `value`. The name must be one of [`RESERVED_NAMES`]: however
+/// those are written, there is no quote in them.
 #[cold]
 fn name_start(raw: &str, value: usize) -> usize {
     let end = raw[..value].rfind('"').unwrap_or_default();

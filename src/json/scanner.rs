@@ -1,8 +1,8 @@
 //! A JSON scanner: validates JSON text in one pass and returns the positions of values, without building them.
 //!
-//! A stream looks at a few fields of every frame, and copies the rest without parsing it. So the scanner only finds where values start and
-//! end. It is as strict as a parser: a frame that is not JSON is refused, because every line that is written must be
-//! JSON.
+//! A stream looks at a few fields of every frame, and copies the rest without parsing it. So the scanner only finds
+//! where values start and end. It is as strict as a parser: a frame that is not JSON is refused, because every line that
+//! is written must be JSON.
 //!
 //! Each function takes a start position and returns the position after what it read, instead of moving a cursor.
 //! Positions then stay in registers, which makes the scanner fast.
