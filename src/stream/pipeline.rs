@@ -128,7 +128,7 @@ impl<'a> Pipeline<'a> {
             overflow: Overflow::default(),
             stdout,
             writer_status,
-            is_terminal: output.settings().width.is_some() && !options.raw,
+            is_terminal: output.settings().terminal.stdout && !options.raw,
             hooks: options.hooks.map(Hooks::new),
         }
     }
