@@ -314,16 +314,12 @@ async fn finish_hooks(
     outcome: &mut StreamOutcome,
     signals: &mut Signals,
 ) {
-    let grace = if outcome.is_signal() {
+    let mut deadline = if outcome.is_signal() {
         pipeline.cancel_waiting_hooks();
-        Some(SIGNAL_GRACE)
+        Some(Instant::now() + SIGNAL_GRACE)
     } else {
-        None
-    };
-    // `--timeout` bounds hooks as well, whatever ended the stream before.
-    let mut deadline = match grace {
-        Some(grace) => Some(Instant::now() + grace),
-        None => pipeline.conditions.deadline().map(|at| at + HOOK_GRACE),
+        // `--timeout` bounds hooks as well, whatever ended the stream before.
+        pipeline.conditions.deadline().map(|at| at + HOOK_GRACE)
     };
     while pipeline.has_hooks() {
         tokio::select! {
