@@ -193,7 +193,7 @@ impl<'a> Stream<'a> {
                 }
                 Wakeup::Step(Ok(WatcherStep::Quiet)) => {
                     if !self.pipeline.conditions.is_covered() {
-                        progress.report(self.pipeline.output, source.watcher.progress());
+                        progress.report(self.pipeline.output, source.progress());
                     }
                     ControlFlow::Continue(())
                 }
@@ -302,7 +302,7 @@ impl<'a> Stream<'a> {
             if let Some(cursor) = self.cursor.as_mut().filter(|_| is_drained) {
                 save(cursor, &source.watcher, &unwritten, output);
             }
-            source.watcher.close().await;
+            source.close().await;
         }
         outcome.into_result()
     }

@@ -59,16 +59,10 @@ impl Source {
 
     /// Sends the events that have already arrived through the pipeline, without waiting for any.
     pub(super) fn process_burst(&mut self, pipeline: &mut Pipeline<'_>) -> BurstEnd {
-        let mut left = EVENTS_PER_BURST;
-        let drained = self.watcher.drain_ready(|record| {
-            if let ControlFlow::Break(outcome) = pipeline.process(record) {
-                return ControlFlow::Break(Some(outcome));
-            }
-            left -= 1;
-            if left == 0 || pipeline.is_crowded() {
-                return ControlFlow::Break(None);
-            }
-            ControlFlow::Continue(())
+        let drained = self.drain_burst(|record| match pipeline.process(record) {
+            ControlFlow::Break(outcome) => ControlFlow::Break(Some(outcome)),
+            ControlFlow::Continue(()) if pipeline.is_crowded() => ControlFlow::Break(None),
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
         });
         match drained {
             DrainResult::Break(Some(outcome)) => BurstEnd::StreamEnds(outcome),
@@ -80,15 +74,27 @@ impl Source {
 
     /// Passes the events that have already arrived to `emit`, at most one burst of them, without waiting for any.
     pub(crate) fn take_burst(&mut self, mut emit: impl FnMut(&Record<'_>)) {
-        let mut left = EVENTS_PER_BURST;
-        let _ = self.watcher.drain_ready(|record| {
+        let _ = self.drain_burst(|record| {
             emit(record);
-            left -= 1;
-            match left {
-                0 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+            ControlFlow::Continue(())
         });
+    }
+
+    /// Passes the events that have already arrived to `process`, until it breaks or one burst is over. The end of the
+    /// burst is a break with `None`.
+    fn drain_burst(
+        &mut self,
+        mut process: impl FnMut(&Record<'_>) -> ControlFlow<Option<StreamOutcome>>,
+    ) -> DrainResult<Option<StreamOutcome>> {
+        let mut left = EVENTS_PER_BURST;
+        self.watcher.drain_ready(|record| {
+            process(record)?;
+            left -= 1;
+            if left == 0 {
+                return ControlFlow::Break(None);
+            }
+            ControlFlow::Continue(())
+        })
     }
 
     /// How many of the subscribing queries are answered, and how many there are.
