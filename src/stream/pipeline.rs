@@ -458,7 +458,7 @@ mod tests {
 
     impl LineSink for BlockedSink {
         fn write_lines(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
-            self.0.is_idle()?;
+            self.0.check()?;
             self.0.push(lines);
             Ok(())
         }

@@ -83,6 +83,15 @@ impl BackgroundWriter {
         }
     }
 
+    /// Checks that writing has not failed.
+    ///
+    /// # Errors
+    ///
+    /// It has.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.is_idle().map(drop)
+    }
+
     /// Hands over bytes, and leaves an empty buffer.
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) {
         let mut state = self.0.lock();

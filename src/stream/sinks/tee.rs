@@ -125,11 +125,12 @@ impl Tee {
                 file.write_all(&self.pending)
             }
             Target::Pipe(writer) => {
-                writer.is_idle()?;
+                writer.check()?;
                 if writer.status().buffered_bytes() > PIPE_BUFFER_MAX_BYTES {
-                    return Err(io::Error::other(
-                        "its reader is too slow: 64 MiB are waiting",
-                    ));
+                    return Err(io::Error::other(format!(
+                        "its reader is too slow: {} MiB are waiting",
+                        PIPE_BUFFER_MAX_BYTES >> 20
+                    )));
                 }
                 writer.push(&mut self.pending);
                 Ok(())
@@ -330,23 +331,24 @@ mod tests {
         assert!(read(&path).contains(r#""seq":4"#));
     }
 
+    /// A pipe without a reader, opened and with one record handed over.
     #[cfg(unix)]
-    fn pipe(folder: &Path) -> PathBuf {
+    fn tee_to_pipe(folder: &Path) -> (PathBuf, Tee, WriterStatus) {
         let path = folder.join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());
-        path
+        let mut tee = Tee::open(&path).unwrap();
+        tee.push(&RECOVERED);
+        tee.flush().unwrap();
+        let status = tee.writer_status().unwrap();
+        (path, tee, status)
     }
 
     #[cfg(unix)]
     #[tokio::test]
     async fn a_pipe_gets_the_lines_from_before_its_reader_came() {
         let folder = tempfile::tempdir().unwrap();
-        let path = pipe(folder.path());
-        let mut tee = Tee::open(&path).unwrap();
-        tee.push(&RECOVERED);
-        tee.flush().unwrap();
-        let status = tee.writer_status().unwrap();
+        let (path, tee, status) = tee_to_pipe(folder.path());
         drop(tee);
         let reader = std::thread::spawn(move || fs::read_to_string(path).unwrap());
         status.drained().await.unwrap();
@@ -357,11 +359,7 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_whose_reader_is_gone_is_not_a_broken_stdout() {
         let folder = tempfile::tempdir().unwrap();
-        let path = pipe(folder.path());
-        let mut tee = Tee::open(&path).unwrap();
-        tee.push(&RECOVERED);
-        tee.flush().unwrap();
-        let status = tee.writer_status().unwrap();
+        let (path, mut tee, status) = tee_to_pipe(folder.path());
         let reader = std::thread::spawn(move || {
             let mut file = File::open(path).unwrap();
             file.read_exact(&mut [0; LINE.len()]).unwrap();
