@@ -52,7 +52,7 @@ impl TypeGlob {
 }
 
 /// The record types that this version knows.
-const KNOWN_TYPES: [&str; 27] = [
+const KNOWN_TYPES: &[&str] = &[
     "presence.snapshot",
     "presence.gap",
     "presence.coverage",
@@ -67,6 +67,7 @@ const KNOWN_TYPES: [&str; 27] = [
     event::MEMBER_ADDED,
     event::MEMBER_REMOVED,
     HEALTH_CHECK,
+    event::CONNECTION_ERROR,
     "member.updated",
     "user.banned",
     "user.unbanned",
@@ -74,10 +75,11 @@ const KNOWN_TYPES: [&str; 27] = [
     "user.reactivated",
     "channel.created",
     "channel.updated",
-    "channel.deleted",
+    event::CHANNEL_DELETED,
     "message.new",
     "typing.start",
     "typing.stop",
+    event::NOTIFICATION_CHANNEL_DELETED,
     "notification.added_to_channel",
     "notification.removed_from_channel",
 ];
@@ -253,6 +255,22 @@ mod tests {
         for kind in KNOWN_TYPES {
             assert!(parse(kind).unwrap().matches(kind));
         }
+    }
+
+    #[test]
+    fn every_type_with_a_constant_is_known() {
+        let source = include_str!("../domain/event.rs");
+        let mut constants = 0;
+        for line in source.lines() {
+            if let Some((_, value)) = line.split_once(": &str = ")
+                && line.starts_with("pub const ")
+            {
+                let kind = value.trim_end_matches(';').trim_matches('"');
+                assert!(KNOWN_TYPES.contains(&kind), "{kind}");
+                constants += 1;
+            }
+        }
+        assert_eq!(constants, 11);
     }
 
     #[test]
