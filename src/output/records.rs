@@ -104,8 +104,8 @@ impl<'a> Records<'a> {
                 .render(record, self.written + 1, &mut self.lines.pending);
             return self.count();
         }
-        if self.raw && self.lines.output.settings().jq.is_none() {
-            return self.push_verbatim(record);
+        if self.raw {
+            return self.push_row(record);
         }
         self.prepare(record).push()
     }
