@@ -77,7 +77,7 @@ pub struct EventUser<'a> {
     pub last_active: Option<Cow<'a, str>>,
     /// Which of the promised presence fields the object does not have.
     pub missing: MissingFields,
-    /// A fingerprint of all other fields.
+    /// A fingerprint of all other fields; empty if the caller asked for none.
     pub fingerprint: Fingerprint,
 }
 
@@ -137,6 +137,20 @@ impl<'a> Event<'a> {
     /// - [`NotAnEvent::NotAnObject`]: it is not a JSON object.
     /// - [`NotAnEvent::NoType`]: it has no string `type`, and no `error` either.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
+        Self::parse_with::<true>(raw)
+    }
+
+    /// Parses the text of a frame like [`Event::parse`], but without the fingerprint of the user, for callers that do not
+    /// compare users. No field is hashed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::parse`].
+    pub fn parse_without_fingerprint(raw: &'a str) -> Result<Self, NotAnEvent> {
+        Self::parse_with::<false>(raw)
+    }
+
+    fn parse_with<const HASH: bool>(raw: &'a str) -> Result<Self, NotAnEvent> {
         let (json, is_plain) = Json::with_plain_flag(raw);
         let start = json.blanks(0);
         if json.peek(start) != Some(b'{') {
@@ -156,7 +170,7 @@ impl<'a> Event<'a> {
                 10 if name == b"created_at" => &mut created_at,
                 4 if name == b"user" => {
                     let end;
-                    (end, user) = EventUser::scan(json, at)?;
+                    (end, user) = EventUser::scan::<HASH>(json, at)?;
                     return Ok(end);
                 }
                 5 if name == b"error" => {
@@ -202,16 +216,29 @@ impl<'a> Event<'a> {
 
 impl<'a> EventUser<'a> {
     /// Parses the text of a user object. `None` if it is not an object with a string `id`.
-    pub fn parse(raw: &'a str) -> Option<Self> {
+    #[cfg(test)]
+    pub(crate) fn parse(raw: &'a str) -> Option<Self> {
+        Self::parse_with::<true>(raw)
+    }
+
+    /// Parses the text of a user object, without its fingerprint. `None` if it is not an object with a string `id`.
+    pub fn parse_without_fingerprint(raw: &'a str) -> Option<Self> {
+        Self::parse_with::<false>(raw)
+    }
+
+    fn parse_with<const HASH: bool>(raw: &'a str) -> Option<Self> {
         let json = Json::new(raw);
-        let (end, user) = Self::scan(json, json.blanks(0)).ok()?;
+        let (end, user) = Self::scan::<HASH>(json, json.blanks(0)).ok()?;
         json.end(end).ok()?;
         user
     }
 
     /// Parses the value that begins at `start` and should be a user object. Returns where it ends.
     #[inline(never)]
-    fn scan(json: Json<'a>, start: usize) -> Result<(usize, Option<Self>), Malformed> {
+    fn scan<const HASH: bool>(
+        json: Json<'a>,
+        start: usize,
+    ) -> Result<(usize, Option<Self>), Malformed> {
         if json.peek(start) != Some(b'{') {
             return Ok((json.value(start)?, None));
         }
@@ -247,7 +274,8 @@ impl<'a> EventUser<'a> {
                     invisible = flag(json.slice(at, end));
                     return Ok(end);
                 }
-                _ => return fingerprint.add_field(name, json, at),
+                _ if HASH => return fingerprint.add_field(name, json, at),
+                _ => return json.value(at),
             };
             let end;
             (end, *field) = json.text(at)?;
@@ -422,6 +450,26 @@ mod tests {
     }
 
     proptest! {
+        /// Both parsers accept the same texts and find the same, but for the fingerprint.
+        #[test]
+        fn the_fingerprint_changes_nothing_else(
+            raw in testing::event(),
+            at in any::<proptest::sample::Index>(),
+            byte in proptest::sample::select(b"\"\\{}[]:,0-.eu \x01".as_slice()),
+        ) {
+            let mut damaged = raw.clone().into_bytes();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            for text in [Ok(raw), String::from_utf8(damaged)].into_iter().flatten() {
+                let mut hashed = Event::parse(&text);
+                if let Ok(Event { user: Some(user), .. }) = &mut hashed {
+                    user.fingerprint = Fingerprint::default();
+                }
+                let unhashed = Event::parse_without_fingerprint(&text);
+                prop_assert_eq!(format!("{hashed:?}"), format!("{unhashed:?}"));
+            }
+        }
+
         /// Compares the parser with `serde_json`.
         #[test]
         fn the_parser_agrees_with_a_general_one(raw in testing::event()) {

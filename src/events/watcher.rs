@@ -624,7 +624,12 @@ impl Watcher {
     #[inline]
     fn decide(&mut self, frame: ReceivedFrame) -> Option<Record<'_>> {
         let before = std::mem::replace(&mut self.frame, frame);
-        let Ok(event) = Event::parse(&self.frame.text) else {
+        let parse = if self.options.raw {
+            Event::parse_without_fingerprint
+        } else {
+            Event::parse
+        };
+        let Ok(event) = parse(&self.frame.text) else {
             self.before_unreadable = Some(before);
             return None;
         };
