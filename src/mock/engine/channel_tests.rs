@@ -255,6 +255,34 @@ fn invites_wait_for_an_answer() {
 }
 
 #[test]
+fn an_invite_is_answered_and_the_data_replaced_in_one_call() {
+    let mut stage = stage();
+    stage
+        .apply(
+            &user("a"),
+            update("messaging:x", json!({"invites": ["root"]})),
+        )
+        .unwrap();
+    let change = |color: &str| {
+        update(
+            "messaging:x",
+            json!({"accept_invite": true, "data": {"color": color}}),
+        )
+    };
+    let answer = stage.apply(&user("root"), change("red")).unwrap();
+    assert_eq!(answer["channel"]["color"], "red");
+    assert_eq!(answer["members"][2]["user_id"], "root");
+    assert_eq!(answer["members"][2]["status"], "accepted");
+    let refused = stage.apply(&user("a"), change("blue")).unwrap_err();
+    assert_eq!(refused.code, 4, "there is no invite for a");
+    let read = stage
+        .channel(&user("a"), "messaging:x", json!({"state": true}))
+        .unwrap();
+    assert_eq!(read["channel"]["color"], "red");
+    assert_eq!(read["members"][2]["status"], "accepted");
+}
+
+#[test]
 fn updates_replace_and_patches_merge() {
     let mut stage = stage();
     let patch = |set: Value, unset: Value| {

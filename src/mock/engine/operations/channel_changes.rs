@@ -94,9 +94,11 @@ impl ServiceState {
             self.answer_invite(now, actor, key, request.accept_invite)?;
         }
 
-        if let Some(next) = rewritten
+        if let Some(mut next) = rewritten
             && let Some(channel) = self.channels.get_mut(key)
         {
+            // The answer to an invite has changed the members since the copy was made.
+            std::mem::swap(&mut next.members, &mut channel.members);
             *channel = next;
         }
         for (user, member) in add {
