@@ -283,6 +283,20 @@ fn an_invite_is_answered_and_the_data_replaced_in_one_call() {
 }
 
 #[test]
+fn a_ban_with_a_malformed_cid_bans_nobody() {
+    let mut stage = stage();
+    let ban = json!({"target_user_id": "b", "channel_cid": "general", "user_id": "root"});
+    for method_and_path in ["POST /moderation/ban", "DELETE /moderation/ban"] {
+        let refused = stage.apply(&Caller::Server, op(method_and_path, ban.clone()));
+        assert_eq!(refused.unwrap_err().code, 16, "{method_and_path}");
+    }
+    let message = json!({"message": {"text": "still here"}});
+    let sent = channel_op("POST", "messaging:x", "/message", message);
+    let answer = stage.apply(&user("b"), sent).unwrap();
+    assert_eq!(answer["message"]["text"], "still here");
+}
+
+#[test]
 fn updates_replace_and_patches_merge() {
     let mut stage = stage();
     let patch = |set: Value, unset: Value| {

@@ -464,6 +464,11 @@ pub(crate) struct ChannelRef {
     pub(crate) id: String,
 }
 
+/// Splits a `cid` into type and id. Without a colon the id is empty, which no channel has.
+pub(crate) fn split_cid(cid: &str) -> (&str, &str) {
+    cid.split_once(':').unwrap_or((cid, ""))
+}
+
 /// The response to an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {

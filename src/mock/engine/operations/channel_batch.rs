@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::mock::engine::data::requests::{
-    ChannelBatchRequest, ChannelRef, Reply, UpdateChannelRequest,
+    ChannelBatchRequest, ChannelRef, Reply, UpdateChannelRequest, split_cid,
 };
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::rules::permissions::Actor;
@@ -38,7 +38,7 @@ impl ServiceState {
         let cids = self.batch_channels(&request.filter)?;
         let mut result = Map::new();
         for cid in cids {
-            let (channel_type, id) = cid.split_once(':').unwrap_or((&cid, ""));
+            let (channel_type, id) = split_cid(&cid);
             let name = ChannelRef {
                 channel_type: channel_type.to_owned(),
                 id: id.to_owned(),

@@ -10,6 +10,7 @@ use crate::mock::engine::data::members::{self, Invite, MODERATOR_ROLE, MemberVie
 use crate::mock::engine::data::messages::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
+    split_cid,
 };
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
@@ -296,7 +297,7 @@ impl ServiceState {
         }
         let mut keys = Vec::new();
         for cid in &request.cids {
-            let (channel_type, id) = cid.split_once(':').unwrap_or((cid, ""));
+            let (channel_type, id) = split_cid(cid);
             let (key, channel) = self.channel_named(channel_type, id)?;
             if !self.may_change(actor, channel) {
                 return Err(actor.denied("DeleteChannel", channel_type));

@@ -8,7 +8,7 @@ use crate::mock::engine::data::channel::ChannelMute;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::relations::{Ban, UserMute, UserMuteView};
 use crate::mock::engine::data::requests::{
-    BanRequest, BlockRequest, MuteChannelsRequest, MuteUsersRequest, Reply, UnbanRequest,
+    BanRequest, BlockRequest, MuteChannelsRequest, MuteUsersRequest, Reply, UnbanRequest, split_cid,
 };
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
@@ -134,7 +134,7 @@ impl ServiceState {
         let user = self.acting_user(actor)?;
         let mut keys = Vec::new();
         for cid in request.channel_cids.iter().chain(&request.channel_cid) {
-            let (channel_type, id) = cid.split_once(':').unwrap_or((cid, ""));
+            let (channel_type, id) = split_cid(cid);
             let (key, channel) = self.channel_named(channel_type, id)?;
             if !self.may_read(actor, channel) {
                 return Err(actor.denied("ReadChannel", channel_type));
@@ -304,14 +304,18 @@ impl ServiceState {
         scope: &UnbanRequest,
     ) -> Result<(UserKey, Option<ChannelKey>), Rejection> {
         let target = self.require_user(&scope.target_user_id)?;
-        let set = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        let named = match (set(&scope.channel_cid), set(&scope.channel_type)) {
-            (Some(cid), _) => cid
-                .split_once(':')
-                .map(|(channel_type, id)| (channel_type.to_owned(), id.to_owned())),
-            (None, Some(channel_type)) => {
-                Some((channel_type, scope.channel_id.clone().unwrap_or_default()))
-            }
+        fn set(field: Option<&String>) -> Option<&str> {
+            field.map(String::as_str).filter(|text| !text.is_empty())
+        }
+        let named = match (
+            set(scope.channel_cid.as_ref()),
+            set(scope.channel_type.as_ref()),
+        ) {
+            (Some(cid), _) => Some(split_cid(cid)),
+            (None, Some(channel_type)) => Some((
+                channel_type,
+                scope.channel_id.as_deref().unwrap_or_default(),
+            )),
             (None, None) => None,
         };
         let Some((channel_type, id)) = named else {
@@ -320,9 +324,9 @@ impl ServiceState {
             }
             return Ok((target, None));
         };
-        let (key, channel) = self.channel_named(&channel_type, &id)?;
+        let (key, channel) = self.channel_named(channel_type, id)?;
         if !self.may_change(actor, channel) {
-            return Err(actor.denied("BanChannelMember", &channel_type));
+            return Err(actor.denied("BanChannelMember", channel_type));
         }
         Ok((target, Some(key)))
     }
