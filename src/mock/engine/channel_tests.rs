@@ -223,6 +223,14 @@ fn members_come_and_go_with_their_events() {
         ["member.removed c", "channel.updated c"]
     );
     assert_eq!(stage.heard(c), ["notification.removed_from_channel c"]);
+    for tags in ["add_filter_tags", "remove_filter_tags"] {
+        let tagged = update(
+            "messaging:x",
+            json!({"remove_members": ["b"], tags: ["vip"]}),
+        );
+        let refused = stage.apply(&user("b"), tagged).unwrap_err();
+        assert_eq!(refused.code, 17, "{tags} of a member who leaves");
+    }
     let intrude = update("messaging:x", json!({"add_members": ["c"]}));
     assert_eq!(
         stage.apply(&user("c"), intrude.clone()).unwrap_err().code,

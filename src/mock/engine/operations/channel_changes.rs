@@ -186,7 +186,10 @@ impl ServiceState {
             list.iter()
                 .all(|user| user.id().is_ok_and(|id| actor.id.as_deref() == Some(id)))
         };
-        if request.data.is_some() {
+        let changes_channel = request.data.is_some()
+            || !request.add_filter_tags.is_empty()
+            || !request.remove_filter_tags.is_empty();
+        if changes_channel {
             return Err(actor.denied("UpdateChannel", &name.channel_type));
         }
         let only_leaves = own(&request.remove_members)
