@@ -60,8 +60,8 @@ impl ServiceState {
         #[derive(Serialize)]
         struct MuteUsersResponse<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
-            mute: Option<UserMuteView<'a>>,
-            mutes: Vec<UserMuteView<'a>>,
+            mute: Option<&'a UserMuteView<'a>>,
+            mutes: &'a [UserMuteView<'a>],
             own_user: UserView<'a>,
         }
         let (user, targets) = self.mute_targets(actor, request)?;
@@ -80,14 +80,8 @@ impl ServiceState {
         let mut mutes = self.mutes_of(user, viewer);
         mutes.retain(|mute| targets.contains(&mute.target.key));
         Ok(Reply::new(&MuteUsersResponse {
-            mute: (targets.len() == 1)
-                .then(|| {
-                    self.mutes_of(user, viewer)
-                        .into_iter()
-                        .find(|mute| mute.target.key == targets[0])
-                })
-                .flatten(),
-            mutes,
+            mute: mutes.first(),
+            mutes: &mutes,
             own_user: self.view(user, viewer, UserShape::Own),
         }))
     }
