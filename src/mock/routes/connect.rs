@@ -5,7 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::Response;
 use axum::http::request::Parts;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::auth::CallerIdentity;
 use super::super::engine::{Caller, ConnectRequest, JsonObject, Transport};
@@ -48,15 +48,20 @@ pub(super) fn from_query(
     params: &Params,
     identity: CallerIdentity,
 ) -> Result<(Caller, ConnectRequest), Rejection> {
-    let json = match params.get("json") {
-        None | Some("") => Map::new(),
-        Some(json) => match serde_json::from_str(json) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(Rejection::input("json must be an object")),
-            Err(error) => return Err(Rejection::input(format!("json is not JSON: {error}"))),
-        },
-    };
+    let json = query_json(params)?.unwrap_or_default();
     connect_request(identity, json, Transport::Socket)
+}
+
+/// The object in the parameter `json`, if there is one.
+pub(super) fn query_json(params: &Params) -> Result<Option<JsonObject>, Rejection> {
+    match params.get("json").filter(|json| !json.is_empty()) {
+        None => Ok(None),
+        Some(json) => match serde_json::from_str(json) {
+            Ok(Value::Object(fields)) => Ok(Some(fields)),
+            Ok(_) => Err(Rejection::input("json must be an object")),
+            Err(error) => Err(Rejection::input(format!("json is not JSON: {error}"))),
+        },
+    }
 }
 
 /// The connect request in a JSON object.

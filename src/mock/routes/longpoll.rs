@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::super::auth::CallerIdentity;
 use super::super::engine::{JsonObject, Transport};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
 use super::super::send_queue::CloseReason;
-use super::connect::connect_request;
+use super::connect::{connect_request, query_json};
 use super::params::Params;
 
 /// How long a poll is held when nothing happens. Clients give up after 30 seconds.
@@ -73,15 +71,7 @@ fn connect(
     body: JsonObject,
     identity: CallerIdentity,
 ) -> Result<String, Rejection> {
-    let json = match params.get("json").filter(|json| !json.is_empty()) {
-        None => body,
-        Some(json) => match serde_json::from_str(json) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(Rejection::input("json must be an object")),
-            Err(error) => return Err(Rejection::input(format!("json is not JSON: {error}"))),
-        },
-    };
-    let json: Map<String, Value> = json;
+    let json = query_json(params)?.unwrap_or(body);
     let (caller, request) = connect_request(identity, json, Transport::LongPoll)?;
     let (_, send_queue) = hub.connect(&caller, &request)?;
     let mut frames = Vec::new();
