@@ -81,8 +81,8 @@ impl<S> ControlledStream<S> {
 
 impl<S> fmt::Debug for ControlledStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carried")
-            .field("line", &self.tcp)
+        f.debug_struct("ControlledStream")
+            .field("tcp", &self.tcp)
             .finish_non_exhaustive()
     }
 }

@@ -763,14 +763,18 @@ impl ModelRun {
         }
     }
 
-    fn add_member(&mut self, channel: usize, who: usize) {
-        let body = json!({"add_members": [uid(who)]});
-        let update = channel_op("POST", &cid(channel), "", body);
-        let result = self.server(update);
+    /// Names a user in a list of a channel update, and returns whether both exist, which is what it takes.
+    fn change_members(&mut self, list: &str, channel: usize, who: usize) -> bool {
+        let body = json!({list: [uid(who)]});
+        let result = self.server(channel_op("POST", &cid(channel), "", body));
         let possible =
             self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
         assert_eq!(result.is_ok(), possible);
-        if !possible {
+        possible
+    }
+
+    fn add_member(&mut self, channel: usize, who: usize) {
+        if !self.change_members("add_members", channel, who) {
             return;
         }
         let members = self.model.channels.get_mut(&channel).unwrap();
@@ -792,13 +796,7 @@ impl ModelRun {
     }
 
     fn remove_member(&mut self, channel: usize, who: usize) {
-        let body = json!({"remove_members": [uid(who)]});
-        let update = channel_op("POST", &cid(channel), "", body);
-        let result = self.server(update);
-        let possible =
-            self.model.channels.contains_key(&channel) && self.model.users.contains_key(&who);
-        assert_eq!(result.is_ok(), possible);
-        if !possible {
+        if !self.change_members("remove_members", channel, who) {
             return;
         }
         let members = self.model.channels.get_mut(&channel).unwrap();
