@@ -9,10 +9,9 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::runtime;
 
 use super::launcher;
-use super::server::{MockServer, ServerArgs};
+use super::server::{self, MockServer, ServerArgs};
 use crate::exit::Code;
 use crate::mock;
 use crate::settings::App;
@@ -55,11 +54,7 @@ pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
     if let Some(warning) = server.warning() {
         app.output().warn(&warning);
     }
-    runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(app, args, server))
+    server::start_runtime()?.block_on(serve(app, args, server))
 }
 
 async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {

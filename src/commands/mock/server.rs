@@ -4,7 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{self, Runtime};
 
 use super::endpoint::MockEndpoint;
 use super::rules::RuleArgs;
@@ -17,6 +19,10 @@ use crate::settings::App;
 
 /// Connections that may wait to be accepted, so that a thousand clients can start at once.
 const LISTEN_BACKLOG: u32 = 4096;
+
+/// Threads that serve. All of them change one state, so more would wait for each other; and to count the machine's
+/// processors takes longer than to start two threads.
+const WORKER_THREADS: usize = 2;
 
 /// Flags of a mock server.
 #[derive(Debug, clap::Args)]
@@ -48,6 +54,19 @@ pub struct ServerArgs {
     /// The rules
     #[command(flatten)]
     pub rules: RuleArgs,
+}
+
+/// Starts the threads that serve.
+///
+/// # Errors
+///
+/// The system allows no more threads or files.
+pub(super) fn start_runtime() -> anyhow::Result<Runtime> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 /// A server about to be run.

@@ -2,20 +2,13 @@
 //!
 //! Prints how to reach the server when it is ready, which is what scripts wait for, and nothing else on stdout.
 
-use anyhow::Context;
-use tokio::runtime;
-
 use super::detached::{self, DetachedStart};
 use super::endpoint::ReadyFormat;
-use super::server::{MockServer, ServerArgs};
+use super::server::{self, MockServer, ServerArgs};
 use crate::exit::{Code, ExitStatus};
 use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
-
-/// Threads that serve. All of them change one state, so more would wait for each other; and to count the machine's
-/// processors takes longer than to start two threads.
-const WORKER_THREADS: usize = 2;
 
 /// Flags of `mock start`.
 #[derive(Debug, clap::Args)]
@@ -65,11 +58,7 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<ExitStatus> {
     if let Some(warning) = server.warning() {
         app.output().warn(&warning);
     }
-    runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
+    server::start_runtime()?
         .block_on(serve(app, args.print, server, is_detached))
         .map(ExitStatus::Own)
 }
