@@ -142,6 +142,20 @@ fn variables_are_printed_in_the_form_of_their_reader() {
 }
 
 #[test]
+fn a_secret_with_a_line_break_is_not_printed_for_github() {
+    let shell = Shell::new();
+    let outcome = shell.run(
+        "export PRESENCECTL_MOCK_SECRET='a\nINJECTED=b'; presencectl mock start --print github",
+    );
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
+    insta::assert_snapshot!(outcome.stderr, @r"
+    presencectl: STREAM_API_SECRET has a line break, which --print github cannot print
+    hint: use a value of one line, or --print env
+    ");
+}
+
+#[test]
 fn loopback_answers_on_ipv4_and_ipv6() {
     if std::net::TcpListener::bind(("::1", 0)).is_err() {
         return crate::support::skip("IPv6 loopback: this machine has none");

@@ -1,10 +1,13 @@
 //! How to reach a mock server, and the forms in which `mock start` and `mock env` print that.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::exit::{Code, Failure};
 
 /// What to print about a server that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,13 +74,12 @@ impl MockEndpoint {
         variables
     }
 
-    /// Prints how to reach the server, for a program.
+    /// How to reach the server, for a program.
     ///
     /// # Errors
     ///
-    /// stdout cannot be written to.
-    pub(super) fn print(&self, format: ReadyFormat) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
+    /// A value does not fit into the format (exit code 2).
+    pub(super) fn render(&self, format: ReadyFormat) -> anyhow::Result<String> {
         if format == ReadyFormat::Json {
             let ready = ReadyRecord {
                 r#type: "mock.ready",
@@ -87,21 +89,39 @@ impl MockEndpoint {
                 pid: self.pid,
                 control_token: self.control_token.as_deref(),
             };
-            writeln!(stdout, "{}", serde_json::to_string(&ready)?)?;
-            return stdout.flush();
+            return Ok(serde_json::to_string(&ready)? + "\n");
         }
+        let mut text = String::new();
         for (name, value) in self.variables() {
+            // The rest of the value would be read as variables of its own.
+            if format == ReadyFormat::Github && value.contains(['\n', '\r']) {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("{name} has a line break, which --print github cannot print"),
+                )
+                .hinted("use a value of one line, or --print env")
+                .into());
+            }
             match format {
-                ReadyFormat::Env => writeln!(stdout, "export {name}={}", quote(&value))?,
+                ReadyFormat::Env => writeln!(text, "export {name}={}", quote(&value))?,
                 ReadyFormat::Dotenv if !is_plain(&value) => {
-                    writeln!(stdout, "{name}={}", quote(&value))?;
+                    writeln!(text, "{name}={}", quote(&value))?;
                 }
                 ReadyFormat::Dotenv | ReadyFormat::Github | ReadyFormat::Json => {
-                    writeln!(stdout, "{name}={value}")?;
+                    writeln!(text, "{name}={value}")?;
                 }
             }
         }
-        stdout.flush()
+        Ok(text)
+    }
+
+    /// Prints how to reach the server, for a program.
+    ///
+    /// # Errors
+    ///
+    /// A value does not fit into the format, or stdout cannot be written to.
+    pub(super) fn print(&self, format: ReadyFormat) -> anyhow::Result<()> {
+        Ok(print(&self.render(format)?)?)
     }
 
     /// Prints how to reach the server, for a person.
@@ -124,6 +144,17 @@ impl MockEndpoint {
         )?;
         stdout.flush()
     }
+}
+
+/// Prints a text on stdout at once.
+///
+/// # Errors
+///
+/// stdout cannot be written to.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// Quotes a value for a POSIX shell.
