@@ -52,6 +52,24 @@ impl Shell {
             stderr: text(&output.stderr),
         }
     }
+
+    /// The ids of the processes that this shell has started and that still run, by their home folder.
+    #[cfg(target_os = "linux")]
+    fn processes(&self) -> Vec<String> {
+        let home = format!("HOME={}", self.home.path().display());
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| {
+                std::fs::read(entry.path().join("environ")).is_ok_and(|variables| {
+                    variables
+                        .split(|byte| *byte == 0)
+                        .any(|variable| variable == home.as_bytes())
+                })
+            })
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
 }
 
 impl Drop for Shell {
@@ -153,6 +171,28 @@ fn a_secret_with_a_line_break_is_not_printed_for_github() {
     presencectl: STREAM_API_SECRET has a line break, which --print github cannot print
     hint: use a value of one line, or --print env
     ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_server_is_left_whose_address_cannot_be_kept_or_printed() {
+    for (variables, flags, reason) in [
+        ("XDG_STATE_HOME=/dev/null", "", "cannot write /dev/null/"),
+        (
+            "PRESENCECTL_MOCK_SECRET='a\nb'",
+            "--print github",
+            "has a line break",
+        ),
+    ] {
+        let shell = Shell::new();
+        let outcome = shell.run(&format!(
+            "{variables} presencectl mock start --detach {flags}"
+        ));
+        assert_ne!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(outcome.stdout, "");
+        assert!(outcome.stderr.contains(reason), "{outcome:?}");
+        assert_eq!(shell.processes(), Vec::<String>::new(), "{flags}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use etcetera::BaseStrategy;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::control::ask_as;
-use super::endpoint::MockEndpoint;
+use super::endpoint::{MockEndpoint, ReadyFormat};
 use crate::api::Client;
 use crate::config_file::write_private;
 use crate::error_to_exit::code_of;
@@ -29,8 +29,8 @@ const DETACHED_NAME: &str = "presencectl (detached)";
 /// How the start of a detached server ended.
 #[derive(Debug)]
 pub(super) enum DetachedStart {
-    /// The server is ready.
-    Ready(Box<MockEndpoint>),
+    /// The server is ready. The text says how to reach it.
+    Ready(String),
     /// The server has said on stderr why it cannot start, and ended with this code.
     Failed(u8),
 }
@@ -44,8 +44,8 @@ pub(super) fn is_detached() -> bool {
 ///
 /// # Errors
 ///
-/// The process cannot be started, or the server's address cannot be kept.
-pub(super) fn start() -> anyhow::Result<DetachedStart> {
+/// The process cannot be started, or the server's address cannot be kept or rendered. Then there is no server.
+pub(super) fn start(format: ReadyFormat) -> anyhow::Result<DetachedStart> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut child = Command::new(program)
         .arg0(DETACHED_NAME)
@@ -55,6 +55,16 @@ pub(super) fn start() -> anyhow::Result<DetachedStart> {
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start a process")?;
+    let started = wait_until_ready(&mut child, format);
+    if started.is_err() {
+        // Nobody would know where the server is. An error here means that it has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    started
+}
+
+fn wait_until_ready(child: &mut Child, format: ReadyFormat) -> anyhow::Result<DetachedStart> {
     let mut ready = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut ready)?;
@@ -74,8 +84,9 @@ pub(super) fn start() -> anyhow::Result<DetachedStart> {
         ));
     }
     let endpoint: MockEndpoint = serde_json::from_str(&ready)?;
+    let text = endpoint.render(format)?;
     LastDetached::of(&endpoint).save()?;
-    Ok(DetachedStart::Ready(Box::new(endpoint)))
+    Ok(DetachedStart::Ready(text))
 }
 
 /// Tells the program that started this server how to reach it, and lets go of that program.

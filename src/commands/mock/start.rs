@@ -3,7 +3,7 @@
 //! Prints how to reach the server when it is ready, which is what scripts wait for, and nothing else on stdout.
 
 use super::detached::{self, DetachedStart};
-use super::endpoint::ReadyFormat;
+use super::endpoint::{self, ReadyFormat};
 use super::server::{self, MockServer, ServerArgs};
 use crate::exit::{Code, ExitStatus};
 use crate::mock;
@@ -46,9 +46,9 @@ pub struct StartArgs {
 pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<ExitStatus> {
     let is_detached = detached::is_detached();
     if args.detach && !is_detached {
-        return match detached::start()? {
-            DetachedStart::Ready(endpoint) => {
-                endpoint.print(args.print.unwrap_or(ReadyFormat::Json))?;
+        return match detached::start(args.print.unwrap_or(ReadyFormat::Json))? {
+            DetachedStart::Ready(text) => {
+                endpoint::print(&text)?;
                 Ok(ExitStatus::Own(Code::Ok))
             }
             DetachedStart::Failed(code) => Ok(ExitStatus::Child(code)),
