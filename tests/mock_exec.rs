@@ -139,6 +139,14 @@ fn proxies_are_not_used_for_the_server() {
         .ended_with(0);
     let list = "corp.example,127.0.0.1,localhost,::1";
     assert_eq!(run.stdout, format!("{list} {list}\n"), "{run}");
+    if cfg!(target_os = "linux") {
+        // Another address of loopback, which other systems do not answer on.
+        let words = "mock exec --host 127.0.0.2 -- sh -c".split(' ');
+        let run = Presencectl::new(words.chain(["echo $NO_PROXY"]))
+            .run()
+            .ended_with(0);
+        assert_eq!(run.stdout, "127.0.0.1,localhost,::1,127.0.0.2\n", "{run}");
+    }
 }
 
 #[test]

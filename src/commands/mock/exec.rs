@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Context;
@@ -17,7 +18,7 @@ use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
 
-/// What a proxy must not be used for: the server listens on loopback.
+/// What a proxy must not be used for, beside the server's own address: by default, the server listens on loopback.
 const LOOPBACK_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
 /// Flags of `mock exec`.
@@ -26,8 +27,8 @@ const LOOPBACK_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
     override_usage = "presencectl mock exec [OPTIONS] -- COMMAND...",
     after_help = "\
 The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, STREAM_BASE_URL,
-STREAM_LOCAL_TEST_HOST and PRESENCECTL_BASE_URL. NO_PROXY and no_proxy include loopback. SIGINT, SIGTERM and SIGHUP are
-forwarded to the command. When it ends, the other processes of its process group are killed, and
+STREAM_LOCAL_TEST_HOST and PRESENCECTL_BASE_URL. NO_PROXY and no_proxy include loopback and ADDR. SIGINT, SIGTERM and
+SIGHUP are forwarded to the command. When it ends, the other processes of its process group are killed, and
 presencectl exits with its exit code (127: not found, 126: cannot be run).
 
 Examples:
@@ -64,7 +65,9 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
     // Without a group of its own, the command can read from the terminal.
     let has_own_group = !app.terminal().stdin;
     let mut command = Command::from(launcher::command(app, &args.command)?);
-    command.envs(endpoint.variables()).envs(no_proxy());
+    command
+        .envs(endpoint.variables())
+        .envs(no_proxy(server.reachable_host()));
     if has_own_group {
         command.process_group(0);
     }
@@ -139,20 +142,24 @@ fn ignore_missing(result: rustix::io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// `NO_PROXY` and `no_proxy` with loopback added. Some programs read one of them, some the other.
-fn no_proxy() -> [(&'static str, String); 2] {
+/// `NO_PROXY` and `no_proxy` with loopback and the server added. Some programs read one of them, some the other.
+fn no_proxy(server: IpAddr) -> [(&'static str, String); 2] {
     let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")]
-        .map(|(name, other)| (name, with_loopback(value(name).or_else(|| value(other)))))
+    [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")].map(|(name, other)| {
+        (
+            name,
+            with_hosts(value(name).or_else(|| value(other)), server),
+        )
+    })
 }
 
-fn with_loopback(list: Option<String>) -> String {
+fn with_hosts(list: Option<String>, server: IpAddr) -> String {
     let mut list = list.unwrap_or_default();
     // Some programs understand `*` only if it stands alone.
     if list.trim() == "*" {
         return list;
     }
-    for host in LOOPBACK_HOSTS {
+    for host in LOOPBACK_HOSTS.into_iter().chain([&*server.to_string()]) {
         if !list.split(',').any(|known| known.trim() == host) {
             if !list.is_empty() {
                 list.push(',');
@@ -165,16 +172,26 @@ fn with_loopback(list: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_loopback;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::with_hosts;
 
     #[test]
-    fn loopback_is_added_once_to_the_hosts_without_a_proxy() {
-        let added = |list: &str| with_loopback(Some(list.to_owned()));
-        assert_eq!(with_loopback(None), "127.0.0.1,localhost,::1");
+    fn the_server_is_added_once_to_the_hosts_without_a_proxy() {
+        let loopback = Ipv4Addr::LOCALHOST.into();
+        let added = |list: &str| with_hosts(Some(list.to_owned()), loopback);
+        assert_eq!(with_hosts(None, loopback), "127.0.0.1,localhost,::1");
         assert_eq!(
             added("corp.example, localhost"),
             "corp.example, localhost,127.0.0.1,::1"
         );
         assert_eq!(added("*"), "*");
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let server: IpAddr = address.parse().unwrap();
+            assert_eq!(
+                with_hosts(None, server),
+                format!("127.0.0.1,localhost,::1,{address}")
+            );
+        }
     }
 }

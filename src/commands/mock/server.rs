@@ -131,14 +131,19 @@ impl MockServer {
         })
     }
 
-    /// How to reach the server, once it listens on this address.
-    pub(super) fn endpoint(&self, address: SocketAddr) -> MockEndpoint {
+    /// The address by which this machine reaches the server.
+    pub(super) fn reachable_host(&self) -> IpAddr {
         // Every machine knows itself by loopback; only it can know its other addresses.
-        let host = match self.host {
+        match self.host {
             address if !address.is_unspecified() => address,
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
+        }
+    }
+
+    /// How to reach the server, once it listens on this address.
+    pub(super) fn endpoint(&self, address: SocketAddr) -> MockEndpoint {
+        let host = self.reachable_host();
         MockEndpoint {
             url: format!("http://{}", SocketAddr::new(host, address.port())),
             api_key: self.options.api_key.clone(),
