@@ -67,11 +67,16 @@ impl MockEndpoint {
         if let Some(token) = &self.control_token {
             variables.push(("PRESENCECTL_MOCK_TOKEN", token.clone()));
         }
-        let is_loopback = Url::parse(&self.url).is_ok_and(|url| crate::api::is_loopback(&url));
-        if !is_loopback && self.url.starts_with("http://") {
+        if self.needs_allow_http() {
             variables.push(("PRESENCECTL_ALLOW_HTTP", "true".to_owned()));
         }
         variables
+    }
+
+    /// Whether clients send credentials to the server only if they are allowed to use plain http.
+    fn needs_allow_http(&self) -> bool {
+        let is_loopback = Url::parse(&self.url).is_ok_and(|url| crate::api::is_loopback(&url));
+        !is_loopback && self.url.starts_with("http://")
     }
 
     /// How to reach the server, for a program.
@@ -124,25 +129,29 @@ impl MockEndpoint {
         Ok(print(&self.render(format)?)?)
     }
 
-    /// Prints how to reach the server, for a person.
-    ///
-    /// # Errors
-    ///
-    /// stdout cannot be written to.
-    pub(super) fn print_for_people(&self) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "Mock server ready at {}", self.url)?;
-        writeln!(stdout, "  API key     {}", self.api_key)?;
-        writeln!(stdout, "  API secret  from {}", self.secret_from)?;
+    /// How to reach the server, for a person.
+    pub(super) fn render_for_people(&self) -> String {
+        let (mut token_line, mut variable, mut flag) = (String::new(), String::new(), "");
         if let Some(token) = &self.control_token {
-            writeln!(stdout, "  token       {token}")?;
+            token_line = format!("  control token  {token}\n");
+            variable = format!("PRESENCECTL_MOCK_TOKEN={} ", quote(token));
         }
-        writeln!(
-            stdout,
-            "\nTo use it in another shell: eval \"$(presencectl mock env --base-url {})\"\nTo stop it: Ctrl-C",
-            self.url
-        )?;
-        stdout.flush()
+        if self.needs_allow_http() {
+            flag = " --allow-http";
+        }
+        format!(
+            "\
+Mock server ready at {url}
+  API key        {api_key}
+  API secret     from {secret_from}
+{token_line}
+To use it in another shell: eval \"$({variable}presencectl mock env --base-url {url}{flag})\"
+To stop it: Ctrl-C
+",
+            url = self.url,
+            api_key = self.api_key,
+            secret_from = self.secret_from,
+        )
     }
 }
 
@@ -171,7 +180,38 @@ fn is_plain(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{MockEndpoint, quote};
+
+    #[test]
+    fn the_hint_for_another_shell_has_what_the_server_asks_for() {
+        let mut endpoint = MockEndpoint {
+            url: "http://192.0.2.1:8080".to_owned(),
+            api_key: "K".to_owned(),
+            api_secret: "hush".to_owned(),
+            secret_from: "the file F".to_owned(),
+            pid: 1,
+            control_token: Some("it's".to_owned()),
+        };
+        insta::assert_snapshot!(endpoint.render_for_people(), @r#"
+        Mock server ready at http://192.0.2.1:8080
+          API key        K
+          API secret     from the file F
+          control token  it's
+
+        To use it in another shell: eval "$(PRESENCECTL_MOCK_TOKEN='it'\''s' presencectl mock env --base-url http://192.0.2.1:8080 --allow-http)"
+        To stop it: Ctrl-C
+        "#);
+        endpoint.url = "http://127.0.0.1:8080".to_owned();
+        endpoint.control_token = None;
+        insta::assert_snapshot!(endpoint.render_for_people(), @r#"
+        Mock server ready at http://127.0.0.1:8080
+          API key        K
+          API secret     from the file F
+
+        To use it in another shell: eval "$(presencectl mock env --base-url http://127.0.0.1:8080)"
+        To stop it: Ctrl-C
+        "#);
+    }
 
     #[test]
     fn a_quote_in_a_value_does_not_end_it() {

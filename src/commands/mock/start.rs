@@ -78,7 +78,7 @@ async fn serve(
     } else {
         match print {
             None if app.terminal().stdout && app.has_default_output() => {
-                endpoint.print_for_people()?;
+                endpoint::print(&endpoint.render_for_people())?;
             }
             format => endpoint.print(format.unwrap_or(ReadyFormat::Json))?,
         }
