@@ -40,7 +40,7 @@ pub enum ClockCommand {
     },
     /// Run the clock, at RATE times its normal speed
     Run {
-        /// Run this many times as fast
+        /// How many times as fast: above 0, at most 1000000
         #[arg(default_value_t = 1.0, value_name = "RATE")]
         rate: f64,
     },

@@ -31,7 +31,7 @@ pub struct ServerArgs {
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 
-    /// Listen on this address for other machines; the control API then needs a token
+    /// Listen on ADDR; beyond loopback, control needs a token [default: 127.0.0.1]
     #[arg(long, value_name = "ADDR")]
     pub host: Option<IpAddr>,
 
