@@ -6,6 +6,7 @@
 //! The path of a request: `routes` finds the operation and authenticates, `hub` applies it to `engine::ServiceState`
 //! under one short lock and queues the events in `send_queue`s, and `ws` writes them to the sockets.
 
+mod api_version;
 mod auth;
 mod bench_state;
 mod clock;

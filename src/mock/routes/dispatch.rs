@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
 use serde_json::{Map, Value};
 
+use super::super::api_version::ApiVersion;
 use super::super::auth::{self, CallerIdentity};
 use super::super::engine::{
     Authentication, Caller, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, OperationRequest,
@@ -25,7 +26,6 @@ use super::context::RouteContext;
 use super::longpoll;
 use super::params::Params;
 use super::response::{self, RateLimitHeaders};
-use super::v2_bodies::ApiVersion;
 use crate::domain::token::{self, Claims};
 
 /// The limit that responses report which belong to no operation.

@@ -16,7 +16,6 @@ mod origin;
 mod params;
 mod response;
 mod traffic_layer;
-mod v2_bodies;
 
 use axum::Router;
 use axum::extract::{Request, State};

@@ -5,11 +5,9 @@
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
-use super::super::engine::JsonObject;
-
 /// How bodies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ApiVersion {
+pub(crate) enum ApiVersion {
     /// Custom fields beside the built-in ones, times as text.
     V1,
     /// Custom fields under `custom`, times as nanoseconds.
@@ -204,7 +202,11 @@ impl ObjectKind {
 
 impl ApiVersion {
     /// A request's body as the rules read it.
-    pub(super) fn request(self, mut body: JsonObject, defaults: &[(&str, &str)]) -> JsonObject {
+    pub(crate) fn request(
+        self,
+        mut body: Map<String, Value>,
+        defaults: &[(&str, &str)],
+    ) -> Map<String, Value> {
         if self == Self::V2 {
             if defaults
                 .first()
@@ -229,7 +231,7 @@ impl ApiVersion {
     }
 
     /// An answer of the rules as the caller reads it.
-    pub(super) fn answer(self, text: String) -> String {
+    pub(crate) fn answer(self, text: String) -> String {
         match self {
             Self::V1 => text,
             Self::V2 => {
@@ -384,7 +386,7 @@ mod tests {
 
     #[test]
     fn custom_data_is_lifted_out_of_requests() {
-        let body: JsonObject = serde_json::from_value(json!({
+        let body: Map<String, Value> = serde_json::from_value(json!({
             "users": {"a": {"id": "a", "custom": {"color": "green", "custom": {"deep": 1}}}},
             "data": {"members": [{"user_id": "b", "custom": {"hat": 1}}], "custom": {"name": "N"}},
             "filter_conditions": {"custom": {"x": 1}},
