@@ -174,6 +174,8 @@ fn dry_run_does_not_control_the_mock() {
         ("mock trigger x --subscribers john", "/_mock/trigger"),
         ("mock fault add delay --delay 1h", "/_mock/faults"),
         ("mock fault clear", "/_mock/faults"),
+        ("mock app create", "/_mock/apps"),
+        ("mock app delete K", "/_mock/apps/K"),
     ] {
         let shown = control(&mock, &format!("{line} --dry-run"));
         let plan: Value = serde_json::from_str(&shown).unwrap();

@@ -41,11 +41,13 @@ pub(crate) fn check_key(
             ApiErrorCode::InvalidApiKey.number(),
             "api_key is missing",
         )),
-        Some(_) => Err(Rejection::unauthorized(
-            ApiErrorCode::InvalidApiKey.number(),
-            "api_key not valid",
-        )),
+        Some(_) => Err(unknown_key()),
     }
+}
+
+/// The error for an API key that belongs to no application.
+pub(crate) fn unknown_key() -> Rejection {
+    Rejection::unauthorized(ApiErrorCode::InvalidApiKey.number(), "api_key not valid")
 }
 
 /// Authenticates a request.

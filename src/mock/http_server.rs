@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
-use axum::{Extension, Router};
 use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
+use super::routes::RequestHandler;
 use super::tcp::ControlledListener;
 
 /// Serves until `shutdown` ends. Then it accepts no more connections, and returns when all requests are answered.
@@ -17,7 +16,7 @@ use super::tcp::ControlledListener;
 /// sends a few bytes at a time.
 pub(super) async fn serve(
     mut listener: ControlledListener,
-    router: Router,
+    handler: RequestHandler,
     header_timeout: Duration,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -33,8 +32,8 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
         };
-        let service = router.clone().layer(Extension(ConnectInfo(peer)));
-        let service = TowerToHyperService::new(service);
+        let handler = handler.clone();
+        let service = service_fn(move |request| handler.handle(request, &peer));
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
@@ -51,7 +50,7 @@ pub(super) async fn serve(
             };
         });
     }
-    drop(listener);
+    drop((listener, handler));
     // Without open connections there is nobody to receive it.
     let _ = closing.send(());
     closing.closed().await;

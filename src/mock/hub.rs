@@ -19,11 +19,13 @@ use super::faults::{FaultInjector, FaultSpec};
 use super::fixture::{Fixture, FixtureError};
 use super::options::MockOptions;
 use super::rate_limits::{RateLimitBucket, RateLimitStatus, RateLimiter};
-use super::send_queue::{CLOSE_ABNORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue};
+use super::send_queue::{
+    CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue,
+};
 use super::traffic_log::{SocketIdentity, TrafficLog};
 use crate::timer::sleep_until;
 
-/// The running mock service, shared by all requests and sockets.
+/// One running application of the mock service, shared by all its requests and sockets.
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<HubState>,
@@ -37,10 +39,8 @@ pub(crate) struct Hub {
     pub(crate) faults: FaultInjector,
     /// The traffic log.
     pub(crate) traffic_log: TrafficLog,
-    /// Signals the server to stop.
-    pub(crate) stop: Notify,
-    /// Announces that the server is about to stop.
-    shutting: Notify,
+    /// Announces that the application ends.
+    ending: Notify,
     /// Tells the timer task that there is an earlier deadline.
     rearm: Notify,
 }
@@ -54,7 +54,27 @@ struct HubState {
     send_queues: HashMap<ConnectionKey, Arc<SendQueue>>,
     /// The deadline for which the timer task waits.
     armed: Option<DateTime<Utc>>,
-    closing: bool,
+    /// Why the application has ended.
+    end: Option<HubEnd>,
+}
+
+/// Why an application ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HubEnd {
+    /// The server stops.
+    Shutdown,
+    /// The application was deleted.
+    Deleted,
+}
+
+impl HubEnd {
+    /// The code and the reason with which its connections are closed.
+    const fn close_frame(self) -> (u16, &'static str) {
+        match self {
+            Self::Shutdown => (CLOSE_GOING_AWAY, "the server is shutting down"),
+            Self::Deleted => (CLOSE_NORMAL, "the application was deleted"),
+        }
+    }
 }
 
 impl Hub {
@@ -69,15 +89,14 @@ impl Hub {
                 state,
                 send_queues: HashMap::new(),
                 armed: None,
-                closing: false,
+                end: None,
             }),
             clock,
             options,
             rate_limiter: Mutex::default(),
             faults: FaultInjector::default(),
             traffic_log: TrafficLog::default(),
-            stop: Notify::new(),
-            shutting: Notify::new(),
+            ending: Notify::new(),
             rearm: Notify::new(),
         })
     }
@@ -179,10 +198,9 @@ impl Hub {
         self.within(|inner, now, _| {
             let key = inner.state.connect(now, caller, request)?;
             inner.send_queues.insert(key, send_queue.clone());
-            if inner.closing {
-                inner
-                    .state
-                    .close(now, key, CLOSE_GOING_AWAY, SHUTDOWN_REASON);
+            if let Some(end) = inner.end {
+                let (code, reason) = end.close_frame();
+                inner.state.close(now, key, code, reason);
             }
             Ok((key, send_queue))
         })
@@ -216,14 +234,19 @@ impl Hub {
         Ok(added.into_iter().map(|fault| fault.id).collect())
     }
 
-    /// Waits until the server is about to stop.
-    pub(crate) async fn closing(&self) {
+    /// Whether the application has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    /// Waits until the application ends.
+    pub(crate) async fn ended(&self) {
         loop {
-            let closing = self.shutting.notified();
-            if self.lock().closing {
+            let ending = self.ending.notified();
+            if self.has_ended() {
                 return;
             }
-            closing.await;
+            ending.await;
         }
     }
 
@@ -256,7 +279,7 @@ impl Hub {
 
     fn replace(&self, fixture: &Fixture, reason: &str) -> Result<(), FixtureError> {
         self.within(|inner, now, woken| {
-            inner.close_all(now, reason);
+            inner.close_all(now, CLOSE_GOING_AWAY, reason);
             inner.publish(now, woken);
             inner.state.restart();
             let loaded = inner.state.load(fixture, now);
@@ -265,14 +288,16 @@ impl Hub {
         })
     }
 
-    /// Closes all present and future connections with a code that asks clients to reconnect later.
-    pub(crate) fn shut_down(&self) {
-        self.within(|inner, now, _| {
-            inner.closing = true;
-            inner.close_all(now, SHUTDOWN_REASON);
+    /// Ends the application: closes all present and future connections. Returns how many are open.
+    pub(crate) fn end(&self, end: HubEnd) -> usize {
+        let closed = self.within(|inner, now, _| {
+            inner.end = Some(end);
+            let (code, reason) = end.close_frame();
+            inner.close_all(now, code, reason)
         });
         self.traffic_log.close();
-        self.shutting.notify_waiters();
+        self.ending.notify_waiters();
+        closed
     }
 
     /// Changes the clock, and processes everything that has become due.
@@ -304,7 +329,6 @@ impl Hub {
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// The close code for a client that reads too slowly.
 const CLOSE_TRY_AGAIN_LATER: u16 = 1013;
-const SHUTDOWN_REASON: &str = "the server is shutting down";
 
 /// The longest single wait, because the system's clock may be changed meanwhile.
 const TIMER_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -359,12 +383,14 @@ impl HubState {
         }
     }
 
-    fn close_all(&mut self, now: DateTime<Utc>, reason: &str) {
+    /// Closes every connection. Returns how many there are.
+    fn close_all(&mut self, now: DateTime<Utc>, code: u16, reason: &str) -> usize {
         let mut keys: Vec<ConnectionKey> = self.send_queues.keys().copied().collect();
         keys.sort_unstable();
-        for key in keys {
-            self.state.close(now, key, CLOSE_GOING_AWAY, reason);
+        for key in &keys {
+            self.state.close(now, *key, code, reason);
         }
+        keys.len()
     }
 }
 
@@ -438,7 +464,7 @@ mod tests {
     async fn a_connection_during_shutdown_is_closed() {
         let hub = Hub::new(MockOptions::default(), 1).unwrap();
         let (_, early) = connect(&hub, "early");
-        hub.shut_down();
+        hub.end(HubEnd::Shutdown);
         let (_, late) = connect(&hub, "late");
         for send_queue in [early, late] {
             let farewell = send_queue.take(&mut Vec::new()).await.unwrap();

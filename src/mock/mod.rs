@@ -3,10 +3,11 @@
 //! The rules are a plain, synchronous state machine that takes the time as an argument. The transport around it only
 //! moves requests and frames. Nothing here knows the client, the commands or the output.
 //!
-//! The path of a request: `routes` finds the operation and authenticates, `hub` applies it to `engine::ServiceState`
-//! under one short lock and queues the events in `send_queue`s, and `ws` writes them to the sockets.
+//! The path of a request: `routes` finds the application, the operation and the caller, `hub` applies it to
+//! `engine::ServiceState` under one short lock and queues the events in `send_queue`s, and `ws` writes them to the sockets.
 
 mod api_version;
+mod applications;
 mod auth;
 mod bench_state;
 mod clock;
@@ -34,13 +35,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::applications::ApplicationRegistry;
 pub use self::bench_state::BenchState;
 pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
 pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};
-use self::hub::Hub;
 pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
+use self::routes::RequestHandler;
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 use self::tcp::ControlledListener;
 pub use self::tcp::Listeners;
@@ -59,30 +61,24 @@ pub async fn serve(
     options: MockOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let seed = rand::random();
     let demo = options.fixture.demo.clone();
-    let hub = Hub::new(options, seed)
+    let read_timeout = options.read_timeout;
+    let applications = ApplicationRegistry::new(options, rand::random())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let hub = Arc::new(hub);
+    let applications = Arc::new(applications);
+    let hub = applications.first().clone();
     let (alive, mut gone) = mpsc::channel::<()>(1);
-    let router = routes::router(routes::RouteContext {
-        hub: hub.clone(),
-        alive,
-    });
+    let handler = RequestHandler::new(applications.clone(), alive);
     let (stopped, stop) = oneshot::channel();
-    let read_timeout = hub.options.read_timeout;
     let listener = ControlledListener(listeners.into());
-    let server = http_server::serve(listener, router, read_timeout, {
-        let hub = hub.clone();
-        async move {
-            tokio::select! {
-                () = shutdown => {}
-                () = hub.stop.notified() => {}
-            }
-            hub.shut_down();
-            // If nobody receives this, the server has already stopped.
-            let _ = stopped.send(());
+    let server = http_server::serve(listener, handler, read_timeout, async move {
+        tokio::select! {
+            () = shutdown => {}
+            () = applications.stop.notified() => {}
         }
+        applications.shut_down();
+        // If nobody receives this, the server has already stopped.
+        let _ = stopped.send(());
     });
     let overtime = async {
         if stop.await.is_err() {

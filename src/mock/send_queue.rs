@@ -28,6 +28,8 @@ pub(crate) struct CloseReason {
     pub(crate) reason: Arc<str>,
 }
 
+/// The close code for a normal end, after which clients do not reconnect.
+pub(crate) const CLOSE_NORMAL: u16 = 1000;
 /// The close code that stands for no close frame, because the transport is gone.
 pub(crate) const CLOSE_ABNORMAL: u16 = 1006;
 

@@ -16,7 +16,7 @@ use super::engine::{Caller, ConnectRequest, ConnectionKey, connection_error};
 use super::error::Rejection;
 use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
-use super::send_queue::{CLOSE_ABNORMAL, CloseReason, SendQueue};
+use super::send_queue::{CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, SendQueue};
 use super::tcp::TcpHandle;
 use super::traffic_log::{SocketIdentity, TrafficEvent};
 use crate::domain::ApiErrorCode;
@@ -32,8 +32,6 @@ const CLOSE_UNSUPPORTED_DATA: u16 = 1003;
 const CLOSE_INVALID_PAYLOAD: u16 = 1007;
 /// The close code for a frame that is too large.
 const CLOSE_MESSAGE_TOO_BIG: u16 = 1009;
-/// The close code for a normal end, after which clients do not reconnect.
-const CLOSE_NORMAL: u16 = 1000;
 
 /// How a session ends.
 #[derive(Debug)]
@@ -327,7 +325,7 @@ where
                     frames.clear();
                     ended = farewell.is_some();
                 }
-                () = self.hub.closing() => return,
+                () = self.hub.ended() => return,
             }
         }
     }

@@ -257,10 +257,18 @@ fn refused(error: ApiError) -> anyhow::Error {
         return error.into();
     };
     match refusal.code {
+        ApiErrorCode::InvalidApiKey => Failure::new(
+            Code::NotAuthenticated,
+            "the mock has no application with the API key of STREAM_API_KEY",
+        )
+        .hinted("list the applications: presencectl mock app list; or act on the first one: unset STREAM_API_KEY")
+        .into(),
         ApiErrorCode::InvalidInput => Failure::new(Code::Usage, escape::escape(detail)).into(),
         ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
                 "list active faults: presencectl mock fault list"
+            } else if detail.starts_with("application ") {
+                "list the applications: presencectl mock app list"
             } else {
                 "list what exists: presencectl query-users, presencectl query-channels"
             };

@@ -1,5 +1,6 @@
 //! `mock`: run the bundled mock server and control a running one.
 
+mod applications;
 mod control;
 mod detached;
 mod endpoint;
@@ -59,6 +60,9 @@ pub enum RunningCommand {
     /// Freeze, set, advance or speed up a running mock's clock
     #[command(subcommand)]
     Clock(control::ClockCommand),
+    /// Create, list and delete isolated applications of a running mock
+    #[command(subcommand)]
+    App(applications::ApplicationCommand),
     /// Print the users and channels of a running mock as a fixture
     Snapshot,
     /// Replace the users and channels of a running mock with those of a fixture
@@ -92,6 +96,7 @@ async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code
         RunningCommand::Trigger(args) => user::trigger(app, args).await,
         RunningCommand::Fault(command) => fault::run(app, command).await,
         RunningCommand::Clock(command) => control::clock(app, command).await,
+        RunningCommand::App(command) => applications::run(app, command).await,
         RunningCommand::Snapshot => control::snapshot(app).await,
         RunningCommand::Restore(args) => control::restore(app, args).await,
     }

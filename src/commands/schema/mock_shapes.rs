@@ -128,6 +128,36 @@ pub(super) fn cleared() -> Value {
     )
 }
 
+pub(super) fn application_created() -> Value {
+    object(
+        "a new application of a running mock",
+        &["api_key", "api_secret"],
+        &json!({ "api_key": { "type": "string" }, "api_secret": { "type": "string" } }),
+    )
+}
+
+pub(super) fn application() -> Value {
+    object(
+        "an application of a running mock",
+        &["api_key", "first", "users", "channels", "connections"],
+        &json!({
+            "api_key": { "type": "string" },
+            "first": { "type": "boolean", "description": "whether it exists from the start of the server" },
+            "users": count_of("number of users"),
+            "channels": count_of("number of channels"),
+            "connections": count_of("number of open connections"),
+        }),
+    )
+}
+
+pub(super) fn application_deleted() -> Value {
+    object(
+        "a deleted application of a running mock",
+        &["api_key", "closed"],
+        &json!({ "api_key": { "type": "string" }, "closed": count_of("how many connections were closed") }),
+    )
+}
+
 pub(super) fn world() -> Value {
     let objects = json!({ "type": "array", "items": { "type": "object" } });
     object(

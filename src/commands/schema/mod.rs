@@ -207,6 +207,17 @@ pub const RECORDS: &[RecordSchema] = &[
         &["mock fault clear"],
         mock_shapes::cleared,
     ),
+    RecordSchema::result(
+        "mock.app.created",
+        &["mock app create"],
+        mock_shapes::application_created,
+    ),
+    RecordSchema::result("mock.app", &["mock app list"], mock_shapes::application),
+    RecordSchema::result(
+        "mock.app.deleted",
+        &["mock app delete"],
+        mock_shapes::application_deleted,
+    ),
     RecordSchema::result("mock.world", &["mock snapshot"], mock_shapes::world),
     RecordSchema::result("mock.request", &[], mock_shapes::request),
     RecordSchema::result("mock.socket.open", &[], mock_shapes::socket_open),

@@ -7,8 +7,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
-use axum::extract::State;
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::middleware::Next;
 use futures_util::{Stream, StreamExt, stream};
@@ -21,7 +21,7 @@ const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Passes a request on, and reads the rest of its body before the response leaves. If the rest is too long or does not
 /// arrive in time, the response says that the connection closes.
 pub(super) async fn read_to_end(
-    State(context): State<RouteContext>,
+    Extension(context): Extension<RouteContext>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
 use serde_json::{Map, Value};
@@ -19,7 +18,6 @@ use super::super::engine::{
 use super::super::error::Rejection;
 use super::super::hub::Hub;
 use super::super::rate_limits::{ClientPlatform, RateLimitBucket};
-use super::super::tcp::Peer;
 use super::body::read_body;
 use super::connect;
 use super::context::RouteContext;
@@ -37,8 +35,7 @@ pub(super) const NO_OPERATION: RateLimitBucket = RateLimitBucket {
 
 /// Responds as the service does.
 pub(super) async fn handle(
-    State(context): State<RouteContext>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(context): Extension<RouteContext>,
     Extension(params): Extension<Arc<Params>>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -70,7 +67,7 @@ pub(super) async fn handle(
     let result = match operation.handler {
         Handler::Transport(TransportHandler::Connect) => {
             let request = identity.and_then(|identity| connect::from_query(&params, identity));
-            match connect::upgrade(&context, &peer.tcp, &mut parts, request).await {
+            match connect::upgrade(&context, &context.peer.tcp, &mut parts, request).await {
                 Ok(upgrade) => return upgrade,
                 Err(reject) => Err(reject),
             }

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use futures_util::{StreamExt, stream};
 
 use super::super::error::Rejection;
 use super::super::faults::{FaultResponse, RequestFacts, RequestFault};
-use super::super::tcp::{Peer, TcpHandle};
+use super::super::tcp::TcpHandle;
 use super::context::RouteContext;
 use super::dispatch::NO_OPERATION;
 use super::params::Params;
@@ -36,8 +35,7 @@ pub(super) struct AppliedFault {
 
 /// Passes a request on, or applies the fault that matches it.
 pub(super) async fn apply(
-    State(context): State<RouteContext>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(context): Extension<RouteContext>,
     Extension(params): Extension<Arc<Params>>,
     request: Request<Body>,
     next: Next,
@@ -51,7 +49,7 @@ pub(super) async fn apply(
         return next.run(request).await;
     };
     let answered = fault.answer != FaultResponse::Reset;
-    let mut response = apply_fault(&context, &peer.tcp, request, fault, next).await;
+    let mut response = apply_fault(&context, &context.peer.tcp, request, fault, next).await;
     response
         .extensions_mut()
         .insert(AppliedFault { id, answered });

@@ -7,7 +7,7 @@ use super::super::auth::CallerIdentity;
 use super::super::engine::{JsonObject, Transport};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
-use super::super::send_queue::CloseReason;
+use super::super::send_queue::{CLOSE_NORMAL, CloseReason};
 use super::connect::{connect_request, query_json};
 use super::params::Params;
 
@@ -37,7 +37,7 @@ pub(super) async fn answer(
         // A poll that is held meanwhile has nothing to wait for any more.
         send_queue.end(
             CloseReason {
-                code: 1000,
+                code: CLOSE_NORMAL,
                 reason: "the connection was closed".into(),
             },
             false,

@@ -1,8 +1,9 @@
 //! The HTTP side of the mock: which request is which operation, and how its response is written.
 //!
-//! Every request passes `body_layer`, which reads what is left of its body. Then a request passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and
-//! `dispatch` (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control`
-//! directly. No rule of the service is decided here.
+//! `RequestHandler` finds the application. Every request passes `body_layer`, which reads what is left of its body. Then
+//! it passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and `dispatch`
+//! (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control` directly. No rule
+//! of the service is decided here.
 
 mod body;
 mod body_layer;
@@ -17,49 +18,95 @@ mod params;
 mod response;
 mod traffic_layer;
 
-use axum::Router;
-use axum::extract::{Request, State};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::HttpBody;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::any;
+use axum::{BoxError, Extension, Router};
+use bytes::Bytes;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::mpsc;
 
-pub(crate) use self::context::RouteContext;
+use self::context::RouteContext;
+use super::applications::ApplicationRegistry;
+use super::tcp::Peer;
+
+/// The start of every path of the control API.
+const CONTROL_PREFIX: &str = "/_mock/";
+
+/// Answers requests, each for the application of its API key.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestHandler {
+    applications: Arc<ApplicationRegistry>,
+    alive: mpsc::Sender<()>,
+    router: TowerToHyperService<Router>,
+}
+
+impl RequestHandler {
+    /// A handler for the applications of a server. Every session holds `alive`.
+    pub(crate) fn new(applications: Arc<ApplicationRegistry>, alive: mpsc::Sender<()>) -> Self {
+        Self {
+            applications,
+            alive,
+            router: TowerToHyperService::new(router()),
+        }
+    }
+
+    /// Answers a request of a client.
+    pub(crate) fn handle<B>(
+        &self,
+        mut request: Request<B>,
+        peer: &Peer,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let hub = if request.uri().path().starts_with(CONTROL_PREFIX) {
+            // The control API finds the application itself, because some requests are for all of them.
+            self.applications.first().clone()
+        } else {
+            self.applications
+                .answering(|| params::api_key(request.uri(), request.headers()))
+        };
+        let context = RouteContext {
+            hub,
+            applications: self.applications.clone(),
+            alive: self.alive.clone(),
+            peer: peer.clone(),
+        };
+        request.extensions_mut().insert(context);
+        self.router.call(request)
+    }
+}
 
 /// All routes.
-pub(crate) fn router(context: RouteContext) -> Router {
+fn router() -> Router {
     let service = dispatch::handle
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            fault_layer::apply,
-        ))
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            traffic_layer::record,
-        ));
+        .layer(middleware::from_fn(fault_layer::apply))
+        .layer(middleware::from_fn(traffic_layer::record));
     Router::new()
-        .route("/_mock/{*path}", any(control::handle))
+        .route(&format!("{CONTROL_PREFIX}{{*path}}"), any(control::handle))
         .fallback(service)
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            answer_preflight,
-        ))
-        .layer(middleware::from_fn_with_state(
-            context.clone(),
-            body_layer::read_to_end,
-        ))
-        .with_state(context)
+        .layer(middleware::from_fn(answer_preflight))
+        .layer(middleware::from_fn(body_layer::read_to_end))
 }
 
 /// Answers what a browser asks before it lets a page make a request.
 async fn answer_preflight(
-    State(context): State<RouteContext>,
+    Extension(context): Extension<RouteContext>,
     request: Request,
     next: Next,
 ) -> Response {
     if request.method() == Method::OPTIONS {
-        let is_control = request.uri().path().starts_with("/_mock/");
+        let is_control = request.uri().path().starts_with(CONTROL_PREFIX);
         let has_token = context.hub.options.control_token.is_some();
         return origin::preflight(&request.into_parts().0, is_control, has_token);
     }

@@ -1,11 +1,17 @@
 //! The parameters of a request: its path segments, its query, and the headers that matter.
 
-use axum::http::HeaderMap;
+use std::borrow::Cow;
+
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use url::form_urlencoded;
 
 use super::super::auth::RequestCredentials;
 use crate::domain::token;
+
+/// Where a request has its API key.
+const API_KEY_PARAMETER: &str = "api_key";
+const API_KEY_HEADER: &str = "x-api-key";
 
 /// Query and headers of one request.
 #[derive(Debug)]
@@ -61,7 +67,9 @@ impl Params {
     /// The credentials, from the query or from headers.
     pub(super) fn credentials(&self) -> RequestCredentials<'_> {
         RequestCredentials {
-            api_key: self.get("api_key").or_else(|| self.header("x-api-key")),
+            api_key: self
+                .get(API_KEY_PARAMETER)
+                .or_else(|| self.header(API_KEY_HEADER)),
             auth_type: self
                 .header("stream-auth-type")
                 .or_else(|| self.get("stream-auth-type")),
@@ -80,6 +88,14 @@ impl Params {
             .and_then(|claims| claims.user_id)
             .or_else(|| self.get("user_id").map(str::to_owned))
     }
+}
+
+/// The API key of a request, as in its [`Params`].
+pub(super) fn api_key<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .find(|(name, _)| name == API_KEY_PARAMETER)
+        .map(|(_, value)| value)
+        .or_else(|| headers.get(API_KEY_HEADER)?.to_str().ok().map(Cow::from))
 }
 
 /// The segments of a path, decoded.

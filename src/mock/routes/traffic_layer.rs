@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::{Request, Response};
 use axum::middleware::Next;
 use futures_util::TryStreamExt;
@@ -21,7 +21,7 @@ const ERROR_READ_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Passes a request on and records what happened.
 pub(super) async fn record(
-    State(context): State<RouteContext>,
+    Extension(context): Extension<RouteContext>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::params::Params;
 use super::control;
 use crate::fuzz::{self, FuzzTarget};
-use crate::mock::hub::Hub;
+use crate::mock::applications::ApplicationRegistry;
 use crate::mock::options::MockOptions;
 use crate::mock::read_fixture;
 
@@ -97,6 +97,9 @@ const REQUESTS: &[&str] = &[
     "GET faults",
     "POST faults",
     "DELETE faults",
+    "GET apps",
+    "POST apps",
+    "DELETE apps/none",
 ];
 
 #[test]
@@ -122,7 +125,7 @@ fn fuzz_control() {
         .build()
         .unwrap();
     target.run(|text| {
-        let hub = Hub::new(MockOptions::default(), 7).unwrap();
+        let applications = ApplicationRegistry::new(MockOptions::default(), 7).unwrap();
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
             let (method, path) = (
@@ -138,12 +141,12 @@ fn fuzz_control() {
             };
             let params = Params::of(&request.into_parts().0);
             let path = path.split('?').next().unwrap_or_default();
-            let answer = runtime.block_on(control(&hub, method, path, &params, body));
+            let answer = runtime.block_on(control(&applications, method, path, &params, body));
             if let Err(reject) = answer {
                 assert!((400..500).contains(&reject.status), "{line}: {reject:?}");
             }
         }
-        let snapshot = super::status::snapshot(&hub).to_string();
+        let snapshot = super::status::snapshot(applications.first()).to_string();
         if let Err(error) = read_fixture(&snapshot) {
             panic!("a snapshot can be restored: {error}: {snapshot}");
         }

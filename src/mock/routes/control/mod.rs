@@ -1,19 +1,24 @@
 //! `/_mock/…`: the control API, by which a test changes the server. Only this machine may use it.
 
+mod applications;
 mod clock;
 #[cfg(test)]
 mod fuzz;
 mod status;
 mod users;
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::super::applications::ApplicationRegistry;
+use super::super::auth;
 use super::super::engine::{EventReceivers, JsonObject};
 use super::super::error::Rejection;
 use super::super::faults::FaultSpec;
@@ -30,8 +35,7 @@ const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Answers a control request.
 pub(super) async fn handle(
-    State(context): State<RouteContext>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(context): Extension<RouteContext>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
@@ -40,12 +44,21 @@ pub(super) async fn handle(
     let origin = check_access(
         &parts,
         &params,
-        &peer,
+        &context.peer,
         context.hub.options.control_token.as_ref(),
     );
     let answer = match &origin {
         Ok(_) => match read_body(&parts, &params, body, BODY_LIMIT).await {
-            Ok(fields) => control(&context.hub, parts.method.as_str(), path, &params, fields).await,
+            Ok(fields) => {
+                control(
+                    &context.applications,
+                    parts.method.as_str(),
+                    path,
+                    &params,
+                    fields,
+                )
+                .await
+            }
             Err(reject) => Err(reject),
         },
         Err(reject) => Err(reject.clone()),
@@ -100,17 +113,51 @@ fn is_equal(shown: &str, expected: &str) -> bool {
     digest(shown).as_ref() == digest(expected).as_ref()
 }
 
+/// Carries out a control request: for the whole server, or for the application of its API key.
 async fn control(
-    hub: &Hub,
+    applications: &ApplicationRegistry,
     method: &str,
     path: &str,
     params: &Params,
     body: JsonObject,
 ) -> Result<Value, Rejection> {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    let hub = addressed(applications, params);
     match (method, segments.as_slice()) {
+        ("GET", ["apps"]) => Ok(applications::list(applications)),
+        ("POST", ["apps"]) => applications::create(applications),
+        ("DELETE", ["apps", api_key]) => applications::delete(applications, api_key),
+        ("POST", ["stop"]) => {
+            applications.stop.notify_one();
+            Ok(json!({}))
+        }
+        // Who asks for a key may know none, or one of another server.
+        ("GET", ["credentials"]) => Ok(status::credentials(
+            hub.as_deref().unwrap_or_else(|_| applications.first()),
+        )),
+        (method, segments) => {
+            control_application(hub?.as_ref(), method, segments, params, body).await
+        }
+    }
+}
+
+/// The application that a control request is for: that of its API key, or the first.
+fn addressed(applications: &ApplicationRegistry, params: &Params) -> Result<Arc<Hub>, Rejection> {
+    match params.credentials().api_key {
+        None | Some("") => Ok(applications.first().clone()),
+        Some(api_key) => applications.find(api_key).ok_or_else(auth::unknown_key),
+    }
+}
+
+async fn control_application(
+    hub: &Hub,
+    method: &str,
+    segments: &[&str],
+    params: &Params,
+    body: JsonObject,
+) -> Result<Value, Rejection> {
+    match (method, segments) {
         ("GET", ["status"]) => Ok(status::status(hub)),
-        ("GET", ["credentials"]) => Ok(status::credentials(hub)),
         ("GET", ["connections"]) => Ok(status::connections(hub)),
         ("GET", ["log"]) => status::log(hub, params).await,
         ("GET", ["snapshot"]) => Ok(status::snapshot(hub)),
@@ -122,10 +169,6 @@ async fn control(
         }
         ("POST", ["reset"]) => {
             hub.reset();
-            Ok(json!({}))
-        }
-        ("POST", ["stop"]) => {
-            hub.stop.notify_one();
             Ok(json!({}))
         }
         ("POST", ["clock", action]) => clock::set(hub, action, &body),
@@ -143,7 +186,7 @@ async fn control(
         }
         _ => Err(Rejection::not_found(format!(
             "there is no {method} /_mock/{}",
-            path.chars().take(200).collect::<String>()
+            segments.join("/").chars().take(200).collect::<String>()
         ))),
     }
 }
