@@ -25,6 +25,7 @@ mod mock_control;
 mod mock_detach;
 mod mock_edges;
 mod mock_exec;
+mod mock_expect;
 mod mock_faults;
 mod mock_hostile;
 mod mock_http;

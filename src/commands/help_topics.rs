@@ -203,7 +203,10 @@ A running server can be controlled from any shell that knows its address (--base
   presencectl mock trigger TYPE --to john      send an event of your own; also --subscribers, --channel, --connection
   presencectl mock clock freeze 2026-01-31T08:00:00Z, advance 15m, set TIME, run 60, reset
                                                last_active, timeouts, tokens and rate limits follow this clock
-  presencectl mock log -f                      print the log entries live: requests and frames, without secrets
+  presencectl mock log -f                      print the log entries live: requests and frames, without secrets;
+                                               --path, --user, --status and others leave only what matches
+  presencectl mock expect --path /users --within 10s
+                                               wait for a request; exit code 3 and the nearest requests if none comes
   presencectl mock snapshot > world.json       save users and channels as a fixture; mock restore FILE loads it
   presencectl mock reset                       restore the initial state
   presencectl mock stop                        stop the server
@@ -219,7 +222,8 @@ Faults apply to requests and frames that match (--method, --path, --user, --even
   presencectl mock fault clear
 `presencectl mock fault add --help` explains each fault.
 
-All of this is available as JSON over HTTP, too: /_mock/status, /_mock/faults, /_mock/log?since=N&wait=5s, /_mock/users/ID/connect …
+All of this is available as JSON over HTTP, too: /_mock/status, /_mock/faults, /_mock/log?after=N&wait=5s, /_mock/expect,
+/_mock/users/ID/connect …
 ";
 
 #[cfg(test)]

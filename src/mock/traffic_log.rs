@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::engine::Rfc3339;
 use super::redaction::{hidden, json_in, without_tokens};
+use super::request_filter::RequestFilter;
 
 /// How many entries are kept.
 const MAX_ENTRIES: usize = 10_000;
@@ -65,6 +66,17 @@ pub(crate) struct LoggedRequest {
     pub(crate) took: Duration,
     /// The fault that applied to it.
     pub(crate) fault: Option<String>,
+}
+
+impl LoggedRequest {
+    /// The body for display, without secrets: JSON if it parses, else text; `null` if there is none.
+    pub(crate) fn shown_body(&self) -> Value {
+        if self.body.is_empty() {
+            Value::Null
+        } else {
+            shown(&self.body)
+        }
+    }
 }
 
 impl TrafficEvent {
@@ -127,7 +139,7 @@ impl TrafficEvent {
                 }
                 tell("query", query.into());
                 if !request.body.is_empty() {
-                    tell("body", shown(&request.body));
+                    tell("body", request.shown_body());
                 }
                 let took = request.took.as_secs_f64() * 1000.0;
                 tell("took_ms", json!((took * 100.0).round() / 100.0));
@@ -207,7 +219,41 @@ pub(crate) struct TrafficLog {
     more: Notify,
 }
 
-/// A part of the traffic log.
+/// An entry as the log keeps it, with its number.
+#[derive(Debug, Clone)]
+pub(crate) struct NumberedEvent {
+    pub(crate) number: u64,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) event: TrafficEvent,
+}
+
+impl NumberedEvent {
+    /// The entry as JSON, without secrets.
+    fn to_json(&self) -> Value {
+        let mut told = Map::new();
+        let mut content = self.event.to_json();
+        if let Some(kind) = content.shift_remove("type") {
+            told.insert("type".to_owned(), kind);
+        }
+        told.insert("number".to_owned(), self.number.into());
+        told.insert("at".to_owned(), Rfc3339(self.at).to_string().into());
+        told.extend(content);
+        Value::Object(told)
+    }
+}
+
+/// A part of the traffic log, as it is kept.
+#[derive(Debug)]
+pub(crate) struct LogEntries {
+    /// The entries, oldest first.
+    pub(crate) entries: Vec<NumberedEvent>,
+    /// The number from which to continue reading.
+    pub(crate) next: u64,
+    /// How many of the requested entries are no longer in the log.
+    pub(crate) lost: u64,
+}
+
+/// A part of the traffic log as JSON.
 #[derive(Debug)]
 pub(crate) struct LogPage {
     /// The entries, oldest first.
@@ -268,43 +314,62 @@ impl TrafficLog {
         self.ring().last
     }
 
+    /// The entries after a number that match a filter, as JSON, up to a limit.
+    pub(crate) fn after(&self, since: u64, limit: usize, filter: &RequestFilter) -> LogPage {
+        let mut page = LogPage {
+            notes: Vec::new(),
+            next: since,
+            lost: 0,
+        };
+        loop {
+            let missing = limit - page.notes.len();
+            let read = self.entries_after(page.next, missing);
+            page.next = read.next;
+            page.lost += read.lost;
+            let is_end = read.entries.is_empty();
+            let matching = read
+                .entries
+                .iter()
+                .filter(|entry| filter.is_empty() || filter.matches(entry.at, &entry.event));
+            page.notes.extend(matching.map(NumberedEvent::to_json));
+            if is_end || page.notes.len() >= limit {
+                return page;
+            }
+        }
+    }
+
     /// The entries after a number, up to a limit.
-    pub(crate) fn after(&self, since: u64, limit: usize) -> LogPage {
+    pub(crate) fn entries_after(&self, since: u64, limit: usize) -> LogEntries {
         let ring = self.ring();
         let first = ring.last - ring.notes.len() as u64;
         let start = since.max(first);
-        let taken: Vec<(u64, DateTime<Utc>, TrafficEvent)> = (start + 1..)
+        let entries: Vec<NumberedEvent> = (start + 1..)
             .zip(
                 ring.notes
                     .iter()
                     .skip(usize::try_from(start - first).unwrap_or(usize::MAX))
                     .take(limit),
             )
-            .map(|(number, record)| (number, record.at, record.happening.clone()))
+            .map(|(number, record)| NumberedEvent {
+                number,
+                at: record.at,
+                event: record.happening.clone(),
+            })
             .collect();
         let last = ring.last;
         drop(ring);
         // A larger number than the last one comes from another server's log.
-        let next = taken.last().map_or(start.min(last), |(number, ..)| *number);
-        let notes = taken
-            .into_iter()
-            .map(|(number, at, happening)| {
-                let mut told = Map::new();
-                let mut content = happening.to_json();
-                if let Some(kind) = content.shift_remove("type") {
-                    told.insert("type".to_owned(), kind);
-                }
-                told.insert("number".to_owned(), number.into());
-                told.insert("at".to_owned(), Rfc3339(at).to_string().into());
-                told.extend(content);
-                Value::Object(told)
-            })
-            .collect();
-        LogPage {
-            notes,
+        let next = entries.last().map_or(start.min(last), |entry| entry.number);
+        LogEntries {
+            entries,
             next,
             lost: start.saturating_sub(since),
         }
+    }
+
+    /// Whether the log has ended, because the server stops.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ring().closed
     }
 
     /// Waits until there is an entry after a number.
@@ -359,7 +424,7 @@ mod tests {
         traffic_log.record(DateTime::UNIX_EPOCH, sent(&format!("garbage {TOKEN}")));
         let long = format!("{TOKEN}{}", " ".repeat(SHOWN_MAX_BYTES));
         traffic_log.record(DateTime::UNIX_EPOCH, sent(&long));
-        let page = traffic_log.after(0, 100);
+        let page = traffic_log.after(0, 100, &RequestFilter::default());
         let text = serde_json::to_string(&page.notes).unwrap();
         assert!(!text.contains("hush") && !text.contains("eyJ"), "{text}");
         assert!(!text.contains("the-key"), "{text}");
@@ -376,14 +441,19 @@ mod tests {
         for number in 0..MAX_ENTRIES + 5 {
             traffic_log.record(DateTime::UNIX_EPOCH, sent(&format!(r#"{{"n":{number}}}"#)));
         }
-        let page = traffic_log.after(0, 2);
+        let page = traffic_log.after(0, 2, &RequestFilter::default());
         assert_eq!((page.lost, page.next), (5, 7));
         assert_eq!(page.notes[0]["frame"]["n"], 5);
         assert_eq!(page.notes[0]["number"], 6);
-        let rest = traffic_log.after(page.next, usize::MAX);
+        let rest = traffic_log.after(page.next, usize::MAX, &RequestFilter::default());
         assert_eq!((rest.notes.len(), rest.lost), (MAX_ENTRIES - 2, 0));
         assert_eq!(rest.next, traffic_log.last());
-        assert!(traffic_log.after(rest.next, 10).notes.is_empty());
+        assert!(
+            traffic_log
+                .after(rest.next, 10, &RequestFilter::default())
+                .notes
+                .is_empty()
+        );
 
         let big = "x".repeat(MAX_BYTES / 4);
         for _ in 0..8 {
@@ -392,7 +462,7 @@ mod tests {
         assert!(traffic_log.ring().notes.len() <= 4);
         assert!(traffic_log.ring().bytes <= MAX_BYTES);
         traffic_log.clear();
-        let page = traffic_log.after(0, 10);
+        let page = traffic_log.after(0, 10, &RequestFilter::default());
         assert_eq!((page.notes.len(), page.next), (0, traffic_log.last()));
     }
 
@@ -404,7 +474,10 @@ mod tests {
             async move {
                 traffic_log.wait_after(0).await;
                 traffic_log.wait_after(1).await;
-                traffic_log.after(0, 10).notes.len()
+                traffic_log
+                    .after(0, 10, &RequestFilter::default())
+                    .notes
+                    .len()
             }
         });
         tokio::task::yield_now().await;

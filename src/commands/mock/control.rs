@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::detached;
+use super::{detached, log_lines};
 use crate::api::{ApiError, Client, Request};
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
@@ -70,7 +70,12 @@ pub struct RestoreArgs {
 ///
 /// The server cannot be reached or is not a mock.
 pub(super) async fn status(app: &App) -> anyhow::Result<Code> {
-    call(app, "GET", "status", None).await
+    if app.is_dry_run() || !app.terminal().stdout || !app.has_default_output() {
+        return call(app, "GET", "status", None).await;
+    }
+    let status = ask(app, "GET", "status", &[], None).await?;
+    app.output().print(&log_lines::status(&status))?;
+    Ok(Code::Ok)
 }
 
 /// Lists connections.

@@ -6,9 +6,12 @@ mod detached;
 mod endpoint;
 mod env;
 mod exec;
+mod expect;
 mod fault;
+mod filters;
 mod launcher;
 mod log;
+mod log_lines;
 mod rules;
 mod server;
 mod start;
@@ -50,6 +53,8 @@ pub enum RunningCommand {
     Reset,
     /// Show recent requests and frames of a running mock
     Log(log::LogArgs),
+    /// Check that a running mock got certain requests, or wait for them
+    Expect(expect::ExpectArgs),
     /// Connect, disconnect or change a user of a running mock
     User(user::UserArgs),
     /// Send an event of your own to connections of a running mock
@@ -92,6 +97,7 @@ async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code
         RunningCommand::Stop => control::stop(app).await,
         RunningCommand::Reset => control::reset(app).await,
         RunningCommand::Log(args) => log::run(app, args).await,
+        RunningCommand::Expect(args) => expect::run(app, args).await,
         RunningCommand::User(args) => user::user(app, args).await,
         RunningCommand::Trigger(args) => user::trigger(app, args).await,
         RunningCommand::Fault(command) => fault::run(app, command).await,

@@ -171,6 +171,52 @@ pub(super) fn world() -> Value {
     )
 }
 
+/// A request that an expectation names.
+fn compared_request(meaning: &str, own: Value) -> Value {
+    let mut properties = json!({
+        "number": { "type": "integer", "minimum": 1 },
+        "at": time(),
+        "method": { "type": "string" },
+        "path": { "type": "string" },
+        "user": { "type": ["string", "null"] },
+        "status": { "type": ["integer", "null"] },
+    });
+    if let (Some(all), Value::Object(own)) = (properties.as_object_mut(), own) {
+        all.extend(own);
+    }
+    let required = ["number", "at", "method", "path", "user", "status"];
+    json!({ "type": "array", "items": object(meaning, &required, &properties) })
+}
+
+pub(super) fn expectation() -> Value {
+    let differences = json!({
+        "differences": { "type": "array", "items": object(
+            "a filter that the request does not pass",
+            &["filter", "expected", "actual"],
+            &json!({
+                "filter": { "enum": ["method", "path", "user", "status", "since", "body"] },
+                "expected": { "type": "string" },
+                "actual": {},
+                "error": { "type": "string", "description": "why the expression has no result" },
+            }),
+        ) },
+    });
+    object(
+        "the result of an expectation",
+        &["type", "met", "expected", "matched", "compared", "lost"],
+        &json!({
+            "type": { "const": "mock.expectation" },
+            "met": { "type": "boolean" },
+            "expected": { "type": "string", "description": "the expectation in words" },
+            "matched": count_of("how many requests matched"),
+            "compared": count_of("how many requests were compared"),
+            "lost": count_of("how many entries of the log were dropped before they could be compared"),
+            "unexpected": compared_request("a request that should not have come", json!({})),
+            "nearest": compared_request("a request that nearly matches", differences),
+        }),
+    )
+}
+
 /// An entry of the traffic log: number and time, and its own fields.
 fn note(kind: &str, meaning: &str, required: &[&str], own: &Value) -> Value {
     let mut properties = json!({

@@ -196,6 +196,11 @@ pub const RECORDS: &[RecordSchema] = &[
         &["mock connections"],
         mock_shapes::connection,
     ),
+    RecordSchema::result(
+        "mock.expectation",
+        &["mock expect"],
+        mock_shapes::expectation,
+    ),
     RecordSchema::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),
     RecordSchema::result(
         "mock.fault",

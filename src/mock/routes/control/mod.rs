@@ -21,6 +21,7 @@ use super::super::applications::ApplicationRegistry;
 use super::super::auth;
 use super::super::engine::{EventReceivers, JsonObject};
 use super::super::error::Rejection;
+use super::super::expectation::ExpectationSpec;
 use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
 use super::super::tcp::Peer;
@@ -160,6 +161,7 @@ async fn control_application(
         ("GET", ["status"]) => Ok(status::status(hub)),
         ("GET", ["connections"]) => Ok(status::connections(hub)),
         ("GET", ["log"]) => status::log(hub, params).await,
+        ("POST", ["expect"]) => expect(hub, &read(body)?).await,
         ("GET", ["snapshot"]) => Ok(status::snapshot(hub)),
         ("POST", ["restore"]) => {
             let world = read(body)?;
@@ -193,6 +195,15 @@ async fn control_application(
 
 fn read<T: DeserializeOwned>(body: JsonObject) -> Result<T, Rejection> {
     serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
+}
+
+/// `POST /_mock/expect`: whether requests match, answered as soon as that is certain, at the latest after `within`.
+async fn expect(hub: &Hub, spec: &ExpectationSpec) -> Result<Value, Rejection> {
+    let expectation = spec.compile(hub.clock.now())?;
+    match expectation.judge(&hub.traffic_log, 0).await {
+        Some(result) => Ok(json!(result)),
+        None => Err(Rejection::with_code(503, -1, "the server is shutting down")),
+    }
 }
 
 /// `POST /_mock/faults`: one fault, or `faults`, a list of them.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::super::super::engine::{Rfc3339, ServiceState};
 use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
+use super::super::super::request_filter::{FilterConditions, RequestFilter};
 use super::super::params::Params;
 use crate::domain::time::parse_duration;
 
@@ -48,27 +50,51 @@ pub(super) fn connections(hub: &Hub) -> Value {
     json!({ "connections": hub.with(|state, _| state.list_connections()) })
 }
 
-/// `GET /_mock/log?since=N&limit=N&wait=DUR`: the notes after a number. With `wait` an empty answer is held back for
-/// that long.
+/// `GET /_mock/log?after=N&limit=N&wait=DUR`, with the filters `method`, `path`, `user`, `status`, `since` and `body`: the
+/// entries after a number. With `wait` an empty answer is held back for that long.
 pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
-    let number = |name: &str| match params.get(name) {
-        None | Some("") => Ok(None),
+    let text = |name: &str| params.get(name).filter(|text| !text.is_empty());
+    let number = |name: &str| match text(name) {
+        None => Ok(None),
         Some(text) => text
             .parse::<u64>()
             .map(Some)
             .map_err(|_| Rejection::field(name, "must be a number")),
     };
-    let since = number("since")?.unwrap_or(0);
+    // A number in `since` is an entry, as in `after`. Anything else is a time.
+    let (since, entry) = match text("since") {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => (None, "since"),
+        since => (since, "after"),
+    };
+    let after = number(entry)?.unwrap_or(0);
     let limit = number("limit")?.map_or(DEFAULT_LOG_LIMIT, |limit| {
         usize::try_from(limit).unwrap_or(DEFAULT_LOG_LIMIT)
     });
-    if let Some(wait) = params.get("wait") {
+    let filter = RequestFilter::new(
+        FilterConditions {
+            method: text("method"),
+            path: text("path"),
+            user: text("user"),
+            status: text("status"),
+            since,
+            body: text("body"),
+        },
+        hub.clock.now(),
+    )?;
+    let log = &hub.traffic_log;
+    let mut page = log.after(after, limit, &filter);
+    if let Some(wait) = text("wait") {
         let wait = parse_duration(wait).map_err(|why| Rejection::field("wait", &why))?;
-        // An answer without notes is one, too.
-        let _ =
-            tokio::time::timeout(wait.min(LOG_WAIT_MAX), hub.traffic_log.wait_after(since)).await;
+        let deadline = Instant::now() + wait.min(LOG_WAIT_MAX);
+        // An answer without entries is one, too. So is one that says that entries were lost.
+        while page.notes.is_empty() && page.lost == 0 && limit > 0 && !log.is_closed() {
+            let more = tokio::time::timeout_at(deadline, log.wait_after(page.next)).await;
+            if more.is_err() {
+                break;
+            }
+            page = log.after(page.next, limit, &filter);
+        }
     }
-    let page = hub.traffic_log.after(since, limit);
     Ok(json!({"entries": page.notes, "next": page.next, "lost": page.lost}))
 }
 
