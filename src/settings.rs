@@ -52,12 +52,12 @@ pub struct App {
     global: GlobalArgs,
     output: Arc<Output>,
     profile: OnceCell<Option<(String, Profile)>>,
-    access: AsyncOnceCell<Access>,
+    access: AsyncOnceCell<ServiceAccess>,
 }
 
 /// How to reach the service.
 #[derive(Debug)]
-struct Access {
+struct ServiceAccess {
     base_url: Url,
     api_key: String,
     credentials: Credentials,
@@ -403,11 +403,11 @@ impl App {
         Ok(client.with_tracer(tracer).with_proxy(proxy))
     }
 
-    async fn access(&self) -> anyhow::Result<&Access> {
+    async fn access(&self) -> anyhow::Result<&ServiceAccess> {
         self.access.get_or_try_init(|| self.resolve_access()).await
     }
 
-    async fn resolve_access(&self) -> anyhow::Result<Access> {
+    async fn resolve_access(&self) -> anyhow::Result<ServiceAccess> {
         if let Some(fixture) = &self.global.mock {
             return Box::pin(self.start_mock(fixture)).await;
         }
@@ -439,7 +439,7 @@ impl App {
                 .hinted("leave out --as, or unset PRESENCECTL_USER_TOKEN and set STREAM_API_SECRET")
                 .into());
             }
-            return Ok(Access {
+            return Ok(ServiceAccess {
                 base_url,
                 api_key,
                 credentials: Credentials::Token {
@@ -458,7 +458,7 @@ impl App {
                 .map(SecretString::new)
                 .ok_or_else(no_credentials)?,
         };
-        Ok(Access {
+        Ok(ServiceAccess {
             base_url,
             api_key,
             credentials: Credentials::Secret(secret),
@@ -544,7 +544,7 @@ impl App {
         Ok(self.profile.get_or_init(|| found).as_ref())
     }
 
-    async fn start_mock(&self, fixture: &str) -> anyhow::Result<Access> {
+    async fn start_mock(&self, fixture: &str) -> anyhow::Result<ServiceAccess> {
         let mut options = mock::MockOptions::default();
         // As with the variable, 1 means the demo data.
         if matches!(fixture, "" | "1") {
@@ -574,7 +574,7 @@ impl App {
             )
         })?;
         let address = listener.local_addr()?;
-        let access = Access {
+        let access = ServiceAccess {
             base_url: parse_base_url(&format!("http://{address}"))?,
             api_key: options.api_key.clone(),
             credentials: Credentials::Secret(options.secret.clone()),
@@ -585,7 +585,7 @@ impl App {
             // An error means that the app was dropped, which also ends the server.
             let _ = stopped.await;
         }));
-        Ok(Access {
+        Ok(ServiceAccess {
             _mock: Some(stop),
             ..access
         })

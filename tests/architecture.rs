@@ -529,6 +529,31 @@ fn no_command_imports_another_one() {
     check(&violations);
 }
 
+/// A reader who meets a name must know which type it is without looking at the imports. `User` is the service's user
+/// everywhere. Tests are free, and so is the inside of a function.
+#[test]
+fn no_two_types_have_the_same_name() {
+    let sources = Sources::read();
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for module in sources.modules.values().filter(|module| !module.is_test) {
+        let list: Vec<TokenTree> = module.tokens.clone().into_iter().collect();
+        for pair in list.windows(2) {
+            let is_type = ["struct", "enum", "trait", "type", "union"];
+            if is_type.iter().any(|keyword| is_word(&pair[0], keyword)) {
+                let files = types.entry(pair[1].to_string()).or_default();
+                files.push(module.file.display().to_string());
+            }
+        }
+    }
+    let violations = types
+        .iter()
+        .filter(|(_, files)| files.len() > 1)
+        .map(|(name, files)| format!("`{name}` is defined in {}", files.join(" and in ")))
+        .collect();
+    assert!(types.len() > 100, "only {} types were found", types.len());
+    check(&violations);
+}
+
 #[test]
 fn files_of_different_folders_do_not_import_each_other_in_a_circle() {
     let violations = Sources::read()

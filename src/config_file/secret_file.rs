@@ -21,9 +21,9 @@ const SECRET_FILE_MAX_BYTES: u64 = 64 * 1024;
 ///
 /// The file cannot be read, is empty, or others can read it; then the hint is the `chmod` that fixes it.
 pub fn read_secret_file(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<SecretString> {
-    let read = || -> io::Result<(Access, String)> {
+    let read = || -> io::Result<(FileAccess, String)> {
         let file = File::open(path)?;
-        let access = Access::of(&file, path)?;
+        let access = FileAccess::of(&file, path)?;
         let mut text = String::new();
         file.take(SECRET_FILE_MAX_BYTES).read_to_string(&mut text)?;
         Ok((access, text))
@@ -57,14 +57,14 @@ pub fn read_secret_file(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<Secr
 /// The file cannot be read, or others can read it.
 pub(super) fn check_file(path: &Path) -> anyhow::Result<Option<String>> {
     let access = File::open(path)
-        .and_then(|file| Access::of(&file, path))
+        .and_then(|file| FileAccess::of(&file, path))
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(access.check(path)?)
 }
 
 /// Who can read a file.
 #[derive(Debug, Clone, Copy)]
-struct Access {
+struct FileAccess {
     /// The permission bits. 0 where the platform has none, and for a pipe, such as bash's `<(pass show …)`, which
     /// belongs to the user who created it.
     mode: u32,
@@ -77,7 +77,7 @@ struct Access {
 
 const ROOT: u32 = 0;
 
-impl Access {
+impl FileAccess {
     #[cfg(unix)]
     fn of(file: &File, path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_shared_file_is_accepted_only_where_its_user_cannot_change_it() {
         let check = |mode, owner, user, is_mounted_secret| {
-            let access = Access {
+            let access = FileAccess {
                 mode,
                 owner,
                 user,

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+/// A point in time: milliseconds since 1970, UTC.
+pub type Millis = i64;
+
 /// The longest duration that is accepted, so that adding one to a time cannot overflow.
 const DURATION_MAX: Duration = Duration::from_secs(1000 * 365 * 86_400);
 

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::input::Blocks;
-use super::intervals::Millis;
 use super::line::{LineBody, LineReader, RecordedLine, UserText};
+use crate::domain::time::Millis;
 
 /// The parsed lines of one block.
 #[derive(Debug, Default)]

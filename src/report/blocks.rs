@@ -1,7 +1,7 @@
 //! Draws the picture of presence for a terminal: a line of block characters per user, under a time axis.
 
-use super::intervals::Millis;
 use super::picture::{Picture, Share};
+use crate::domain::time::Millis;
 use crate::escape;
 
 /// The block characters of a cell, by eighths.

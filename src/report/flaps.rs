@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Edge, Interval, Millis, PresenceState, UserIndex, UserInfo};
+use super::intervals::{Analysis, Edge, Interval, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::Seconds;
 use super::uptime::by_id;
+use crate::domain::time::Millis;
 
 /// The flaps of one user.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -7,8 +7,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
-use super::intervals::{Edge, Millis};
+use super::intervals::Edge;
 use super::picture::{Picture, PictureRow, Span};
+use crate::domain::time::Millis;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

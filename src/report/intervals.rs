@@ -4,8 +4,7 @@
 //! without holes. A user's state is known while at least one input observes them. Then the latest observation counts,
 //! whichever input made it. No I/O and no clock.
 
-/// A point in time: milliseconds since 1970, UTC.
-pub type Millis = i64;
+use crate::domain::time::Millis;
 
 /// The number of a user, in the order in which inputs name them.
 pub type UserIndex = u32;

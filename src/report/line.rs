@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use chrono::DateTime;
 
-use super::intervals::Millis;
 use crate::domain::event::{
     MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED, USER_WATCHING_START,
     USER_WATCHING_STOP,
 };
+use crate::domain::time::Millis;
 use crate::json::scanner::{Json, Malformed, Text};
 
 /// The parts of a record that reports need.

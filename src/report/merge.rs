@@ -8,8 +8,9 @@ use std::num::NonZero;
 use std::thread;
 
 use super::input::InputSource;
-use super::intervals::{Analysis, Millis, Timelines, UserIndex};
+use super::intervals::{Analysis, Timelines, UserIndex};
 use super::recording::{Dated, REORDER_WINDOW, Recording, Register, first_time};
+use crate::domain::time::Millis;
 
 /// What to read.
 #[derive(Debug, Clone, Default)]

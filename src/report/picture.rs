@@ -3,10 +3,11 @@
 //! A picture needs all intervals at once. If there are more than a picture can show, neighbouring spans are merged. So
 //! a picture of a year needs no more memory than one of a day.
 
-use super::intervals::{Analysis, Edge, Interval, Millis, PresenceState, UserIndex, UserInfo};
+use super::intervals::{Analysis, Edge, Interval, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::uptime::by_id;
 use super::zone::Zone;
+use crate::domain::time::Millis;
 
 /// How many spans are stored separately.
 const SPANS_MAX: usize = 400_000;

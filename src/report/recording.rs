@@ -10,7 +10,8 @@ use anyhow::Context;
 
 use super::batch::{Batch, BatchBody, BatchLine, Batches};
 use super::input::InputSource;
-use super::intervals::{Fact, Millis, Texts, UserIndex};
+use super::intervals::{Fact, Texts, UserIndex};
+use crate::domain::time::Millis;
 
 /// By how much lines may be out of order, in the stream's own time.
 pub(super) const REORDER_WINDOW: Millis = 60_000;

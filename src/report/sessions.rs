@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::intervals::{
-    Analysis, Edge, Interval, Millis, PresenceState, Timelines, UserIndex, UserInfo,
-};
+use super::intervals::{Analysis, Edge, Interval, PresenceState, Timelines, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time};
+use crate::domain::time::Millis;
 
 /// A session of a user.
 #[derive(Debug, Clone, PartialEq, Serialize)]

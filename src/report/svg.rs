@@ -6,8 +6,8 @@ use svg::Document;
 use svg::node::Text as TextNode;
 use svg::node::element::{Description, Group, Line, Path, Rectangle, Style, Text, Title, path};
 
-use super::intervals::Millis;
 use super::picture::{Picture, PictureRow};
+use crate::domain::time::Millis;
 use crate::escape;
 
 const WIDTH: usize = 1200;

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Interval, Millis, PresenceState, Timelines, UserIndex, UserInfo};
+use super::intervals::{Analysis, Interval, PresenceState, Timelines, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time};
 use super::uptime::by_id;
 use super::zone::{DAY, Zone};
+use crate::domain::time::Millis;
 
 /// A user in a bucket of time; or all users together, with `user_id` null.
 #[derive(Debug, Clone, PartialEq, Serialize)]

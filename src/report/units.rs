@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use serde::{Serialize, Serializer};
 
-use super::intervals::Millis;
+use crate::domain::time::Millis;
 use crate::domain::time::millis;
 
 /// A time in RFC 3339, UTC, milliseconds.

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Interval, Millis, PresenceState, UserIndex, UserInfo};
+use super::intervals::{Analysis, Interval, PresenceState, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time, ratio};
+use crate::domain::time::Millis;
 
 /// The uptime of one user.
 #[derive(Debug, Clone, PartialEq, Serialize)]

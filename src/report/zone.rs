@@ -6,7 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, FixedOffset, Local, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
 
-use super::intervals::Millis;
+use crate::domain::time::Millis;
 
 /// Milliseconds of an hour.
 pub(super) const HOUR: Millis = 3_600_000;

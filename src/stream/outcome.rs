@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{EndReason, Record, RecordBody, StreamEnd};
 use crate::exit::Code;
-use crate::stream::pipeline::Delivery;
+use crate::stream::pipeline::RecordOutcome;
 
 /// When to end a stream.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +149,7 @@ impl EndConditions {
     pub(super) fn observe(
         &mut self,
         record: &Record<'_>,
-        delivery: Delivery,
+        delivery: RecordOutcome,
         now: impl Fn() -> Instant,
     ) -> ControlFlow<StreamOutcome> {
         let end = match &record.body {
@@ -243,7 +243,7 @@ mod tests {
         })
     }
 
-    const WRITTEN: Delivery = Delivery {
+    const WRITTEN: RecordOutcome = RecordOutcome {
         is_written: true,
         satisfies_until: false,
     };
@@ -251,7 +251,7 @@ mod tests {
     /// The reason and the code that these records end a stream with.
     fn end(
         options: EndOptions,
-        bodies: Vec<(RecordBody<'static>, Delivery)>,
+        bodies: Vec<(RecordBody<'static>, RecordOutcome)>,
     ) -> Option<(EndReason, Code)> {
         let start = Instant::now();
         let mut conditions = EndConditions::new(options, false, start);
@@ -267,7 +267,7 @@ mod tests {
             count: Some(2),
             ..EndOptions::default()
         };
-        let hidden = Delivery::default();
+        let hidden = RecordOutcome::default();
         let events = vec![
             (event("x"), WRITTEN),
             (event("x"), hidden),
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn losses_count_even_if_they_are_filtered() {
-        let hidden = Delivery::default();
+        let hidden = RecordOutcome::default();
         let options = EndOptions {
             on_gap: true,
             ..EndOptions::default()

@@ -42,7 +42,7 @@ const WRITE_BUFFER_HARD_LIMIT: usize = 8 << 20;
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Delivery {
+pub(super) struct RecordOutcome {
     /// Whether it passed the filters and went to stdout.
     pub(super) is_written: bool,
     /// Whether it satisfies `--until`.
@@ -158,32 +158,36 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Reports a record on stderr, and counts it.
-    fn observe(&mut self, record: &Record<'_>, delivery: Delivery) -> ControlFlow<StreamOutcome> {
+    fn observe(
+        &mut self,
+        record: &Record<'_>,
+        delivery: RecordOutcome,
+    ) -> ControlFlow<StreamOutcome> {
         self.report
             .report(record, delivery.is_written && self.is_terminal);
         self.conditions.observe(record, delivery, Instant::now)
     }
 
     /// Writes a record, or holds it back if the reader is too slow.
-    fn deliver(&mut self, record: &Record<'_>) -> io::Result<Delivery> {
+    fn deliver(&mut self, record: &Record<'_>) -> io::Result<RecordOutcome> {
         let is_overflowing = self.overflow.is_active()
             || self.writer_status.buffered_bytes() > WRITE_BUFFER_HARD_LIMIT;
         if is_overflowing && self.filter.passes(record) && self.overflow.absorb(record) {
-            return Ok(Delivery::default());
+            return Ok(RecordOutcome::default());
         }
         self.write(record)
     }
 
     /// Sends a record through the filters to stdout and the hooks, however slow the reader is.
-    fn write(&mut self, record: &Record<'_>) -> io::Result<Delivery> {
+    fn write(&mut self, record: &Record<'_>) -> io::Result<RecordOutcome> {
         if !self.filter.passes(record) {
-            return Ok(Delivery::default());
+            return Ok(RecordOutcome::default());
         }
         let condition = self.filter.condition_for(record);
         let until = self.until.as_deref();
         if condition.is_none() && until.is_none() && self.hooks.is_none() {
             self.stdout.push(record)?;
-            return Ok(Delivery {
+            return Ok(RecordOutcome {
                 is_written: true,
                 satisfies_until: false,
             });
@@ -205,7 +209,7 @@ impl<'a> Pipeline<'a> {
                 "an expression cannot be evaluated for a record, which counts as false: {error}"
             ));
         }
-        Ok(Delivery {
+        Ok(RecordOutcome {
             is_written,
             satisfies_until,
         })

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// A time in milliseconds since 1970.
-pub type Millis = i64;
+use crate::domain::time::Millis;
 
 /// How far back a history must reach.
 pub const HISTORY_SPAN: Millis = 30 * 60_000;
@@ -14,7 +13,7 @@ const ENTRIES_MAX: usize = 512;
 
 /// What is known about whether a user is online.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UserState {
+pub enum OnlineState {
     /// The user is online.
     Online,
     /// The user is offline.
@@ -40,7 +39,7 @@ pub enum EntryKind {
     /// The user has this state from now on.
     State {
         /// The state.
-        state: UserState,
+        state: OnlineState,
         /// Whether the moment of the change was observed, as a change between online and offline.
         is_change: bool,
     },
@@ -120,7 +119,7 @@ impl History {
             add(&mut sums, start, cell, from, to, state);
         }
         if let (Some(lost), false) = (lost, self.entries.is_empty()) {
-            add(&mut sums, start, cell, lost, now, UserState::Unknown);
+            add(&mut sums, start, cell, lost, now, OnlineState::Unknown);
         }
         let to_cell = |[online, offline, unknown]: [Millis; 3]| {
             let observed = online + offline;
@@ -140,7 +139,7 @@ impl History {
     }
 
     /// The states as intervals that end with `end`.
-    fn intervals(&self, end: Millis) -> impl Iterator<Item = (Millis, Millis, UserState)> {
+    fn intervals(&self, end: Millis) -> impl Iterator<Item = (Millis, Millis, OnlineState)> {
         let states = || {
             self.entries.iter().filter_map(|entry| match entry.kind {
                 EntryKind::State { state, .. } => Some((entry.at, state)),
@@ -161,12 +160,12 @@ fn add(
     cell: Millis,
     from: Millis,
     to: Millis,
-    state: UserState,
+    state: OnlineState,
 ) {
     let column = match state {
-        UserState::Online => 0,
-        UserState::Offline => 1,
-        UserState::Unknown | UserState::Gone => 2,
+        OnlineState::Online => 0,
+        OnlineState::Offline => 1,
+        OnlineState::Unknown | OnlineState::Gone => 2,
     };
     let mut at = from.max(start);
     while at < to {
@@ -186,18 +185,18 @@ mod tests {
 
     const MINUTE: Millis = 60_000;
 
-    fn state(state: UserState, is_change: bool) -> EntryKind {
+    fn state(state: OnlineState, is_change: bool) -> EntryKind {
         EntryKind::State { state, is_change }
     }
 
     #[test]
     fn a_cell_shows_the_part_of_its_observed_time_that_the_user_was_online() {
         let mut history = History::default();
-        history.push(2 * MINUTE, state(UserState::Offline, false));
-        history.push(4 * MINUTE, state(UserState::Online, true));
-        history.push(6 * MINUTE + MINUTE / 2, state(UserState::Offline, true));
-        history.push(7 * MINUTE, state(UserState::Unknown, false));
-        history.push(8 * MINUTE, state(UserState::Online, false));
+        history.push(2 * MINUTE, state(OnlineState::Offline, false));
+        history.push(4 * MINUTE, state(OnlineState::Online, true));
+        history.push(6 * MINUTE + MINUTE / 2, state(OnlineState::Offline, true));
+        history.push(7 * MINUTE, state(OnlineState::Unknown, false));
+        history.push(8 * MINUTE, state(OnlineState::Online, false));
         let cells = |now, lost| history.sparkline(now, MINUTE, 9, lost);
         use SparkCell::{Before, Online, Unknown};
         assert_eq!(
@@ -221,9 +220,9 @@ mod tests {
     #[test]
     fn a_moment_online_and_a_moment_offline_both_show() {
         let mut history = History::default();
-        history.push(0, state(UserState::Online, false));
-        history.push(100, state(UserState::Offline, true));
-        history.push(2 * MINUTE - 100, state(UserState::Online, true));
+        history.push(0, state(OnlineState::Online, false));
+        history.push(100, state(OnlineState::Offline, true));
+        history.push(2 * MINUTE - 100, state(OnlineState::Online, true));
         let cells = history.sparkline(3 * MINUTE - 1, MINUTE, 3, None);
         assert_eq!(
             cells,
@@ -233,7 +232,7 @@ mod tests {
                 SparkCell::Online(8)
             ]
         );
-        history.push(3 * MINUTE - 1, state(UserState::Offline, true));
+        history.push(3 * MINUTE - 1, state(OnlineState::Offline, true));
         let cells = history.sparkline(3 * MINUTE, MINUTE, 2, None);
         assert_eq!(cells[0], SparkCell::Online(7));
     }
@@ -243,14 +242,14 @@ mod tests {
         let mut history = History::default();
         let hour = 60 * MINUTE;
         for n in 0..100 {
-            let state_then = [UserState::Online, UserState::Offline][n as usize % 2];
+            let state_then = [OnlineState::Online, OnlineState::Offline][n as usize % 2];
             history.push(n * MINUTE, state(state_then, n > 0));
         }
         assert_eq!(history.entries().count(), ENTRIES_KEPT);
         assert_eq!(history.changes_since(99 * MINUTE - 10 * MINUTE), 10);
         assert_eq!(history.changes_since(99 * MINUTE), 0);
         for n in 0..1000 {
-            history.push(2 * hour + n, state(UserState::Online, true));
+            history.push(2 * hour + n, state(OnlineState::Online, true));
         }
         assert_eq!(history.entries().count(), ENTRIES_MAX);
     }

@@ -2,14 +2,14 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::history::Millis;
-use super::list::UserList;
-use super::state::PresenceState;
+use super::list::VisibleUsers;
+use super::state::TopState;
+use crate::domain::time::Millis;
 use crate::exit::Code;
 
 /// What is on the screen, besides the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Page {
+pub enum ViewMode {
     /// The table of users.
     #[default]
     Table,
@@ -30,9 +30,9 @@ pub enum Page {
 #[derive(Debug, Clone, Default)]
 pub struct Choices {
     /// Which users are listed.
-    pub list: UserList,
+    pub list: VisibleUsers,
     /// What is shown.
-    pub page: Page,
+    pub mode: ViewMode,
     /// Whether the display stands still.
     pub is_paused: bool,
     /// A message in the last line, until the next key.
@@ -56,7 +56,7 @@ pub enum Action {
 
 impl Choices {
     /// Handles a key.
-    pub fn press(&mut self, key: KeyEvent, state: &PresenceState, now: Millis) -> Option<Action> {
+    pub fn press(&mut self, key: KeyEvent, state: &TopState, now: Millis) -> Option<Action> {
         if key.kind == KeyEventKind::Release {
             return None;
         }
@@ -66,18 +66,20 @@ impl Choices {
                 KeyCode::Char('c') => return Some(Action::Quit(Code::Interrupted)),
                 KeyCode::Char('z') => return Some(Action::Suspend),
                 KeyCode::Char('l') => return Some(Action::Redraw),
-                KeyCode::Char('u') if self.page == Page::Filter => self.list.filter.clear(),
+                KeyCode::Char('u') if self.mode == ViewMode::Filter => self.list.filter.clear(),
                 _ => return None,
             }
             self.list.refresh(state, now);
             return None;
         }
-        let action = match self.page {
-            Page::Table => self.press_in_table(key.code, state),
-            Page::Filter => self.press_in_filter(key.code),
-            Page::History { user, offset } => self.press_in_history(key.code, user, offset, state),
-            Page::Help => {
-                self.page = Page::Table;
+        let action = match self.mode {
+            ViewMode::Table => self.press_in_table(key.code, state),
+            ViewMode::Filter => self.press_in_filter(key.code),
+            ViewMode::History { user, offset } => {
+                self.press_in_history(key.code, user, offset, state)
+            }
+            ViewMode::Help => {
+                self.mode = ViewMode::Table;
                 None
             }
         };
@@ -85,18 +87,18 @@ impl Choices {
         action
     }
 
-    fn press_in_table(&mut self, code: KeyCode, state: &PresenceState) -> Option<Action> {
+    fn press_in_table(&mut self, code: KeyCode, state: &TopState) -> Option<Action> {
         match code {
             KeyCode::Char('q') => return Some(Action::Quit(Code::Ok)),
-            KeyCode::Char('/') => self.page = Page::Filter,
+            KeyCode::Char('/') => self.mode = ViewMode::Filter,
             KeyCode::Char('s') => self.list.sort = self.list.sort.next(),
             KeyCode::Char('o') => self.list.is_online_only = !self.list.is_online_only,
             KeyCode::Char(' ') => return Some(Action::TogglePause),
-            KeyCode::Char('?') => self.page = Page::Help,
+            KeyCode::Char('?') => self.mode = ViewMode::Help,
             KeyCode::Char('c') => return self.copy(self.list.selected(), state),
             KeyCode::Enter => {
                 if let Some(user) = self.list.selected() {
-                    self.page = Page::History { user, offset: 0 };
+                    self.mode = ViewMode::History { user, offset: 0 };
                 }
             }
             KeyCode::Esc => self.list.filter.clear(),
@@ -117,10 +119,10 @@ impl Choices {
             KeyCode::Backspace => {
                 self.list.filter.pop();
             }
-            KeyCode::Enter => self.page = Page::Table,
+            KeyCode::Enter => self.mode = ViewMode::Table,
             KeyCode::Esc => {
                 self.list.filter.clear();
-                self.page = Page::Table;
+                self.mode = ViewMode::Table;
             }
             KeyCode::Up => self.list.select(-1),
             KeyCode::Down => self.list.select(1),
@@ -134,7 +136,7 @@ impl Choices {
         code: KeyCode,
         user: usize,
         offset: usize,
-        state: &PresenceState,
+        state: &TopState,
     ) -> Option<Action> {
         let scroll = |rows: isize| {
             let last = state.users()[user]
@@ -143,26 +145,26 @@ impl Choices {
                 .count()
                 .saturating_sub(1);
             let offset = offset.saturating_add_signed(rows).min(last);
-            Page::History { user, offset }
+            ViewMode::History { user, offset }
         };
         match code {
             KeyCode::Char('q') => return Some(Action::Quit(Code::Ok)),
             KeyCode::Char('c') => return self.copy(Some(user), state),
             KeyCode::Char(' ') => return Some(Action::TogglePause),
-            KeyCode::Char('?') => self.page = Page::Help,
-            KeyCode::Esc | KeyCode::Enter | KeyCode::Backspace => self.page = Page::Table,
-            KeyCode::Up | KeyCode::Char('k') => self.page = scroll(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.page = scroll(1),
-            KeyCode::PageUp => self.page = scroll(-10),
-            KeyCode::PageDown => self.page = scroll(10),
-            KeyCode::Home => self.page = scroll(isize::MIN),
-            KeyCode::End => self.page = scroll(isize::MAX),
+            KeyCode::Char('?') => self.mode = ViewMode::Help,
+            KeyCode::Esc | KeyCode::Enter | KeyCode::Backspace => self.mode = ViewMode::Table,
+            KeyCode::Up | KeyCode::Char('k') => self.mode = scroll(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.mode = scroll(1),
+            KeyCode::PageUp => self.mode = scroll(-10),
+            KeyCode::PageDown => self.mode = scroll(10),
+            KeyCode::Home => self.mode = scroll(isize::MIN),
+            KeyCode::End => self.mode = scroll(isize::MAX),
             _ => {}
         }
         None
     }
 
-    fn copy(&mut self, user: Option<usize>, state: &PresenceState) -> Option<Action> {
+    fn copy(&mut self, user: Option<usize>, state: &TopState) -> Option<Action> {
         let id = state.users().get(user?)?.id.to_string();
         self.message = Some(format!("copied {id}"));
         Some(Action::Copy(id))
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn keys_choose_filter_order_and_page() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         for id in ["amy", "bob"] {
             let user = json!({"id": id, "online": true});
             apply(
@@ -191,7 +193,7 @@ mod tests {
         choices.list.set_height(10);
         let mut press = |code: KeyCode| {
             let action = choices.press(code.into(), &state, 0);
-            (action, choices.page, choices.list.filter.clone())
+            (action, choices.mode, choices.list.filter.clone())
         };
         let typed = |code| KeyCode::Char(code);
         for key in ['/', 'b', 'q', '?'] {
@@ -199,16 +201,19 @@ mod tests {
         }
         assert_eq!(press(KeyCode::Backspace).2, "bq");
         let _ = press(KeyCode::Backspace);
-        assert_eq!(press(KeyCode::Enter), (None, Page::Table, "b".to_owned()));
+        assert_eq!(
+            press(KeyCode::Enter),
+            (None, ViewMode::Table, "b".to_owned())
+        );
         assert_eq!(press(typed('c')).0, Some(Action::Copy("bob".to_owned())));
-        let history = Page::History { user: 1, offset: 0 };
+        let history = ViewMode::History { user: 1, offset: 0 };
         assert_eq!(press(KeyCode::Enter).1, history);
         assert_eq!(press(KeyCode::Down).1, history, "there is one entry");
         assert_eq!(press(typed('c')).0, Some(Action::Copy("bob".to_owned())));
-        assert_eq!(press(KeyCode::Esc), (None, Page::Table, "b".to_owned()));
-        assert_eq!(press(KeyCode::Esc), (None, Page::Table, String::new()));
-        assert_eq!(press(typed('?')).1, Page::Help);
-        assert_eq!(press(typed('q')), (None, Page::Table, String::new()));
+        assert_eq!(press(KeyCode::Esc), (None, ViewMode::Table, "b".to_owned()));
+        assert_eq!(press(KeyCode::Esc), (None, ViewMode::Table, String::new()));
+        assert_eq!(press(typed('?')).1, ViewMode::Help);
+        assert_eq!(press(typed('q')), (None, ViewMode::Table, String::new()));
         assert_eq!(press(typed(' ')).0, Some(Action::TogglePause));
         assert_eq!(press(typed('q')).0, Some(Action::Quit(Code::Ok)));
         let control = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);

@@ -1,11 +1,12 @@
 //! Which users are listed, in which order, and which of them is selected.
 
-use super::history::{Millis, UserState};
-use super::state::{CHANGES_SPAN, PresenceState, User};
+use super::history::OnlineState;
+use super::state::{CHANGES_SPAN, TopState, TrackedUser};
+use crate::domain::time::Millis;
 
 /// The order of the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SortOrder {
+pub enum ListOrder {
     /// Users who are online first, then by name.
     #[default]
     Online,
@@ -17,7 +18,7 @@ pub enum SortOrder {
     Recent,
 }
 
-impl SortOrder {
+impl ListOrder {
     /// The name as it is shown.
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,9 +43,9 @@ impl SortOrder {
 
 /// The list.
 #[derive(Debug, Clone, Default)]
-pub struct UserList {
+pub struct VisibleUsers {
     /// The order.
-    pub sort: SortOrder,
+    pub sort: ListOrder,
     /// Whether only users who are online are listed.
     pub is_online_only: bool,
     /// Part of a name, id or status, in any case. Only users who have it are listed.
@@ -60,18 +61,18 @@ pub struct UserList {
     height: usize,
 }
 
-impl UserList {
+impl VisibleUsers {
     /// Sorts and filters again.
-    pub fn refresh(&mut self, state: &PresenceState, now: Millis) {
+    pub fn refresh(&mut self, state: &TopState, now: Millis) {
         let users = state.users();
         if self.order.len() > users.len() {
             self.order.clear();
         }
         self.order.extend(self.order.len()..users.len());
         match self.sort {
-            SortOrder::Online => self.sort_by(users, |user| user.state),
-            SortOrder::Name => self.sort_by(users, |_| ()),
-            SortOrder::Changes => {
+            ListOrder::Online => self.sort_by(users, |user| user.state),
+            ListOrder::Name => self.sort_by(users, |_| ()),
+            ListOrder::Changes => {
                 let changes: Vec<_> = users
                     .iter()
                     .map(|user| user.history.changes_since(now - CHANGES_SPAN))
@@ -81,12 +82,12 @@ impl UserList {
                     by_changes.then_with(|| users[*a].search_text.cmp(&users[*b].search_text))
                 });
             }
-            SortOrder::Recent => self.sort_by(users, |user| -user.since),
+            ListOrder::Recent => self.sort_by(users, |user| -user.since),
         }
         let filter = self.filter.to_lowercase();
         let is_listed = |index: &usize| {
             let user = &users[*index];
-            (!self.is_online_only || user.state == UserState::Online)
+            (!self.is_online_only || user.state == OnlineState::Online)
                 && (filter.is_empty() || user.search_text.contains(&filter))
         };
         self.listed.clear();
@@ -101,7 +102,7 @@ impl UserList {
         self.scroll();
     }
 
-    fn sort_by<K: Ord>(&mut self, users: &[User], key: impl Fn(&User) -> K) {
+    fn sort_by<K: Ord>(&mut self, users: &[TrackedUser], key: impl Fn(&TrackedUser) -> K) {
         self.order.sort_by(|a, b| {
             let (a, b) = (&users[*a], &users[*b]);
             let by_key = key(a).cmp(&key(b));
@@ -173,8 +174,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn state() -> PresenceState {
-        let mut state = PresenceState::default();
+    fn state() -> TopState {
+        let mut state = TopState::default();
         for (id, online) in [
             ("dan", true),
             ("amy", false),
@@ -199,7 +200,7 @@ mod tests {
         state
     }
 
-    fn listed(list: &mut UserList, state: &PresenceState, now: Millis) -> Vec<String> {
+    fn listed(list: &mut VisibleUsers, state: &TopState, now: Millis) -> Vec<String> {
         list.refresh(state, now);
         let users = list.visible().map(|(index, is_selected)| {
             let mark = if is_selected { "*" } else { "" };
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn users_are_sorted_and_filtered() {
         let (state, now) = (state(), 60_000);
-        let mut list = UserList::default();
+        let mut list = VisibleUsers::default();
         list.set_height(10);
         assert_eq!(
             listed(&mut list, &state, now),
@@ -240,19 +241,19 @@ mod tests {
         list.filter = "amy".to_owned();
         assert_eq!(listed(&mut list, &state, now), [""; 0]);
         assert_eq!(list.selected(), None);
-        assert_eq!(list.sort.next(), SortOrder::Online);
+        assert_eq!(list.sort.next(), ListOrder::Online);
     }
 
     #[test]
     fn the_selection_stays_on_the_user_and_visible() {
         let (state, now) = (state(), 60_000);
-        let mut list = UserList::default();
+        let mut list = VisibleUsers::default();
         list.set_height(2);
-        list.sort = SortOrder::Name;
+        list.sort = ListOrder::Name;
         list.refresh(&state, now);
         list.select(2);
         assert_eq!(listed(&mut list, &state, now), ["bob", "Cleo*"]);
-        list.sort = SortOrder::Online;
+        list.sort = ListOrder::Online;
         assert_eq!(listed(&mut list, &state, now), ["Cleo*", "dan"]);
         list.select_page(9);
         assert_eq!(listed(&mut list, &state, now), ["dan", "amy*"]);

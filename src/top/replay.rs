@@ -264,8 +264,8 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::history::UserState;
-    use super::super::state::{ConnectionState, PresenceState};
+    use super::super::history::OnlineState;
+    use super::super::state::{ConnectionStatus, TopState};
     use super::super::testing::at;
     use super::*;
 
@@ -296,16 +296,16 @@ mod tests {
             online(3, 1300, true),
         ];
         let mut replay = replay(&lines, 60.0, start).unwrap();
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         replay
             .play(start, 100, |record| state.apply(record))
             .unwrap();
-        assert_eq!(state.users()[0].state, UserState::Online);
+        assert_eq!(state.users()[0].state, OnlineState::Online);
         assert_eq!(replay.next_due(), Some(after(1)));
         replay
             .play(after(1), 100, |record| state.apply(record))
             .unwrap();
-        assert_eq!(state.users()[0].state, UserState::Offline);
+        assert_eq!(state.users()[0].state, OnlineState::Offline);
         assert_eq!(replay.time(after(2)).timestamp(), 1120);
         replay.toggle_pause(after(2));
         assert_eq!(
@@ -333,7 +333,7 @@ mod tests {
             online(1, 9010, false),
         ];
         let mut replay = replay(&lines, 1.0, start).unwrap();
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         let mut states = Vec::new();
         replay
             .play(start + Duration::from_secs(10), 100, |record| {
@@ -345,9 +345,9 @@ mod tests {
         assert_eq!(
             states,
             [
-                state_after("user.presence.changed", UserState::Online),
-                state_after("stream.end", UserState::Unknown),
-                state_after("user.presence.changed", UserState::Online),
+                state_after("user.presence.changed", OnlineState::Online),
+                state_after("stream.end", OnlineState::Unknown),
+                state_after("user.presence.changed", OnlineState::Online),
             ]
         );
         replay
@@ -358,9 +358,9 @@ mod tests {
         let user = &state.users()[0];
         assert_eq!(
             (user.state, user.is_since_exact),
-            (UserState::Offline, false)
+            (OnlineState::Offline, false)
         );
-        assert!(!matches!(state.connection, ConnectionState::Connected));
+        assert!(!matches!(state.connection, ConnectionStatus::Connected));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::keys::{Action, Choices};
 use super::replay::Replay;
-use super::state::PresenceState;
+use super::state::TopState;
 use super::terminal::{JobControl, JobSignal, Screen, read_events};
 use super::view::{self, Context};
 use crate::api::RetryObserver;
@@ -136,9 +136,9 @@ struct Display {
     job_control: JobControl,
     events: UnboundedReceiver<io::Result<Event>>,
     notices: UnboundedReceiver<String>,
-    state: PresenceState,
+    state: TopState,
     /// The state at the start of a pause, and when that was.
-    frozen: Option<(PresenceState, DateTime<Utc>)>,
+    frozen: Option<(TopState, DateTime<Utc>)>,
     choices: Choices,
     /// The time of a replay, its speed, and whether it is over.
     replay: Option<(DateTime<Utc>, f64, bool)>,
@@ -158,7 +158,7 @@ impl Display {
             screen: Screen::enter(options.has_colour)?,
             events: read_events(),
             notices,
-            state: PresenceState::default(),
+            state: TopState::default(),
             frozen: None,
             choices: Choices::default(),
             replay: None,

@@ -9,13 +9,14 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::history::{EntryKind, History, Millis, UserState};
+use super::history::{EntryKind, History, OnlineState};
 use crate::domain::Presence;
 use crate::domain::event::{
     Event, EventUser, MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED,
     USER_WATCHING_START, USER_WATCHING_STOP,
 };
 use crate::domain::record::{Coverage, EndReason, Gap, Record, RecordBody, RecordSource};
+use crate::domain::time::Millis;
 
 /// The type of a snapshot.
 const SNAPSHOT: &str = "presence.snapshot";
@@ -24,7 +25,7 @@ pub const CHANGES_SPAN: Millis = 10 * 60_000;
 
 /// The connection, or what stands in for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConnectionState {
+pub enum ConnectionStatus {
     /// The first connection is being made.
     Connecting,
     /// Connected; this many of the subscribing queries are answered.
@@ -49,13 +50,13 @@ pub enum ConnectionState {
 
 /// A user.
 #[derive(Debug, Clone)]
-pub struct User {
+pub struct TrackedUser {
     /// The id.
     pub id: Box<str>,
     /// The display name.
     pub name: Option<Box<str>>,
     /// Whether they are online.
-    pub state: UserState,
+    pub state: OnlineState,
     /// Since when.
     pub since: Millis,
     /// Whether the state began at that time. Otherwise it was the state already when it was first observed.
@@ -70,7 +71,7 @@ pub struct User {
     pub search_text: Box<str>,
 }
 
-impl User {
+impl TrackedUser {
     /// The name, or the id of a user without one. Untrusted text.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.id)
@@ -90,11 +91,11 @@ pub struct StateCounts {
 
 /// Everything that `top` knows.
 #[derive(Debug, Clone)]
-pub struct PresenceState {
-    users: Vec<User>,
+pub struct TopState {
+    users: Vec<TrackedUser>,
     by_id: HashMap<Box<str>, usize>,
     /// The connection.
-    pub connection: ConnectionState,
+    pub connection: ConnectionStatus,
     /// When the connection was lost, until all subscriptions are restored.
     pub lost_at: Option<Millis>,
     /// How many users are subscribed.
@@ -110,7 +111,7 @@ pub struct PresenceState {
 }
 
 /// The state of a user as a record shows it.
-struct Observation<'a> {
+struct UserReading<'a> {
     id: &'a str,
     /// `None`: the record does not say.
     name: Option<Option<&'a str>>,
@@ -119,12 +120,12 @@ struct Observation<'a> {
     is_change: bool,
 }
 
-impl Default for PresenceState {
+impl Default for TopState {
     fn default() -> Self {
         Self {
             users: Vec::new(),
             by_id: HashMap::new(),
-            connection: ConnectionState::Connecting,
+            connection: ConnectionStatus::Connecting,
             lost_at: None,
             coverage: None,
             gaps: 0,
@@ -135,9 +136,9 @@ impl Default for PresenceState {
     }
 }
 
-impl PresenceState {
+impl TopState {
     /// All users, in the order in which they became known. An index stays that of the same user.
-    pub fn users(&self) -> &[User] {
+    pub fn users(&self) -> &[TrackedUser] {
         &self.users
     }
 
@@ -146,10 +147,10 @@ impl PresenceState {
         let mut counts = StateCounts::default();
         for user in &self.users {
             match user.state {
-                UserState::Online => counts.online += 1,
-                UserState::Offline => counts.offline += 1,
-                UserState::Unknown => counts.unknown += 1,
-                UserState::Gone => {}
+                OnlineState::Online => counts.online += 1,
+                OnlineState::Offline => counts.offline += 1,
+                OnlineState::Unknown => counts.unknown += 1,
+                OnlineState::Gone => {}
             }
         }
         counts
@@ -159,7 +160,7 @@ impl PresenceState {
     pub fn subscribing(&mut self, (answered, queries): (usize, usize)) {
         let is_before = self.coverage.is_none() || self.lost_at.is_some();
         if is_before && queries > 0 {
-            self.connection = ConnectionState::Subscribing { answered, queries };
+            self.connection = ConnectionStatus::Subscribing { answered, queries };
         }
     }
 
@@ -182,7 +183,7 @@ impl PresenceState {
             }
             RecordBody::Snapshot(user) => self.observe(
                 at,
-                Observation {
+                UserReading {
                     id: user.id(),
                     name: Some(user.name()),
                     presence: user.presence(),
@@ -190,14 +191,14 @@ impl PresenceState {
                 },
             ),
             RecordBody::ConnectionChanged(changed) if changed.online => {
-                self.connection = ConnectionState::Subscribing {
+                self.connection = ConnectionStatus::Subscribing {
                     answered: 0,
                     queries: 0,
                 };
             }
             RecordBody::ConnectionChanged(changed) => {
                 self.lost_at.get_or_insert(at);
-                self.connection = ConnectionState::Lost {
+                self.connection = ConnectionStatus::Lost {
                     reason: changed.reason.clone(),
                     attempt: changed.attempt,
                 };
@@ -205,7 +206,7 @@ impl PresenceState {
             RecordBody::ConnectionRecovered => {
                 self.lost_at = None;
                 self.reconnects += 1;
-                self.connection = ConnectionState::Connected;
+                self.connection = ConnectionStatus::Connected;
             }
             RecordBody::Gap(gap) => self.apply_gap(at, gap),
             RecordBody::Coverage(coverage) => self.apply_coverage(at, coverage),
@@ -214,7 +215,7 @@ impl PresenceState {
                     self.set_unknown(index, at);
                 }
                 self.lost_at = None;
-                self.connection = ConnectionState::Ended(end.reason);
+                self.connection = ConnectionStatus::Ended(end.reason);
             }
         }
     }
@@ -243,7 +244,7 @@ impl PresenceState {
                     let name = may_rename.then(|| name_of(user));
                     self.observe(
                         at,
-                        Observation {
+                        UserReading {
                             id: &user.id,
                             name: name.as_ref().map(Option::as_deref),
                             presence: user.presence(),
@@ -251,7 +252,7 @@ impl PresenceState {
                         },
                     );
                 } else if let Some(index) = known.filter(|_| source == RecordSource::Resync) {
-                    self.set_state(index, at, UserState::Gone, false);
+                    self.set_state(index, at, OnlineState::Gone, false);
                 }
             }
             // Anybody may open a channel; only followed users are shown.
@@ -259,13 +260,13 @@ impl PresenceState {
                 let is_followed = known.is_some_and(|index| {
                     matches!(
                         self.users[index].state,
-                        UserState::Online | UserState::Offline
+                        OnlineState::Online | OnlineState::Offline
                     )
                 });
                 if is_followed && user.online.is_some() {
                     self.observe(
                         at,
-                        Observation {
+                        UserReading {
                             id: &user.id,
                             name: None,
                             presence: user.presence(),
@@ -276,15 +277,15 @@ impl PresenceState {
             }
             USER_DELETED | MEMBER_REMOVED => {
                 if let Some(index) = known {
-                    self.set_state(index, at, UserState::Gone, true);
+                    self.set_state(index, at, OnlineState::Gone, true);
                 }
             }
             _ => {}
         }
     }
 
-    fn observe(&mut self, at: Millis, observation: Observation<'_>) {
-        let Observation {
+    fn observe(&mut self, at: Millis, observation: UserReading<'_>) {
+        let UserReading {
             id,
             name,
             presence,
@@ -292,9 +293,9 @@ impl PresenceState {
         } = observation;
         let index = self.index(id, at);
         let state = match presence.online {
-            Some(true) => UserState::Online,
-            Some(false) => UserState::Offline,
-            None => UserState::Unknown,
+            Some(true) => OnlineState::Online,
+            Some(false) => OnlineState::Offline,
+            None => OnlineState::Unknown,
         };
         self.set_state(index, at, state, is_change);
         let user = &mut self.users[index];
@@ -323,10 +324,10 @@ impl PresenceState {
             return *index;
         }
         let index = self.users.len();
-        let mut user = User {
+        let mut user = TrackedUser {
             id: id.into(),
             name: None,
-            state: UserState::Unknown,
+            state: OnlineState::Unknown,
             since: at,
             is_since_exact: false,
             status: None,
@@ -340,13 +341,13 @@ impl PresenceState {
         index
     }
 
-    fn set_state(&mut self, index: usize, at: Millis, state: UserState, is_change: bool) {
+    fn set_state(&mut self, index: usize, at: Millis, state: OnlineState, is_change: bool) {
         let user = &mut self.users[index];
         let is_first = user.history.entries().next().is_none();
         if user.state == state && !is_first {
             return;
         }
-        let is_known = |state| matches!(state, UserState::Online | UserState::Offline);
+        let is_known = |state| matches!(state, OnlineState::Online | OnlineState::Offline);
         let is_change = is_change && is_known(user.state) && !is_first;
         user.history.push(
             at,
@@ -361,8 +362,8 @@ impl PresenceState {
     }
 
     fn set_unknown(&mut self, index: usize, at: Millis) {
-        if self.users[index].state != UserState::Gone {
-            self.set_state(index, at, UserState::Unknown, false);
+        if self.users[index].state != OnlineState::Gone {
+            self.set_state(index, at, OnlineState::Unknown, false);
         }
     }
 
@@ -374,10 +375,10 @@ impl PresenceState {
         let (from, to) = (time(&gap.from), time(&gap.to));
         let repaired: HashSet<&str> = gap.repaired.iter().map(String::as_str).collect();
         for index in 0..self.users.len() {
-            let User { id, state, .. } = &self.users[index];
+            let TrackedUser { id, state, .. } = &self.users[index];
             let (state, is_repaired) = (*state, repaired.contains(&**id));
-            if matches!(state, UserState::Online | UserState::Offline) {
-                self.set_state(index, from, UserState::Unknown, false);
+            if matches!(state, OnlineState::Online | OnlineState::Offline) {
+                self.set_state(index, from, OnlineState::Unknown, false);
                 if !is_repaired {
                     self.set_state(index, to, state, false);
                 }
@@ -392,12 +393,12 @@ impl PresenceState {
         }
         self.coverage = Some(coverage.clone());
         if self.lost_at.is_none() {
-            self.connection = ConnectionState::Connected;
+            self.connection = ConnectionStatus::Connected;
         }
     }
 }
 
-fn search_text(user: &User) -> Box<str> {
+fn search_text(user: &TrackedUser) -> Box<str> {
     let status = user.status.as_deref().unwrap_or_default();
     let text = format!("{}\n{}\n{status}", user.label(), user.id);
     text.to_lowercase().into_boxed_str()
@@ -422,7 +423,7 @@ mod tests {
     use super::super::testing::{apply, at, record_of};
     use super::*;
 
-    fn user<'a>(state: &'a PresenceState, id: &str) -> &'a User {
+    fn user<'a>(state: &'a TopState, id: &str) -> &'a TrackedUser {
         state.users().iter().find(|user| &*user.id == id).unwrap()
     }
 
@@ -438,14 +439,14 @@ mod tests {
 
     #[test]
     fn a_state_that_was_there_at_the_start_began_at_an_unknown_time() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         apply(
             &mut state,
             &[snapshot(0, "amy", true), snapshot(0, "bob", false)],
         );
         apply(&mut state, &[change(60, "amy", false)]);
         let (amy, bob) = (user(&state, "amy"), user(&state, "bob"));
-        assert_eq!((amy.state, amy.since), (UserState::Offline, 60_000));
+        assert_eq!((amy.state, amy.since), (OnlineState::Offline, 60_000));
         assert!(amy.is_since_exact && !bob.is_since_exact);
         assert_eq!(amy.label(), "AMY");
         assert_eq!(amy.history.changes_since(0), 1);
@@ -461,7 +462,7 @@ mod tests {
 
     #[test]
     fn everybody_is_unknown_in_a_gap() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         apply(
             &mut state,
             &[snapshot(0, "amy", true), snapshot(0, "bob", true)],
@@ -473,14 +474,14 @@ mod tests {
                      "online": false, "reason": "reset", "attempt": 2}),
             ],
         );
-        let lost = ConnectionState::Lost {
+        let lost = ConnectionStatus::Lost {
             reason: "reset".to_owned(),
             attempt: 2,
         };
         assert_eq!((&state.connection, state.lost_at), (&lost, Some(70_000)));
         assert_eq!(
             user(&state, "amy").state,
-            UserState::Online,
+            OnlineState::Online,
             "as last known"
         );
         apply(
@@ -496,8 +497,11 @@ mod tests {
             ],
         );
         let (amy, bob) = (user(&state, "amy"), user(&state, "bob"));
-        assert_eq!((amy.state, amy.is_since_exact), (UserState::Offline, false));
-        assert_eq!((bob.state, bob.since), (UserState::Online, 180_000));
+        assert_eq!(
+            (amy.state, amy.is_since_exact),
+            (OnlineState::Offline, false)
+        );
+        assert_eq!((bob.state, bob.since), (OnlineState::Online, 180_000));
         assert!(!bob.is_since_exact);
         assert_eq!(amy.history.changes_since(0), 0, "nobody saw it");
         use SparkCell::{Online, Unknown};
@@ -506,12 +510,12 @@ mod tests {
             assert_eq!(cells, [Online(8), Unknown, Unknown, after]);
         }
         assert_eq!((state.gaps, state.reconnects), (1, 1));
-        assert_eq!(state.connection, ConnectionState::Connected);
+        assert_eq!(state.connection, ConnectionStatus::Connected);
     }
 
     #[test]
     fn missing_users_are_unknown_and_deleted_ones_are_gone() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         let coverage = |second, missing: &[&str]| {
             json!({"type": "presence.coverage", "received_at": at(second), "source": "local",
                    "requested": 2, "subscribed": 2 - missing.len(), "missing": missing})
@@ -520,10 +524,10 @@ mod tests {
             &mut state,
             &[snapshot(0, "amy", true), coverage(1, &["bob"])],
         );
-        assert_eq!(user(&state, "bob").state, UserState::Unknown);
+        assert_eq!(user(&state, "bob").state, OnlineState::Unknown);
         let deleted = json!({"type": "user.deleted", "received_at": at(2), "source": "ws", "user": {"id": "amy"}});
         apply(&mut state, &[deleted, coverage(3, &["amy", "bob"])]);
-        assert_eq!(user(&state, "amy").state, UserState::Gone);
+        assert_eq!(user(&state, "amy").state, OnlineState::Gone);
         apply(
             &mut state,
             &[snapshot(4, "bob", true), change(5, "amy", true)],
@@ -533,21 +537,21 @@ mod tests {
 
     #[test]
     fn visitors_of_a_channel_are_not_shown_and_the_end_makes_everybody_unknown() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         let visit = |id: &str| json!({"type": "user.watching.start", "received_at": at(1), "source": "ws", "user": {"id": id, "online": true}});
         apply(
             &mut state,
             &[snapshot(0, "amy", false), visit("amy"), visit("eve")],
         );
         assert_eq!(state.users().len(), 1);
-        assert_eq!(user(&state, "amy").state, UserState::Online);
+        assert_eq!(user(&state, "amy").state, OnlineState::Online);
         let end = json!({"type": "stream.end", "received_at": at(9), "source": "local", "reason": "terminated",
                          "events": 1, "gaps": 0, "reconnects": 0, "exit_code": 143});
         apply(&mut state, &[end]);
-        assert_eq!(user(&state, "amy").state, UserState::Unknown);
+        assert_eq!(user(&state, "amy").state, OnlineState::Unknown);
         assert_eq!(
             state.connection,
-            ConnectionState::Ended(EndReason::Terminated)
+            ConnectionStatus::Ended(EndReason::Terminated)
         );
     }
 
@@ -555,7 +559,7 @@ mod tests {
     fn a_name_of_an_unexpected_type_is_no_name() {
         let line = json!({"type": "user.updated", "received_at": at(0), "source": "ws",
                           "user": {"id": "amy", "name": 7, "online": true, "status": "Café"}});
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         let line = line.to_string();
         state.apply(&record_of(&line));
         let amy = user(&state, "amy");

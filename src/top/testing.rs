@@ -4,7 +4,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use super::replay;
-use super::state::PresenceState;
+use super::state::TopState;
 use crate::domain::record::Record;
 use crate::domain::time::millis;
 
@@ -19,7 +19,7 @@ pub(super) fn record_of(line: &str) -> Record<'_> {
 }
 
 /// Applies records.
-pub(super) fn apply(state: &mut PresenceState, records: &[Value]) {
+pub(super) fn apply(state: &mut TopState, records: &[Value]) {
     for record in records {
         state.apply(&record_of(&record.to_string()));
     }

@@ -9,9 +9,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
-use super::history::{EntryKind, HISTORY_SPAN, Millis, SparkCell, UserState};
-use super::keys::{Choices, Page};
-use super::state::{CHANGES_SPAN, ConnectionState, PresenceState, User};
+use super::history::{EntryKind, HISTORY_SPAN, OnlineState, SparkCell};
+use super::keys::{Choices, ViewMode};
+use super::state::{CHANGES_SPAN, ConnectionStatus, TopState, TrackedUser};
+use crate::domain::time::Millis;
 use crate::escape;
 use crate::output::human_time;
 
@@ -70,8 +71,8 @@ pub fn table_height(height: u16) -> usize {
 
 /// Draws the screen. `state` is what the table shows; `live` is the same, or what has become of it during a pause.
 pub fn draw(
-    state: &PresenceState,
-    live: &PresenceState,
+    state: &TopState,
+    live: &TopState,
     choices: &Choices,
     context: &Context<'_>,
     buffer: &mut Buffer,
@@ -93,17 +94,17 @@ pub fn draw(
         top = 2;
     }
     let bottom = area.height - u16::from(is_full);
-    match choices.page {
-        Page::Table | Page::Filter => painter.table(state, choices, context, top, bottom),
-        Page::History { user, offset } => {
+    match choices.mode {
+        ViewMode::Table | ViewMode::Filter => painter.table(state, choices, context, top, bottom),
+        ViewMode::History { user, offset } => {
             if let Some(user) = state.users().get(user) {
                 painter.history(user, offset, context, top, bottom);
             }
         }
-        Page::Help => painter.help(top, bottom),
+        ViewMode::Help => painter.help(top, bottom),
     }
     // On a low screen, a message or the filter takes the place of the last row.
-    let has_prompt = choices.message.is_some() || choices.page == Page::Filter;
+    let has_prompt = choices.message.is_some() || choices.mode == ViewMode::Filter;
     if is_full || has_prompt {
         painter.last_line(choices, area.height - 1);
     }
@@ -195,7 +196,7 @@ impl Painter<'_> {
     }
 
     /// The first line: the connection, the title, and how many users are online.
-    fn connection(&mut self, state: &PresenceState, context: &Context<'_>) {
+    fn connection(&mut self, state: &TopState, context: &Context<'_>) {
         let age = state.latest.map(|at| {
             let age = context.now.timestamp_millis() - at;
             human_time::short(TimeDelta::milliseconds(age.max(0)))
@@ -208,27 +209,27 @@ impl Painter<'_> {
             (_, Some((speed, true))) => {
                 ("■", format!("end of the recording, played {speed}x"), bold)
             }
-            (ConnectionState::Lost { .. }, Some((speed, _))) => {
+            (ConnectionStatus::Lost { .. }, Some((speed, _))) => {
                 ("▶", format!("replay {speed}x, connection lost"), alarm)
             }
             (_, Some((speed, _))) => {
                 let time = human_time::clock(context.now, context.is_utc);
                 ("▶", format!("replay {speed}x at {time}"), bold)
             }
-            (ConnectionState::Connecting, None) => ("…", "connecting".to_owned(), bold),
-            (ConnectionState::Subscribing { answered, queries }, None) => {
+            (ConnectionStatus::Connecting, None) => ("…", "connecting".to_owned(), bold),
+            (ConnectionStatus::Subscribing { answered, queries }, None) => {
                 let text = match queries {
                     0 => "connected, subscribing".to_owned(),
                     _ => format!("subscribing, {answered} of {queries} queries"),
                 };
                 ("…", text, bold)
             }
-            (ConnectionState::Connected, None) => (
+            (ConnectionStatus::Connected, None) => (
                 "●",
                 "connected".to_owned(),
                 bold.patch(self.style(Color::Green)),
             ),
-            (ConnectionState::Lost { attempt, .. }, None) => {
+            (ConnectionStatus::Lost { attempt, .. }, None) => {
                 let attempt = match attempt {
                     0 => String::new(),
                     n => format!(", attempt {n}"),
@@ -236,7 +237,7 @@ impl Painter<'_> {
                 let age = age.map_or(String::new(), |age| format!(", data {age} old"));
                 ("○", format!("reconnecting{attempt}{age}"), alarm)
             }
-            (ConnectionState::Ended(reason), None) => {
+            (ConnectionStatus::Ended(reason), None) => {
                 ("■", format!("ended: {}", reason.name()), bold)
             }
         };
@@ -261,7 +262,7 @@ impl Painter<'_> {
     }
 
     /// The second line: coverage, gaps and delay; what is chosen.
-    fn summary(&mut self, state: &PresenceState, choices: &Choices, context: &Context<'_>) {
+    fn summary(&mut self, state: &TopState, choices: &Choices, context: &Context<'_>) {
         let mut parts: Vec<(String, Style)> = Vec::new();
         let plain = Style::new();
         let warning = self.style(Color::Yellow).add_modifier(Modifier::BOLD);
@@ -280,7 +281,7 @@ impl Painter<'_> {
             parts.push((format!("delay {}", delay_text(delay)), plain));
         }
         // Last, because it may be long.
-        if let (ConnectionState::Lost { reason, .. }, None) = (&state.connection, context.replay) {
+        if let (ConnectionStatus::Lost { reason, .. }, None) = (&state.connection, context.replay) {
             parts.push((escape::message(reason), self.style(Color::Red)));
         }
         let mut chosen = format!("sort {}", choices.list.sort.name());
@@ -311,7 +312,7 @@ impl Painter<'_> {
 
     fn table(
         &mut self,
-        state: &PresenceState,
+        state: &TopState,
         choices: &Choices,
         context: &Context<'_>,
         top: u16,
@@ -321,11 +322,11 @@ impl Painter<'_> {
         let heading = Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED);
         self.fill(top, heading);
         self.row(top, &columns, heading, |column| match column {
-            Column::Name => Cow::Borrowed("USER"),
-            Column::Id => Cow::Borrowed("ID"),
-            Column::For => Cow::Borrowed("  FOR"),
-            Column::Changes => Cow::Borrowed("10M"),
-            Column::Status => Cow::Borrowed("STATUS"),
+            TableColumn::Name => Cow::Borrowed("USER"),
+            TableColumn::Id => Cow::Borrowed("ID"),
+            TableColumn::For => Cow::Borrowed("  FOR"),
+            TableColumn::Changes => Cow::Borrowed("10M"),
+            TableColumn::Status => Cow::Borrowed("STATUS"),
         });
         if columns.spark > 0 {
             let x = self.area.width - columns.spark;
@@ -342,7 +343,7 @@ impl Painter<'_> {
         }
         if choices.list.place().2 == 0 {
             let text = match (state.users().len(), &state.connection) {
-                (0, ConnectionState::Connecting | ConnectionState::Subscribing { .. }) => "",
+                (0, ConnectionStatus::Connecting | ConnectionStatus::Subscribing { .. }) => "",
                 (0, _) => "there are no users",
                 (_, _) => "no user matches the filters; Esc clears the filter, o lists everybody",
             };
@@ -355,21 +356,21 @@ impl Painter<'_> {
         y: u16,
         columns: &Columns,
         style: Style,
-        text: impl Fn(Column) -> Cow<'t, str>,
+        text: impl Fn(TableColumn) -> Cow<'t, str>,
     ) {
         let mut x = 3;
-        self.put(x, y, &text(Column::Name), columns.name, style);
+        self.put(x, y, &text(TableColumn::Name), columns.name, style);
         x += columns.name + 1;
         if columns.id > 0 {
-            self.put(x, y, &text(Column::Id), columns.id, style);
+            self.put(x, y, &text(TableColumn::Id), columns.id, style);
             x += columns.id + 1;
         }
-        self.put(x, y, &text(Column::For), 5, style);
+        self.put(x, y, &text(TableColumn::For), 5, style);
         x += 6;
-        self.put(x, y, &text(Column::Changes), 3, style);
+        self.put(x, y, &text(TableColumn::Changes), 3, style);
         x += 4;
         if columns.status > 0 {
-            self.put(x, y, &text(Column::Status), columns.status, style);
+            self.put(x, y, &text(TableColumn::Status), columns.status, style);
         }
     }
 
@@ -377,42 +378,43 @@ impl Painter<'_> {
         &mut self,
         y: u16,
         columns: &Columns,
-        user: &User,
+        user: &TrackedUser,
         is_selected: bool,
-        state: &PresenceState,
+        state: &TopState,
         context: &Context<'_>,
     ) {
         let now = context.table_now.timestamp_millis();
         let is_observed = state.lost_at.is_none();
         let row = match user.state {
-            UserState::Online if is_observed => Style::new(),
-            UserState::Online | UserState::Offline | UserState::Unknown | UserState::Gone => {
-                Style::new().add_modifier(Modifier::DIM)
-            }
+            OnlineState::Online if is_observed => Style::new(),
+            OnlineState::Online
+            | OnlineState::Offline
+            | OnlineState::Unknown
+            | OnlineState::Gone => Style::new().add_modifier(Modifier::DIM),
         };
         self.row(y, columns, row, |column| match column {
-            Column::Name => escape::escape(user.label()),
-            Column::Id => escape::escape(&user.id),
-            Column::For => Cow::Owned(format!(
+            TableColumn::Name => escape::escape(user.label()),
+            TableColumn::Id => escape::escape(&user.id),
+            TableColumn::For => Cow::Owned(format!(
                 "{:>5}",
                 duration(user, state.lost_at.unwrap_or(now))
             )),
-            Column::Changes => match user.history.changes_since(now - CHANGES_SPAN) {
+            TableColumn::Changes => match user.history.changes_since(now - CHANGES_SPAN) {
                 0 => Cow::Borrowed("  ·"),
                 changes => Cow::Owned(format!("{changes:>3}")),
             },
-            Column::Status => status_text(user),
+            TableColumn::Status => status_text(user),
         });
         let (mark, mark_style) = match user.state {
-            UserState::Online if is_observed => ("●", self.style(Color::Green)),
-            UserState::Online => ("●", row),
-            UserState::Offline => ("○", row),
-            UserState::Unknown => ("?", self.style(Color::Yellow)),
-            UserState::Gone => ("×", row),
+            OnlineState::Online if is_observed => ("●", self.style(Color::Green)),
+            OnlineState::Online => ("●", row),
+            OnlineState::Offline => ("○", row),
+            OnlineState::Unknown => ("?", self.style(Color::Yellow)),
+            OnlineState::Gone => ("×", row),
         };
         self.put(1, y, mark, 1, mark_style);
         // Beside what was last known.
-        if !is_observed && matches!(user.state, UserState::Online | UserState::Offline) {
+        if !is_observed && matches!(user.state, OnlineState::Online | OnlineState::Offline) {
             self.put(2, y, "?", 1, self.style(Color::Yellow));
         }
         if columns.spark > 0 {
@@ -439,7 +441,7 @@ impl Painter<'_> {
 
     fn history(
         &mut self,
-        user: &User,
+        user: &TrackedUser,
         offset: usize,
         context: &Context<'_>,
         top: u16,
@@ -472,15 +474,15 @@ impl Painter<'_> {
                     let length =
                         human_time::short(TimeDelta::milliseconds((end - entry.at).max(0)));
                     let begin = match (is_change, state) {
-                        (true, _) | (_, UserState::Unknown | UserState::Gone) => "",
+                        (true, _) | (_, OnlineState::Unknown | OnlineState::Gone) => "",
                         (false, _) if index == 0 => " (already when first observed)",
                         (false, _) => " (already when observed again)",
                     };
                     let (name, style) = match state {
-                        UserState::Online => ("● online", self.style(Color::Green)),
-                        UserState::Offline => ("○ offline", Style::new()),
-                        UserState::Unknown => ("? not observed", self.style(Color::Yellow)),
-                        UserState::Gone => ("× gone", Style::new()),
+                        OnlineState::Online => ("● online", self.style(Color::Green)),
+                        OnlineState::Offline => ("○ offline", Style::new()),
+                        OnlineState::Unknown => ("? not observed", self.style(Color::Yellow)),
+                        OnlineState::Gone => ("× gone", Style::new()),
                     };
                     (format!("{name} for {length}{begin}"), style)
                 }
@@ -523,8 +525,8 @@ impl Painter<'_> {
             self.put(1, y, &escape::message(message), width, bold);
             return;
         }
-        let keys: &[(&str, &str)] = match choices.page {
-            Page::Filter => {
+        let keys: &[(&str, &str)] = match choices.mode {
+            ViewMode::Filter => {
                 let filter = escape::escape(&choices.list.filter).into_owned();
                 // The end of a long filter is what is being typed.
                 let skip = cells(&filter).saturating_sub(width.saturating_sub(4));
@@ -537,7 +539,7 @@ impl Painter<'_> {
                 }
                 return;
             }
-            Page::Table => &[
+            ViewMode::Table => &[
                 ("q", "quit"),
                 ("/", "filter"),
                 ("s", "sort"),
@@ -547,13 +549,13 @@ impl Painter<'_> {
                 ("c", "copy"),
                 ("?", "help"),
             ],
-            Page::History { .. } => &[
+            ViewMode::History { .. } => &[
                 ("esc", "back"),
                 ("↑ ↓", "scroll"),
                 ("c", "copy the id"),
                 ("q", "quit"),
             ],
-            Page::Help => &[("any key", "back")],
+            ViewMode::Help => &[("any key", "back")],
         };
         let mut x = 1;
         for (key, meaning) in keys {
@@ -569,7 +571,7 @@ impl Painter<'_> {
 
 /// A column of text in the table.
 #[derive(Debug, Clone, Copy)]
-enum Column {
+enum TableColumn {
     Name,
     Id,
     For,
@@ -578,10 +580,10 @@ enum Column {
 }
 
 /// How long the user has been what they are, such as `12m`, or `>12m` if they were so before they were observed.
-fn duration(user: &User, now: Millis) -> String {
+fn duration(user: &TrackedUser, now: Millis) -> String {
     match user.state {
-        UserState::Unknown | UserState::Gone => String::new(),
-        UserState::Online | UserState::Offline => {
+        OnlineState::Unknown | OnlineState::Gone => String::new(),
+        OnlineState::Online | OnlineState::Offline => {
             let span = TimeDelta::milliseconds((now - user.since).max(0));
             let more = if user.is_since_exact { "" } else { ">" };
             format!("{more}{}", human_time::short(span))
@@ -589,7 +591,7 @@ fn duration(user: &User, now: Millis) -> String {
     }
 }
 
-fn status_text(user: &User) -> Cow<'_, str> {
+fn status_text(user: &TrackedUser) -> Cow<'_, str> {
     match (&user.status, user.is_invisible) {
         (Some(status), false) => escape::escape(status),
         (Some(status), true) => format!("(invisible) {}", escape::escape(status)).into(),
@@ -633,13 +635,13 @@ mod tests {
     use super::*;
 
     /// Amy flaps, Bob's name and status are hostile, Cem does not exist, Dana is invisible.
-    fn state() -> PresenceState {
+    fn state() -> TopState {
         let snapshot = |user: Value| json!({"type": "presence.snapshot", "received_at": at(0), "source": "query", "user": user});
         let amy = |second: i64, online: bool| {
             json!({"type": "user.presence.changed", "received_at": at(second), "created_at": at(second), "source": "ws",
                    "user": {"id": "amy", "name": "Amy Adams", "online": online, "status": "at lunch"}})
         };
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         apply(
             &mut state,
             &[
@@ -662,14 +664,14 @@ mod tests {
         state
     }
 
-    fn lose(state: &mut PresenceState) {
+    fn lose(state: &mut TopState) {
         let lost = json!({"type": "connection.changed", "received_at": at(1440), "source": "local", "online": false,
                           "reason": "cannot connect to 127.0.0.1:3030: connection refused", "attempt": 3});
         apply(state, &[lost]);
     }
 
     /// The screen as text. Blank lines in a row are counted.
-    fn screen((width, height): (u16, u16), state: &PresenceState, choices: &mut Choices) -> String {
+    fn screen((width, height): (u16, u16), state: &TopState, choices: &mut Choices) -> String {
         let buffer = buffer((width, height), state, choices, false);
         let cells: Vec<_> = buffer
             .content()
@@ -700,7 +702,7 @@ mod tests {
 
     fn buffer(
         (width, height): (u16, u16),
-        state: &PresenceState,
+        state: &TopState,
         choices: &mut Choices,
         has_colour: bool,
     ) -> Buffer {
@@ -722,7 +724,7 @@ mod tests {
         terminal.backend().buffer().clone()
     }
 
-    fn press(choices: &mut Choices, state: &PresenceState, keys: &[KeyCode]) {
+    fn press(choices: &mut Choices, state: &TopState, keys: &[KeyCode]) {
         for key in keys {
             let _ = choices.press((*key).into(), state, 1_500_000);
         }
@@ -835,7 +837,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_users_are_drawn_as_far_as_they_are_visible() {
-        let mut state = PresenceState::default();
+        let mut state = TopState::default();
         for n in 0..10_000 {
             let user = json!({"id": format!("user-{n:04}"), "online": n % 2 == 0});
             apply(

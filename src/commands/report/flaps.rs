@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{ReportArgs, check_failed, count, is_for_people, length};
+use crate::domain::time::Millis;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::flaps::{Flaps, FlapsRecord};
-use crate::report::intervals::Millis;
 use crate::settings::App;
 
 /// The length of the sliding window without `--threshold`.

@@ -16,12 +16,13 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
 use crate::commands::ids;
+use crate::domain::time::Millis;
 use crate::domain::time::parse_time;
 use crate::domain::{IdList, UserId};
 use crate::exit::{Code, Failure};
 use crate::output::{Format, OutputSettings};
 use crate::report::input::InputSource;
-use crate::report::intervals::{Analysis, Millis};
+use crate::report::intervals::Analysis;
 use crate::report::names::Names;
 use crate::report::picture::{Picture, PictureData};
 use crate::report::zone::Zone;

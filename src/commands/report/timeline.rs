@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{ReportArgs, is_for_people};
+use crate::domain::time::Millis;
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::{Column, ColumnKind};
 use crate::report::blocks::{self, TerminalLook};
-use crate::report::intervals::Millis;
 use crate::report::picture::PictureData;
 use crate::report::timeline::{Buckets, Timeline, TimelineRecord};
 use crate::settings::App;

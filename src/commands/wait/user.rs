@@ -40,7 +40,7 @@ pub struct WaitUserArgs {
 
     /// State: online, offline, visible, invisible, exists, or a jq expression
     #[arg(long = "for", value_name = "STATE", value_parser = parse_state)]
-    pub state: UserState,
+    pub state: AwaitedState,
 
     /// Succeed when any one user matches
     #[arg(long)]
@@ -53,7 +53,7 @@ pub struct WaitUserArgs {
 
 /// The state of a user to wait for.
 #[derive(Debug, Clone)]
-pub enum UserState {
+pub enum AwaitedState {
     /// Online, as others see it.
     Online,
     /// Offline, as others see it.
@@ -68,13 +68,13 @@ pub enum UserState {
     Expression(ConditionExpr),
 }
 
-fn parse_state(text: &str) -> Result<UserState, String> {
+fn parse_state(text: &str) -> Result<AwaitedState, String> {
     Ok(match text {
-        "online" => UserState::Online,
-        "offline" => UserState::Offline,
-        "visible" => UserState::Visible,
-        "invisible" => UserState::Invisible,
-        "exists" => UserState::Exists,
+        "online" => AwaitedState::Online,
+        "offline" => AwaitedState::Offline,
+        "visible" => AwaitedState::Visible,
+        "invisible" => AwaitedState::Invisible,
+        "exists" => AwaitedState::Exists,
         // A single word is a typing error: as jq it would call a function that does not exist.
         word if word.chars().all(|c| c.is_ascii_alphabetic()) => {
             return Err(format!(
@@ -82,11 +82,11 @@ fn parse_state(text: &str) -> Result<UserState, String> {
                  expression such as '.user.status == \"ready\"'"
             ));
         }
-        source => UserState::Expression(ConditionExpr::parse(source)?),
+        source => AwaitedState::Expression(ConditionExpr::parse(source)?),
     })
 }
 
-impl UserState {
+impl AwaitedState {
     /// Whether the state depends on `invisible`, which the service shows only to the application's server.
     const fn needs_server(&self) -> bool {
         matches!(self, Self::Visible | Self::Invisible)
@@ -183,7 +183,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
         return observer::print_plan(app, &WatchTarget::default()).await;
     }
-    if let UserState::Expression(condition) = &args.state
+    if let AwaitedState::Expression(condition) = &args.state
         && let Some(field) = condition.expr.misplaced_user_field()
     {
         app.output().warn(&format!(
@@ -212,7 +212,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         );
     }
     let mut report = StderrReport::new(app.output(), true);
-    report.reports_missing = !matches!(wait.state, UserState::Exists);
+    report.reports_missing = !matches!(wait.state, AwaitedState::Exists);
     let mut signals = Signals::listen()?;
     let target = WatchTarget {
         users,
@@ -245,7 +245,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             step = watcher.step() => match step? {
                 WatcherStep::Record(record) => {
                     report.report(&record, false);
-                    Observation::of(&record)
+                    UserObservation::of(&record)
                 }
                 WatcherStep::Notice(text) => {
                     app.output().warn(text);
@@ -255,17 +255,17 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
             },
         };
         match observation {
-            Some(Observation::State(user)) => tokio::select! {
+            Some(UserObservation::State(user)) => tokio::select! {
                 biased;
                 code = signals.next() => break code,
                 () = sleep_until(deadline) => return Err(wait.not_met()),
                 checked = wait.check(*user) => checked?,
             },
-            Some(Observation::Deleted(id)) => wait.remove(&id),
-            Some(Observation::ConnectionLost) => wait.timer.pause(),
-            Some(Observation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
+            Some(UserObservation::Deleted(id)) => wait.remove(&id),
+            Some(UserObservation::ConnectionLost) => wait.timer.pause(),
+            Some(UserObservation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
             // The states of all users have arrived before this record.
-            Some(Observation::Covered(missing)) => {
+            Some(UserObservation::Covered(missing)) => {
                 for (id, reason) in missing {
                     wait.remove(&id);
                     wait.missing.insert(id, reason);
@@ -290,7 +290,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
 }
 
 /// What a record says about the users to wait for.
-enum Observation {
+enum UserObservation {
     State(Box<User>),
     Deleted(String),
     ConnectionLost,
@@ -300,7 +300,7 @@ enum Observation {
     Covered(BTreeMap<String, MissingReason>),
 }
 
-impl Observation {
+impl UserObservation {
     fn of(record: &Record<'_>) -> Option<Self> {
         match &record.body {
             RecordBody::Snapshot(user) => Some(Self::State(Box::new((*user).clone()))),
@@ -324,7 +324,7 @@ impl Observation {
 
 struct UserWait<'a> {
     app: &'a App,
-    state: UserState,
+    state: AwaitedState,
     timer: ConditionTimer,
     /// The last known state of each user, for the output at the end.
     seen: HashMap<String, User>,
@@ -474,13 +474,13 @@ mod tests {
             body,
         };
         let event = crate::domain::Event::parse(text).unwrap();
-        let deleted = Observation::of(&record(RecordBody::Event {
+        let deleted = UserObservation::of(&record(RecordBody::Event {
             event,
             change: None,
         }));
-        assert!(matches!(deleted, Some(Observation::Deleted(id)) if id == "a"));
+        assert!(matches!(deleted, Some(UserObservation::Deleted(id)) if id == "a"));
         let connection = |online| {
-            Observation::of(&record(RecordBody::ConnectionChanged(ConnectionChanged {
+            UserObservation::of(&record(RecordBody::ConnectionChanged(ConnectionChanged {
                 online,
                 reason: String::new(),
                 attempt: 0,
@@ -488,7 +488,7 @@ mod tests {
         };
         assert!(matches!(
             connection(false),
-            Some(Observation::ConnectionLost)
+            Some(UserObservation::ConnectionLost)
         ));
         // After reconnecting, the states are not known yet.
         assert!(connection(true).is_none());

@@ -19,7 +19,7 @@ use super::relations::UserRelations;
 use super::slots::{ChannelKey, Slots, UserKey};
 use super::stored_lists::StoredLists;
 use super::timers::Timers;
-use super::user::{User, UserShape, UserView, Viewer};
+use super::user::{StoredUser, UserShape, UserView, Viewer};
 use crate::mock::options::MockRules;
 
 /// Something to send to a connection.
@@ -51,7 +51,7 @@ pub(crate) enum Signal {
 #[derive(Debug)]
 pub(crate) struct ServiceState {
     pub(in crate::mock::engine) rules: MockRules,
-    pub(in crate::mock::engine) users: Slots<UserKey, User>,
+    pub(in crate::mock::engine) users: Slots<UserKey, StoredUser>,
     pub(in crate::mock::engine) user_ids: HashMap<Arc<str>, UserKey>,
     /// The same users in the order of their ids, for paging by id.
     pub(in crate::mock::engine) user_order: BTreeMap<Arc<str>, UserKey>,
@@ -135,7 +135,7 @@ impl ServiceState {
     }
 
     /// The key of the user with this id.
-    pub(in crate::mock::engine) fn user(&self, id: &str) -> Option<(UserKey, &User)> {
+    pub(in crate::mock::engine) fn user(&self, id: &str) -> Option<(UserKey, &StoredUser)> {
         let key = *self.user_ids.get(id)?;
         Some((key, self.users.get(key)?))
     }

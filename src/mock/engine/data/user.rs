@@ -20,7 +20,7 @@ use crate::mock::options::InvisibleField;
 
 /// A user of the state.
 #[derive(Debug, Clone)]
-pub(crate) struct User {
+pub(crate) struct StoredUser {
     pub(crate) id: Arc<str>,
     pub(crate) profile: UserFields,
     pub(crate) created_at: DateTime<Utc>,
@@ -43,7 +43,7 @@ pub(crate) struct User {
     pub(crate) offline_at: Option<DateTime<Utc>>,
 }
 
-impl User {
+impl StoredUser {
     pub(crate) const fn new(id: Arc<str>, profile: UserFields, created_at: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -107,7 +107,7 @@ pub(crate) enum UserShape {
 /// A user, as a viewer sees them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UserView<'a> {
-    pub(crate) user: &'a User,
+    pub(crate) user: &'a StoredUser,
     pub(crate) key: UserKey,
     pub(crate) viewer: Viewer,
     pub(crate) shape: UserShape,

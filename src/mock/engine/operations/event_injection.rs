@@ -116,7 +116,7 @@ impl ServiceState {
         }
     }
 
-    fn known(&self, id: &str) -> Result<&crate::mock::engine::data::user::User, Rejection> {
+    fn known(&self, id: &str) -> Result<&crate::mock::engine::data::user::StoredUser, Rejection> {
         self.user(id)
             .map(|(_, user)| user)
             .ok_or_else(|| Rejection::not_found(format!("user {id:?} was not found")))

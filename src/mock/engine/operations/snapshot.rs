@@ -9,13 +9,13 @@ use crate::mock::engine::data::members::{ChannelMember, DEFAULT_ROLE};
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::User;
+use crate::mock::engine::data::user::StoredUser;
 use crate::mock::fixture::Fixture;
 
 impl ServiceState {
     /// Exports all users and channels, except deleted and anonymous users.
     pub(crate) fn to_fixture(&self) -> Fixture {
-        let stays = |user: &User| user.deleted_at.is_none() && !user.is_anonymous();
+        let stays = |user: &StoredUser| user.deleted_at.is_none() && !user.is_anonymous();
         Fixture {
             users: self
                 .users
@@ -70,7 +70,7 @@ impl ServiceState {
     }
 }
 
-fn user_fixture(user: &User) -> Map<String, Value> {
+fn user_fixture(user: &StoredUser) -> Map<String, Value> {
     let profile = &user.profile;
     let mut fixture = Map::new();
     let mut tell = |name: &str, value: Value| fixture.insert(name.to_owned(), value);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::mock::engine::data::connection::Transport;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::User;
+use crate::mock::engine::data::user::StoredUser;
 
 /// How much there is of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,9 @@ impl ServiceState {
         let open = || self.connections.values();
         StateStats {
             users,
-            online: all().filter(|user| User::is_visibly_online(user)).count(),
+            online: all()
+                .filter(|user| StoredUser::is_visibly_online(user))
+                .count(),
             channels,
             connections,
             pretended: open()

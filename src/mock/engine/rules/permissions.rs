@@ -11,7 +11,7 @@ use crate::mock::engine::data::filter::QueryFilter;
 use crate::mock::engine::data::requests::{Caller, OnBehalfOf, UserRef};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{User, Viewer};
+use crate::mock::engine::data::user::{StoredUser, Viewer};
 use crate::mock::engine::data::user_fields::{FieldWriter, UserFields};
 use crate::mock::error::Rejection;
 
@@ -179,7 +179,10 @@ impl ServiceState {
     }
 
     /// Refuses users who are deactivated or deleted.
-    pub(crate) fn check_not_deleted_or_deactivated(&self, user: &User) -> Result<(), Rejection> {
+    pub(crate) fn check_not_deleted_or_deactivated(
+        &self,
+        user: &StoredUser,
+    ) -> Result<(), Rejection> {
         if user.deleted_at.is_some() {
             return Err(Rejection::not_found("the user ID was deleted"));
         }
@@ -202,7 +205,7 @@ impl ServiceState {
     pub(crate) fn check_revoked(
         &self,
         caller: &Caller,
-        user: Option<&User>,
+        user: Option<&StoredUser>,
     ) -> Result<(), Rejection> {
         let Caller::User { issued_at, .. } = caller else {
             return Ok(());

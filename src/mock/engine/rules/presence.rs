@@ -21,7 +21,7 @@ use crate::mock::engine::data::state::Delivery;
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::state::Signal;
 use crate::mock::engine::data::timers::{Timer, after};
-use crate::mock::engine::data::user::{User, UserShape};
+use crate::mock::engine::data::user::{StoredUser, UserShape};
 use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
 use crate::mock::options::OwnPresence;
@@ -263,7 +263,9 @@ impl ServiceState {
     }
 
     fn is_visibly_online(&self, key: UserKey) -> bool {
-        self.users.get(key).is_some_and(User::is_visibly_online)
+        self.users
+            .get(key)
+            .is_some_and(StoredUser::is_visibly_online)
     }
 
     fn publish_presence_if_changed(&mut self, now: DateTime<Utc>, key: UserKey, was_online: bool) {

@@ -8,7 +8,7 @@ use crate::domain::{InvalidId, UserId};
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::User;
+use crate::mock::engine::data::user::StoredUser;
 use crate::mock::engine::data::user_fields::UserFields;
 use crate::mock::error::Rejection;
 
@@ -23,7 +23,7 @@ impl ServiceState {
         let id: Arc<str> = id.into();
         let key = self
             .users
-            .insert(User::new(id.clone(), profile, stored(now)));
+            .insert(StoredUser::new(id.clone(), profile, stored(now)));
         self.user_ids.insert(id.clone(), key);
         self.user_order.insert(id, key);
         key
