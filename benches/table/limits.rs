@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 
@@ -16,6 +17,7 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> ExitCode {
         ("tcp-get", [address, targets @ ..]) => tcp_get(address, targets),
         ("tls-get", [address, target]) => tls_get(address, target),
         ("lines", [address, target]) => lines(address, target),
+        ("tungstenite-lines", [address, target]) => tungstenite_lines(address, target),
         _ => Err(io::Error::other("no such role")),
     };
     // A peer that hangs up in the middle is how some measurements end.
@@ -124,6 +126,28 @@ fn lines(address: &str, target: &str) -> io::Result<()> {
 fn write_past_the_line_buffer(stdout: &mut io::StdoutLock<'_>, out: &[u8]) -> io::Result<()> {
     stdout.write_all(out)?;
     stdout.flush()
+}
+
+/// The same with the usual library, a line at a time.
+fn tungstenite_lines(address: &str, target: &str) -> io::Result<()> {
+    let copy = async {
+        let url = format!("ws://{address}{target}");
+        let (mut socket, _) = tokio_tungstenite::connect_async(url)
+            .await
+            .map_err(io::Error::other)?;
+        let mut line = Vec::new();
+        while let Some(message) = socket.next().await {
+            line.clear();
+            line.extend_from_slice(&message.map_err(io::Error::other)?.into_data());
+            line.push(b'\n');
+            write_past_the_line_buffer(&mut io::stdout().lock(), &line)?;
+        }
+        Ok(())
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(copy)
 }
 
 /// The request that opens a socket.

@@ -6,6 +6,7 @@
 //!
 //! `cargo bench --bench table -- stream` runs only the sections whose names contain `stream`.
 
+mod certificate;
 mod crowd;
 mod growth;
 mod installed;
@@ -27,11 +28,12 @@ use report::Report;
 /// A section: its name, and what measures it.
 type Section = (&'static str, fn(&Peers, &mut Report) -> io::Result<()>);
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("oneshot-http", oneshot::http),
     ("oneshot-https", oneshot::https),
     ("pages", pages::run),
     ("stream", stream::rates),
+    ("stream-tls", stream::tls_rates),
     ("latency", stream::latency),
     ("instructions", stream::instructions),
     ("idle", watchers::idle),

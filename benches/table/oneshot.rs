@@ -3,14 +3,11 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Instant;
 
 use presencectl::domain::token::{self, Claims};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::certificate::Certificate;
 use crate::installed;
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median, millis};
@@ -36,47 +33,14 @@ pub(crate) fn http(peers: &Peers, report: &mut Report) -> io::Result<()> {
 }
 
 pub(crate) fn https(peers: &Peers, report: &mut Report) -> io::Result<()> {
-    let Some(openssl) = &peers.openssl else {
-        report.note("https is not measured: openssl, which makes the certificate, is missing");
+    let Some(certificate) = Certificate::create(peers, report)? else {
         return Ok(());
     };
-    let folder = tempfile::tempdir()?;
-    let (cert, key, roots) = (
-        folder.path().join("cert.pem"),
-        folder.path().join("key.pem"),
-        folder.path().join("roots.pem"),
-    );
-    let made = Command::new(&openssl.path)
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-        ])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert)
-        .output()?;
-    if !made.status.success() {
-        return Err(io::Error::other(
-            String::from_utf8_lossy(&made.stderr).into_owned(),
-        ));
-    }
-    // The system's own roots and ours: what is measured is reading all of them.
-    let system = "/etc/ssl/certs/ca-certificates.crt";
-    let system = std::fs::read_to_string(system).unwrap_or_default();
-    std::fs::write(&roots, system + &std::fs::read_to_string(&cert)?)?;
-    let stub = Stub::start(Some(server(&cert, &key)?))?;
+    let stub = Stub::start(Some(certificate.server_config()?))?;
     let url = format!("https://localhost:{}", stub.address.port());
     let limit = || {
         let mut command = role("tls-get", &stub.address.to_string(), TARGET);
-        command.env("SSL_CERT_FILE", &roots);
+        command.env("SSL_CERT_FILE", certificate.roots());
         command
     };
     compare(
@@ -85,23 +49,8 @@ pub(crate) fn https(peers: &Peers, report: &mut Report) -> io::Result<()> {
         "query 2 users, https",
         &url,
         &limit,
-        Some(&roots),
+        Some(certificate.roots()),
     )
-}
-
-fn server(cert: &Path, key: &Path) -> io::Result<Arc<ServerConfig>> {
-    let cert = CertificateDer::from_pem_file(cert).map_err(io::Error::other)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|config| {
-            config
-                .with_no_client_auth()
-                .with_single_cert(vec![cert], key)
-        })
-        .map(Arc::new)
-        .map_err(io::Error::other)
 }
 
 fn compare(

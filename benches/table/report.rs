@@ -32,6 +32,7 @@ pub(crate) enum Unit {
     Mebibytes,
     Bytes,
     Instructions,
+    Allocations,
 }
 
 impl Unit {
@@ -44,6 +45,7 @@ impl Unit {
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Bytes => format!("{value:.0} B"),
             Self::Instructions => format!("{value:.0} instructions"),
+            Self::Allocations => format!("{value:.2} allocations"),
         }
     }
 }
