@@ -41,17 +41,13 @@ impl UserPage {
     /// The id of the last user.
     pub fn last_id(&self) -> Option<String> {
         let last = self.users.last()?;
-        Some(
-            EventUser::parse_without_fingerprint(&self.body[last.clone()])?
-                .id
-                .into_owned(),
-        )
+        Some(EventUser::parse(&self.body[last.clone()])?.id.into_owned())
     }
 
     /// The users.
     pub fn iter(&self) -> impl Iterator<Item = EventUser<'_>> {
         let texts = self.users.iter().map(|span| &self.body[span.clone()]);
-        texts.filter_map(EventUser::parse_without_fingerprint)
+        texts.filter_map(EventUser::parse)
     }
 }
 

@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use super::fingerprint::Fingerprint;
+use memchr::memrchr;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::presence::Presence;
 use super::user::User;
 use crate::json::scanner::{Json, Malformed, Text};
@@ -55,7 +58,7 @@ pub struct Event<'a> {
     pub error: Option<&'a str>,
     /// The byte ranges, name and value, of fields with a name that records add: `seq`, `received_at`, `source`,
     /// `changed`, `previous` and `shadowed`. Custom events may have them, and a record must not have a name twice.
-    pub reserved_fields: Vec<Range<usize>>,
+    pub reserved_fields: SmallVec<[Range<usize>; 2]>,
     /// Whether the text has no control characters and no line feed for certain, so that it can be copied as it is.
     pub is_plain: bool,
 }
@@ -77,8 +80,11 @@ pub struct EventUser<'a> {
     pub last_active: Option<Cow<'a, str>>,
     /// Which of the promised presence fields the object does not have.
     pub missing: MissingFields,
-    /// A fingerprint of all other fields; empty if the caller asked for none.
-    pub fingerprint: Fingerprint,
+    /// `updated_at`, if the object has it, as JSON text.
+    pub(crate) updated_at: Option<&'a str>,
+    /// A hash of the text of all other fields, in their order. While it stays the same, so does the sum of the
+    /// [`Fingerprint`](super::Fingerprint), which takes longer to compute.
+    pub(crate) other_text_hash: u32,
 }
 
 /// The promised presence fields that a user object does not have. A record adds them as `null`.
@@ -137,27 +143,13 @@ impl<'a> Event<'a> {
     /// - [`NotAnEvent::NotAnObject`]: it is not a JSON object.
     /// - [`NotAnEvent::NoType`]: it has no string `type`, and no `error` either.
     pub fn parse(raw: &'a str) -> Result<Self, NotAnEvent> {
-        Self::parse_with::<true>(raw)
-    }
-
-    /// Parses the text of a frame like [`Event::parse`], but without the fingerprint of the user, for callers that do not
-    /// compare users. No field is hashed.
-    ///
-    /// # Errors
-    ///
-    /// As [`Event::parse`].
-    pub fn parse_without_fingerprint(raw: &'a str) -> Result<Self, NotAnEvent> {
-        Self::parse_with::<false>(raw)
-    }
-
-    fn parse_with<const HASH: bool>(raw: &'a str) -> Result<Self, NotAnEvent> {
         let (json, is_plain) = Json::with_plain_flag(raw);
         let start = json.blanks(0);
         if json.peek(start) != Some(b'{') {
             return Err(NotAnEvent::NotAnObject);
         }
         let (mut kind, mut cid, mut connection_id, mut created_at) = (None, None, None, None);
-        let (mut user, mut error, mut reserved_fields) = (None, None, Vec::new());
+        let (mut user, mut error, mut reserved_fields) = (None, None, SmallVec::new());
         let mut has_type = false;
         let end = json.object(start, |name, at| {
             let field = match name.len() {
@@ -170,7 +162,7 @@ impl<'a> Event<'a> {
                 10 if name == b"created_at" => &mut created_at,
                 4 if name == b"user" => {
                     let end;
-                    (end, user) = EventUser::scan::<HASH>(json, at)?;
+                    (end, user) = EventUser::scan(json, at)?;
                     return Ok(end);
                 }
                 5 if name == b"error" => {
@@ -178,7 +170,7 @@ impl<'a> Event<'a> {
                     error = Some(json.slice(at, end)).filter(|error| *error != "null");
                     return Ok(end);
                 }
-                3 | 6..=8 | 11 if RESERVED_NAMES.contains(&name) => {
+                3 | 6..=8 | 11 if is_reserved_name(name) => {
                     let end = json.value(at)?;
                     reserved_fields.push(name_start(raw, at)..end);
                     return Ok(end);
@@ -216,71 +208,68 @@ impl<'a> Event<'a> {
 
 impl<'a> EventUser<'a> {
     /// Parses the text of a user object. `None` if it is not an object with a string `id`.
-    #[cfg(test)]
-    pub(crate) fn parse(raw: &'a str) -> Option<Self> {
-        Self::parse_with::<true>(raw)
-    }
-
-    /// Parses the text of a user object, without its fingerprint. `None` if it is not an object with a string `id`.
-    pub fn parse_without_fingerprint(raw: &'a str) -> Option<Self> {
-        Self::parse_with::<false>(raw)
-    }
-
-    fn parse_with<const HASH: bool>(raw: &'a str) -> Option<Self> {
+    pub fn parse(raw: &'a str) -> Option<Self> {
         let json = Json::new(raw);
-        let (end, user) = Self::scan::<HASH>(json, json.blanks(0)).ok()?;
+        let (end, user) = Self::scan(json, json.blanks(0)).ok()?;
         json.end(end).ok()?;
         user
     }
 
     /// Parses the value that begins at `start` and should be a user object. Returns where it ends.
     #[inline(never)]
-    fn scan<const HASH: bool>(
-        json: Json<'a>,
-        start: usize,
-    ) -> Result<(usize, Option<Self>), Malformed> {
+    fn scan(json: Json<'a>, start: usize) -> Result<(usize, Option<Self>), Malformed> {
         if json.peek(start) != Some(b'{') {
             return Ok((json.value(start)?, None));
         }
         let (mut id, mut status, mut last_active) = (None, None, None);
-        let (mut online, mut invisible) = (None, None);
-        let mut fingerprint = Fingerprint::default();
+        let (mut online, mut invisible, mut updated_at) = (None, None, None);
         let mut missing = MissingFields {
             online: true,
             status: true,
             last_active: true,
             invisible: true,
         };
+        let mut other = OtherText::new(start);
         let end = json.object(start, |name, at| {
-            let field = match name.len() {
-                2 if name == b"id" => &mut id,
-                6 if name == b"status" => {
-                    missing.status = false;
-                    &mut status
-                }
-                11 if name == b"last_active" => {
-                    missing.last_active = false;
-                    &mut last_active
-                }
+            let end;
+            match name.len() {
                 6 if name == b"online" => {
-                    let end = json.value(at)?;
+                    end = json.value(at)?;
                     missing.online = false;
                     online = flag(json.slice(at, end));
-                    return Ok(end);
+                }
+                6 if name == b"status" => {
+                    (end, status) = json.text(at)?;
+                    missing.status = false;
                 }
                 9 if name == b"invisible" => {
-                    let end = json.value(at)?;
+                    end = json.value(at)?;
                     missing.invisible = false;
                     invisible = flag(json.slice(at, end));
+                }
+                11 if name == b"last_active" => {
+                    (end, last_active) = json.text(at)?;
+                    missing.last_active = false;
+                }
+                10 if name == b"updated_at" => {
+                    end = json.value(at)?;
+                    updated_at = Some(json.slice(at, end));
+                }
+                2 if name == b"id" => {
+                    (end, id) = json.text(at)?;
+                    other.end = end;
                     return Ok(end);
                 }
-                _ if HASH => return fingerprint.add_field(name, json, at),
-                _ => return json.value(at),
-            };
-            let end;
-            (end, *field) = json.text(at)?;
+                _ => {
+                    end = json.value(at)?;
+                    other.end = end;
+                    return Ok(end);
+                }
+            }
+            other.skip_to(json, end);
             Ok(end)
         })?;
+        other.skip_to(json, end);
         let user = id.and_then(Text::read).map(|id| Self {
             raw: json.slice(start, end),
             id,
@@ -289,7 +278,8 @@ impl<'a> EventUser<'a> {
             status: status.and_then(Text::read),
             last_active: last_active.and_then(Text::read),
             missing,
-            fingerprint,
+            updated_at,
+            other_text_hash: other.hash as u32,
         });
         Ok((end, user))
     }
@@ -314,12 +304,38 @@ impl<'a> EventUser<'a> {
     }
 }
 
-/// Where the name of the field begins whose value begins at `value`. The name must be one of [`RESERVED_NAMES`]: however
+/// The hash of a text without some parts, which are skipped.
+struct OtherText {
+    hash: u64,
+    start: usize,
+    end: usize,
+}
+
+impl OtherText {
+    const fn new(start: usize) -> Self {
+        Self {
+            hash: 0,
+            start,
+            end: start,
+        }
+    }
+
+    /// Adds the text up to the last field that is not skipped. The next part begins at `end`.
+    fn skip_to(&mut self, json: Json<'_>, end: usize) {
+        if self.start < self.end {
+            let part = xxh3_64(json.bytes(self.start, self.end));
+            self.hash = self.hash.rotate_left(17) ^ part;
+        }
+        (self.start, self.end) = (end, end);
+    }
+}
+
+/// Where the name of the field begins whose value begins at `value`. The name must be reserved: however
 /// those are written, there is no quote in them.
-#[cold]
 fn name_start(raw: &str, value: usize) -> usize {
-    let end = raw[..value].rfind('"').unwrap_or_default();
-    raw[..end].rfind('"').unwrap_or_default()
+    let before = &raw.as_bytes()[..value];
+    let end = memrchr(b'"', before).unwrap_or_default();
+    memrchr(b'"', &before[..end]).unwrap_or_default()
 }
 
 fn flag(value: &str) -> Option<bool> {
@@ -330,19 +346,22 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-/// The names of the fields that records add to an event.
-const RESERVED_NAMES: [&[u8]; 6] = [
-    b"seq",
-    b"received_at",
-    b"source",
-    b"changed",
-    b"previous",
-    b"shadowed",
-];
+/// Whether records add a field with this name to an event.
+pub(crate) fn is_reserved_name(name: &[u8]) -> bool {
+    match name.len() {
+        3 => name == b"seq",
+        6 => name == b"source",
+        7 => name == b"changed",
+        8 => name == b"previous" || name == b"shadowed",
+        11 => name == b"received_at",
+        _ => false,
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Fingerprint;
     use crate::json::testing;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
@@ -366,6 +385,22 @@ mod tests {
         assert!(!user.missing.status, "but the field is there");
         assert!(user.missing.invisible);
         assert!(matches!(user.last_active, Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn presence_and_update_times_are_not_part_of_the_other_text() {
+        let hash = |raw| EventUser::parse(raw).unwrap().other_text_hash;
+        let known = hash(r#"{"id":"a","online":true,"name":"A","status":"x","updated_at":"y"}"#);
+        for same in [
+            r#"{"id":"a","online":false,"name":"A","status":"","updated_at":null}"#,
+            r#"{"id":"a","onlin\u0065":false,"name":"A"}"#,
+        ] {
+            assert_eq!(hash(same), known, "{same}");
+        }
+        assert_ne!(
+            hash(r#"{"id":"a","online":true,"name":"B","status":"x"}"#),
+            known
+        );
     }
 
     #[test]
@@ -450,9 +485,9 @@ mod tests {
     }
 
     proptest! {
-        /// Both parsers accept the same texts and find the same, but for the fingerprint.
+        /// Events with the same hash of the other text have the same fingerprint, but for `updated_at`.
         #[test]
-        fn the_fingerprint_changes_nothing_else(
+        fn the_same_other_text_has_the_same_fingerprint(
             raw in testing::event(),
             at in any::<proptest::sample::Index>(),
             byte in proptest::sample::select(b"\"\\{}[]:,0-.eu \x01".as_slice()),
@@ -460,13 +495,15 @@ mod tests {
             let mut damaged = raw.clone().into_bytes();
             let at = at.index(damaged.len());
             damaged[at] = byte;
-            for text in [Ok(raw), String::from_utf8(damaged)].into_iter().flatten() {
-                let mut hashed = Event::parse(&text);
-                if let Ok(Event { user: Some(user), .. }) = &mut hashed {
-                    user.fingerprint = Fingerprint::default();
-                }
-                let unhashed = Event::parse_without_fingerprint(&text);
-                prop_assert_eq!(format!("{hashed:?}"), format!("{unhashed:?}"));
+            let damaged = String::from_utf8(damaged).unwrap_or_default();
+            let user = |text| Event::parse(text).ok()?.user;
+            if let (Some(one), Some(other)) = (user(&raw), user(&damaged))
+                && one.other_text_hash == other.other_text_hash
+            {
+                let of = |user: &EventUser<'_>| Fingerprint::of_text(user.raw).with_updated_at(None);
+                prop_assert_eq!(of(&one), of(&other));
+                let updated = of(&one).with_updated_at(other.updated_at);
+                prop_assert_eq!(updated, Fingerprint::of_text(other.raw));
             }
         }
 

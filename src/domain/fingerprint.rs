@@ -11,6 +11,8 @@
 //! The hash is XXH3, whose values are fixed by its specification, because cursor files store fingerprints. If
 //! you change what is hashed, or how, also change [`VERSION`].
 
+use std::io::Write;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -93,7 +95,12 @@ impl Fingerprint {
     /// The fingerprint of a complete user object.
     pub fn of(user: &User) -> Self {
         let text = serde_json::to_string(user).expect("JSON values always serialise to memory");
-        Self::of_json(&text).unwrap_or_default()
+        Self::of_text(&text)
+    }
+
+    /// The fingerprint of the text of a complete user object.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self::of_json(text).unwrap_or_default()
     }
 
     fn of_json(text: &str) -> Result<Self, Malformed> {
@@ -106,15 +113,18 @@ impl Fingerprint {
         Ok(fingerprint)
     }
 
+    /// The same with other text in `updated_at`, which is the JSON of the value.
+    #[must_use]
+    pub(crate) fn with_updated_at(self, updated_at: Option<&str>) -> Self {
+        Self {
+            updated: updated_at.map_or(0, hash_time),
+            ..self
+        }
+    }
+
     /// Adds a field that is neither the id nor part of the presence. `at` is where its value begins; the result is
     /// where it ends.
-    #[inline(always)]
-    pub(super) fn add_field(
-        &mut self,
-        name: &[u8],
-        json: Json<'_>,
-        at: usize,
-    ) -> Result<usize, Malformed> {
+    fn add_field(&mut self, name: &[u8], json: Json<'_>, at: usize) -> Result<usize, Malformed> {
         if is_ignored(name) {
             let end = json.value(at)?;
             if name == b"updated_at" {
@@ -240,7 +250,11 @@ fn hash_number(text: &str) -> u64 {
     }
     // Every reader and writer of numbers preserves fifteen digits.
     let number: f64 = text.parse().unwrap_or(f64::NAN);
-    xxh3_64_with_seed(format!("{number:.14e}").as_bytes(), SCALAR_SEED)
+    let mut digits = [0; 32];
+    let mut rest = &mut digits[..];
+    let _ = write!(rest, "{number:.14e}");
+    let unused = rest.len();
+    xxh3_64_with_seed(&digits[..digits.len() - unused], SCALAR_SEED)
 }
 
 fn hash_field(name: &[u8], value: u64) -> u64 {

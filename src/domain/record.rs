@@ -38,6 +38,21 @@ pub struct Record<'a> {
     pub body: RecordBody<'a>,
 }
 
+impl Record<'_> {
+    /// The change of an event.
+    pub(crate) fn into_change(self) -> Option<Change> {
+        match self.body {
+            RecordBody::Event { change, .. } => change,
+            RecordBody::Snapshot(_)
+            | RecordBody::ConnectionChanged(_)
+            | RecordBody::ConnectionRecovered
+            | RecordBody::Gap(_)
+            | RecordBody::Coverage(_)
+            | RecordBody::End(_) => None,
+        }
+    }
+}
+
 /// The content of a record.
 #[derive(Debug, Clone)]
 #[expect(

@@ -39,9 +39,16 @@ impl Timestamp {
 
     /// The text that it was read from.
     pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.write_to(&mut text);
+        text
+    }
+
+    /// Appends the text that it was read from.
+    pub(crate) fn write_to(&self, out: &mut String) {
         match self {
-            Self::Parsed { ticks, digits } => format_usual(*ticks, usize::from(*digits)),
-            Self::Verbatim(text) => text.0.to_string(),
+            Self::Parsed { ticks, digits } => write_usual(*ticks, usize::from(*digits), out),
+            Self::Verbatim(text) => out.push_str(&text.0),
         }
     }
 
@@ -92,18 +99,7 @@ fn parse_usual(text: &str) -> Option<(CalendarNanos, u8)> {
     let (minute, second) = (u64::from(clock[3]), u64::from(clock[6]));
     let (sub, digits) = match fraction {
         b"Z" => (0, 0),
-        [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
-            let mut above_nine = false;
-            let sub = digits.iter().fold(0, |sum, letter| {
-                let digit = letter.wrapping_sub(b'0');
-                above_nine |= digit > 9;
-                sum * 10 + u64::from(digit)
-            });
-            if above_nine {
-                return None;
-            }
-            (sub * POWERS_OF_TEN[9 - digits.len()], digits.len() as u8)
-        }
+        [b'.', digits @ .., b'Z'] => (nanos(digits)?, digits.len() as u8),
         _ => return None,
     };
     let possible = (FIRST_YEAR..END_YEAR).contains(&year)
@@ -121,6 +117,25 @@ fn parse_usual(text: &str) -> Option<(CalendarNanos, u8)> {
         i64::try_from(seconds * NANOS_PER_SECOND + sub).ok()?,
         digits,
     ))
+}
+
+/// Parses one to nine digits of a fraction of a second.
+#[inline]
+fn nanos(digits: &[u8]) -> Option<u64> {
+    let (first, last) = match *digits {
+        [] => return None,
+        [a, b, c, d, e, f, g, h, last] => ([a, b, c, d, e, f, g, h], last),
+        _ => {
+            let mut first = [b'0'; 8];
+            first.get_mut(..digits.len())?.copy_from_slice(digits);
+            (first, b'0')
+        }
+    };
+    let pairs = digit_pairs(&first, b"00000000")?;
+    let pair = |at: usize| u64::from(pairs[at]);
+    let last = last.wrapping_sub(b'0');
+    let first = ((pair(0) * 100 + pair(2)) * 100 + pair(4)) * 100 + pair(6);
+    (last <= 9).then_some(first * 10 + u64::from(last))
 }
 
 /// Parses eight bytes that have a digit where `form` has `0`, and otherwise the same bytes as `form`. Byte `i` of the
@@ -145,19 +160,8 @@ const ABOVE_NINE: u64 = u64::from_le_bytes([0x80 - 10; 8]);
 /// The highest bit of every byte.
 const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
 
-/// 10⁰ to 10⁸.
-const POWERS_OF_TEN: [u64; 9] = {
-    let mut powers = [1; 9];
-    let mut at = 1;
-    while at < 9 {
-        powers[at] = powers[at - 1] * 10;
-        at += 1;
-    }
-    powers
-};
-
 /// Writes what [`parse_usual`] has read.
-fn format_usual(ticks: CalendarNanos, digits: usize) -> String {
+fn write_usual(ticks: CalendarNanos, digits: usize, out: &mut String) {
     let (seconds, sub) = div_rem::<NANOS_PER_SECOND>(ticks.unsigned_abs());
     let (minutes, second) = div_rem::<60>(seconds);
     let (hours, minute) = div_rem::<60>(minutes);
@@ -179,7 +183,7 @@ fn format_usual(ticks: CalendarNanos, digits: usize) -> String {
     };
     text[keep] = b'Z';
     let text = str::from_utf8(&text).expect("digits and punctuation are UTF-8");
-    text[..=keep].to_owned()
+    out.push_str(&text[..=keep]);
 }
 
 /// The quotient and the remainder.

@@ -202,8 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Err(SessionEnd::NoHealthCheck(format!("{} bytes", bytes.len())));
             }
         };
-        let event =
-            Event::parse_without_fingerprint(&hello).map_err(|_| no_health_check(&hello))?;
+        let event = Event::parse(&hello).map_err(|_| no_health_check(&hello))?;
         if let Some(refusal) = event.error.map(refusal_of) {
             return Err(SessionEnd::Refused(refusal));
         }
@@ -372,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !contains(HEALTH_CHECK) && !contains(r#""error""#) {
             return Ok(());
         }
-        let Ok(event) = Event::parse_without_fingerprint(text) else {
+        let Ok(event) = Event::parse(text) else {
             return Ok(());
         };
         if event.is(HEALTH_CHECK) {

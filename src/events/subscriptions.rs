@@ -92,6 +92,8 @@ struct UserEntry {
     last_active: Option<Timestamp>,
     /// Of all other fields. Meaningless without `origin`.
     fingerprint: Fingerprint,
+    /// Of the text that the fingerprint was computed from; only for events, otherwise 0.
+    other_text_hash: u32,
     origin: Option<UserOrigin>,
     /// Whether the fields above were ever set.
     is_known: bool,
@@ -134,34 +136,48 @@ impl UserEntry {
     }
 
     fn restore(&mut self, known: &KnownUser) {
-        self.update(&ObservedUser::new(&known.presence, known.fingerprint));
+        let seen = ObservedUser::new(&known.presence, known.fingerprint);
+        self.update(&seen, &mut String::new());
     }
 
     /// Applies an event about the user.
-    fn apply_event(&mut self, user: &EventUser<'_>, created_at: Option<&str>) -> UserUpdate {
+    fn apply_event(
+        &mut self,
+        user: &EventUser<'_>,
+        created_at: Option<&str>,
+        spare_text: &mut String,
+    ) -> UserUpdate {
         let at = created_at.and_then(parse_ticks).and_then(NonZeroI64::new);
         let out_of_order = at < self.last_event && at.is_some();
         if !out_of_order {
             self.last_event = at.or(self.last_event);
         }
-        let change = self.update(&ObservedUser {
+        // Hashing each field costs as much as all other work on the event, so it is done for a changed text only.
+        let fingerprint = match self.other_text_hash == user.other_text_hash {
+            true => self.fingerprint.with_updated_at(user.updated_at),
+            false => Fingerprint::of_text(user.raw),
+        };
+        let seen = ObservedUser {
             online: user.online,
             invisible: user.invisible,
             status: user.status.as_deref(),
             last_active: user.last_active.as_deref(),
             fingerprint: Some(FingerprintSample {
                 origin: UserOrigin::Event,
-                fingerprint: user.fingerprint,
+                fingerprint,
             }),
-        });
+        };
+        let change = self.update(&seen, spare_text);
+        self.other_text_hash = user.other_text_hash;
         UserUpdate {
             change,
             out_of_order,
         }
     }
 
-    /// Takes over an observation and returns what changed, by the rule of [`Change::between`].
-    fn update(&mut self, seen: &ObservedUser<'_>) -> Option<Change> {
+    /// Takes over an observation and returns what changed, by the rule of [`Change::between`]. An earlier `last_active`
+    /// is written into the memory of `spare_text`.
+    fn update(&mut self, seen: &ObservedUser<'_>, spare_text: &mut String) -> Option<Change> {
         let mut change = Change::default();
         if seen.online.is_some() && seen.online != self.online {
             change.changed.insert(PresenceField::Online);
@@ -185,12 +201,18 @@ impl UserEntry {
                 .is_none_or(|known| last_active.is_newer_than(known))
         {
             change.changed.insert(PresenceField::LastActive);
-            change.previous.last_active = self.last_active.as_ref().map(Timestamp::text);
+            change.previous.last_active = self.last_active.as_ref().map(|known| {
+                let mut text = std::mem::take(spare_text);
+                text.clear();
+                known.write_to(&mut text);
+                text
+            });
             self.last_active = Some(last_active);
         }
         if let Some(sample) = seen.fingerprint {
             change.other_fields_delta = self.sample().map_or(0, |earlier| earlier.delta_to(sample));
             (self.origin, self.fingerprint) = (Some(sample.origin), sample.fingerprint);
+            self.other_text_hash = 0;
         }
         std::mem::replace(&mut self.is_known, true).then_some(change)
     }
@@ -237,6 +259,8 @@ pub(super) struct Subscriptions {
     may_have_queued: bool,
     /// States from an earlier run, of users who are not requested yet.
     remembered: HashMap<Box<str>, KnownUser>,
+    /// The memory of a text that is not needed any more.
+    spare_text: String,
 }
 
 impl Subscriptions {
@@ -353,14 +377,21 @@ impl Subscriptions {
         match self.users.get_mut(&*user.id) {
             Some(entry) if entry.phase == Phase::Subscribed => (
                 SubscriptionState::Subscribed,
-                entry.apply_event(user, created_at),
+                entry.apply_event(user, created_at, &mut self.spare_text),
             ),
             // The stream has said that they are gone, so the event is a change from that state.
             Some(entry) if entry.phase == Phase::Missing && entry.is_known => (
                 SubscriptionState::Missing,
-                entry.apply_event(user, created_at),
+                entry.apply_event(user, created_at, &mut self.spare_text),
             ),
             _ => (self.state(&user.id), UserUpdate::default()),
+        }
+    }
+
+    /// Takes back a change that nobody needs any more. The next one uses its memory.
+    pub(super) fn recycle(&mut self, change: Change) {
+        if let Some(text) = change.previous.last_active {
+            self.spare_text = text;
         }
     }
 
@@ -372,7 +403,9 @@ impl Subscriptions {
             origin,
             fingerprint: Fingerprint::of(user),
         };
-        let change = entry.update(&ObservedUser::new(&user.presence(), Some(sample)));
+        let seen = &user.presence();
+        let seen = ObservedUser::new(seen, Some(sample));
+        let change = entry.update(&seen, &mut self.spare_text);
         Some(UserUpdate {
             change,
             out_of_order: false,
@@ -482,7 +515,7 @@ mod tests {
         let user = EventUser::parse(json).unwrap();
         let entry = table.users.get_mut(&*user.id);
         entry.map_or_else(UserUpdate::default, |entry| {
-            entry.apply_event(&user, Some(at))
+            entry.apply_event(&user, Some(at), &mut String::new())
         })
     }
 

@@ -333,10 +333,14 @@ impl Watcher {
             let Some(frame) = self.reconciler.receive(ReceivedFrame { at, text }) else {
                 continue;
             };
-            if let Some(record) = self.decide(frame)
-                && let ControlFlow::Break(out) = emit(&record)
-            {
-                return DrainResult::Break(out);
+            if let Some(record) = self.decide(frame) {
+                let flow = emit(&record);
+                if let Some(change) = record.into_change() {
+                    self.reconciler.subscriptions.recycle(change);
+                }
+                if let ControlFlow::Break(out) = flow {
+                    return DrainResult::Break(out);
+                }
             }
         }
     }
@@ -624,12 +628,7 @@ impl Watcher {
     #[inline]
     fn decide(&mut self, frame: ReceivedFrame) -> Option<Record<'_>> {
         let before = std::mem::replace(&mut self.frame, frame);
-        let parse = if self.options.raw {
-            Event::parse_without_fingerprint
-        } else {
-            Event::parse
-        };
-        let Ok(event) = parse(&self.frame.text) else {
+        let Ok(event) = Event::parse(&self.frame.text) else {
             self.before_unreadable = Some(before);
             return None;
         };

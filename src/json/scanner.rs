@@ -100,6 +100,12 @@ impl<'a> Json<'a> {
         &self.text[start..end]
     }
 
+    /// The bytes between two positions.
+    #[inline(always)]
+    pub(crate) fn bytes(self, start: usize, end: usize) -> &'a [u8] {
+        &self.text.as_bytes()[start..end]
+    }
+
     /// The byte at a position.
     #[inline(always)]
     pub(crate) fn peek(self, at: usize) -> Option<u8> {
@@ -489,19 +495,21 @@ impl StringState {
 /// The length of the number at the start of a text.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = |from: usize| {
-        let count = text[from..].iter().take_while(|byte| byte.is_ascii_digit());
-        match count.count() {
-            0 => None,
-            count => Some(from + count),
+        let mut at = from;
+        while text.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
         }
+        (at > from).then_some(at)
     };
     let mut at = usize::from(text[0] == b'-');
     at = match text.get(at) {
         Some(b'0') => at + 1,
         _ => digits(at)?,
     };
-    if text.get(at) == Some(&b'.') {
-        at = digits(at + 1)?;
+    match text.get(at) {
+        Some(b'.') => at = digits(at + 1)?,
+        Some(b'e' | b'E') => {}
+        _ => return Some(at),
     }
     if let Some(b'e' | b'E') = text.get(at) {
         let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
