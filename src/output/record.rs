@@ -303,38 +303,55 @@ fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("plain values always serialise to memory");
 }
 
-/// Formats `received_at` as RFC 3339 in UTC with milliseconds. The part up to the second is cached.
+/// Formats `received_at` as RFC 3339 in UTC with milliseconds. The last text is cached: events that arrive together
+/// have the same time.
 ///
 /// The closing quote is not written: the caller's next text starts with it.
 #[derive(Debug)]
 struct ReceivedAtFormatter {
+    millis: i64,
+    /// The field up to the second, for all times in that second.
     second: i64,
-    formatted_second: String,
+    second_len: usize,
+    text: String,
 }
 
 impl Default for ReceivedAtFormatter {
     fn default() -> Self {
         Self {
+            millis: i64::MIN,
             second: i64::MIN,
-            formatted_second: String::new(),
+            second_len: 0,
+            text: String::new(),
         }
     }
 }
 
 impl ReceivedAtFormatter {
     fn write(&mut self, time: DateTime<Utc>, out: &mut Vec<u8>) {
+        let millis = time.timestamp_millis();
+        if millis != self.millis {
+            self.millis = millis;
+            self.format(time);
+        }
+        out.extend_from_slice(self.text.as_bytes());
+    }
+
+    fn format(&mut self, time: DateTime<Utc>) {
         let second = time.timestamp();
         if second != self.second {
             self.second = second;
-            self.formatted_second = time
+            self.text = time
                 .format(",\"received_at\":\"%Y-%m-%dT%H:%M:%S.")
                 .to_string();
+            self.second_len = self.text.len();
         }
-        out.extend_from_slice(self.formatted_second.as_bytes());
         // In a leap second, chrono counts more than 1000 milliseconds.
         let millis = time.timestamp_subsec_millis().min(999);
-        let digit = |number: u32| b'0' + (number % 10) as u8;
-        out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
+        let digit = |number: u32| char::from(b'0' + (number % 10) as u8);
+        self.text.truncate(self.second_len);
+        self.text
+            .extend([digit(millis / 100), digit(millis / 10), digit(millis), 'Z']);
     }
 }
 
