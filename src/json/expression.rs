@@ -14,7 +14,7 @@ use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 
 use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
-use super::path::FieldPath;
+use super::path::{FieldPath, has_half_surrogates};
 use super::scanner::{StringState, escape_controls};
 use crate::escape;
 use crate::exit::{Code, Failure};
@@ -205,8 +205,16 @@ impl Expr {
         }
     }
 
-    /// The only result, if it can be read directly from the text.
-    fn read_field<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
+    /// The names on the way to the only result, if it can be read directly from the text.
+    pub(crate) fn path_in(&self, json: &[u8]) -> Option<&[String]> {
+        self.path
+            .as_ref()
+            .filter(|_| !is_deep(json) && !has_half_surrogates(json))
+            .map(FieldPath::names)
+    }
+
+    /// The only result, as JSON text, if it can be read directly from the text.
+    pub(crate) fn read_field<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         self.path
             .as_ref()
             .filter(|_| !is_deep(json))

@@ -109,13 +109,15 @@ impl FieldPath {
             .then_some(Self(names))
     }
 
+    /// The names.
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+
     /// The value at the path, as the interpreter would print it; `None` if only the interpreter can tell.
     pub(super) fn evaluate<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         let text = std::str::from_utf8(json).ok()?;
-        // The interpreter rejects a whole record that contains half a surrogate pair anywhere.
-        let surrogates = memchr_iter(b'\\', json)
-            .any(|at| matches!(json.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])));
-        if surrogates {
+        if has_half_surrogates(json) {
             return None;
         }
         match find(Json::new(text), &self.0).ok()? {
@@ -124,6 +126,11 @@ impl FieldPath {
             Found::NotAContainer => None,
         }
     }
+}
+
+/// Whether a text may contain half a surrogate pair. The interpreter rejects the whole record then.
+pub(super) fn has_half_surrogates(json: &[u8]) -> bool {
+    memchr_iter(b'\\', json).any(|at| matches!(json.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])))
 }
 
 /// Whether the text of a value is the one that any JSON writer would produce.

@@ -4,6 +4,7 @@
 //! records. [`Records::prepare`] renders a record so that filters can examine it. The text is then written or discarded.
 
 use crate::escape;
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -12,7 +13,9 @@ use super::delimited::Delimited;
 use super::human_line::{LineFormatter, LineStyle};
 use super::record::{self, Renderer};
 use super::{Format, LineBuffer, LineSink, Output, escape_for_terminal, human_time, table};
-use crate::domain::record::Record;
+use crate::domain::event::{Event, is_reserved_name};
+use crate::domain::record::{Record, RecordBody};
+use crate::json::expression::StringForm;
 use crate::json::select;
 
 /// A writer of records. [`Records::finish`] completes the output.
@@ -107,7 +110,55 @@ impl<'a> Records<'a> {
         if self.raw {
             return self.push_row(record);
         }
+        if let RecordBody::Event { event, .. } = &record.body
+            && self.push_field(event)
+        {
+            return self.count();
+        }
         self.prepare(record).push()
+    }
+
+    /// Adds the result of `--jq`, if that is a field which the record copies from the event. Returns whether it is.
+    fn push_field(&mut self, event: &Event<'_>) -> bool {
+        let settings = self.lines.output.settings();
+        let Some(jq) = settings.jq.as_ref().filter(|_| {
+            event.is_plain && event.reserved_fields.is_empty() && !settings.terminal.stdout
+        }) else {
+            return false;
+        };
+        let json = event.raw.as_bytes();
+        let Some(names) = jq.path_in(json) else {
+            return false;
+        };
+        if names
+            .first()
+            .is_none_or(|name| is_reserved_name(name.as_bytes()))
+        {
+            return false;
+        }
+        let out = &mut self.lines.pending;
+        let is_quoted = settings.jq_strings() == StringForm::Quoted;
+        let mut push_text = |text: &str| {
+            let quote: &[u8] = if is_quoted { b"\"" } else { b"" };
+            for part in [quote, text.as_bytes(), quote] {
+                out.extend_from_slice(part);
+            }
+        };
+        if let Some(text) = known_text(event, names) {
+            push_text(text);
+            return true;
+        }
+        let Some(value) = jq.read_field(json) else {
+            return false;
+        };
+        match value
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+        {
+            Some(text) => push_text(text),
+            None => out.extend_from_slice(value.as_bytes()),
+        }
+        true
     }
 
     /// Writes the buffered lines.
@@ -314,6 +365,28 @@ impl<'a> Records<'a> {
     }
 }
 
+/// A string at a path that parsing the event has found already, if it contains no escapes.
+fn known_text<'e>(event: &'e Event<'_>, names: &[String]) -> Option<&'e str> {
+    let text = match names {
+        // An error may come without a type.
+        [name] if name == "type" && event.error.is_none() => &event.kind,
+        [user, field] if user == "user" => {
+            let user = event.user.as_ref()?;
+            match field.as_str() {
+                "id" => &user.id,
+                "status" => user.status.as_ref()?,
+                "last_active" => user.last_active.as_ref()?,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    match text {
+        Cow::Borrowed(text) => Some(text),
+        Cow::Owned(_) => None,
+    }
+}
+
 impl Prepared<'_, '_, '_> {
     /// The record as JSON.
     pub fn json(&self) -> &[u8] {
@@ -335,11 +408,12 @@ mod tests {
     use super::super::OutputSettings;
     use super::super::testing::{Capture, output, settings};
     use super::*;
-    use crate::domain::event::Event;
-    use crate::domain::record::{EndReason, RecordBody, RecordSource, StreamEnd};
+    use crate::domain::record::{EndReason, RecordSource, StreamEnd};
     use crate::json::expression::Expr;
+    use crate::json::testing;
     use crate::terminal::Terminal;
     use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
     use serde_json::Value;
 
     const ONLINE: &str = r#"{"type":"user.presence.changed","user":{"id":"john","online":true}}"#;
@@ -414,6 +488,39 @@ mod tests {
         assert_eq!(json.as_array().unwrap().len(), 3);
         let csv = stream(settings(Format::Csv), false).0;
         assert_eq!(csv.matches("\r\n").count(), 4);
+    }
+
+    proptest! {
+        /// A field that is read from the event is the one that the rendered record has.
+        #[test]
+        fn a_field_of_an_event_is_that_of_the_record(
+            raw in testing::event(),
+            path in prop::sample::select(vec![
+                ".type", ".cid", ".seq", ".previous.online", ".user", ".user.id", ".user.status",
+                ".user.online", ".user.last_active", ".user.status.a", ".user.a",
+            ]),
+            explicit_machine in any::<bool>(),
+        ) {
+            if Event::parse(&raw).is_err() {
+                return Ok(());
+            }
+            let shown = |is_fast: bool| {
+                let (output, out, err) = output(OutputSettings {
+                    jq: Some(Expr::compile(path).unwrap()),
+                    explicit_machine,
+                    ..settings(Format::Ndjson)
+                });
+                let mut records = output.records().unwrap();
+                let record = event(&raw);
+                match is_fast {
+                    true => records.push(&record).unwrap(),
+                    false => records.prepare(&record).push().unwrap(),
+                }
+                records.finish().unwrap();
+                (out.text(), err.text())
+            };
+            prop_assert_eq!(shown(true), shown(false));
+        }
     }
 
     #[test]
