@@ -60,22 +60,43 @@ fn without_a_secret_the_error_says_what_to_do() {
 }
 
 #[test]
-fn a_server_whose_clock_is_behind_accepts_a_created_token() {
+fn a_created_token_was_issued_a_minute_ago() {
     let mock = small_world();
-    let now: DateTime<Utc> = Utc::now();
-    let behind = (now - TimeDelta::seconds(45)).to_rfc3339();
-    let _ = presencectl_at(&mock, &format!("mock clock freeze {behind}"))
-        .env("PRESENCECTL_BASE_URL", &mock.url())
-        .run()
-        .ended_with(0);
-    let token = presencectl_at(&mock, "token create john --ttl 1h")
-        .run()
-        .stdout_of_success();
-    let run = presencectl_at(&mock, "get-user john")
-        .env("PRESENCECTL_USER_TOKEN", token.trim())
-        .run()
-        .ended_with(0);
-    assert_eq!(run.records()[0]["id"], "john");
+    let before: DateTime<Utc> = Utc::now();
+    let created = presencectl_at(&mock, "token create john --ttl 1h -o ndjson").run();
+    let issued: DateTime<Utc> = created.records()[0]["issued_at"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let age = before - issued;
+    assert!(age > TimeDelta::seconds(30), "{created}");
+}
+
+/// Revocation fails tokens without a time of issue, so those that are signed for each call have one.
+#[test]
+fn a_call_as_a_user_works_after_older_tokens_were_revoked() {
+    let mock = small_world();
+    let limit = (Utc::now() - TimeDelta::minutes(10)).to_rfc3339();
+    let revoke = format!(r#"set-user john --set-json revoke_tokens_issued_before="{limit}""#);
+    let _ = presencectl_at(&mock, &revoke).run().ended_with(0);
+    let old = Claims {
+        iat: Some((Utc::now() - TimeDelta::hours(1)).timestamp()),
+        ..Claims::user("john")
+    };
+    for (claims, code) in [(Claims::user("john"), 4), (old, 4)] {
+        let _ = presencectl_at(&mock, "get-user john")
+            .env("PRESENCECTL_USER_TOKEN", &token::sign(SECRET, &claims))
+            .run()
+            .ended_with(code);
+    }
+    for line in [
+        "get-user john --as john",
+        "watch users john --as john --snapshot only",
+        "hold john --for 1ms",
+    ] {
+        let _ = presencectl_at(&mock, line).run().ended_with(0);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use reqwest::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -90,15 +90,15 @@ impl Auth {
         }
     }
 
-    /// The token to send. It is signed now if the secret is known.
-    pub fn token(&self) -> SecretString {
+    /// The token to send. It is signed at this time if the secret is known.
+    pub fn token(&self, now: DateTime<Utc>) -> SecretString {
         match self {
             Self::Server { secret } => {
                 SecretString::new(token::sign(secret.reveal(), &Claims::server()))
             }
-            // Without `iat`: the service refuses a token from the future, and laptops and CI containers run ahead.
             Self::Minted { user, secret } => {
-                SecretString::new(token::sign(secret.reveal(), &Claims::user(user.as_str())))
+                let claims = Claims::user(user.as_str()).with_backdated_issue(now);
+                SecretString::new(token::sign(secret.reveal(), &claims))
             }
             Self::Token { token, .. } => token.clone(),
         }
@@ -371,10 +371,11 @@ impl Client {
         loop {
             let attempt_start = Instant::now();
             let left = self.settings.timeout.saturating_sub(start.elapsed());
-            let result = tokio::time::timeout(left, self.attempt(request))
+            let token = self.settings.auth.token(Utc::now());
+            let result = tokio::time::timeout(left, self.attempt(request, &token))
                 .await
                 .unwrap_or_else(|elapsed| Err(self.transport(TransportKind::Timeout, elapsed)));
-            self.trace(request, attempt_start.elapsed(), result.as_ref());
+            self.trace(request, &token, attempt_start.elapsed(), result.as_ref());
             let Some(failure) = failure_of(&result) else {
                 return result;
             };
@@ -404,11 +405,11 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Response, ApiError> {
+    async fn attempt(&self, request: &Request, token: &SecretString) -> Result<Response, ApiError> {
         let mut builder = self
             .http()?
             .request(request.method().clone(), self.url(request)?)
-            .headers(self.headers(request));
+            .headers(headers(request, token));
         if let Some(body) = request.body() {
             builder = builder.body(body.to_owned());
         }
@@ -447,11 +448,16 @@ impl Client {
         })
     }
 
-    fn trace(&self, request: &Request, took: Duration, result: Result<&Response, &ApiError>) {
+    fn trace(
+        &self,
+        request: &Request,
+        token: &SecretString,
+        took: Duration,
+        result: Result<&Response, &ApiError>,
+    ) {
         if !self.tracer.is_enabled() {
             return;
         }
-        let token = self.settings.auth.token();
         let secret = self.settings.auth.secret().map(SecretString::reveal);
         let redactor = Redactor::new(secret.into_iter().chain([token.reveal()]));
         let query = self.url(request).map_or_else(
@@ -461,7 +467,7 @@ impl Client {
         let sent = Sent {
             summary: request.summary(),
             query,
-            headers: &self.headers(request),
+            headers: &headers(request, token),
             body: request.body(),
         };
         self.tracer.call(&redactor, &sent, took, result);
@@ -475,7 +481,8 @@ impl Client {
     /// See [`ApiError`]. A response that is not an upgrade is decoded like other error responses.
     pub(crate) async fn upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
         let start = Instant::now();
-        let result = self.try_upgrade(request).await;
+        let token = self.settings.auth.token(Utc::now());
+        let result = self.try_upgrade(request, &token).await;
         let traced = result.as_ref().map(|_| Response {
             status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
             headers: HeaderMap::new(),
@@ -485,13 +492,18 @@ impl Client {
         });
         self.trace(
             request,
+            &token,
             start.elapsed(),
             traced.as_ref().map_err(|error| *error),
         );
         result
     }
 
-    async fn try_upgrade(&self, request: &Request) -> Result<Upgraded, ApiError> {
+    async fn try_upgrade(
+        &self,
+        request: &Request,
+        token: &SecretString,
+    ) -> Result<Upgraded, ApiError> {
         let mut url = self.settings.base_url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(request.path());
@@ -499,7 +511,7 @@ impl Client {
         url.query_pairs_mut()
             .extend_pairs(request.query())
             .append_pair("api_key", &self.settings.api_key)
-            .append_pair("authorization", self.settings.auth.token().reveal())
+            .append_pair("authorization", token.reveal())
             .append_pair("stream-auth-type", "jwt")
             .append_pair("X-Stream-Client", CLIENT_NAME);
         let key = generate_key();
@@ -574,22 +586,6 @@ impl Client {
             .build()
             .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
         Ok(self.pool.http().get_or_insert(http).clone())
-    }
-
-    fn headers(&self, request: &Request) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(4);
-        // A token that does not fit into a header is invalid. It is left out, and the service reports the missing
-        // token.
-        if let Ok(mut value) = HeaderValue::from_str(self.settings.auth.token().reveal()) {
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        headers.insert(STREAM_AUTH_TYPE, HeaderValue::from_static("jwt"));
-        headers.insert(STREAM_CLIENT, HeaderValue::from_static(CLIENT_NAME));
-        if request.body().is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        headers
     }
 
     /// The URL of a request, with the query parameters that every request has.
@@ -671,6 +667,23 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
+}
+
+/// The headers of a request.
+fn headers(request: &Request, token: &SecretString) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    // A token that does not fit into a header is invalid. It is left out, and the service reports the missing
+    // token.
+    if let Ok(mut value) = HeaderValue::from_str(token.reveal()) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers.insert(STREAM_AUTH_TYPE, HeaderValue::from_static("jwt"));
+    headers.insert(STREAM_CLIENT, HeaderValue::from_static(CLIENT_NAME));
+    if request.body().is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers
 }
 
 /// The failure of an attempt that may be worth a retry.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -14,6 +14,10 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signature::{Error as SignatureError, Signer, Verifier};
+
+/// How far in the past the time of issue of a new token is. A server whose clock is behind refuses a token from its
+/// future.
+const ISSUE_BACKDATE: TimeDelta = TimeDelta::seconds(60);
 
 /// The claims of a token.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -69,6 +73,15 @@ impl Claims {
         Self {
             user_id: Some(id.to_owned()),
             ..Self::default()
+        }
+    }
+
+    /// The same claims, issued a minute ago. If a user's tokens were revoked, those without a time of issue fail.
+    #[must_use]
+    pub fn with_backdated_issue(self, now: DateTime<Utc>) -> Self {
+        Self {
+            iat: Some((now - ISSUE_BACKDATE).timestamp()),
+            ..self
         }
     }
 }
@@ -150,6 +163,20 @@ fn malformed(error: &jsonwebtoken::errors::Error) -> TokenError {
 /// [`TokenError`], checked in the order of the service: malformed, bad signature, expired, not valid yet, issued in the
 /// future.
 pub fn verify(secret: &str, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+    verify_issued_until(secret, token, now, now)
+}
+
+/// Like [`verify`], with another time up to which the token may have been issued.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_issued_until(
+    secret: &str,
+    token: &str,
+    now: DateTime<Utc>,
+    latest_issue: DateTime<Utc>,
+) -> Result<Claims, TokenError> {
     install_provider();
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false;
@@ -163,18 +190,18 @@ pub fn verify(secret: &str, token: &str, now: DateTime<Utc>) -> Result<Claims, T
             _ => malformed(&error),
         })?
         .claims;
-    let now = now.timestamp();
     if let Some(exp) = claims.exp
-        && exp <= now
+        && exp <= now.timestamp()
     {
         return Err(TokenError::Expired {
             at: DateTime::from_timestamp(exp, 0).unwrap_or_default(),
         });
     }
-    if claims.nbf.is_some_and(|nbf| nbf > now) {
+    let latest_issue = latest_issue.timestamp();
+    if claims.nbf.is_some_and(|nbf| nbf > latest_issue) {
         return Err(TokenError::NotYetValid);
     }
-    if claims.iat.is_some_and(|iat| iat > now) {
+    if claims.iat.is_some_and(|iat| iat > latest_issue) {
         return Err(TokenError::IssuedInFuture);
     }
     Ok(claims)

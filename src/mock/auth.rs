@@ -55,6 +55,7 @@ pub(crate) fn authenticate(
     options: &MockOptions,
     credentials: &RequestCredentials<'_>,
     now: DateTime<Utc>,
+    system_now: DateTime<Utc>,
     accepts_development_tokens: impl FnOnce() -> bool,
 ) -> Result<CallerIdentity, Rejection> {
     check_key(options, credentials)?;
@@ -91,7 +92,10 @@ pub(crate) fn authenticate(
     let claims = if token.ends_with(".devtoken") {
         development(accepts_development_tokens(), token)?
     } else {
-        token::verify(options.secret.reveal(), token, now).map_err(|error| {
+        // Clients sign by the system's time, also if a test has set the mock's clock to the past.
+        let latest_issue = now.max(system_now);
+        let secret = options.secret.reveal();
+        token::verify_issued_until(secret, token, now, latest_issue).map_err(|error| {
             let (code, detail) = match error {
                 TokenError::Malformed(_) => (
                     ApiErrorCode::Unauthenticated.number(),
@@ -195,14 +199,10 @@ mod tests {
             token: Some(token),
             user_id: None,
         };
-        authenticate(
-            &options(),
-            &credentials,
-            DateTime::from_timestamp(1000, 0).unwrap(),
-            || development,
-        )
-        .map(|identity| identity.caller)
-        .map_err(|reject| (reject.status, reject.code))
+        let now = DateTime::from_timestamp(1000, 0).unwrap();
+        authenticate(&options(), &credentials, now, now, || development)
+            .map(|identity| identity.caller)
+            .map_err(|reject| (reject.status, reject.code))
     }
 
     #[test]
@@ -256,13 +256,37 @@ mod tests {
     }
 
     #[test]
+    fn tokens_of_today_are_accepted_on_a_clock_that_was_set_to_the_past() {
+        let (past, today) = (
+            DateTime::UNIX_EPOCH,
+            DateTime::from_timestamp(1000, 0).unwrap(),
+        );
+        for (issued, accepted) in [(1000, true), (1001, false)] {
+            let claims = Claims {
+                iat: Some(issued),
+                ..Claims::user("amy")
+            };
+            let token = token::sign("secret", &claims);
+            let credentials = RequestCredentials {
+                api_key: Some("key"),
+                auth_type: Some("jwt"),
+                token: Some(&token),
+                user_id: None,
+            };
+            let identity = authenticate(&options(), &credentials, past, today, || false);
+            assert_eq!(identity.is_ok(), accepted, "{identity:?}");
+        }
+    }
+
+    #[test]
     fn the_key_comes_first() {
+        let now = DateTime::UNIX_EPOCH;
         for (key, code) in [(None, 2), (Some("other"), 2), (Some("key"), 5)] {
             let credentials = RequestCredentials {
                 api_key: key,
                 ..RequestCredentials::default()
             };
-            let reject = authenticate(&options(), &credentials, DateTime::UNIX_EPOCH, || false);
+            let reject = authenticate(&options(), &credentials, now, now, || false);
             assert_eq!(reject.unwrap_err().code, code);
         }
     }

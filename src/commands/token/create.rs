@@ -12,10 +12,6 @@ use crate::domain::token::{self, Claims};
 use crate::exit::{Code, Failure};
 use crate::settings::App;
 
-/// How far `iat` is in the past. A server whose clock is behind refuses a token from its future. `iat` is needed
-/// nevertheless, because the revocation of a user's tokens compares it.
-const ISSUED_AT_BACKDATE_SECONDS: i64 = 60;
-
 /// Flags of `token create`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -44,18 +40,18 @@ pub(super) async fn run(app: &App, args: &CreateArgs) -> anyhow::Result<Code> {
     let secret = app.secret().await?;
     let mut claims = Claims::user(args.id.as_str());
     if let Some(ttl) = args.ttl {
-        let now = app.now().timestamp();
+        let now = app.now();
         let end = i64::try_from(ttl.as_secs())
             .ok()
             .filter(|seconds| *seconds > 0)
-            .and_then(|seconds| now.checked_add(seconds))
+            .and_then(|seconds| now.timestamp().checked_add(seconds))
             .ok_or_else(|| {
                 Failure::new(
                     Code::Usage,
                     "--ttl must be between one second and a few thousand years",
                 )
             })?;
-        claims.iat = Some(now - ISSUED_AT_BACKDATE_SECONDS);
+        claims = claims.with_backdated_issue(now);
         claims.exp = Some(end);
     }
     let token = token::sign(secret.reveal(), &claims);

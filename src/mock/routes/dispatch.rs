@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
+use chrono::Utc;
 use serde_json::{Map, Value};
 
 use super::super::api_version::ApiVersion;
@@ -107,7 +108,8 @@ fn identify(
         Authentication::None => Ok(anonymous),
         Authentication::ApiKey => auth::check_key(&hub.options, &credentials).map(|()| anonymous),
         Authentication::Token => {
-            auth::authenticate(&hub.options, &credentials, hub.clock.now(), || {
+            let (now, system_now) = (hub.clock.now(), Utc::now());
+            auth::authenticate(&hub.options, &credentials, now, system_now, || {
                 hub.accepts_development_tokens()
             })
         }
