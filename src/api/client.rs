@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ pub struct Client {
     pool: Arc<Pool>,
     tracer: Tracer,
     proxy: Option<ProxyServer>,
+    ca_file: Option<PathBuf>,
     response_limit: usize,
 }
 
@@ -229,6 +231,7 @@ impl Client {
             pool: Arc::default(),
             tracer: Tracer::default(),
             proxy: None,
+            ca_file: None,
             response_limit: RESPONSE_MAX_BYTES,
         })
     }
@@ -291,6 +294,14 @@ impl Client {
     #[must_use]
     pub fn with_proxy(mut self, proxy: Option<ProxyServer>) -> Self {
         self.proxy = proxy;
+        self
+    }
+
+    /// The same credentials, with the certificate roots of a file instead of the system's. Call it before the first
+    /// request.
+    #[must_use]
+    pub fn with_ca_file(mut self, ca_file: Option<PathBuf>) -> Self {
+        self.ca_file = ca_file;
         self
     }
 
@@ -565,7 +576,10 @@ impl Client {
         }
         let base = &self.settings.base_url;
         let tls = if base.scheme() == "https" {
-            tls::system_roots(&self.peer())?
+            match &self.ca_file {
+                Some(file) => tls::roots_of_file(file, &self.peer())?,
+                None => tls::system_roots(&self.peer())?,
+            }
         } else {
             tls::no_roots()
         };

@@ -4,8 +4,11 @@
 //! per process.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::api::{ApiError, TransportKind};
@@ -32,13 +35,41 @@ pub(super) fn system_roots(to: &str) -> Result<ClientConfig, ApiError> {
             },
             ToString::to_string,
         );
-        return Err(ApiError::Transport {
-            kind: TransportKind::Connect,
-            to: to.to_owned(),
-            source: io::Error::new(io::ErrorKind::NotFound, why).into(),
-        });
+        return Err(unusable(to, why));
     }
     Ok(config(ROOTS.get_or_init(|| roots).clone()))
+}
+
+/// A TLS configuration that trusts the certificates in a file instead of the system's.
+///
+/// # Errors
+///
+/// The file cannot be read, or has no certificate.
+pub(super) fn roots_of_file(file: &Path, to: &str) -> Result<ClientConfig, ApiError> {
+    let mut roots = RootCertStore::empty();
+    let read = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(io::Error::other);
+    let usable = match read {
+        Ok(certificates) => roots.add_parsable_certificates(certificates).0,
+        Err(error) => return Err(unusable(to, format!("{}: {error}", file.display()))),
+    };
+    if usable == 0 {
+        return Err(unusable(
+            to,
+            format!("{} has no certificate", file.display()),
+        ));
+    }
+    Ok(config(roots))
+}
+
+/// The error for certificate roots that cannot be used.
+fn unusable(to: &str, why: String) -> ApiError {
+    ApiError::Transport {
+        kind: TransportKind::Connect,
+        to: to.to_owned(),
+        source: io::Error::new(io::ErrorKind::NotFound, why).into(),
+    }
 }
 
 /// A TLS configuration without roots, for plain http. The HTTP library requires one, and this one reads nothing.

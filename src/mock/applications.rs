@@ -83,6 +83,7 @@ impl ApplicationRegistry {
         let first = &self.first.options;
         let options = MockOptions {
             control_token: first.control_token.clone(),
+            ca_file: first.ca_file.clone(),
             rules: first.rules.clone(),
             read_timeout: first.read_timeout,
             ..MockOptions::default()

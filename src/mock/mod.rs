@@ -28,6 +28,7 @@ mod routes;
 mod rule_options;
 mod send_queue;
 mod tcp;
+mod tls;
 mod traffic_log;
 mod ws;
 
@@ -48,6 +49,7 @@ use self::routes::RequestHandler;
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 use self::tcp::ControlledListener;
 pub use self::tcp::Listeners;
+pub use self::tls::TlsIdentity;
 
 /// How long sessions and requests may take to end when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);

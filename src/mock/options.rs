@@ -4,6 +4,7 @@
 //! documented default. So a test can check both behaviours. Options come from flags or from a fixture; this file does
 //! not know which.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::SecretString;
@@ -19,6 +20,8 @@ pub struct MockOptions {
     pub secret: SecretString,
     /// What a control request must show. Without one, the control API is for programs and pages on this machine.
     pub control_token: Option<SecretString>,
+    /// The file with the certificate that clients must trust, if the server uses TLS.
+    pub ca_file: Option<PathBuf>,
     /// The users and channels that exist at the start, and after a reset.
     pub fixture: Fixture,
     /// The rule options: behaviour that tests can choose.
@@ -180,6 +183,7 @@ impl Default for MockOptions {
             api_key: random_key(),
             secret: random_secret(),
             control_token: None,
+            ca_file: None,
             fixture: Fixture::default(),
             rules: MockRules::default(),
             read_timeout: READ_TIMEOUT,

@@ -1,6 +1,6 @@
 //! TCP connections that the mock can break: with a reset, or by keeping them open without sending anything.
 //!
-//! Both must happen below HTTP and WebSocket, because those libraries would close the connection properly.
+//! Both must happen below TLS, HTTP and WebSocket, because those libraries would close the connection properly.
 
 use std::fmt;
 use std::io;
@@ -13,8 +13,13 @@ use std::task::{Context, Poll};
 use axum::serve::Listener;
 use futures_util::future::select_all;
 use futures_util::task::AtomicWaker;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::tls::TlsIdentity;
 
 const STATE_OPEN: u8 = 0;
 const STATE_BLACKHOLED: u8 = 1;
@@ -165,12 +170,26 @@ pub(crate) struct Peer {
 pub struct Listeners {
     first: TcpListener,
     others: Vec<TcpListener>,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Listeners {
     /// Several sockets. The first gives the server its address.
     pub const fn new(first: TcpListener, others: Vec<TcpListener>) -> Self {
-        Self { first, others }
+        Self {
+            first,
+            others,
+            tls: None,
+        }
+    }
+
+    /// The same sockets, for https and wss only.
+    #[must_use]
+    pub fn with_tls(self, identity: &TlsIdentity) -> Self {
+        Self {
+            tls: Some(identity.config.clone()),
+            ..self
+        }
     }
 
     /// The address of the first socket.
@@ -194,9 +213,14 @@ impl From<TcpListener> for Listeners {
 pub(crate) struct ControlledListener(pub(crate) Listeners);
 
 impl ControlledListener {
+    /// What makes a connection one over TLS, if the server wants that.
+    pub(crate) fn tls_acceptor(&self) -> Option<TlsAcceptor> {
+        self.0.tls.clone().map(TlsAcceptor::from)
+    }
+
     /// Waits for the next connection. Failures to accept one are retried.
     pub(crate) async fn accept(&mut self) -> (ControlledStream<TcpStream>, Peer) {
-        let Listeners { first, others } = &mut self.0;
+        let Listeners { first, others, .. } = &mut self.0;
         let accepting = std::iter::once(first)
             .chain(others)
             .map(|listener| Box::pin(Listener::accept(listener)));
@@ -209,6 +233,72 @@ impl ControlledListener {
             let _ = stream.set_zero_linger();
         });
         (controlled, Peer { address, tcp })
+    }
+}
+
+/// A connection to a client, plain or over TLS.
+#[derive(Debug)]
+pub(crate) enum ServerStream {
+    /// For http and ws.
+    Plain(ControlledStream<TcpStream>),
+    /// For https and wss.
+    Tls(Box<TlsStream<ControlledStream<TcpStream>>>),
+}
+
+/// A stream of bytes, whichever way it is carried.
+trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
+
+impl ServerStream {
+    fn inner(&mut self) -> Pin<&mut dyn ByteStream> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+}
+
+impl AsyncRead for ServerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.inner().poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ServerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.inner().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.inner().poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_shutdown(cx)
     }
 }
 

@@ -116,6 +116,8 @@ struct LastDetached {
     pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     control_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
 impl LastDetached {
@@ -125,6 +127,7 @@ impl LastDetached {
             api_key: endpoint.api_key.clone(),
             pid: endpoint.pid,
             control_token: endpoint.control_token.clone(),
+            ca_file: endpoint.ca_file.clone(),
         }
     }
 
@@ -176,7 +179,9 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
     };
     let client = match &last {
         None => app.mock_client()?,
-        Some(last) => app.mock_client_of(&last.url, &last.api_key, last.control_token.clone())?,
+        Some(last) => app
+            .mock_client_of(&last.url, &last.api_key, last.control_token.clone())?
+            .with_ca_file(last.ca_file.clone()),
     };
     let client = client.without_retries();
     let answer = ask_as(&client, "GET", "credentials", &[], None).await;
@@ -210,6 +215,9 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
         api_secret: text("api_secret").to_owned(),
         secret_from: "the running server".to_owned(),
         pid: u32::try_from(pid).unwrap_or_default(),
+        ca_file: Some(text("ca_file"))
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from),
         control_token: last.map_or_else(
             || crate::environment::variable("PRESENCECTL_MOCK_TOKEN"),
             |last| last.control_token,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,14 @@ pub(super) struct MockEndpoint {
     /// What the control API asks for, if the server is open to other machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) control_token: Option<String>,
+    /// The file with the certificate that clients must trust, if the server uses TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ca_file: Option<PathBuf>,
 }
+
+/// The variables by which programs find certificates to trust beside their own (Node), or instead of them: those that use
+/// OpenSSL, Go and this program; and Python's requests.
+const CA_FILE_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
 
 /// The record that says that the server can be used. It has everything but the secret.
 #[derive(Debug, Serialize)]
@@ -46,6 +54,8 @@ struct ReadyRecord<'a> {
     pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     control_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
 }
 
 impl MockEndpoint {
@@ -70,6 +80,10 @@ impl MockEndpoint {
         if self.needs_allow_http() {
             variables.push(("PRESENCECTL_ALLOW_HTTP", "true".to_owned()));
         }
+        if let Some(file) = &self.ca_file {
+            let file = file.to_string_lossy();
+            variables.extend(CA_FILE_VARIABLES.map(|name| (name, file.clone().into_owned())));
+        }
         variables
     }
 
@@ -93,6 +107,7 @@ impl MockEndpoint {
                 secret_from: &self.secret_from,
                 pid: self.pid,
                 control_token: self.control_token.as_deref(),
+                ca_file: self.ca_file.as_deref(),
             };
             return Ok(serde_json::to_string(&ready)? + "\n");
         }
@@ -131,10 +146,16 @@ impl MockEndpoint {
 
     /// How to reach the server, for a person.
     pub(super) fn render_for_people(&self) -> String {
-        let (mut token_line, mut variable, mut flag) = (String::new(), String::new(), "");
+        let (mut lines, mut variables, mut flag) = (String::new(), String::new(), "");
+        let mut add = |name: &str, variable: &str, value: &str| {
+            lines.extend(["  ", name, value, "\n"]);
+            variables.extend([variable, "=", &quote(value), " "]);
+        };
         if let Some(token) = &self.control_token {
-            token_line = format!("  control token  {token}\n");
-            variable = format!("PRESENCECTL_MOCK_TOKEN={} ", quote(token));
+            add("control token  ", "PRESENCECTL_MOCK_TOKEN", token);
+        }
+        if let Some(file) = &self.ca_file {
+            add("CA file        ", "SSL_CERT_FILE", &file.to_string_lossy());
         }
         if self.needs_allow_http() {
             flag = " --allow-http";
@@ -144,8 +165,8 @@ impl MockEndpoint {
 Mock server ready at {url}
   API key        {api_key}
   API secret     from {secret_from}
-{token_line}
-To use it in another shell: eval \"$({variable}presencectl mock env --base-url {url}{flag})\"
+{lines}
+To use it in another shell: eval \"$({variables}presencectl mock env --base-url {url}{flag})\"
 To stop it: Ctrl-C
 ",
             url = self.url,
@@ -191,6 +212,7 @@ mod tests {
             secret_from: "the file F".to_owned(),
             pid: 1,
             control_token: Some("it's".to_owned()),
+            ca_file: None,
         };
         insta::assert_snapshot!(endpoint.render_for_people(), @r#"
         Mock server ready at http://192.0.2.1:8080
@@ -201,8 +223,20 @@ mod tests {
         To use it in another shell: eval "$(PRESENCECTL_MOCK_TOKEN='it'\''s' presencectl mock env --base-url http://192.0.2.1:8080 --allow-http)"
         To stop it: Ctrl-C
         "#);
-        endpoint.url = "http://127.0.0.1:8080".to_owned();
+        endpoint.url = "https://127.0.0.1:8080".to_owned();
         endpoint.control_token = None;
+        endpoint.ca_file = Some("/tmp/ca.pem".into());
+        insta::assert_snapshot!(endpoint.render_for_people(), @r#"
+        Mock server ready at https://127.0.0.1:8080
+          API key        K
+          API secret     from the file F
+          CA file        /tmp/ca.pem
+
+        To use it in another shell: eval "$(SSL_CERT_FILE='/tmp/ca.pem' presencectl mock env --base-url https://127.0.0.1:8080)"
+        To stop it: Ctrl-C
+        "#);
+        endpoint.url = "http://127.0.0.1:8080".to_owned();
+        endpoint.ca_file = None;
         insta::assert_snapshot!(endpoint.render_for_people(), @r#"
         Mock server ready at http://127.0.0.1:8080
           API key        K

@@ -1,10 +1,14 @@
 //! What `mock start` and `mock exec` share: the flags of the server, its socket, its secret and its variables.
 
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{self, Runtime};
 
@@ -14,7 +18,7 @@ use crate::config_file::read_secret_file;
 use crate::domain::SecretString;
 use crate::environment;
 use crate::exit::{Code, Failure};
-use crate::mock::{self, Listeners, MockOptions};
+use crate::mock::{self, Listeners, MockOptions, TlsIdentity};
 use crate::settings::App;
 
 /// Connections that may wait to be accepted, so that a thousand clients can start at once.
@@ -34,6 +38,10 @@ pub struct ServerArgs {
     /// Listen on ADDR; beyond loopback, control needs a token [default: 127.0.0.1]
     #[arg(long, value_name = "ADDR")]
     pub host: Option<IpAddr>,
+
+    /// Serve https and wss, with a certificate of a CA made at the start
+    #[arg(long)]
+    pub tls: bool,
 
     /// Accept this API key
     #[arg(long, value_name = "KEY", default_value = "mock-key")]
@@ -77,6 +85,28 @@ pub(super) struct MockServer {
     pub(super) secret_from: String,
     host: IpAddr,
     port: u16,
+    tls: Option<ServerTls>,
+}
+
+/// The certificates of a server, and the file for clients to trust, which lives as long.
+#[derive(Debug)]
+struct ServerTls {
+    identity: TlsIdentity,
+    ca_file: NamedTempFile,
+}
+
+impl ServerTls {
+    fn generate(host: IpAddr, now: DateTime<Utc>) -> anyhow::Result<Self> {
+        let identity = TlsIdentity::generate(host, now)?;
+        let mut ca_file = tempfile::Builder::new()
+            .prefix("presencectl-mock-ca-")
+            .suffix(".pem")
+            // Clients may run as other users.
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(std::path::absolute(std::env::temp_dir())?)?;
+        ca_file.write_all(identity.ca_pem.as_bytes())?;
+        Ok(Self { identity, ca_file })
+    }
 }
 
 impl MockServer {
@@ -94,6 +124,14 @@ impl MockServer {
             ..MockOptions::default()
         };
         let secret_from = choose_secret(app, args, &mut options)?;
+        let tls = if args.tls {
+            let tls = ServerTls::generate(host, app.now())
+                .map_err(|error| cannot_start(format!("cannot make certificates: {error:#}")))?;
+            options.ca_file = Some(tls.ca_file.path().to_owned());
+            Some(tls)
+        } else {
+            None
+        };
         if args.demo {
             options.fixture = mock::demo_fixture(app.now());
         } else if let Some(path) = &args.fixture {
@@ -116,6 +154,7 @@ impl MockServer {
             secret_from,
             host,
             port: args.port,
+            tls,
         })
     }
 
@@ -125,9 +164,13 @@ impl MockServer {
     ///
     /// The port is in use (exit code 13).
     pub(super) fn listen(&self) -> Result<Listeners, Failure> {
-        listen(self.host, self.port).map_err(|(address, error)| {
+        let listeners = listen(self.host, self.port).map_err(|(address, error)| {
             cannot_start(format!("cannot listen on {address}: {error}"))
                 .hinted("pick a free port: --port 0")
+        })?;
+        Ok(match &self.tls {
+            Some(tls) => listeners.with_tls(&tls.identity),
+            None => listeners,
         })
     }
 
@@ -144,8 +187,9 @@ impl MockServer {
     /// How to reach the server, once it listens on this address.
     pub(super) fn endpoint(&self, address: SocketAddr) -> MockEndpoint {
         let host = self.reachable_host();
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         MockEndpoint {
-            url: format!("http://{}", SocketAddr::new(host, address.port())),
+            url: format!("{scheme}://{}", SocketAddr::new(host, address.port())),
             api_key: self.options.api_key.clone(),
             api_secret: self.options.secret.reveal().to_owned(),
             secret_from: self.secret_from.clone(),
@@ -155,6 +199,7 @@ impl MockServer {
                 .control_token
                 .as_ref()
                 .map(|token| token.reveal().to_owned()),
+            ca_file: self.options.ca_file.clone(),
         }
     }
 

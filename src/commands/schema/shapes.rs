@@ -326,11 +326,12 @@ pub(super) fn mock_ready() -> Value {
         &["type", "url", "api_key", "secret_from", "pid"],
         &json!({
             "type": { "const": "mock.ready" },
-            "url": { "type": "string", "pattern": "^http://" },
+            "url": { "type": "string", "pattern": "^https?://" },
             "api_key": { "type": "string" },
             "secret_from": { "type": "string", "description": "where the secret is, in words" },
             "pid": { "type": "integer", "minimum": 1 },
             "control_token": { "type": "string", "description": "what the control API asks for; with --host only" },
+            "ca_file": { "type": "string", "description": "a PEM file with the certificate to trust; with --tls only" },
         }),
     )
 }

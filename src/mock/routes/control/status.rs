@@ -42,6 +42,7 @@ pub(super) fn credentials(hub: &Hub) -> Value {
         "api_key": hub.options.api_key,
         "api_secret": hub.options.secret.reveal(),
         "pid": std::process::id(),
+        "ca_file": hub.options.ca_file,
     })
 }
 

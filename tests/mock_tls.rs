@@ -1,0 +1,152 @@
+//! A mock that serves https and wss, and how clients come to trust it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Presencectl, Run, Stream, binary, skip};
+
+/// A server with the key `K` and the secret `hush`, and its ready record.
+fn start(flags: &str) -> (Stream, Value) {
+    let mut server = Presencectl::line(&format!("mock start --tls --api-key K {flags}"))
+        .env("PRESENCECTL_MOCK_SECRET", "hush")
+        .stream();
+    let ready = server.record();
+    (server, ready)
+}
+
+fn text<'a>(record: &'a Value, name: &str) -> &'a str {
+    record[name].as_str().unwrap()
+}
+
+fn at(ready: &Value, line: &str) -> Presencectl {
+    Presencectl::line(line)
+        .env("PRESENCECTL_BASE_URL", text(ready, "url"))
+        .env("STREAM_API_KEY", "K")
+        .env("STREAM_API_SECRET", "hush")
+        .env("SSL_CERT_FILE", text(ready, "ca_file"))
+}
+
+#[test]
+fn calls_and_sockets_go_over_tls() {
+    let (server, ready) = start("");
+    assert!(text(&ready, "url").starts_with("https://127.0.0.1:"));
+    let _ = at(&ready, "set-user john").run().ended_with(0);
+    let mut watch = at(&ready, "watch users john -n 1").stream();
+    while watch.record()["type"] != "presence.coverage" {}
+    let _ = at(&ready, "mock user john connect").run().ended_with(0);
+    assert_eq!(watch.record()["user"]["online"], true);
+
+    // A fault breaks the connection below TLS.
+    let mut watch = at(&ready, "watch users john --no-reconnect").stream();
+    while watch.record()["type"] != "presence.coverage" {}
+    let _ = at(&ready, "mock fault add drop --now").run().ended_with(0);
+    assert_eq!(watch.finish().code, Some(9));
+
+    let ca_file = text(&ready, "ca_file").to_owned();
+    assert!(Path::new(&ca_file).exists());
+    server.signal("TERM");
+    assert_eq!(server.end().1.code(), Some(143));
+    assert!(!Path::new(&ca_file).exists());
+}
+
+#[test]
+fn every_loopback_name_is_in_the_certificate_and_others_are_refused() {
+    let (_server, ready) = start("");
+    let port = text(&ready, "url").rsplit_once(':').unwrap().1;
+    for (host, code) in [("localhost", 0), ("127.0.0.1", 0), ("127.0.0.2", 7)] {
+        let _ = at(&ready, "query-users --retry 0")
+            .env("PRESENCECTL_BASE_URL", &format!("https://{host}:{port}"))
+            .run()
+            .ended_with(code);
+    }
+    let untrusted: Run = at(&ready, "query-users --retry 0")
+        .env(
+            "SSL_CERT_FILE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem"),
+        )
+        .run()
+        .ended_with(7);
+    assert!(untrusted.stderr.contains("certificate"), "{untrusted}");
+}
+
+#[test]
+fn a_client_that_never_ends_its_handshake_does_not_hold_up_others() {
+    let (server, ready) = start("");
+    let address = text(&ready, "url").strip_prefix("https://").unwrap();
+    let mut silent = TcpStream::connect(address).unwrap();
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).unwrap();
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let _ = at(&ready, "query-users").run().ended_with(0);
+    server.signal("TERM");
+    assert_eq!(server.end().1.code(), Some(143));
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_command_finds_what_it_needs_to_trust_the_server() {
+    let script = r#"
+        presencectl set-user john --jq .id &&
+        curl -sf -o /dev/null -w '%{http_code} ' "$STREAM_CHAT_URL/_mock/status" &&
+        curl -sf -o /dev/null -w '%{http_code}\n' "https://localhost:${STREAM_CHAT_URL##*:}/_mock/status" &&
+        test "$NODE_EXTRA_CA_CERTS" = "$SSL_CERT_FILE" && test "$REQUESTS_CA_BUNDLE" = "$SSL_CERT_FILE" &&
+        echo "${STREAM_LOCAL_TEST_HOST-unset}" &&
+        eval "$(presencectl mock env)" && presencectl mock status --jq .users
+    "#;
+    if Command::new("curl").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "curl is missing");
+        skip("curl is missing");
+        return;
+    }
+    let path = format!(
+        "{}:{}",
+        binary().parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let run = Presencectl::new(["mock", "exec", "--tls", "--", "sh", "-ec", script])
+        .env("PATH", &path)
+        .run();
+    insta::assert_snapshot!(run, @r"
+    john
+    200 200
+    unset
+    1
+    --- stderr
+    --- exit Some(0)
+    ");
+}
+
+#[test]
+fn a_detached_server_is_found_without_variables() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        Presencectl::line(line)
+            .env("HOME", home.path().to_str().unwrap())
+            .run()
+    };
+    let ready = run("mock start --tls --detach").ended_with(0).records();
+    let ca_file = text(&ready[0], "ca_file").to_owned();
+    let env = run("mock env --print dotenv").ended_with(0);
+    let expected = format!("NODE_EXTRA_CA_CERTS={ca_file}\n");
+    assert!(env.stdout.contains(&expected), "{env}");
+    let _ = run("mock stop").ended_with(0);
+}
+
+#[test]
+fn no_file_is_left_if_the_server_cannot_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let run = Presencectl::line(&format!("mock start --tls --port {port}"))
+        .env("TMPDIR", folder.path().to_str().unwrap())
+        .run()
+        .ended_with(13);
+    assert!(run.stderr.contains("cannot listen"), "{run}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
