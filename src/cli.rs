@@ -564,7 +564,7 @@ mod tests {
             "FILE",
             "FIXTURE",
             "GLOB",
-            "I/N",
+            "I/N|env",
             "ID",
             "JSON",
             "K",

@@ -979,6 +979,27 @@ fn channels_are_watched_by_filter() {
 }
 
 #[test]
+fn the_environment_chooses_a_shard() {
+    let mock = world(&[json!({"id": "amy"}), json!({"id": "bob"})], &[]);
+    let line = "watch users amy bob --shard env --snapshot only -q --jq .user.id//empty";
+    let of = |index: &str| {
+        presencectl(&mock, line)
+            .env("PRESENCECTL_SHARDS", "3")
+            .env("JOB_COMPLETION_INDEX", index)
+            .run()
+    };
+    assert_eq!(of("0").stdout_of_success(), "bob\n");
+    assert_eq!(of("1").stdout_of_success(), "amy\n");
+    insta::assert_snapshot!(of("3"), @r"
+    --- stderr
+    error: invalid value 'env' for '--shard <I/N|env>': JOB_COMPLETION_INDEX is `3`, but the 3 shards of PRESENCECTL_SHARDS have the numbers from 0 to 2
+
+    For more information, try '--help'.
+    --- exit Some(2)
+    ");
+}
+
+#[test]
 fn shards_cover_every_user_once() {
     let users: Vec<Value> = (0..20).map(|n| json!({"id": format!("u{n}")})).collect();
     let mock = world(&users, &[]);

@@ -95,6 +95,13 @@ PRESENCECTL_MOCK=1 selects the demo data; any other value is the name of a fixtu
 
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
+  PRESENCECTL_MOCK_FIXTURE            its fixture: a file's name, or the JSON itself
+
+Shards, for `--shard env` in Kubernetes:
+  PRESENCECTL_SHARDS                  the number of shards
+  JOB_COMPLETION_INDEX                the number of this process, from 0, in an indexed job; else
+  POD_INDEX                           the pod's label apps.kubernetes.io/pod-index, passed on by the manifest; else
+  HOSTNAME                            the pod's name, which ends with its number in a StatefulSet
 
 Also read: NO_COLOR, COLUMNS, TZ, HTTPS_PROXY, http_proxy, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, XDG_CONFIG_HOME,
 XDG_CACHE_HOME.
@@ -197,7 +204,7 @@ A fixture is JSON:
 The secret comes from PRESENCECTL_MOCK_SECRET or --api-secret-file; otherwise it is generated.
 
 A running server can be controlled from any shell that knows its address (--base-url, PRESENCECTL_BASE_URL):
-  presencectl mock status | connections        its state, and its connections
+  presencectl mock status | connections | health   its state, its connections, and whether it answers
   presencectl mock user john connect           connect a user without a client; also disconnect; drop (lose the
                                                connection without a close frame); set status='at lunch' invisible=true
   presencectl mock trigger TYPE --to john      send an event of your own; also --subscribers, --channel, --connection

@@ -25,6 +25,7 @@ pub mod recent_ids;
 pub mod report;
 mod runtime;
 pub mod schema;
+mod shard;
 pub mod sort;
 pub mod token;
 pub mod top;

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use tokio::time::Instant;
 
 use crate::commands::observer;
+use crate::commands::shard::parse_shard;
 use crate::domain::time::parse_duration;
 use crate::events::{Shard, WatchTarget, WatcherOptions};
 use crate::exit::{Code, Failure};
@@ -69,7 +70,7 @@ pub struct LiveArgs {
     pub backoff_max: Duration,
 
     /// Show only this part of the users, such as 1/3
-    #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true)]
+    #[arg(long, value_name = "I/N|env", value_parser = parse_shard, default_value_t = Shard::ALL, hide_default_value = true)]
     pub shard: Shard,
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use crate::commands::follow;
+use crate::commands::shard::parse_shard;
 use crate::domain::time::parse_duration;
 use crate::domain::{PresenceField, UserId};
 use crate::events::{Observer, Shard, WatchTarget, WatcherOptions};
@@ -173,8 +174,8 @@ pub struct StreamArgs {
 
     /// Watch only this part of the users, such as 1/3
     ///
-    /// 1/3, 2/3 and 3/3 together are all users.
-    #[arg(long, value_name = "I/N", default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
+    /// 1/3, 2/3 and 3/3 together are all users. `env` takes the number from Kubernetes: `presencectl help environment`.
+    #[arg(long, value_name = "I/N|env", value_parser = parse_shard, default_value_t = Shard::ALL, hide_default_value = true, action = ArgAction::Set)]
     pub shard: Shard,
 }
 
