@@ -171,3 +171,42 @@ fn no_token_is_in_the_log() {
         assert!(!log.stdout.contains(secret), "{secret}: {log}");
     }
 }
+
+#[test]
+fn a_container_gets_its_fixture_and_is_checked_without_files_or_a_token() {
+    let start = |fixture: &str| {
+        Presencectl::line("mock start --host 0.0.0.0")
+            .env("PRESENCECTL_MOCK_SECRET", "hush")
+            .env("PRESENCECTL_MOCK_FIXTURE", fixture)
+    };
+    let mut server = start(r#"{"users": [{"id": "amy", "status": "at lunch"}]}"#).stream();
+    let ready = server.record();
+    let url = ready["url"].as_str().unwrap();
+    let client = |line: &str| {
+        Presencectl::line(line)
+            .env("PRESENCECTL_BASE_URL", url)
+            .env("STREAM_API_KEY", "mock-key")
+            .env("STREAM_API_SECRET", "hush")
+            .run()
+    };
+    let users = client("query-users --jq .status").stdout_of_success();
+    assert_eq!(users, "at lunch\n");
+    assert_eq!(client("mock health").stdout_of_success(), "");
+    let _ = client("mock status").ended_with(5);
+    server.signal("TERM");
+    let _ = server.end();
+    let _ = client("mock health").ended_with(7);
+
+    let wrong = start("[1]").run().ended_with(13);
+    assert!(
+        wrong
+            .stderr
+            .contains("PRESENCECTL_MOCK_FIXTURE is not a valid fixture: "),
+        "{wrong}"
+    );
+    let missing = start("none.json").run().ended_with(13);
+    assert!(
+        missing.stderr.contains("cannot read none.json: "),
+        "{missing}"
+    );
+}

@@ -104,6 +104,19 @@ pub(super) async fn connections(app: &App) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
+/// Checks that the server answers, which needs no control token, and prints nothing.
+///
+/// # Errors
+///
+/// The server cannot be reached or is not a mock.
+pub(super) async fn health(app: &App) -> anyhow::Result<Code> {
+    if app.is_dry_run() {
+        return call(app, "GET", "health", None).await;
+    }
+    ask(app, "GET", "health", &[], None).await?;
+    Ok(Code::Ok)
+}
+
 /// Resets the server to how it was at the start.
 ///
 /// # Errors

@@ -2,12 +2,14 @@
 //!
 //! A detached server is this program again, in a session of its own. It tells the program that started it when it is
 //! ready, through a pipe, and then keeps nothing of it. The address of the last one is kept in the user's state folder.
+//! Only Unix has sessions, so only there a server can be detached.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
+#[cfg(unix)]
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+#[cfg(unix)]
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
@@ -45,7 +47,9 @@ pub(super) fn is_detached() -> bool {
 /// # Errors
 ///
 /// The process cannot be started, or the server's address cannot be kept or rendered. Then there is no server.
+#[cfg(unix)]
 pub(super) fn start(format: ReadyFormat) -> anyhow::Result<DetachedStart> {
+    use std::os::unix::process::CommandExt;
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut child = Command::new(program)
         .arg0(DETACHED_NAME)
@@ -64,6 +68,21 @@ pub(super) fn start(format: ReadyFormat) -> anyhow::Result<DetachedStart> {
     started
 }
 
+/// Refuses: this system has no sessions.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(unix))]
+pub(super) fn start(_: ReadyFormat) -> anyhow::Result<DetachedStart> {
+    Err(
+        Failure::new(Code::Usage, "--detach is not available on this system")
+            .hinted("run the tests in it: presencectl mock exec -- COMMAND; or leave `presencectl mock start` running")
+            .into(),
+    )
+}
+
+#[cfg(unix)]
 fn wait_until_ready(child: &mut Child, format: ReadyFormat) -> anyhow::Result<DetachedStart> {
     let mut ready = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -94,6 +113,7 @@ fn wait_until_ready(child: &mut Child, format: ReadyFormat) -> anyhow::Result<De
 /// # Errors
 ///
 /// The program is gone, or the system does not allow a session of its own.
+#[cfg(unix)]
 pub(super) fn report_ready(endpoint: &MockEndpoint) -> anyhow::Result<()> {
     // Ctrl-C in the terminal, and its end, are not for this process any more.
     rustix::process::setsid().map_err(io::Error::from)?;
@@ -102,9 +122,26 @@ pub(super) fn report_ready(endpoint: &MockEndpoint) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(endpoint)?)?;
     stdout.flush()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null).map_err(io::Error::from)?;
     rustix::stdio::dup2_stderr(&null).map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// Does nothing: no server is detached on this system.
+///
+/// # Errors
+///
+/// None.
+#[cfg(not(unix))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of systems with sessions"
+)]
+pub(super) const fn report_ready(_: &MockEndpoint) -> anyhow::Result<()> {
     Ok(())
 }
 

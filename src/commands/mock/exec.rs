@@ -3,17 +3,13 @@
 //! A CI job needs no background process to wait for, to find or to clean up.
 
 use std::ffi::OsString;
-use std::io;
 use std::net::IpAddr;
-use std::os::unix::process::ExitStatusExt;
 
-use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
+use super::child_process::{ChildProcess, exit_code};
 use super::launcher;
 use super::server::{self, MockServer, ServerArgs};
-use crate::exit::Code;
 use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
@@ -68,15 +64,10 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
     command
         .envs(endpoint.variables())
         .envs(no_proxy(server.reachable_host()));
-    if has_own_group {
-        command.process_group(0);
-    }
+    command.kill_on_drop(true);
     // The death signal of the launcher belongs to the thread that spawns it, so this is the main thread.
-    let mut child = command
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot start a process")?;
-    let group = pid(&child).filter(|_| has_own_group);
+    let (mut child, process) = ChildProcess::spawn(&mut command, has_own_group)
+        .map_err(|error| launcher::spawn_error(&args.command, &error))?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(mock::serve(listeners, server.options, async {
         // An error means that this function is gone, which is the signal just as well.
@@ -85,61 +76,15 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
-            code = signals.next() => forward(signal_of(code), &child, group)?,
+            code = signals.next() => process.forward(code)?,
         }
     };
-    if let Some(group) = group {
-        ignore_missing(kill_process_group(group, Signal::KILL))?;
-    }
+    process.kill_group()?;
     drop(stop);
     serving.await??;
-    // As a shell reports it: a signal is 128 and its number.
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
-    Ok(u8::try_from(code).unwrap_or(1))
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw)
-}
-
-const fn signal_of(code: Code) -> Signal {
-    match code {
-        Code::HungUp => Signal::HUP,
-        Code::Interrupted => Signal::INT,
-        _ => Signal::TERM,
-    }
-}
-
-/// Sends a signal to the command's group, or to the command where it shares ours.
-fn forward(signal: Signal, child: &Child, group: Option<Pid>) -> io::Result<()> {
-    if let Some(group) = group {
-        return ignore_missing(kill_process_group(group, signal));
-    }
-    // Ctrl-C reaches every process of the terminal's foreground group. A second SIGINT would make many programs give up
-    // without cleaning up.
-    if signal == Signal::INT && is_in_foreground() {
-        return Ok(());
-    }
-    pid(child).map_or(Ok(()), |pid| ignore_missing(kill_process(pid, signal)))
-}
-
-fn is_in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(io::stdin())
-        .is_ok_and(|foreground| foreground == rustix::process::getpgrp())
-}
-
-/// Ignores a missing process: it has ended meanwhile and needs no signal.
-fn ignore_missing(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(rustix::io::Errno::SRCH) => Ok(()),
-        other => other.map_err(io::Error::from),
-    }
+    Ok(exit_code(status)
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
 }
 
 /// `NO_PROXY` and `no_proxy` with loopback and the server added. Some programs read one of them, some the other.

@@ -1,6 +1,7 @@
 //! `mock`: run the bundled mock server and control a running one.
 
 mod applications;
+mod child_process;
 mod control;
 mod detached;
 mod endpoint;
@@ -43,6 +44,8 @@ pub enum MockCommand {
 pub enum RunningCommand {
     /// Show the state of a running mock
     Status,
+    /// Check that a mock answers (exit code 0); needs no control token
+    Health,
     /// List connections to a running mock and their subscriptions
     Connections,
     /// Print the variables by which SDKs find a running mock
@@ -92,6 +95,7 @@ pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
 async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code> {
     match command {
         RunningCommand::Status => control::status(app).await,
+        RunningCommand::Health => control::health(app).await,
         RunningCommand::Connections => control::connections(app).await,
         RunningCommand::Env(args) => env::run(app, args).await,
         RunningCommand::Stop => control::stop(app).await,

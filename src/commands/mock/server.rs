@@ -1,10 +1,8 @@
 //! What `mock start` and `mock exec` share: the flags of the server, its socket, its secret and its variables.
 
-use std::fs::Permissions;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -27,6 +25,9 @@ const LISTEN_BACKLOG: u32 = 4096;
 /// Threads that serve. All of them change one state, so more would wait for each other; and to count the machine's
 /// processors takes longer than to start two threads.
 const WORKER_THREADS: usize = 2;
+
+/// The variable with a fixture or the name of one, for containers.
+const FIXTURE_VARIABLE: &str = "PRESENCECTL_MOCK_FIXTURE";
 
 /// Flags of a mock server.
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,8 @@ pub struct ServerArgs {
     pub api_secret_file: Option<PathBuf>,
 
     /// Start with the users and channels of this JSON or YAML file
+    ///
+    /// PRESENCECTL_MOCK_FIXTURE sets it, too: a file's name, or the JSON itself.
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub fixture: Option<PathBuf>,
 
@@ -98,12 +101,12 @@ struct ServerTls {
 impl ServerTls {
     fn generate(host: IpAddr, now: DateTime<Utc>) -> anyhow::Result<Self> {
         let identity = TlsIdentity::generate(host, now)?;
-        let mut ca_file = tempfile::Builder::new()
-            .prefix("presencectl-mock-ca-")
-            .suffix(".pem")
-            // Clients may run as other users.
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(std::path::absolute(std::env::temp_dir())?)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("presencectl-mock-ca-").suffix(".pem");
+        // Clients may run as other users.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        let mut ca_file = builder.tempfile_in(std::path::absolute(std::env::temp_dir())?)?;
         ca_file.write_all(identity.ca_pem.as_bytes())?;
         Ok(Self { identity, ca_file })
     }
@@ -134,16 +137,9 @@ impl MockServer {
         };
         if args.demo {
             options.fixture = mock::demo_fixture(app.now());
-        } else if let Some(path) = &args.fixture {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                cannot_start(format!("cannot read {}: {error}", path.display()))
-            })?;
-            let read = mock::read_fixture(&text).map_err(|error| {
-                cannot_start(format!(
-                    "{} is not a valid fixture: {error}",
-                    path.display()
-                ))
-            })?;
+        } else if let Some((name, text)) = fixture_text(args.fixture.as_deref())? {
+            let read = mock::read_fixture(&text)
+                .map_err(|error| cannot_start(format!("{name} is not a valid fixture: {error}")))?;
             if let Some(warning) = read.warning() {
                 app.output().warn(&warning);
             }
@@ -251,6 +247,22 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(LISTEN_BACKLOG)
+}
+
+/// The text of the fixture, with a name for messages: of the file that was given, else of the variable, which holds JSON
+/// or names a file.
+fn fixture_text(file: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
+    let path = match (file, environment::variable(FIXTURE_VARIABLE)) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(json)) if json.starts_with(['{', '[']) => {
+            return Ok(Some((FIXTURE_VARIABLE.to_owned(), json)));
+        }
+        (None, Some(path)) => path.into(),
+        (None, None) => return Ok(None),
+    };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| cannot_start(format!("cannot read {}: {error}", path.display())))?;
+    Ok(Some((path.display().to_string(), text)))
 }
 
 fn choose_control_token(host: IpAddr) -> Option<SecretString> {

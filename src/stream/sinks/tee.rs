@@ -9,7 +9,7 @@
 //! and writing it waits for its reader.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -173,6 +173,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 /// Whether opening or writing this may block: a pipe, a socket or a terminal.
 #[cfg(unix)]
 fn is_pipe(path: &Path) -> bool {
+    use std::io::IsTerminal;
     use std::os::unix::fs::FileTypeExt;
     std::fs::metadata(path).is_ok_and(|metadata| {
         let kind = metadata.file_type();
