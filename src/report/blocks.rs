@@ -171,7 +171,8 @@ fn draw_online(
     styled.end_line();
     let peak = peak_online(picture);
     let total: Millis = online.iter().sum();
-    let mean = total * 10 / (picture.to - picture.from).max(1);
+    let length = (picture.to - picture.from).max(1);
+    let mean = (total * 10 + length / 2) / length;
     let indent = " ".repeat(label_width + 1);
     let (users, zone) = (picture.rows.len(), &picture.zone);
     let summary = format!(

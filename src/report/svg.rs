@@ -29,11 +29,20 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#24292f}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.page{fill:#0d1117}.track{fill:#1c2129}\
 .online{fill:#3fb950}.grid{stroke:#30363d}.hatch{stroke:#656c76}.hatched{fill:#262c36}}";
 
+/// Windows shorter than this are titled with seconds, in milliseconds.
+const SHORT_WINDOW_MAX: Millis = 3_600_000;
+
 /// Renders the picture.
 pub fn draw(picture: &Picture<'_>) -> String {
     let height = 2 * MARGIN + AXIS_HEIGHT + picture.rows.len() * ROW_HEIGHT + FOOT_HEIGHT;
     let bottom = height - MARGIN - FOOT_HEIGHT;
-    let time = |at: Millis| picture.zone.time(at).format("%Y-%m-%d %H:%M").to_string();
+    let is_short = picture.to - picture.from < SHORT_WINDOW_MAX;
+    let format = if is_short {
+        "%Y-%m-%d %H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    let time = |at: Millis| picture.zone.time(at).format(format).to_string();
     let title = format!(
         "Presence of {} users from {} to {}, times in {}",
         picture.rows.len(),

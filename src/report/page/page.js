@@ -39,7 +39,7 @@
   const lengthText = (millis) => {
     if (millis < 1000) return `${Math.round(millis)} ms`;
     const parts = [];
-    let rest = Math.floor(millis / 1000);
+    let rest = Math.round(millis / 1000);
     for (const [unit, name] of [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']]) {
       const number = Math.floor(rest / unit);
       rest -= number * unit;
@@ -111,7 +111,7 @@
 
   // Ticks.
   const minute = 60000, hour = 3600000, day = 86400000;
-  const steps = [1000, 5000, 15000, minute, 5 * minute, 15 * minute, hour / 2, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day, 28 * day];
+  const steps = [1000, 5000, 10000, 30000, minute, 5 * minute, 15 * minute, hour / 2, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day, 28 * day];
   const ticks = (width) => {
     const from = data.from + view.from, to = data.from + view.to;
     const room = Math.max(1, width / 90);
@@ -587,7 +587,11 @@
   matchMedia('print').addEventListener('change', (event) => print(event.matches));
 
   const start = local(data.from), end = local(data.to);
-  byId('summary').textContent = `${users.length} ${users.length === 1 ? 'user' : 'users'}, ${dayText(start)} ${clock(start)} to ${dayText(end)} ${clock(end)} ${end.getUTCFullYear()}, times in ${data.zone}`;
+  const isShort = data.to - data.from < hour, year = end.getUTCFullYear();
+  const range = dayText(start) === dayText(end)
+    ? `${dayText(end)} ${year}, ${clock(start, isShort)} to ${clock(end, isShort)}`
+    : `${dayText(start)} ${clock(start)} to ${dayText(end)} ${clock(end)} ${year}`;
+  byId('summary').textContent = `${users.length} ${users.length === 1 ? 'user' : 'users'}, ${range}, times in ${data.zone}`;
   byId('peak').textContent = `at most ${changes.peak}`;
   byId('count').setAttribute('aria-label', `Users online over time: at most ${changes.peak} of ${users.length}`);
   shown.sort(orders.name);
