@@ -28,12 +28,13 @@ const ON_A_TERMINAL: [(&str, &str); 2] = [
     ),
 ];
 
-/// The README and the files of `docs/`, by name.
+/// The README and the documents of `docs/`, by name.
 pub(crate) fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<_> = fs::read_dir(root.join("docs"))
         .expect("the folder docs")
         .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     paths.sort();
     paths.insert(0, root.join("README.md"));
@@ -56,7 +57,7 @@ pub(crate) fn document(name: &str) -> String {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Block {
     line: usize,
-    section: String,
+    pub(crate) section: String,
     pub(crate) language: String,
     pub(crate) text: String,
 }

@@ -19,6 +19,7 @@ mod hold;
 mod hostile_text;
 mod hygiene;
 mod json_contract;
+mod larger;
 mod mock_applications;
 mod mock_clock;
 mod mock_control;

@@ -39,12 +39,12 @@ fn recipe(language: &str) -> String {
 }
 
 /// A machine to run recipes on: a home, and a folder of programs that comes first.
-struct Machine {
+pub(crate) struct Machine {
     home: tempfile::TempDir,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let machine = Self {
             home: tempfile::tempdir().unwrap(),
         };
@@ -52,24 +52,24 @@ impl Machine {
         machine
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn with_presencectl(self) -> Self {
+    pub(crate) fn with_presencectl(self) -> Self {
         symlink(binary(), self.path("bin/presencectl")).unwrap();
         self
     }
 
     /// A program that is a shell script.
-    fn program(&self, name: &str, script: &str) {
+    pub(crate) fn program(&self, name: &str, script: &str) {
         let path = self.path("bin").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A shell in which nothing of the developer's is left, with these folders after our own.
-    fn shell(&self, folders: &str) -> Command {
+    pub(crate) fn shell(&self, folders: &str) -> Command {
         let mut shell = Command::new("/bin/sh");
         shell
             .env_clear()
@@ -83,7 +83,7 @@ impl Machine {
 }
 
 #[track_caller]
-fn assert_success(what: &str, output: &Output) -> String {
+pub(crate) fn assert_success(what: &str, output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -180,7 +180,8 @@ fn the_jobs_of_ci_services_run() {
     }
 }
 
-fn which(program: &str) -> Option<PathBuf> {
+/// Where a program is on the search path.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())

@@ -121,7 +121,7 @@ fn the_java_client() {
 fn python_suite(file: &str, expected: usize) {
     let folder = suite("python");
     run_or_skip(&format!("the Python suite {file}"), || {
-        let python = python_environment(&folder)?;
+        let python = python_environment(&folder, "sdk-python")?;
         let mock = MockProcess::start();
         let mut pytest = Command::new(python);
         pytest
@@ -265,13 +265,13 @@ fn node_modules_match(folder: &Path) -> bool {
         })
 }
 
-/// The interpreter of an environment that holds exactly what `requirements.txt` names.
-fn python_environment(folder: &Path) -> Result<PathBuf, Missing> {
-    // Two suites share it, and tests run side by side.
+/// The interpreter of an environment of this name that holds exactly what `requirements.txt` names.
+pub(crate) fn python_environment(folder: &Path, name: &str) -> Result<PathBuf, Missing> {
+    // Several tests share one, and run side by side.
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
 
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-python");
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = environment.join("bin/python");
     let stamp = environment.join("requirements.txt");
     let wanted = fs::read_to_string(folder.join("requirements.txt")).expect("part of the project");
