@@ -44,6 +44,7 @@ mod recipes;
 mod report;
 mod report_model;
 mod report_page;
+mod report_run;
 mod schema;
 mod sdk_suites;
 mod shells;

@@ -90,9 +90,10 @@ pub enum Fact {
     /// The input stopped observing: `stream.end`, or the end of a file without one. A user becomes known again with
     /// their next record.
     Ended,
-    /// A gap starts: the input knows no user until it ends.
+    /// A gap starts: the input knows no user until it ends. Gaps may overlap, because a gap starts before the connection
+    /// is lost: at the time up to which nothing is missing.
     GapStarted,
-    /// A gap ends. The earlier states are valid again, except for these users, whose records follow.
+    /// A gap ends. If no other one is open, the earlier states are valid again, except for these users, whose records follow.
     GapEnded {
         /// Users whose state changed in the gap.
         repaired: Box<[UserIndex]>,
@@ -287,8 +288,8 @@ pub struct Timelines {
     seen: u32,
     users: Vec<UserTimeline>,
     people: Vec<UserInfo>,
-    /// For each input, whether it is inside a gap.
-    gaps: Vec<bool>,
+    /// For each input, how many gaps are open.
+    open_gaps: Vec<u32>,
     online: usize,
     reported: (Millis, usize),
 }
@@ -302,7 +303,7 @@ impl Timelines {
             now: Millis::MIN,
             users: Vec::new(),
             people: Vec::new(),
-            gaps: vec![false; inputs],
+            open_gaps: vec![0; inputs],
             online: 0,
             reported: (Millis::MIN, 0),
         }
@@ -389,21 +390,22 @@ impl Timelines {
                 self.settle(*user, analysis);
             }
             Fact::Ended => {
-                self.gaps[usize::from(input)] = false;
                 self.of_input(input, analysis, |_, view| {
                     view.known = false;
                     false
                 });
             }
             Fact::GapStarted => {
-                self.gaps[usize::from(input)] = true;
+                self.open_gaps[usize::from(input)] += 1;
                 self.of_input(input, analysis, |_, _| false);
             }
             Fact::GapEnded { repaired } => {
-                self.gaps[usize::from(input)] = false;
+                let open = &mut self.open_gaps[usize::from(input)];
+                *open = open.saturating_sub(1);
+                let is_over = *open == 0;
                 self.of_input(input, analysis, |user, view| {
                     view.known &= repaired.binary_search(&user).is_err();
-                    view.known && !view.missing
+                    is_over && view.known && !view.missing
                 });
             }
             Fact::Missing { users } => {
@@ -525,10 +527,9 @@ impl Timelines {
     fn settle<A: Analysis>(&mut self, user: UserIndex, analysis: &mut A) {
         let user = user as usize;
         let timeline = &self.users[user];
-        let known = timeline
-            .views
-            .iter()
-            .any(|view| view.known && !view.missing && !self.gaps[usize::from(view.input)]);
+        let known = timeline.views.iter().any(|view| {
+            view.known && !view.missing && self.open_gaps[usize::from(view.input)] == 0
+        });
         let state = PresenceState::from(timeline.online.filter(|_| known));
         if state == timeline.state {
             return;

@@ -213,19 +213,14 @@ impl Recording {
                 }
                 self.is_down = true;
             }
-            BatchBody::ConnectionRecovered => {
-                if std::mem::take(&mut self.is_down) {
-                    let repaired = Box::default();
-                    self.push(at, Fact::GapEnded { repaired }, None);
-                }
-            }
+            BatchBody::ConnectionRecovered => self.end_loss(at),
             BatchBody::Gap(gap) => {
                 let (from, to, repaired) = &**gap;
                 let repaired = repaired.iter().map(|id| batch.str(id));
                 let repaired = indices(repaired, register);
-                self.is_down = false;
                 self.gap_end = (*to).max(*from);
                 self.push(*from, Fact::GapStarted, None);
+                self.end_loss(self.gap_end);
                 self.push(self.gap_end, Fact::GapEnded { repaired }, None);
             }
             BatchBody::Coverage(missing) => {
@@ -269,8 +264,8 @@ impl Recording {
     /// Records that observation ends with the latest line.
     fn end(&mut self) {
         if !std::mem::replace(&mut self.has_ended, true) {
-            self.is_down = false;
             self.push(self.latest, Fact::Ended, None);
+            self.end_loss(self.latest);
         }
     }
 
@@ -282,8 +277,17 @@ impl Recording {
     /// Handles events that arrive although the connection seems to be down, because records of gaps were filtered out.
     /// Events in between may be missing, so all users become unknown.
     fn reconnected_without_gap(&mut self, at: Millis) {
-        if std::mem::take(&mut self.is_down) {
+        if self.is_down {
             self.push(at, Fact::Ended, None);
+            self.end_loss(at);
+        }
+    }
+
+    /// Ends the gap that started when the connection was lost, if it is lost.
+    fn end_loss(&mut self, at: Millis) {
+        if std::mem::take(&mut self.is_down) {
+            let repaired = Box::default();
+            self.push(at, Fact::GapEnded { repaired }, None);
         }
     }
 

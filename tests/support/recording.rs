@@ -282,6 +282,15 @@ impl Watcher {
         }
         gaps.sort_unstable();
         gaps.dedup_by(|next, last| next.0 <= last.2);
+        // Some are lost again soon after, and what is missing then began before the first gap was over.
+        for gap in gaps.clone() {
+            let from = random.random_range(gap.0..=gap.2);
+            let lost = gap.2 + random.random_range(1..1000);
+            let again = (from, lost, lost + random.random_range(1..1000));
+            gaps.extend(random.random_bool(0.3).then_some(again));
+        }
+        gaps.sort_by_key(|gap| gap.1);
+        gaps.dedup_by(|next, last| next.1 <= last.2 || next.0 < last.0);
         gaps.retain(|gap| gap.2 < run.1);
         let mut gaps = gaps.into_iter().peekable();
         let mut lines: Vec<(i64, usize)> = members
