@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell as AsyncOnceCell, oneshot};
 use url::Url;
 
 use crate::api::retry::RetryObserver;
-use crate::api::{Auth, Client, ClientSettings, ProxyServer, Tracer};
+use crate::api::{self, Auth, Client, ClientSettings, ProxyServer, Tracer};
 use crate::args::{Colour, FormatArg, GlobalArgs};
 use crate::config_file::{self, Config, Profile};
 use crate::domain::{SecretString, UserId, token};
@@ -491,6 +491,27 @@ impl App {
             secret: SecretString::new(""),
         };
         self.build_client(self.service_url(profile)?, "", auth)
+    }
+
+    /// A client that passes requests on to this server as they are.
+    ///
+    /// # Errors
+    ///
+    /// The server is reached by plain http beyond loopback, the proxy of the environment is malformed, or the system has
+    /// no certificate roots.
+    pub fn pass_through(&self, server: &Url) -> anyhow::Result<reqwest::Client> {
+        let proxy = ProxyServer::for_address(server, environment::variable)?;
+        let connect_timeout = self
+            .global
+            .connect_timeout
+            .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
+        let allow_http = self.global.allow_http;
+        Ok(api::pass_through(
+            server,
+            proxy.as_ref(),
+            connect_timeout,
+            allow_http,
+        )?)
     }
 
     /// The application that commands act on, as text that is the same for the same application: its key and address.

@@ -26,11 +26,11 @@ use url::{Host, Url};
 
 use crate::api::error::{ApiError, NoTls, Refusal, TransportKind, beginning_of};
 use crate::api::limits::{self, RateLimit};
+use crate::api::pass_through;
 use crate::api::proxy::ProxyServer;
 use crate::api::redact::Redactor;
 use crate::api::request::Request;
 use crate::api::retry::{AttemptFailure, Retry, RetryObserver, RetryPolicy, error_chain};
-use crate::api::tls;
 use crate::api::trace::{Sent, Tracer};
 use crate::domain::token::{self, Claims};
 use crate::domain::{ApiErrorCode, SecretString, UserId};
@@ -220,12 +220,7 @@ impl Client {
     ///
     /// [`ApiError::Insecure`] if credentials would cross a network in clear text.
     pub fn new(settings: ClientSettings) -> Result<Self, ApiError> {
-        let is_private = settings.base_url.scheme() == "https" || is_loopback(&settings.base_url);
-        if !is_private && !settings.allow_http {
-            return Err(ApiError::Insecure {
-                to: settings.base_url.origin().ascii_serialization(),
-            });
-        }
+        pass_through::check_private(&settings.base_url, settings.allow_http)?;
         Ok(Self {
             settings,
             pool: Arc::default(),
@@ -574,31 +569,16 @@ impl Client {
         if let Some(http) = self.pool.http().as_ref() {
             return Ok(http.clone());
         }
-        let base = &self.settings.base_url;
-        let tls = if base.scheme() == "https" {
-            match &self.ca_file {
-                Some(file) => tls::roots_of_file(file, &self.peer())?,
-                None => tls::system_roots(&self.peer())?,
-            }
-        } else {
-            tls::no_roots()
-        };
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(self.settings.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            // The service never redirects, and a token must not be sent to another server.
-            .redirect(reqwest::redirect::Policy::none());
-        builder = match &self.proxy {
-            None => builder.no_proxy(),
-            Some(proxy) => builder.proxy(
-                reqwest::Proxy::all(proxy.url().clone())
-                    .map_err(|error| self.transport(TransportKind::Connect, error))?,
-            ),
-        };
-        let http = builder
-            .build()
-            .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
+        let settings = &self.settings;
+        let http = pass_through::builder(
+            &settings.base_url,
+            self.ca_file.as_deref(),
+            self.proxy.as_ref(),
+            settings.connect_timeout,
+        )?
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .build()
+        .map_err(|error| self.transport(TransportKind::Connect, error.without_url()))?;
         Ok(self.pool.http().get_or_insert(http).clone())
     }
 
@@ -626,12 +606,7 @@ impl Client {
 
     /// The service's `host:port`.
     pub(super) fn peer(&self) -> String {
-        let base = &self.settings.base_url;
-        let host = base.host_str().unwrap_or_default();
-        match base.port_or_known_default() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        }
+        pass_through::peer(&self.settings.base_url)
     }
 
     fn broken(&self, error: reqwest::Error) -> ApiError {

@@ -84,6 +84,7 @@ impl ApplicationRegistry {
         let options = MockOptions {
             control_token: first.control_token.clone(),
             ca_file: first.ca_file.clone(),
+            replay: first.replay.clone(),
             rules: first.rules.clone(),
             read_timeout: first.read_timeout,
             ..MockOptions::default()

@@ -19,6 +19,7 @@ use super::faults::{FaultInjector, FaultSpec};
 use super::fixture::{Fixture, FixtureError};
 use super::options::MockOptions;
 use super::rate_limits::{RateLimitBucket, RateLimitStatus, RateLimiter};
+use super::replay::TrafficReplay;
 use super::send_queue::{
     CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Hub {
     pub(crate) rate_limiter: Mutex<RateLimiter>,
     /// The active faults.
     pub(crate) faults: FaultInjector,
+    /// The replay, if requests are answered from a recording.
+    pub(crate) replay: Option<TrafficReplay>,
     /// The traffic log.
     pub(crate) traffic_log: TrafficLog,
     /// Announces that the application ends.
@@ -92,6 +95,7 @@ impl Hub {
                 end: None,
             }),
             clock,
+            replay: options.replay.clone().map(TrafficReplay::new),
             options,
             rate_limiter: Mutex::default(),
             faults: FaultInjector::default(),
@@ -262,6 +266,9 @@ impl Hub {
     pub(crate) fn reset(&self) {
         self.faults.clear();
         self.traffic_log.clear();
+        if let Some(replay) = &self.replay {
+            replay.reset();
+        }
         self.set_clock(Clock::reset);
         self.replace(&self.options.fixture, "the state was reset")
             .expect("the same fixture was loaded at the start");
@@ -305,6 +312,9 @@ impl Hub {
         change(&self.clock);
         self.with(ServiceState::tick);
         self.rearm.notify_one();
+        if let Some(replay) = &self.replay {
+            replay.wake();
+        }
     }
 
     /// Processes deadlines as they become due, for ever.

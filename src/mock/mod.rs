@@ -22,7 +22,9 @@ mod http_server;
 mod hub;
 mod options;
 mod rate_limits;
+pub mod recording;
 mod redaction;
+mod replay;
 mod request_filter;
 mod routes;
 mod rule_options;
@@ -30,6 +32,7 @@ mod send_queue;
 mod tcp;
 mod tls;
 mod traffic_log;
+mod url_path;
 mod ws;
 
 use std::io;
@@ -45,6 +48,7 @@ pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};
 pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
+pub use self::replay::{ReplayReporter, ReplaySource};
 use self::routes::RequestHandler;
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 use self::tcp::ControlledListener;

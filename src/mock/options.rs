@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::domain::SecretString;
 
 use super::fixture::Fixture;
+use super::replay::ReplaySource;
 
 /// The options of the mock. Every option has a default.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct MockOptions {
     pub ca_file: Option<PathBuf>,
     /// The users and channels that exist at the start, and after a reset.
     pub fixture: Fixture,
+    /// The recording to answer from, in place of the rules and the fixture.
+    pub replay: Option<ReplaySource>,
     /// The rule options: behaviour that tests can choose.
     pub rules: MockRules,
     /// How long a client may take to send the head of its next request, or the next part of a request body.
@@ -185,6 +188,7 @@ impl Default for MockOptions {
             control_token: None,
             ca_file: None,
             fixture: Fixture::default(),
+            replay: None,
             rules: MockRules::default(),
             read_timeout: READ_TIMEOUT,
         }

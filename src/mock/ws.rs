@@ -390,14 +390,14 @@ where
     }
 }
 
-fn text(frame: Bytes) -> Result<Message, Error> {
+pub(crate) fn text(frame: Bytes) -> Result<Message, Error> {
     Utf8Bytes::try_from(frame)
         .map(Message::Text)
         .map_err(Error::new)
 }
 
 /// A client's ping is an array with one event; some clients send the event alone.
-fn is_ping(value: &Value) -> bool {
+pub(crate) fn is_ping(value: &Value) -> bool {
     let event = match value {
         Value::Array(events) => match events.first() {
             Some(event) => event,
@@ -436,7 +436,7 @@ fn violation(error: &Error) -> Option<CloseReason> {
 }
 
 /// Sends a close frame and waits a little for the answer, so that the last frames are not lost.
-async fn close_gracefully<S>(socket: &mut S, farewell: CloseReason)
+pub(crate) async fn close_gracefully<S>(socket: &mut S, farewell: CloseReason)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {

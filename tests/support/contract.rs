@@ -101,6 +101,7 @@ impl Contract {
         match value["type"].as_str() {
             Some(kind) if value["seq"].is_number() => named(kind).or_else(|| named("event")),
             Some(kind) if named(kind).is_some() => named(kind),
+            _ if command == "mock record" => named("mock.recording"),
             _ if self.is_dry_run && value["method"].is_string() => named("request"),
             _ if command == "query-users" && value["count"].is_number() => named("count"),
             _ => schema::RECORDS

@@ -54,7 +54,7 @@ pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
     server::start_runtime()?.block_on(serve(app, args, server))
 }
 
-async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result<u8> {
+async fn serve(app: &App, args: &ExecArgs, mut server: MockServer) -> anyhow::Result<u8> {
     let listeners = server.listen()?;
     let endpoint = server.endpoint(listeners.local_addr()?);
     let mut signals = Signals::listen()?;
@@ -69,6 +69,7 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
     let (mut child, process) = ChildProcess::spawn(&mut command, has_own_group)
         .map_err(|error| launcher::spawn_error(&args.command, &error))?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut warnings = std::pin::pin!(server.warn_of_unmatched(app));
     let serving = tokio::spawn(mock::serve(listeners, server.options, async {
         // An error means that this function is gone, which is the signal just as well.
         let _ = stopped.await;
@@ -77,6 +78,7 @@ async fn serve(app: &App, args: &ExecArgs, server: MockServer) -> anyhow::Result
         tokio::select! {
             status = child.wait() => break status?,
             code = signals.next() => process.forward(code)?,
+            never = &mut warnings => match never {},
         }
     };
     process.kill_group()?;

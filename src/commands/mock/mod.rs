@@ -13,6 +13,8 @@ mod filters;
 mod launcher;
 mod log;
 mod log_lines;
+mod record;
+mod recording_file;
 mod rules;
 mod server;
 mod start;
@@ -33,6 +35,8 @@ pub enum MockCommand {
     Start(start::StartArgs),
     /// Start a mock server, run a command against it, and stop the server
     Exec(exec::ExecArgs),
+    /// Record the traffic between clients and a server, without secrets
+    Record(record::RecordArgs),
     /// Control a running mock
     #[command(flatten)]
     Running(RunningCommand),
@@ -86,6 +90,7 @@ pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
     match command {
         MockCommand::Start(args) => start::run(app, &args),
         MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
+        MockCommand::Record(args) => block_on(|| record::run(app, &args)).map(ExitStatus::Own),
         MockCommand::Running(command) => {
             block_on(|| run_command(app, &command)).map(ExitStatus::Own)
         }

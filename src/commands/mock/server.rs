@@ -1,22 +1,26 @@
 //! What `mock start` and `mock exec` share: the flags of the server, its socket, its secret and its variables.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc;
 
 use super::endpoint::MockEndpoint;
+use super::recording_file::read_recording;
 use super::rules::RuleArgs;
 use crate::config_file::read_secret_file;
 use crate::domain::SecretString;
 use crate::environment;
 use crate::exit::{Code, Failure};
-use crate::mock::{self, Listeners, MockOptions, TlsIdentity};
+use crate::mock::{self, Listeners, MockOptions, ReplaySource, TlsIdentity};
 use crate::settings::App;
 
 /// Connections that may wait to be accepted, so that a thousand clients can start at once.
@@ -62,6 +66,10 @@ pub struct ServerArgs {
     #[arg(long)]
     pub demo: bool,
 
+    /// Answer from this recording; requests that it does not have fail
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fixture", "demo"])]
+    pub replay: Option<PathBuf>,
+
     /// The rules
     #[command(flatten)]
     pub rules: RuleArgs,
@@ -86,6 +94,8 @@ pub(super) struct MockServer {
     pub(super) options: MockOptions,
     /// Where the secret comes from, for people.
     pub(super) secret_from: String,
+    /// Receives a line for each request that a replayed recording does not have.
+    unmatched: Option<mpsc::UnboundedReceiver<String>>,
     host: IpAddr,
     port: u16,
     tls: Option<ServerTls>,
@@ -145,13 +155,43 @@ impl MockServer {
             }
             options.fixture = read.fixture;
         }
+        let unmatched = match &args.replay {
+            Some(path) => {
+                let recording = read_recording(app, path, Code::MockCannotStart)?;
+                let (reporter, unmatched) = mpsc::unbounded_channel();
+                options.replay = Some(ReplaySource {
+                    recording: Arc::new(recording),
+                    reporter,
+                });
+                Some(unmatched)
+            }
+            None => None,
+        };
         Ok(Self {
             options,
             secret_from,
+            unmatched,
             host,
             port: args.port,
             tls,
         })
+    }
+
+    /// Warns of each request that a replayed recording does not have, as long as it is polled.
+    pub(super) fn warn_of_unmatched(
+        &mut self,
+        app: &App,
+    ) -> impl Future<Output = Infallible> + use<> {
+        let output = Arc::clone(app.output());
+        let unmatched = self.unmatched.take();
+        async move {
+            if let Some(mut unmatched) = unmatched {
+                while let Some(text) = unmatched.recv().await {
+                    output.warn(&text);
+                }
+            }
+            std::future::pending().await
+        }
     }
 
     /// Binds the port on every address to listen on.

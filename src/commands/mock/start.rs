@@ -66,7 +66,7 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<ExitStatus> {
 async fn serve(
     app: &App,
     print: Option<ReadyFormat>,
-    server: MockServer,
+    mut server: MockServer,
     is_detached: bool,
 ) -> anyhow::Result<Code> {
     let listeners = server.listen()?;
@@ -84,10 +84,14 @@ async fn serve(
         }
     }
     let (ended, end) = tokio::sync::oneshot::channel();
-    mock::serve(listeners, server.options, async move {
+    let warnings = server.warn_of_unmatched(app);
+    let serving = mock::serve(listeners, server.options, async move {
         // The receiver lives in this function, which is waiting.
         let _ = ended.send(signals.next().await);
-    })
-    .await?;
+    });
+    tokio::select! {
+        served = serving => served?,
+        never = warnings => match never {},
+    }
     Ok(end.await.unwrap_or(Code::Ok))
 }

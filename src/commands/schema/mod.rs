@@ -4,6 +4,7 @@
 //! open.
 
 mod mock_shapes;
+mod recording_shapes;
 mod report_shapes;
 mod shapes;
 
@@ -230,6 +231,9 @@ pub const RECORDS: &[RecordSchema] = &[
     RecordSchema::result("mock.frame.sent", &[], mock_shapes::frame_sent),
     RecordSchema::result("mock.frame.heard", &[], mock_shapes::frame_heard),
     RecordSchema::result("mock.log.lost", &[], mock_shapes::log_lost),
+    RecordSchema::result("mock.record.ready", &[], recording_shapes::ready),
+    RecordSchema::result("mock.recording", &["mock record"], recording_shapes::line),
+    RecordSchema::result("mock.record.end", &[], recording_shapes::end),
     RecordSchema::result("error", &[], shapes::error),
 ];
 

@@ -40,7 +40,7 @@ pub(super) async fn read_body(
 }
 
 /// The bytes of a body, up to a limit. What is left of it is read by `body_layer`.
-async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Rejection> {
+pub(super) async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Rejection> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {

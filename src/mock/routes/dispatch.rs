@@ -19,11 +19,13 @@ use super::super::engine::{
 use super::super::error::Rejection;
 use super::super::hub::Hub;
 use super::super::rate_limits::{ClientPlatform, RateLimitBucket};
+use super::super::url_path::path_segments;
 use super::body::read_body;
 use super::connect;
 use super::context::RouteContext;
 use super::longpoll;
 use super::params::Params;
+use super::replay;
 use super::response::{self, RateLimitHeaders};
 use crate::domain::token::{self, Claims};
 
@@ -43,6 +45,9 @@ pub(super) async fn handle(
     let started = Instant::now();
     let hub = &context.hub;
     let (mut parts, body) = request.into_parts();
+    if let Some(replay) = &hub.replay {
+        return replay::answer(&context, replay, &params, parts, body).await;
+    }
     let Some((request, version)) = find_operation(&parts) else {
         let unknown = Rejection::not_found(format!(
             "there is no {} {}",
@@ -83,7 +88,7 @@ pub(super) async fn handle(
 }
 
 fn find_operation(parts: &Parts) -> Option<(OperationRequest, ApiVersion)> {
-    let segments = super::params::path_segments(parts.uri.path())?;
+    let segments = path_segments(parts.uri.path())?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (segments, version) = match segments.as_slice() {
         ["api", "v2", "chat", rest @ ..] | ["api", "v2", rest @ ..] => (rest, ApiVersion::V2),

@@ -15,6 +15,8 @@ mod fault_layer;
 mod longpoll;
 mod origin;
 mod params;
+mod replay;
+mod replay_socket;
 mod response;
 mod traffic_layer;
 

@@ -48,7 +48,7 @@ pub(crate) struct Operation {
     /// The HTTP method.
     method: &'static str,
     /// The path below `/`, `/api/v2/` and `/api/v2/chat/`. A segment in braces is a parameter.
-    path: &'static str,
+    pub(crate) path: &'static str,
     /// How a caller has to prove who they are.
     pub(crate) authentication: Authentication,
     /// Requests per minute and platform that the service allows by default.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::super::applications::ApplicationRegistry;
 use super::super::super::engine::ServiceState;
 use super::super::super::error::Rejection;
-use super::super::params::decode_segment;
+use super::super::super::url_path::decode_segment;
 
 /// `GET /_mock/apps`: the applications without their secrets, the first one first.
 pub(super) fn list(applications: &ApplicationRegistry) -> Value {

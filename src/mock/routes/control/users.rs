@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::engine::{Caller, JsonObject, OperationRequest};
 use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
-use super::super::params::decode_segment;
+use super::super::super::url_path::decode_segment;
 
 /// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
 pub(super) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result<Value, Rejection> {

@@ -1,0 +1,94 @@
+//! HTTP clients: how connections to a server are made, and a client that passes requests on as they are.
+
+use std::path::Path;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::api::client::is_loopback;
+use crate::api::proxy::ProxyServer;
+use crate::api::{ApiError, TransportKind, tls};
+
+/// A builder of clients for the server at an address: with the certificate roots of this file or else of the system for
+/// https, through this proxy, and without redirects, because a token must not be sent to another server.
+///
+/// # Errors
+///
+/// The certificate roots cannot be read, or the proxy cannot be used.
+pub(super) fn builder(
+    base: &Url,
+    ca_file: Option<&Path>,
+    proxy: Option<&ProxyServer>,
+    connect_timeout: Duration,
+) -> Result<reqwest::ClientBuilder, ApiError> {
+    let tls = if base.scheme() == "https" {
+        match ca_file {
+            Some(file) => tls::roots_of_file(file, &peer(base))?,
+            None => tls::system_roots(&peer(base))?,
+        }
+    } else {
+        tls::no_roots()
+    };
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(connect_timeout)
+        .redirect(reqwest::redirect::Policy::none());
+    Ok(match proxy {
+        None => builder.no_proxy(),
+        Some(proxy) => {
+            let proxy = reqwest::Proxy::all(proxy.url().clone())
+                .map_err(|error| cannot_connect(base, error))?;
+            builder.proxy(proxy)
+        }
+    })
+}
+
+/// A client that passes requests and responses on as they are: compressed bodies stay compressed, and a response may
+/// take any time.
+///
+/// # Errors
+///
+/// As [`builder`]; also [`ApiError::Insecure`] if the requests' credentials would cross a network in clear text.
+pub fn pass_through(
+    base: &Url,
+    proxy: Option<&ProxyServer>,
+    connect_timeout: Duration,
+    allow_http: bool,
+) -> Result<reqwest::Client, ApiError> {
+    check_private(base, allow_http)?;
+    builder(base, None, proxy, connect_timeout)?
+        .gzip(false)
+        .build()
+        .map_err(|error| cannot_connect(base, error))
+}
+
+/// Checks that credentials do not cross a network in clear text.
+///
+/// # Errors
+///
+/// [`ApiError::Insecure`].
+pub(super) fn check_private(base: &Url, allow_http: bool) -> Result<(), ApiError> {
+    if base.scheme() == "https" || is_loopback(base) || allow_http {
+        return Ok(());
+    }
+    Err(ApiError::Insecure {
+        to: base.origin().ascii_serialization(),
+    })
+}
+
+/// The `host:port` of an address.
+pub(super) fn peer(base: &Url) -> String {
+    let host = base.host_str().unwrap_or_default();
+    match base.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn cannot_connect(base: &Url, error: reqwest::Error) -> ApiError {
+    ApiError::Transport {
+        kind: TransportKind::Connect,
+        to: peer(base),
+        source: error.without_url().into(),
+    }
+}

@@ -1,0 +1,21 @@
+//! Recordings: what a client and a server said to each other, without secrets, in a file.
+//!
+//! A recording is NDJSON. The first line is a header with a version, the last line says that the recording is complete,
+//! and each line between them is a request with its response, or something that happened on a WebSocket. `format` has
+//! the lines and reads them, `redact` removes secrets and replaces people's data before a line is written,
+//! `secret_scan` looks for what was missed, and `convert` makes fixtures and scenarios. None of them does any I/O.
+
+mod convert;
+mod format;
+mod redact;
+mod secret_scan;
+
+pub use self::convert::{ConversionError, RecordedScenario, fixture_of, scenario_of};
+pub use self::format::{
+    FrameSender, IdHandling, RECORDING_VERSION, RecordedFrame, RecordedRequest, RecordedSocket,
+    RecordingEnd, RecordingError, RecordingLine, RecordingReader, RecordingStart, SocketEnding,
+    SocketOpening, TrafficRecording,
+};
+pub(crate) use self::redact::{DROPPED, is_pseudonym, query_object};
+pub use self::redact::{RecordingRedactor, RedactionOptions, is_secret_name};
+pub use self::secret_scan::{SuspectedSecret, scan_line};

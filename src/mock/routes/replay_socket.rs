@@ -1,0 +1,177 @@
+//! A WebSocket that plays the frames of a recorded one.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::Response;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::engine::{Rfc3339, connection_error};
+use super::super::error::Rejection;
+use super::super::hub::Hub;
+use super::super::replay::{LiveRequest, NextFrame, SocketPlayback, TrafficReplay};
+use super::super::send_queue::CloseReason;
+use super::super::traffic_log::{SocketIdentity, TrafficEvent};
+use super::super::ws::{close_gracefully, is_ping, text};
+use super::context::RouteContext;
+use super::replay::unmatched;
+use crate::timer::sleep_until;
+
+/// The close code after which clients do not reconnect.
+const CLOSE_NORMAL: u16 = 1000;
+/// The close code of a server that stops or starts again.
+const CLOSE_GOING_AWAY: u16 = 1001;
+
+/// Accepts the WebSocket even if it matches nothing: clients take a refused upgrade for a broken network.
+pub(super) async fn upgrade(
+    context: &RouteContext,
+    parts: &mut Parts,
+    live: &LiveRequest,
+) -> Result<Response<Body>, Rejection> {
+    let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
+        .await
+        .map_err(|error| Rejection::input(format!("not a WebSocket upgrade: {error}")))?;
+    let hub = context.hub.clone();
+    let alive = context.alive.clone();
+    let live = live.clone();
+    let limit = hub.options.rules.frame_limit;
+    Ok(upgrade
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(move |socket| async move {
+            run(socket, hub, &live).await;
+            drop(alive);
+        }))
+}
+
+async fn run(mut socket: WebSocket, hub: Arc<Hub>, live: &LiveRequest) {
+    let Some(replay) = &hub.replay else { return };
+    let now = hub.clock.now();
+    match replay.open_socket(now, live) {
+        Ok(playback) => {
+            let identity = SocketIdentity {
+                connection: playback.connection_id.as_str().into(),
+                user: playback.user.as_str().into(),
+            };
+            record(&hub, TrafficEvent::Opened(identity.clone()));
+            let mut session = PlayingSocket {
+                socket,
+                hub: &hub,
+                replay,
+                playback,
+                identity: identity.clone(),
+            };
+            let end = session.play().await;
+            let how = match end {
+                Some(code) => format!("closed with {code}"),
+                None => "the client has left, or the recording broke the connection".to_owned(),
+            };
+            record(&hub, TrafficEvent::Closed(identity, how));
+            if let Some(code) = end {
+                close(&mut session.socket, code, "the recorded end").await;
+            }
+        }
+        Err(reason) => {
+            let frame = connection_error(now, "", &unmatched(reason));
+            if let Ok(message) = text(frame)
+                && socket.send(message).await.is_ok()
+            {
+                close(&mut socket, CLOSE_NORMAL, "no recorded WebSocket matches").await;
+            }
+        }
+    }
+}
+
+async fn close(socket: &mut WebSocket, code: u16, reason: &str) {
+    let reason = reason.into();
+    close_gracefully(socket, CloseReason { code, reason }).await;
+}
+
+fn record(hub: &Hub, event: TrafficEvent) {
+    hub.traffic_log.record(hub.clock.now(), event);
+}
+
+struct PlayingSocket<'a> {
+    socket: WebSocket,
+    hub: &'a Hub,
+    replay: &'a TrafficReplay,
+    playback: SocketPlayback,
+    identity: SocketIdentity,
+}
+
+impl PlayingSocket<'_> {
+    /// Plays frames until one side ends the session. Returns the code to close with.
+    async fn play(&mut self) -> Option<u16> {
+        loop {
+            let mut changed = std::pin::pin!(self.replay.changed());
+            // Registered before the look at the state, so that a change in between is not missed.
+            changed.as_mut().enable();
+            let now = self.hub.clock.now();
+            let wake_at = match self.replay.next_frame(now, &mut self.playback) {
+                NextFrame::Send(frame) => {
+                    self.send(frame).await?;
+                    continue;
+                }
+                NextFrame::Close(code) => return code,
+                NextFrame::Reset => return Some(CLOSE_GOING_AWAY),
+                NextFrame::Wait(due) => self.instant_of(due),
+                NextFrame::Idle => None,
+            };
+            tokio::select! {
+                message = self.socket.next() => match message {
+                    Some(Ok(message)) => self.receive(message).await?,
+                    Some(Err(_)) | None => return None,
+                },
+                () = changed => {}
+                () = sleep_until(wake_at) => {}
+                () = self.hub.ended() => return Some(CLOSE_GOING_AWAY),
+            }
+        }
+    }
+
+    /// When the mock's clock shows a time; `None` if it stands still.
+    fn instant_of(&self, due: DateTime<Utc>) -> Option<Instant> {
+        let wait = self.hub.clock.until(due)?;
+        Instant::now().checked_add(wait)
+    }
+
+    /// Answers pings. Everything else from the client is logged only. `None` is the end.
+    async fn receive(&mut self, message: Message) -> Option<()> {
+        let Message::Text(text) = message else {
+            return (!matches!(message, Message::Close(_))).then_some(());
+        };
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        record(
+            self.hub,
+            TrafficEvent::Heard(self.identity.clone(), bytes.clone()),
+        );
+        let frame: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if is_ping(&frame) {
+            let answer = json!({
+                "type": "health.check",
+                "connection_id": self.playback.connection_id,
+                "cid": "*",
+                "created_at": Rfc3339(self.hub.clock.now()),
+            });
+            self.send(Bytes::from(answer.to_string())).await?;
+        }
+        Some(())
+    }
+
+    /// Sends a frame. `None` if the client is gone.
+    async fn send(&mut self, frame: Bytes) -> Option<()> {
+        record(
+            self.hub,
+            TrafficEvent::Sent(self.identity.clone(), frame.clone(), None),
+        );
+        let message = text(frame).ok()?;
+        self.socket.send(message).await.ok()
+    }
+}

@@ -1,0 +1,579 @@
+//! `mock record` and `mock start --replay`: what is in a recording and what is not, and that a client cannot tell a
+//! replay from the server.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::sdk_suites::{Missing, install_node_modules, python_environment, suite};
+use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
+use crate::support::tls_front::{CA_FILE, TlsFront};
+use crate::support::world::{small_world, world};
+use crate::support::{Presencectl, Run, Stream};
+
+/// A running `mock record`, and the file that it writes.
+struct Recording {
+    stream: Stream,
+    url: String,
+    file: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Recording {
+    fn start(upstream: &str, flags: &str) -> Self {
+        Self::with(upstream, flags, |command| command)
+    }
+
+    fn with(upstream: &str, flags: &str, change: impl FnOnce(Presencectl) -> Presencectl) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("session.ndjson");
+        let line = format!(
+            "mock record --upstream {upstream} --out {} {flags}",
+            file.display()
+        );
+        let mut stream = change(Presencectl::line(&line)).stream();
+        let ready = stream.record();
+        assert_eq!(ready["type"], "mock.record.ready", "{ready}");
+        let url = ready["url"].as_str().unwrap().to_owned();
+        Self {
+            stream,
+            url,
+            file,
+            folder,
+        }
+    }
+
+    /// Ends the recording with Ctrl-C.
+    fn interrupt(self) -> (Run, PathBuf, tempfile::TempDir) {
+        self.stream.signal("INT");
+        (self.stream.finish(), self.file, self.folder)
+    }
+
+    /// Ends the recording, and reads its lines.
+    fn finish(self) -> (Vec<Value>, PathBuf, tempfile::TempDir) {
+        let (run, file, folder) = self.interrupt();
+        let run = run.ended_with(130);
+        assert!(run.stdout.contains(r#""type":"mock.record.end""#), "{run}");
+        (lines(&file), file, folder)
+    }
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn of_type<'a>(lines: &'a [Value], wanted: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["type"] == wanted).collect()
+}
+
+/// A running `mock start --replay`.
+fn replay(file: &Path) -> (Stream, String) {
+    let line = format!("mock start --api-key {API_KEY} --replay {}", file.display());
+    let mut stream = Presencectl::line(&line)
+        .env("PRESENCECTL_MOCK_SECRET", SECRET)
+        .stream();
+    let url = stream.record()["url"].as_str().unwrap().to_owned();
+    (stream, url)
+}
+
+/// A command with a server's credentials for this address.
+fn at(url: &str, line: &str) -> Presencectl {
+    Presencectl::line(line)
+        .env("PRESENCECTL_BASE_URL", url)
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+}
+
+/// What must be in no recording.
+const PLANTED: [&str; 4] = ["Plantedname", "planted status", "planted.example", SECRET];
+
+#[track_caller]
+fn assert_has_no_secrets(file: &Path, secrets: &[&str]) {
+    let text = fs::read_to_string(file).unwrap();
+    let signature = |token: String| token.rsplit('.').next().unwrap().to_owned();
+    let signatures = [server_token(), user_token("amy"), user_token("john")].map(signature);
+    for secret in secrets
+        .iter()
+        .copied()
+        .chain(signatures.iter().map(String::as_str))
+    {
+        assert!(!text.contains(secret), "{secret} in\n{text}");
+    }
+    assert!(!text.contains("eyJ"), "a token in\n{text}");
+    assert!(!text.contains(API_KEY), "the key in\n{text}");
+}
+
+#[test]
+fn a_session_is_recorded_without_secrets_and_replayed() {
+    // Without texts that no client sends: they stay pseudonyms in the replay.
+    let mock = world(
+        &[json!({"id": "john"}), json!({"id": "jack"})],
+        &[json!({"type": "messaging", "id": "fun", "members": ["john", "jack"]})],
+    );
+    let recording = Recording::start(&mock.url(), "");
+    let session = |url: &str| {
+        [
+            "set-user john --name 'John Plantedname' --status 'planted status' --image https://planted.example/a.png",
+            "query-users --in john,jack --sort id -o ndjson",
+            "get-user nobody",
+            "watch channel fun --snapshot only -o ndjson -e presence.snapshot",
+        ]
+        .map(|line| {
+            let run = at(url, line).run();
+            let is_own = |line: &&str| !line.contains("received_at");
+            let stdout: Vec<_> = run.stdout.lines().filter(is_own).map(str::to_owned).collect();
+            (run.code, stdout, run.stderr)
+        })
+    };
+    let recorded = session(&recording.url);
+    assert_eq!(recorded[0].0, Some(0), "{recorded:?}");
+    let (lines, file, _folder) = recording.finish();
+    assert_has_no_secrets(&file, &PLANTED);
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(!file.with_extension("ndjson.part").exists());
+    assert_eq!(lines[0]["type"], "recording.start");
+    assert_eq!(lines.last().unwrap()["type"], "recording.end");
+    assert_eq!(of_type(&lines, "recording.socket.open").len(), 1);
+
+    let (server, url) = replay(&file);
+    assert_eq!(session(&url), recorded);
+    let other = at(&url, "get-user amy -o json").run();
+    assert_ne!(other.code, Some(0));
+    assert!(
+        other
+            .stderr
+            .contains("no recorded request matches GET /users"),
+        "{other}"
+    );
+    server.signal("TERM");
+    let run = server.finish().ended_with(143);
+    assert!(
+        run.stderr.contains("the nearest is GET /users in line"),
+        "{run}"
+    );
+}
+
+#[test]
+fn fields_can_be_kept_and_ids_replaced() {
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "--keep status,color --pseudonymize-ids");
+    let _ = at(&recording.url, "set-user john --status 'at lunch'")
+        .run()
+        .ended_with(0);
+    let _ = at(&recording.url, "get-channel fun --members")
+        .run()
+        .ended_with(0);
+    let (lines, file, _folder) = recording.finish();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("at lunch") && text.contains("green"),
+        "{text}"
+    );
+    assert!(!text.contains("john") && !text.contains("fun"), "{text}");
+    assert_eq!(lines[0]["kept"], json!(["status", "color"]));
+    assert_eq!(lines[0]["ids"], "pseudonyms");
+    let (_server, url) = replay(&file);
+    let run = at(&url, "set-user john --status 'at lunch' --jq .id").run();
+    assert_eq!(run.stdout, "john\n", "{run}");
+}
+
+#[test]
+fn what_looks_like_a_secret_rejects_the_recording() {
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "--keep session_key");
+    let key = "9f86d081884c7d659a2feaa0c55ad015";
+    let _ = at(
+        &recording.url,
+        &format!("set-user john --set session_key={key}"),
+    )
+    .run();
+    let (run, file, folder) = recording.interrupt();
+    let run = run.ended_with(1);
+    assert!(run.stderr.contains("session_key"), "{run}");
+    assert!(run.stderr.contains("looks like a secret"), "{run}");
+    assert!(
+        !run.stderr.contains(key) && !run.stdout.contains(key),
+        "{run}"
+    );
+    assert!(!file.exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let refused =
+        Presencectl::line("mock record --upstream http://127.0.0.1:1 --out x --keep api_key")
+            .run()
+            .ended_with(2);
+    insta::assert_snapshot!(refused.stderr, @r"
+    presencectl: the field `api_key` cannot be kept: its values are secrets
+    hint: name fields such as name, status, text or image
+    ");
+}
+
+#[test]
+fn a_dry_run_prints_what_would_be_written() {
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "--dry-run");
+    let _ = at(&recording.url, "set-user john --status 'planted status'")
+        .run()
+        .ended_with(0);
+    let (run, file, folder) = recording.interrupt();
+    let types: Vec<_> = run
+        .records()
+        .iter()
+        .map(|record| record["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "recording.start",
+            "recording.request",
+            "recording.end",
+            "mock.record.end"
+        ]
+    );
+    assert!(!run.stdout.contains("planted"), "{run}");
+    assert!(!file.exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_killed_recorder_leaves_the_old_file_and_a_usable_beginning() {
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "");
+    fs::write(&recording.file, "the old recording").unwrap();
+    let _ = at(&recording.url, "set-user john --status x")
+        .run()
+        .ended_with(0);
+    recording.stream.signal("KILL");
+    let _ = recording.stream.finish();
+    assert_eq!(
+        fs::read_to_string(&recording.file).unwrap(),
+        "the old recording"
+    );
+    let part = recording.file.with_extension("ndjson.part");
+    assert_has_no_secrets(&part, &[SECRET]);
+    let (server, url) = replay(&part);
+    let _ = at(&url, "set-user john --status x").run().ended_with(0);
+    server.signal("TERM");
+    let run = server.finish();
+    assert!(
+        run.stderr.contains("is the beginning of a recording"),
+        "{run}"
+    );
+    let refused = Presencectl::line(&format!("mock start --replay {}", recording.file.display()))
+        .run()
+        .ended_with(13);
+    assert!(
+        refused
+            .stderr
+            .contains("line 1: expected the header of a recording"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn recorded_events_keep_their_distance_on_the_mocks_clock() {
+    let mock = world(
+        &[json!({"id": "amy"}), json!({"id": "bob"})],
+        &[json!({"type": "messaging", "id": "room", "members": ["amy", "bob"]})],
+    );
+    let recording = Recording::start(&mock.url(), "");
+    let mut watch = at(&recording.url, "watch users bob -n 1 -o ndjson").stream();
+    while watch.record()["type"] != "presence.coverage" {}
+    let _ = Presencectl::line("mock user bob connect")
+        .at(&mock)
+        .run()
+        .ended_with(0);
+    let _ = watch.finish().ended_with(0);
+    let (mut lines, file, _folder) = recording.finish();
+    // An hour later, as nobody would wait for.
+    for line in &mut lines {
+        if line["data"]["type"] == "user.presence.changed" {
+            line["at_ms"] = json!(line["at_ms"].as_u64().unwrap() + 3_600_000);
+        }
+    }
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(&file, text).unwrap();
+    let (_server, url) = replay(&file);
+    let mut watch = at(&url, "watch users bob -n 1 -o ndjson").stream();
+    while watch.record()["type"] != "presence.coverage" {}
+    let _ = at(&url, "mock clock advance 1h").run().ended_with(0);
+    let _ = at(&url, "mock clock advance 1m").run().ended_with(0);
+    let run = watch.finish().ended_with(0);
+    assert!(run.stdout.contains("user.presence.changed"), "{run}");
+}
+
+#[test]
+fn recordings_become_fixtures_and_scenarios() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/recordings/session.ndjson");
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = folder.path().join("world.json");
+    let line = format!(
+        "mock record --to-fixture {} --out {}",
+        file.display(),
+        fixture.display()
+    );
+    let _ = Presencectl::line(&line).run().ended_with(0);
+    let run = Presencectl::line(&format!(
+        "query-users --sort id --jq .id --mock={}",
+        fixture.display()
+    ))
+    .run();
+    assert_eq!(run.stdout, "amy\nbob\n", "{run}");
+    let run = Presencectl::line(&format!("mock record --to-scenario {}", file.display()))
+        .run()
+        .ended_with(0);
+    let scenario: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(scenario["steps"].as_array().unwrap().len(), 3, "{run}");
+}
+
+#[test]
+fn an_https_upstream_below_a_path_is_reached_with_the_systems_roots() {
+    let mock = small_world();
+    let front = TlsFront::of(mock.address);
+    // The mock knows this path as the other dialect's.
+    let upstream = format!("https://localhost:{}/api/v2", front.port);
+    let recording = Recording::with(&upstream, "", |command| {
+        command.env("SSL_CERT_FILE", CA_FILE)
+    });
+    let run = at(&recording.url, "api GET app").run().ended_with(0);
+    assert!(run.stdout.contains("app"), "{run}");
+    let (lines, ..) = recording.finish();
+    assert_eq!(of_type(&lines, "recording.request")[0]["path"], "/app");
+}
+
+#[test]
+fn credentials_do_not_cross_a_network_in_clear_text() {
+    let run = Presencectl::line("mock record --upstream http://192.0.2.1 --out x").run();
+    assert_eq!(run.code, Some(2), "{run}");
+    for (upstream, why) in [
+        (
+            "https://user:hush@localhost",
+            "must not contain a user name",
+        ),
+        ("https://localhost/?api_key=hush", "must not have a query"),
+        ("ftp://localhost", "must begin with http"),
+    ] {
+        let run = Presencectl::new(["mock", "record", "--upstream", upstream, "--out", "x"])
+            .run()
+            .ended_with(2);
+        assert!(
+            run.stderr.contains(why) && !run.stderr.contains("hush"),
+            "{run}"
+        );
+    }
+}
+
+/// A server that answers each connection with these bytes, and returns what it was sent.
+fn serve_once(
+    answer: Vec<u8>,
+    wanted_end: &'static [u8],
+) -> (String, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut sent = Vec::new();
+        let mut buffer = [0; 4096];
+        while !sent.ends_with(wanted_end) {
+            let size = stream.read(&mut buffer).unwrap();
+            assert!(size > 0, "{}", String::from_utf8_lossy(&sent));
+            sent.extend_from_slice(&buffer[..size]);
+        }
+        stream.write_all(&answer).unwrap();
+        sent
+    });
+    (url, thread)
+}
+
+/// Sends bytes to an address and reads until the connection ends.
+fn exchange(url: &str, request: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn compressed_and_chunked_bodies_pass_unchanged_and_are_recorded_readable() {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(br#"{"user":{"id":"amy","name":"Amy Plantedname"}}"#)
+        .unwrap();
+    let body = gzip.finish().unwrap();
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: application/json\r\nX-Own: 1\r\n\
+         X-RateLimit-Limit: 60\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    let (upstream, server) = serve_once(answer, b"0\r\n\r\n");
+    let recording = Recording::start(&format!("{upstream}/base/"), "");
+    let request = "PUT /users/amy?api_key=hushhushhush HTTP/1.1\r\nHost: example.test\r\nOrigin: http://localhost:5173\r\n\
+                   Transfer-Encoding: chunked\r\nAccept-Encoding: gzip, br\r\nConnection: close\r\n\r\n\
+                   8\r\n{\"a\":\"pl\r\n8\r\nanted\"} \r\n0\r\n\r\n";
+    let received = exchange(&recording.url, request);
+    assert!(
+        received.ends_with(&body),
+        "{}",
+        String::from_utf8_lossy(&received)
+    );
+    let head = String::from_utf8_lossy(&received).to_ascii_lowercase();
+    assert!(
+        head.contains("x-own: 1") && head.contains("content-encoding: gzip"),
+        "{head}"
+    );
+    let sent = String::from_utf8(server.join().unwrap()).unwrap();
+    assert!(
+        sent.starts_with("PUT /base/users/amy?api_key=hushhushhush HTTP/1.1\r\n"),
+        "{sent}"
+    );
+    assert!(
+        !sent.contains("example.test") && sent.contains("http://localhost:5173"),
+        "{sent}"
+    );
+    assert!(sent.contains("accept-encoding: gzip\r\n"), "{sent}");
+    let (lines, file, _folder) = recording.finish();
+    assert_has_no_secrets(&file, &["Plantedname", "planted", "hushhush"]);
+    let request = of_type(&lines, "recording.request")[0];
+    assert_eq!(request["response"]["user"]["id"], "amy");
+    assert_eq!(
+        request["headers"],
+        json!({"content-type": "application/json", "x-ratelimit-limit": "60"})
+    );
+    assert!(request["body"]["a"].is_string(), "{request}");
+}
+
+#[test]
+fn preflights_pass_and_control_requests_do_not() {
+    let mock = Mock::start();
+    let recording = Recording::start(&mock.url(), "");
+    let answer = |request: &str| {
+        let bytes = exchange(
+            &recording.url,
+            &format!("{request}\r\nConnection: close\r\n\r\n"),
+        );
+        String::from_utf8_lossy(&bytes).to_ascii_lowercase()
+    };
+    let preflight = answer(
+        "OPTIONS /users HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\nAccess-Control-Request-Headers: x-own",
+    );
+    assert!(preflight.starts_with("http/1.1 204"), "{preflight}");
+    assert!(
+        preflight.contains("access-control-allow-headers: x-own"),
+        "{preflight}"
+    );
+    let control = answer("GET /_mock/status HTTP/1.1\r\nHost: evil.example");
+    assert!(control.starts_with("http/1.1 403"), "{control}");
+    let (lines, ..) = recording.finish();
+    assert_eq!(of_type(&lines, "recording.request").len(), 0, "{lines:?}");
+}
+
+#[test]
+fn an_upstream_that_cannot_be_reached_is_a_502_without_secrets() {
+    let recording = Recording::start("http://127.0.0.1:1", "");
+    let answer = exchange(
+        &recording.url,
+        "GET /users?api_key=hushhushhush HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert!(answer.contains("cannot reach the upstream"), "{answer}");
+    let (run, ..) = recording.interrupt();
+    assert!(run.stderr.contains("cannot reach the upstream"), "{run}");
+    assert!(
+        !answer.contains("hushhush") && !run.stderr.contains("hushhush"),
+        "{run}"
+    );
+}
+
+/// Records what a program of an SDK does, and lets it do the same against the replay.
+fn record_and_replay(what: &str, program: impl Fn() -> Result<Command, Missing>, frames: usize) {
+    let run = |url: &str| {
+        let output = program()?
+            .env("PRESENCECTL_MOCK_URL", url)
+            .env("PRESENCECTL_MOCK_API_KEY", API_KEY)
+            .env("PRESENCECTL_MOCK_SECRET", SECRET)
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost")
+            .output()
+            .expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{what} at {url}: {stderr}");
+        Ok(String::from_utf8(output.stdout).expect("text"))
+    };
+    let mock = Mock::start();
+    let recording = Recording::start(&mock.url(), "");
+    let recorded = match run(&recording.url) {
+        Ok(recorded) => recorded,
+        Err(missing) => {
+            let missing: Missing = missing;
+            assert!(
+                std::env::var("CI").is_err(),
+                "{what} must run in CI: {missing}"
+            );
+            crate::support::skip(&format!("{what}: {missing}"));
+            return;
+        }
+    };
+    assert!(recorded.contains("Plantedname"), "{recorded}");
+    let (lines, file, _folder) = recording.finish();
+    assert_has_no_secrets(&file, &["lanted", SECRET]);
+    let recorded_frames = of_type(&lines, "recording.frame").len();
+    assert!(recorded_frames >= frames, "{recorded_frames} frames");
+    let (server, url) = replay(&file);
+    // If the program fails, the server says why.
+    let replayed = std::panic::catch_unwind(AssertUnwindSafe(|| run(&url)));
+    server.signal("TERM");
+    let server = server.finish();
+    let replayed = replayed.unwrap_or_else(|_| panic!("{what}: {server}"));
+    assert_eq!(replayed.ok(), Some(recorded), "{server}");
+    assert!(!server.stderr.contains("no recorded"), "{server}");
+}
+
+#[test]
+fn a_session_of_the_javascript_client_is_the_same_against_its_replay() {
+    let folder = suite("js");
+    record_and_replay(
+        "the recorded session of the JavaScript client",
+        || {
+            install_node_modules(&folder)?;
+            let mut node = Command::new("node");
+            node.current_dir(&folder)
+                .env_remove("NODE_OPTIONS")
+                .arg("support/recorded-session.mjs");
+            Ok(node)
+        },
+        6,
+    );
+}
+
+#[test]
+fn a_session_of_the_python_client_is_the_same_against_its_replay() {
+    let folder = suite("python");
+    record_and_replay(
+        "the recorded session of the Python client",
+        || {
+            let mut python = Command::new(python_environment(&folder, "sdk-python")?);
+            python
+                .current_dir(&folder)
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .arg("recorded_session.py");
+            Ok(python)
+        },
+        0,
+    );
+}
