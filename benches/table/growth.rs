@@ -18,11 +18,12 @@ pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
         "\ntime of a change (µs) by users and subscriptions, and memory of the world\n\n\
          | users | 1 | 10 | 100 | 1,000 | 10,000 | memory |\n|---|---|---|---|---|---|---|\n",
     );
-    let mut last = Vec::new();
+    let (mut last, mut user_bytes) = (Vec::new(), 0.0);
     for users in USERS {
         let before = resident(std::process::id())?;
         let mut world = BenchState::new(users);
         let memory = resident(std::process::id())? - before;
+        user_bytes = memory * 1048576.0 / users as f64;
         let mut subscribed = 0;
         let _ = write!(table, "| {users} ");
         for subscriptions in SUBSCRIPTIONS {
@@ -37,6 +38,11 @@ pub(crate) fn run(_: &Peers, report: &mut Report) -> io::Result<()> {
         let _ = writeln!(table, "| {memory:.0} MiB |");
     }
     report.note(&table);
+    report.row(
+        Row::new("mock: an idle user, of 1,000,000", Unit::Bytes)
+            .ours(user_bytes)
+            .aim("bytes", user_bytes, Bound::AtMost(750.0)),
+    );
     if let [first, .., many] = last[..] {
         report.row(
             Row::new(

@@ -17,6 +17,7 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> ExitCode {
         ("tcp-get", [address, targets @ ..]) => tcp_get(address, targets),
         ("tls-get", [address, target]) => tls_get(address, target),
         ("lines", [address, target]) => lines(address, target),
+        ("broadcast", []) => crate::broadcast::serve(),
         ("tungstenite-lines", [address, target]) => tungstenite_lines(address, target),
         _ => Err(io::Error::other("no such role")),
     };

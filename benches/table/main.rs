@@ -6,6 +6,8 @@
 //!
 //! `cargo bench --bench table -- stream` runs only the sections whose names contain `stream`.
 
+mod analysis;
+mod broadcast;
 mod certificate;
 mod crowd;
 mod growth;
@@ -15,6 +17,8 @@ mod oneshot;
 mod pages;
 mod peers;
 mod report;
+mod scaling;
+mod start;
 mod stream;
 mod stub;
 mod watchers;
@@ -28,7 +32,9 @@ use report::Report;
 /// A section: its name, and what measures it.
 type Section = (&'static str, fn(&Peers, &mut Report) -> io::Result<()>);
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 19] = [
+    ("binary", start::binary),
+    ("completion", start::completion),
     ("oneshot-http", oneshot::http),
     ("oneshot-https", oneshot::https),
     ("pages", pages::run),
@@ -40,6 +46,12 @@ const SECTIONS: [Section; 11] = [
     ("watch-100000", watchers::many),
     ("crowd", crowd::run),
     ("growth", growth::run),
+    ("growth-watch", scaling::watch),
+    ("growth-query-users", scaling::query_users),
+    ("growth-report", scaling::report_lines),
+    ("growth-hold", scaling::hold),
+    ("report-uptime", analysis::report_uptime),
+    ("top", analysis::top),
 ];
 
 fn main() -> ExitCode {

@@ -12,8 +12,13 @@ use crate::installed;
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median, millis};
 use crate::stub::Stub;
+use crate::watchers::children_cpu_seconds;
 
 const ROUNDS: usize = 101;
+/// Calls in a row of one program, whose processor time is measured together: the system counts it in hundredths of a
+/// second.
+const CPU_CALLS: usize = 100;
+const CPU_ROUNDS: usize = 3;
 const SLOW_ROUNDS: usize = 7;
 const SECRET: &str = "secret";
 /// What our command asks, as others ask it.
@@ -29,6 +34,7 @@ pub(crate) fn http(peers: &Peers, report: &mut Report) -> io::Result<()> {
         &stub.url(),
         &limit,
         None,
+        1.4,
     )
 }
 
@@ -50,6 +56,7 @@ pub(crate) fn https(peers: &Peers, report: &mut Report) -> io::Result<()> {
         &url,
         &limit,
         Some(certificate.roots()),
+        1.3,
     )
 }
 
@@ -60,6 +67,7 @@ fn compare(
     url: &str,
     limit: &dyn Fn() -> Command,
     roots: Option<&Path>,
+    cpu_bound: f64,
 ) -> io::Result<()> {
     let ours = || {
         let mut command = presencectl(url);
@@ -119,6 +127,18 @@ fn compare(
             .peer("Node SDK", node_time)
             .ratio("limit", Some(least), Bound::AtMost(1.6)),
     );
+    let (mut own, mut least) = (0.0, 0.0);
+    for _ in 0..CPU_ROUNDS {
+        least += cpu_time(limit)?;
+        own += cpu_time(&ours)?;
+    }
+    let each = 1e3 / (CPU_ROUNDS * CPU_CALLS) as f64;
+    report.row(
+        Row::new(format!("{what}, processor time"), Unit::Milliseconds)
+            .ours(own * each)
+            .limit(least * each)
+            .ratio("limit", Some(least * each), Bound::AtMost(cpu_bound)),
+    );
     if let Some(program) = &peers.time {
         let peak = |command: Command| peak(&program.path, &command);
         let (own, least) = (peak(ours())?, peak(limit())?);
@@ -176,6 +196,15 @@ pub(crate) fn time(command: &mut Command) -> io::Result<f64> {
     } else {
         Err(io::Error::other(format!("{command:?} ended with {status}")))
     }
+}
+
+/// The processor time of some calls together, in seconds.
+fn cpu_time(command: &dyn Fn() -> Command) -> io::Result<f64> {
+    let before = children_cpu_seconds()?;
+    for _ in 0..CPU_CALLS {
+        time(&mut command())?;
+    }
+    Ok(children_cpu_seconds()? - before)
 }
 
 /// That the answer is the one that is asked for: a program that fails fast would win.

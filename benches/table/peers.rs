@@ -15,6 +15,10 @@ pub(crate) struct Peers {
     pub(crate) valgrind: Option<Program>,
     pub(crate) openssl: Option<Program>,
     pub(crate) time: Option<Program>,
+    /// A terminal for programs that need one.
+    pub(crate) script: Option<Program>,
+    /// Python with the module `duckdb`, in the version of that.
+    pub(crate) duckdb: Option<Program>,
 }
 
 /// An installed program.
@@ -59,8 +63,23 @@ impl Peers {
             valgrind: Program::find("valgrind", "--version"),
             openssl: Program::find("openssl", "version"),
             time: Program::find("time", "--version"),
+            script: Program::find("script", "--version"),
+            duckdb: duckdb(),
         }
     }
+}
+
+/// Python, if it has DuckDB.
+fn duckdb() -> Option<Program> {
+    let python = Program::find("python3", "--version")?;
+    let output = Command::new(&python.path)
+        .args(["-c", "import duckdb; print(duckdb.__version__)"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let path = python.path;
+    output.status.success().then_some(Program { path, version })
 }
 
 /// The folder of the vendor's JavaScript client: `npm ci` in `tests/sdk/js` puts it there, or a variable names it.
@@ -89,6 +108,8 @@ impl fmt::Display for Peers {
             ("valgrind", &self.valgrind),
             ("openssl", &self.openssl),
             ("time", &self.time),
+            ("script", &self.script),
+            ("DuckDB (PyPI)", &self.duckdb),
         ] {
             match program {
                 Some(program) => here.push(format!("{name} {}", program.version)),

@@ -33,6 +33,7 @@ pub(crate) enum Unit {
     Bytes,
     Instructions,
     Allocations,
+    Percent,
 }
 
 impl Unit {
@@ -46,6 +47,7 @@ impl Unit {
             Self::Bytes => format!("{value:.0} B"),
             Self::Instructions => format!("{value:.0} instructions"),
             Self::Allocations => format!("{value:.2} allocations"),
+            Self::Percent => format!("{value:.1} %"),
         }
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn tls_rates(peers: &Peers, report: &mut Report) -> io::Result<()> {
     let stub = Stub::start(Some(certificate.server_config()?))?;
     let url = format!("https://localhost:{}", stub.address.port());
     let watch = || {
-        let mut command = watch_at(&url);
+        let mut command = watch_at(&url, USERS);
         command.env("SSL_CERT_FILE", certificate.roots()).args([
             "-n",
             &EVENTS.to_string(),
@@ -173,16 +173,21 @@ pub(crate) fn tls_rates(peers: &Peers, report: &mut Report) -> io::Result<()> {
 
 /// Our program, following ten users.
 pub(crate) fn watch(stub: &Stub) -> Command {
-    watch_at(&stub.url())
+    watch_list(stub, USERS)
 }
 
-fn watch_at(url: &str) -> Command {
+/// Our program, following a list of users.
+pub(crate) fn watch_list(stub: &Stub, list: &str) -> Command {
+    watch_at(&stub.url(), list)
+}
+
+fn watch_at(url: &str, list: &str) -> Command {
     let mut command = presencectl(url);
     command.args([
         "watch",
         "users",
         "--in",
-        USERS,
+        list,
         "-o",
         "ndjson",
         "--snapshot",
