@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::api::retry::error_chain;
 use crate::api::{
     ApiError, Auth, CallLimiter, Client, GetOrCreate, Page, RateLimit, Request, UserPatch,
+    is_loopback,
 };
 use crate::domain::{Cid, UserId};
 use crate::events::backoff::Backoff;
@@ -35,6 +36,12 @@ use crate::events::{SessionEnd, WatchError};
 const CONNECT_LIMIT: RateLimit = RateLimit {
     limit: 10_000,
     remaining: 10_000,
+    reset_in: Duration::ZERO,
+};
+/// The pace of connects to this machine, where a mock answers. If it refuses one, the service's own limit holds.
+const LOCAL_CONNECT_LIMIT: RateLimit = RateLimit {
+    limit: 60_000,
+    remaining: 60_000,
     reset_in: Duration::ZERO,
 };
 /// How many reported changes may wait to be read.
@@ -91,16 +98,37 @@ struct PoolState {
     client: Client,
     channel: Option<Cid>,
     /// Locked while a user waits for their turn, so that users connect in order.
-    limiter: Mutex<CallLimiter>,
+    pace: Mutex<ConnectPace>,
+}
+
+/// How fast users connect.
+#[derive(Debug)]
+struct ConnectPace {
+    limiter: CallLimiter,
+    limit: RateLimit,
+}
+
+impl ConnectPace {
+    fn new(client: &Client) -> Self {
+        let is_local = is_loopback(&client.settings().base_url);
+        Self {
+            limiter: CallLimiter::default(),
+            limit: if is_local {
+                LOCAL_CONNECT_LIMIT
+            } else {
+                CONNECT_LIMIT
+            },
+        }
+    }
 }
 
 impl ConnectionPool {
     /// Starts to connect these users. With a channel, each of them watches it.
     pub fn start(client: Client, users: Vec<Identity>, channel: Option<Cid>) -> Self {
         let shared = Arc::new(PoolState {
+            pace: Mutex::new(ConnectPace::new(&client)),
             client,
             channel,
-            limiter: Mutex::new(CallLimiter::default()),
         });
         let (sender, events) = mpsc::channel(UPDATE_QUEUE_CAPACITY);
         let (closing, is_closing) = watch::channel(false);
@@ -201,6 +229,9 @@ async fn keep_connected(
             Err(error) => {
                 // A rate limit passes. Any other error of a first attempt is a mistake of the caller.
                 let is_rate_limited = matches!(error, ApiError::RateLimited { .. });
+                if is_rate_limited {
+                    shared.pace.lock().await.limit = CONNECT_LIMIT;
+                }
                 let useless = token_rejections.record(&error);
                 let error = WatchError::Api(error);
                 let end = useless
@@ -242,14 +273,15 @@ async fn open(
     identity: &Identity,
     set_up: &mut Option<String>,
 ) -> Result<Socket, ApiError> {
-    let mut limiter = shared.limiter.lock().await;
+    let mut pace = shared.pace.lock().await;
     loop {
-        match limiter.start(Some(CONNECT_LIMIT), 0, Instant::now()) {
+        let ConnectPace { limiter, limit } = &mut *pace;
+        match limiter.start(Some(*limit), 0, Instant::now()) {
             Duration::ZERO => break,
             wait => sleep(wait).await,
         }
     }
-    drop(limiter);
+    drop(pace);
     let is_reconnect = set_up.is_some();
     let connects_as = match is_reconnect {
         true => &identity.without_state(),
