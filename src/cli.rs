@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     if let Some(launch) = commands::mock::launch(&arguments) {
         return report(&ErrorReport::of(&launch.error), launch.as_json);
     }
-    if let Some(code) = commands::completions::answer(&arguments, tree) {
+    if let Some(code) = commands::completions::answer(&arguments, tree_for_completion) {
         return code;
     }
     if arguments.len() <= 1 {
@@ -85,6 +85,30 @@ pub fn tree() -> clap::Command {
     help_layout::lay_out(Cli::command().mut_args(read_variable_of))
 }
 
+/// The command tree to complete a word with. `words` are those of the line, from the program's name to the one to complete.
+///
+/// Building all commands takes longer than everything else that a completion does. So if the first word names a command,
+/// the tree has only that one.
+fn tree_for_completion(words: &[OsString]) -> clap::Command {
+    let named = match words {
+        // These two complete the names of the others.
+        [_, first, _, ..] if first != "help" && first != "man" => commands::branch(first),
+        _ => None,
+    };
+    let Some(named) = named else { return tree() };
+    // For the sake of its flag.
+    let one = tree_of_one(named).version(VERSION).propagate_version(true);
+    help_layout::describe_group(one)
+}
+
+/// The global flags and one command.
+fn tree_of_one(named: clap::Command) -> clap::Command {
+    GlobalArgs::augment_args(clap::Command::new("presencectl"))
+        .mut_args(read_variable_of)
+        .disable_help_subcommand(true)
+        .subcommand(named)
+}
+
 /// The page that is shown without a command.
 fn first_page() -> StyledStr {
     tree().render_help()
@@ -111,12 +135,8 @@ fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
         .iter()
         .skip(1)
         .find_map(|word| commands::branch(word))?;
-    let one = GlobalArgs::augment_args(clap::Command::new("presencectl"))
-        .mut_args(read_variable_of)
-        .disable_help_subcommand(true)
-        .subcommand(named);
     // Not dropped: the process is short, and dropping the tree takes time.
-    let mut one = ManuallyDrop::new(one);
+    let mut one = ManuallyDrop::new(tree_of_one(named));
     let mut matches = one.try_get_matches_from_mut(arguments).ok()?;
     Cli::from_arg_matches_mut(&mut matches).ok()
 }

@@ -25,13 +25,7 @@ Examples:
 pub(super) fn lay_out(mut root: Command) -> Command {
     let listed = root.clone();
     root.build();
-    let root = root.mut_subcommands(|command| {
-        let command = describe(command, &listed);
-        match commands::branch(command.get_name().as_ref()) {
-            Some(group) => command.mut_subcommands(|sub| describe(sub, &group)),
-            None => command,
-        }
-    });
+    let root = describe_group(root.mut_subcommands(|command| describe(command, &listed)));
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}{{after-help}}",
         command_groups(&root)
@@ -43,6 +37,17 @@ pub(super) fn lay_out(mut root: Command) -> Command {
         .after_long_help(format!(
             "{ROOT_EXAMPLES}\n\nExit codes: presencectl help exit-codes"
         ))
+}
+
+/// Gives the subcommands of each command the descriptions that they have in the list of them.
+pub(super) fn describe_group(mut root: Command) -> Command {
+    root.build();
+    root.mut_subcommands(
+        |command| match commands::branch(command.get_name().as_ref()) {
+            Some(group) => command.mut_subcommands(|sub| describe(sub, &group)),
+            None => command,
+        },
+    )
 }
 
 /// The commands with their descriptions, in groups.

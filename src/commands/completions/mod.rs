@@ -55,11 +55,13 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Answers a completion request, if this run is one. `tree` builds the whole command tree.
-pub fn answer(arguments: &[OsString], tree: fn() -> clap::Command) -> Option<ExitCode> {
+/// Answers a completion request, if this run is one. `tree` builds the command tree for the words of a line.
+pub fn answer(arguments: &[OsString], tree: fn(&[OsString]) -> clap::Command) -> Option<ExitCode> {
     env::var_os(COMPLETE_VARIABLE)?;
     let current = arguments.last().cloned().unwrap_or_default();
-    let answered = CompleteEnv::with_factory(|| values::add_candidates(tree(), &current))
+    // The words follow `--`.
+    let words = arguments.get(2..).unwrap_or_default();
+    let answered = CompleteEnv::with_factory(|| values::add_candidates(tree(words), &current))
         .var(COMPLETE_VARIABLE)
         .shells(SHELLS)
         .try_complete(arguments, env::current_dir().ok().as_deref());
