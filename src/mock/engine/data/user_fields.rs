@@ -315,8 +315,9 @@ impl UserFields {
                 }
             }
             _ => {
+                // A map that grows by itself has room for four fields. Most users have one, and there may be a million.
                 self.custom
-                    .get_or_insert_default()
+                    .get_or_insert_with(|| Box::new(Map::with_capacity(1)))
                     .insert(field.to_owned(), value);
             }
         }
