@@ -55,6 +55,10 @@ pub fn main() -> ExitCode {
     if let Some(launch) = commands::mock::launch(&arguments) {
         return report(&ErrorReport::of(&launch.error), launch.as_json);
     }
+    #[cfg(unix)]
+    if commands::mock::guard(&arguments) {
+        return ExitCode::SUCCESS;
+    }
     if let Some(code) = commands::completions::answer(&arguments, tree_for_completion) {
         return code;
     }

@@ -106,12 +106,18 @@ fn what_the_command_leaves_behind_is_killed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_command_does_not_survive_a_killed_exec() {
-    let mut server = exec(&["sh", "-c", "echo $$; exec sleep 60"]).stream();
-    let child = server.line();
-    assert!(is_alive(&child));
+    // A process of the command holds none of our pipes, so that nothing else ends it.
+    let script = "sleep 60 >/dev/null 2>&1 </dev/null & echo $!; echo $$; exec sleep 60";
+    let mut server = exec(&["sh", "-c", script]).stream();
+    let processes = [server.line(), server.line()];
+    for process in &processes {
+        assert!(is_alive(process));
+    }
     server.signal("KILL");
     let _ = server.end();
-    ends(&child);
+    for process in &processes {
+        ends(process);
+    }
 }
 
 #[test]
@@ -156,12 +162,35 @@ fn an_unchanged_script_with_the_javascript_client_reaches_the_server() {
         assert!(std::env::var_os("CI").is_none(), "{missing}");
         return skip(&format!("the script with stream-chat: {missing}"));
     }
-    let script = format!(
-        "const {{ StreamChat }} = require('module').createRequire({:?})('stream-chat');
-        const client = StreamChat.getInstance(process.env.STREAM_API_KEY, process.env.STREAM_API_SECRET);
-        client.upsertUser({{ id: 'john' }}).then(({{ users }}) => console.log(Object.keys(users)[0]));",
+    let load = format!(
+        "const {{ StreamChat }} = require('module').createRequire({:?})('stream-chat');",
         folder.join("any.js")
     );
-    let run = exec(&["node", "-e", &script]).run().ended_with(0);
+    let server_side = format!(
+        "{load}
+        const client = StreamChat.getInstance(process.env.STREAM_API_KEY, process.env.STREAM_API_SECRET);
+        client.upsertUser({{ id: 'john' }}).then(({{ users }}) => console.log(Object.keys(users)[0]));"
+    );
+    let run = exec(&["node", "-e", &server_side]).run().ended_with(0);
     assert_eq!(run.stdout, "john\n", "{run}");
+    let client_side = format!(
+        "{load}
+        const client = StreamChat.getInstance(process.env.STREAM_API_KEY);
+        client.connectUser({{ id: 'amy' }}, client.devToken('amy')).then(({{ me }}) => {{
+            console.log(me.id, me.online);
+            return client.disconnectUser();
+        }});"
+    );
+    let words = [
+        "mock",
+        "exec",
+        "--development-tokens=true",
+        "--",
+        "node",
+        "-e",
+    ];
+    let run = Presencectl::new(words.into_iter().chain([client_side.as_str()]))
+        .run()
+        .ended_with(0);
+    assert_eq!(run.stdout, "amy true\n", "{run}");
 }

@@ -10,6 +10,8 @@ use std::process::ExitStatus;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 
+#[cfg(unix)]
+use super::group_guard::GroupGuard;
 use crate::exit::Code;
 
 /// The running command.
@@ -19,6 +21,8 @@ pub(super) struct ChildProcess {
     pid: Option<Pid>,
     #[cfg(unix)]
     has_own_group: bool,
+    #[cfg(unix)]
+    guard: Option<GroupGuard>,
 }
 
 #[cfg(unix)]
@@ -33,7 +37,22 @@ impl ChildProcess {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw);
-        Ok((child, Self { pid, has_own_group }))
+        let process = Self {
+            pid,
+            has_own_group,
+            guard: None,
+        };
+        Ok((child, process))
+    }
+
+    /// Has the command's own group killed if this process is killed.
+    pub(super) fn guard_group(&mut self) -> io::Result<()> {
+        self.guard = self
+            .pid
+            .filter(|_| self.has_own_group)
+            .map(GroupGuard::start)
+            .transpose()?;
+        Ok(())
     }
 
     /// Sends the signal that an exit code stands for to the command's group, or to the command where it shares ours.
@@ -56,17 +75,21 @@ impl ChildProcess {
     }
 
     /// Kills what is left of the command's own group.
-    pub(super) fn kill_group(&self) -> io::Result<()> {
-        match self.pid.filter(|_| self.has_own_group) {
-            Some(group) => ignore_missing(kill_process_group(group, Signal::KILL)),
-            None => Ok(()),
+    pub(super) async fn kill_group(self) -> io::Result<()> {
+        if let Some(group) = self.pid.filter(|_| self.has_own_group) {
+            ignore_missing(kill_process_group(group, Signal::KILL))?;
         }
+        if let Some(guard) = self.guard {
+            guard.dismiss().await;
+        }
+        Ok(())
     }
 }
 
 #[cfg(not(unix))]
 #[expect(
     clippy::unnecessary_wraps,
+    clippy::unused_async,
     clippy::unused_self,
     reason = "the signatures of systems with process groups"
 )]
@@ -82,7 +105,12 @@ impl ChildProcess {
     }
 
     /// Does nothing: there are no process groups.
-    pub(super) fn kill_group(&self) -> io::Result<()> {
+    pub(super) fn guard_group(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Does nothing: there are no process groups.
+    pub(super) async fn kill_group(self) -> io::Result<()> {
         Ok(())
     }
 }

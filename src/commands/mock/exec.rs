@@ -66,8 +66,9 @@ async fn serve(app: &App, args: &ExecArgs, mut server: MockServer) -> anyhow::Re
         .envs(no_proxy(server.reachable_host()));
     command.kill_on_drop(true);
     // The death signal of the launcher belongs to the thread that spawns it, so this is the main thread.
-    let (mut child, process) = ChildProcess::spawn(&mut command, has_own_group)
+    let (mut child, mut process) = ChildProcess::spawn(&mut command, has_own_group)
         .map_err(|error| launcher::spawn_error(&args.command, &error))?;
+    process.guard_group()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut warnings = std::pin::pin!(server.warn_of_unmatched(app));
     let serving = tokio::spawn(mock::serve(listeners, server.options, async {
@@ -81,7 +82,7 @@ async fn serve(app: &App, args: &ExecArgs, mut server: MockServer) -> anyhow::Re
             never = &mut warnings => match never {},
         }
     };
-    process.kill_group()?;
+    process.kill_group().await?;
     drop(stop);
     serving.await??;
     Ok(exit_code(status)

@@ -10,6 +10,8 @@ mod exec;
 mod expect;
 mod fault;
 mod filters;
+#[cfg(unix)]
+mod group_guard;
 mod launcher;
 mod log;
 mod log_lines;
@@ -22,6 +24,8 @@ mod user;
 
 use clap::Subcommand;
 
+#[cfg(unix)]
+pub use self::group_guard::guard;
 pub use self::launcher::{LaunchError, launch};
 use super::runtime::block_on;
 use crate::exit::{Code, ExitStatus};
