@@ -4,6 +4,7 @@ mod api_command;
 mod api_literal;
 mod architecture;
 mod bad_input;
+mod browser_sdk;
 mod bulk;
 mod channels;
 mod chaos;

@@ -18,11 +18,16 @@ const HOUR: i64 = 3_600_000;
 
 #[test]
 fn the_page_works_in_chromium() {
+    in_chromium(run);
+}
+
+/// Runs a test that needs the packages of `tests/browser`, and Chromium: it gets both paths.
+pub(crate) fn in_chromium(test: impl FnOnce(&Path, &Path)) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let missing = match (chromium(), install_node_modules(&folder)) {
         (None, _) => "there is no chromium".to_owned(),
         (_, Err(missing)) => missing.to_string(),
-        (Some(chromium), Ok(())) => return run(&folder, &chromium),
+        (Some(chromium), Ok(())) => return test(&folder, &chromium),
     };
     assert!(
         std::env::var("CI").is_ok_and(|ci| ci != "true") || std::env::var("CI").is_err(),
@@ -67,7 +72,12 @@ fn run(folder: &Path, chromium: &Path) {
     let big = page("big", recording(500, 200));
     let output = Command::new("node")
         .current_dir(folder)
-        .args(["--test", "--test-timeout=120000", "--test-reporter=tap"])
+        .args([
+            "--test",
+            "--test-timeout=120000",
+            "--test-reporter=tap",
+            "timeline.test.mjs",
+        ])
         .env("PAGE_SMALL", small)
         .env("PAGE_BIG", big)
         .env("CHROMIUM", chromium)
