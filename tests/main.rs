@@ -60,6 +60,7 @@ mod watch;
 mod watcher;
 mod wire_go;
 mod wire_java;
+mod wire_js_v2;
 mod wire_kotlin;
 mod wire_messages;
 mod wire_node_v2;

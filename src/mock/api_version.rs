@@ -1,11 +1,11 @@
-//! The second way of writing the same things: under `/api/v2`, custom fields are nested under `custom` in both
-//! directions, and times in answers are integer nanoseconds. This is the only place that knows; the rules have one
-//! dialect, the flat one.
+//! The two dialects of the API. Under `/api/v2`, custom fields are nested under `custom` in both directions, and times
+//! in answers and events are integer nanoseconds. The rules have one dialect, the flat one; this file translates.
 
+use bytes::Bytes;
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
-/// How bodies are written.
+/// How bodies and events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ApiVersion {
     /// Custom fields beside the built-in ones, times as text.
@@ -137,6 +137,9 @@ const EVENT_FIELDS: &[&str] = &[
     "unread_count",
     "total_unread_count",
     "unread_channels",
+    "connection_id",
+    "error",
+    "parent_id",
 ];
 
 /// The fields of messages that are not custom.
@@ -230,6 +233,20 @@ impl ApiVersion {
         body
     }
 
+    /// An event of the rules as a socket reads it. A text that is not an event is left alone.
+    pub(crate) fn event(self, frame: &Bytes) -> Bytes {
+        match self {
+            Self::V1 => frame.clone(),
+            Self::V2 => match serde_json::from_slice(frame) {
+                Ok(mut event @ Value::Object(_)) => {
+                    each(&mut event, ObjectKind::Event, false);
+                    event.to_string().into()
+                }
+                _ => frame.clone(),
+            },
+        }
+    }
+
     /// An answer of the rules as the caller reads it.
     pub(crate) fn answer(self, text: String) -> String {
         match self {
@@ -270,7 +287,7 @@ fn flatten(field: &str, value: &mut Value) {
                 }
             }
             let built_in = match field {
-                "users" | "user" | "created_by" => USER_FIELDS,
+                "users" | "user" | "user_details" | "created_by" => USER_FIELDS,
                 "data" => CHANNEL_FIELDS,
                 _ => &[],
             };
@@ -378,6 +395,34 @@ fn nanoseconds(text: &str) -> Value {
     )
 }
 
+/// Events that are already translated, so that an event is written once per dialect and not once per socket.
+#[derive(Debug, Default)]
+pub(crate) struct TranslatedEvents {
+    /// The last events and their translations. An event has up to two texts: the user's own view, and everybody else's.
+    recent: [Option<(Bytes, Bytes)>; 2],
+}
+
+impl TranslatedEvents {
+    /// The event in the dialect of a socket.
+    pub(crate) fn get(&mut self, version: ApiVersion, frame: Bytes) -> Bytes {
+        if version == ApiVersion::V1 {
+            return frame;
+        }
+        // Receivers share the text. An entry keeps it alive, so no other text can have the same address.
+        let known =
+            self.recent.iter().flatten().find(|(source, _)| {
+                source.as_ptr() == frame.as_ptr() && source.len() == frame.len()
+            });
+        if let Some((_, translation)) = known {
+            return translation.clone();
+        }
+        let translation = version.event(&frame);
+        self.recent.swap(0, 1);
+        self.recent[0] = Some((frame, translation.clone()));
+        translation
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -431,5 +476,26 @@ mod tests {
             })
         );
         assert_eq!(ApiVersion::V1.answer(text.clone()), text);
+    }
+
+    #[test]
+    fn an_event_is_translated_once_for_all_receivers() {
+        let event = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let own = event(r#"{"type":"user.updated","user":{"id":"a","color":"green"},"mood":1}"#);
+        let others = event(r#"{"type":"user.updated","user":{"id":"a"},"mood":1}"#);
+        let mut events = TranslatedEvents::default();
+        let mut get = |frame: &Bytes| events.get(ApiVersion::V2, frame.clone());
+        let (first, second) = (get(&own), get(&others));
+        assert_eq!(get(&own).as_ptr(), first.as_ptr());
+        assert_eq!(get(&others).as_ptr(), second.as_ptr());
+        let told: Value = serde_json::from_slice(&first).unwrap();
+        assert_eq!(told["user"]["custom"], json!({"color": "green"}));
+        assert_eq!(told["custom"], json!({"mood": 1}));
+        assert_eq!(get(&event("no event")), "no event");
+        assert_eq!(get(&own), first, "translated again");
+        assert_eq!(
+            events.get(ApiVersion::V1, own.clone()).as_ptr(),
+            own.as_ptr()
+        );
     }
 }

@@ -109,7 +109,7 @@ impl ApplicationRegistry {
         tokio::spawn(async move {
             tokio::select! {
                 () = ticking.tick() => {}
-                () = ticking.ended() => {}
+                _ = ticking.ended() => {}
             }
         });
         Ok(hub)

@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
+use super::api_version::ApiVersion;
 use super::engine::{Caller, ConnectRequest, OperationRequest, ServiceState, Transport};
 use super::fixture::Fixture;
 use super::options::MockRules;
@@ -58,6 +59,7 @@ impl BenchState {
                 user_id: None,
                 details: Map::new(),
                 carrier: Transport::Socket,
+                version: ApiVersion::V1,
                 token_expires: None,
             };
             let key = self

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::api_version::TranslatedEvents;
 use super::clock::Clock;
 use super::engine::{
     Caller, ConnectRequest, ConnectionKey, Delivery, OperationRequest, Reply, ServiceState, Signal,
@@ -72,7 +73,7 @@ pub(crate) enum HubEnd {
 
 impl HubEnd {
     /// The code and the reason with which its connections are closed.
-    const fn close_frame(self) -> (u16, &'static str) {
+    pub(crate) const fn close_frame(self) -> (u16, &'static str) {
         match self {
             Self::Shutdown => (CLOSE_GOING_AWAY, "the server is shutting down"),
             Self::Deleted => (CLOSE_NORMAL, "the application was deleted"),
@@ -188,17 +189,18 @@ impl Hub {
         })
     }
 
-    /// Opens a connection and its queue, which contains the first health check.
+    /// Opens a connection and its queue, which contains the first frame.
     pub(crate) fn connect(
         &self,
         caller: &Caller,
         request: &ConnectRequest,
     ) -> Result<(ConnectionKey, Arc<SendQueue>), Rejection> {
         let rules = &self.options.rules;
-        let send_queue = Arc::new(SendQueue::new(QueueLimits {
+        let bounds = QueueLimits {
             frames: rules.queue_frames,
             bytes: rules.queue_bytes,
-        }));
+        };
+        let send_queue = Arc::new(SendQueue::new(bounds, request.version));
         self.within(|inner, now, _| {
             let key = inner.state.connect(now, caller, request)?;
             inner.send_queues.insert(key, send_queue.clone());
@@ -243,12 +245,13 @@ impl Hub {
         self.lock().end.is_some()
     }
 
-    /// Waits until the application ends.
-    pub(crate) async fn ended(&self) {
+    /// Waits until the application ends, and says why.
+    pub(crate) async fn ended(&self) -> HubEnd {
         loop {
             let ending = self.ending.notified();
-            if self.has_ended() {
-                return;
+            let end = self.lock().end;
+            if let Some(end) = end {
+                return end;
             }
             ending.await;
         }
@@ -347,6 +350,7 @@ impl HubState {
     /// Puts the state's deliveries into queues. A connection whose queue is full is closed, which can cause further
     /// deliveries.
     fn publish(&mut self, now: DateTime<Utc>, woken: &mut WokenQueues) {
+        let mut translated = TranslatedEvents::default();
         loop {
             let mut slow = Vec::new();
             for Delivery { connection, signal } in self.state.drain() {
@@ -355,7 +359,7 @@ impl HubState {
                         let Some(send_queue) = self.send_queues.get(&connection) else {
                             continue;
                         };
-                        match send_queue.push(frame) {
+                        match send_queue.push(translated.get(send_queue.version, frame)) {
                             PushOutcome::Wake => woken.push(send_queue.clone()),
                             PushOutcome::Queued | PushOutcome::Ended => {}
                             PushOutcome::Full => {
@@ -409,6 +413,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::mock::api_version::ApiVersion;
     use crate::mock::engine::Transport;
 
     fn connect(hub: &Hub, id: &str) -> (ConnectionKey, Arc<SendQueue>) {
@@ -420,6 +425,7 @@ mod tests {
             user_id: None,
             details: Map::new(),
             carrier: Transport::Socket,
+            version: ApiVersion::V1,
             token_expires: None,
         };
         hub.connect(&caller, &request).unwrap()

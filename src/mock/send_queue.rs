@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::api_version::ApiVersion;
 use super::faults::SocketFault;
 
 /// The limits of a queue.
@@ -51,6 +52,8 @@ pub(crate) enum PushOutcome {
 pub(crate) struct SendQueue {
     queue: Mutex<QueueState>,
     bounds: QueueLimits,
+    /// The dialect of the frames.
+    pub(crate) version: ApiVersion,
     wake: Notify,
     ended: Notify,
     next_fault: Notify,
@@ -67,10 +70,11 @@ struct QueueState {
 }
 
 impl SendQueue {
-    pub(crate) fn new(bounds: QueueLimits) -> Self {
+    pub(crate) fn new(bounds: QueueLimits, version: ApiVersion) -> Self {
         Self {
             queue: Mutex::default(),
             bounds,
+            version,
             wake: Notify::new(),
             ended: Notify::new(),
             next_fault: Notify::new(),
@@ -189,7 +193,7 @@ mod tests {
     use super::*;
 
     fn send_queue(frames: usize, bytes: usize) -> SendQueue {
-        SendQueue::new(QueueLimits { frames, bytes })
+        SendQueue::new(QueueLimits { frames, bytes }, ApiVersion::V1)
     }
 
     #[tokio::test]

@@ -12,18 +12,21 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::engine::{Caller, ConnectRequest, ConnectionKey, connection_error};
+use super::api_version::ApiVersion;
+use super::engine::{Caller, ConnectRequest, ConnectionKey, JsonObject, connection_error};
 use super::error::Rejection;
 use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
 use super::send_queue::{CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, SendQueue};
 use super::tcp::TcpHandle;
 use super::traffic_log::{SocketIdentity, TrafficEvent};
-use crate::domain::ApiErrorCode;
+use crate::domain::{ApiErrorCode, token};
 use crate::timer::sleep_until;
 
 /// How long to wait for the peer's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for the first frame under `/api/v2`, which authenticates the client.
+const AUTH_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// The close code for bytes that break the WebSocket protocol.
 const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 /// The close code for a frame type that is not supported.
@@ -46,11 +49,96 @@ enum SocketEnd {
     Lost,
 }
 
-/// Serves one WebSocket from the first frame to the last.
+/// How the wait for the first frame ends without one that can be read.
+#[derive(Debug)]
+enum AuthFrameError {
+    /// The client is told why.
+    Rejected(Rejection),
+    /// The socket is closed with a code.
+    Closed(CloseReason),
+    /// The peer is gone.
+    Left,
+}
+
+/// Serves one WebSocket whose client authenticates with its first frame.
+pub(crate) async fn run_after_auth_frame<S>(
+    mut socket: S,
+    tcp: TcpHandle,
+    hub: Arc<Hub>,
+    authenticate: impl FnOnce(JsonObject) -> Result<(Caller, ConnectRequest), Rejection>,
+) where
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
+    let read = tokio::select! {
+        read = tokio::time::timeout(AUTH_FRAME_TIMEOUT, auth_frame(&mut socket, &hub)) => read,
+        end = hub.ended() => {
+            let (code, reason) = end.close_frame();
+            let reason = reason.into();
+            Ok(Err(AuthFrameError::Closed(CloseReason { code, reason })))
+        }
+    };
+    let wish = match read {
+        Ok(Ok(frame)) => authenticate(frame),
+        Ok(Err(AuthFrameError::Rejected(reject))) => Err(reject),
+        Ok(Err(AuthFrameError::Closed(farewell))) => {
+            return close_gracefully(&mut socket, farewell).await;
+        }
+        Ok(Err(AuthFrameError::Left)) => return read_on(&mut socket).await,
+        Err(_) => Err(Rejection::unauthorized(
+            ApiErrorCode::Unauthenticated.number(),
+            format!(
+                "the first frame, with the token, did not arrive within {} seconds",
+                AUTH_FRAME_TIMEOUT.as_secs()
+            ),
+        )),
+    };
+    run(socket, tcp, hub, ApiVersion::V2, wish).await;
+}
+
+/// Reads the first frame, which must be an object.
+async fn auth_frame<S>(socket: &mut S, hub: &Hub) -> Result<JsonObject, AuthFrameError>
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    let text = loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => break text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => {
+                let reject = Rejection::input("the first frame must be text");
+                return Err(AuthFrameError::Rejected(reject));
+            }
+            Some(Err(error)) => {
+                let farewell = violation(&error);
+                return Err(farewell.map_or(AuthFrameError::Left, AuthFrameError::Closed));
+            }
+            Some(Ok(Message::Close(_))) | None => return Err(AuthFrameError::Left),
+        }
+    };
+    let parsed = match serde_json::from_str(&text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err("the first frame must be a JSON object".to_owned()),
+        Err(error) => Err(format!("the first frame is not JSON: {error}")),
+    };
+    let user = parsed.as_ref().ok().and_then(|fields| {
+        let token = fields.get("token")?.as_str()?;
+        token::inspect(token).ok()?.user_id
+    });
+    let unconnected = SocketIdentity {
+        connection: "".into(),
+        user: user.unwrap_or_default().into(),
+    };
+    let frame = Bytes::copy_from_slice(text.as_bytes());
+    record(hub, TrafficEvent::Heard(unconnected, frame));
+    parsed.map_err(|problem| AuthFrameError::Rejected(Rejection::input(problem)))
+}
+
+/// Serves one WebSocket from the first frame of the server to the last.
 pub(crate) async fn run<S>(
     mut socket: S,
     tcp: TcpHandle,
     hub: Arc<Hub>,
+    version: ApiVersion,
     wish: Result<(Caller, ConnectRequest), Rejection>,
 ) where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
@@ -58,7 +146,7 @@ pub(crate) async fn run<S>(
     let opened = wish.and_then(|(caller, request)| hub.connect(&caller, &request));
     let (key, send_queue) = match opened {
         Ok(opened) => opened,
-        Err(reject) => return refuse(&mut socket, &hub, reject).await,
+        Err(reject) => return refuse(&mut socket, &hub, version, reject).await,
     };
     let socket_identity = hub.socket_identity(key).unwrap_or_else(|| SocketIdentity {
         connection: "".into(),
@@ -99,12 +187,12 @@ pub(crate) async fn run<S>(
 }
 
 /// Accepts the upgrade first and refuses then: clients take a refused upgrade for a broken network.
-async fn refuse<S>(socket: &mut S, hub: &Hub, reject: Rejection)
+async fn refuse<S>(socket: &mut S, hub: &Hub, version: ApiVersion, reject: Rejection)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     let frame = connection_error(hub.clock.now(), "", &reject);
-    if let Ok(message) = text(frame)
+    if let Ok(message) = text(version.event(&frame))
         && socket.send(message).await.is_ok()
     {
         let reason = reject.detail.into();
@@ -279,11 +367,11 @@ where
                     ApiErrorCode::TokenExpired.number(),
                     "the token has expired",
                 );
-                let frame = connection_error(
+                let frame = self.send_queue.version.event(&connection_error(
                     self.hub.clock.now(),
                     &self.socket_identity.connection,
                     &expired,
-                );
+                ));
                 record(
                     self.hub,
                     TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
@@ -325,7 +413,7 @@ where
                     frames.clear();
                     ended = farewell.is_some();
                 }
-                () = self.hub.ended() => return,
+                _ = self.hub.ended() => return,
             }
         }
     }
@@ -465,4 +553,91 @@ where
 {
     let end = async { while let Some(Ok(_)) = socket.next().await {} };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::{Mutex, PoisonError};
+    use std::task::{Context, Poll};
+
+    use super::*;
+    use crate::mock::hub::HubEnd;
+    use crate::mock::options::MockOptions;
+
+    /// A socket whose client sends nothing.
+    #[derive(Debug, Clone, Default)]
+    struct SilentSocket {
+        written: Arc<Mutex<Vec<Message>>>,
+    }
+
+    impl Stream for SilentSocket {
+        type Item = Result<Message, Error>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    impl Sink<Message> for SilentSocket {
+        type Error = Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.push(message);
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn serve(hub: &Arc<Hub>, socket: SilentSocket) -> impl Future<Output = ()> + use<> {
+        run_after_auth_frame(socket, TcpHandle::default(), hub.clone(), |_| {
+            panic!("there is no first frame")
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_authenticate_is_refused_after_ten_seconds() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let socket = SilentSocket::default();
+        let started = Instant::now();
+        serve(&hub, socket.clone()).await;
+        assert_eq!(started.elapsed(), AUTH_FRAME_TIMEOUT + CLOSE_TIMEOUT);
+        let written = socket.written.lock().unwrap();
+        let [Message::Text(error), Message::Close(Some(close))] = written.as_slice() else {
+            panic!("{written:?}");
+        };
+        let error: Value = serde_json::from_str(error).unwrap();
+        assert_eq!(error["type"], "connection.error");
+        assert_eq!(error["error"]["code"], 5);
+        assert!(error["created_at"].is_i64());
+        assert_eq!(close.code, CLOSE_NORMAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_not_authenticated_does_not_delay_a_shutdown() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        hub.end(HubEnd::Shutdown);
+        let socket = SilentSocket::default();
+        serve(&hub, socket.clone()).await;
+        let written = socket.written.lock().unwrap();
+        let [Message::Close(Some(close))] = written.as_slice() else {
+            panic!("{written:?}");
+        };
+        assert_eq!(
+            (close.code, close.reason.as_str()),
+            HubEnd::Shutdown.close_frame()
+        );
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) use self::data::state::{Delivery, ServiceState, Signal};
 pub(crate) use self::data::user_fields::RESERVED_USER_FIELDS;
 pub(crate) use self::operations::event_injection::EventReceivers;
 pub(crate) use self::operations::{
-    Authentication, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, OperationRequest,
+    Authentication, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, Operation, OperationRequest,
     TransportHandler,
 };
 pub(crate) use self::rules::events::connection_error;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
+use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::connection::Transport;
 use crate::mock::engine::data::requests::Caller;
@@ -87,6 +88,7 @@ impl TestState {
             user_id: None,
             details: fields(details),
             carrier: Transport::Socket,
+            version: ApiVersion::V1,
             token_expires: None,
         };
         let key = self.state.connect(self.now, caller, &request)?;

@@ -1,4 +1,6 @@
-//! `GET /connect`: the WebSocket upgrade.
+//! `GET /connect` and `GET /api/v2/connect`: the WebSocket upgrades.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -7,40 +9,94 @@ use axum::http::Response;
 use axum::http::request::Parts;
 use serde_json::Value;
 
-use super::super::auth::CallerIdentity;
+use super::super::api_version::ApiVersion;
+use super::super::auth::{CallerIdentity, RequestCredentials};
 use super::super::engine::{Caller, ConnectRequest, JsonObject, Transport};
 use super::super::error::Rejection;
-use super::super::tcp::TcpHandle;
+use super::super::hub::Hub;
 use super::super::ws;
 use super::context::RouteContext;
+use super::dispatch::authenticate;
 use super::params::Params;
 
 /// Accepts the WebSocket even if the request is rejected: clients take a refused upgrade for a broken network.
 pub(super) async fn upgrade(
     context: &RouteContext,
-    tcp: &TcpHandle,
     parts: &mut Parts,
     request: Result<(Caller, ConnectRequest), Rejection>,
 ) -> Result<Response<Body>, Rejection> {
+    let upgrade = websocket(context, parts).await?;
+    let RouteContext {
+        hub, alive, peer, ..
+    } = context.clone();
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        ws::run(socket, peer.tcp, hub, ApiVersion::V1, request).await;
+        drop(alive);
+    }))
+}
+
+/// Accepts a WebSocket whose first frame has the token and the user. `params` is an error if the API key was refused.
+pub(super) async fn upgrade_v2(
+    context: &RouteContext,
+    parts: &mut Parts,
+    params: Result<Arc<Params>, Rejection>,
+) -> Result<Response<Body>, Rejection> {
+    let upgrade = websocket(context, parts).await?;
+    let RouteContext {
+        hub, alive, peer, ..
+    } = context.clone();
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        match params {
+            Ok(params) => {
+                let authenticate = {
+                    let hub = hub.clone();
+                    move |frame| from_auth_frame(&hub, &params, frame)
+                };
+                ws::run_after_auth_frame(socket, peer.tcp, hub, authenticate).await;
+            }
+            Err(reject) => ws::run(socket, peer.tcp, hub, ApiVersion::V2, Err(reject)).await,
+        }
+        drop(alive);
+    }))
+}
+
+async fn websocket(
+    context: &RouteContext,
+    parts: &mut Parts,
+) -> Result<WebSocketUpgrade, Rejection> {
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|error| {
             Rejection::input(format!("this endpoint takes WebSocket upgrades: {error}"))
         })?;
-    let hub = context.hub.clone();
-    let alive = context.alive.clone();
-    let tcp = tcp.clone();
-    let limit = hub.options.rules.frame_limit;
+    let limit = context.hub.options.rules.frame_limit;
     Ok(upgrade
         // Clients send pings and little else; the default buffers would cost a quarter of a megabyte each.
         .read_buffer_size(1024)
         .write_buffer_size(4096)
         .max_message_size(limit)
-        .max_frame_size(limit)
-        .on_upgrade(move |socket| async move {
-            ws::run(socket, tcp, hub, request).await;
-            drop(alive);
-        }))
+        .max_frame_size(limit))
+}
+
+/// The connect request in the first frame of a client.
+fn from_auth_frame(
+    hub: &Hub,
+    params: &Params,
+    frame: JsonObject,
+) -> Result<(Caller, ConnectRequest), Rejection> {
+    let frame = ApiVersion::V2.request(frame, &[]);
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let token = text(frame.get("token"));
+    let user_id = text(frame.get("user_details").and_then(|user| user.get("id")));
+    let credentials = RequestCredentials {
+        token: token.as_deref(),
+        user_id: user_id.as_deref(),
+        ..params.credentials()
+    };
+    let identity = authenticate(hub, &credentials)?;
+    let (caller, request) = connect_request(identity, frame, Transport::Socket)?;
+    let version = ApiVersion::V2;
+    Ok((caller, ConnectRequest { version, ..request }))
 }
 
 /// The connect request in the query.
@@ -87,6 +143,7 @@ pub(super) fn connect_request(
             user_id,
             details,
             carrier,
+            version: ApiVersion::V1,
             token_expires: identity.expires,
         },
     ))

@@ -11,10 +11,10 @@ use chrono::Utc;
 use serde_json::{Map, Value};
 
 use super::super::api_version::ApiVersion;
-use super::super::auth::{self, CallerIdentity};
+use super::super::auth::{self, CallerIdentity, RequestCredentials};
 use super::super::engine::{
-    Authentication, Caller, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, OperationRequest,
-    TransportHandler,
+    Authentication, Caller, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, Operation,
+    OperationRequest, TransportHandler,
 };
 use super::super::error::Rejection;
 use super::super::hub::Hub;
@@ -58,7 +58,7 @@ pub(super) async fn handle(
         return response::answer("Request", Err(unknown), &limits, started.elapsed());
     };
     let operation = request.operation;
-    let identity = identify(hub, &params, operation.authentication);
+    let identity = identify(hub, &params, authentication(operation, version));
     let user = match identity.as_ref().map(|identity| &identity.caller) {
         Ok(Caller::User { id, .. }) => Some(id.as_str()),
         _ => None,
@@ -72,8 +72,18 @@ pub(super) async fn handle(
     let identity = allowed.and(identity);
     let result = match operation.handler {
         Handler::Transport(TransportHandler::Connect) => {
-            let request = identity.and_then(|identity| connect::from_query(&params, identity));
-            match connect::upgrade(&context, &context.peer.tcp, &mut parts, request).await {
+            let upgraded = match version {
+                ApiVersion::V1 => {
+                    let request =
+                        identity.and_then(|identity| connect::from_query(&params, identity));
+                    connect::upgrade(&context, &mut parts, request).await
+                }
+                ApiVersion::V2 => {
+                    let params = identity.map(|_| params);
+                    connect::upgrade_v2(&context, &mut parts, params).await
+                }
+            };
+            match upgraded {
                 Ok(upgrade) => return upgrade,
                 Err(reject) => Err(reject),
             }
@@ -98,6 +108,16 @@ fn find_operation(parts: &Parts) -> Option<(OperationRequest, ApiVersion)> {
     Some((request, version))
 }
 
+/// How the caller of an operation proves who they are. Under `/api/v2`, the token of a socket is in its first frame.
+fn authentication(operation: &Operation, version: ApiVersion) -> Authentication {
+    match operation.handler {
+        Handler::Transport(TransportHandler::Connect) if version == ApiVersion::V2 => {
+            Authentication::ApiKey
+        }
+        _ => operation.authentication,
+    }
+}
+
 /// Finds out who calls.
 fn identify(
     hub: &Hub,
@@ -112,13 +132,19 @@ fn identify(
     match authentication {
         Authentication::None => Ok(anonymous),
         Authentication::ApiKey => auth::check_key(&hub.options, &credentials).map(|()| anonymous),
-        Authentication::Token => {
-            let (now, system_now) = (hub.clock.now(), Utc::now());
-            auth::authenticate(&hub.options, &credentials, now, system_now, || {
-                hub.accepts_development_tokens()
-            })
-        }
+        Authentication::Token => authenticate(hub, &credentials),
     }
+}
+
+/// Finds out who has these credentials.
+pub(super) fn authenticate(
+    hub: &Hub,
+    credentials: &RequestCredentials<'_>,
+) -> Result<CallerIdentity, Rejection> {
+    let (now, system_now) = (hub.clock.now(), Utc::now());
+    auth::authenticate(&hub.options, credentials, now, system_now, || {
+        hub.accepts_development_tokens()
+    })
 }
 
 fn platform(params: &Params, identity: Option<&CallerIdentity>) -> ClientPlatform {

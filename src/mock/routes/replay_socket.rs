@@ -131,7 +131,7 @@ impl PlayingSocket<'_> {
                 },
                 () = changed => {}
                 () = sleep_until(wake_at) => {}
-                () = self.hub.ended() => return Some(CLOSE_GOING_AWAY),
+                _ = self.hub.ended() => return Some(CLOSE_GOING_AWAY),
             }
         }
     }

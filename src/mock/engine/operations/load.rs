@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{ChannelId, ChannelType, InvalidId};
+use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::connection::Transport;
 use crate::mock::engine::data::requests::Caller;
@@ -92,6 +93,7 @@ impl ServiceState {
                 user_id: Some(id.to_owned()),
                 details: Map::new(),
                 carrier: Transport::Virtual,
+                version: ApiVersion::V1,
                 token_expires: None,
             },
         )

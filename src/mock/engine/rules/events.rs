@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::UserKey;
@@ -34,6 +35,16 @@ struct HealthCheck<'a> {
     cid: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     me: Option<UserView<'a>>,
+    created_at: Rfc3339,
+}
+
+/// The JSON of the first frame under `/api/v2`.
+#[derive(Serialize)]
+struct ConnectionOk<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    connection_id: &'a str,
+    me: UserView<'a>,
     created_at: Rfc3339,
 }
 
@@ -148,6 +159,29 @@ impl ServiceState {
                 .filter(|connection| !user.subscribers.contains(connection)),
         );
         receivers
+    }
+
+    /// Sends the first frame of a connection.
+    pub(crate) fn send_greeting(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ConnectionKey,
+        version: ApiVersion,
+    ) {
+        if version == ApiVersion::V1 {
+            return self.send_health_check(now, key, true);
+        }
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        let user = connection.user;
+        let frame = frame(&ConnectionOk {
+            kind: "connection.ok",
+            connection_id: &connection.id,
+            me: self.view(user, Viewer::User(user), UserShape::Own),
+            created_at: Rfc3339(now),
+        });
+        self.send(key, frame);
     }
 
     /// Sends a health check.

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{ApiErrorCode, UserId};
+use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::connection::{
     Connection, ConnectionKey, SubscriptionSource, Transport,
 };
@@ -35,6 +36,8 @@ pub(crate) struct ConnectRequest {
     pub(crate) details: Map<String, Value>,
     /// The transport.
     pub(crate) carrier: Transport,
+    /// The handshake, and the dialect of the events.
+    pub(crate) version: ApiVersion,
     /// When the token expires.
     pub(crate) token_expires: Option<DateTime<Utc>>,
 }
@@ -53,7 +56,7 @@ fn last_step(first: DateTime<Utc>, step: Duration, now: DateTime<Utc>) -> DateTi
 }
 
 impl ServiceState {
-    /// Opens a connection. The first delivery to it is a health check with `me`.
+    /// Opens a connection. The first delivery to it is a health check with `me`, or `connection.ok`.
     pub(crate) fn connect(
         &mut self,
         now: DateTime<Utc>,
@@ -125,7 +128,7 @@ impl ServiceState {
                 watching: std::collections::BTreeSet::new(),
             },
         );
-        // The health check must be the first frame, so it is sent between the change and its events.
+        // The greeting must be the first frame, so it is sent between the change and its events.
         let was_online = self.is_visibly_online(user);
         self.set_profile(user, profile);
         self.touch_last_active(now, user);
@@ -138,7 +141,7 @@ impl ServiceState {
                 found.updated_at = stored(now);
             }
         }
-        self.send_health_check(now, key, true);
+        self.send_greeting(now, key, request.version);
         self.publish_presence_if_changed(now, user, was_online);
         if changed {
             self.publish_user_updated(now, user, Some(key));
