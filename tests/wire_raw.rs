@@ -64,6 +64,31 @@ fn one_user_watches_another() {
 }
 
 #[test]
+fn last_active_has_nanoseconds_only_where_a_connection_caused_it() {
+    let mock = Mock::start();
+    mock.make_users(&["B"]);
+    let (mut a, connection) = mock.connect("A");
+    let target = format!("/users?connection_id={connection}");
+    let mut payload = json!({"filter_conditions": {"id": "B"}, "presence": true});
+    mock.get(&target, &user_token("A"), &payload);
+    payload["presence"] = false.into();
+    let (_b, _) = mock.connect("B");
+    let in_event = a.event()["user"]["last_active"].clone();
+    let read =
+        mock.get("/users", &user_token("A"), &payload).body["users"][0]["last_active"].clone();
+    let instant = |time: &serde_json::Value| {
+        let time = time.as_str().expect("a time");
+        chrono::DateTime::parse_from_rfc3339(time).expect("a time")
+    };
+    let nanoseconds = instant(&in_event).timestamp_subsec_nanos();
+    assert_eq!(instant(&in_event).timestamp(), instant(&read).timestamp());
+    assert_eq!(
+        instant(&read).timestamp_subsec_nanos(),
+        nanoseconds / 1000 * 1000
+    );
+}
+
+#[test]
 fn credentials_may_come_in_the_upgrades_headers() {
     let mock = Mock::start();
     let json = encode(

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::requests::Caller;
-use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::operations::OperationRequest;
 use crate::mock::engine::test_support::{TestState, channel_op, op, user};
 use crate::mock::options::MockRules;
@@ -969,7 +969,7 @@ impl ModelRun {
         };
         assert_eq!(
             shown["last_active"],
-            json!(last_active.map(Rfc3339)),
+            json!(last_active.map(stored).map(Rfc3339)),
             "u{who} as {viewer:?} sees them"
         );
         assert_eq!(shown["status"], json!(found.status));

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventTypes, told } from './support/log.mjs';
 import { refused } from './support/refusal.mjs';
-import { Stage } from './support/stage.mjs';
+import { Stage, stored } from './support/stage.mjs';
 
 /** amy, subscribed to john by a user query. */
 async function amySubscribed(stage) {
@@ -124,7 +124,7 @@ test('last_active is the time of the connection and no call moves it', async (t)
   assert.equal(typeof last_active, 'string');
   await john.queryUsers({ id: stage.id('john') });
   await john.partialUpdateUser({ id: stage.id('john'), set: { status: 'here' } });
-  assert.equal((await stage.truth('john')).last_active, last_active);
+  assert.equal((await stage.truth('john')).last_active, stored(last_active));
 });
 
 test('a later connection moves last_active', async (t) => {

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
-use crate::mock::engine::data::rfc3339::Rfc3339;
+use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user_fields::UserFields;
@@ -96,6 +96,8 @@ pub(crate) enum Viewer {
 pub(crate) enum UserShape {
     /// In events, and as creator, member or watcher.
     Common,
+    /// In the event about a connect: as `Common`, with the exact time.
+    JustActive,
     /// In `user.updated`.
     Updated,
     /// In responses about users.
@@ -127,15 +129,20 @@ impl UserView<'_> {
         }
     }
 
+    /// The service stores it with microseconds. Nanoseconds are in what a connect causes: `me`, and the presence event.
     fn last_active(&self) -> Option<DateTime<Utc>> {
         let hidden = self.user.profile.invisible
             && self.state.rules.freeze_last_active_while_invisible
             && self.viewer != Viewer::Server
             && !self.is_own();
-        if hidden {
+        let time = if hidden {
             self.user.shown_last_active
         } else {
             self.user.last_active
+        };
+        match self.shape {
+            UserShape::Own | UserShape::JustActive => time,
+            UserShape::Common | UserShape::Updated | UserShape::Full => time.map(stored),
         }
     }
 
@@ -198,7 +205,8 @@ impl Serialize for UserView<'_> {
         if let Some(invisible) = self.invisible() {
             map.serialize_entry("invisible", &invisible)?;
         }
-        if self.shape != UserShape::Common && knows_all {
+        let is_common = matches!(self.shape, UserShape::Common | UserShape::JustActive);
+        if !is_common && knows_all {
             if let Some(settings) = profile.privacy_settings() {
                 map.serialize_entry("privacy_settings", settings)?;
             }

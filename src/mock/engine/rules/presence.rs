@@ -292,13 +292,12 @@ impl ServiceState {
                 .filter(|connection| !user.connections.contains(connection))
                 .collect(),
         };
-        self.publish_user(
-            now,
-            "user.presence.changed",
-            key,
-            UserShape::Common,
-            &receivers,
-        );
+        let shape = if user.last_active == Some(now) {
+            UserShape::JustActive
+        } else {
+            UserShape::Common
+        };
+        self.publish_user(now, "user.presence.changed", key, shape, &receivers);
     }
 
     /// Sets the fields of a user. If they turn invisible, keeps the `last_active` that others may still see.
@@ -481,6 +480,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mock::engine::data::rfc3339::Rfc3339;
     use crate::mock::engine::test_support::{TestState, op, user};
     use crate::mock::options::{InvisibleField, MockRules};
 
@@ -614,7 +614,7 @@ mod tests {
         stage.users(&["B"]);
         assert!(last_active(&mut stage).is_null());
         let b = stage.connect("B");
-        let connected = json!(crate::mock::engine::data::rfc3339::Rfc3339(stage.now));
+        let connected = json!(Rfc3339(stored(stage.now)));
         assert_eq!(last_active(&mut stage), connected);
         for _ in 0..29 {
             stage.pass(30);
@@ -622,7 +622,7 @@ mod tests {
         }
         assert_eq!(last_active(&mut stage), connected);
         stage.pass(30);
-        let refreshed = json!(crate::mock::engine::data::rfc3339::Rfc3339(stage.now));
+        let refreshed = json!(Rfc3339(stored(stage.now)));
         assert_eq!(last_active(&mut stage), refreshed);
         stage.state.record_activity(stage.now, b);
         stage.pass(10);
@@ -639,12 +639,12 @@ mod tests {
         stage.pass(40 * 60);
         let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
-        let expected = crate::mock::engine::data::rfc3339::Rfc3339(start + TimeDelta::minutes(30));
+        let expected = Rfc3339(stored(start + TimeDelta::minutes(30)));
         assert_eq!(answer["users"][0]["last_active"], json!(expected));
         stage.pass(5 * 60);
         let query = op("GET /users", json!({"filter_conditions": {"id": "B"}}));
         let answer = stage.apply(&Caller::Server, query).unwrap();
-        let expected = crate::mock::engine::data::rfc3339::Rfc3339(stage.now);
+        let expected = Rfc3339(stored(stage.now));
         assert_eq!(answer["users"][0]["last_active"], json!(expected));
     }
 
@@ -652,7 +652,7 @@ mod tests {
     fn others_keep_seeing_the_last_active_from_before_a_user_hid() {
         let (mut stage, watcher) = watched();
         let b = stage.connect("B");
-        let before = json!(crate::mock::engine::data::rfc3339::Rfc3339(stage.now));
+        let before = json!(Rfc3339(stored(stage.now)));
         set_invisible(&mut stage, "B", true);
         stage.disconnect(b);
         stage.pass(20);
@@ -661,10 +661,7 @@ mod tests {
         assert_eq!(seen, before);
         set_invisible(&mut stage, "B", false);
         let seen = stage.subscribe("A", watcher, &["B"])["users"][0]["last_active"].clone();
-        assert_eq!(
-            seen,
-            json!(crate::mock::engine::data::rfc3339::Rfc3339(stage.now))
-        );
+        assert_eq!(seen, json!(Rfc3339(stored(stage.now))));
     }
 
     #[test]

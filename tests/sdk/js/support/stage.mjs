@@ -29,6 +29,11 @@ export const shared = {
   secret: required('PRESENCECTL_MOCK_SECRET'),
 };
 
+/** A time as the service stores it: with microseconds. */
+export function stored(time) {
+  return time.replace(/(\.\d{1,6})\d*Z$/, (_, fraction) => `${fraction.replace(/\.?0*$/, '')}Z`);
+}
+
 /** One case's corner of the server: ids nobody else uses, and clients that end with the case. */
 export class Stage {
   #clients = [];
