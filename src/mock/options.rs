@@ -115,6 +115,8 @@ pub struct MockRules {
     pub development_tokens: bool,
     /// Whether an open socket ends with code 40 when its token expires.
     pub close_on_token_expiry: bool,
+    /// Whether deactivating a user closes their sockets. Otherwise they keep receiving events.
+    pub deactivation_closes_sockets: bool,
     /// The code of a bad signature; the service has answered 43 and 5.
     pub bad_signature_code: i32,
     /// The error code of a deactivated user's connect or call.
@@ -163,6 +165,7 @@ impl Default for MockRules {
             upsert_merges: false,
             development_tokens: false,
             close_on_token_expiry: false,
+            deactivation_closes_sockets: true,
             bad_signature_code: 43,
             deactivated_code: 5,
             revoked_code: 40,

@@ -243,6 +243,8 @@ options! {
         "whether health checks after the first carry `me`";
     open close_on_token_expiry "close-on-token-expiry": bool,
         "whether a live socket ends (code 40) when its token expires";
+    open deactivation_closes_sockets "deactivation-closes-sockets": bool,
+        "whether deactivating a user closes their sockets";
     open upsert_merges "upsert-merges": bool,
         "whether `POST /users` keeps custom fields that it does not mention";
     open bad_signature_code "bad-signature-code": i32,

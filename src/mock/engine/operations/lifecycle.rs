@@ -221,7 +221,9 @@ impl ServiceState {
         });
         let receivers = self.subscribers_and_own(key);
         self.publish_user(now, "user.deactivated", key, UserShape::Common, &receivers);
-        self.close_user_connections(now, key);
+        if self.rules.deactivation_closes_sockets {
+            self.close_user_connections(now, key);
+        }
     }
 
     pub(crate) fn deactivate_users(
@@ -371,6 +373,7 @@ mod tests {
     use crate::mock::engine::data::requests::Caller;
     use crate::mock::engine::operations::OperationRequest;
     use crate::mock::engine::test_support::{TestState, op, user};
+    use crate::mock::options::MockRules;
 
     fn delete(id: &str, hard: bool) -> OperationRequest {
         op(&format!("DELETE /users/{id}"), json!({"hard_delete": hard}))
@@ -456,6 +459,27 @@ mod tests {
             stage.heard(watcher),
             ["user.reactivated b", "user.presence.changed b true"]
         );
+    }
+
+    #[test]
+    fn a_deactivated_user_may_keep_their_sockets() {
+        let mut stage = TestState::with(MockRules {
+            deactivation_closes_sockets: false,
+            ..MockRules::default()
+        });
+        let (a, b) = (stage.connect("a"), stage.connect("b"));
+        stage.subscribe("a", a, &["b"]);
+        stage.subscribe("b", b, &["a"]);
+        let deactivate = op("POST /users/b/deactivate", json!({}));
+        stage.apply(&Caller::Server, deactivate).unwrap();
+        assert_eq!(
+            stage.heard(a),
+            ["user.presence.changed b false", "user.deactivated b"]
+        );
+        assert_eq!(stage.heard(b), ["user.deactivated b"]);
+        assert_eq!(stage.closed(b), None);
+        stage.disconnect(a);
+        assert_eq!(stage.heard(b), ["user.presence.changed a false"]);
     }
 
     #[test]
