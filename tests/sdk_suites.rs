@@ -18,6 +18,7 @@ const JS_CASES: usize = 190;
 const STREAM_CHAT_CASES: usize = 48;
 const GETSTREAM_CASES: usize = 38;
 const JS_VERSIONS_CASES: usize = 20;
+const JS_BESIDE_PYTHON_CASES: usize = 2;
 const JAVA_CASES: usize = 37;
 
 const API_KEY: &str = "sdk-suites";
@@ -29,6 +30,20 @@ fn the_javascript_client() {
 }
 
 #[test]
+fn a_javascript_client_sees_what_the_python_clients_change() {
+    let folder = suite("js");
+    run_or_skip("the Node suite beside Python", || {
+        install_node_modules(&folder)?;
+        let python = python_environment(&suite("python"), "sdk-python")?;
+        let mut node = node_tests(&folder);
+        node.arg("beside_python.mjs")
+            .env("PRESENCECTL_SDK_PYTHON", python)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(node_outcome(&mut node, JS_BESIDE_PYTHON_CASES))
+    });
+}
+
+#[test]
 fn older_javascript_clients_and_the_v2_server_client() {
     node_suite("js-versions", JS_VERSIONS_CASES);
 }
@@ -37,35 +52,43 @@ fn node_suite(name: &str, expected: usize) {
     let folder = suite(name);
     run_or_skip(&format!("the Node suite {name}"), || {
         install_node_modules(&folder)?;
-        let mock = MockProcess::start();
-        let mut node = Command::new("node");
-        node.current_dir(&folder).args([
-            "--test",
-            "--test-concurrency=4",
-            "--test-timeout=120000",
-            "--test-reporter=tap",
-        ]);
-        let output = mock.run(&mut node);
-        let count = |what: &str| {
-            output
-                .lines()
-                .rev()
-                .find_map(|line| {
-                    line.strip_prefix("# ")?
-                        .strip_prefix(what)?
-                        .trim()
-                        .parse()
-                        .ok()
-                })
-                .unwrap_or_else(|| panic!("no count of {what}in\n{output}"))
-        };
-        Ok(Outcome {
-            passed: count("pass "),
-            other: count("tests ") - count("pass "),
-            expected,
-            output: output.clone(),
-        })
+        Ok(node_outcome(&mut node_tests(&folder), expected))
     });
+}
+
+/// Node's test runner in a folder: all files named like tests, unless arguments follow.
+fn node_tests(folder: &Path) -> Command {
+    let mut node = Command::new("node");
+    node.current_dir(folder).args([
+        "--test",
+        "--test-concurrency=4",
+        "--test-timeout=120000",
+        "--test-reporter=tap",
+    ]);
+    node
+}
+
+fn node_outcome(node: &mut Command, expected: usize) -> Outcome {
+    let output = MockProcess::start().run(node);
+    let count = |what: &str| {
+        output
+            .lines()
+            .rev()
+            .find_map(|line| {
+                line.strip_prefix("# ")?
+                    .strip_prefix(what)?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
+            .unwrap_or_else(|| panic!("no count of {what}in\n{output}"))
+    };
+    Outcome {
+        passed: count("pass "),
+        other: count("tests ") - count("pass "),
+        expected,
+        output: output.clone(),
+    }
 }
 
 #[test]
