@@ -311,7 +311,7 @@ fn a_batch_changes_members_of_many_channels() {
     assert_eq!(result["result"]["messaging:x"]["status"], "ok");
     assert_eq!(result["result"]["messaging:none"]["status"], "error");
     assert_eq!(state(&mock)["members"][3]["user_id"], "d");
-    let body = json!({"operation": "hide", "filter": {"cids": {"$in": ["messaging:x"]}}});
+    let body = json!({"operation": "updateData", "filter": {"cids": {"$in": ["messaging:x"]}}});
     assert_eq!(server(&mock, "PUT", "/channels/batch", &body).status, 404);
 }
 

@@ -201,3 +201,38 @@ fn member_events_carry_the_channel_and_notifications_the_unread_counts() {
         }
     }
 }
+
+#[test]
+fn ruby_finds_a_builtin_block_list_and_cannot_change_it() {
+    let mock = Mock::start();
+    let answer = server(&mock, "GET", "/blocklists", &json!({}));
+    assert_eq!(answer.body["blocklists"][0]["name"], "profanity");
+    let body = json!({"words": ["fudge"]});
+    let answer = server(&mock, "PUT", "/blocklists/profanity", &body);
+    assert_eq!(answer.status, 400);
+    assert!(message(&answer).contains("cannot update the builtin block list"));
+    let answer = server(&mock, "DELETE", "/blocklists/profanity", &json!({}));
+    assert_eq!(answer.status, 400);
+    assert!(message(&answer).contains("cannot delete the builtin block list"));
+}
+
+#[test]
+fn ruby_bans_users_in_their_own_name() {
+    let mock = Mock::start();
+    mock.make_users(&["a"]);
+    let ban = json!({"target_user_id": "a", "user_id": "a"});
+    let answer = server(&mock, "POST", "/moderation/ban", &ban);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let answer = mock.call("POST", "/moderation/ban", &user_token("a"), &ban);
+    assert!(answer.status >= 400, "{}", answer.body);
+}
+
+#[test]
+fn ruby_deletes_users_hard_without_naming_messages() {
+    let mock = Mock::start();
+    mock.make_users(&["a"]);
+    let body = json!({"user_ids": ["a"], "user": "hard"});
+    let answer = server(&mock, "POST", "/users/delete", &body);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert!(answer.body["task_id"].is_string());
+}

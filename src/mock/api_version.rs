@@ -80,6 +80,7 @@ const CHANNEL_FIELDS: &[&str] = &[
     "auto_translation_language",
     "filter_tags",
     "truncated_at",
+    "truncated_by",
     "muted",
     "blocked",
 ];
@@ -174,19 +175,26 @@ const MESSAGE_FIELDS: &[&str] = &[
     "updated_at",
     "deleted_at",
     "channel",
+    "member",
+    "quoted_message_id",
 ];
 
 impl ObjectKind {
     fn of(field: &str) -> Option<Self> {
         Some(match field {
             "user" | "created_by" | "me" | "users" | "watchers" | "own_user" | "target"
-            | "banned_by" | "blocked_user" | "mentioned_users" | "pinned_by" => Self::User,
+            | "banned_by" | "blocked_user" | "mentioned_users" | "pinned_by" | "truncated_by" => {
+                Self::User
+            }
             "channel" => Self::Channel,
             "member" | "members" | "membership" | "channel_member" => Self::Member,
             "event" | "events" => Self::Event,
             "message" | "messages" | "pinned_messages" => Self::Message,
             "channels" | "read" | "config" | "channel_types" | "result" | "mute" | "mutes"
-            | "channel_mute" | "channel_mutes" | "bans" | "blocks" | "devices" => Self::Holder,
+            | "channel_mute" | "channel_mutes" | "bans" | "blocks" | "devices" | "command"
+            | "commands" | "blocklist" | "blocklists" | "role" | "roles" | "counts_by_user" => {
+                Self::Holder
+            }
             _ => return None,
         })
     }

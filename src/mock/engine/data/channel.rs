@@ -45,6 +45,7 @@ pub(crate) struct Channel {
     pub(crate) members: ChannelMembers,
     pub(crate) messages: ChannelMessages,
     pub(crate) truncated_at: Option<DateTime<Utc>>,
+    pub(crate) truncated_by: Option<UserKey>,
     /// Users who muted it, each with the time.
     pub(crate) muted_by: BTreeMap<UserKey, ChannelMute>,
     /// Users who have hidden it from their lists.
@@ -73,6 +74,7 @@ impl Channel {
             members: ChannelMembers::default(),
             messages: ChannelMessages::default(),
             truncated_at: None,
+            truncated_by: None,
             muted_by: BTreeMap::new(),
             hidden_for: BTreeSet::new(),
             watchers: BTreeSet::new(),
@@ -108,6 +110,15 @@ pub(crate) struct ChannelView<'a> {
 /// How many members an event includes at most.
 const MAX_EVENT_MEMBERS: usize = 100;
 
+impl<'a> ChannelView<'a> {
+    /// A user who still exists.
+    fn user(&self, key: Option<UserKey>) -> Option<UserView<'a>> {
+        let state = self.state;
+        key.filter(|key| state.users.get(*key).is_some())
+            .map(|key| state.view(key, self.viewer, UserShape::Common))
+    }
+}
+
 impl Serialize for ChannelView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let channel = self.channel;
@@ -123,11 +134,7 @@ impl Serialize for ChannelView<'_> {
         }
         map.serialize_entry("created_at", &Rfc3339(channel.created_at))?;
         map.serialize_entry("updated_at", &Rfc3339(channel.updated_at))?;
-        let creator = channel
-            .created_by
-            .filter(|key| self.state.users.get(*key).is_some())
-            .map(|key| self.state.view(key, self.viewer, UserShape::Common));
-        map.serialize_entry("created_by", &creator)?;
+        map.serialize_entry("created_by", &self.user(channel.created_by))?;
         map.serialize_entry("frozen", &channel.frozen)?;
         map.serialize_entry("disabled", &channel.disabled)?;
         if let Some(at) = self.deleted_at {
@@ -135,6 +142,9 @@ impl Serialize for ChannelView<'_> {
         }
         if let Some(at) = channel.truncated_at {
             map.serialize_entry("truncated_at", &Rfc3339(at))?;
+            if let Some(user) = self.user(channel.truncated_by) {
+                map.serialize_entry("truncated_by", &user)?;
+            }
         }
         if let Some(team) = &channel.team {
             map.serialize_entry("team", team)?;

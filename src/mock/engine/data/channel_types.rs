@@ -145,16 +145,29 @@ impl ChannelType {
         Ok(())
     }
 
-    pub(crate) fn view(&self, with_grants: bool) -> ChannelTypeView<'_> {
+    /// The type in answers to whoever reads it.
+    pub(crate) const fn view(&self) -> ChannelTypeView<'_> {
         ChannelTypeView {
             channel_type: self,
-            with_grants,
+            with_grants: true,
+            with_command_names: false,
+        }
+    }
+
+    /// The type in answers to whoever writes it, who gives its commands by name.
+    pub(crate) const fn written(&self) -> ChannelTypeView<'_> {
+        ChannelTypeView {
+            with_command_names: true,
+            ..self.view()
         }
     }
 
     /// The configuration, as channels contain it.
-    pub(crate) fn config(&self) -> ChannelTypeView<'_> {
-        self.view(false)
+    pub(crate) const fn config(&self) -> ChannelTypeView<'_> {
+        ChannelTypeView {
+            with_grants: false,
+            ..self.view()
+        }
     }
 }
 
@@ -163,6 +176,7 @@ impl ChannelType {
 pub(crate) struct ChannelTypeView<'a> {
     channel_type: &'a ChannelType,
     with_grants: bool,
+    with_command_names: bool,
 }
 
 impl Serialize for ChannelTypeView<'_> {
@@ -174,8 +188,7 @@ impl Serialize for ChannelTypeView<'_> {
         map.serialize_entry("name", &of.name)?;
         for (key, value) in &of.config {
             match value.as_array() {
-                // A type lists the names of its commands; a channel's configuration contains the commands themselves.
-                Some(commands) if self.with_grants && key == "commands" => {
+                Some(commands) if self.with_command_names && key == "commands" => {
                     let names: Vec<&Value> = commands
                         .iter()
                         .map(|command| command.get("name").unwrap_or(command))

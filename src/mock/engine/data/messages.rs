@@ -1,5 +1,7 @@
 //! Messages of a channel, and how each viewer sees them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -29,6 +31,10 @@ pub(crate) struct Message {
     pub(crate) silent: bool,
     /// Whether only its author sees it.
     pub(crate) shadowed: bool,
+    /// The only users who see it, besides its author. If empty, all.
+    pub(crate) restricted_to: Vec<UserKey>,
+    /// The text as HTML, if the server gave it.
+    pub(crate) html: Option<String>,
     pub(crate) mentioned: Vec<UserKey>,
     pub(crate) attachments: Vec<Value>,
     pub(crate) pinned: Option<(DateTime<Utc>, UserKey)>,
@@ -44,16 +50,27 @@ impl Message {
         self.parent_id.is_none() || self.show_in_channel
     }
 
+    /// Whether everybody who reads the channel sees it.
+    pub(crate) const fn is_visible_to_all(&self) -> bool {
+        !self.shadowed && self.restricted_to.is_empty()
+    }
+
     /// Whether somebody may see it.
     pub(crate) fn is_visible_to(&self, viewer: Viewer) -> bool {
-        !self.shadowed || viewer == Viewer::Server || viewer == Viewer::User(self.user)
+        match viewer {
+            _ if self.is_visible_to_all() => true,
+            Viewer::Server => true,
+            Viewer::User(user) if user == self.user => true,
+            Viewer::User(user) => !self.shadowed && self.restricted_to.contains(&user),
+            Viewer::Other => false,
+        }
     }
 
     /// Whether it counts as unread for a member who has not read it.
     fn is_unread_for(&self, user: UserKey) -> bool {
         self.user != user
             && !self.silent
-            && !self.shadowed
+            && self.is_visible_to(Viewer::User(user))
             && self.deleted_at.is_none()
             && self.is_in_channel()
     }
@@ -162,7 +179,7 @@ pub(crate) fn page<'a>(
     if gt.is_some() || gte.is_some() {
         found.truncate(limit);
     } else {
-        let end = found.len().saturating_sub(page.offset);
+        let end = found.len().saturating_sub(page.offset.unwrap_or(0));
         found.truncate(end);
         found.drain(..end.saturating_sub(limit));
     }
@@ -194,10 +211,15 @@ impl Serialize for MessageView<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &message.id)?;
         map.serialize_entry("text", &message.text)?;
-        map.serialize_entry("html", &html(&message.text))?;
+        let html = message.html.clone();
+        map.serialize_entry("html", &html.unwrap_or_else(|| html_of(&message.text)))?;
         map.serialize_entry("type", message.kind())?;
         map.serialize_entry("cid", &*self.channel.cid)?;
         map.serialize_entry("user", &self.user(message.user))?;
+        if let Some(member) = self.channel.members.get(message.user) {
+            let member = BTreeMap::from([("channel_role", &member.channel_role)]);
+            map.serialize_entry("member", &member)?;
+        }
         for (field, value) in &message.custom {
             map.serialize_entry(field, value)?;
         }
@@ -208,9 +230,15 @@ impl Serialize for MessageView<'_> {
             .filter_map(|user| self.user(*user))
             .collect();
         map.serialize_entry("mentioned_users", &mentioned)?;
-        for list in ["latest_reactions", "own_reactions", "restricted_visibility"] {
+        for list in ["latest_reactions", "own_reactions"] {
             map.serialize_entry(list, &[(); 0])?;
         }
+        let restricted_to: Vec<&str> = message
+            .restricted_to
+            .iter()
+            .filter_map(|key| self.state.users.get(*key).map(|user| &*user.id))
+            .collect();
+        map.serialize_entry("restricted_visibility", &restricted_to)?;
         let empty: Map<String, Value> = Map::new();
         for object in ["reaction_counts", "reaction_scores", "reaction_groups"] {
             map.serialize_entry(object, &empty)?;
@@ -245,7 +273,7 @@ impl Serialize for MessageView<'_> {
 }
 
 /// The text as HTML. Markdown is not rendered.
-fn html(text: &str) -> String {
+fn html_of(text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }

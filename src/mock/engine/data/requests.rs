@@ -60,6 +60,28 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
+/// Parses an optional number, also given as text, as in a query.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lenient {
+        Number(usize),
+        Text(String),
+    }
+    match Option::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Lenient::Number(number)) => Ok(Some(number)),
+        Some(Lenient::Text(text)) if text.is_empty() => Ok(None),
+        Some(Lenient::Text(text)) => text.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+/// Parses an optional text. Typed clients send an empty one for none.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
 /// A user given by id, or as an object with an `id`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -87,7 +109,7 @@ impl UserRef {
 /// The user on whose behalf the server acts.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct OnBehalfOf {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     user_id: Option<String>,
     #[serde(default)]
     user: Option<UserRef>,
@@ -98,7 +120,6 @@ impl OnBehalfOf {
     pub(crate) fn named(&self) -> Option<UserRef> {
         self.user_id
             .as_ref()
-            .filter(|id| !id.is_empty())
             .map(|id| UserRef::Id(id.clone()))
             .or_else(|| self.user.clone())
     }
@@ -116,6 +137,7 @@ pub(crate) struct QueryUsersRequest {
     pub(crate) presence: bool,
     #[serde(deserialize_with = "flag")]
     pub(crate) include_deactivated_users: bool,
+    #[serde(deserialize_with = "text")]
     pub(crate) connection_id: Option<String>,
 }
 
@@ -170,12 +192,17 @@ pub(crate) struct PageParams {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct MessagePage {
+    #[serde(deserialize_with = "count")]
     pub(crate) limit: Option<usize>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) offset: usize,
+    #[serde(deserialize_with = "count")]
+    pub(crate) offset: Option<usize>,
+    #[serde(deserialize_with = "text")]
     pub(crate) id_lt: Option<String>,
+    #[serde(deserialize_with = "text")]
     pub(crate) id_lte: Option<String>,
+    #[serde(deserialize_with = "text")]
     pub(crate) id_gt: Option<String>,
+    #[serde(deserialize_with = "text")]
     pub(crate) id_gte: Option<String>,
 }
 
@@ -183,6 +210,9 @@ pub(crate) struct MessagePage {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct MessageRequest {
     pub(crate) message: JsonObject,
+    /// Whether a channel that a member has hidden stays hidden.
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) keep_channel_hidden: bool,
 }
 
 /// `DELETE /messages/{id}`, in the query.
@@ -206,6 +236,7 @@ pub(crate) struct TruncateChannelRequest {
 #[serde(default)]
 pub(crate) struct MuteUsersRequest {
     pub(crate) target_ids: Vec<String>,
+    #[serde(deserialize_with = "text")]
     pub(crate) target_id: Option<String>,
     /// In minutes.
     pub(crate) timeout: Option<i64>,
@@ -216,6 +247,7 @@ pub(crate) struct MuteUsersRequest {
 #[serde(default)]
 pub(crate) struct MuteChannelsRequest {
     pub(crate) channel_cids: Vec<String>,
+    #[serde(deserialize_with = "text")]
     pub(crate) channel_cid: Option<String>,
     /// In milliseconds.
     pub(crate) expiration: Option<i64>,
@@ -235,9 +267,9 @@ pub(crate) struct BanRequest {
     /// In minutes.
     #[serde(default)]
     pub(crate) timeout: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) banned_by_id: Option<String>,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) shadow: bool,
@@ -247,11 +279,11 @@ pub(crate) struct BanRequest {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct UnbanRequest {
     pub(crate) target_user_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) channel_cid: Option<String>,
-    #[serde(default, rename = "type")]
+    #[serde(default, deserialize_with = "text", rename = "type")]
     pub(crate) channel_type: Option<String>,
-    #[serde(default, rename = "id")]
+    #[serde(default, deserialize_with = "text", rename = "id")]
     pub(crate) channel_id: Option<String>,
 }
 
@@ -267,13 +299,17 @@ pub(crate) struct QueryBannedUsersRequest {
 pub(crate) struct CreateDeviceRequest {
     pub(crate) id: String,
     pub(crate) push_provider: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) push_provider_name: Option<String>,
 }
 
 /// `POST /channels/{type}/{id}/unread`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct MarkUnreadRequest {
+    /// The first message that becomes unread, by its time.
+    #[serde(default)]
+    pub(crate) message_timestamp: Option<DateTime<Utc>>,
+    #[serde(default, deserialize_with = "text")]
     pub(crate) message_id: Option<String>,
 }
 
@@ -294,6 +330,7 @@ pub(crate) struct GetOrCreateChannelRequest {
     pub(crate) watchers: Option<PageParams>,
     #[serde(deserialize_with = "flag")]
     pub(crate) hide_for_creator: bool,
+    #[serde(deserialize_with = "text")]
     pub(crate) connection_id: Option<String>,
 }
 
@@ -313,6 +350,7 @@ pub(crate) struct QueryChannelsRequest {
     pub(crate) watch: Option<bool>,
     #[serde(deserialize_with = "flag")]
     pub(crate) presence: bool,
+    #[serde(deserialize_with = "text")]
     pub(crate) connection_id: Option<String>,
 }
 
@@ -325,7 +363,7 @@ fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bo
 pub(crate) struct QueryMembersRequest {
     #[serde(rename = "type")]
     pub(crate) channel_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) id: Option<String>,
     #[serde(default)]
     pub(crate) members: Vec<UserRef>,
@@ -412,11 +450,11 @@ pub(crate) struct DeleteUserRequest {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct DeleteUsersRequest {
     pub(crate) user_ids: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) user: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) messages: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(crate) conversations: Option<String>,
 }
 
@@ -430,6 +468,7 @@ pub(crate) struct UserIdsRequest {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReactivateUserRequest {
+    #[serde(deserialize_with = "text")]
     pub(crate) name: Option<String>,
 }
 

@@ -19,6 +19,9 @@ pub(crate) enum StoredList {
 /// The commands that every application has.
 const BUILT_IN_COMMANDS: [&str; 6] = ["giphy", "flag", "ban", "unban", "mute", "unmute"];
 
+/// The block lists that every application has. Their words are the service's own.
+const BUILT_IN_BLOCK_LISTS: [&str; 2] = ["profanity", "profanity_en_2020_v1"];
+
 /// The roles that every application has.
 const BUILT_IN_ROLES: [&str; 7] = [
     "admin",
@@ -52,7 +55,7 @@ impl StoredList {
     const fn built_in(self) -> &'static [&'static str] {
         match self {
             Self::Commands => &BUILT_IN_COMMANDS,
-            Self::BlockLists => &[],
+            Self::BlockLists => &BUILT_IN_BLOCK_LISTS,
             Self::Roles => &BUILT_IN_ROLES,
         }
     }

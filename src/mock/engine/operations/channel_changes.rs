@@ -151,7 +151,7 @@ impl ServiceState {
         self.send_channel_updated(now, actor, key);
         let id = message.map(|message| {
             let id = message.id.clone();
-            self.post_message(now, key, message);
+            self.post_message(now, key, message, false);
             id
         });
         Ok(self.channel_answer(actor, key, id.as_deref()))

@@ -25,14 +25,14 @@ impl ServiceState {
             channel_types: self
                 .types
                 .iter()
-                .map(|(name, channel_type)| (name, channel_type.view(true)))
+                .map(|(name, channel_type)| (name, channel_type.view()))
                 .collect(),
         }))
     }
 
     pub(crate) fn get_channel_type(&self, actor: &Actor, name: &str) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        Ok(Reply::new(&self.types.get(name)?.view(true)))
+        Ok(Reply::new(&self.types.get(name)?.view()))
     }
 
     pub(crate) fn create_channel_type(
@@ -56,7 +56,7 @@ impl ServiceState {
         }
         let mut channel_type = ChannelType::new(name.as_str(), stored(now));
         channel_type.write(body)?;
-        let reply = Reply::new(&channel_type.view(true));
+        let reply = Reply::new(&channel_type.written());
         self.types.insert(name.as_str(), channel_type);
         Ok(reply)
     }
@@ -72,7 +72,7 @@ impl ServiceState {
         let mut channel_type = self.types.get(name)?.clone();
         channel_type.write(body)?;
         channel_type.updated_at = stored(now);
-        let reply = Reply::new(&channel_type.view(true));
+        let reply = Reply::new(&channel_type.written());
         self.types.insert(name, channel_type);
         Ok(reply)
     }

@@ -83,10 +83,8 @@ impl ServiceState {
             }
         }
         let hard = request.user.as_deref() == Some("hard");
-        let messages_stay = request.messages.as_deref() != Some("hard");
-        let conversations_stay =
-            !matches!(request.conversations.as_deref(), None | Some("" | "hard"));
-        if hard && (messages_stay || conversations_stay) {
+        let stays = |mode: Option<&str>| !matches!(mode, None | Some("hard"));
+        if hard && (stays(request.messages.as_deref()) || stays(request.conversations.as_deref())) {
             return Err(Rejection::input(
                 "a hard deletion of users needs a hard deletion of their messages and conversations",
             ));

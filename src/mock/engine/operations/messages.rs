@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::mock::engine::data::channel::{Channel, ChannelView};
 use crate::mock::engine::data::messages::{Message, MessageView, page};
 use crate::mock::engine::data::requests::{
-    ChannelRef, JsonObject, MarkUnreadRequest, MessagePage, OnBehalfOf, PartialUpdateRequest,
-    Reply, TruncateChannelRequest, UserRef, read,
+    ChannelRef, JsonObject, MarkUnreadRequest, MessagePage, MessageRequest, OnBehalfOf,
+    PartialUpdateRequest, Reply, TruncateChannelRequest, UserRef, read,
 };
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
@@ -33,7 +33,6 @@ const DEFAULT_REPLIES_PAGE: usize = 100;
 const READ_ONLY_FIELDS: &[&str] = &[
     "id",
     "cid",
-    "html",
     "type",
     "user",
     "user_id",
@@ -53,7 +52,6 @@ const READ_ONLY_FIELDS: &[&str] = &[
     "pin_expires",
     "mentioned_channel",
     "mentioned_here",
-    "restricted_visibility",
     "channel",
     "member",
     "command",
@@ -96,8 +94,9 @@ impl ServiceState {
         now: DateTime<Utc>,
         actor: &Actor,
         name: &ChannelRef,
-        mut fields: JsonObject,
+        request: MessageRequest,
     ) -> Result<Reply, Rejection> {
+        let mut fields = request.message;
         let (key, _) = self.channel_named(&name.channel_type, &name.id)?;
         let actor = self.author(now, actor, &fields)?;
         let channel = self.channels.get(key).expect("it was found above");
@@ -120,21 +119,23 @@ impl ServiceState {
             ..message
         };
         let id = message.id.clone();
-        self.post_message(now, key, message);
+        self.post_message(now, key, message, request.keep_channel_hidden);
         Ok(self.message_reply(&actor, key, &id))
     }
 
-    /// The author of a message: the client, or the user named in a server-side call.
+    /// The author of a message: the client, or the user named in a server-side call, who is created if they are new.
     fn author(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,
         fields: &JsonObject,
     ) -> Result<Actor, Rejection> {
-        let named = ["user_id", "user"]
-            .into_iter()
-            .filter_map(|field| Some((field.to_owned(), fields.get(field)?.clone())));
-        let named: OnBehalfOf = read(named.collect())?;
+        let id = fields.get("user_id").and_then(Value::as_str);
+        let named = match id.filter(|id| !id.is_empty()) {
+            Some(id) => json!({"id": id}),
+            None => fields.get("user").cloned().unwrap_or_default(),
+        };
+        let named: OnBehalfOf = read(Map::from_iter([("user".to_owned(), named)]))?;
         let actor = self.acting(now, actor.clone(), &named)?;
         if actor.server && actor.user.is_none() {
             return Err(Rejection::input(
@@ -187,6 +188,8 @@ impl ServiceState {
             show_in_channel: false,
             silent: false,
             shadowed: false,
+            restricted_to: Vec::new(),
+            html: None,
             mentioned: Vec::new(),
             attachments: Vec::new(),
             pinned: None,
@@ -228,6 +231,15 @@ impl ServiceState {
                 ("pinned", Value::Bool(on)) => {
                     message.pinned = on.then(|| message.pinned.unwrap_or((stored(now), by)));
                 }
+                ("html", Value::String(html)) => {
+                    message.html = Some(html).filter(|html| !html.is_empty());
+                }
+                ("restricted_visibility", Value::Array(ids)) => {
+                    message.restricted_to = ids
+                        .iter()
+                        .filter_map(|id| self.user(id.as_str()?).map(|(key, _)| key))
+                        .collect();
+                }
                 ("attachments", Value::Array(list)) => message.attachments = list,
                 ("mentioned_users", Value::Array(list)) => {
                     message.mentioned = list
@@ -239,8 +251,14 @@ impl ServiceState {
                         .collect();
                 }
                 (
-                    "text" | "silent" | "show_in_channel" | "pinned" | "attachments"
-                    | "mentioned_users",
+                    "text"
+                    | "html"
+                    | "silent"
+                    | "show_in_channel"
+                    | "pinned"
+                    | "attachments"
+                    | "mentioned_users"
+                    | "restricted_visibility",
                     _,
                 ) => return Err(wrong(&field)),
                 (_, value) => {
@@ -381,6 +399,7 @@ impl ServiceState {
     ) -> Result<Reply, Rejection> {
         let (key, mut message) = self.changeable_message(actor, id, "UpdateMessage")?;
         message.text.clear();
+        message.html = None;
         message.attachments.clear();
         message.mentioned.clear();
         message.custom.clear();
@@ -501,14 +520,16 @@ impl ServiceState {
         request: &MarkUnreadRequest,
     ) -> Result<Reply, Rejection> {
         let (key, user) = self.readable(actor, name)?;
-        let id = request
-            .message_id
-            .as_deref()
-            .ok_or_else(|| Rejection::input("message_id is a required field"))?;
-        let message = self.message(key, id).ok_or_else(|| {
-            Rejection::not_found(format!("message with id {} doesn't exist", shortened(id)))
-        })?;
-        self.mark_unread_from(now, key, user, &message);
+        let message = match (&request.message_id, request.message_timestamp) {
+            (Some(id), _) => Some(self.message(key, id).ok_or_else(|| {
+                Rejection::not_found(format!("message with id {} doesn't exist", shortened(id)))
+            })?),
+            (None, Some(since)) => self.first_message_since(key, since),
+            (None, None) => return Err(Rejection::input("message_id is a required field")),
+        };
+        if let Some(message) = message {
+            self.mark_unread_from(now, key, user, &message);
+        }
         Ok(Reply::new(&Map::new()))
     }
 }

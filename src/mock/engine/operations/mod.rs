@@ -387,7 +387,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         "SendMessage",
         |state, call| {
             let request: MessageRequest = call.read()?;
-            state.send_message(call.now, &call.actor, &call.channel(), request.message)
+            state.send_message(call.now, &call.actor, &call.channel(), request)
         },
     ),
     get(
@@ -448,6 +448,10 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     get("messages/{message_id}", "GetMessage", |state, call| {
         state.get_message(&call.actor, call.path("message_id"))
     }),
+    // Not a message.
+    post("messages/history", "QueryMessageHistory", |_, _| {
+        Err(Rejection::not_found("there is no POST /messages/history"))
+    }),
     post("messages/{message_id}", "UpdateMessage", |state, call| {
         let request: MessageRequest = call.read()?;
         let id = call.path("message_id");
@@ -470,7 +474,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         "messages/{message_id}/replies",
         "GetReplies",
         |state, call| {
-            let page = call.read()?;
+            let page =
+                call.read_with_query(&["limit", "offset", "id_lt", "id_lte", "id_gt", "id_gte"])?;
             state.get_replies(&call.actor, call.path("message_id"), &page)
         },
     ),

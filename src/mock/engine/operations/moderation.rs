@@ -256,7 +256,8 @@ impl ServiceState {
             Some(id) if actor.server && !id.is_empty() => Some(self.require_user(id)?),
             _ => actor.user,
         };
-        if by == Some(target) {
+        // A server may name them as both.
+        if by == Some(target) && !actor.server {
             return Err(Rejection::input("you cannot ban yourself"));
         }
         let ban = Ban {
@@ -381,7 +382,9 @@ impl ServiceState {
                 _ => return Err(unsupported(field)),
             };
             match field.as_str() {
-                "channel_cid" | "user_id" => wanted.push((field.as_str(), values)),
+                "channel_cid" | "user_id" | "reason" | "banned_by_id" => {
+                    wanted.push((field.as_str(), values));
+                }
                 _ => return Err(unsupported(field)),
             }
         }
@@ -400,6 +403,10 @@ impl ServiceState {
                 let fits = wanted.iter().all(|(field, values)| {
                     let value = match *field {
                         "user_id" => Some(&*banned.id),
+                        "reason" => ban.reason.as_deref(),
+                        "banned_by_id" => {
+                            ban.by.and_then(|by| self.users.get(by)).map(|by| &*by.id)
+                        }
                         _ => channel.map(|channel| &*channel.cid),
                     };
                     value.is_some_and(|value| values.iter().any(|wanted| wanted == value))
@@ -459,7 +466,7 @@ impl ServiceState {
 
 fn unsupported(field: &str) -> Rejection {
     Rejection::input(format!(
-        "filter_conditions: only channel_cid and user_id with $eq or $in can be used here, not {field:?}"
+        "filter_conditions: only channel_cid, user_id, reason and banned_by_id with $eq or $in can be used here, not {field:?}"
     ))
 }
 

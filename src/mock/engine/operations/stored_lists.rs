@@ -70,7 +70,7 @@ impl ServiceState {
         fields: JsonObject,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        let old = self.own_entry(list, name)?;
+        let old = self.own_entry(list, name, "update")?;
         let mut entry = list.new_entry(name, fields, stored(now));
         for (field, value) in old.as_object().into_iter().flatten() {
             if field == "created_at" || entry[field].is_null() {
@@ -89,7 +89,7 @@ impl ServiceState {
         name: &str,
     ) -> Result<Reply, Rejection> {
         actor.server_only()?;
-        self.own_entry(list, name)?;
+        self.own_entry(list, name, "delete")?;
         self.lists.remove(list, name);
         let mut answer = Map::new();
         if list == StoredList::Commands {
@@ -99,15 +99,18 @@ impl ServiceState {
     }
 
     /// An entry that the application made itself.
-    fn own_entry(&self, list: StoredList, name: &str) -> Result<Value, Rejection> {
+    fn own_entry(&self, list: StoredList, name: &str, verb: &str) -> Result<Value, Rejection> {
         let entry = self
             .lists
             .get(list, name)
             .ok_or_else(|| unknown(list, name))?;
         if list.is_built_in(name) {
+            let what = match list {
+                StoredList::BlockLists => "block list",
+                other => other.entry(),
+            };
             return Err(Rejection::input(format!(
-                "{} {name:?} is built in and cannot be changed",
-                list.entry()
+                "cannot {verb} the builtin {what} {name:?}"
             )));
         }
         Ok(entry)

@@ -48,7 +48,7 @@ impl ServiceState {
         self.set_hidden(now, actor, name, false, false)
     }
 
-    fn set_hidden(
+    pub(crate) fn set_hidden(
         &mut self,
         now: DateTime<Utc>,
         actor: &Actor,

@@ -8,19 +8,29 @@ use crate::mock::engine::data::messages::Message;
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::user::Viewer;
 use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 
 impl ServiceState {
     /// Adds a message to a channel, and sends events to its watchers and to the members who do not watch it.
-    pub(crate) fn post_message(&mut self, now: DateTime<Utc>, key: ChannelKey, message: Message) {
+    pub(crate) fn post_message(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ChannelKey,
+        message: Message,
+        keep_hidden: bool,
+    ) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
         let (id, author, shadowed) = (message.id.clone(), message.user, message.shadowed);
+        let restricted_to = message.restricted_to.clone();
         if !shadowed {
             channel.last_message_at = Some(message.created_at);
-            // A hidden channel shows up again with its next message.
-            channel.hidden_for.clear();
+            if !keep_hidden {
+                // A hidden channel shows up again with its next message.
+                channel.hidden_for.clear();
+            }
         }
         let oldest = channel.messages.push(message);
         self.message_channels.insert(id.clone(), key);
@@ -40,7 +50,9 @@ impl ServiceState {
         if shadowed {
             return;
         }
-        self.record_in_history(now, key, None, &news);
+        if restricted_to.is_empty() {
+            self.record_in_history(now, key, None, &news);
+        }
         let members: Vec<UserKey> = self
             .channels
             .get(key)
@@ -49,6 +61,7 @@ impl ServiceState {
         let others: Vec<ConnectionKey> = members
             .into_iter()
             .filter(|member| *member != author)
+            .filter(|member| restricted_to.is_empty() || restricted_to.contains(member))
             .flat_map(|member| self.not_watching(key, member))
             .collect();
         let news = ChannelEventDraft {
@@ -64,14 +77,27 @@ impl ServiceState {
         self.channels.get(key)?.messages.get(id).cloned()
     }
 
+    /// The first message of a channel that is not older than a time.
+    pub(crate) fn first_message_since(
+        &self,
+        key: ChannelKey,
+        since: DateTime<Utc>,
+    ) -> Option<Message> {
+        let messages = &self.channels.get(key)?.messages;
+        messages
+            .iter()
+            .find(|message| message.created_at >= since)
+            .cloned()
+    }
+
     /// The watchers who see a message: of a shadow-banned author, only they themself.
     fn message_receivers(&self, key: ChannelKey, message: &Message) -> Vec<ConnectionKey> {
         let mut watchers = self.watchers_of(key);
-        if message.shadowed {
+        if !message.is_visible_to_all() {
             watchers.retain(|connection| {
                 self.connections
                     .get(connection)
-                    .is_some_and(|connection| connection.user == message.user)
+                    .is_some_and(|connection| message.is_visible_to(Viewer::User(connection.user)))
             });
         }
         watchers
@@ -93,7 +119,7 @@ impl ServiceState {
             ..ChannelEventDraft::new(kind, key)
         };
         self.send_channel_event(now, &self.message_receivers(key, message), &news);
-        if !message.shadowed {
+        if message.is_visible_to_all() {
             self.record_in_history(now, key, None, &news);
         }
     }
@@ -164,6 +190,7 @@ impl ServiceState {
         });
         if let Some(channel) = self.channels.get_mut(key) {
             channel.truncated_at = Some(until.unwrap_or_else(|| stored(now)));
+            channel.truncated_by = user;
             channel.last_message_at = channel
                 .messages
                 .iter()
@@ -179,7 +206,7 @@ impl ServiceState {
         self.send_channel_event(now, &self.watchers_of(key), &news);
         self.record_in_history(now, key, None, &news);
         if let Some(message) = message {
-            self.post_message(now, key, message);
+            self.post_message(now, key, message, false);
         }
     }
 
