@@ -62,10 +62,11 @@ async fn wait_for(file: &Path, text: &str) {
 }
 
 /// A fault that the watcher meets, of every kind that does not change the order of frames: a frame out of order is an old
-/// copy when it comes, so nobody can tell when its state began.
+/// copy when it comes, so nobody can tell when its state began. Answers are not delayed: when an event overtakes the answer
+/// of a repair, the watcher takes the older state of the answer for the newer one.
 fn fault(dice: &mut StdRng) -> Value {
     let after = dice.random_range(0..6);
-    let mut fault = match dice.random_range(0..12) {
+    let mut fault = match dice.random_range(0..11) {
         0 | 1 => json!({"kind": "drop"}),
         2 => json!({"kind": "close", "code": 1011}),
         3 => json!({"kind": "drop", "now": true}),
@@ -75,7 +76,6 @@ fn fault(dice: &mut StdRng) -> Value {
         7 => json!({"kind": "half-open", "event": "user.*"}),
         8 => json!({"kind": "mute", "now": true}),
         9 => json!({"kind": "status", "path": "/users", "status": 500}),
-        10 => json!({"kind": "delay", "path": "/users", "delay": "60ms"}),
         _ => json!({"kind": "reset", "path": "/connect"}),
     };
     fault["user"] = json!(OBSERVER);
