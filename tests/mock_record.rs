@@ -350,8 +350,16 @@ fn an_https_upstream_below_a_path_is_reached_with_the_systems_roots() {
     });
     let run = at(&recording.url, "api GET app").run().ended_with(0);
     assert!(run.stdout.contains("app"), "{run}");
+    let _ = at(
+        &recording.url,
+        "watch users john --snapshot only --jq .type",
+    )
+    .run()
+    .ended_with(0);
     let (lines, ..) = recording.finish();
     assert_eq!(of_type(&lines, "recording.request")[0]["path"], "/app");
+    let socket = of_type(&lines, "recording.socket.open")[0];
+    assert_eq!(socket["path"], "/connect", "{socket}");
 }
 
 #[test]
