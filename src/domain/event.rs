@@ -82,9 +82,8 @@ pub struct EventUser<'a> {
     pub missing: MissingFields,
     /// `updated_at`, if the object has it, as JSON text.
     pub(crate) updated_at: Option<&'a str>,
-    /// A hash of the text of all other fields, in their order. While it stays the same, so does the sum of the
-    /// [`Fingerprint`](super::Fingerprint), which takes longer to compute.
-    pub(crate) other_text_hash: u32,
+    /// Where the other fields are in `raw`.
+    other_text: OtherText,
 }
 
 /// The promised presence fields that a user object does not have. A record adds them as `null`.
@@ -229,7 +228,8 @@ impl<'a> EventUser<'a> {
             last_active: true,
             invisible: true,
         };
-        let mut other = OtherText::new(start);
+        let mut other = OtherText::default();
+        let (mut part_start, mut part_end) = (start, start);
         let end = json.object(start, |name, at| {
             let end;
             match name.len() {
@@ -257,19 +257,20 @@ impl<'a> EventUser<'a> {
                 }
                 2 if name == b"id" => {
                     (end, id) = json.text(at)?;
-                    other.end = end;
+                    part_end = end;
                     return Ok(end);
                 }
                 _ => {
                     end = json.value(at)?;
-                    other.end = end;
+                    part_end = end;
                     return Ok(end);
                 }
             }
-            other.skip_to(json, end);
+            other.push(part_start - start..part_end - start);
+            (part_start, part_end) = (end, end);
             Ok(end)
         })?;
-        other.skip_to(json, end);
+        other.push(part_start - start..part_end - start);
         let user = id.and_then(Text::read).map(|id| Self {
             raw: json.slice(start, end),
             id,
@@ -279,9 +280,22 @@ impl<'a> EventUser<'a> {
             last_active: last_active.and_then(Text::read),
             missing,
             updated_at,
-            other_text_hash: other.hash as u32,
+            other_text: other,
         });
         Ok((end, user))
+    }
+
+    /// A hash of the text of all fields but presence and `updated_at`, in their order. While it stays the same, so does
+    /// the sum of the [`Fingerprint`](super::Fingerprint), which takes longer to compute. `None` if the fields are in too
+    /// many places.
+    pub(crate) fn other_text_hash(&self) -> Option<u32> {
+        let parts = self.other_text.parts.get(..self.other_text.count)?;
+        let mut hash = 0_u64;
+        for &(start, end) in parts {
+            let part = self.raw.as_bytes().get(start as usize..end as usize)?;
+            hash = hash.rotate_left(17) ^ xxh3_64(part);
+        }
+        Some(hash as u32)
     }
 
     /// The presence fields, owned.
@@ -304,29 +318,30 @@ impl<'a> EventUser<'a> {
     }
 }
 
-/// The hash of a text without some parts, which are skipped.
+/// The parts of a user's text that have neither presence nor `updated_at`.
+#[derive(Debug, Clone, Copy, Default)]
 struct OtherText {
-    hash: u64,
-    start: usize,
-    end: usize,
+    parts: [(u32, u32); OTHER_TEXT_PARTS_MAX],
+    /// How many there are; more than fit if some were left out.
+    count: usize,
 }
 
-impl OtherText {
-    const fn new(start: usize) -> Self {
-        Self {
-            hash: 0,
-            start,
-            end: start,
-        }
-    }
+/// Five fields divide a text into six parts, unless one of them occurs twice.
+const OTHER_TEXT_PARTS_MAX: usize = 6;
 
-    /// Adds the text up to the last field that is not skipped. The next part begins at `end`.
-    fn skip_to(&mut self, json: Json<'_>, end: usize) {
-        if self.start < self.end {
-            let part = xxh3_64(json.bytes(self.start, self.end));
-            self.hash = self.hash.rotate_left(17) ^ part;
+impl OtherText {
+    fn push(&mut self, part: Range<usize>) {
+        if part.is_empty() {
+            return;
         }
-        (self.start, self.end) = (end, end);
+        if let Some(free) = self.parts.get_mut(self.count) {
+            // A frame is far shorter than 4 GiB. A part that does not fit has no text.
+            *free = (
+                u32::try_from(part.start).unwrap_or(u32::MAX),
+                u32::try_from(part.end).unwrap_or(u32::MAX),
+            );
+        }
+        self.count += 1;
     }
 }
 
@@ -389,7 +404,7 @@ mod tests {
 
     #[test]
     fn presence_and_update_times_are_not_part_of_the_other_text() {
-        let hash = |raw| EventUser::parse(raw).unwrap().other_text_hash;
+        let hash = |raw| EventUser::parse(raw).unwrap().other_text_hash().unwrap();
         let known = hash(r#"{"id":"a","online":true,"name":"A","status":"x","updated_at":"y"}"#);
         for same in [
             r#"{"id":"a","online":false,"name":"A","status":"","updated_at":null}"#,
@@ -498,7 +513,8 @@ mod tests {
             let damaged = String::from_utf8(damaged).unwrap_or_default();
             let user = |text| Event::parse(text).ok()?.user;
             if let (Some(one), Some(other)) = (user(&raw), user(&damaged))
-                && one.other_text_hash == other.other_text_hash
+                && one.other_text_hash() == other.other_text_hash()
+                && one.other_text_hash().is_some()
             {
                 let of = |user: &EventUser<'_>| Fingerprint::of_text(user.raw).with_updated_at(None);
                 prop_assert_eq!(of(&one), of(&other));

@@ -153,7 +153,9 @@ impl UserEntry {
             self.last_event = at.or(self.last_event);
         }
         // Hashing each field costs as much as all other work on the event, so it is done for a changed text only.
-        let fingerprint = match self.other_text_hash == user.other_text_hash {
+        let other_text_hash = user.other_text_hash().unwrap_or_default();
+        let is_same_text = other_text_hash != 0 && other_text_hash == self.other_text_hash;
+        let fingerprint = match is_same_text {
             true => self.fingerprint.with_updated_at(user.updated_at),
             false => Fingerprint::of_text(user.raw),
         };
@@ -168,7 +170,7 @@ impl UserEntry {
             }),
         };
         let change = self.update(&seen, spare_text);
-        self.other_text_hash = user.other_text_hash;
+        self.other_text_hash = other_text_hash;
         UserUpdate {
             change,
             out_of_order,

@@ -100,12 +100,6 @@ impl<'a> Json<'a> {
         &self.text[start..end]
     }
 
-    /// The bytes between two positions.
-    #[inline(always)]
-    pub(crate) fn bytes(self, start: usize, end: usize) -> &'a [u8] {
-        &self.text.as_bytes()[start..end]
-    }
-
     /// The byte at a position.
     #[inline(always)]
     pub(crate) fn peek(self, at: usize) -> Option<u8> {
