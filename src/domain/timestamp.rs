@@ -88,9 +88,9 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// work on the event.
 fn parse_usual(text: &str) -> Option<(CalendarNanos, u8)> {
     let (time, fraction) = text.as_bytes().split_first_chunk::<19>()?;
-    let date = digit_pairs(time.first_chunk()?, b"0000-00-")?;
-    let day_on = digit_pairs(time[8..].first_chunk()?, b"00T00:00")?;
-    let clock = digit_pairs(time.last_chunk()?, b"00:00:00")?;
+    let date = digit_pairs(time.first_chunk()?, const { Form::new(b"0000-00-") })?;
+    let day_on = digit_pairs(time[8..].first_chunk()?, const { Form::new(b"00T00:00") })?;
+    let clock = digit_pairs(time.last_chunk()?, const { Form::new(b"00:00:00") })?;
     let (year, month) = (
         u64::from(date[0]) * 100 + u64::from(date[2]),
         u64::from(date[5]),
@@ -131,25 +131,46 @@ fn nanos(digits: &[u8]) -> Option<u64> {
             (first, b'0')
         }
     };
-    let pairs = digit_pairs(&first, b"00000000")?;
+    let pairs = digit_pairs(&first, const { Form::new(b"00000000") })?;
     let pair = |at: usize| u64::from(pairs[at]);
     let last = last.wrapping_sub(b'0');
     let first = ((pair(0) * 100 + pair(2)) * 100 + pair(4)) * 100 + pair(6);
     (last <= 9).then_some(first * 10 + u64::from(last))
 }
 
-/// Parses eight bytes that have a digit where `form` has `0`, and otherwise the same bytes as `form`. Byte `i` of the
-/// result is the number made by the digits `i` and `i + 1`. All eight bytes are handled in one register: no two-digit
-/// number is large enough to carry into the next byte.
-#[inline]
-fn digit_pairs(letters: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
-    let mut is_digit = [0; 8];
-    for (is_digit, form) in is_digit.iter_mut().zip(form) {
-        *is_digit = if *form == b'0' { u8::MAX } else { 0 };
+/// Eight bytes of a timestamp: which of them are digits, and what the others are.
+#[derive(Clone, Copy)]
+struct Form {
+    /// All bits of a byte are set where a digit is.
+    is_digit: u64,
+    /// The bytes, with `0` for each digit.
+    text: u64,
+}
+
+impl Form {
+    /// The form of this text, where `0` stands for any digit.
+    const fn new(text: &[u8; 8]) -> Self {
+        let mut is_digit = [0; 8];
+        let mut at = 0;
+        while at < 8 {
+            if text[at] == b'0' {
+                is_digit[at] = u8::MAX;
+            }
+            at += 1;
+        }
+        Self {
+            is_digit: u64::from_le_bytes(is_digit),
+            text: u64::from_le_bytes(*text),
+        }
     }
-    let (is_digit, form) = (u64::from_le_bytes(is_digit), u64::from_le_bytes(*form));
-    let digits = u64::from_le_bytes(*letters) ^ form;
-    if digits & !is_digit != 0 || (digits | digits.wrapping_add(ABOVE_NINE)) & HIGH_BITS != 0 {
+}
+
+/// Parses eight bytes of a form. Byte `i` of the result is the number made by the digits `i` and `i + 1`. All eight bytes
+/// are handled in one register: no two-digit number is large enough to carry into the next byte.
+#[inline]
+fn digit_pairs(letters: &[u8; 8], form: Form) -> Option<[u8; 8]> {
+    let digits = u64::from_le_bytes(*letters) ^ form.text;
+    if digits & !form.is_digit != 0 || (digits | digits.wrapping_add(ABOVE_NINE)) & HIGH_BITS != 0 {
         return None;
     }
     Some((digits * 10 + (digits >> 8)).to_le_bytes())
