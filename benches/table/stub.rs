@@ -80,7 +80,7 @@ impl Stub {
     pub(crate) fn socket(&self, settle: Duration) -> io::Result<ServerSocket> {
         let socket = self
             .sockets
-            .recv_timeout(Duration::from_secs(20))
+            .recv_timeout(Duration::from_secs(60))
             .map_err(|_| io::Error::other("no client opened a socket"))?;
         std::thread::sleep(settle);
         Ok(socket)
