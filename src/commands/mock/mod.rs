@@ -19,6 +19,7 @@ mod record;
 mod recording_file;
 mod rules;
 mod server;
+mod server_command;
 mod start;
 mod user;
 
