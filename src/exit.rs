@@ -16,7 +16,8 @@ pub enum Code {
     Unexpected = 1,
     /// Bad usage, a confirmation answered with no or needed without a terminal, a configuration that cannot be read.
     Usage = 2,
-    /// Nothing matched (`--fail-empty`), or a check failed (`report uptime --min`, `report flaps --threshold`).
+    /// Nothing matched (`--fail-empty`), or a check failed (`mock expect`, `mock run`, `report uptime
+    /// --min`, `report flaps --threshold`).
     NothingMatched = 3,
     /// Not authenticated: no credentials, or a token refused (API codes 2, 5, 40-43).
     NotAuthenticated = 4,
@@ -36,13 +37,13 @@ pub enum Code {
     Coverage = 11,
     /// A hook failed.
     Hook = 12,
-    /// The mock cannot start: port taken, fixture invalid.
+    /// The mock cannot start: port taken, fixture or scenario invalid.
     MockCannotStart = 13,
     /// The time ran out before the count, condition or state that was asked for.
     TimedOut = 124,
-    /// `mock exec`: the command cannot be run.
+    /// `mock exec`, `mock run`: the command cannot be run.
     CannotRun = 126,
-    /// `mock exec`: the command is not found.
+    /// `mock exec`, `mock run`: the command is not found.
     CommandNotFound = 127,
     /// Ended by SIGHUP.
     HungUp = 129,
@@ -106,7 +107,7 @@ impl Code {
             ),
             Self::NothingMatched => (
                 "nothing_matched",
-                "nothing matched (--fail-empty), or a check failed (report uptime --min, report flaps --threshold)",
+                "nothing matched (--fail-empty), or a check failed (mock expect, mock run, report uptime --min, report flaps --threshold)",
             ),
             Self::NotAuthenticated => (
                 "not_authenticated",
@@ -134,14 +135,20 @@ impl Code {
             Self::Hook => ("hook", "a hook failed"),
             Self::MockCannotStart => (
                 "mock_cannot_start",
-                "the mock cannot start: port taken, fixture invalid",
+                "the mock cannot start: port taken, fixture or scenario invalid",
             ),
             Self::TimedOut => (
                 "timed_out",
                 "the time ran out before the count, condition or state that was asked for",
             ),
-            Self::CannotRun => ("cannot_run", "mock exec: the command cannot be run"),
-            Self::CommandNotFound => ("command_not_found", "mock exec: the command is not found"),
+            Self::CannotRun => (
+                "cannot_run",
+                "mock exec, mock run: the command cannot be run",
+            ),
+            Self::CommandNotFound => (
+                "command_not_found",
+                "mock exec, mock run: the command is not found",
+            ),
             Self::HungUp => ("hung_up", "ended by SIGHUP"),
             Self::Interrupted => ("interrupted", "ended by SIGINT"),
             Self::Terminated => ("terminated", "ended by SIGTERM"),

@@ -33,6 +33,7 @@ mod mock_hostile;
 mod mock_http;
 mod mock_origin;
 mod mock_record;
+mod mock_run;
 mod mock_start;
 mod mock_tls;
 mod outage;

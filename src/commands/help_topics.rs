@@ -214,6 +214,7 @@ A running server can be controlled from any shell that knows its address (--base
                                                --path, --user, --status and others leave only what matches
   presencectl mock expect --path /users --within 10s
                                                wait for a request; exit code 3 and the nearest requests if none comes
+  presencectl mock run scenario.yaml           start a server and run a script of users, faults and expectations on it
   presencectl mock snapshot > world.json       save users and channels as a fixture; mock restore FILE loads it
   presencectl mock reset                       restore the initial state
   presencectl mock stop                        stop the server

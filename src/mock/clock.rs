@@ -105,6 +105,12 @@ impl Clock {
         self.change(|mode| ClockMode::Frozen { at: mode.now() });
     }
 
+    /// Whether the clock is stopped.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let mode = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(mode, ClockMode::Frozen { .. })
+    }
+
     /// Advances the clock.
     pub(crate) fn advance(&self, by: TimeDelta) {
         self.change(|mode| mode.restarted_at(later(mode.now(), by)));

@@ -85,7 +85,7 @@ pub(crate) struct ExpectationResult {
     /// Whether the expectation is met.
     pub(crate) met: bool,
     /// The expectation in words.
-    pub(crate) expected: String,
+    expected: String,
     /// How many requests matched.
     matched: u64,
     /// How many requests were compared.
@@ -244,8 +244,13 @@ impl Expectation {
         }
     }
 
+    /// Makes the requests so far decide.
+    pub(crate) const fn decide_at_once(&mut self) {
+        self.within = None;
+    }
+
     /// The expectation in words: `exactly 2 requests PATCH /users*`.
-    pub(crate) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let (count, plural) = match self.expected {
             ExpectedCount::Exactly(0) => ("no".to_owned(), false),
             ExpectedCount::Exactly(count) => (format!("exactly {count}"), count != 1),
@@ -255,6 +260,16 @@ impl Expectation {
         let filter = self.filter.describe();
         let text = format!("{count} {noun} {filter}");
         text.trim_end().to_owned()
+    }
+}
+
+impl ExpectationResult {
+    /// What is wrong, in one line.
+    pub(crate) fn failure(&self) -> String {
+        format!(
+            "expected {}; {} of {} requests match",
+            self.expected, self.matched, self.compared
+        )
     }
 }
 

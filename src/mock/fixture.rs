@@ -75,6 +75,18 @@ impl FixtureError {
     }
 }
 
+impl FixtureError {
+    /// Where the mistake is, such as `users[1]`; empty if it is not known.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What is wrong there.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 impl fmt::Display for FixtureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.place.is_empty() {

@@ -85,6 +85,7 @@ impl Hub {
     /// A service with the users and channels of the options.
     pub(crate) fn new(options: MockOptions, seed: u64) -> Result<Self, FixtureError> {
         let clock = Clock::default();
+        start_clock(&clock, &options);
         let mut state = ServiceState::new(options.rules.clone(), seed);
         state.load(&options.fixture, clock.now())?;
         state.drain();
@@ -272,7 +273,10 @@ impl Hub {
         if let Some(replay) = &self.replay {
             replay.reset();
         }
-        self.set_clock(Clock::reset);
+        self.set_clock(|clock| {
+            clock.reset();
+            start_clock(clock, &self.options);
+        });
         self.replace(&self.options.fixture, "the state was reset")
             .expect("the same fixture was loaded at the start");
     }
@@ -335,6 +339,14 @@ impl Hub {
             }
             self.with(ServiceState::tick);
         }
+    }
+}
+
+/// Stops a clock that has not been changed, if the options say so.
+fn start_clock(clock: &Clock, options: &MockOptions) {
+    if let Some(time) = options.frozen_at {
+        clock.freeze();
+        clock.set(time);
     }
 }
 

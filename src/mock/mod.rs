@@ -28,6 +28,7 @@ mod replay;
 mod request_filter;
 mod routes;
 mod rule_options;
+mod scenario;
 mod send_queue;
 mod tcp;
 mod tls;
@@ -39,18 +40,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::applications::ApplicationRegistry;
 pub use self::bench_state::BenchState;
 pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
 pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};
+use self::hub::Hub;
 pub use self::options::{
     InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
 };
 pub use self::replay::{ReplayReporter, ReplaySource};
 use self::routes::RequestHandler;
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
+pub use self::scenario::{
+    EXAMPLE_SCENARIOS, ExampleScenario, FixtureFileName, RunSpeed, RunSummary, SCENARIO_MAX_BYTES,
+    Scenario, ScenarioError, ScenarioRunner, StepRecord, parse_scenario,
+};
 use self::tcp::ControlledListener;
 pub use self::tcp::Listeners;
 pub use self::tls::TlsIdentity;
@@ -69,12 +75,48 @@ pub async fn serve(
     options: MockOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let (started, _) = oneshot::channel();
+    serve_and_tell(listeners, options, shutdown, started).await
+}
+
+/// A server that has started, for scenarios that run in the same process.
+#[derive(Debug)]
+pub struct StartedMock {
+    hub: Arc<Hub>,
+}
+
+impl StartedMock {
+    /// A runner of a scenario. It acts on the first application. Once `hurry` is true, it waits for nothing any more.
+    pub fn runner(
+        &self,
+        scenario: Scenario,
+        speed: RunSpeed,
+        hurry: watch::Receiver<bool>,
+    ) -> ScenarioRunner {
+        ScenarioRunner::new(self.hub.clone(), scenario, speed, hurry)
+    }
+}
+
+/// As [`serve`], and tells when the server has started.
+///
+/// # Errors
+///
+/// As [`serve`]. Then nothing is told.
+pub async fn serve_and_tell(
+    listeners: impl Into<Listeners>,
+    options: MockOptions,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    started: oneshot::Sender<StartedMock>,
+) -> io::Result<()> {
     let demo = options.fixture.demo.clone();
     let read_timeout = options.read_timeout;
-    let applications = ApplicationRegistry::new(options, rand::random())
+    let seed = options.seed.unwrap_or_else(rand::random);
+    let applications = ApplicationRegistry::new(options, seed)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let applications = Arc::new(applications);
     let hub = applications.first().clone();
+    // Usually nobody waits for this.
+    let _ = started.send(StartedMock { hub: hub.clone() });
     let (alive, mut gone) = mpsc::channel::<()>(1);
     let handler = RequestHandler::new(applications.clone(), alive);
     let (stopped, stop) = oneshot::channel();

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::SecretString;
 
 use super::fixture::Fixture;
@@ -29,6 +31,10 @@ pub struct MockOptions {
     pub replay: Option<ReplaySource>,
     /// The rule options: behaviour that tests can choose.
     pub rules: MockRules,
+    /// The time at which the clock is stopped at the start, and after a reset.
+    pub frozen_at: Option<DateTime<Utc>>,
+    /// The seed of the ids that the server gives; random if there is none.
+    pub seed: Option<u64>,
     /// How long a client may take to send the head of its next request, or the next part of a request body.
     pub read_timeout: Duration,
 }
@@ -193,6 +199,8 @@ impl Default for MockOptions {
             fixture: Fixture::default(),
             replay: None,
             rules: MockRules::default(),
+            frozen_at: None,
+            seed: None,
             read_timeout: READ_TIMEOUT,
         }
     }

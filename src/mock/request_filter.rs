@@ -13,8 +13,10 @@ use crate::domain::glob::Glob;
 use crate::domain::time::parse_time;
 use crate::json::expression::Expr;
 
-/// How many of the six parts of a request differ at most, for one that has nothing in common with the filter.
-const TOTAL_DIFFERENCE: f64 = 1.0;
+/// The distance of a request with another method, user or time, or with quite another path.
+const LARGE_DISTANCE: f64 = 1.0;
+/// The distance of a request that differs in what it carries or in its outcome: it is the expected request, nearly.
+const SMALL_DISTANCE: f64 = 0.5;
 
 /// The conditions of a filter as text, as they are typed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -240,14 +242,17 @@ impl Difference {
             expected: expected.to_owned(),
             actual,
             error: None,
-            distance: TOTAL_DIFFERENCE,
+            distance: match filter {
+                "body" | "status" => SMALL_DISTANCE,
+                _ => LARGE_DISTANCE,
+            },
         }
     }
 
     fn of_text(filter: &'static str, expected: &str, actual: &str) -> Self {
         let likeness = strsim::normalized_damerau_levenshtein(expected, actual);
         Self {
-            distance: TOTAL_DIFFERENCE - likeness / 2.0,
+            distance: LARGE_DISTANCE - likeness / 2.0,
             ..Self::new(
                 filter,
                 expected,

@@ -63,7 +63,10 @@ impl Contract {
                 words.join(" ")
             })
             // What another program prints is that program's.
-            .filter(|command| command != "mock exec");
+            .filter(|command| {
+                !matches!(command.as_str(), "mock exec" | "mock run")
+                    || !arguments.iter().any(|word| word == "--")
+            });
         Self {
             command,
             is_dry_run: flag("--dry-run"),

@@ -4,8 +4,8 @@
 
 use std::ffi::OsString;
 
-use super::server_command::ServerCommand;
 use super::server::{self, MockServer, ServerArgs};
+use super::server_command::ServerCommand;
 use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
@@ -66,6 +66,7 @@ async fn serve(app: &App, args: &ExecArgs, mut server: MockServer) -> anyhow::Re
             never = &mut warnings => match never {},
         }
     };
+    command.kill_group().await?;
     drop(stop);
     serving.await??;
     Ok(code)

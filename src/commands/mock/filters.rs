@@ -20,7 +20,7 @@ pub struct FilterArgs {
     pub user: Option<String>,
 
     /// Match only requests with this status, or a class of statuses such as 4xx
-    #[arg(long, value_name = "STATUS")]
+    #[arg(long, value_name = "CODE")]
     pub status: Option<String>,
 
     /// Match only what happened since this time on the mock's clock

@@ -12,15 +12,18 @@ mod fault;
 mod filters;
 #[cfg(unix)]
 mod group_guard;
+mod junit;
 mod launcher;
 mod log;
 mod log_lines;
 mod record;
 mod recording_file;
 mod rules;
+mod run;
 mod server;
 mod server_command;
 mod start;
+mod step_writer;
 mod user;
 
 use clap::Subcommand;
@@ -42,6 +45,8 @@ pub enum MockCommand {
     Exec(exec::ExecArgs),
     /// Record the traffic between clients and a server, without secrets
     Record(record::RecordArgs),
+    /// Start a mock server and run the steps of a scenario on it
+    Run(run::RunArgs),
     /// Control a running mock
     #[command(flatten)]
     Running(RunningCommand),
@@ -96,6 +101,7 @@ pub fn run(app: &App, command: MockCommand) -> anyhow::Result<ExitStatus> {
         MockCommand::Start(args) => start::run(app, &args),
         MockCommand::Exec(args) => exec::run(app, &args).map(ExitStatus::Child),
         MockCommand::Record(args) => block_on(|| record::run(app, &args)).map(ExitStatus::Own),
+        MockCommand::Run(args) => run::run(app, &args),
         MockCommand::Running(command) => {
             block_on(|| run_command(app, &command)).map(ExitStatus::Own)
         }

@@ -48,17 +48,25 @@ impl ServerCommand {
         Ok(Self { child, process })
     }
 
-    /// Waits until the command ends, kills what is left of its group, and returns its exit code. Cancel safe.
+    /// Waits until the command ends, and returns its exit code. Cancel safe.
     ///
     /// # Errors
     ///
     /// The system does not tell.
     pub(super) async fn wait(&mut self) -> io::Result<u8> {
         let status = self.child.wait().await?;
-        self.process.kill_group().await?;
         Ok(exit_code(status)
             .and_then(|code| u8::try_from(code).ok())
             .unwrap_or(1))
+    }
+
+    /// Kills what is left of the command's group.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub(super) async fn kill_group(self) -> io::Result<()> {
+        self.process.kill_group().await
     }
 
     /// Forwards the signal that an exit code stands for.

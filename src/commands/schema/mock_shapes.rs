@@ -217,6 +217,44 @@ pub(super) fn expectation() -> Value {
     )
 }
 
+pub(super) fn step() -> Value {
+    object(
+        "a step of a scenario that was carried out",
+        &["type", "number", "at", "line", "action", "ok"],
+        &json!({
+            "type": { "const": "mock.step" },
+            "number": { "type": "integer", "minimum": 1 },
+            "at": { "type": "string", "format": "date-time", "description": "the time on the mock's clock" },
+            "line": { "type": "integer", "minimum": 1, "description": "line of the step in the file" },
+            "action": { "enum": [
+                "connect", "disconnect", "drop", "toggle", "set", "fault", "clear_faults", "clock", "trigger", "wait_for",
+                "expect",
+            ] },
+            "user": { "type": "string", "description": "the user whom the step concerns" },
+            "ok": { "type": "boolean", "description": "false if an expectation is not met, or the mock refuses the step" },
+            "error": { "type": "string" },
+            "fault": { "type": "string", "description": "id of the new fault" },
+            "sent": count_of("number of connections that an event was sent to"),
+            "expectation": expectation(),
+        }),
+    )
+}
+
+pub(super) fn check() -> Value {
+    object(
+        "what a valid scenario would do: mock run --check",
+        &["type", "file", "steps", "duration", "users", "channels"],
+        &json!({
+            "type": { "const": "mock.check" },
+            "file": { "type": "string" },
+            "steps": count_of("number of steps with all repetitions"),
+            "duration": { "type": "string", "description": "how long they take on the mock's clock" },
+            "users": count_of("number of users at the start"),
+            "channels": count_of("number of channels at the start"),
+        }),
+    )
+}
+
 /// An entry of the traffic log: number and time, and its own fields.
 fn note(kind: &str, meaning: &str, required: &[&str], own: &Value) -> Value {
     let mut properties = json!({

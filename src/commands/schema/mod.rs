@@ -6,6 +6,7 @@
 mod mock_shapes;
 mod recording_shapes;
 mod report_shapes;
+mod scenario_shape;
 mod shapes;
 
 use clap::builder::PossibleValuesParser;
@@ -202,6 +203,9 @@ pub const RECORDS: &[RecordSchema] = &[
         &["mock expect"],
         mock_shapes::expectation,
     ),
+    RecordSchema::result("mock.step", &["mock run"], mock_shapes::step),
+    RecordSchema::result("mock.check", &[], mock_shapes::check),
+    RecordSchema::result("mock.scenario", &[], scenario_shape::scenario),
     RecordSchema::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),
     RecordSchema::result(
         "mock.fault",
@@ -263,8 +267,10 @@ fn any_line() -> Value {
     let of: Vec<Value> = lines
         .map(|record| json!({ "$ref": format!("#/$defs/{}", record.name) }))
         .collect();
+    // The references inside the schema of a file hold only there.
     let all: Map<String, Value> = RECORDS
         .iter()
+        .filter(|record| record.name != "mock.scenario")
         .map(|record| (record.name.to_owned(), (record.shape)()))
         .collect();
     document("a line of a stream", json!({ "oneOf": of, "$defs": all }))

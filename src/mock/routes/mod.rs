@@ -37,6 +37,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
 
 use self::context::RouteContext;
+pub(crate) use self::control::users::act as act_for_user;
+pub(crate) use self::control::{ControlTrigger, trigger};
 use super::applications::ApplicationRegistry;
 use super::tcp::Peer;
 

@@ -92,12 +92,29 @@ impl ServiceState {
         Ok(keys.len())
     }
 
-    /// Connects a user if they pretend nothing yet, and ends what they pretend otherwise.
-    pub(crate) fn toggle_virtual(&mut self, now: DateTime<Utc>, id: &str) -> Result<(), Rejection> {
-        if self.disconnect_virtual(now, id)? == 0 {
+    /// Connects a user if they pretend nothing yet, and ends what they pretend otherwise. Returns whether they are
+    /// connected now.
+    pub(crate) fn toggle_virtual(
+        &mut self,
+        now: DateTime<Utc>,
+        id: &str,
+    ) -> Result<bool, Rejection> {
+        let connects = self.disconnect_virtual(now, id)? == 0;
+        if connects {
             self.connect_virtual(now, id)?;
         }
-        Ok(())
+        Ok(connects)
+    }
+
+    /// Whether a client of a user is connected.
+    pub(crate) fn has_client(&self, id: &str) -> bool {
+        let is_client = |key: &ConnectionKey| {
+            self.connections
+                .get(key)
+                .is_some_and(|connection| connection.carrier != Transport::Virtual)
+        };
+        self.user(id)
+            .is_some_and(|(_, user)| user.connections.iter().any(is_client))
     }
 
     /// The ids of all users, in order.

@@ -5,7 +5,7 @@ mod clock;
 #[cfg(test)]
 mod fuzz;
 mod status;
-mod users;
+pub(super) mod users;
 
 use std::sync::Arc;
 
@@ -226,9 +226,9 @@ fn add_faults(hub: &Hub, mut body: JsonObject) -> Result<Value, Rejection> {
 
 /// `POST /_mock/trigger`: an event, or a text that need not be one, for a connection, a user, those who hear of a user,
 /// or those who watch a channel.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trigger {
+pub(crate) struct ControlTrigger {
     #[serde(default)]
     event: Option<JsonObject>,
     #[serde(default)]
@@ -243,7 +243,34 @@ struct Trigger {
     channel: Option<String>,
 }
 
-fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Rejection> {
+impl ControlTrigger {
+    /// Checks what can be known without the state.
+    ///
+    /// # Errors
+    ///
+    /// There is no event, more than one, or no receiver.
+    pub(crate) fn check(&self) -> Result<(), Rejection> {
+        if self.event.is_some() == self.text.is_some() {
+            return Err(Rejection::input("one of event and text is required"));
+        }
+        let receivers = [
+            &self.connection,
+            &self.user,
+            &self.subscribers,
+            &self.channel,
+        ];
+        if receivers.iter().all(|receiver| receiver.is_none()) {
+            return Err(Rejection::input(
+                "one of connection, user, subscribers and channel is required",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Sends an event, and says to how many connections.
+pub(crate) fn trigger(hub: &Hub, trigger: ControlTrigger) -> Result<Value, Rejection> {
+    trigger.check()?;
     let receivers = EventReceivers {
         connection: trigger.connection,
         user: trigger.user,
@@ -251,9 +278,11 @@ fn trigger(hub: &Hub, trigger: Trigger) -> Result<Value, Rejection> {
         channel: trigger.channel,
     };
     let sent = match (trigger.event, trigger.text) {
-        (Some(event), None) => hub.with(|state, now| state.inject(now, &receivers, event))?,
-        (None, Some(text)) => hub.with(|state, _| state.inject_text(&receivers, text))?,
-        _ => return Err(Rejection::input("one of event and text is required")),
+        (Some(event), _) => hub.with(|state, now| state.inject(now, &receivers, event))?,
+        (None, text) => {
+            let text = text.unwrap_or_default();
+            hub.with(|state, _| state.inject_text(&receivers, text))?
+        }
     };
     Ok(json!({ "sent": sent }))
 }

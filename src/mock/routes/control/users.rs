@@ -7,8 +7,8 @@ use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
 use super::super::super::url_path::decode_segment;
 
-/// `POST /_mock/users/{id}/connect|disconnect|drop|set`, the last one with `set` (an object) and `unset` (names).
-pub(super) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result<Value, Rejection> {
+/// `POST /_mock/users/{id}/connect|disconnect|drop|toggle|set`, the last one with `set` (an object) and `unset` (names).
+pub(crate) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result<Value, Rejection> {
     let id = decode_segment(id);
     match action {
         "connect" => hub.with(|state, now| {
@@ -23,9 +23,13 @@ pub(super) fn act(hub: &Hub, id: &str, action: &str, body: JsonObject) -> Result
             let lost = state.lose_connections(now, &id)?;
             Ok(json!({ "lost": lost }))
         }),
+        "toggle" => hub.with(|state, now| {
+            let connected = state.toggle_virtual(now, &id)?;
+            Ok(json!({ "connected": connected }))
+        }),
         "set" => set(hub, &id, body),
         _ => Err(Rejection::not_found(format!(
-            "a user can connect, disconnect, drop and set, not {action:?}"
+            "a user can connect, disconnect, drop, toggle and set, not {action:?}"
         ))),
     }
 }

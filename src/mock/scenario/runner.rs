@@ -1,0 +1,400 @@
+//! Carries the steps of a scenario out on a running mock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::file::{ClockAction, Scenario, StepAction, UserStepAction, UserTarget};
+use super::schedule::{ScheduledStep, StepSchedule};
+use crate::mock::engine::{JsonObject, Rfc3339, ServiceState};
+use crate::mock::error::Rejection;
+use crate::mock::expectation::{ExpectationResult, ExpectationSpec};
+use crate::mock::hub::Hub;
+use crate::mock::routes;
+
+/// How many steps run without a pause for the tasks of the server.
+const STEPS_PER_TURN: u64 = 64;
+
+/// How fast a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RunSpeed {
+    /// Without a pause between two steps: the clock is frozen and jumps.
+    Max,
+    /// This many times as fast as the scenario says.
+    Times(f64),
+}
+
+/// What is printed about a step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepRecord {
+    r#type: &'static str,
+    /// The number of the step, from 1.
+    pub number: u64,
+    /// The time on the mock's clock.
+    pub at: String,
+    /// The line in the file.
+    pub line: u64,
+    /// What the step does.
+    pub action: &'static str,
+    /// The user of a user step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether the step did what it says. For an expectation: whether it is met.
+    pub ok: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The id of the new fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+    /// How many connections got the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<Value>,
+    /// The result of an expectation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expectation: Option<Value>,
+}
+
+impl StepRecord {
+    /// Whether the step waits for something or expects something.
+    pub fn is_check(&self) -> bool {
+        matches!(self.action, "expect" | "wait_for")
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunSummary {
+    /// How many steps were carried out.
+    pub steps: u64,
+    /// How many expectations were not met.
+    pub unmet: u64,
+    /// Why the mock refused a step, which ended the run.
+    pub refused: Option<String>,
+}
+
+/// How a step ended.
+enum StepOutcome {
+    Done,
+    Fault(String),
+    Sent(Value),
+    Checked(ExpectationResult),
+    /// Whether the client connected.
+    Connected(bool),
+    Refused(Rejection),
+}
+
+/// Runs a scenario once.
+#[derive(Debug)]
+pub struct ScenarioRunner {
+    hub: Arc<Hub>,
+    scenario: Arc<Scenario>,
+    speed: RunSpeed,
+    /// The time of the last step after the start.
+    elapsed: Duration,
+    /// The time of the last step on the mock's clock.
+    clock_time: DateTime<Utc>,
+    /// The number of the last log entry before the run.
+    log_start: u64,
+    /// The users of each glob.
+    matching_users: HashMap<String, Vec<String>>,
+    /// Whether nothing is to be waited for any more.
+    hurry: watch::Receiver<bool>,
+}
+
+impl ScenarioRunner {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        scenario: Scenario,
+        speed: RunSpeed,
+        hurry: watch::Receiver<bool>,
+    ) -> Self {
+        match speed {
+            RunSpeed::Max => hub.set_clock(super::super::clock::Clock::freeze),
+            RunSpeed::Times(rate) if !hub.clock.is_frozen() && rate != 1.0 => {
+                hub.set_clock(|clock| clock.run(rate));
+            }
+            RunSpeed::Times(_) => {}
+        }
+        Self {
+            clock_time: hub.clock.now(),
+            log_start: hub.traffic_log.last(),
+            hub,
+            scenario: Arc::new(scenario),
+            speed,
+            elapsed: Duration::ZERO,
+            matching_users: HashMap::new(),
+            hurry,
+        }
+    }
+
+    /// Runs all steps. A request that does not come ends the run, as the steps after it depend on it; so does a step that
+    /// the mock refuses.
+    ///
+    /// # Errors
+    ///
+    /// `on_step` fails.
+    pub async fn run<E>(
+        &mut self,
+        mut on_step: impl FnMut(&StepRecord) -> Result<(), E>,
+    ) -> Result<RunSummary, E> {
+        let scenario = self.scenario.clone();
+        let mut summary = RunSummary::default();
+        for step in StepSchedule::new(&scenario) {
+            self.wait_until(step.at).await;
+            summary.steps += 1;
+            let (user, outcome) = self.perform(&step).await;
+            let record = self.record(summary.steps, &step, user, &outcome);
+            on_step(&record)?;
+            if let StepOutcome::Refused(rejection) = outcome {
+                summary.refused = Some(format!("line {}: {}", step.line, rejection.detail));
+                break;
+            }
+            if !record.ok {
+                summary.unmet += 1;
+                if record.action == "wait_for" {
+                    break;
+                }
+            }
+            if summary.steps.is_multiple_of(STEPS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(summary)
+    }
+
+    /// Waits for the time of a step, or moves a frozen clock to it.
+    async fn wait_until(&mut self, at: Duration) {
+        let passed = at.saturating_sub(self.elapsed);
+        self.elapsed = at;
+        if passed.is_zero() {
+            return;
+        }
+        let passed_on_clock = TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX);
+        self.clock_time = self
+            .clock_time
+            .checked_add_signed(passed_on_clock)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if self.hub.clock.is_frozen() {
+            if let RunSpeed::Times(rate) = self.speed {
+                let pause = Duration::try_from_secs_f64(passed.as_secs_f64() / rate);
+                self.sleep(pause.unwrap_or(Duration::MAX)).await;
+            }
+            self.hub.set_clock(|clock| clock.advance(passed_on_clock));
+        } else if let Some(pause) = self.hub.clock.until(self.clock_time) {
+            self.sleep(pause).await;
+        }
+    }
+
+    /// Sleeps, unless nothing is to be waited for any more.
+    async fn sleep(&mut self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = hurried(&mut self.hurry) => {}
+        }
+    }
+
+    async fn perform(&mut self, step: &ScheduledStep<'_>) -> (Option<String>, StepOutcome) {
+        let outcome = match step.action {
+            StepAction::User(target, action) => {
+                let Some(id) = self.choose_user(target, step.draw) else {
+                    let rejection = Rejection::not_found("no user matches the glob of the step");
+                    return (None, StepOutcome::Refused(rejection));
+                };
+                let outcome = self.act(&id, action, step.draw);
+                return (Some(id), outcome.unwrap_or_else(StepOutcome::Refused));
+            }
+            StepAction::Fault(spec) => self
+                .hub
+                .add_faults(vec![spec.clone()])
+                .map(|ids| StepOutcome::Fault(ids.concat())),
+            StepAction::ClearFaults => {
+                self.hub.faults.clear();
+                Ok(StepOutcome::Done)
+            }
+            StepAction::Clock(action) => {
+                self.change_clock(*action);
+                Ok(StepOutcome::Done)
+            }
+            StepAction::Trigger(trigger) => routes::trigger(&self.hub, trigger.clone())
+                .map(|answer| StepOutcome::Sent(answer["sent"].clone())),
+            StepAction::WaitForRequest(spec) | StepAction::Expect(spec) => self.judge(spec).await,
+            StepAction::WaitForConnection { user, within } => Ok(StepOutcome::Connected(
+                self.is_connected(user, *within).await,
+            )),
+            // The schedule replaces a repetition by its steps.
+            StepAction::Repeat(_) => Ok(StepOutcome::Done),
+        };
+        (None, outcome.unwrap_or_else(StepOutcome::Refused))
+    }
+
+    fn choose_user(&mut self, target: &UserTarget, draw: u64) -> Option<String> {
+        let glob = match target {
+            UserTarget::Id(id) => return Some(id.clone()),
+            UserTarget::Any(glob) => glob,
+        };
+        if !self.matching_users.contains_key(glob.pattern()) {
+            let mut users = self.hub.with(|state, _| ServiceState::user_ids(state));
+            users.retain(|id| glob.matches(id));
+            self.matching_users.insert(glob.pattern().to_owned(), users);
+        }
+        choose(self.matching_users.get(glob.pattern())?, draw).cloned()
+    }
+
+    fn act(&self, id: &str, action: &UserStepAction, draw: u64) -> Result<StepOutcome, Rejection> {
+        let (name, body) = match action {
+            UserStepAction::Connect => ("connect", JsonObject::new()),
+            UserStepAction::Disconnect => ("disconnect", JsonObject::new()),
+            UserStepAction::Drop => ("drop", JsonObject::new()),
+            UserStepAction::Toggle => ("toggle", JsonObject::new()),
+            // Other bits than those that choose the user.
+            UserStepAction::Set(bodies) => (
+                "set",
+                choose(bodies, draw.rotate_left(32))
+                    .cloned()
+                    .unwrap_or_default(),
+            ),
+        };
+        routes::act_for_user(&self.hub, id, name, body).map(|_| StepOutcome::Done)
+    }
+
+    fn change_clock(&mut self, action: ClockAction) {
+        match action {
+            ClockAction::Advance(by) => {
+                let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
+                self.hub.set_clock(|clock| clock.advance(by));
+            }
+            ClockAction::Set(to) => self.hub.set_clock(|clock| clock.set(to)),
+            ClockAction::Freeze(at) => self.hub.set_clock(|clock| {
+                clock.freeze();
+                if let Some(at) = at {
+                    clock.set(at);
+                }
+            }),
+            ClockAction::Run(rate) => self.hub.set_clock(|clock| clock.run(rate)),
+        }
+        self.clock_time = self.hub.clock.now();
+    }
+
+    async fn judge(&mut self, spec: &ExpectationSpec) -> Result<StepOutcome, Rejection> {
+        let mut expectation = spec.compile(self.hub.clock.now())?;
+        let log = &self.hub.traffic_log;
+        let result = tokio::select! {
+            result = expectation.judge(log, self.log_start) => Some(result),
+            () = hurried(&mut self.hurry) => None,
+        };
+        let result = match result {
+            Some(result) => result,
+            None => {
+                expectation.decide_at_once();
+                expectation.judge(log, self.log_start).await
+            }
+        };
+        result
+            .map(StepOutcome::Checked)
+            .ok_or_else(|| Rejection::with_code(503, -1, "the server is shutting down"))
+    }
+
+    /// Waits until a client of a user is connected.
+    async fn is_connected(&mut self, user: &str, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            // Read first, so that a connection after the question ends the wait.
+            let last = self.hub.traffic_log.last();
+            if self.hub.with(|state, _| state.has_client(user)) {
+                return true;
+            }
+            if self.hub.traffic_log.is_closed() {
+                return false;
+            }
+            tokio::select! {
+                () = self.hub.traffic_log.wait_after(last) => {}
+                () = tokio::time::sleep_until(deadline) => return false,
+                () = hurried(&mut self.hurry) => return false,
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        number: u64,
+        step: &ScheduledStep<'_>,
+        user: Option<String>,
+        outcome: &StepOutcome,
+    ) -> StepRecord {
+        let mut record = StepRecord {
+            r#type: "mock.step",
+            number,
+            at: Rfc3339(self.hub.clock.now()).to_string(),
+            line: step.line,
+            action: action_name(step.action),
+            user,
+            ok: true,
+            error: None,
+            fault: None,
+            sent: None,
+            expectation: None,
+        };
+        match outcome {
+            StepOutcome::Done => {}
+            StepOutcome::Fault(id) => record.fault = Some(id.clone()),
+            StepOutcome::Sent(sent) => record.sent = Some(sent.clone()),
+            StepOutcome::Checked(result) => {
+                record.ok = result.met;
+                record.error = (!result.met).then(|| result.failure());
+                record.expectation = Some(json!(result));
+            }
+            StepOutcome::Connected(is_connected) => {
+                if let StepAction::WaitForConnection { user, .. } = step.action {
+                    record.user = Some(user.clone());
+                    record.error =
+                        (!is_connected).then(|| format!("no client of {user} is connected"));
+                }
+                record.ok = *is_connected;
+            }
+            StepOutcome::Refused(rejection) => {
+                record.ok = false;
+                record.error = Some(rejection.detail.clone());
+            }
+        }
+        record
+    }
+}
+
+/// Waits until nothing is to be waited for any more.
+async fn hurried(hurry: &mut watch::Receiver<bool>) {
+    if hurry.wait_for(|hurry| *hurry).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One item of a list, by a random number.
+fn choose<T>(items: &[T], draw: u64) -> Option<&T> {
+    let count = u64::try_from(items.len()).ok().filter(|count| *count > 0)?;
+    items.get(usize::try_from(draw % count).ok()?)
+}
+
+const fn action_name(action: &StepAction) -> &'static str {
+    match action {
+        StepAction::User(_, action) => match action {
+            UserStepAction::Connect => "connect",
+            UserStepAction::Disconnect => "disconnect",
+            UserStepAction::Drop => "drop",
+            UserStepAction::Toggle => "toggle",
+            UserStepAction::Set(_) => "set",
+        },
+        StepAction::Fault(_) => "fault",
+        StepAction::ClearFaults => "clear_faults",
+        StepAction::Clock(_) => "clock",
+        StepAction::Trigger(_) => "trigger",
+        StepAction::WaitForRequest(_) | StepAction::WaitForConnection { .. } => "wait_for",
+        StepAction::Expect(_) => "expect",
+        StepAction::Repeat(_) => "repeat",
+    }
+}
