@@ -35,7 +35,7 @@ for (const sdk of ['stream-chat', 'getstream']) {
     await watcher.channel('messaging', room).watch({ presence: true });
 
     // Python learns what JavaScript does.
-    const client = await stage.connect('bob', { status: 'here' });
+    const client = await stage.connect('bob');
     assert.equal((await presence(watcher, bob)).user.online, true);
     assert.equal(await python('online', bob), true);
 
