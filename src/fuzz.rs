@@ -23,7 +23,7 @@ const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct FuzzTarget {
     /// The name of the target, and of its folder in `tests/corpus`.
     pub(crate) name: &'static str,
-    /// How many inputs are tried, unless the environment sets a time.
+    /// How many inputs are tried, unless the environment sets a number or a time.
     pub(crate) inputs: u64,
     /// Makes an input.
     pub(crate) generate: fn(&mut SmallRng) -> String,
@@ -40,6 +40,7 @@ impl FuzzTarget {
             return self.check_one(&corpus, seed, iteration, &mut check);
         }
         let started = Instant::now();
+        let inputs = setting("PRESENCECTL_FUZZ_INPUTS").unwrap_or(self.inputs);
         let time = setting("PRESENCECTL_FUZZ_SECONDS").map(Duration::from_secs);
         let current = AtomicU64::new(0);
         let mut iterations = 0;
@@ -51,7 +52,7 @@ impl FuzzTarget {
             loop {
                 let is_over = match time {
                     Some(time) => iterations % 16 == 0 && started.elapsed() >= time,
-                    None => iterations == self.inputs,
+                    None => iterations == inputs,
                 };
                 if is_over {
                     break;
