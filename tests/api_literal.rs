@@ -477,7 +477,7 @@ async fn after_a_reset_no_call_uses_a_connection_from_before() {
     let calls = async {
         client.query_users(&QueryUsers::default()).await.unwrap();
         client.reset_connections();
-        let other = client.for_reconnect();
+        let other = client.for_reconnect(0);
         other.query_users(&QueryUsers::default()).await.unwrap();
     };
     let (connections, ()) = tokio::join!(server, calls);

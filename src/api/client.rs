@@ -42,7 +42,7 @@ pub const CLIENT_NAME: &str = concat!("presencectl-v", env!("CARGO_PKG_VERSION")
 pub const RESPONSE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The longest URL that is sent. Servers and proxies refuse longer ones.
 pub const URL_MAX_BYTES: usize = 8 * 1024;
-/// The time limit of a call while a connection is restored.
+/// The time limit of a call in the first attempt to restore a connection.
 const RECONNECT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept for reuse: shorter than NATs and load balancers keep their side.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -558,10 +558,11 @@ impl Client {
     }
 
     /// A client with a time limit of a few seconds per call, for calls during a reconnect. One lost response then costs
-    /// seconds instead of the whole timeout.
+    /// seconds instead of the whole timeout. The limit doubles with each failed attempt, for a server that is slow.
     #[must_use]
-    pub fn for_reconnect(&self) -> Self {
-        self.with_timeout(self.settings.timeout.min(RECONNECT_CALL_TIMEOUT))
+    pub fn for_reconnect(&self, failed_attempts: u32) -> Self {
+        let limit = RECONNECT_CALL_TIMEOUT.saturating_mul(1 << failed_attempts.min(16));
+        self.with_timeout(self.settings.timeout.min(limit))
     }
 
     /// The connection pool, built by the first call.

@@ -14,7 +14,7 @@ use crate::api::{ApiError, Client, ClientSettings, Request, TransportKind};
 use crate::domain::UserId;
 use crate::events::session::{Session, SessionEnd};
 
-/// The time limit for the upgrade and the first frame together.
+/// The time limit for the upgrade and the first frame together, if that of a call is not shorter.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The read buffer of a watcher's one connection. The library fills it with zeros before each read, so a buffer that is
@@ -84,6 +84,7 @@ pub async fn connect(
     stale_after: Duration,
 ) -> Result<Socket, ApiError> {
     let client = client.acting_as(&identity.user);
+    let limit = HANDSHAKE_TIMEOUT.min(client.settings().timeout);
     let open = async {
         let stream = client.upgrade(&identity.request()).await?;
         Session::begin(stream, identity.user.as_str(), read_buffer, stale_after)
@@ -96,7 +97,7 @@ pub async fn connect(
                 | SessionEnd::Broken(_)) => client.transport(TransportKind::Connect, end),
             })
     };
-    let opened = timeout(HANDSHAKE_TIMEOUT, open)
+    let opened = timeout(limit, open)
         .await
         .unwrap_or_else(|elapsed| Err(client.transport(TransportKind::Connect, elapsed)));
     client.tracer().connection(|| match &opened {

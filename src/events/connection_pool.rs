@@ -187,8 +187,10 @@ async fn keep_connected(
     // The creation time of the user whose fields are set.
     let mut set_up = None;
     loop {
+        // The first attempt after a loss is counted already.
+        let failed_attempts = backoff.attempts().saturating_sub(1);
         let opened = tokio::select! {
-            opened = open(shared, identity, &mut set_up) => opened,
+            opened = open(shared, identity, &mut set_up, failed_attempts) => opened,
             () = closed(&mut is_closing) => return,
         };
         let was_connected = opened.is_ok();
@@ -272,6 +274,7 @@ async fn open(
     shared: &PoolState,
     identity: &Identity,
     set_up: &mut Option<String>,
+    failed_attempts: u32,
 ) -> Result<Socket, ApiError> {
     let mut pace = shared.pace.lock().await;
     loop {
@@ -289,7 +292,7 @@ async fn open(
     };
     // After a lost connection a lost answer may cost seconds only.
     let client = match is_reconnect {
-        true => &shared.client.for_reconnect(),
+        true => &shared.client.for_reconnect(failed_attempts),
         false => &shared.client,
     };
     // Boxed, because the future of connecting is far larger than the session.

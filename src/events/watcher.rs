@@ -218,6 +218,8 @@ pub struct Watcher {
     deferred: Option<Result<Frame, SessionEnd>>,
     /// Whether all queries were answered once. From then on a refusal is a loss, not an error.
     has_started: bool,
+    /// Failed attempts to connect and subscribe since all queries were last answered.
+    failed_attempts: u32,
     retry_missing_timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -290,6 +292,7 @@ impl Watcher {
             before_unreadable: None,
             deferred: None,
             has_started: false,
+            failed_attempts: 0,
             retry_missing_timer: None,
         };
         watcher.options.observer.prepare(&watcher.server).await?;
@@ -531,6 +534,7 @@ impl Watcher {
                 self.reconciler.subscriptions.forget_remembered();
             }
             self.token_rejections.reset();
+            self.failed_attempts = 0;
             self.reconciler.conclude(Utc::now());
             let missing = self.reconciler.subscriptions.missing_count();
             let lost_channels = self.lost_channels().count();
@@ -590,6 +594,7 @@ impl Watcher {
             }
             ConnectionInput::Answer(Err(error)) => {
                 let reason = format!("cannot subscribe: {}", error_chain(&error));
+                self.failed_attempts += 1;
                 self.connection_lost(&reason, WatchError::Api(error));
             }
             ConnectionInput::RetryMissing => {
@@ -683,7 +688,7 @@ impl Watcher {
     /// The client for calls that connect and subscribe. Once the stream runs, a lost response may cost seconds only.
     fn call_client(&self) -> Client {
         match self.has_started {
-            true => self.server.for_reconnect(),
+            true => self.server.for_reconnect(self.failed_attempts),
             false => self.server.clone(),
         }
     }
@@ -735,6 +740,7 @@ impl Watcher {
             }
             Err(error) => {
                 let reason = error_chain(&error);
+                self.failed_attempts += 1;
                 self.schedule_attempt(&reason, WatchError::Api(error));
             }
         }
