@@ -5,9 +5,9 @@
 //! `PRESENCECTL_CHAOS_SEED=7` runs exactly that one.
 
 pub(crate) mod processes;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod reader;
-mod schedule;
+pub(crate) mod schedule;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -122,7 +122,7 @@ fn a_watcher_reports_the_true_state_under_every_fault() {
 
 /// Prints something whether or not the test passes.
 #[expect(clippy::print_stderr, reason = "the figures are what the run is for")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 

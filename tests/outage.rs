@@ -1,11 +1,15 @@
 //! Outages: `watch` and a mock server, each in its own process, while the server is paused, killed, restarted or limits
 //! the rate.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::chaos::OBSERVER;
 use crate::chaos::processes::{Mock, Watch, signal};
+use crate::chaos::proxy::Proxy;
 use crate::chaos::reader::Reader;
+use crate::chaos::schedule::Trick;
 use crate::support::mock::user_token;
 
 fn world(johns_status: &str) -> Value {
@@ -320,4 +324,53 @@ async fn a_rate_limit_shared_with_others_is_used_up_and_the_next_minute_awaited(
     ended(code, &told, 130, "interrupted");
     assert!(!errors.contains("rate limited"), "{errors}");
     assert_eq!(told.table.len(), 900);
+}
+
+/// Silences all open connections of a watcher of 300 users, and returns how long it takes from the detection of the loss
+/// until all users are subscribed again.
+async fn time_to_recover(lost_answers: u32) -> Duration {
+    let people: Vec<String> = (0..300).map(|n| format!("u{n:03}")).collect();
+    let users: Vec<Value> = people.iter().map(|id| json!({ "id": id })).collect();
+    let mock = Mock::start(0, &json!({ "users": users }), &["--rate-limit", "100000"]).await;
+    let proxy = Proxy::start(mock.address).await;
+    let flags = ["--stale-after", "2s", "--backoff-max", "200ms"];
+    let mut watch = Watch::start(proxy.address, &people, &flags);
+    assert!(watch.until(|told| told.coverage.is_some()).await);
+    proxy.play(Trick::Silence);
+    for _ in 0..lost_answers {
+        proxy.play(Trick::Swallow);
+    }
+    // This change falls into the gap.
+    let _ = mock.control("users/u299/connect", &json!({})).await;
+    assert!(watch.until(|told| told.losses > 0).await);
+    let detected = Instant::now();
+    let recovered =
+        |told: &Reader| !told.gaps.is_empty() && is_as(told, "u299", "online", &json!(true));
+    assert!(watch.until(recovered).await, "{}", watch.errors());
+    let time = detected.elapsed();
+    let _ = mock.control("users/u000/connect", &json!({})).await;
+    assert!(
+        watch
+            .until(|told| is_as(told, "u000", "online", &json!(true)))
+            .await
+    );
+    signal(watch.pid(), "INT");
+    let (code, told, _) = watch.end().await;
+    ended(code, &told, 130, "interrupted");
+    assert_eq!(told.gaps[0].repaired, ["u299"]);
+    assert_eq!(told.coverage.unwrap()["subscribed"], 300);
+    time
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_are_given_up_at_once_when_new_ones_work() {
+    let time = time_to_recover(0).await;
+    // 2 s are the aim. Waiting for one silent connection takes 30 s.
+    assert!(time < Duration::from_secs(20), "{time:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_lost_during_a_reconnect_costs_seconds() {
+    let time = time_to_recover(1).await;
+    assert!(time < Duration::from_secs(25), "{time:?}");
 }

@@ -1,7 +1,7 @@
 //! The wire between the watcher and the mock: it carries bytes, and breaks when it is told to.
 //!
-//! Tricks are played on the watcher's WebSocket, or on attempts to connect. One that finds no WebSocket waits for the
-//! next.
+//! Tricks are played on the watcher's WebSocket, on the answer to a request, on attempts to connect, or on all
+//! connections at once. One that finds no WebSocket, or no answer, waits for the next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,6 +20,7 @@ use super::schedule::Trick;
 struct Plan {
     waiting: VecDeque<Trick>,
     refuse: u32,
+    swallow: u32,
     played: BTreeMap<&'static str, u64>,
 }
 
@@ -35,6 +36,8 @@ struct Shared {
     mock: SocketAddr,
     plan: Mutex<Plan>,
     news: Notify,
+    /// Counts how often all open connections fell silent.
+    silences: watch::Sender<u32>,
 }
 
 impl Shared {
@@ -67,6 +70,13 @@ impl Shared {
         plan.refuse -= 1;
         true
     }
+
+    fn swallows(&self) -> bool {
+        let mut plan = self.plan();
+        let swallows = plan.swallow > 0;
+        plan.swallow -= u32::from(swallows);
+        swallows
+    }
 }
 
 impl Proxy {
@@ -78,6 +88,7 @@ impl Proxy {
                 mock,
                 plan: Mutex::default(),
                 news: Notify::new(),
+                silences: watch::Sender::new(0),
             }),
         };
         let shared = proxy.shared.clone();
@@ -96,11 +107,14 @@ impl Proxy {
     /// Has a trick played.
     pub(crate) fn play(&self, trick: Trick) {
         let mut plan = self.shared.plan();
-        if let Trick::Refuse(times) = trick {
-            plan.refuse += times;
+        match trick {
+            Trick::Refuse(times) => plan.refuse += times,
+            Trick::Swallow => plan.swallow += 1,
+            Trick::Silence => self.shared.silences.send_modify(|count| *count += 1),
+            for_the_socket => plan.waiting.push_back(for_the_socket),
+        }
+        if let Trick::Refuse(_) | Trick::Swallow | Trick::Silence = trick {
             *plan.played.entry(trick.name()).or_default() += 1;
-        } else {
-            plan.waiting.push_back(trick);
         }
         drop(plan);
         self.shared.news.notify_one();
@@ -111,6 +125,7 @@ impl Proxy {
         let mut plan = self.shared.plan();
         plan.waiting.clear();
         plan.refuse = 0;
+        plan.swallow = 0;
     }
 
     /// What was played, by name.
@@ -124,17 +139,18 @@ async fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     if shared.refuses() {
         return client.set_zero_linger();
     }
+    let silences = shared.silences.subscribe();
     let mock = TcpStream::connect(shared.mock).await?;
     mock.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_mock, to_mock) = mock.into_split();
     // A connection carries requests first, and may become a WebSocket later.
     let (upgraded, is_socket) = watch::channel(false);
-    let up = tokio::spawn(carry_up(from_client, to_mock, upgraded));
-    let ending = carry_down(from_mock, to_client, is_socket, shared).await;
+    let up = tokio::spawn(carry_up(from_client, to_mock, upgraded, silences.clone()));
+    let ending = carry_down(from_mock, to_client, is_socket, silences, shared).await;
     match ending {
         Ok(Ending::Stalled(_held)) => {
-            // What the client sends still arrives and is discarded; this waits for the client to close.
+            // What the client sends is discarded from now on; this waits for the client to close.
             let _ = up.await;
         }
         Ok(Ending::Ended) | Err(_) => up.abort(),
@@ -146,10 +162,14 @@ async fn carry_up(
     mut from_client: OwnedReadHalf,
     mut to_mock: OwnedWriteHalf,
     upgraded: watch::Sender<bool>,
+    silences: watch::Receiver<u32>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let n = from_client.read(&mut buffer).await?;
+        if silences.has_changed().unwrap_or(false) && n > 0 {
+            continue;
+        }
         if n == 0 {
             return to_mock.shutdown().await;
         }
@@ -172,11 +192,13 @@ async fn carry_down(
     mut from_mock: OwnedReadHalf,
     mut to_client: OwnedWriteHalf,
     mut is_socket: watch::Receiver<bool>,
+    mut silences: watch::Receiver<u32>,
     shared: &Shared,
 ) -> io::Result<Ending> {
     let mut next: Option<Trick> = None;
     let mut buffer = vec![0; 16 * 1024];
     loop {
+        let is_upgraded = *is_socket.borrow();
         let trick = async {
             // The other direction may end first; then this is no socket any more.
             if is_socket.wait_for(|is_socket| *is_socket).await.is_err() {
@@ -186,6 +208,7 @@ async fn carry_down(
         };
         tokio::select! {
             biased;
+            _ = silences.changed() => return Ok(Ending::Stalled((from_mock, to_client))),
             trick = trick, if next.is_none() => match trick {
                 Trick::Cut => return to_client.shutdown().await.map(|()| Ending::Ended),
                 Trick::Reset => {
@@ -200,6 +223,9 @@ async fn carry_down(
                 let n = read?;
                 if n == 0 {
                     return to_client.shutdown().await.map(|()| Ending::Ended);
+                }
+                if !is_upgraded && shared.swallows() {
+                    return Ok(Ending::Stalled((from_mock, to_client)));
                 }
                 let bytes = &mut buffer[..n];
                 match next.take() {

@@ -51,6 +51,11 @@ pub(crate) enum Trick {
     Stall,
     /// So many attempts to connect are turned away.
     Refuse(u32),
+    /// All connections that are open fall silent for ever, and nobody says so. New ones work, as after a suspend or a
+    /// change of the network.
+    Silence,
+    /// The answer to the next request is lost, and nobody says so.
+    Swallow,
 }
 
 impl Trick {
@@ -65,6 +70,8 @@ impl Trick {
             Self::Trickle => "wire trickle",
             Self::Stall => "wire stall",
             Self::Refuse(_) => "wire refuse",
+            Self::Silence => "wire silence",
+            Self::Swallow => "wire swallow",
         }
     }
 }
@@ -272,6 +279,8 @@ fn all_faults(dice: &mut StdRng) -> Vec<Fault> {
             (8, Trick::Garble),
             (8, Trick::Refuse(dice.random_range(1..=3))),
             (4, Trick::Stall),
+            (4, Trick::Silence),
+            (2, Trick::Swallow),
         ];
         let due = tricks.into_iter().filter(|(times, _)| count < *times);
         faults.extend(due.map(|(_, trick)| Fault::Wire(trick)));
