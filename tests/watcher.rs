@@ -115,7 +115,7 @@ fn cid(id: &str) -> Cid {
 
 fn users(ids: &[&str]) -> WatchTarget {
     WatchTarget {
-        users: ids.iter().map(|id| user(id)).collect(),
+        users: ids.iter().collect(),
         ..WatchTarget::default()
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! A list is read line by line while it is iterated. Standard input is read only if `-` is given.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 pub use crate::domain::id::summarize_ids;
 use crate::domain::list::id_on_line;
-use crate::domain::{IdList, UserId};
+use crate::domain::{IdList, IdSet, UserId};
 use crate::exit::{Code, Failure};
 
 /// How many users the service accepts in one call.
@@ -35,9 +34,15 @@ impl IdArgs {
     ///
     /// The file of the list cannot be opened. Items are errors if a line cannot be read or is not an id.
     pub fn read(&self) -> Result<impl Iterator<Item = Result<UserId, Failure>>, Failure> {
+        self.read_with_duplicates().map(once_each)
+    }
+
+    fn read_with_duplicates(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<UserId, Failure>>, Failure> {
         let listed = self.list.as_ref().map(read).transpose()?;
         let named = self.ids.iter().cloned().map(Ok);
-        Ok(once_each(named.chain(listed.into_iter().flatten())))
+        Ok(named.chain(listed.into_iter().flatten()))
     }
 
     /// The users, for commands that would otherwise run for ever with an empty list.
@@ -48,11 +53,31 @@ impl IdArgs {
     pub fn read_some(&self) -> Result<Vec<UserId>, Failure> {
         let users: Vec<UserId> = self.read()?.collect::<Result<_, _>>()?;
         if users.is_empty() {
-            return Err(Failure::new(Code::Usage, "the list of users is empty")
-                .hinted("name users as arguments, or put one id per line into the list of --in"));
+            return Err(empty_list());
         }
         Ok(users)
     }
+
+    /// The same users as a compact set, for lists of a million.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read_some`].
+    pub fn read_set(&self) -> Result<IdSet, Failure> {
+        let mut users = IdSet::default();
+        for id in self.read_with_duplicates()? {
+            users.insert(id?.as_str());
+        }
+        if users.is_empty() {
+            return Err(empty_list());
+        }
+        Ok(users)
+    }
+}
+
+fn empty_list() -> Failure {
+    Failure::new(Code::Usage, "the list of users is empty")
+        .hinted("name users as arguments, or put one id per line into the list of --in")
 }
 
 /// The ids of a list, including duplicates.
@@ -144,9 +169,9 @@ fn read_line(reader: &mut impl BufRead) -> Result<Option<String>, String> {
 fn once_each(
     ids: impl Iterator<Item = Result<UserId, Failure>>,
 ) -> impl Iterator<Item = Result<UserId, Failure>> {
-    let mut seen = HashSet::new();
+    let mut seen = IdSet::default();
     ids.filter(move |id| match id {
-        Ok(id) => seen.insert(id.clone()),
+        Ok(id) => seen.insert(id.as_str()).1,
         Err(_) => true,
     })
 }
@@ -221,6 +246,7 @@ mod tests {
         assert!(refused.message.contains("empty"), "{refused}");
         std::fs::write(file.path(), "a\n").unwrap();
         assert_eq!(args.read_some().unwrap().len(), 1);
+        assert_eq!(args.read_set().unwrap().len(), 1);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::domain::event::{
 };
 use crate::domain::record::{ConnectionChanged, Coverage, Gap, MissingReason};
 use crate::domain::time::{millis, millis_after};
-use crate::domain::{Change, Cid, PresenceField, User, UserOrigin};
+use crate::domain::{Change, Cid, IdSet, PresenceField, User, UserOrigin};
 use crate::events::shard::Shard;
 use crate::events::subscribe::{Answer, Query, covers_all, member_count};
 use crate::events::subscriptions::{Reason, SubscriptionState, Subscriptions};
@@ -139,9 +139,13 @@ impl Reconciler {
         }
     }
 
-    /// Requests a user by name.
-    pub(super) fn request(&mut self, id: &str) {
-        if self.shard.contains(id) {
+    /// Requests users by name, before anything else.
+    pub(super) fn request_all(&mut self, ids: IdSet) {
+        if self.shard == Shard::ALL {
+            self.subscriptions = Subscriptions::for_users(ids);
+            return;
+        }
+        for id in ids.iter().filter(|id| self.shard.contains(id)) {
             self.subscriptions.request(id, Reason::Named);
         }
     }

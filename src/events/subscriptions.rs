@@ -1,19 +1,18 @@
 //! Which users are requested, which of them are subscribed, and their last known state: the watcher's table of users.
 //!
 //! A subscription belongs to a connection, so a new connection invalidates all of them. The known states stay, because
-//! a repair compares the fresh answers with them. Entries are small, since a watcher may follow a hundred thousand
-//! users: the fields that are not presence are kept as a fingerprint only. No I/O happens here.
+//! a repair compares the fresh answers with them. Entries are small, since a watcher may follow a million users: a state
+//! is allocated when it is known, and the fields that are not presence are kept as a fingerprint only. No I/O happens
+//! here.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroI64;
-
-use foldhash::fast::RandomState;
 
 use crate::domain::event::EventUser;
 use crate::domain::record::{Coverage, MissingReason};
 use crate::domain::timestamp::{Timestamp, parse_ticks};
 use crate::domain::{
-    Change, Fingerprint, FingerprintSample, Presence, PresenceField, User, UserOrigin,
+    Change, Fingerprint, FingerprintSample, IdSet, Presence, PresenceField, User, UserOrigin,
 };
 use crate::events::channel_sets::{ChannelSet, ChannelSets};
 
@@ -82,10 +81,25 @@ enum Phase {
     Queried,
     Missing,
     Subscribed,
+    /// Nothing requests the user any more.
+    Released,
 }
 
-#[derive(Debug, Default)]
+/// A user who is or was requested.
+#[derive(Debug, Clone, Default)]
 struct UserEntry {
+    /// The last known state, once there is one.
+    state: Option<Box<UserState>>,
+    channels: ChannelSet,
+    is_named: bool,
+    phase: Phase,
+    /// Why the user is missing. Only meaningful in [`Phase::Missing`].
+    missing_reason: MissingReason,
+}
+
+/// The last known state of an entry.
+#[derive(Debug, Clone, Default)]
+struct UserState {
     online: Option<bool>,
     invisible: Option<bool>,
     status: Option<Box<str>>,
@@ -95,22 +109,11 @@ struct UserEntry {
     /// Of the text that the fingerprint was computed from; only for events, otherwise 0.
     other_text_hash: u32,
     origin: Option<UserOrigin>,
-    /// Whether the fields above were ever set.
-    is_known: bool,
-    is_named: bool,
-    phase: Phase,
-    /// Why the user is missing. Only meaningful in [`Phase::Missing`].
-    missing_reason: MissingReason,
     /// When the last event about the user happened, by the server's clock.
     last_event: Option<NonZeroI64>,
-    channels: ChannelSet,
 }
 
-impl UserEntry {
-    const fn is_requested(&self) -> bool {
-        self.is_named || !self.channels.is_empty()
-    }
-
+impl UserState {
     fn presence(&self) -> Presence {
         Presence {
             online: self.online,
@@ -135,18 +138,13 @@ impl UserEntry {
         }
     }
 
-    fn restore(&mut self, known: &KnownUser) {
-        let seen = ObservedUser::new(&known.presence, known.fingerprint);
-        self.update(&seen, &mut String::new());
-    }
-
-    /// Applies an event about the user.
+    /// Applies an event about the user. Also returns whether it is older than one before it.
     fn apply_event(
         &mut self,
         user: &EventUser<'_>,
         created_at: Option<&str>,
         spare_text: &mut String,
-    ) -> UserUpdate {
+    ) -> (Change, bool) {
         let at = created_at.and_then(parse_ticks).and_then(NonZeroI64::new);
         let out_of_order = at < self.last_event && at.is_some();
         if !out_of_order {
@@ -171,15 +169,12 @@ impl UserEntry {
         };
         let change = self.update(&seen, spare_text);
         self.other_text_hash = other_text_hash;
-        UserUpdate {
-            change,
-            out_of_order,
-        }
+        (change, out_of_order)
     }
 
     /// Takes over an observation and returns what changed, by the rule of [`Change::between`]. An earlier `last_active`
     /// is written into the memory of `spare_text`.
-    fn update(&mut self, seen: &ObservedUser<'_>, spare_text: &mut String) -> Option<Change> {
+    fn update(&mut self, seen: &ObservedUser<'_>, spare_text: &mut String) -> Change {
         let mut change = Change::default();
         if seen.online.is_some() && seen.online != self.online {
             change.changed.insert(PresenceField::Online);
@@ -216,7 +211,41 @@ impl UserEntry {
             (self.origin, self.fingerprint) = (Some(sample.origin), sample.fingerprint);
             self.other_text_hash = 0;
         }
-        std::mem::replace(&mut self.is_known, true).then_some(change)
+        change
+    }
+}
+
+impl UserEntry {
+    const fn is_requested(&self) -> bool {
+        self.is_named || !self.channels.is_empty()
+    }
+
+    fn restore(&mut self, known: &KnownUser) {
+        let seen = ObservedUser::new(&known.presence, known.fingerprint);
+        self.update(&seen, &mut String::new());
+    }
+
+    /// Applies an event about the user.
+    fn apply_event(
+        &mut self,
+        user: &EventUser<'_>,
+        created_at: Option<&str>,
+        spare_text: &mut String,
+    ) -> UserUpdate {
+        let is_known = self.state.is_some();
+        let state = self.state.get_or_insert_default();
+        let (change, out_of_order) = state.apply_event(user, created_at, spare_text);
+        UserUpdate {
+            change: is_known.then_some(change),
+            out_of_order,
+        }
+    }
+
+    /// Takes over an observation and returns what changed, if a state was known.
+    fn update(&mut self, seen: &ObservedUser<'_>, spare_text: &mut String) -> Option<Change> {
+        let is_known = self.state.is_some();
+        let change = self.state.get_or_insert_default().update(seen, spare_text);
+        is_known.then_some(change)
     }
 
     /// Forgets the state of the user, who does not exist any more, and keeps the request.
@@ -254,11 +283,14 @@ impl<'a> ObservedUser<'a> {
 /// The table of all users that are or were requested.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    users: HashMap<Box<str>, UserEntry, RandomState>,
+    ids: IdSet,
+    /// The entry of each id, by its number.
+    entries: Vec<UserEntry>,
     channels: ChannelSets,
-    released: HashSet<Box<str>>,
-    /// Whether an entry may be in [`Phase::Queued`].
-    may_have_queued: bool,
+    /// The numbers of users to query, the next one last. Those who are not in [`Phase::Queued`] any more are skipped.
+    queue: Vec<u32>,
+    /// Whether an entry that is not in `queue` may be in [`Phase::Queued`].
+    has_unlisted: bool,
     /// States from an earlier run, of users who are not requested yet.
     remembered: HashMap<Box<str>, KnownUser>,
     /// The memory of a text that is not needed any more.
@@ -266,18 +298,48 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// A table in which these users are requested by name.
+    pub(super) fn for_users(ids: IdSet) -> Self {
+        let entry = UserEntry {
+            is_named: true,
+            ..UserEntry::default()
+        };
+        Self {
+            entries: vec![entry; ids.len()],
+            has_unlisted: !ids.is_empty(),
+            ids,
+            ..Self::default()
+        }
+    }
+
+    fn entry(&self, id: &str) -> Option<&UserEntry> {
+        self.ids.number(id).map(|number| &self.entries[number])
+    }
+
+    fn entry_mut(&mut self, id: &str) -> Option<&mut UserEntry> {
+        let number = self.ids.number(id)?;
+        Some(&mut self.entries[number])
+    }
+
+    /// All entries with their ids.
+    fn iter(&self) -> impl Iterator<Item = (&str, &UserEntry)> {
+        self.ids.iter().zip(&self.entries)
+    }
+
     /// Requests a user. Returns whether they were not requested before, for any reason.
     pub(super) fn request(&mut self, id: &str, reason: Reason) -> bool {
-        self.released.remove(id);
-        if !self.users.contains_key(id) {
-            let mut entry = UserEntry::default();
+        let (number, is_added) = self.ids.insert(id);
+        if is_added {
+            self.entries.push(UserEntry::default());
+        }
+        let entry = &mut self.entries[number];
+        if is_added || entry.phase == Phase::Released {
+            entry.phase = Phase::Queued;
             if let Some(known) = self.remembered.remove(id) {
                 entry.restore(&known);
             }
-            self.users.insert(id.into(), entry);
-            self.may_have_queued = true;
+            self.has_unlisted = true;
         }
-        let entry = self.users.get_mut(id).expect("it was inserted above");
         let is_new = !entry.is_requested();
         match reason {
             Reason::Named => entry.is_named = true,
@@ -290,82 +352,85 @@ impl Subscriptions {
 
     /// Records that a user is no longer a member of a channel. Returns whether nothing requests the user any more.
     pub(super) fn remove_member(&mut self, id: &str, channel: u16) -> bool {
-        let Some(entry) = self.users.get_mut(id) else {
-            return false;
-        };
+        let number = self.ids.number(id);
+        number.is_some_and(|number| self.remove_numbered(number, channel))
+    }
+
+    fn remove_numbered(&mut self, number: usize, channel: u16) -> bool {
+        let entry = &mut self.entries[number];
         entry.channels = self.channels.without(entry.channels, channel);
-        let is_released = !entry.is_requested();
-        if is_released {
-            self.users.remove(id);
-            self.released.insert(id.into());
+        if entry.is_requested() || entry.phase == Phase::Released {
+            return false;
         }
-        is_released
+        *entry = UserEntry {
+            phase: Phase::Released,
+            ..UserEntry::default()
+        };
+        true
     }
 
     /// Removes everybody from a channel who is not among `members`.
     pub(super) fn retain_members(&mut self, channel: u16, members: &HashSet<&str>) {
-        let removed: Vec<Box<str>> = self
-            .users
-            .iter()
-            .filter(|(id, entry)| {
-                self.channels.contains(entry.channels, channel) && !members.contains(&***id)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in removed {
-            self.remove_member(&id, channel);
+        for number in 0..self.entries.len() {
+            let channels = self.entries[number].channels;
+            if self.channels.contains(channels, channel) && !members.contains(self.ids.id(number)) {
+                self.remove_numbered(number, channel);
+            }
         }
     }
 
     pub(super) fn state(&self, id: &str) -> SubscriptionState {
-        match self.users.get(id) {
-            Some(entry) => match entry.phase {
-                Phase::Queued | Phase::Queried => SubscriptionState::Pending,
-                Phase::Missing => SubscriptionState::Missing,
-                Phase::Subscribed => SubscriptionState::Subscribed,
-            },
-            None if self.released.contains(id) => SubscriptionState::Released,
+        match self.entry(id).map(|entry| entry.phase) {
+            Some(Phase::Queued | Phase::Queried) => SubscriptionState::Pending,
+            Some(Phase::Missing) => SubscriptionState::Missing,
+            Some(Phase::Subscribed) => SubscriptionState::Subscribed,
+            Some(Phase::Released) => SubscriptionState::Released,
             None => SubscriptionState::NotRequested,
         }
     }
 
     /// Queues all users again: their connection is gone, or events on it may be lost.
     pub(super) fn invalidate_all(&mut self) {
-        for entry in self.users.values_mut() {
-            entry.phase = Phase::Queued;
-        }
-        self.may_have_queued = true;
+        self.queue.clear();
+        self.queue_again(|phase| phase != Phase::Released);
     }
 
     /// Queues one user again: another answer has to confirm their state.
     pub(super) fn invalidate(&mut self, id: &str) {
-        if let Some(entry) = self.users.get_mut(id) {
+        if let Some(entry) = self.entry_mut(id)
+            && entry.phase != Phase::Released
+        {
             entry.phase = Phase::Queued;
-            self.may_have_queued = true;
+            self.has_unlisted = true;
         }
     }
 
     /// Queues the missing users again.
     pub(super) fn retry_missing(&mut self) {
-        for entry in self.users.values_mut() {
-            if entry.phase == Phase::Missing {
+        self.queue_again(|phase| phase == Phase::Missing);
+    }
+
+    fn queue_again(&mut self, is_affected: impl Fn(Phase) -> bool) {
+        for entry in &mut self.entries {
+            if is_affected(entry.phase) {
                 entry.phase = Phase::Queued;
             }
         }
-        self.may_have_queued = true;
+        self.has_unlisted = true;
     }
 
     /// Records that the answer to a query for this user does not contain them. Returns what changed if their state was
     /// known: every field is unknown from now on.
     pub(super) fn mark_missing(&mut self, id: &str, reason: MissingReason) -> Option<Change> {
-        let entry = self.users.get_mut(id)?;
+        let entry = self.entry_mut(id)?;
         if entry.phase != Phase::Queried {
             return None;
         }
-        let change = entry.is_known.then(|| Change::to_unknown(entry.presence()));
+        let state = entry.state.as_ref();
+        let change = state.map(|state| Change::to_unknown(state.presence()));
         entry.forget_state();
         // Their return is a change from this state.
-        entry.is_known = change.is_some();
+        entry.state = change.is_some().then(Box::default);
         entry.missing_reason = reason;
         change.filter(|change| !change.is_empty())
     }
@@ -376,17 +441,23 @@ impl Subscriptions {
         user: &EventUser<'_>,
         created_at: Option<&str>,
     ) -> (SubscriptionState, UserUpdate) {
-        match self.users.get_mut(&*user.id) {
-            Some(entry) if entry.phase == Phase::Subscribed => (
+        let Some(number) = self.ids.number(&user.id) else {
+            return (SubscriptionState::NotRequested, UserUpdate::default());
+        };
+        let entry = &mut self.entries[number];
+        match entry.phase {
+            Phase::Subscribed => (
                 SubscriptionState::Subscribed,
                 entry.apply_event(user, created_at, &mut self.spare_text),
             ),
             // The stream has said that they are gone, so the event is a change from that state.
-            Some(entry) if entry.phase == Phase::Missing && entry.is_known => (
+            Phase::Missing if entry.state.is_some() => (
                 SubscriptionState::Missing,
                 entry.apply_event(user, created_at, &mut self.spare_text),
             ),
-            _ => (self.state(&user.id), UserUpdate::default()),
+            Phase::Missing => (SubscriptionState::Missing, UserUpdate::default()),
+            Phase::Queued | Phase::Queried => (SubscriptionState::Pending, UserUpdate::default()),
+            Phase::Released => (SubscriptionState::Released, UserUpdate::default()),
         }
     }
 
@@ -399,7 +470,11 @@ impl Subscriptions {
 
     /// Applies an answer that subscribed the user. `None` when the user is not requested.
     pub(super) fn apply_answer(&mut self, user: &User, origin: UserOrigin) -> Option<UserUpdate> {
-        let entry = self.users.get_mut(user.id())?;
+        let number = self.ids.number(user.id())?;
+        let entry = &mut self.entries[number];
+        if entry.phase == Phase::Released {
+            return None;
+        }
         entry.phase = Phase::Subscribed;
         let sample = FingerprintSample {
             origin,
@@ -416,14 +491,17 @@ impl Subscriptions {
 
     /// Records that a user was deleted. They stay requested, without a state.
     pub(super) fn mark_deleted(&mut self, id: &str) {
-        if let Some(entry) = self.users.get_mut(id) {
+        if let Some(entry) = self.entry_mut(id)
+            && entry.phase != Phase::Released
+        {
             entry.forget_state();
         }
     }
 
     /// Puts in a state from an earlier run.
     pub(super) fn remember(&mut self, id: &str, known: KnownUser) {
-        if let Some(entry) = self.users.get_mut(id) {
+        let entry = self.entry_mut(id);
+        if let Some(entry) = entry.filter(|entry| entry.phase != Phase::Released) {
             entry.restore(&known);
         } else {
             // The members of a channel are unknown before the channel's answer has arrived.
@@ -438,35 +516,45 @@ impl Subscriptions {
 
     /// The last known presence of a user.
     pub(super) fn presence(&self, id: &str) -> Option<Presence> {
-        self.users
-            .get(id)
-            .filter(|entry| entry.is_known)
-            .map(UserEntry::presence)
+        let state = self.entry(id)?.state.as_ref()?;
+        Some(state.presence())
     }
 
     /// All users with a known state.
     pub(super) fn known_users(&self) -> impl Iterator<Item = (&str, KnownUser)> {
-        self.users
-            .iter()
-            .filter(|(_, entry)| entry.is_known)
-            .map(|(id, entry)| (&**id, entry.known_user()))
+        self.iter()
+            .filter_map(|(id, entry)| Some((id, entry.state.as_ref()?.known_user())))
     }
 
     /// Whether there may be users to query.
     pub(super) const fn may_have_queued(&self) -> bool {
-        self.may_have_queued
+        self.has_unlisted || !self.queue.is_empty()
     }
 
-    /// The users to query, sorted. From here on their answers are awaited.
-    pub(super) fn take_queued(&mut self) -> Vec<Box<str>> {
-        if !std::mem::take(&mut self.may_have_queued) {
-            return Vec::new();
+    /// How many users are listed to be queried.
+    pub(super) const fn queued_count(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The next users to query, at most `max`. From here on their answers are awaited. A list of users is sorted when it
+    /// is made.
+    pub(super) fn take_queued(&mut self, max: usize) -> Vec<Box<str>> {
+        if self.queue.is_empty() && std::mem::take(&mut self.has_unlisted) {
+            self.queue = self.numbers_in(|phase| phase == Phase::Queued);
+            self.queue.reverse();
         }
-        let ids = self.ids_in(|phase| phase == Phase::Queued);
-        for id in &ids {
-            if let Some(entry) = self.users.get_mut(id) {
+        let mut ids = Vec::new();
+        while ids.len() < max
+            && let Some(number) = self.queue.pop()
+        {
+            let entry = &mut self.entries[number as usize];
+            if entry.phase == Phase::Queued {
                 entry.phase = Phase::Queried;
+                ids.push(self.ids.id(number as usize).into());
             }
+        }
+        if self.queue.is_empty() {
+            self.queue = Vec::new();
         }
         ids
     }
@@ -474,28 +562,35 @@ impl Subscriptions {
     /// How many users the service does not know.
     pub(super) fn missing_count(&self) -> usize {
         let is_missing = |entry: &&UserEntry| entry.phase == Phase::Missing;
-        self.users.values().filter(is_missing).count()
+        self.entries.iter().filter(is_missing).count()
     }
 
-    fn ids_in(&self, phase: impl Fn(Phase) -> bool) -> Vec<Box<str>> {
-        let mut ids: Vec<Box<str>> = self
-            .users
-            .iter()
-            .filter(|(_, entry)| phase(entry.phase))
-            .map(|(id, _)| id.clone())
+    /// The numbers of the users in a phase, in the order of their ids.
+    fn numbers_in(&self, is_wanted: impl Fn(Phase) -> bool) -> Vec<u32> {
+        let mut numbers: Vec<u32> = (0..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| is_wanted(entry.phase))
+            .map(|(number, _)| number)
             .collect();
-        ids.sort_unstable();
-        ids
+        numbers.sort_unstable_by_key(|number| self.ids.id(*number as usize));
+        numbers
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let missing = self.ids_in(|phase| phase != Phase::Subscribed);
-        let reason = |id| (String::from(id), self.users[id].missing_reason);
+        let is_missing = |phase| !matches!(phase, Phase::Subscribed | Phase::Released);
+        let is_requested = |entry: &&UserEntry| entry.phase != Phase::Released;
+        let requested = self.entries.iter().filter(is_requested).count();
+        let missing = self.numbers_in(is_missing);
+        let id = |number: &u32| self.ids.id(*number as usize).to_owned();
+        let reason = |number: &u32| self.entries[*number as usize].missing_reason;
         Coverage {
-            missing_reasons: missing.iter().map(|id| reason(&**id)).collect(),
-            requested: self.users.len(),
-            subscribed: self.users.len() - missing.len(),
-            missing: missing.into_iter().map(String::from).collect(),
+            missing_reasons: missing
+                .iter()
+                .map(|number| (id(number), reason(number)))
+                .collect(),
+            requested,
+            subscribed: requested - missing.len(),
+            missing: missing.iter().map(id).collect(),
         }
     }
 }
@@ -515,7 +610,7 @@ mod tests {
 
     fn receive(table: &mut Subscriptions, json: &str, at: &str) -> UserUpdate {
         let user = EventUser::parse(json).unwrap();
-        let entry = table.users.get_mut(&*user.id);
+        let entry = table.entry_mut(&user.id);
         entry.map_or_else(UserUpdate::default, |entry| {
             entry.apply_event(&user, Some(at), &mut String::new())
         })
@@ -591,8 +686,8 @@ mod tests {
         answered(&mut table, &user(r#"{"id":"amy","online":true}"#));
         assert_eq!(table.coverage().missing, ["bob"]);
         table.invalidate_all();
-        assert_eq!(table.take_queued(), ["amy".into(), "bob".into()]);
-        assert!(table.take_queued().is_empty(), "once is enough");
+        assert_eq!(table.take_queued(usize::MAX), ["amy".into(), "bob".into()]);
+        assert!(table.take_queued(usize::MAX).is_empty(), "once is enough");
         let news = answered(&mut table, &user(r#"{"id":"amy","online":false}"#));
         assert_eq!(changed(news.unwrap()), [PresenceField::Online]);
         table.mark_missing("amy", MissingReason::NotFound);
@@ -600,7 +695,7 @@ mod tests {
         assert_eq!(table.state("amy"), SubscriptionState::Subscribed);
         assert_eq!(table.state("bob"), SubscriptionState::Missing);
         table.retry_missing();
-        assert_eq!(table.take_queued(), ["bob".into()]);
+        assert_eq!(table.take_queued(usize::MAX), ["bob".into()]);
         assert_eq!(
             table.coverage(),
             Coverage {
@@ -770,11 +865,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_queried_in_parts() {
+        let mut table = Subscriptions::for_users(["c", "a", "b"].into_iter().collect());
+        assert_eq!(table.take_queued(2), ["a".into(), "b".into()]);
+        table.invalidate("a");
+        assert_eq!(table.take_queued(2), ["c".into()]);
+        assert_eq!(table.take_queued(2), ["a".into()]);
+        assert!(!table.may_have_queued());
+        table.invalidate_all();
+        assert_eq!(table.take_queued(9).len(), 3);
+    }
+
+    #[test]
     fn an_entry_is_small() {
-        assert!(
-            size_of::<(Box<str>, UserEntry)>() <= 80,
-            "{}",
-            size_of::<(Box<str>, UserEntry)>()
-        );
+        assert_eq!(size_of::<UserEntry>(), 16);
+        assert!(size_of::<UserState>() <= 56, "{}", size_of::<UserState>());
     }
 }

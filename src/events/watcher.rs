@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::api::retry::error_chain;
 use crate::api::{ApiError, Auth, Client, GetOrCreate, Request};
 use crate::domain::record::{ConnectionChanged, Record, RecordBody, RecordSource};
-use crate::domain::{ApiErrorCode, Change, Cid, Event, Presence, UserId};
+use crate::domain::{ApiErrorCode, Change, Cid, Event, IdSet, Presence, UserId};
 use crate::escape;
 use crate::events::backoff::{BACKOFF_MAX, Backoff};
 use crate::events::connect::{BUSY_READ_BUFFER_BYTES, Socket, connect, retry_connect};
@@ -35,6 +35,8 @@ use crate::events::token_rejections::TokenRejections;
 
 /// How long after an answer without some of the requested users or channels they are queried again.
 const RETRY_MISSING_AFTER: Duration = Duration::from_secs(15);
+/// How many users are queued for calls at once: enough for all calls in flight.
+const QUEUED_USERS_MAX: usize = 8 * USERS_PER_CALL;
 /// A connection with more unreadable frames than this is given up.
 const MAX_UNREADABLE_FRAMES: u32 = 8;
 
@@ -46,7 +48,7 @@ pub struct WatchTarget {
     /// A filter: the channels that match it at the time of connecting, likewise with their members.
     pub matching: Option<Map<String, Value>>,
     /// Users by id.
-    pub users: Vec<UserId>,
+    pub users: IdSet,
     /// Creates the first of `channels` if it does not exist.
     pub create: Option<ChannelSpec>,
 }
@@ -270,9 +272,7 @@ impl Watcher {
     ) -> Result<Self, WatchError> {
         let mut reconciler =
             Reconciler::new(options.observer.user().as_str(), options.shard, options.raw);
-        for user in std::mem::take(&mut target.users) {
-            reconciler.request(user.as_str());
-        }
+        reconciler.request_all(std::mem::take(&mut target.users));
         if let Some(resume) = options.resume.take() {
             for (id, known) in resume.users {
                 reconciler.subscriptions.remember(&id, known);
@@ -425,7 +425,11 @@ impl Watcher {
     /// How many of the subscribing queries are answered, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         match &self.connection {
-            ConnectionState::Open(open) => open.subscriber.progress(),
+            ConnectionState::Open(open) => {
+                let (answered, queries) = open.subscriber.progress();
+                let queued = self.reconciler.subscriptions.queued_count();
+                (answered, queries + queued.div_ceil(USERS_PER_CALL))
+            }
             ConnectionState::BackingOff(_)
             | ConnectionState::Connecting(_)
             | ConnectionState::Ended(_) => (0, 0),
@@ -526,7 +530,7 @@ impl Watcher {
             && self.reconciler.subscriptions.may_have_queued()
             && open.subscriber.has_empty_queue()
         {
-            let ids = self.reconciler.subscriptions.take_queued();
+            let ids = self.reconciler.subscriptions.take_queued(QUEUED_USERS_MAX);
             open.subscriber.enqueue_users(&ids);
         }
         if open.subscriber.is_idle() && self.reconciler.needs_conclusion() {

@@ -32,10 +32,10 @@ pub struct TopUsersArgs {
 ///
 /// As for [`super::run`].
 pub async fn run(app: &App, args: &TopUsersArgs) -> anyhow::Result<Code> {
-    let users = args.users.read_some()?;
-    let title = match users.as_slice() {
-        [user] => user.to_string(),
-        users => format!("{} users", users.len()),
+    let users = args.users.read_set()?;
+    let title = match users.len() {
+        1 => users.id(0).to_owned(),
+        count => format!("{count} users"),
     };
     let target = WatchTarget {
         users,

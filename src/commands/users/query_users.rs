@@ -218,7 +218,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     }
     if args.watch && found > 0 {
         let target = WatchTarget {
-            users: watched,
+            users: watched.iter().collect(),
             ..WatchTarget::default()
         };
         return follow::follow(app, StreamOptions::default(), target, WatcherOptions::new).await;

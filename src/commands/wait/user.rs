@@ -215,7 +215,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     report.reports_missing = !matches!(wait.state, AwaitedState::Exists);
     let mut signals = Signals::listen()?;
     let target = WatchTarget {
-        users,
+        users: users.iter().collect(),
         ..WatchTarget::default()
     };
     // `--timeout 0` asks about the current state, and takes as long as one query.

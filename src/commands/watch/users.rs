@@ -32,9 +32,9 @@ pub struct WatchUsersArgs {
 ///
 /// The stream cannot start, or is lost.
 pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
-    let users = args.users.read_some()?;
+    let users = args.users.read_set()?;
     let shard = args.stream.shard;
-    if !users.iter().any(|user| shard.contains(user.as_str())) {
+    if !users.iter().any(|user| shard.contains(user)) {
         app.output()
             .warn(&format!("none of the users is in shard {shard}"));
     }

@@ -62,7 +62,7 @@ impl Harness {
     fn new(users: &[&str]) -> Self {
         let mut reconciler = Reconciler::new("eye", Shard::ALL, false);
         for id in users {
-            reconciler.request(id);
+            reconciler.subscriptions.request(id, Reason::Named);
         }
         Self {
             reconciler,
@@ -90,7 +90,7 @@ impl Harness {
     }
 
     fn ask(&mut self) -> Vec<String> {
-        let ids = self.reconciler.subscriptions.take_queued();
+        let ids = self.reconciler.subscriptions.take_queued(usize::MAX);
         ids.into_iter().map(String::from).collect()
     }
 
@@ -811,9 +811,7 @@ fn what_waits_is_folded_and_the_last_state_survives() {
 #[test]
 fn a_shard_sees_its_own_users_only() {
     let mut reconciler = Reconciler::new("eye", "2/3".parse().unwrap(), false);
-    for id in ["amy", "bob", "cem"] {
-        reconciler.request(id);
-    }
+    reconciler.request_all(["amy", "bob", "cem"].into_iter().collect());
     let mut harness = Harness {
         reconciler,
         told: Vec::new(),
