@@ -4,6 +4,7 @@
 //! value, a file, a variable or a command. A file with a secret that others can read is refused. The caller decides
 //! which profile applies.
 
+mod replacement_file;
 mod secret_command;
 mod secret_file;
 
@@ -21,6 +22,7 @@ use crate::domain::{SecretString, UserId};
 use crate::environment;
 use crate::exit::{Code, Failure};
 
+pub(crate) use replacement_file::{ReplacementFile, link_target};
 pub use secret_command::SecretCommand;
 pub use secret_file::read_secret_file;
 
@@ -284,25 +286,16 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-/// The file that a path means: a symbolic link is followed, also one to a file that does not exist yet.
-pub(crate) fn link_target(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
-        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
-        Err(_) => path.to_owned(),
-    })
-}
-
 /// Replaces a file in one step, readable for its owner only. A symbolic link stays, and its target is replaced.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let path = &link_target(path);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    // A temporary file in the same folder replaces it in one step. The library creates it with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let target = link_target(path);
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = ReplacementFile::create(&target)?;
     file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    file.sync()?;
+    file.commit()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Profiles and secrets: where they are kept, what is refused, and that no secret is ever shown.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::documents::document;
-use crate::support::{Presencectl, Run, private_file};
+use crate::support::{Presencectl, Run, binary, private_file};
 
 const SECRET: &str = "hush-hush-4711";
 
@@ -414,4 +415,44 @@ fn secrets_that_a_container_mounts_are_accepted_with_a_warning() {
     hint: chmod 600 /writable/secret
     code 4
     ");
+}
+
+#[test]
+fn a_killed_profile_add_leaves_nothing_that_the_next_one_does_not_remove() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("config/presencectl");
+    let (file, temporary) = (folder.join("config.toml"), folder.join(".config.toml.tmp"));
+    let add = |name: &str| format!("profile add {name} --api-key K --secret-env S");
+    let _ = at(home.path(), &add("first")).run().ended_with(0);
+    // A long file takes long to write.
+    let mut text = fs::read_to_string(&file).unwrap();
+    for n in 0..20_000 {
+        writeln!(text, "[profiles.p{n}]\napi_key = \"K\"").unwrap();
+    }
+    fs::write(&file, text).unwrap();
+    for attempt in 0..3 {
+        let mut command = std::process::Command::new(binary());
+        let mut child = command
+            .env_clear()
+            .env("HOME", home.path())
+            .env("XDG_CONFIG_HOME", home.path().join("config"))
+            .args(add(&format!("killed{attempt}")).split(' '))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if temporary.exists() {
+                child.kill().unwrap();
+            }
+        }
+    }
+    let _ = at(home.path(), &add("last")).run().ended_with(0);
+    let names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["config.toml"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("[profiles.first]") && text.contains("[profiles.last]"));
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config_file::ReplacementFile;
 use crate::settings::App;
 
 /// How many ids are kept.
@@ -106,8 +107,7 @@ fn folder() -> Option<PathBuf> {
 fn write(name: &str, ids: &[String], folder: &std::path::Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // The file is private from the start and replaced in one step, so two queries at once leave the ids of one of them.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = ReplacementFile::create_without_waiting(&folder.join(name))?;
     file.write_all(ids.join("\n").as_bytes())?;
-    file.persist(folder.join(name))?;
-    Ok(())
+    file.commit()
 }

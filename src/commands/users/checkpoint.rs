@@ -6,8 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tempfile::NamedTempFile;
 
+use crate::config_file::ReplacementFile;
 use crate::domain::UserId;
 use crate::exit::{Code, Failure};
 
@@ -122,7 +122,7 @@ fn done(text: &str, path: &Path, change: &str) -> Result<HashSet<String>, Failur
 #[derive(Debug)]
 pub(super) struct FailureList {
     path: PathBuf,
-    file: NamedTempFile,
+    file: ReplacementFile,
 }
 
 impl FailureList {
@@ -130,14 +130,10 @@ impl FailureList {
     ///
     /// # Errors
     ///
-    /// Its folder cannot be written.
+    /// Its folder cannot be written, or another process writes the list.
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            Some(_) | None => Path::new("."),
-        };
-        let file = NamedTempFile::new_in(folder)
-            .with_context(|| format!("cannot write beside {}", path.display()))?;
+        let file = ReplacementFile::create_without_waiting(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -162,7 +158,7 @@ impl FailureList {
     /// The file cannot be written.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         self.file
-            .persist(&self.path)
+            .commit()
             .with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(())
     }
