@@ -51,6 +51,7 @@ mod report_run;
 mod schema;
 mod sdk_suites;
 mod shells;
+mod soak;
 mod support;
 mod tls;
 mod tokens;

@@ -1,0 +1,166 @@
+//! Soak: a watcher and a mock go through many changes and disconnects, and neither may grow.
+//!
+//! An ordinary test run makes a few changes. `docs/testing.md` has the command for the whole length.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::chaos::processes::{Mock, signal};
+use crate::chaos::{OBSERVER, say};
+use crate::support::binary;
+use crate::support::mock::{API_KEY, SECRET};
+
+/// Changes of one call, as many as the service accepts.
+const BATCH: usize = 100;
+/// Changes between two disconnects.
+const ROUND: usize = 2000;
+/// How long a round may take; a reason to fail, never one to pass.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    resident_kib: u64,
+    descriptors: u64,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let resident = status.lines().find_map(|line| {
+            let kib = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
+            kib.parse().ok()
+        });
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        Self {
+            resident_kib: resident.unwrap(),
+            descriptors: descriptors.count() as u64,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_and_a_mock_do_not_grow() {
+    let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let changes = setting("PRESENCECTL_SOAK_CHANGES");
+    let is_whole_run = changes.is_some();
+    let rounds = changes.unwrap_or(20_000) / ROUND;
+    let users = setting("PRESENCECTL_SOAK_USERS").unwrap_or(500);
+
+    let ids: Vec<String> = (0..users).map(|n| format!("user-{n:05}")).collect();
+    let world: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let mock = Mock::start(0, &json!({ "users": world }), &[]).await;
+    drop(world);
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("ids"), ids.join("\n")).unwrap();
+    let mut watch = Command::new(binary())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PRESENCECTL_BASE_URL", format!("http://{}", mock.address))
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .current_dir(home.path())
+        .args(["watch", "users", "--in", "@ids", "-o", "ndjson", "-q"])
+        .args(["--backoff-max", "1ms"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = watch.stdout.take().unwrap();
+    let marks = read_marks(BufReader::new(stdout));
+    assert_eq!(next(&marks), "covered");
+
+    let mut usages = Vec::new();
+    let started = Instant::now();
+    for round in 1..=rounds {
+        for batch in 0..ROUND / BATCH {
+            if batch == ROUND / BATCH / 2 {
+                let fault = json!({"kind": "drop", "user": OBSERVER, "now": true});
+                let _ = mock.control("faults", &fault).await;
+            }
+            let first = (round * ROUND + batch * BATCH) % users;
+            let status = format!("round {round}");
+            let patches: Vec<Value> = (0..BATCH)
+                .map(|n| json!({"id": ids[(first + n) % users], "set": {"status": status}}))
+                .collect();
+            let _ = mock
+                .call("PATCH", "/users", &json!({ "users": patches }))
+                .await;
+        }
+        let action = if round % 2 == 1 {
+            "connect"
+        } else {
+            "disconnect"
+        };
+        let _ = mock
+            .control(&format!("users/{}/{action}", ids[0]), &json!({}))
+            .await;
+        let mark = format!("mark {round}");
+        let set = json!({"set": {"status": mark}});
+        let _ = mock.control(&format!("users/{}/set", ids[0]), &set).await;
+        while next(&marks) != mark {}
+        if round * 10 % rounds == 0 {
+            let usage = [Usage::of(watch.id()), Usage::of(mock.pid())];
+            say(&format!(
+                "soak: {} changes, {round} disconnects, {:.0} s: watcher {} KiB, {} descriptors; mock {} KiB, {} descriptors",
+                round * ROUND,
+                started.elapsed().as_secs_f64(),
+                usage[0].resident_kib,
+                usage[0].descriptors,
+                usage[1].resident_kib,
+                usage[1].descriptors
+            ));
+            usages.push(usage);
+        }
+    }
+    let (first, last) = (usages[0], usages[usages.len() - 1]);
+    for (name, first, last) in [("watcher", first[0], last[0]), ("mock", first[1], last[1])] {
+        // A short run ends while buffers still fill.
+        let slack = if is_whole_run { 0 } else { 16 * 1024 };
+        assert!(
+            last.resident_kib <= first.resident_kib * 105 / 100 + slack,
+            "{name}: {first:?}, {last:?}"
+        );
+        let spare = if is_whole_run { 0 } else { 4 };
+        assert!(
+            last.descriptors * 100 <= (first.descriptors + spare) * 105,
+            "{name}: {first:?}, {last:?}"
+        );
+    }
+    signal(watch.id(), "INT");
+    assert_eq!(watch.wait().unwrap().code(), Some(130));
+}
+
+/// Reads lines, and passes on `covered` for the first coverage and each status that is a mark.
+fn read_marks(lines: impl BufRead + Send + 'static) -> Receiver<String> {
+    let (sender, marks) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.lines() {
+            let line = line.unwrap();
+            let found = match line.split_once(r#""status":"mark "#) {
+                Some((_, rest)) => rest
+                    .split('"')
+                    .next()
+                    .map(|number| format!("mark {number}")),
+                None => line
+                    .contains(r#""type":"presence.coverage""#)
+                    .then(|| "covered".to_owned()),
+            };
+            if let Some(found) = found
+                && sender.send(found).is_err()
+            {
+                return;
+            }
+        }
+    });
+    marks
+}
+
+fn next(marks: &Receiver<String>) -> String {
+    marks.recv_timeout(PATIENCE).expect("the watcher goes on")
+}
