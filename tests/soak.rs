@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::chaos::processes::{Mock, signal};
+use crate::chaos::processes::{Mock, Watch, signal};
 use crate::chaos::{OBSERVER, say};
 use crate::support::binary;
 use crate::support::mock::{API_KEY, SECRET};
@@ -54,7 +54,9 @@ async fn a_watcher_and_a_mock_do_not_grow() {
 
     let ids: Vec<String> = (0..users).map(|n| format!("user-{n:05}")).collect();
     let world: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
-    let mock = Mock::start(0, &json!({ "users": world }), &[]).await;
+    // Otherwise the watcher keeps to the service's limit when it subscribes again.
+    let flags = ["--rate-limit", "1000000000"];
+    let mock = Mock::start(0, &json!({ "users": world }), &flags).await;
     drop(world);
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("ids"), ids.join("\n")).unwrap();
@@ -134,6 +136,25 @@ async fn a_watcher_and_a_mock_do_not_grow() {
     }
     signal(watch.id(), "INT");
     assert_eq!(watch.wait().unwrap().code(), Some(130));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_a_million_ids_is_held_once() {
+    const IDS: u64 = 1_000_000;
+    let ids: Vec<String> = (0..IDS).map(|n| format!("user-{n:015}")).collect();
+    let world = json!({"users": [{"id": ids[0]}]});
+    // The limit keeps the calls from going on to users who do not exist.
+    let mock = Mock::start(0, &world, &["--rate-limit", "60"]).await;
+    let mut watch = Watch::start(mock.address, &ids, &[]);
+    assert!(watch.until(|told| told.table.contains_key(&ids[0])).await);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", watch.pid())).unwrap();
+    let own_kib = status.lines().find_map(|line| {
+        let kib = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
+        kib.parse::<u64>().ok()
+    });
+    // With the program's own pages, which depend on the build, this is 64 MiB for a packaged binary.
+    assert!(own_kib.unwrap() < 54 * 1024, "{own_kib:?} KiB");
 }
 
 /// Reads lines, and passes on `covered` for the first coverage and each status that is a mark.

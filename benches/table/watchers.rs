@@ -11,6 +11,7 @@ use crate::stream::{NODE_STREAM, SETTLE_LONG, watch, watch_list};
 use crate::stub::Stub;
 
 const MANY: usize = 100_000;
+const LISTED: usize = 1_000_000;
 
 pub(crate) fn idle(peers: &Peers, report: &mut Report) -> io::Result<()> {
     let stub = Stub::start(None)?;
@@ -58,6 +59,17 @@ pub(crate) fn many(_: &Peers, report: &mut Report) -> io::Result<()> {
         Row::new("watching 100,000 users, a user", Unit::Bytes)
             .ours(each)
             .aim("bytes", each, Bound::AtMost(250.0)),
+    );
+    let mut list = tempfile::NamedTempFile::new()?;
+    for n in 0..LISTED {
+        writeln!(list, "user-{n:015}")?;
+    }
+    let mut command = watch_list(&stub, &format!("@{}", list.path().display()));
+    let most = settled(&stub, &mut command, SETTLE_LONG, peak)?;
+    report.row(
+        Row::new("a list of 1,000,000 ids, at most", Unit::Mebibytes)
+            .ours(most)
+            .aim("MiB", most, Bound::AtMost(64.0)),
     );
     Ok(())
 }

@@ -415,13 +415,11 @@ impl Reconciler {
     }
 
     fn apply_members(&mut self, channel: u16, ids: &[String], complete: bool) {
-        let ids: HashSet<&str> = ids
-            .iter()
-            .map(String::as_str)
-            .filter(|id| self.shard.contains(id))
-            .collect();
+        let ids = ids.iter().map(String::as_str);
+        let ids = ids.filter(|id| self.shard.contains(id));
         if complete {
-            self.subscriptions.retain_members(channel, &ids);
+            let members = ids.clone().collect();
+            self.subscriptions.retain_members(channel, &members);
         }
         for id in ids {
             self.subscriptions.request(id, Reason::Member(channel));

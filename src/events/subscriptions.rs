@@ -287,10 +287,10 @@ pub(super) struct Subscriptions {
     /// The entry of each id, by its number.
     entries: Vec<UserEntry>,
     channels: ChannelSets,
-    /// The numbers of users to query, the next one last. Those who are not in [`Phase::Queued`] any more are skipped.
-    queue: Vec<u32>,
-    /// Whether an entry that is not in `queue` may be in [`Phase::Queued`].
-    has_unlisted: bool,
+    /// Entries from here on may be in [`Phase::Queued`].
+    cursor: usize,
+    /// Whether entries before the cursor may be in [`Phase::Queued`], too.
+    has_queued_before_cursor: bool,
     /// States from an earlier run, of users who are not requested yet.
     remembered: HashMap<Box<str>, KnownUser>,
     /// The memory of a text that is not needed any more.
@@ -306,7 +306,6 @@ impl Subscriptions {
         };
         Self {
             entries: vec![entry; ids.len()],
-            has_unlisted: !ids.is_empty(),
             ids,
             ..Self::default()
         }
@@ -338,7 +337,7 @@ impl Subscriptions {
             if let Some(known) = self.remembered.remove(id) {
                 entry.restore(&known);
             }
-            self.has_unlisted = true;
+            self.has_queued_before_cursor |= number < self.cursor;
         }
         let is_new = !entry.is_requested();
         match reason {
@@ -391,7 +390,7 @@ impl Subscriptions {
 
     /// Queues all users again: their connection is gone, or events on it may be lost.
     pub(super) fn invalidate_all(&mut self) {
-        self.queue.clear();
+        self.cursor = 0;
         self.queue_again(|phase| phase != Phase::Released);
     }
 
@@ -401,7 +400,7 @@ impl Subscriptions {
             && entry.phase != Phase::Released
         {
             entry.phase = Phase::Queued;
-            self.has_unlisted = true;
+            self.has_queued_before_cursor = true;
         }
     }
 
@@ -416,7 +415,7 @@ impl Subscriptions {
                 entry.phase = Phase::Queued;
             }
         }
-        self.has_unlisted = true;
+        self.has_queued_before_cursor = true;
     }
 
     /// Records that the answer to a query for this user does not contain them. Returns what changed if their state was
@@ -528,35 +527,33 @@ impl Subscriptions {
 
     /// Whether there may be users to query.
     pub(super) const fn may_have_queued(&self) -> bool {
-        self.has_unlisted || !self.queue.is_empty()
+        self.has_queued_before_cursor || self.cursor < self.entries.len()
     }
 
-    /// How many users are listed to be queried.
+    /// How many users may be queried next, at most.
     pub(super) const fn queued_count(&self) -> usize {
-        self.queue.len()
+        self.entries.len() - self.cursor
     }
 
-    /// The next users to query, at most `max`. From here on their answers are awaited. A list of users is sorted when it
-    /// is made.
+    /// The next users to query, at most `max`, in the order in which they were first requested. From here on their
+    /// answers are awaited.
     pub(super) fn take_queued(&mut self, max: usize) -> Vec<Box<str>> {
-        if self.queue.is_empty() && std::mem::take(&mut self.has_unlisted) {
-            self.queue = self.numbers_in(|phase| phase == Phase::Queued);
-            self.queue.reverse();
-        }
         let mut ids = Vec::new();
-        while ids.len() < max
-            && let Some(number) = self.queue.pop()
-        {
-            let entry = &mut self.entries[number as usize];
-            if entry.phase == Phase::Queued {
-                entry.phase = Phase::Queried;
-                ids.push(self.ids.id(number as usize).into());
+        loop {
+            while ids.len() < max
+                && let Some(entry) = self.entries.get_mut(self.cursor)
+            {
+                if entry.phase == Phase::Queued {
+                    entry.phase = Phase::Queried;
+                    ids.push(self.ids.id(self.cursor).into());
+                }
+                self.cursor += 1;
             }
+            if ids.len() == max || !std::mem::take(&mut self.has_queued_before_cursor) {
+                return ids;
+            }
+            self.cursor = 0;
         }
-        if self.queue.is_empty() {
-            self.queue = Vec::new();
-        }
-        ids
     }
 
     /// How many users the service does not know.
@@ -867,10 +864,11 @@ mod tests {
     #[test]
     fn a_list_is_queried_in_parts() {
         let mut table = Subscriptions::for_users(["c", "a", "b"].into_iter().collect());
-        assert_eq!(table.take_queued(2), ["a".into(), "b".into()]);
-        table.invalidate("a");
-        assert_eq!(table.take_queued(2), ["c".into()]);
-        assert_eq!(table.take_queued(2), ["a".into()]);
+        assert_eq!(table.take_queued(2), ["c".into(), "a".into()]);
+        table.invalidate("c");
+        assert_eq!(table.take_queued(2), ["b".into(), "c".into()]);
+        table.request("d", Reason::Member(0));
+        assert_eq!(table.take_queued(2), ["d".into()]);
         assert!(!table.may_have_queued());
         table.invalidate_all();
         assert_eq!(table.take_queued(9).len(), 3);
