@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -103,6 +103,18 @@ impl Mock {
         body: &Value,
     ) -> Value {
         let mut direct = self.direct.lock().await;
+        // The mock closes a connection that is idle for long.
+        let is_closed = match direct.as_mut() {
+            Some(connection) => {
+                let mut end = [0];
+                let peeked = connection.get_mut().peek(&mut end);
+                matches!(peeked.now_or_never(), Some(Ok(0) | Err(_)))
+            }
+            None => false,
+        };
+        if is_closed {
+            *direct = None;
+        }
         let connection = match direct.as_mut() {
             Some(connection) => connection,
             None => {
