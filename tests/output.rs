@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::Presencectl;
 use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
 
@@ -351,4 +352,45 @@ fn a_user_field_beside_the_user_is_warned_of_once() {
         let warned = run.stderr.matches("`.user.online`, not `.online`").count();
         assert_eq!(warned, 1, "{run}");
     }
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_escapes() {
+    let run = |line: &str| {
+        let run = Presencectl::line(line)
+            .env("TERM", "dumb")
+            .run_on_terminal();
+        let escape = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        assert!(!run.stdout.contains(escape), "{line}: {:?}", run.stdout);
+        run.stdout
+    };
+    // A table, a search with progress, lines for people, an error, help.
+    assert!(run("--mock query-users --presence").contains("john"));
+    assert!(run("--mock query-users --online --all").contains("ONLINE"));
+    assert!(run("--mock watch users john jack --snapshot only").contains("john"));
+    assert!(run("--mock get-user nobody").contains("nobody"));
+    assert!(run("watch -h").contains("Usage"));
+    // The same on a terminal that has colours, to show that the test can fail.
+    let coloured = Presencectl::line("--mock query-users --presence")
+        .env("TERM", "xterm")
+        .run_on_terminal();
+    assert!(coloured.stdout.contains('\u{1b}'), "{coloured}");
+}
+
+#[test]
+fn a_table_in_a_file_is_not_cut() {
+    let mock = Mock::start();
+    let status = "long ".repeat(40);
+    let set = Presencectl::new(["set-user", "amy", "--status", &status]);
+    let _ = set.at(&mock).run().ended_with(0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.txt");
+    let _ = Presencectl::line("get-user amy -o table")
+        .env("COLUMNS", "40")
+        .at(&mock)
+        .into_file(std::fs::File::create(&path).unwrap())
+        .run()
+        .ended_with(0);
+    let table = std::fs::read_to_string(&path).unwrap();
+    assert!(table.contains(status.trim_end()), "{table}");
 }
