@@ -23,6 +23,7 @@ mod json_contract;
 mod larger;
 mod mock_applications;
 mod mock_clock;
+mod mock_console;
 mod mock_control;
 mod mock_detach;
 mod mock_edges;

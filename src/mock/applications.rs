@@ -85,6 +85,7 @@ impl ApplicationRegistry {
             control_token: first.control_token.clone(),
             ca_file: first.ca_file.clone(),
             replay: first.replay.clone(),
+            has_console: first.has_console,
             rules: first.rules.clone(),
             read_timeout: first.read_timeout,
             ..MockOptions::default()

@@ -48,10 +48,12 @@ pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
 pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};
 use self::hub::Hub;
 pub use self::options::{
-    InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key, random_secret,
+    CONSOLE_PATH, InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key,
+    random_secret,
 };
 pub use self::replay::{ReplayReporter, ReplaySource};
 use self::routes::RequestHandler;
+pub use self::routes::{CONTROL_ROUTES, ControlRoute};
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 pub use self::scenario::{
     EXAMPLE_SCENARIOS, ExampleScenario, FixtureFileName, RunSpeed, RunSummary, SCENARIO_MAX_BYTES,

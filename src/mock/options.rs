@@ -25,6 +25,8 @@ pub struct MockOptions {
     pub control_token: Option<SecretString>,
     /// The file with the certificate that clients must trust, if the server uses TLS.
     pub ca_file: Option<PathBuf>,
+    /// Whether the console is served.
+    pub has_console: bool,
     /// The users and channels that exist at the start, and after a reset.
     pub fixture: Fixture,
     /// The recording to answer from, in place of the rules and the fixture.
@@ -38,6 +40,9 @@ pub struct MockOptions {
     /// How long a client may take to send the head of its next request, or the next part of a request body.
     pub read_timeout: Duration,
 }
+
+/// The path of the console.
+pub const CONSOLE_PATH: &str = "/_mock/ui";
 
 /// The usual [`MockOptions::read_timeout`]. Clients that keep idle connections for longer must expect them to be closed,
 /// as with any server.
@@ -196,6 +201,7 @@ impl Default for MockOptions {
             secret: random_secret(),
             control_token: None,
             ca_file: None,
+            has_console: true,
             fixture: Fixture::default(),
             replay: None,
             rules: MockRules::default(),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::control::ask_as;
-use super::endpoint::{MockEndpoint, ReadyFormat};
+use super::endpoint::{MockEndpoint, ReadyFormat, console_url};
 use crate::api::Client;
 use crate::config_file::write_private;
 use crate::error_to_exit::code_of;
@@ -243,11 +243,18 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
             .into());
         }
     }
+    let url = last.as_ref().map_or_else(
+        || given.unwrap_or_default().trim_end_matches('/').to_owned(),
+        |last| last.url.clone(),
+    );
+    let control_token = last.map_or_else(
+        || crate::environment::variable("PRESENCECTL_MOCK_TOKEN"),
+        |last| last.control_token,
+    );
+    let console = Some(text("console")).filter(|path| !path.is_empty());
     let endpoint = MockEndpoint {
-        url: last.as_ref().map_or_else(
-            || given.unwrap_or_default().trim_end_matches('/').to_owned(),
-            |last| last.url.clone(),
-        ),
+        console: console.map(|path| console_url(&url, path, control_token.as_deref())),
+        url,
         api_key: text("api_key").to_owned(),
         api_secret: text("api_secret").to_owned(),
         secret_from: "the running server".to_owned(),
@@ -255,10 +262,7 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
         ca_file: Some(text("ca_file"))
             .filter(|file| !file.is_empty())
             .map(PathBuf::from),
-        control_token: last.map_or_else(
-            || crate::environment::variable("PRESENCECTL_MOCK_TOKEN"),
-            |last| last.control_token,
-        ),
+        control_token,
     };
     answer?;
     Ok(RunningServer { client, endpoint })

@@ -38,6 +38,9 @@ pub(super) struct MockEndpoint {
     /// The file with the certificate that clients must trust, if the server uses TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ca_file: Option<PathBuf>,
+    /// The address of the console, with the control token if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) console: Option<String>,
 }
 
 /// The variables by which programs find certificates to trust beside their own (Node), or instead of them: those that use
@@ -56,6 +59,8 @@ struct ReadyRecord<'a> {
     control_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<&'a str>,
 }
 
 impl MockEndpoint {
@@ -108,6 +113,7 @@ impl MockEndpoint {
                 pid: self.pid,
                 control_token: self.control_token.as_deref(),
                 ca_file: self.ca_file.as_deref(),
+                console: self.console.as_deref(),
             };
             return Ok(serde_json::to_string(&ready)? + "\n");
         }
@@ -157,6 +163,9 @@ impl MockEndpoint {
         if let Some(file) = &self.ca_file {
             add("CA file        ", "SSL_CERT_FILE", &file.to_string_lossy());
         }
+        if let Some(url) = &self.console {
+            lines.extend(["  console        ", url, "\n"]);
+        }
         if self.needs_allow_http() {
             flag = " --allow-http";
         }
@@ -174,6 +183,15 @@ To stop it: Ctrl-C
             secret_from = self.secret_from,
         )
     }
+}
+
+/// The address of the console at a path of a server. The token is in the fragment, which browsers send to nobody.
+pub(super) fn console_url(server: &str, path: &str, control_token: Option<&str>) -> String {
+    let fragment = control_token.map_or_else(String::new, |token| {
+        let encoded: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+        format!("#token={encoded}")
+    });
+    format!("{server}{path}{fragment}")
 }
 
 /// Prints a text on stdout at once.
@@ -201,7 +219,7 @@ fn is_plain(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{MockEndpoint, quote};
+    use super::{MockEndpoint, console_url, quote};
 
     #[test]
     fn the_hint_for_another_shell_has_what_the_server_asks_for() {
@@ -213,18 +231,25 @@ mod tests {
             pid: 1,
             control_token: Some("it's".to_owned()),
             ca_file: None,
+            console: Some(console_url(
+                "http://192.0.2.1:8080",
+                "/_mock/ui",
+                Some("it's"),
+            )),
         };
         insta::assert_snapshot!(endpoint.render_for_people(), @r#"
         Mock server ready at http://192.0.2.1:8080
           API key        K
           API secret     from the file F
           control token  it's
+          console        http://192.0.2.1:8080/_mock/ui#token=it%27s
 
         To use it in another shell: eval "$(PRESENCECTL_MOCK_TOKEN='it'\''s' presencectl mock env --base-url http://192.0.2.1:8080 --allow-http)"
         To stop it: Ctrl-C
         "#);
         endpoint.url = "https://127.0.0.1:8080".to_owned();
         endpoint.control_token = None;
+        endpoint.console = None;
         endpoint.ca_file = Some("/tmp/ca.pem".into());
         insta::assert_snapshot!(endpoint.render_for_people(), @r#"
         Mock server ready at https://127.0.0.1:8080

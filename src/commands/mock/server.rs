@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 
-use super::endpoint::MockEndpoint;
+use super::endpoint::{MockEndpoint, console_url};
 use super::recording_file::read_recording;
 use super::rules::RuleArgs;
 use crate::config_file::read_secret_file;
@@ -69,6 +69,10 @@ pub struct ServerArgs {
     /// Answer from this recording; requests that it does not have fail
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fixture", "demo"])]
     pub replay: Option<PathBuf>,
+
+    /// Do not serve the console at /_mock/ui
+    #[arg(long)]
+    pub no_console: bool,
 
     /// The rules
     #[command(flatten)]
@@ -133,6 +137,7 @@ impl MockServer {
         let mut options = MockOptions {
             api_key: args.api_key.clone(),
             control_token: choose_control_token(host),
+            has_console: !args.no_console,
             rules: args.rules.rules.clone(),
             ..MockOptions::default()
         };
@@ -224,17 +229,19 @@ impl MockServer {
     pub(super) fn endpoint(&self, address: SocketAddr) -> MockEndpoint {
         let host = self.reachable_host();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
+        let token = self.options.control_token.as_ref();
         MockEndpoint {
-            url: format!("{scheme}://{}", SocketAddr::new(host, address.port())),
+            console: self
+                .options
+                .has_console
+                .then(|| console_url(&url, mock::CONSOLE_PATH, token.map(SecretString::reveal))),
+            url,
             api_key: self.options.api_key.clone(),
             api_secret: self.options.secret.reveal().to_owned(),
             secret_from: self.secret_from.clone(),
             pid: std::process::id(),
-            control_token: self
-                .options
-                .control_token
-                .as_ref()
-                .map(|token| token.reveal().to_owned()),
+            control_token: token.map(|token| token.reveal().to_owned()),
             ca_file: self.options.ca_file.clone(),
         }
     }

@@ -332,6 +332,7 @@ pub(super) fn mock_ready() -> Value {
             "pid": { "type": "integer", "minimum": 1 },
             "control_token": { "type": "string", "description": "what the control API asks for; with --host only" },
             "ca_file": { "type": "string", "description": "a PEM file with the certificate to trust; with --tls only" },
+            "console": { "type": "string", "description": "address of the console; not with --no-console" },
         }),
     )
 }

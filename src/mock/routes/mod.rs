@@ -2,12 +2,13 @@
 //!
 //! `RequestHandler` finds the application. Every request passes `body_layer`, which reads what is left of its body. Then
 //! it passes `traffic_layer` (records it), `fault_layer` (may replace, delay or break its response) and `dispatch`
-//! (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control` directly. No rule
-//! of the service is decided here.
+//! (authenticates, counts against rate limits, and asks the hub). Requests to `/_mock/` go to `control` directly, those
+//! for the page at `/_mock/ui` to `console`. No rule of the service is decided here.
 
 mod body;
 mod body_layer;
 mod connect;
+mod console;
 mod context;
 mod control;
 mod dispatch;
@@ -38,8 +39,10 @@ use tokio::sync::mpsc;
 
 use self::context::RouteContext;
 pub(crate) use self::control::users::act as act_for_user;
+pub use self::control::{CONTROL_ROUTES, ControlRoute};
 pub(crate) use self::control::{ControlTrigger, trigger};
 use super::applications::ApplicationRegistry;
+use super::options::CONSOLE_PATH;
 use super::tcp::Peer;
 
 /// The start of every path of the control API.
@@ -98,13 +101,16 @@ fn router() -> Router {
         .layer(middleware::from_fn(traffic_layer::record));
     Router::new()
         .route(&format!("{CONTROL_PREFIX}{{*path}}"), any(control::handle))
+        .route(CONSOLE_PATH, any(console::handle))
+        .route(&format!("{CONSOLE_PATH}/"), any(console::handle))
+        .route(&format!("{CONSOLE_PATH}/{{file}}"), any(console::handle))
         .fallback(service)
-        .layer(middleware::from_fn(answer_preflight))
+        .layer(middleware::from_fn(answer_browser))
         .layer(middleware::from_fn(body_layer::read_to_end))
 }
 
-/// Answers what a browser asks before it lets a page make a request.
-async fn answer_preflight(
+/// Answers what browsers ask by themselves: whether a page may make a request, and what is at `/`.
+async fn answer_browser(
     Extension(context): Extension<RouteContext>,
     request: Request,
     next: Next,
@@ -113,6 +119,9 @@ async fn answer_preflight(
         let is_control = request.uri().path().starts_with(CONTROL_PREFIX);
         let has_token = context.hub.options.control_token.is_some();
         return origin::preflight(&request.into_parts().0, is_control, has_token);
+    }
+    if let Some(page) = console::welcome(&request, &context.hub.options) {
+        return page;
     }
     next.run(request).await
 }

@@ -80,6 +80,8 @@ const WORDS: &[&str] = &[
 const REQUESTS: &[&str] = &[
     "GET status",
     "GET connections",
+    "GET connections/none",
+    "GET users?search=a&limit=1&offset=1",
     "GET log?since=0",
     "GET snapshot",
     "POST restore",

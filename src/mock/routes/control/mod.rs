@@ -5,6 +5,7 @@ mod clock;
 #[cfg(test)]
 mod fuzz;
 mod status;
+mod table;
 pub(super) mod users;
 
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::table::{ApplicationEndpoint, ControlEndpoint, ServerEndpoint, find_route};
+pub use self::table::{CONTROL_ROUTES, ControlRoute};
 use super::super::applications::ApplicationRegistry;
 use super::super::auth;
 use super::super::engine::{EventReceivers, JsonObject};
@@ -50,7 +53,7 @@ pub(super) async fn handle(
     );
     let answer = match &origin {
         // Open to every caller, because it says nothing: the health check of a container has no token.
-        _ if parts.method == Method::GET && path == "health" => Ok(json!({ "healthy": true })),
+        _ if is_health_check(parts.method.as_str(), path) => Ok(health()),
         Ok(_) => match read_body(&parts, &params, body, BODY_LIMIT).await {
             Ok(fields) => {
                 control(
@@ -66,6 +69,14 @@ pub(super) async fn handle(
         },
         Err(reject) => Err(reject.clone()),
     };
+    respond(answer, origin.ok().flatten())
+}
+
+/// The response to a control request from this origin.
+pub(super) fn respond(
+    answer: Result<Value, Rejection>,
+    origin: Option<HeaderValue>,
+) -> Response<Body> {
     let (status, body) = match answer {
         Ok(body) => (StatusCode::OK, body.to_string()),
         Err(reject) => (
@@ -80,7 +91,7 @@ pub(super) async fn handle(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    if let Ok(Some(origin)) = origin {
+    if let Some(origin) = origin {
         origin::allow(response.headers_mut(), origin);
     }
     response
@@ -88,7 +99,7 @@ pub(super) async fn handle(
 
 /// Checks who may control the server: programs and pages on its own machine or, if there is a control token, callers that
 /// send it.
-fn check_access(
+pub(super) fn check_access(
     parts: &Parts,
     params: &Params,
     peer: &Peer,
@@ -124,24 +135,43 @@ async fn control(
     params: &Params,
     body: JsonObject,
 ) -> Result<Value, Rejection> {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     let hub = addressed(applications, params);
-    match (method, segments.as_slice()) {
-        ("GET", ["apps"]) => Ok(applications::list(applications)),
-        ("POST", ["apps"]) => applications::create(applications),
-        ("DELETE", ["apps", api_key]) => applications::delete(applications, api_key),
-        ("POST", ["stop"]) => {
-            applications.stop.notify_one();
-            Ok(json!({}))
-        }
-        // Who asks for a key may know none, or one of another server.
-        ("GET", ["credentials"]) => Ok(status::credentials(
-            hub.as_deref().unwrap_or_else(|_| applications.first()),
-        )),
-        (method, segments) => {
-            control_application(hub?.as_ref(), method, segments, params, body).await
+    let Some((endpoint, values)) = find_route(method, path) else {
+        hub?;
+        return Err(Rejection::not_found(format!(
+            "there is no {method} /_mock/{}",
+            path.chars().take(200).collect::<String>()
+        )));
+    };
+    match endpoint {
+        ControlEndpoint::Server(endpoint) => match endpoint {
+            ServerEndpoint::ListApplications => Ok(applications::list(applications)),
+            ServerEndpoint::CreateApplication => applications::create(applications),
+            ServerEndpoint::DeleteApplication => applications::delete(applications, values[0]),
+            ServerEndpoint::Stop => {
+                applications.stop.notify_one();
+                Ok(json!({}))
+            }
+            ServerEndpoint::Health => Ok(health()),
+            // Who asks for a key may know none, or one of another server.
+            ServerEndpoint::Credentials => Ok(status::credentials(
+                hub.as_deref().unwrap_or_else(|_| applications.first()),
+            )),
+        },
+        ControlEndpoint::Application(endpoint) => {
+            control_application(hub?.as_ref(), endpoint, &values, params, body).await
         }
     }
+}
+
+fn is_health_check(method: &str, path: &str) -> bool {
+    find_route(method, path)
+        .is_some_and(|(endpoint, _)| endpoint == ControlEndpoint::Server(ServerEndpoint::Health))
+}
+
+/// `GET /_mock/health`.
+fn health() -> Value {
+    json!({ "healthy": true })
 }
 
 /// The application that a control request is for: that of its API key, or the first.
@@ -154,44 +184,43 @@ fn addressed(applications: &ApplicationRegistry, params: &Params) -> Result<Arc<
 
 async fn control_application(
     hub: &Hub,
-    method: &str,
-    segments: &[&str],
+    endpoint: ApplicationEndpoint,
+    values: &[&str],
     params: &Params,
     body: JsonObject,
 ) -> Result<Value, Rejection> {
-    match (method, segments) {
-        ("GET", ["status"]) => Ok(status::status(hub)),
-        ("GET", ["connections"]) => Ok(status::connections(hub)),
-        ("GET", ["log"]) => status::log(hub, params).await,
-        ("POST", ["expect"]) => expect(hub, &read(body)?).await,
-        ("GET", ["snapshot"]) => Ok(status::snapshot(hub)),
-        ("POST", ["restore"]) => {
+    match endpoint {
+        ApplicationEndpoint::Status => Ok(status::status(hub)),
+        ApplicationEndpoint::ListConnections => Ok(status::connections(hub)),
+        ApplicationEndpoint::GetConnection => status::connection(hub, values[0]),
+        ApplicationEndpoint::ListUsers => status::users(hub, params),
+        ApplicationEndpoint::Log => status::log(hub, params).await,
+        ApplicationEndpoint::Expect => expect(hub, &read(body)?).await,
+        ApplicationEndpoint::Snapshot => Ok(status::snapshot(hub)),
+        ApplicationEndpoint::Restore => {
             let world = read(body)?;
             hub.restore(&world)
                 .map_err(|error| Rejection::input(error.to_string()))?;
             Ok(status::status(hub))
         }
-        ("POST", ["reset"]) => {
+        ApplicationEndpoint::Reset => {
             hub.reset();
             Ok(json!({}))
         }
-        ("POST", ["clock", action]) => clock::set(hub, action, &body),
-        ("POST", ["users", id, action]) => users::act(hub, id, action, body),
-        ("POST", ["trigger"]) => trigger(hub, read(body)?),
-        ("GET", ["faults"]) => Ok(json!({ "faults": hub.faults.list() })),
-        ("POST", ["faults"]) => add_faults(hub, body),
-        ("DELETE", ["faults"]) => Ok(json!({ "cleared": hub.faults.clear() })),
-        ("DELETE", ["faults", id]) => {
+        ApplicationEndpoint::Clock => clock::set(hub, values[0], &body),
+        ApplicationEndpoint::ChangeUser => users::act(hub, values[0], values[1], body),
+        ApplicationEndpoint::Trigger => trigger(hub, read(body)?),
+        ApplicationEndpoint::ListFaults => Ok(json!({ "faults": hub.faults.list() })),
+        ApplicationEndpoint::AddFaults => add_faults(hub, body),
+        ApplicationEndpoint::ClearFaults => Ok(json!({ "cleared": hub.faults.clear() })),
+        ApplicationEndpoint::RemoveFault => {
+            let id = values[0];
             if hub.faults.remove(id) {
                 Ok(json!({ "cleared": 1 }))
             } else {
                 Err(Rejection::not_found(format!("fault {id:?} was not found")))
             }
         }
-        _ => Err(Rejection::not_found(format!(
-            "there is no {method} /_mock/{}",
-            segments.join("/").chars().take(200).collect::<String>()
-        ))),
     }
 }
 

@@ -8,12 +8,17 @@ use tokio::time::Instant;
 use super::super::super::engine::{Rfc3339, ServiceState};
 use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
+use super::super::super::options::CONSOLE_PATH;
 use super::super::super::request_filter::{FilterConditions, RequestFilter};
+use super::super::super::url_path::decode_segment;
 use super::super::params::Params;
 use crate::domain::time::parse_duration;
 
 /// Notes of one answer, unless another number is asked for.
 const DEFAULT_LOG_LIMIT: usize = 1000;
+/// Users of one answer, unless another number is asked for.
+const DEFAULT_USERS_LIMIT: usize = 100;
+const USERS_LIMIT_MAX: usize = 1000;
 /// The longest that an answer waits for something to tell.
 const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -43,6 +48,7 @@ pub(super) fn credentials(hub: &Hub) -> Value {
         "api_secret": hub.options.secret.reveal(),
         "pid": std::process::id(),
         "ca_file": hub.options.ca_file,
+        "console": hub.options.has_console.then_some(CONSOLE_PATH),
     })
 }
 
@@ -51,26 +57,48 @@ pub(super) fn connections(hub: &Hub) -> Value {
     json!({ "connections": hub.with(|state, _| state.list_connections()) })
 }
 
+/// `GET /_mock/connections/{connection_id}`: one connection, with the users to whose presence it is subscribed.
+pub(super) fn connection(hub: &Hub, id: &str) -> Result<Value, Rejection> {
+    let id = decode_segment(id);
+    hub.with(|state, _| state.show_connection(&id))
+        .ok_or_else(|| Rejection::not_found(format!("connection {id:?} was not found")))
+}
+
+/// `GET /_mock/users?search=TEXT&limit=N&offset=N`: users by id. `search` is a part of an id, a name or a status.
+pub(super) fn users(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
+    let number = |name| number(params, name).map(|number| number.map(saturate));
+    let limit = number("limit")?.map_or(DEFAULT_USERS_LIMIT, |limit| limit.min(USERS_LIMIT_MAX));
+    let offset = number("offset")?.unwrap_or(0);
+    let search = params.get("search").unwrap_or_default();
+    Ok(hub.with(|state, _| state.list_users(search, offset, limit)))
+}
+
+/// A query parameter that is a number.
+fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejection> {
+    match params.get(name).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Rejection::field(name, "must be a number")),
+    }
+}
+
+fn saturate(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// `GET /_mock/log?after=N&limit=N&wait=DUR`, with the filters `method`, `path`, `user`, `status`, `since` and `body`: the
 /// entries after a number. With `wait` an empty answer is held back for that long.
 pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
     let text = |name: &str| params.get(name).filter(|text| !text.is_empty());
-    let number = |name: &str| match text(name) {
-        None => Ok(None),
-        Some(text) => text
-            .parse::<u64>()
-            .map(Some)
-            .map_err(|_| Rejection::field(name, "must be a number")),
-    };
     // A number in `since` is an entry, as in `after`. Anything else is a time.
     let (since, entry) = match text("since") {
         Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => (None, "since"),
         since => (since, "after"),
     };
-    let after = number(entry)?.unwrap_or(0);
-    let limit = number("limit")?.map_or(DEFAULT_LOG_LIMIT, |limit| {
-        usize::try_from(limit).unwrap_or(DEFAULT_LOG_LIMIT)
-    });
+    let after = number(params, entry)?.unwrap_or(0);
+    let limit = number(params, "limit")?.map_or(DEFAULT_LOG_LIMIT, saturate);
     let filter = RequestFilter::new(
         FilterConditions {
             method: text("method"),
