@@ -21,6 +21,7 @@ mod hostile_text;
 mod hygiene;
 mod json_contract;
 mod larger;
+mod mock_api;
 mod mock_applications;
 mod mock_clock;
 mod mock_console;

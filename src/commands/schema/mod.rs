@@ -1,8 +1,11 @@
 //! `schema [RECORD]`: the JSON Schema of every record. The tests validate every printed line against it.
 //!
+//! `schema mock.api` prints the OpenAPI document of the mock's control API.
+//!
 //! A schema lists guaranteed fields and allows others, because records may get new fields and the service's objects are
 //! open.
 
+mod mock_api;
 mod mock_shapes;
 mod recording_shapes;
 mod report_shapes;
@@ -22,10 +25,12 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without RECORD: one schema for every line of a stream, with the other records in its `$defs`.
+mock.api is the OpenAPI document of the mock's control API.
 
 Examples:
   presencectl schema presence.gap
   presencectl schema user -o json > user.schema.json
+  presencectl schema mock.api -o json > openapi.json
   presencectl schema --jq '.[\"$defs\"] | keys'")]
 pub struct SchemaArgs {
     /// Print only the schema of this record
@@ -39,7 +44,8 @@ pub struct SchemaArgs {
 ///
 /// The output cannot be written.
 pub fn run(app: &App, args: &SchemaArgs) -> anyhow::Result<Code> {
-    let schema = match &args.record {
+    let schema = match args.record.as_deref() {
+        Some(mock_api::NAME) => mock_api::document(),
         Some(name) => record(name)
             .map(RecordSchema::schema)
             .ok_or_else(|| Failure::new(Code::Usage, "there is no such record"))?,
@@ -247,7 +253,8 @@ pub fn record(name: &str) -> Option<&'static RecordSchema> {
 }
 
 fn names() -> Vec<&'static str> {
-    RECORDS.iter().map(|record| record.name).collect()
+    let records = RECORDS.iter().map(|record| record.name);
+    records.chain([mock_api::NAME]).collect()
 }
 
 fn document(title: &str, shape: Value) -> Value {
