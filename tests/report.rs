@@ -73,6 +73,26 @@ fn sessions() {
     "#);
 }
 
+/// Amy goes offline while the query is under way that repairs a gap: the answer still shows her online.
+const OVERTAKEN: &str = r#"{"type":"presence.snapshot","user":{"id":"amy","online":false},"seq":1,"received_at":"2026-03-29T00:00:00.000Z","source":"query"}
+{"type":"presence.gap","from":"2026-03-29T00:10:00.000Z","to":"2026-03-29T00:20:01.000Z","repaired":["amy"],"note":"reconnected","seq":2,"received_at":"2026-03-29T00:20:01.000Z","source":"local"}
+{"type":"user.presence.changed","created_at":"2026-03-29T00:20:01.000Z","user":{"id":"amy","online":true},"seq":3,"received_at":"2026-03-29T00:20:01.000Z","source":"resync","changed":["online"],"previous":{"online":false}}
+{"type":"user.presence.changed","created_at":"2026-03-29T00:20:00.985Z","user":{"id":"amy","online":false},"seq":4,"received_at":"2026-03-29T00:20:00.990Z","source":"ws","changed":["online"],"previous":{"online":true}}
+{"type":"user.presence.changed","created_at":"2026-03-29T00:20:00.995Z","user":{"id":"amy","online":true},"seq":5,"received_at":"2026-03-29T00:30:00.000Z","source":"ws","changed":["online"],"previous":{"online":false}}
+{"type":"stream.end","reason":"timeout","events":2,"gaps":1,"reconnects":1,"exit_code":0,"seq":6,"received_at":"2026-03-29T00:40:00.000Z","source":"local"}
+"#;
+
+#[test]
+fn an_event_that_overtook_the_answer_of_a_query_is_newer() {
+    let folder = Folder::new(&[("day", OVERTAKEN.as_bytes())]);
+    insta::assert_snapshot!(folder.run("report sessions @day"), @r#"
+    {"user_id":"amy","name":null,"from":"2026-03-29T00:20:01.000Z","to":"2026-03-29T00:20:01.000Z","duration_s":0,"start":"gap","end":"observed","status":null}
+    {"user_id":"amy","name":null,"from":"2026-03-29T00:30:00.000Z","to":null,"duration_s":600,"start":"observed","end":"data_end","status":null}
+    --- stderr
+    --- exit Some(0)
+    "#);
+}
+
 #[test]
 fn uptime() {
     insta::assert_snapshot!(folder().run("report uptime @day -qq").stdout, @r#"

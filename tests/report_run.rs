@@ -62,11 +62,10 @@ async fn wait_for(file: &Path, text: &str) {
 }
 
 /// A fault that the watcher meets, of every kind that does not change the order of frames: a frame out of order is an old
-/// copy when it comes, so nobody can tell when its state began. Answers are not delayed: when an event overtakes the answer
-/// of a repair, the watcher takes the older state of the answer for the newer one.
+/// copy when it comes, so nobody can tell when its state began.
 fn fault(dice: &mut StdRng) -> Value {
     let after = dice.random_range(0..6);
-    let mut fault = match dice.random_range(0..11) {
+    let mut fault = match dice.random_range(0..12) {
         0 | 1 => json!({"kind": "drop"}),
         2 => json!({"kind": "close", "code": 1011}),
         3 => json!({"kind": "drop", "now": true}),
@@ -76,6 +75,7 @@ fn fault(dice: &mut StdRng) -> Value {
         7 => json!({"kind": "half-open", "event": "user.*"}),
         8 => json!({"kind": "mute", "now": true}),
         9 => json!({"kind": "status", "path": "/users", "status": 500}),
+        10 => json!({"kind": "delay", "path": "/users", "delay": "60ms"}),
         _ => json!({"kind": "reset", "path": "/connect"}),
     };
     fault["user"] = json!(OBSERVER);
@@ -97,14 +97,17 @@ fn millis(time: &Value) -> i64 {
 /// What the mock's log says it sent to the witness, at the times at which the watcher recorded it.
 fn truth(log: &Path, recording: &Path) -> (BTreeMap<String, States>, usize) {
     let mut recorded = HashMap::new();
+    let mut answered: HashMap<String, i64> = HashMap::new();
     for line in fs::read_to_string(recording).unwrap().lines() {
         let record: Value = serde_json::from_str(line).unwrap();
-        if record["type"] == "user.presence.changed" && record["source"] == "ws" {
-            let key = (
-                record["user"]["id"].to_string(),
-                record["created_at"].to_string(),
-            );
-            recorded.insert(key, millis(&record["received_at"]));
+        let user = record["user"]["id"].to_string();
+        if record["source"] == "query" || record["source"] == "resync" {
+            answered.insert(user, millis(&record["received_at"]));
+        } else if record["type"] == "user.presence.changed" {
+            // An event that overtook an answer counts from the answer on, behind which it is written.
+            let answered = answered.get(&user).copied().unwrap_or(i64::MIN);
+            let key = (user, record["created_at"].to_string());
+            recorded.insert(key, millis(&record["received_at"]).max(answered));
         }
     }
     let mut states: BTreeMap<String, States> = BTreeMap::new();

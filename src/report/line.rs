@@ -34,7 +34,8 @@ pub(super) enum LineBody<'a> {
     Observed {
         user: UserText<'a>,
         online: bool,
-        /// When the event happened on the service's clock; snapshots have no such time.
+        /// When the event happened on the service's clock. Answers to queries (snapshots and resyncs) have no such
+        /// time: a resync shows the watcher's own time as `created_at`.
         happened: Option<Millis>,
     },
     /// The state of a user who may only visit the channel.
@@ -136,15 +137,14 @@ impl LineReader {
                 status: user.status.and_then(Text::read),
             })
         };
+        let is_resync = source.and_then(Text::read).as_deref() == Some("resync");
         let body = match (&*kind, user.online) {
             ("presence.snapshot", Some(online)) => LineBody::Observed {
                 user: of_user()?,
                 online,
                 happened: None,
             },
-            (USER_PRESENCE_CHANGED | USER_UPDATED, None)
-                if deleted || source.and_then(Text::read).as_deref() == Some("resync") =>
-            {
+            (USER_PRESENCE_CHANGED | USER_UPDATED, None) if deleted || is_resync => {
                 LineBody::Gone { id: of_user()?.id }
             }
             (USER_DELETED | MEMBER_REMOVED, _) => match of_user() {
@@ -154,7 +154,7 @@ impl LineReader {
             (USER_PRESENCE_CHANGED | USER_UPDATED, Some(online)) => LineBody::Observed {
                 user: of_user()?,
                 online,
-                happened: self.time(created_at),
+                happened: (!is_resync).then(|| self.time(created_at)).flatten(),
             },
             (USER_WATCHING_START | USER_WATCHING_STOP, Some(online)) => LineBody::Visited {
                 user: of_user()?,

@@ -15,6 +15,8 @@ use crate::domain::time::Millis;
 
 /// By how much lines may be out of order, in the stream's own time.
 pub(super) const REORDER_WINDOW: Millis = 60_000;
+/// How long a query of a watcher may take: its calls end after 30 s unless a flag says otherwise.
+const CALL_DURATION_MAX: Millis = 30_000;
 /// How many facts may wait to be put in order.
 const REORDER_QUEUE_MAX: usize = 1 << 16;
 /// How many watchers may write alternating lines into one input.
@@ -68,6 +70,8 @@ pub(super) struct Recording {
     /// Fingerprints of the last texts of each user in this recording.
     texts: Vec<u64>,
     keep_texts: bool,
+    /// When each user was last shown by the answer to a query.
+    answered_at: Vec<Millis>,
     pub(super) problems: RecordingProblems,
 }
 
@@ -94,6 +98,7 @@ impl Recording {
             gap_end: Millis::MIN,
             texts: Vec::new(),
             keep_texts,
+            answered_at: Vec::new(),
             problems: RecordingProblems::default(),
         })
     }
@@ -192,6 +197,8 @@ impl Recording {
                 }
                 let texts =
                     self.changed_texts(index, batch, user.name.as_ref(), user.status.as_ref());
+                let is_answer = happened.is_none() && !visited;
+                let at = self.after_answer(index, at, is_answer);
                 let fact = Fact::Observed {
                     user: index,
                     online: *online,
@@ -289,6 +296,24 @@ impl Recording {
             let repaired = Box::default();
             self.push(at, Fact::GapEnded { repaired }, None);
         }
+    }
+
+    /// When the state of a line counts. An event that arrives while a query is under way is written after the answer,
+    /// because it is newer, although its `received_at` is earlier.
+    fn after_answer(&mut self, user: UserIndex, at: Millis, is_answer: bool) -> Millis {
+        let user = user as usize;
+        if self.answered_at.len() <= user {
+            self.answered_at.resize(user + 1, Millis::MIN);
+        }
+        let answered_at = &mut self.answered_at[user];
+        if is_answer {
+            *answered_at = at;
+        }
+        // Lines that are older by more than any query takes are out of order for another reason.
+        if (answered_at.saturating_sub(CALL_DURATION_MAX)..*answered_at).contains(&at) {
+            return *answered_at;
+        }
+        at
     }
 
     /// Adds a fact to the queue, after those with the same time.
