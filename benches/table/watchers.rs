@@ -104,13 +104,9 @@ pub(crate) fn peak(process: u32) -> io::Result<f64> {
     memory_field(process, "status", &["VmHWM:"])
 }
 
-/// The memory in MiB that a process shares with no other.
+/// The memory in MiB that a process has written, and so shares with no other. The pages of the program are shared.
 fn private_memory(process: u32) -> io::Result<f64> {
-    memory_field(
-        process,
-        "smaps_rollup",
-        &["Private_Clean:", "Private_Dirty:"],
-    )
+    memory_field(process, "smaps_rollup", &["Private_Dirty:"])
 }
 
 /// The sum of some fields of a file about a process, in MiB.
