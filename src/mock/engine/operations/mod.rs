@@ -474,8 +474,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         "messages/{message_id}/replies",
         "GetReplies",
         |state, call| {
-            let page =
-                call.read_with_query(&["limit", "offset", "id_lt", "id_lte", "id_gt", "id_gte"])?;
+            // The service ignores an offset here.
+            let page = call.read_with_query(&["limit", "id_lt", "id_lte", "id_gt", "id_gte"])?;
             state.get_replies(&call.actor, call.path("message_id"), &page)
         },
     ),
