@@ -122,6 +122,7 @@ const PATH_WORDS: &[&str] = &[
     "guest",
     "hi",
     "hide",
+    "history",
     "image",
     "live_locations",
     "longpoll",
