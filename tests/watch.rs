@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::mock::{API_KEY, Mock, server_token, user_token};
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
-use crate::support::{Presencectl, Stream};
+use crate::support::{Presencectl, Run, Stream};
 
 /// Opens a connection of a user, or closes all of them.
 fn control_user(mock: &Mock, id: &str, action: &str) {
@@ -359,6 +359,71 @@ fn a_user_token_can_watch_what_its_user_may_read() {
     assert!(run.stderr.contains("watching as jack"), "{run}");
     let run = as_user("stranger").ended_with(5);
     assert!(run.stderr.contains("code 17"), "{run}");
+}
+
+#[test]
+fn clients_of_a_multi_tenant_application_name_their_team() {
+    let mock = Mock::start();
+    let users = json!({"users": {"a": {"id": "a", "teams": ["red"]}, "b": {"id": "b", "teams": ["red", "blue"]}, "c": {"id": "c", "teams": ["blue"]}}});
+    let server = |method: &str, target: &str, body: &Value| {
+        let answer = mock.call(method, target, &server_token(), body);
+        assert!(answer.status < 300, "{}", answer.body);
+    };
+    server("POST", "/users", &users);
+    for (id, team) in [("x", "red"), ("y", "blue")] {
+        let data = json!({"created_by_id": "a", "members": ["a", "b", "c"], "team": team});
+        let target = format!("/channels/messaging/{id}/query");
+        server("POST", &target, &json!({ "data": data }));
+    }
+    let set = json!({"multi_tenant_enabled": true});
+    server("PATCH", "/app", &set);
+    let as_a = |line: &str| {
+        presencectl(&mock, line)
+            .env("STREAM_API_SECRET", "")
+            .env("PRESENCECTL_USER_TOKEN", &user_token("a"))
+            .run()
+    };
+    let watched = |run: &Run| -> Vec<String> {
+        let snapshots = run
+            .records()
+            .into_iter()
+            .filter(|record| record["type"] == "presence.snapshot");
+        snapshots
+            .map(|record| record["user"]["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (selector, expected) in [
+        ("users a b c", &["a", "b"][..]),
+        // The members of a channel of the team, whatever their own teams are.
+        ("channel x y", &["a", "b", "c"]),
+        ("channels --type messaging", &["a", "b", "c"]),
+    ] {
+        let line = format!("watch {selector} --team red --snapshot only -o ndjson");
+        let run = as_a(&line).ended_with(0);
+        assert_eq!(watched(&run), expected, "{run}");
+    }
+    let run = as_a("watch users a --snapshot only").ended_with(5);
+    assert!(
+        run.stderr.contains("hint: name the team: --team TEAM"),
+        "{run}"
+    );
+    let _ = as_a("wait user a --team red --for exists --timeout 0").ended_with(0);
+    let _ =
+        as_a("wait channel x --team red --for '.members | length == 3' --timeout 1m").ended_with(0);
+}
+
+#[test]
+fn a_channel_of_another_team_is_not_watched() {
+    let run = presencectl(
+        &small_world(),
+        "watch channel fun --team red --snapshot only",
+    )
+    .run()
+    .ended_with(5);
+    assert!(
+        run.stderr.contains("the channel is not in team red"),
+        "{run}"
+    );
 }
 
 #[test]

@@ -19,10 +19,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::api::paging::CHANNELS_PER_PAGE;
 use crate::api::{
     ApiError, CallLimiter, ChannelState, Client, GetOrCreate, MemberPages, Page, QUERY_USERS,
-    QueryChannels, QueryUsers, Sort,
+    QueryChannels, QueryUsers, Refusal, Sort,
 };
 use crate::domain::record::MissingReason;
-use crate::domain::{Cid, User};
+use crate::domain::{ApiErrorCode, Cid, User};
+use crate::escape;
 
 /// The largest number of users that one call subscribes to.
 pub(super) const USERS_PER_CALL: usize = 30;
@@ -116,6 +117,7 @@ type FinishedCall = (QueuedQuery, Result<Answer, ApiError>);
 pub(super) struct Subscriber {
     client: Client,
     connection_id: String,
+    team: Option<String>,
     queue: VecDeque<QueuedQuery>,
     running: FuturesUnordered<BoxFuture<'static, FinishedCall>>,
     limiter: CallLimiter,
@@ -135,11 +137,12 @@ impl fmt::Debug for Subscriber {
 }
 
 impl Subscriber {
-    /// `client` acts as the observer, who owns the connection.
-    pub(super) fn new(client: Client, connection_id: &str) -> Self {
+    /// `client` acts as the observer, who owns the connection. With a team, queries are for its users and channels only.
+    pub(super) fn new(client: Client, connection_id: &str, team: Option<&str>) -> Self {
         Self {
             client,
             connection_id: connection_id.to_owned(),
+            team: team.map(str::to_owned),
             queue: VecDeque::new(),
             running: FuturesUnordered::new(),
             limiter: CallLimiter::default(),
@@ -253,8 +256,10 @@ impl Subscriber {
             if let Some(queued) = self.queue.pop_front() {
                 let client = self.client.clone();
                 let connection_id = self.connection_id.clone();
+                let team = self.team.clone();
                 self.running.push(Box::pin(async move {
-                    let answer = send(&client, &connection_id, &queued.query).await;
+                    let team = team.as_deref();
+                    let answer = send(&client, &connection_id, team, &queued.query).await;
                     (queued, answer)
                 }));
             }
@@ -278,17 +283,25 @@ fn retry_delay(error: &ApiError, retries: u32) -> Option<Duration> {
     }
 }
 
-async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Answer, ApiError> {
+async fn send(
+    client: &Client,
+    connection_id: &str,
+    team: Option<&str>,
+    query: &Query,
+) -> Result<Answer, ApiError> {
     match query {
         Query::Channels(cids) => {
             let names: Vec<String> = cids.iter().map(ToString::to_string).collect();
-            let filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
+            let mut filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
+            if let Some(team) = team {
+                filter.insert("team".to_owned(), json!({ "$eq": team }));
+            }
             let query = watch_query(filter, connection_id);
             let mut states = client.query_channels(&query).await?;
             let mut refused = Vec::new();
             for cid in cids {
                 if !states.iter().any(|state| is_channel(state, cid)) {
-                    match watch_one_channel(client, connection_id, cid).await {
+                    match watch_one_channel(client, connection_id, team, cid).await {
                         Ok(state) => states.push(state),
                         Err(error @ (ApiError::Refused(_) | ApiError::Insecure { .. })) => {
                             refused.push((cid.clone(), error));
@@ -336,6 +349,7 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
         }
         Query::Users(ids) => {
             let query = QueryUsers {
+                filter_conditions: team_filter(team),
                 sort: vec![Sort {
                     field: "id".to_owned(),
                     direction: 1,
@@ -350,15 +364,20 @@ async fn send(client: &Client, connection_id: &str, query: &Query) -> Result<Ans
                 .map(|id| &**id)
                 .filter(|id| !users.iter().any(|user| user.id() == *id))
                 .collect();
-            let reasons = missing_reasons(client, &missing).await?;
+            let reasons = missing_reasons(client, team, &missing).await?;
             Ok(Answer::Users(users, reasons))
         }
     }
 }
 
 /// Asks for these users again, without subscribing and with deactivated ones.
-async fn missing_reasons(client: &Client, ids: &[&str]) -> Result<MissingReasons, ApiError> {
+async fn missing_reasons(
+    client: &Client,
+    team: Option<&str>,
+    ids: &[&str],
+) -> Result<MissingReasons, ApiError> {
     let query = QueryUsers {
+        filter_conditions: team_filter(team),
         include_deactivated_users: true,
         ..QueryUsers::default()
     };
@@ -382,6 +401,12 @@ async fn missing_reasons(client: &Client, ids: &[&str]) -> Result<MissingReasons
     Ok(users.into_iter().map(reason).collect())
 }
 
+/// The filter for the users of a team.
+fn team_filter(team: Option<&str>) -> Map<String, Value> {
+    let condition = |team| ("teams".to_owned(), json!({ "$contains": team }));
+    team.map(condition).into_iter().collect()
+}
+
 fn watch_query(filter_conditions: Map<String, Value>, connection_id: &str) -> QueryChannels {
     QueryChannels {
         filter_conditions,
@@ -401,9 +426,20 @@ fn watch_query(filter_conditions: Map<String, Value>, connection_id: &str) -> Qu
 async fn watch_one_channel(
     client: &Client,
     connection_id: &str,
+    team: Option<&str>,
     cid: &Cid,
 ) -> Result<ChannelState, ApiError> {
-    client.get_channel(cid).await?;
+    let found = client.get_channel(cid).await?;
+    if let Some(team) = team
+        && found.channel.get("team").and_then(Value::as_str) != Some(team)
+    {
+        return Err(ApiError::Refused(Refusal {
+            code: ApiErrorCode::NotFound,
+            status: 404,
+            message: format!("the channel is not in team {}", escape::quote(team)),
+            ..Refusal::default()
+        }));
+    }
     let request = GetOrCreate {
         state: true,
         watch: true,
@@ -425,7 +461,7 @@ fn is_channel(state: &ChannelState, cid: &Cid) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Refusal, TransportKind};
+    use crate::api::TransportKind;
 
     fn state(json: Value) -> ChannelState {
         serde_json::from_value(json).unwrap()

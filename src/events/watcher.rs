@@ -51,6 +51,8 @@ pub struct WatchTarget {
     pub users: IdSet,
     /// Creates the first of `channels` if it does not exist.
     pub create: Option<ChannelSpec>,
+    /// Only users and channels of this team. Multi-tenant applications refuse clients that name none.
+    pub team: Option<String>,
 }
 
 /// The members and fields of a channel that is created if it does not exist.
@@ -499,7 +501,8 @@ impl Watcher {
     fn subscribe(&mut self, session: Socket) {
         let client = self.call_client();
         let client = client.acting_as(self.options.observer.user());
-        let mut subscriber = Subscriber::new(client, session.connection_id());
+        let team = self.target.team.as_deref();
+        let mut subscriber = Subscriber::new(client, session.connection_id(), team);
         subscriber.enqueue_channels(&self.target.channels);
         if let Some(filter) = &self.target.matching {
             subscriber.enqueue(Query::Matching(filter.clone(), 0));

@@ -148,6 +148,7 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         Some(channels) => {
             let target = WatchTarget {
                 channels,
+                team: args.channels.team.clone(),
                 ..WatchTarget::default()
             };
             return follow::follow(app, StreamOptions::default(), target, WatcherOptions::new)

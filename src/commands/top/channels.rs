@@ -32,6 +32,7 @@ pub struct TopChannelsArgs {
 pub async fn run(app: &App, args: &TopChannelsArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         matching: Some(args.channels.to_filter()),
+        team: args.channels.team.clone(),
         ..WatchTarget::default()
     };
     show(app, &args.live, "matching channels".to_owned(), target).await

@@ -219,6 +219,7 @@ pub async fn run(app: &App, args: &QueryUsersArgs) -> anyhow::Result<Code> {
     if args.watch && found > 0 {
         let target = WatchTarget {
             users: watched.iter().collect(),
+            team: args.team.clone(),
             ..WatchTarget::default()
         };
         return follow::follow(app, StreamOptions::default(), target, WatcherOptions::new).await;

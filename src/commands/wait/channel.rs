@@ -37,6 +37,10 @@ pub struct WaitChannelArgs {
     #[arg(long = "for", value_name = "EXPR", value_parser = ConditionExpr::parse)]
     pub condition: ConditionExpr,
 
+    /// Only channels and users of this team (multi-tenant applications)
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+
     /// How long the condition must hold
     #[command(flatten)]
     pub stability: StabilityArgs,
@@ -72,6 +76,7 @@ struct ChannelWait<'a> {
     app: &'a App,
     client: Client,
     cid: Cid,
+    team: Option<String>,
     condition: ConditionExpr,
     stable_for: Duration,
     timer: ConditionTimer,
@@ -87,6 +92,7 @@ impl<'a> ChannelWait<'a> {
             client,
             timer: ConditionTimer::new([args.cid.to_string()], false, stable_for),
             cid: args.cid,
+            team: args.team,
             condition: args.condition,
             stable_for,
             state: None,
@@ -104,6 +110,7 @@ impl<'a> ChannelWait<'a> {
         let (server, observer) = observer::resolve(self.app).await?;
         let target = WatchTarget {
             channels: vec![self.cid.clone()],
+            team: self.team.clone(),
             ..WatchTarget::default()
         };
         let mut watcher = Watcher::start(server, target, WatcherOptions::new(observer)).await?;

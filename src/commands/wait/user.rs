@@ -46,6 +46,10 @@ pub struct WaitUserArgs {
     #[arg(long)]
     pub any: bool,
 
+    /// Only users of this team (multi-tenant applications)
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+
     /// How long the state must hold
     #[command(flatten)]
     pub stability: StabilityArgs,
@@ -216,6 +220,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
     let mut signals = Signals::listen()?;
     let target = WatchTarget {
         users: users.iter().collect(),
+        team: args.team,
         ..WatchTarget::default()
     };
     // `--timeout 0` asks about the current state, and takes as long as one query.

@@ -32,6 +32,10 @@ pub struct WatchChannelArgs {
     #[arg(long, value_name = "K=TEXT")]
     pub set: Vec<TextField>,
 
+    /// Only channels and users of this team (multi-tenant applications)
+    #[arg(long, value_name = "TEAM", hide_short_help = true)]
+    pub team: Option<String>,
+
     /// The flags of all streams
     #[command(flatten)]
     pub stream: StreamArgs,
@@ -65,6 +69,7 @@ pub async fn run(app: &App, args: WatchChannelArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         channels: args.cids,
         create,
+        team: args.team,
         ..WatchTarget::default()
     };
     follow_target(app, &args.stream, target).await

@@ -32,6 +32,7 @@ pub struct WatchChannelsArgs {
 pub async fn run(app: &App, args: WatchChannelsArgs) -> anyhow::Result<Code> {
     let target = WatchTarget {
         matching: Some(args.channels.to_filter()),
+        team: args.channels.team.clone(),
         ..WatchTarget::default()
     };
     follow_target(app, &args.stream, target).await

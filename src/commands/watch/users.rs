@@ -21,6 +21,10 @@ pub struct WatchUsersArgs {
     #[command(flatten)]
     pub users: IdArgs,
 
+    /// Only users of this team (multi-tenant applications)
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+
     /// The flags of all streams
     #[command(flatten)]
     pub stream: StreamArgs,
@@ -40,6 +44,7 @@ pub async fn run(app: &App, args: WatchUsersArgs) -> anyhow::Result<Code> {
     }
     let target = WatchTarget {
         users,
+        team: args.team,
         ..WatchTarget::default()
     };
     follow_target(app, &args.stream, target).await
