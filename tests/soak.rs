@@ -28,6 +28,26 @@ struct Usage {
     descriptors: u64,
 }
 
+/// The usages of one process at the end of each round.
+#[derive(Debug, Default)]
+struct Usages(Vec<Usage>);
+
+impl Usages {
+    /// The middle values of the last rounds up to a round, because what a round leaves in buffers varies.
+    fn around(&self, round: usize) -> Usage {
+        let rounds = &self.0[round.saturating_sub(20)..round];
+        let median = |value: fn(&Usage) -> u64| {
+            let mut values: Vec<u64> = rounds.iter().map(value).collect();
+            values.sort_unstable();
+            values[values.len() / 2]
+        };
+        Usage {
+            resident_kib: median(|usage| usage.resident_kib),
+            descriptors: median(|usage| usage.descriptors),
+        }
+    }
+}
+
 impl Usage {
     fn of(pid: u32) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -71,13 +91,18 @@ async fn a_watcher_and_a_mock_do_not_grow() {
         .args(["--backoff-max", "1ms"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // Every gap is a warning there.
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let stdout = watch.stdout.take().unwrap();
     let marks = read_marks(BufReader::new(stdout));
     assert_eq!(next(&marks), "covered");
 
-    let mut usages = Vec::new();
+    let mut usages = [
+        (watch.id(), Usages::default()),
+        (mock.pid(), Usages::default()),
+    ];
     let started = Instant::now();
     for round in 1..=rounds {
         for batch in 0..ROUND / BATCH {
@@ -106,22 +131,24 @@ async fn a_watcher_and_a_mock_do_not_grow() {
         let set = json!({"set": {"status": mark}});
         let _ = mock.control(&format!("users/{}/set", ids[0]), &set).await;
         while next(&marks) != mark {}
+        for (pid, usages) in &mut usages {
+            usages.0.push(Usage::of(*pid));
+        }
         if round * 10 % rounds == 0 {
-            let usage = [Usage::of(watch.id()), Usage::of(mock.pid())];
+            let [watcher, mock] = [0, 1].map(|process: usize| usages[process].1.around(round));
             say(&format!(
                 "soak: {} changes, {round} disconnects, {:.0} s: watcher {} KiB, {} descriptors; mock {} KiB, {} descriptors",
                 round * ROUND,
                 started.elapsed().as_secs_f64(),
-                usage[0].resident_kib,
-                usage[0].descriptors,
-                usage[1].resident_kib,
-                usage[1].descriptors
+                watcher.resident_kib,
+                watcher.descriptors,
+                mock.resident_kib,
+                mock.descriptors
             ));
-            usages.push(usage);
         }
     }
-    let (first, last) = (usages[0], usages[usages.len() - 1]);
-    for (name, first, last) in [("watcher", first[0], last[0]), ("mock", first[1], last[1])] {
+    for (name, (_, usages)) in ["watcher", "mock"].into_iter().zip(&usages) {
+        let (first, last) = (usages.around(rounds / 10), usages.around(rounds));
         // A short run ends while buffers still fill.
         let slack = if is_whole_run { 0 } else { 16 * 1024 };
         assert!(
