@@ -132,13 +132,21 @@ fn create_private(path: &Path) -> io::Result<File> {
 
 /// Removes the file of a writer that was killed, if it can be locked.
 fn remove_leftover(path: &Path, lock: fn(&File) -> io::Result<()>) -> io::Result<()> {
-    // What cannot be opened, such as a link to nowhere, has no writer.
-    if let Ok(file) = File::open(path) {
-        lock(&file)?;
-        if !is_at(&file, path) {
-            return Ok(());
+    // Locked until the file is removed. Otherwise its writer could lock it in between.
+    let _locked = match File::open(path) {
+        Ok(file) => {
+            lock(&file)?;
+            if !is_at(&file, path) {
+                return Ok(());
+            }
+            Some(file)
         }
-    }
+        // A link to nowhere has no writer.
+        Err(_) if path.is_symlink() => None,
+        // The writer has finished.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
