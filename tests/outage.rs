@@ -82,10 +82,11 @@ async fn a_paused_server_causes_a_gap_and_a_repair() {
             .await
     );
     let truth = mock.truth(&ids()).await;
+    let is_true = |told: &Reader| told.differences(&truth).is_empty();
     assert!(
-        watch
-            .until(|told| told.differences(&truth).is_empty())
-            .await
+        watch.until(is_true).await,
+        "{:?}",
+        watch.look(|told| told.differences(&truth))
     );
 
     let (code, told, _) = strict.end().await;
@@ -153,7 +154,7 @@ async fn users_whom_a_restarted_server_has_lost_are_resent_without_a_state() {
         assert!(watch.until(is_unknown).await, "{id}: {}", watch.errors());
     }
     let (repaired, found) = watch.look(|told| (told.gaps[0].repaired.clone(), told.found.clone()));
-    assert_eq!(repaired, ["jack", "john"]);
+    assert_eq!(repaired, ["john", "jack"]);
     let john = found.iter().find(|record| record["user"]["id"] == "john");
     let john = john.expect("john is re-sent");
     assert_eq!(
