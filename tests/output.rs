@@ -380,7 +380,7 @@ fn a_dumb_terminal_gets_no_escapes() {
 #[test]
 fn a_table_in_a_file_is_not_cut() {
     let mock = Mock::start();
-    let status = "long ".repeat(40);
+    let status = "long ".repeat(20);
     let set = Presencectl::new(["set-user", "amy", "--status", &status]);
     let _ = set.at(&mock).run().ended_with(0);
     let folder = tempfile::tempdir().unwrap();
