@@ -860,13 +860,10 @@ mod tests {
         #[test]
         fn an_address_and_a_name_are_nowhere_in_the_output(value in json_value()) {
             for ids in [IdHandling::Kept, IdHandling::Pseudonyms] {
-                let redactor = redactor(ids, &["kept"]);
+                let redactor = redactor(ids, &[]);
                 for value in plant(&value, "amy.doe@example.com") {
-                    // A field that is kept is kept.
-                    if !value.to_string().contains(r#""kept":"amy"#) {
-                        let redacted = redactor.json(&value);
-                        prop_assert!(!redacted.to_string().contains("amy.doe"), "{redacted}");
-                    }
+                    let redacted = redactor.json(&value);
+                    prop_assert!(!redacted.to_string().contains("amy.doe"), "{redacted}");
                 }
                 let redacted = redactor.json(&json!({"user": {"id": "a", "name": "Amy Döe", "x": value}}));
                 prop_assert!(!redacted.to_string().contains("Döe"), "{redacted}");
