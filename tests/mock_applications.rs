@@ -201,7 +201,8 @@ fn refusals_say_what_to_do() {
     "#);
     insta::assert_snapshot!(first.run("mock app delete first"), @r"
     --- stderr
-    presencectl: the first application cannot be deleted; stop the server instead
+    presencectl: the first application of a server exists as long as the server
+    hint: stop the server: presencectl mock stop
     --- exit Some(2)
     ");
     // Commands for the whole server do not depend on the key.
@@ -214,6 +215,68 @@ fn refusals_say_what_to_do() {
     let env = unknown.run("mock env --print dotenv").stdout_of_success();
     assert!(env.contains("\nSTREAM_API_SECRET=hush\n"), "{env}");
     assert_eq!(unknown.run("mock stop").code, Some(0));
+}
+
+#[test]
+fn a_key_is_never_read_as_a_path() {
+    let server = Server::start();
+    let first = server.first();
+    let created = server.create();
+    let _ = first.record("mock fault add delay --delay 1ms");
+    for key in [
+        "..",
+        "../faults",
+        &format!("./{}", created.key),
+        &format!("\t{}", created.key),
+    ] {
+        for command in ["app delete", "fault clear"] {
+            let words = ["mock"].into_iter().chain(command.split(' ')).chain([key]);
+            let refused = Presencectl::new(words)
+                .env("PRESENCECTL_BASE_URL", &server.url)
+                .run()
+                .ended_with(5);
+            assert!(refused.stderr.contains("was not found"), "{refused}");
+        }
+    }
+    assert_eq!(first.run("mock fault list").records().len(), 1);
+    assert_eq!(first.run("mock app list").records().len(), 2);
+}
+
+#[test]
+fn responses_have_columns() {
+    let server = Server::start();
+    let first = server.first();
+    let created = first.run("mock app create --columns api_key -o csv");
+    let key = created
+        .stdout_of_success()
+        .lines()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        first
+            .run(&format!("mock app delete {key} -o tsv"))
+            .stdout_of_success(),
+        format!("api_key\tclosed\n{key}\t0\n")
+    );
+    let _ = first.record("set-user amy");
+    for (command, columns) in [
+        ("mock app create", "api_key,api_secret"),
+        ("mock clock freeze", "now,clock"),
+        ("mock user amy connect", "connection_id"),
+        ("mock trigger x --to amy", "sent"),
+        ("mock user amy drop", "lost"),
+        ("mock user amy disconnect", "closed"),
+        ("mock fault clear", "cleared"),
+        (
+            "mock status",
+            "now,clock,users,online,channels,connections,virtual,subscriptions,watches,faults,log",
+        ),
+    ] {
+        let printed = first.run(&format!("{command} -o csv")).stdout_of_success();
+        assert_eq!(printed.lines().next(), Some(columns), "{command}");
+        assert_eq!(printed.lines().count(), 2, "{command}");
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ use super::options::MockOptions;
 /// How many applications a server has at most.
 const APPLICATIONS_MAX: usize = 1000;
 
+/// Why the first application is not deleted.
+pub const FIRST_APPLICATION_STAYS: &str =
+    "the first application of a server exists as long as the server";
+
 /// The running applications, by API key.
 #[derive(Debug)]
 pub(crate) struct ApplicationRegistry {
@@ -123,9 +127,7 @@ impl ApplicationRegistry {
     /// There is none with this key, or it is the first one.
     pub(crate) fn delete(&self, api_key: &str) -> Result<usize, Rejection> {
         if api_key == self.first.options.api_key {
-            return Err(Rejection::input(
-                "the first application cannot be deleted; stop the server instead",
-            ));
+            return Err(Rejection::input(FIRST_APPLICATION_STAYS));
         }
         let removed = self
             .others

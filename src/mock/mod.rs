@@ -43,6 +43,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::applications::ApplicationRegistry;
+pub use self::applications::FIRST_APPLICATION_STAYS;
 pub use self::bench_state::BenchState;
 pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
 pub use self::fixture_file::{FixtureFile, parse_fixture, read_fixture};

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
-use super::control::{ask, call, list};
+use super::control::{APPLICATIONS_HINT, ask, call, check_segment, list};
 use crate::exit::Code;
 use crate::output::Column;
 use crate::settings::App;
@@ -39,9 +39,14 @@ pub enum ApplicationCommand {
 /// The server cannot be reached, is not a mock, or refuses.
 pub(super) async fn run(app: &App, command: &ApplicationCommand) -> anyhow::Result<Code> {
     match command {
-        ApplicationCommand::Create => call(app, "POST", "apps", Some(json!({}))).await,
+        ApplicationCommand::Create => {
+            let columns = ["api_key", "api_secret"];
+            call(app, "POST", "apps", Some(json!({})), &columns).await
+        }
         ApplicationCommand::Delete { api_key } => {
-            call(app, "DELETE", &format!("apps/{api_key}"), None).await
+            check_segment("application", api_key, APPLICATIONS_HINT)?;
+            let path = format!("apps/{api_key}");
+            call(app, "DELETE", &path, None, &["api_key", "closed"]).await
         }
         ApplicationCommand::List => {
             let columns =

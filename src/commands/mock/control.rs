@@ -17,6 +17,25 @@ use crate::mock;
 use crate::output::Column;
 use crate::settings::App;
 
+/// The columns of the state of a server.
+const STATUS_COLUMNS: [&str; 11] = [
+    "now",
+    "clock",
+    "users",
+    "online",
+    "channels",
+    "connections",
+    "virtual",
+    "subscriptions",
+    "watches",
+    "faults",
+    "log",
+];
+/// Where the applications of a server are listed.
+pub(super) const APPLICATIONS_HINT: &str = "list the applications: presencectl mock app list";
+/// Where the faults of a server are listed.
+pub(super) const FAULTS_HINT: &str = "list active faults: presencectl mock fault list";
+
 /// The commands of `mock clock`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ClockCommand {
@@ -71,7 +90,7 @@ pub struct RestoreArgs {
 /// The server cannot be reached or is not a mock.
 pub(super) async fn status(app: &App) -> anyhow::Result<Code> {
     if app.is_dry_run() || !app.terminal().stdout || !app.has_default_output() {
-        return call(app, "GET", "status", None).await;
+        return call(app, "GET", "status", None, &STATUS_COLUMNS).await;
     }
     let status = ask(app, "GET", "status", &[], None).await?;
     app.output().print(&log_lines::status(&status))?;
@@ -111,7 +130,7 @@ pub(super) async fn connections(app: &App) -> anyhow::Result<Code> {
 /// The server cannot be reached or is not a mock.
 pub(super) async fn health(app: &App) -> anyhow::Result<Code> {
     if app.is_dry_run() {
-        return call(app, "GET", "health", None).await;
+        return call(app, "GET", "health", None, &[]).await;
     }
     ask(app, "GET", "health", &[], None).await?;
     Ok(Code::Ok)
@@ -123,7 +142,7 @@ pub(super) async fn health(app: &App) -> anyhow::Result<Code> {
 ///
 /// The server cannot be reached or is not a mock.
 pub(super) async fn reset(app: &App) -> anyhow::Result<Code> {
-    call(app, "POST", "reset", Some(json!({}))).await
+    call(app, "POST", "reset", Some(json!({})), &[]).await
 }
 
 /// Changes the clock.
@@ -143,7 +162,8 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
         ClockCommand::Run { rate } => ("run", json!({ "rate": rate })),
         ClockCommand::Reset => ("reset", json!({})),
     };
-    call(app, "POST", &format!("clock/{action}"), Some(body)).await
+    let path = format!("clock/{action}");
+    call(app, "POST", &path, Some(body), &["now", "clock"]).await
 }
 
 /// Stops the server: the one whose address was given, else the one that this user detached last.
@@ -153,7 +173,7 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
 /// The server cannot be reached or is not a mock.
 pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
     if app.is_dry_run() {
-        return call(app, "POST", "stop", Some(json!({}))).await;
+        return call(app, "POST", "stop", Some(json!({})), &[]).await;
     }
     let server = detached::find(app).await?;
     ask_as(&server.client, "POST", "stop", &[], Some(json!({}))).await?;
@@ -194,25 +214,42 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
         app.output().warn(&warning);
     }
     let body = serde_json::to_value(read.fixture)?;
-    call(app, "POST", "restore", Some(body)).await
+    call(app, "POST", "restore", Some(body), &STATUS_COLUMNS).await
 }
 
-/// Makes one control request and prints its response as a record.
+/// Makes one control request and prints its response as a record with these columns. An empty response is not printed.
 pub(super) async fn call(
     app: &App,
     method: &'static str,
     path: &str,
     body: Option<Value>,
+    columns: &[&'static str],
 ) -> anyhow::Result<Code> {
+    let columns: Vec<Column> = columns.iter().copied().map(Column::plain).collect();
+    // Before the request, so that a wrong column is found before something has changed.
+    let mut rows = app.output().row(&columns)?;
     let Some(record) = change(app, method, path, body).await? else {
         return Ok(Code::Ok);
     };
     if !record.is_empty() {
-        let mut rows = app.output().row(&[])?;
         rows.push(&record)?;
         rows.finish()?;
     }
     Ok(Code::Ok)
+}
+
+/// Checks that an id can be a segment of a path. In a URL, a slash ends a segment, `.` and `..` are steps, and tabs and
+/// line breaks are dropped, so the request would be about something else.
+///
+/// # Errors
+///
+/// It cannot, so there is no such thing.
+pub(super) fn check_segment(what: &str, id: &str, hint: &str) -> Result<(), Failure> {
+    let is_segment = !matches!(id, "" | "." | "..") && !id.contains(['/', '\t', '\n', '\r']);
+    if is_segment {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Refused, format!("{what} {id:?} was not found")).hinted(hint))
 }
 
 /// Makes one control request that changes something. With `--dry-run` it is printed instead, and there is no response.
@@ -281,12 +318,19 @@ fn refused(error: ApiError) -> anyhow::Error {
         )
         .hinted("list the applications: presencectl mock app list; or act on the first one: unset STREAM_API_KEY")
         .into(),
-        ApiErrorCode::InvalidInput => Failure::new(Code::Usage, escape::escape(detail)).into(),
+        ApiErrorCode::InvalidInput => {
+            let failure = Failure::new(Code::Usage, escape::escape(detail));
+            if detail == mock::FIRST_APPLICATION_STAYS {
+                failure.hinted("stop the server: presencectl mock stop").into()
+            } else {
+                failure.into()
+            }
+        }
         ApiErrorCode::NotFound => {
             let hint = if detail.starts_with("fault ") {
-                "list active faults: presencectl mock fault list"
+                FAULTS_HINT
             } else if detail.starts_with("application ") {
-                "list the applications: presencectl mock app list"
+                APPLICATIONS_HINT
             } else {
                 "list what exists: presencectl query-users, presencectl query-channels"
             };

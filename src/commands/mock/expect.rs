@@ -81,7 +81,7 @@ impl ExpectArgs {
 /// The expectation is not met (exit code 3) or invalid, or the server cannot be reached or is not a mock.
 pub(super) async fn run(app: &App, args: &ExpectArgs) -> anyhow::Result<Code> {
     if app.is_dry_run() {
-        return call(app, "POST", "expect", Some(args.spec())).await;
+        return call(app, "POST", "expect", Some(args.spec()), &[]).await;
     }
     let mut rows = app.output().row(&log_lines::EXPECTATION_COLUMNS)?;
     // `--timeout` bounds the whole run here, and not the time until the response.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::control::{ask, call, change, list};
+use super::control::{FAULTS_HINT, ask, call, change, check_segment, list};
 use crate::domain::time::parse_duration;
 use crate::exit::Code;
 use crate::output::Column;
@@ -184,9 +184,10 @@ pub(super) async fn run(app: &App, command: &FaultCommand) -> anyhow::Result<Cod
             }
         }
         FaultCommand::List => show(app, ask(app, "GET", "faults", &[], None).await?, true),
-        FaultCommand::Clear { id: None } => call(app, "DELETE", "faults", None).await,
+        FaultCommand::Clear { id: None } => call(app, "DELETE", "faults", None, &["cleared"]).await,
         FaultCommand::Clear { id: Some(id) } => {
-            call(app, "DELETE", &format!("faults/{id}"), None).await
+            check_segment("fault", id, FAULTS_HINT)?;
+            call(app, "DELETE", &format!("faults/{id}"), None, &["cleared"]).await
         }
     }
 }

@@ -82,17 +82,17 @@ impl FromStr for FieldAssignment {
 ///
 /// The server cannot be reached, is not a mock, or does not know the user.
 pub(super) async fn user(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
-    let action = match args.action {
-        UserAction::Connect => "connect",
-        UserAction::Disconnect => "disconnect",
-        UserAction::Drop => "drop",
+    let (action, column) = match args.action {
+        UserAction::Connect => ("connect", "connection_id"),
+        UserAction::Disconnect => ("disconnect", "closed"),
+        UserAction::Drop => ("drop", "lost"),
         UserAction::Set => return set(app, args).await,
     };
     if !args.fields.is_empty() {
         return Err(Failure::new(Code::Usage, format!("{action} takes no fields")).into());
     }
     let path = format!("users/{}/{action}", args.id);
-    call(app, "POST", &path, Some(json!({}))).await
+    call(app, "POST", &path, Some(json!({})), &[column]).await
 }
 
 async fn set(app: &App, args: &UserArgs) -> anyhow::Result<Code> {
@@ -194,7 +194,7 @@ pub(super) async fn trigger(app: &App, args: &TriggerArgs) -> anyhow::Result<Cod
     if let Some(connection) = &args.connection {
         add("connection", connection.clone().into());
     }
-    call(app, "POST", "trigger", Some(body.into())).await
+    call(app, "POST", "trigger", Some(body.into()), &["sent"]).await
 }
 
 fn event(args: &TriggerArgs) -> Result<Map<String, Value>, Failure> {
