@@ -374,18 +374,46 @@ fn read_scenario(
     })
 }
 
-/// An error of the parser, in our words where they are clearer.
+/// An error of the parser, in our words where they are clearer: the library's words are for those who program with it.
 fn explain(error: &serde_saphyr::Error, text: &str) -> ScenarioError {
+    use serde_saphyr::Error;
     let error = error.without_snippet();
     let location = error.location().unwrap_or(Location::UNKNOWN);
     let message = match error {
-        serde_saphyr::Error::PropertyRequiredButUnset { name, .. } => format!(
+        Error::PropertyRequiredButUnset { name, .. } => format!(
             "the variable `{name}` is not set, expected --var {name}=VALUE or {name} in the environment"
         ),
+        Error::InvalidPropertyName { name, .. } => {
+            format!("`{name}` is not a variable, expected letters, digits and _, as in ${{NAME}}")
+        }
+        Error::Unexpected {
+            expected: "mapping start",
+            ..
+        } => "expected an object, such as {name: value}".to_owned(),
+        Error::Unexpected {
+            expected: "sequence start",
+            ..
+        } => "expected a list".to_owned(),
+        Error::Unexpected {
+            expected: "string scalar",
+            ..
+        } => "expected a text".to_owned(),
+        Error::InvalidScalar { ty, .. } if ty.starts_with(['u', 'i']) => {
+            "expected a whole number, 0 or more".to_owned()
+        }
+        Error::InvalidScalar { ty, .. } if ty.starts_with('f') => "expected a number".to_owned(),
+        Error::DuplicateMappingKey { .. } => {
+            format!("the field `{}` is there twice", word_at(text, location))
+        }
+        Error::MultipleDocuments { .. } => {
+            "there is a second document, expected one scenario in a file".to_owned()
+        }
         other => serde_saphyr::DefaultMessageFormatter
             .format_message(other)
             // The library hides the names of fields once a variable was replaced.
-            .replace("an interpolated field", word_at(text, location)),
+            .replace("an interpolated field", word_at(text, location))
+            // It shows variables as they are in the rewritten text.
+            .replace("?}", "}"),
     };
     ScenarioError::at(location, message)
 }
@@ -688,6 +716,10 @@ fn read_wait(wait: &Spanned<WaitFields>) -> Result<StepAction, ScenarioError> {
         (Some(request), None) => {
             let mut spec = request.value.clone();
             if let Some(within) = fields.within {
+                if spec.within.is_some() {
+                    let message = "within is there twice, expected it beside request or in it";
+                    return Err(ScenarioError::at(wait.referenced, message));
+                }
                 spec.within = Some(humantime::format_duration(within.0).to_string());
             }
             spec.within.get_or_insert_with(|| WAIT_DEFAULT.to_owned());
@@ -696,7 +728,11 @@ fn read_wait(wait: &Spanned<WaitFields>) -> Result<StepAction, ScenarioError> {
             Ok(StepAction::WaitForRequest(spec.value))
         }
         (None, Some(user)) => Ok(StepAction::WaitForConnection {
-            user: user.clone(),
+            user: user
+                .parse::<UserId>()
+                .map_err(|error| ScenarioError::at(wait.referenced, error))?
+                .as_str()
+                .to_owned(),
             within: fields
                 .within
                 .map_or(Duration::from_secs(30), |within| within.0),
