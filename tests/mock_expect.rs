@@ -151,6 +151,19 @@ fn invalid_expectations_are_bad_usage() {
             "status must be an HTTP status, such as 404 or 4xx",
         ),
         ("mock log -f --body .[", "does not compile"),
+        (
+            "mock expect --never --method P@TCH(",
+            "method must be one word, such as PATCH, not `P@TCH(`",
+        ),
+        (
+            "mock log --method=",
+            "a value is required for '--method <METHOD>'",
+        ),
+        (
+            "mock expect --never --path /users?id=amy",
+            "path must not have a query, or it matches nothing: /users",
+        ),
+        ("mock log --status 99", "or 4xx, not `99`"),
     ] {
         let run = presencectl(&mock, line).run().ended_with(2);
         assert!(run.stderr.contains(words), "{line}: {run}");

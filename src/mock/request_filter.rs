@@ -3,6 +3,7 @@
 //! `mock log` selects entries with it. `mock expect` counts the requests that match, and names the nearest ones that do
 //! not.
 
+use axum::http::Method;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -69,8 +70,10 @@ impl StatusPattern {
                 .filter(|status| (100..=599).contains(status))
                 .map(Self::Exactly),
         };
-        pattern
-            .ok_or_else(|| Rejection::field("status", "must be an HTTP status, such as 404 or 4xx"))
+        pattern.ok_or_else(|| {
+            let reason = format!("must be an HTTP status, such as 404 or 4xx, not `{text}`");
+            Rejection::field("status", &reason)
+        })
     }
 
     const fn matches(self, status: u16) -> bool {
@@ -113,6 +116,19 @@ impl RequestFilter {
         {
             let reason = format!("must begin with / or *, or it matches nothing: /{path}");
             return Err(Rejection::field("path", &reason));
+        }
+        // Not a `?` for any one character: paths have no `=`.
+        if let Some((path, query)) = conditions.path.and_then(|path| path.split_once('?'))
+            && query.contains('=')
+        {
+            let reason = format!("must not have a query, or it matches nothing: {path}");
+            return Err(Rejection::field("path", &reason));
+        }
+        if let Some(method) = conditions.method
+            && Method::from_bytes(method.as_bytes()).is_err()
+        {
+            let reason = format!("must be one word, such as PATCH, not `{method}`");
+            return Err(Rejection::field("method", &reason));
         }
         Ok(Self {
             method: conditions.method.map(str::to_ascii_uppercase),

@@ -1,6 +1,7 @@
 //! The filters that `mock log` and `mock expect` share.
 
 use chrono::{DateTime, Utc};
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::domain::time::{millis, parse_time};
 
@@ -8,19 +9,19 @@ use crate::domain::time::{millis, parse_time};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FilterArgs {
     /// Match only requests with this method
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", value_parser = NonEmptyStringValueParser::new())]
     pub method: Option<String>,
 
     /// Match only requests with this path; * matches any text
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = NonEmptyStringValueParser::new())]
     pub path: Option<String>,
 
     /// Match only requests and sockets of this user; * matches any text
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = NonEmptyStringValueParser::new())]
     pub user: Option<String>,
 
     /// Match only requests with this status, or a class of statuses such as 4xx
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = NonEmptyStringValueParser::new())]
     pub status: Option<String>,
 
     /// Match only what happened since this time on the mock's clock
@@ -28,7 +29,7 @@ pub struct FilterArgs {
     pub since: Option<String>,
 
     /// Match only requests for whose body this jq expression is true
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", value_parser = NonEmptyStringValueParser::new())]
     pub body: Option<String>,
 }
 
