@@ -139,6 +139,20 @@ fn mistakes_are_reported_with_line_and_column() {
         "steps: [",
         "{\"steps\": [{\"user\": {\"id\": \"amy\", \"connect\": 1}}]}",
         "",
+        "hello",
+        "steps: 5",
+        "steps:\n  - {at: [5s], clear_faults: true}",
+        "steps:\n  - expect: {count: -1}",
+        "seed: seven\nsteps: []",
+        "steps: []\nsteps: []",
+        "steps: []\n---\nsteps: []",
+        "steps:\n  - {at: '${HOME DIR}', clear_faults: true}",
+        "steps:\n  - {at: '${HOME}', clear_faults: true}",
+        "steps:\n  - wait_for: {connection: 'a b'}",
+        "steps:\n  - wait_for: {request: {path: /users, within: 1s}, within: 2s}",
+        "steps:\n  - expect: {method: GET USERS}",
+        "steps:\n  - expect: {path: '/users?id=amy'}",
+        "steps:\n  - expect: {status: 99}",
     ] {
         let run = run(scenario, &["--check"]).ended_with(13);
         assert_eq!(run.stdout, "", "{run}");
@@ -174,6 +188,20 @@ fn mistakes_are_reported_with_line_and_column() {
     scenario.yaml:1:8: unclosed bracket '['
     scenario.yaml:1:46: `1` is not allowed, expected true, or no such field
     scenario.yaml:1:1: the file is empty, expected a scenario with steps
+    scenario.yaml:1:1: expected an object, such as {name: value}
+    scenario.yaml:1:8: expected a list
+    scenario.yaml:2:10: expected a text
+    scenario.yaml:2:21: expected a whole number, 0 or more
+    scenario.yaml:1:7: expected a whole number, 0 or more
+    scenario.yaml:2:1: the field `steps` is there twice
+    scenario.yaml:3:1: there is a second document, expected one scenario in a file
+    scenario.yaml:2:10: `${HOME DIR}` is not a variable, expected letters, digits and _, as in ${NAME}
+    scenario.yaml:2:10: `${HOME}` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d
+    scenario.yaml:2:15: `a b` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
+    scenario.yaml:2:15: within is there twice, expected it beside request or in it
+    scenario.yaml:2:13: method must be one word, such as PATCH, not `GET USERS`
+    scenario.yaml:2:13: path must not have a query, or it matches nothing: /users
+    scenario.yaml:2:13: status must be an HTTP status, such as 404 or 4xx, not `99`
     ");
 }
 
@@ -354,11 +382,34 @@ fn a_signal_ends_a_run_and_a_reader_who_leaves_too() {
     assert_eq!(stream.record()["action"], "connect");
     stream.signal("INT");
     assert_eq!(stream.end().1.code(), Some(130));
+    let report = folder.path().join("report.xml");
+    let line = ["mock", "run", file.to_str().unwrap(), "-o", "json"];
+    let flags = ["--timeout", "300ms", "--junit", report.to_str().unwrap()];
+    let timed_out = Presencectl::new(line.iter().chain(&flags)).run();
+    let records: Value = serde_json::from_str(&timed_out.stdout).unwrap();
+    assert_eq!(records[0]["action"], "connect", "{timed_out}");
+    let error = timed_out.stderr.lines().last().unwrap();
+    insta::assert_snapshot!(error, @r#"
+    {"error":{"kind":"timed_out","message":"the time ran out before the last step","exit_code":124,"api_code":null,"hint":"give it more time with --timeout, or let the clock jump with --speed max"}}
+    "#);
+    assert_eq!(timed_out.code, Some(124), "{timed_out}");
+    let report = fs::read_to_string(report).unwrap();
+    assert!(
+        report.contains("<error message=\"the time ran out"),
+        "{report}"
+    );
     let printed = Presencectl::line("mock run --example nothing")
         .run()
         .ended_with(2);
     assert!(printed.stderr.contains("busy-day"), "{printed}");
     let missing = Presencectl::line("mock run /nowhere.yaml").run();
+    let words = ["--junit", "/nowhere/report.xml"];
+    let unwritable = run("steps:\n- {expect: {path: /users}}\n", &words);
+    insta::assert_snapshot!(unwritable, @r"
+    --- stderr
+    presencectl: cannot write /nowhere/report.xml: No such file or directory (os error 2)
+    --- exit Some(2)
+    ");
     insta::assert_snapshot!(missing, @r"
     --- stderr
     presencectl: cannot read /nowhere.yaml: No such file or directory (os error 2)

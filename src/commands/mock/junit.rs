@@ -1,28 +1,48 @@
 //! The results of a scenario as JUnit XML, which CI systems show.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::Value;
 
 use super::log_lines;
+use crate::exit::{Code, Failure};
 use crate::mock::StepRecord;
 
 /// A report with one test case for each expectation, each wait, and each step that the mock refused.
 #[derive(Debug)]
 pub(super) struct JunitReport {
     suite: TestSuite,
-    file: String,
+    /// The file of the scenario.
+    scenario_file: String,
+    path: PathBuf,
+    output: File,
 }
 
 impl JunitReport {
-    /// An empty report about the scenario of a file.
-    pub(super) fn new(scenario: &str, file: &str) -> Self {
-        Self {
+    /// Creates the file of a report about the scenario of a file: before the run, whose results would be lost otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be created (exit code 2).
+    pub(super) fn create(
+        path: &Path,
+        scenario: &str,
+        scenario_file: &str,
+    ) -> Result<Self, Failure> {
+        let output = File::create(path).map_err(|error| {
+            let message = format!("cannot write {}: {error}", path.display());
+            Failure::new(Code::Usage, message)
+        })?;
+        Ok(Self {
             suite: TestSuite::new(scenario),
-            file: file.to_owned(),
-        }
+            scenario_file: scenario_file.to_owned(),
+            path: path.to_owned(),
+            output,
+        })
     }
 
     /// Adds a step, if it can fail.
@@ -44,34 +64,36 @@ impl JunitReport {
             let requests = result.map(log_lines::requests_of_expectation);
             status.set_description(requests.unwrap_or_default().join("\n"));
         }
-        let mut case = TestCase::new(name.trim_end(), status);
-        case.set_classname(&*self.file);
+        self.add_case(name.trim_end(), status);
+    }
+
+    /// Adds that the run ended before its last step, as an error: the checks that were not made did not pass.
+    pub(super) fn add_interruption(&mut self, reason: &str) {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(reason);
+        self.add_case("all steps", status);
+    }
+
+    fn add_case(&mut self, name: &str, status: TestCaseStatus) {
+        let mut case = TestCase::new(name, status);
+        case.set_classname(&*self.scenario_file);
         self.suite.add_test_case(case);
     }
 
-    /// The report as XML. A scenario without expectations is one test case.
-    ///
-    /// # Errors
-    ///
-    /// The report cannot be written as XML.
-    fn render(mut self) -> anyhow::Result<String> {
-        if self.suite.tests == 0 {
-            let mut case = TestCase::new("all steps", TestCaseStatus::success());
-            case.set_classname(&*self.file);
-            self.suite.add_test_case(case);
-        }
-        let mut report = Report::new("presencectl mock run");
-        report.add_test_suite(self.suite);
-        report.to_string().context("cannot write the JUnit report")
-    }
-
-    /// Writes the report to a file.
+    /// Writes the report. A scenario without expectations is one test case.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
-    pub(super) fn write(self, path: &Path) -> anyhow::Result<()> {
-        let text = self.render()?;
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    pub(super) fn write(mut self) -> anyhow::Result<()> {
+        if self.suite.tests == 0 {
+            self.add_case("all steps", TestCaseStatus::success());
+        }
+        let mut report = Report::new("presencectl mock run");
+        report.add_test_suite(self.suite);
+        let text = report.to_string()?;
+        self.output
+            .write_all(text.as_bytes())
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::junit::JunitReport;
 use super::server::{self, MockServer, ServerArgs};
@@ -17,10 +18,12 @@ use super::step_writer::StepWriter;
 use crate::exit::{Code, ExitStatus, Failure};
 use crate::mock::{
     self, EXAMPLE_SCENARIOS, RULE_OPTIONS, RunSpeed, RunSummary, SCENARIO_MAX_BYTES, Scenario,
+    StepRecord,
 };
 use crate::output::Column;
 use crate::settings::App;
 use crate::signals::Signals;
+use crate::timer::sleep_until;
 
 /// Flags of `mock run`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +33,8 @@ use crate::signals::Signals;
 Prints one record for each step. With COMMAND, stdout is the command's, and --tee keeps the records; the command finds
 the server in its environment, as with `mock exec`. When it ends, the remaining steps run at once.
 
-Exit codes: 3 if an expectation is not met, 13 if the scenario does not load, else that of COMMAND.
+Exit codes: 3 if an expectation is not met, 13 if the scenario does not load, 124 if --timeout ends the run, else that
+of COMMAND.
 `presencectl schema mock.scenario` describes the file, and --example shows one.
 
 Examples:
@@ -233,6 +237,73 @@ fn configure(server: &mut MockServer, args: &RunArgs, scenario: &Scenario) -> an
     Ok(())
 }
 
+/// How a run ended before its last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interruption {
+    Signal(Code),
+    Timeout,
+}
+
+impl Interruption {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Signal(_) => "a signal ended the run",
+            Self::Timeout => "the time ran out before the last step",
+        }
+    }
+
+    fn into_status(self) -> anyhow::Result<ExitStatus> {
+        match self {
+            Self::Signal(signal) => Ok(ExitStatus::Own(signal)),
+            Self::Timeout => Err(Failure::new(Code::TimedOut, self.reason())
+                .hinted("give it more time with --timeout, or let the clock jump with --speed max")
+                .into()),
+        }
+    }
+}
+
+/// Where the results of the steps go.
+struct RunResults<'a> {
+    writer: StepWriter<'a>,
+    report: Option<JunitReport>,
+}
+
+impl<'a> RunResults<'a> {
+    fn create(
+        app: &'a App,
+        args: &RunArgs,
+        name: &str,
+        scenario: &Scenario,
+    ) -> anyhow::Result<Self> {
+        let title = scenario.name.as_deref().unwrap_or(name);
+        let report = args.junit.as_deref();
+        Ok(Self {
+            writer: StepWriter::new(app, args.command.is_empty(), args.tee.as_deref())?,
+            report: report
+                .map(|path| JunitReport::create(path, title, name))
+                .transpose()?,
+        })
+    }
+
+    fn write(&mut self, record: &StepRecord) -> anyhow::Result<()> {
+        if let Some(report) = &mut self.report {
+            report.add(record);
+        }
+        self.writer.write(record)
+    }
+
+    fn finish(self, interruption: Option<Interruption>) -> anyhow::Result<()> {
+        self.writer.finish()?;
+        let Some(mut report) = self.report else {
+            return Ok(());
+        };
+        if let Some(interruption) = interruption {
+            report.add_interruption(interruption.reason());
+        }
+        report.write()
+    }
+}
+
 async fn serve(
     app: &App,
     args: &RunArgs,
@@ -241,11 +312,8 @@ async fn serve(
     scenario: Scenario,
 ) -> anyhow::Result<ExitStatus> {
     let has_command = !args.command.is_empty();
-    let mut writer = StepWriter::new(app, !has_command, args.tee.as_deref())?;
-    let mut report = args
-        .junit
-        .as_ref()
-        .map(|_| JunitReport::new(scenario.name.as_deref().unwrap_or(name), name));
+    let mut results = RunResults::create(app, args, name, &scenario)?;
+    let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
     let listeners = server.listen()?;
     let endpoint = server.endpoint(listeners.local_addr()?);
     let mut signals = Signals::listen()?;
@@ -280,15 +348,12 @@ async fn serve(
     }
     let (hurry, hurried) = watch::channel(false);
     let mut runner = running.runner(scenario, speed, hurried);
-    let (mut summary, mut status) = (None, None);
+    let (mut summary, mut status, mut interruption) = (None, None, None);
     {
-        let mut run = std::pin::pin!(runner.run(|record| {
-            if let Some(report) = &mut report {
-                report.add(record);
-            }
-            writer.write(record)
-        }));
-        while summary.is_none() || (command.is_some() && status.is_none()) {
+        let mut run = std::pin::pin!(runner.run(|record| results.write(record)));
+        while interruption.is_none()
+            && (summary.is_none() || (command.is_some() && status.is_none()))
+        {
             let command_end = async {
                 match &mut command {
                     Some(command) if status.is_none() => command.wait().await,
@@ -305,21 +370,22 @@ async fn serve(
                 never = &mut warnings => match never {},
                 signal = signals.next() => match &command {
                     Some(command) if status.is_none() => command.forward(signal)?,
-                    _ => return Ok(ExitStatus::Own(signal)),
+                    _ => interruption = Some(Interruption::Signal(signal)),
                 },
+                () = sleep_until(deadline) => interruption = Some(Interruption::Timeout),
             }
         }
     }
     if let Some(command) = command {
         command.kill_group().await?;
     }
-    writer.finish()?;
-    if let (Some(report), Some(path)) = (report, &args.junit) {
-        report.write(path)?;
-    }
+    results.finish(interruption)?;
     drop(stop);
     serving.await??;
-    outcome(&summary.unwrap_or_default(), status)
+    match interruption {
+        Some(interruption) => interruption.into_status(),
+        None => outcome(&summary.unwrap_or_default(), status),
+    }
 }
 
 /// The exit status of a run: the command's failure first, then that of the scenario.
