@@ -489,8 +489,15 @@ fn preflights_pass_and_control_requests_do_not() {
         preflight.contains("access-control-allow-headers: x-own"),
         "{preflight}"
     );
-    let control = answer("GET /_mock/status HTTP/1.1\r\nHost: evil.example");
-    assert!(control.starts_with("http/1.1 403"), "{control}");
+    for path in [
+        "/_mock/status",
+        "/users/../_mock/status",
+        "/%2e%2E/_mock/status",
+        "/./_mock/status",
+    ] {
+        let control = answer(&format!("GET {path} HTTP/1.1\r\nHost: evil.example"));
+        assert!(control.starts_with("http/1.1 403"), "{path}: {control}");
+    }
     let (lines, ..) = recording.finish();
     assert_eq!(of_type(&lines, "recording.request").len(), 0, "{lines:?}");
 }

@@ -69,14 +69,23 @@ impl RecordingProxy {
         }
     }
 
-    /// The address of a request at the server: below the path of the server's address, otherwise byte for byte.
-    fn target(&self, request: &Request) -> String {
+    /// The address of a request at the server: below the path of the server's address. `.` and `..` are resolved.
+    fn target(&self, request: &Request) -> Result<Url, url::ParseError> {
         let base = self.upstream.as_str().trim_end_matches('/');
         let path = request
             .uri()
             .path_and_query()
             .map_or("/", hyper::http::uri::PathAndQuery::as_str);
-        format!("{base}{path}")
+        Url::parse(&format!("{base}{path}"))
+    }
+
+    /// Whether a request would reach the control API of a mock.
+    fn is_control(&self, target: &Url) -> bool {
+        let base = self.upstream.path().trim_end_matches('/');
+        let below_base = target.path().strip_prefix(base).unwrap_or_default();
+        [target.path(), below_base]
+            .iter()
+            .any(|path| path.starts_with("/_mock"))
     }
 }
 
@@ -86,9 +95,15 @@ pub(super) fn router(proxy: RecordingProxy) -> Router {
 }
 
 async fn handle(State(proxy): State<Arc<RecordingProxy>>, mut request: Request) -> Response {
+    let Ok(target) = proxy.target(&request) else {
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "the path of the request is invalid",
+        );
+    };
     // A page whose name was rebound to loopback could reach the control API of a mock behind this proxy, which trusts
     // the host name that the proxy sends.
-    if request.uri().path().starts_with("/_mock") {
+    if proxy.is_control(&target) {
         return refusal(
             StatusCode::FORBIDDEN,
             "control requests are not passed on; send them to the mock itself",
@@ -110,7 +125,6 @@ async fn handle(State(proxy): State<Arc<RecordingProxy>>, mut request: Request) 
             .filter_map(|(_, value)| value.to_str().ok().map(str::to_owned))
             .collect(),
     };
-    let target = proxy.target(&request);
     let headers = forwarded_request_headers(request.headers(), is_upgrade);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
