@@ -2,12 +2,12 @@
 //! replay from the server.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,7 +17,7 @@ use crate::sdk_suites::{Missing, install_node_modules, python_environment, suite
 use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
 use crate::support::tls_front::{CA_FILE, TlsFront};
 use crate::support::world::{small_world, world};
-use crate::support::{Presencectl, Run, Stream};
+use crate::support::{Presencectl, Run, Stream, binary};
 
 /// A running `mock record`, and the file that it writes.
 struct Recording {
@@ -518,6 +518,104 @@ fn an_upstream_that_cannot_be_reached_is_a_502_without_secrets() {
         !answer.contains("hushhush") && !run.stderr.contains("hushhush"),
         "{run}"
     );
+}
+
+#[test]
+fn what_cannot_be_recorded_is_found_out_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    let mut shown = String::new();
+    for flags in [
+        format!("--out {}", path("folder")),
+        format!("--out {}", path("missing/session.ndjson")),
+        "--out /dev/null".to_owned(),
+        "--out -".to_owned(),
+        format!("--out {} --keep status,", path("session.ndjson")),
+        format!("--out {} --keep api_secret", path("session.ndjson")),
+        format!("--out {} --to-fixture x", path("missing/world.json")),
+    ] {
+        let server = if flags.contains("--to-fixture") {
+            ""
+        } else {
+            "--upstream http://127.0.0.1:1"
+        };
+        let run = Presencectl::line(&format!("mock record {server} {flags}")).run();
+        let run = run.ended_with(2);
+        assert_eq!(run.stdout, "");
+        let (message, _) = run.stderr.split_once("\n").unwrap();
+        shown.push_str(&message.replace(&path(""), ""));
+        shown.push('\n');
+    }
+    for line in [
+        "--upstream nonsense --dry-run",
+        "--upstream http://a:b --dry-run",
+        "--to-fixture x --keep status",
+        "--to-scenario x --port 1",
+    ] {
+        let run = Presencectl::line(&format!("mock record {line}")).run();
+        shown.push_str(run.ended_with(2).stderr.lines().next().unwrap());
+        shown.push('\n');
+    }
+    insta::assert_snapshot!(shown, @r"
+    presencectl: cannot write to folder: it is a folder
+    presencectl: cannot write to missing/session.ndjson: its folder: No such file or directory (os error 2)
+    presencectl: cannot write to /dev/null: it is not a regular file
+    presencectl: cannot write to -: it is not the name of a file
+    error: invalid value '' for '--keep <FIELD>': it has no name of a field, such as status
+    presencectl: the field `api_secret` cannot be kept: its values are secrets
+    presencectl: cannot write to missing/world.json: its folder: No such file or directory (os error 2)
+    presencectl: the upstream must begin with http:// or https://
+    presencectl: the upstream is not a URL: invalid port number
+    error: the argument '--to-fixture <FILE>' cannot be used with '--keep <FIELD>'
+    error: the argument '--to-scenario <FILE>' cannot be used with '--port <PORT>'
+    ");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_full_disk_keeps_what_was_recorded_before() {
+    let mock = Mock::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session.ndjson");
+    // A limit of the size of files stands for a full disk.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 2; exec {} mock record --upstream {} --out {}",
+        binary().display(),
+        mock.url(),
+        file.display()
+    );
+    let mut child = Command::new("bash")
+        .args(["-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    let ready: Value = serde_json::from_str(&first).unwrap();
+    let url = ready["url"].as_str().unwrap();
+    // The recorder ends by itself, perhaps before the last request.
+    for _ in 0..10 {
+        let Ok(mut socket) = TcpStream::connect(url.trim_start_matches("http://")) else {
+            break;
+        };
+        let _ = socket.write_all(b"GET /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let _ = socket.read_to_end(&mut Vec::new());
+    }
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("session.ndjson: File too large"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("session.ndjson.part"), "{stderr}");
+    assert!(!file.exists());
+    let part = folder.path().join("session.ndjson.part");
+    let converted = Presencectl::line(&format!("mock record --to-fixture {}", part.display()));
+    let _ = converted.run().ended_with(0);
 }
 
 /// Records what a program of an SDK does, and lets it do the same against the replay.

@@ -7,6 +7,7 @@ mod proxy;
 mod recorder;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use url::Url;
+use url::{ParseError, Url};
 
 use self::proxy::RecordingProxy;
 use self::recorder::{Recorder, RecordingSink};
 use super::endpoint;
 use super::recording_file::read_recording;
-use crate::config_file::write_private;
+use crate::config_file::{link_target, write_private};
 use crate::environment;
 use crate::exit::{Code, Failure};
 use crate::mock::recording::{
@@ -68,19 +69,25 @@ pub struct RecordArgs {
     pub out: Option<PathBuf>,
 
     /// Listen on this port; 0 picks a free one
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["to_fixture", "to_scenario"])]
     pub port: u16,
 
     /// Listen on ADDR [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["to_fixture", "to_scenario"])]
     pub host: Option<IpAddr>,
 
     /// Keep the values of fields with this name (repeatable)
-    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "FIELD",
+        value_delimiter = ',',
+        value_parser = parse_field_name,
+        conflicts_with_all = ["to_fixture", "to_scenario"]
+    )]
     pub keep: Vec<String>,
 
     /// Replace ids by pseudonyms, too
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["to_fixture", "to_scenario"])]
     pub pseudonymize_ids: bool,
 
     /// Print the users and channels of the recording FILE as a fixture
@@ -90,6 +97,13 @@ pub struct RecordArgs {
     /// Print what happened to users in the recording FILE as a scenario
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     pub to_scenario: Option<PathBuf>,
+}
+
+fn parse_field_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it has no name of a field, such as status".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 /// The record that says that the proxy can be used.
@@ -118,6 +132,9 @@ struct RecordingEndRecord<'a> {
 ///
 /// The proxy cannot start, the recording cannot be written or read, or it contains what looks like a secret.
 pub(super) async fn run(app: &App, args: &RecordArgs) -> anyhow::Result<Code> {
+    if let Some(file) = args.out.as_deref().filter(|_| !app.is_dry_run()) {
+        check_destination(file)?;
+    }
     if let Some(file) = &args.to_fixture {
         let recording = read_recording(app, file, Code::Usage)?;
         let fixture = recording::fixture_of(&recording)?;
@@ -133,6 +150,32 @@ pub(super) async fn run(app: &App, args: &RecordArgs) -> anyhow::Result<Code> {
         return write_document(app, args, &converted.scenario);
     }
     record(app, args).await
+}
+
+/// Checks that a file can be replaced at the end. It would be too late then to find out that it cannot.
+fn check_destination(path: &Path) -> Result<(), Failure> {
+    let unusable = |why: &str| {
+        let message = format!("cannot write to {}: {why}", path.display());
+        Failure::new(Code::Usage, message)
+            .hinted("name a file in a folder that exists: --out session.ndjson")
+    };
+    if path == Path::new("-") {
+        return Err(unusable("it is not the name of a file"));
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(unusable("it is a folder")),
+        // A device would be replaced by a file.
+        Ok(found) if !found.is_file() => Err(unusable("it is not a regular file")),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let target = link_target(path);
+            let folder = target.parent().filter(|folder| *folder != Path::new(""));
+            match folder.map_or(Ok(()), |folder| fs::read_dir(folder).map(|_| ())) {
+                Ok(()) => Ok(()),
+                Err(error) => Err(unusable(&format!("its folder: {error}"))),
+            }
+        }
+    }
 }
 
 /// Prints a document, or writes it to `--out`.
@@ -245,11 +288,7 @@ fn print_record(record: &impl Serialize) -> anyhow::Result<()> {
 
 /// The redactor of the flags, which knows the credentials of the environment.
 fn redactor(args: &RecordArgs) -> anyhow::Result<RecordingRedactor> {
-    let keep: BTreeSet<String> = args
-        .keep
-        .iter()
-        .map(|name| name.trim().to_owned())
-        .collect();
+    let keep: BTreeSet<String> = args.keep.iter().cloned().collect();
     if let Some(name) = keep.iter().find(|name| is_secret_name(name)) {
         return Err(Failure::new(
             Code::Usage,
@@ -278,7 +317,12 @@ fn parse_upstream(text: &str) -> Result<Url, Failure> {
             "write --upstream https://chat.stream-io-api.com, or http://127.0.0.1:PORT for a mock",
         )
     };
-    let url = Url::parse(text).map_err(|error| invalid(&format!("is not a URL: {error}")))?;
+    let url = match Url::parse(text) {
+        Err(ParseError::RelativeUrlWithoutBase) => {
+            return Err(invalid("must begin with http:// or https://"));
+        }
+        url => url.map_err(|error| invalid(&format!("is not a URL: {error}")))?,
+    };
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(invalid("must begin with http:// or https://"));
     }

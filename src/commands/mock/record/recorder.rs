@@ -2,7 +2,8 @@
 //!
 //! Nothing is written before it is redacted and checked. Lines go to `FILE.part`, readable for its owner only. At the
 //! end the whole file is checked again, because a credential may be seen after a text that contains it, and is then
-//! renamed to `FILE`. So a recorder that is killed leaves the old `FILE`, and a `FILE.part` whose lines are good.
+//! renamed to `FILE`. So a recorder that is killed leaves the old `FILE`, and a `FILE.part` whose lines are good; so does
+//! one that cannot write, such as to a full disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use super::capture::BodyContent;
 use super::frame_tap::TappedFrame;
+use crate::config_file::link_target;
 use crate::domain::{time, token};
 use crate::exit::{Code, Failure};
 use crate::mock::recording::{
@@ -51,6 +53,8 @@ impl RecordingSink {
     ///
     /// The file cannot be created.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        // A symbolic link stays, and its target is replaced.
+        let path = link_target(path);
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
@@ -66,11 +70,7 @@ impl RecordingSink {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&part).with_context(cannot_create)?;
-        Ok(Self::File {
-            file,
-            part,
-            path: path.to_owned(),
-        })
+        Ok(Self::File { file, part, path })
     }
 
     fn write(&mut self, line: &str) -> std::io::Result<()> {
@@ -344,7 +344,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// A line could not be written, or something looks like a secret. Then the file is removed.
+    /// A line could not be written, or something looks like a secret. Only then the file is removed.
     pub(super) fn finish(&self) -> anyhow::Result<Option<RecordingEnd>> {
         let mut state = self.state();
         let end = RecordingEnd {
@@ -378,13 +378,18 @@ impl Recorder {
                 Err(failure) => Err(failure.into_error("the recording")),
             };
         };
+        let keep_part = |error: std::io::Error| -> anyhow::Error {
+            let message = format!("cannot write {}: {error}", path.display());
+            let hint = format!("the lines before the error are in {}", part.display());
+            Failure::new(Code::Unexpected, message).hinted(hint).into()
+        };
         match result {
             Ok(()) => {
-                fs::rename(part, &path)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                fs::rename(&*part, &*path).map_err(keep_part)?;
                 Ok(Some(end))
             }
-            Err(failure) => {
+            Err(RecordingFailure::Write(error)) => Err(keep_part(error)),
+            Err(failure @ RecordingFailure::Secret(_)) => {
                 // Whatever is left, the error below is what matters.
                 let _ = fs::remove_file(part);
                 Err(failure.into_error(&path.display().to_string()))
