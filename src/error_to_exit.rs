@@ -164,6 +164,12 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
         ApiError::Transport { source, .. } if source.is::<NoTls>() => {
             "write http:// instead of https:// in --base-url or STREAM_CHAT_URL, or name the https port"
         }
+        ApiError::Transport { .. } if error.is_issuer_unknown() => {
+            "trust the CA that has signed the certificate: SSL_CERT_FILE=FILE; a mock with --tls prints the file as `ca_file`"
+        }
+        ApiError::Transport { .. } if error.is_answer_not_http() => {
+            "if this is a port for https, write https:// instead of http:// in --base-url or STREAM_CHAT_URL"
+        }
         ApiError::Transport { .. } => {
             "check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock"
         }

@@ -150,3 +150,58 @@ fn no_file_is_left_if_the_server_cannot_start() {
     assert!(run.stderr.contains("cannot listen"), "{run}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_file_of_a_killed_server_is_removed_by_the_next_one_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut server = Presencectl::line("mock start --tls")
+            .env("TMPDIR", folder.path().to_str().unwrap())
+            .stream();
+        let ca_file = text(&server.record(), "ca_file").to_owned();
+        (server, ca_file)
+    };
+    let (killed, left) = start();
+    killed.signal("KILL");
+    let _ = killed.end();
+    assert!(Path::new(&left).exists());
+    let (_one, first) = start();
+    let (_two, second) = start();
+    assert!(!Path::new(&left).exists());
+    assert!(Path::new(&first).exists() && Path::new(&second).exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let run = Presencectl::line("mock start --tls")
+        .env("TMPDIR", "/nonexistent")
+        .run()
+        .ended_with(13);
+    assert!(run.stderr.contains("folder /nonexistent: "), "{run}");
+    assert!(run.stderr.contains("hint: "), "{run}");
+}
+
+#[test]
+fn hints_say_how_to_reach_a_server_with_tls() {
+    let (_server, ready) = start("");
+    // Once, because the certificate is refused the next time too.
+    let untrusted = at(&ready, "mock health")
+        .env(
+            "SSL_CERT_FILE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem"),
+        )
+        .run()
+        .ended_with(7);
+    assert_eq!(untrusted.stderr.lines().count(), 2, "{untrusted}");
+    assert!(
+        untrusted.stderr.contains("\nhint: trust the CA "),
+        "{untrusted}"
+    );
+    let plain = text(&ready, "url").replace("https:", "http:");
+    let plain = at(&ready, "mock health --retry 0")
+        .env("PRESENCECTL_BASE_URL", &plain)
+        .run()
+        .ended_with(7);
+    assert!(plain.stderr.contains("write https:// instead"), "{plain}");
+}

@@ -686,7 +686,8 @@ fn failure_of(result: &Result<Response, ApiError>) -> Option<AttemptFailure> {
             unrecoverable: Refusal::read(&response.body, response.status)
                 .is_some_and(|refusal| refusal.unrecoverable),
         }),
-        Err(ApiError::Transport { kind, .. }) => match kind {
+        Err(error @ ApiError::Transport { kind, .. }) => match kind {
+            TransportKind::Connect if error.is_certificate_refused() => None,
             TransportKind::Connect => Some(AttemptFailure::NotSent),
             TransportKind::Broken => Some(AttemptFailure::ConnectionBroken),
             TransportKind::Timeout => None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api::retry::error_chain;
 use crate::domain::ApiErrorCode;
 use crate::escape;
 
@@ -152,6 +153,26 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Whether the server's certificate was refused. Then another attempt is of no use.
+    pub(super) fn is_certificate_refused(&self) -> bool {
+        self.has_cause("invalid peer certificate")
+    }
+
+    /// Whether nobody who is trusted has signed the server's certificate.
+    pub fn is_issuer_unknown(&self) -> bool {
+        self.has_cause("invalid peer certificate: UnknownIssuer")
+    }
+
+    /// Whether the answer was not HTTP, as from a port for https.
+    pub fn is_answer_not_http(&self) -> bool {
+        self.has_cause("invalid HTTP version")
+    }
+
+    /// Whether a transport error has a cause with this text. The HTTP library has no types for these causes.
+    fn has_cause(&self, text: &str) -> bool {
+        matches!(self, Self::Transport { source, .. } if error_chain(source.as_ref()).contains(text))
+    }
+
     /// The service's error code, if there is one.
     pub const fn api_code(&self) -> Option<ApiErrorCode> {
         match self {

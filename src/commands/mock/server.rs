@@ -113,16 +113,72 @@ struct ServerTls {
 }
 
 impl ServerTls {
-    fn generate(host: IpAddr, now: DateTime<Utc>) -> anyhow::Result<Self> {
-        let identity = TlsIdentity::generate(host, now)?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("presencectl-mock-ca-").suffix(".pem");
-        // Clients may run as other users.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        let mut ca_file = builder.tempfile_in(std::path::absolute(std::env::temp_dir())?)?;
-        ca_file.write_all(identity.ca_pem.as_bytes())?;
+    fn generate(host: IpAddr, now: DateTime<Utc>) -> Result<Self, Failure> {
+        let identity = TlsIdentity::generate(host, now)
+            .map_err(|error| cannot_start(format!("cannot make certificates: {error:#}")))?;
+        let folder = std::env::temp_dir();
+        let ca_file = std::path::absolute(&folder)
+            .and_then(|folder| create_ca_file(&folder, &identity.ca_pem))
+            .map_err(|error| {
+                cannot_start(format!(
+                    "cannot write the CA's certificate to the folder {}: {error}",
+                    folder.display()
+                ))
+                .hinted("name a folder that can be written to in TMPDIR")
+            })?;
         Ok(Self { identity, ca_file })
+    }
+}
+
+/// The names of files with the certificate of a CA are between these.
+const CA_FILE_NAME: [&str; 2] = ["presencectl-mock-ca-", ".pem"];
+
+/// Writes the certificate of a CA to a new file. A server holds a lock on its file, so a file without a lock is one of a
+/// server that was killed, and is removed.
+fn create_ca_file(folder: &Path, ca_pem: &str) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(CA_FILE_NAME[0]).suffix(CA_FILE_NAME[1]);
+    // Clients may run as other users.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.tempfile_in(folder)?;
+    #[cfg(unix)]
+    {
+        remove_leftovers(folder, file.path());
+        file.as_file().lock()?;
+        // Another server may have taken the file for a leftover before it was locked.
+        while !file.path().exists() {
+            file = builder.tempfile_in(folder)?;
+            file.as_file().lock()?;
+        }
+    }
+    file.write_all(ca_pem.as_bytes())?;
+    Ok(file)
+}
+
+/// Removes this user's files of servers that were killed.
+#[cfg(unix)]
+fn remove_leftovers(folder: &Path, own: &Path) {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let is_ca_file = name.to_str().is_some_and(|name| {
+            name.starts_with(CA_FILE_NAME[0]) && name.ends_with(CA_FILE_NAME[1])
+        });
+        let is_leftover = is_ca_file
+            && path != own
+            && entry
+                .metadata()
+                .is_ok_and(|metadata| metadata.is_file() && metadata.uid() == user);
+        if is_leftover
+            && let Ok(file) = fs::File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            // If it cannot be removed, nothing depends on it.
+            let _ = fs::remove_file(&path);
+        }
     }
 }
 
@@ -143,8 +199,7 @@ impl MockServer {
         };
         let secret_from = choose_secret(app, args, &mut options)?;
         let tls = if args.tls {
-            let tls = ServerTls::generate(host, app.now())
-                .map_err(|error| cannot_start(format!("cannot make certificates: {error:#}")))?;
+            let tls = ServerTls::generate(host, app.now())?;
             options.ca_file = Some(tls.ca_file.path().to_owned());
             Some(tls)
         } else {
