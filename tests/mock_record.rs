@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::connect;
 
 use crate::sdk_suites::{Missing, install_node_modules, python_environment, suite};
 use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
@@ -332,11 +333,74 @@ fn recordings_become_fixtures_and_scenarios() {
     ))
     .run();
     assert_eq!(run.stdout, "amy\nbob\n", "{run}");
+    let scenario = folder.path().join("scenario.json");
     let run = Presencectl::line(&format!("mock record --to-scenario {}", file.display()))
         .run()
         .ended_with(0);
-    let scenario: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(scenario["steps"].as_array().unwrap().len(), 3, "{run}");
+    let steps: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(steps["steps"].as_array().unwrap().len(), 3, "{run}");
+    fs::write(&scenario, &run.stdout).unwrap();
+    let check = format!("mock run --check {}", scenario.display());
+    let _ = Presencectl::line(&check).run().ended_with(0);
+    let run = Presencectl::line(&format!(
+        "mock run {} --jq [.action,.user,.ok]",
+        scenario.display()
+    ))
+    .run()
+    .ended_with(0);
+    insta::assert_snapshot!(run.stdout, @r#"
+    ["set","bob",true]
+    ["connect","bob",true]
+    ["disconnect","bob",true]
+    "#);
+}
+
+#[test]
+fn a_session_with_the_token_in_its_first_frame_is_recorded_without_secrets() {
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "");
+    let address = recording.url.replace("http://", "ws://");
+    let address = format!("{address}/api/v2/connect?api_key={API_KEY}&stream-auth-type=jwt");
+    let (mut socket, _) = connect(address).unwrap();
+    let token = user_token("amy");
+    let first = json!({
+        "token": token,
+        "user_details": {"id": "amy", "name": "Amy Plantedname", "custom": {"note": "planted status", "password": "hunter22-planted"}},
+    });
+    socket.send(first.to_string().into()).unwrap();
+    let answer = socket.read().unwrap().into_text().unwrap();
+    assert!(answer.contains("connection_id"), "{answer}");
+    // As some clients do: the token again, in a frame that the server does not know.
+    socket
+        .send(
+            json!([{"type": "auth", "payload": token}])
+                .to_string()
+                .into(),
+        )
+        .unwrap();
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    let (lines, file, _folder) = recording.finish();
+    assert_has_no_secrets(
+        &file,
+        &[&PLANTED[..], &["hunter22-planted", "lanted"]].concat(),
+    );
+    let sent: Vec<_> = of_type(&lines, "recording.frame")
+        .into_iter()
+        .filter(|line| line["from"] == "client")
+        .collect();
+    assert!(!sent.is_empty(), "{lines:#?}");
+    assert_eq!(sent[0]["data"]["user_details"]["id"], "amy", "{sent:?}");
+    assert_eq!(sent[0]["data"]["token"], "(dropped)", "{sent:?}");
+
+    // The replay takes any token, and answers with the recorded frames.
+    let (_server, url) = replay(&file);
+    let address = url.replace("http://", "ws://");
+    let address = format!("{address}/api/v2/connect?api_key={API_KEY}&stream-auth-type=jwt");
+    let (mut socket, _) = connect(address).unwrap();
+    socket.send(first.to_string().into()).unwrap();
+    let answer = socket.read().unwrap().into_text().unwrap();
+    assert!(answer.contains("connection_id"), "{answer}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The vendor's own clients against the real binary: `tests/sdk/js` by Node, `tests/sdk/python` by Python,
 //! `tests/sdk/java` by Maven, each in processes of their own, against one `presencectl mock start`.
 //!
+//! Beside them, two projects of `tests/projects` test a chat application as users of the mock do: one server, and an
+//! application for each worker.
+//!
 //! What a suite needs is installed on the first run, from its lock file: Node modules beside the suite, where every
 //! tool looks for them, a Python environment and Java classes under the target folder. A machine without Node, Python,
 //! Java or a package registry skips the suite with a line that nobody captures; in CI (`CI=true`) that is a failure.
@@ -20,6 +23,8 @@ const GETSTREAM_CASES: usize = 38;
 const JS_VERSIONS_CASES: usize = 20;
 const JS_BESIDE_PYTHON_CASES: usize = 2;
 const JAVA_CASES: usize = 37;
+/// The same in both projects.
+const PROJECT_CASES: usize = 5;
 
 const API_KEY: &str = "sdk-suites";
 const SECRET: &str = "a secret that only the suites of the SDKs and their mock know";
@@ -46,6 +51,78 @@ fn a_javascript_client_sees_what_the_python_clients_change() {
 #[test]
 fn older_javascript_clients_and_the_v2_server_client() {
     node_suite("js-versions", JS_VERSIONS_CASES);
+}
+
+/// The projects of `tests/projects`: with one command each, as their users run them.
+#[test]
+fn a_node_project_with_an_application_for_each_worker() {
+    run_or_skip("the Node project", || {
+        let folder = project("node");
+        install_node_modules(&folder)?;
+        let output = run_project(Command::new("npm").arg("test"), &folder, None);
+        Ok(Outcome {
+            passed: output.matches("\nok ").count(),
+            other: output.matches("\nnot ok ").count(),
+            expected: PROJECT_CASES,
+            output,
+        })
+    });
+}
+
+#[test]
+fn a_python_project_with_an_application_for_each_worker() {
+    run_or_skip("the Python project", || {
+        let folder = project("python");
+        let requirements = |folder: &Path| fs::read(folder.join("requirements.txt")).unwrap();
+        assert_eq!(
+            requirements(&folder),
+            requirements(&suite("python")),
+            "the project uses the environment of the suites, and names the same versions"
+        );
+        let python = python_environment(&suite("python"), "sdk-python")?;
+        let output = run_project(Command::new("sh").arg("test.sh"), &folder, python.parent());
+        // Each worker ends with a line such as `2 passed in 0.5s`.
+        let passed = output
+            .lines()
+            .filter_map(|line| line.split_once(" passed in ")?.0.parse::<usize>().ok())
+            .sum();
+        Ok(Outcome {
+            passed,
+            other: usize::from(output.contains(" failed") || output.contains(" error")),
+            expected: PROJECT_CASES,
+            output,
+        })
+    });
+}
+
+fn project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/projects")
+        .join(name)
+}
+
+/// Runs a project's tests with `presencectl` in the PATH, and gives all that they printed.
+fn run_project(command: &mut Command, folder: &Path, programs: Option<&Path>) -> String {
+    let binary = assert_cmd::cargo::cargo_bin!("presencectl");
+    let own = [binary.parent(), programs].into_iter().flatten();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = own.map(Path::to_owned).chain(std::env::split_paths(&path));
+    forget_settings(command);
+    let output = command
+        .current_dir(folder)
+        .env("PATH", std::env::join_paths(folders).unwrap())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTEST_ADDOPTS", "-p no:cacheprovider --tb=short")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the project's tests start");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    text
 }
 
 fn node_suite(name: &str, expected: usize) {
@@ -323,6 +400,32 @@ pub(crate) fn python_environment(folder: &Path, name: &str) -> Result<PathBuf, M
     Ok(python)
 }
 
+/// Removes settings of the developer's shell that would send the clients elsewhere.
+fn forget_settings(command: &mut Command) {
+    for variable in [
+        "STREAM_LOCAL_TEST_RUN",
+        "STREAM_LOCAL_TEST_HOST",
+        "STREAM_CHAT_URL",
+        "STREAM_CHAT_TIMEOUT",
+        "STREAM_BASE_URL",
+        "STREAM_TIMEOUT",
+        "STREAM_REQUEST_TIMEOUT",
+        "STREAM_API_KEY",
+        "STREAM_API_SECRET",
+        "PRESENCECTL_PROFILE",
+        "PRESENCECTL_BASE_URL",
+        "PRESENCECTL_MOCK",
+        "PRESENCECTL_AS",
+        "PRESENCECTL_OUTPUT",
+        "PRESENCECTL_COLUMNS",
+        "NODE_OPTIONS",
+        "NODE_TEST_CONTEXT",
+        "PYTEST_ADDOPTS",
+    ] {
+        command.env_remove(variable);
+    }
+}
+
 /// `presencectl mock start` as users start it.
 struct MockProcess {
     child: Child,
@@ -352,23 +455,7 @@ impl MockProcess {
 
     /// Runs a suite against this server, and gives all that it printed.
     fn run(&self, suite: &mut Command) -> String {
-        // Settings of the developer's shell that would send the clients elsewhere.
-        for variable in [
-            "STREAM_LOCAL_TEST_RUN",
-            "STREAM_LOCAL_TEST_HOST",
-            "STREAM_CHAT_URL",
-            "STREAM_CHAT_TIMEOUT",
-            "STREAM_BASE_URL",
-            "STREAM_TIMEOUT",
-            "STREAM_REQUEST_TIMEOUT",
-            "STREAM_API_KEY",
-            "STREAM_API_SECRET",
-            "NODE_OPTIONS",
-            "NODE_TEST_CONTEXT",
-            "PYTEST_ADDOPTS",
-        ] {
-            suite.env_remove(variable);
-        }
+        forget_settings(suite);
         let output = suite
             .env("PRESENCECTL_MOCK_URL", &self.url)
             .env("PRESENCECTL_MOCK_API_KEY", API_KEY)
