@@ -135,10 +135,10 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 /// calls. `None` means that the whole tree is needed, which also handles mistakes and help.
 fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
     // The word may be the value of a flag. Then the small tree does not parse what follows.
-    let named = arguments
-        .iter()
-        .skip(1)
-        .find_map(|word| commands::branch(word))?;
+    let named = (1..arguments.len()).find_map(|at| {
+        let next = arguments.get(at + 1).map(OsString::as_os_str);
+        commands::branch_before(&arguments[at], next)
+    })?;
     // Not dropped: the process is short, and dropping the tree takes time.
     let mut one = ManuallyDrop::new(tree_of_one(named));
     let mut matches = one.try_get_matches_from_mut(arguments).ok()?;
@@ -465,6 +465,13 @@ mod tests {
             ("presencectl -o json --timeout 5s get-user amy -q", true),
             ("presencectl --as watch get-user amy", false),
             ("presencectl mock start --port 7 -q", true),
+            ("presencectl mock -q start --idle-timeout 5s", true),
+            ("presencectl -q mock exec --port 7 -- mock start", true),
+            ("presencectl mock run a.yaml --frame-limit 2000", true),
+            ("presencectl mock record --to-fixture run", true),
+            ("presencectl mock log --path start", true),
+            ("presencectl mock start --nonsense", false),
+            ("presencectl mock", false),
             (
                 "presencectl --mock watch channel fun -n 3 --jq .user.id",
                 true,

@@ -192,6 +192,12 @@ pub(crate) fn branch(name: &OsStr) -> Option<clap::Command> {
     Some(augment(clap::Command::new(*name)))
 }
 
+/// The same to parse a command line in which `next` follows the name: of `mock`, only the command that `next` names.
+pub(crate) fn branch_before(name: &OsStr, next: Option<&OsStr>) -> Option<clap::Command> {
+    let narrow = next.filter(|_| name == "mock").and_then(mock::branch);
+    narrow.or_else(|| branch(name))
+}
+
 /// The commands in the order of the first help page, under their headings.
 const GROUPS: [(&str, &[&str]); 7] = [
     (
