@@ -48,7 +48,7 @@ pub(super) fn builder(
 ///
 /// # Errors
 ///
-/// As [`builder`]; also [`ApiError::Insecure`] if the requests' credentials would cross a network in clear text.
+/// The TLS configuration or a proxy is invalid; also [`ApiError::Insecure`] if the requests' credentials would cross a network in clear text.
 pub fn pass_through(
     base: &Url,
     proxy: Option<&ProxyServer>,

@@ -65,7 +65,21 @@ impl Timestamp {
 
     /// Whether this timestamp is newer than `known`: a later instant. The same instant in another form is not newer,
     /// and neither is an older copy. Texts that are not timestamps count as newer if they differ.
+    ///
+    /// The service shows the same instant with nanoseconds where a user was just active and with microseconds
+    /// elsewhere, so beside microseconds the nanoseconds do not count.
     pub(crate) fn is_newer_than(&self, known: &Self) -> bool {
+        if let (
+            Self::Parsed { ticks: new, digits },
+            Self::Parsed {
+                ticks: old,
+                digits: known_digits,
+            },
+        ) = (self, known)
+            && (*digits > MICROS_DIGITS) != (*known_digits > MICROS_DIGITS)
+        {
+            return new / NANOS_PER_MICRO > old / NANOS_PER_MICRO;
+        }
         match self.compare(known) {
             Some(order) => order == Ordering::Greater,
             None => self != known,
@@ -78,6 +92,9 @@ pub(crate) fn parse_ticks(text: &str) -> Option<CalendarNanos> {
     Some(parse_usual(text)?.0)
 }
 
+/// How many digits of a second microseconds have.
+const MICROS_DIGITS: u8 = 6;
+const NANOS_PER_MICRO: CalendarNanos = 1000;
 /// The first year that ticks can express.
 const FIRST_YEAR: u64 = 1970;
 /// The first year after those that ticks can express: the nanoseconds would overflow.
@@ -286,6 +303,12 @@ mod tests {
         assert!(is_newer("2026-01-05T10:00:00.500001Z", known));
         assert!(!is_newer("2026-01-05T10:00:00.500000000Z", known));
         assert!(!is_newer("2026-01-05T10:00:00Z", known));
+        let nanos = "2026-01-05T10:00:00.123456789Z";
+        assert!(!is_newer(nanos, "2026-01-05T10:00:00.123456Z"));
+        assert!(!is_newer("2026-01-05T10:00:00.123456Z", nanos));
+        assert!(is_newer("2026-01-05T10:00:00.123457Z", nanos));
+        assert!(is_newer(nanos, "2026-01-05T10:00:00.123455Z"));
+        assert!(is_newer("2026-01-05T10:00:00.123456790Z", nanos));
         assert!(is_newer("soon", known) && is_newer(known, "soon"));
         assert!(!is_newer("soon", "soon"));
     }
