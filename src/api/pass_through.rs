@@ -48,7 +48,8 @@ pub(super) fn builder(
 ///
 /// # Errors
 ///
-/// The TLS configuration or a proxy is invalid; also [`ApiError::Insecure`] if the requests' credentials would cross a network in clear text.
+/// The TLS configuration or the proxy is invalid; [`ApiError::Insecure`]: credentials would cross a network in clear
+/// text.
 pub fn pass_through(
     base: &Url,
     proxy: Option<&ProxyServer>,
