@@ -57,6 +57,24 @@ fn an_unknown_flag_value_is_bad_usage() {
 }
 
 #[test]
+fn an_empty_team_is_bad_usage() {
+    // As with a variable of a script that is not set.
+    for command in [
+        "query-users",
+        "query-channels",
+        "watch users amy",
+        "watch channel c",
+        "watch channels",
+        "wait user amy --for online",
+        "wait channel c --for true",
+    ] {
+        let words = command.split(' ').chain(["--team", "", "--timeout", "1s"]);
+        let run = Presencectl::new(words).run().ended_with(2);
+        assert!(run.stderr.contains("--team <TEAM>"), "{run}");
+    }
+}
+
+#[test]
 fn a_wrong_key_or_secret_exits_with_4() {
     let mock = Mock::start();
     let line = || Presencectl::line("query-users").at(&mock);

@@ -20,7 +20,7 @@ pub struct ChannelFilterArgs {
     pub member: Option<UserId>,
 
     /// Only channels of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub team: Option<String>,
 }
 

@@ -62,7 +62,7 @@ pub struct QueryUsersArgs {
     pub role: Option<String>,
 
     /// Only users of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub team: Option<String>,
 
     /// Only users active since this time, or since this long ago

@@ -38,7 +38,7 @@ pub struct WaitChannelArgs {
     pub condition: ConditionExpr,
 
     /// Only channels and users of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub team: Option<String>,
 
     /// How long the condition must hold

@@ -47,7 +47,7 @@ pub struct WaitUserArgs {
     pub any: bool,
 
     /// Only users of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub team: Option<String>,
 
     /// How long the state must hold

@@ -33,7 +33,7 @@ pub struct WatchChannelArgs {
     pub set: Vec<TextField>,
 
     /// Only channels and users of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM", hide_short_help = true)]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new(), hide_short_help = true)]
     pub team: Option<String>,
 
     /// The flags of all streams

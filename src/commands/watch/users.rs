@@ -22,7 +22,7 @@ pub struct WatchUsersArgs {
     pub users: IdArgs,
 
     /// Only users of this team (multi-tenant applications)
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub team: Option<String>,
 
     /// The flags of all streams
