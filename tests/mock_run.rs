@@ -389,9 +389,7 @@ fn a_signal_ends_a_run_and_a_reader_who_leaves_too() {
     let records: Value = serde_json::from_str(&timed_out.stdout).unwrap();
     assert_eq!(records[0]["action"], "connect", "{timed_out}");
     let error = timed_out.stderr.lines().last().unwrap();
-    insta::assert_snapshot!(error, @r#"
-    {"error":{"kind":"timed_out","message":"the time ran out before the last step","exit_code":124,"api_code":null,"hint":"give it more time with --timeout, or let the clock jump with --speed max"}}
-    "#);
+    insta::assert_snapshot!(error, @r#"{"error":{"kind":"timed_out","message":"the time ran out before the last step","exit_code":124,"api_code":null,"hint":"give it more time with --timeout, or let the clock jump with --speed max"}}"#);
     assert_eq!(timed_out.code, Some(124), "{timed_out}");
     let report = fs::read_to_string(report).unwrap();
     assert!(
