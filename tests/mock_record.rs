@@ -582,6 +582,14 @@ fn an_upstream_that_cannot_be_reached_is_a_502_without_secrets() {
         !answer.contains("hushhush") && !run.stderr.contains("hushhush"),
         "{run}"
     );
+    let mock = Mock::start();
+    let recording = Recording::start(&mock.url().replace("http:", "https:"), "");
+    let request = "GET /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = String::from_utf8(exchange(&recording.url, request)).unwrap();
+    let why = "the server does not speak TLS there, so this is not an https port";
+    assert!(answer.contains(why), "{answer}");
+    let (run, ..) = recording.interrupt();
+    assert!(run.stderr.contains(why), "{run}");
 }
 
 #[test]

@@ -628,7 +628,7 @@ impl Client {
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> ApiError {
         let source: Box<dyn std::error::Error + Send + Sync> = Box::new(source);
-        let source = if error_chain(source.as_ref()).contains("InvalidContentType") {
+        let source = if NoTls::is_cause_of(source.as_ref()) {
             Box::new(NoTls)
         } else {
             source

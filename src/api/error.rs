@@ -93,6 +93,13 @@ pub enum TransportKind {
 #[derive(Debug)]
 pub struct NoTls;
 
+impl NoTls {
+    /// Whether this is why a call failed.
+    pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
+        error_chain(error).contains("InvalidContentType")
+    }
+}
+
 impl fmt::Display for NoTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the server does not speak TLS there, so this is not an https port")

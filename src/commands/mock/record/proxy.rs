@@ -22,6 +22,7 @@ use url::Url;
 use super::capture::{CapturedBody, CapturingBody};
 use super::frame_tap::{FrameTap, TappedFrame};
 use super::recorder::{Recorder, SeenRequest, SeenResponse};
+use crate::api::NoTls;
 use crate::api::retry::error_chain;
 use crate::mock::recording::{FrameSender, is_secret_name};
 
@@ -141,7 +142,12 @@ async fn handle(State(proxy): State<Arc<RecordingProxy>>, mut request: Request) 
     let response = match outgoing.send().await {
         Ok(response) => response,
         Err(error) => {
-            let why = error_chain(&error.without_url());
+            let error = error.without_url();
+            let why = if NoTls::is_cause_of(&error) {
+                NoTls.to_string()
+            } else {
+                error_chain(&error)
+            };
             let text = format!("cannot reach the upstream: {why}");
             proxy.recorder.warn(&text);
             return refusal(StatusCode::BAD_GATEWAY, &text);
