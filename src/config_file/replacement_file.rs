@@ -24,7 +24,7 @@ impl ReplacementFile {
     ///
     /// # Errors
     ///
-    /// The folder cannot be written.
+    /// The folder cannot be written, or there is something that is not a regular file.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         Self::create_with(target, lock)
     }
@@ -33,13 +33,20 @@ impl ReplacementFile {
     ///
     /// # Errors
     ///
-    /// The folder cannot be written, or another process writes the file.
+    /// As [`Self::create`]; also if another process writes the file.
     pub(crate) fn create_without_waiting(target: &Path) -> io::Result<Self> {
         Self::create_with(target, try_lock)
     }
 
     fn create_with(target: &Path, lock: fn(&File) -> io::Result<()>) -> io::Result<Self> {
         let target = link_target(target);
+        // Root could replace `/dev/null` for everybody.
+        if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is not a regular file",
+            ));
+        }
         let temporary = temporary_path(&target)?;
         let file = loop {
             match create_private(&temporary) {
@@ -255,6 +262,17 @@ mod tests {
             assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
             assert_eq!(names(folder.path()), ["list", "victim"]);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_a_regular_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let error = ReplacementFile::create(&path).unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file");
+        assert_eq!(names(folder.path()), ["socket"]);
     }
 
     #[test]

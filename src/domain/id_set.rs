@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 /// A set of ids, each with a number: how many ids were added before it.
 #[derive(Debug, Clone, Default)]
 pub struct IdSet {
-    /// All ids, one behind the other.
+    /// The ids, concatenated.
     text: String,
     /// Where each id ends in the text.
     ends: Vec<u32>,

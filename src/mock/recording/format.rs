@@ -1,6 +1,6 @@
 //! The lines of a recording, and how they are read.
 //!
-//! Lines are written when something is complete, so a request may stand behind a later one. `at_ms` has the order: the
+//! Lines are written when something is complete, so a request may follow a later one. `at_ms` has the order: the
 //! milliseconds from the start of the recording to the start of the request, or to the frame.
 
 use std::collections::BTreeMap;
