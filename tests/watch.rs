@@ -986,7 +986,8 @@ fn last_active_changes_only_when_a_later_instant_arrives() {
         ("2030-01-05T10:00:00.123456Z", json!(["last_active"])),
         ("2030-01-05T10:00:00.123456000Z", json!([])),
         ("2030-01-05T09:59:59Z", json!([])),
-        ("2030-01-05T10:00:00.123456001Z", json!(["last_active"])),
+        ("2030-01-05T10:00:00.123456789Z", json!([])),
+        ("2030-01-05T10:00:00.123457Z", json!(["last_active"])),
     ];
     for (time, changed) in times {
         let user = json!({"id": "john", "online": false, "last_active": time});

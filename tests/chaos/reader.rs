@@ -133,8 +133,8 @@ impl Reader {
             }
             // An older copy of `last_active` is not a change.
             if field == "last_active"
-                && let (Some(new), Some(old)) = (user.get(field).and_then(instant), known)
-                && instant(old).is_some_and(|old| old >= new)
+                && let (Some(new), Some(old)) = (user.get(field), known)
+                && is_no_later(new, old)
             {
                 user[field] = old.clone();
             }
@@ -257,6 +257,19 @@ impl Reader {
 
 fn instant(time: &Value) -> Option<DateTime<Utc>> {
     time.as_str()?.parse().ok()
+}
+
+/// Whether both are times, and the first one is not later. Beside a time with microseconds, nanoseconds do not count.
+fn is_no_later(new: &Value, old: &Value) -> bool {
+    let has_nanos = |time: &Value| {
+        let fraction = time.as_str().and_then(|text| text.split_once('.'));
+        fraction.is_some_and(|(_, digits)| digits.trim_end_matches('Z').len() > 6)
+    };
+    if has_nanos(new) == has_nanos(old) {
+        instant(new).is_some_and(|new| instant(old).is_some_and(|old| new <= old))
+    } else {
+        micros(new).is_some_and(|new| micros(old).is_some_and(|old| new <= old))
+    }
 }
 
 /// A time in microseconds; `None` if it is not a time.
