@@ -95,7 +95,7 @@ fn a_command_finds_what_it_needs_to_trust_the_server() {
         presencectl set-user john --jq .id &&
         curl -sf -o /dev/null -w '%{http_code} ' "$STREAM_CHAT_URL/_mock/status" &&
         curl -sf -o /dev/null -w '%{http_code}\n' "https://localhost:${STREAM_CHAT_URL##*:}/_mock/status" &&
-        test "$NODE_EXTRA_CA_CERTS" = "$SSL_CERT_FILE" && test "$REQUESTS_CA_BUNDLE" = "$SSL_CERT_FILE" &&
+        test "$CURL_CA_BUNDLE" = "$SSL_CERT_FILE" && test "$NODE_EXTRA_CA_CERTS" = "$SSL_CERT_FILE" && test "$REQUESTS_CA_BUNDLE" = "$SSL_CERT_FILE" &&
         echo "${STREAM_LOCAL_TEST_HOST-unset}" &&
         eval "$(presencectl mock env)" && presencectl mock status --jq .users
     "#;

@@ -44,8 +44,13 @@ pub(super) struct MockEndpoint {
 }
 
 /// The variables by which programs find certificates to trust beside their own (Node), or instead of them: those that use
-/// OpenSSL, Go and this program; and Python's requests.
-const CA_FILE_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
+/// OpenSSL, Go and this program; Python's requests; and curl, where its own variable is set.
+const CA_FILE_VARIABLES: [&str; 4] = [
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
 
 /// The record that says that the server can be used. It has everything but the secret.
 #[derive(Debug, Serialize)]
