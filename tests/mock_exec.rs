@@ -63,6 +63,19 @@ fn a_command_that_is_missing_or_not_executable_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn timeout_ends_the_command_and_what_it_has_started() {
+    // `sleep` holds stdout open: the output ends when it is dead.
+    let script = "sleep 600 & wait";
+    let words = "mock exec --timeout 300ms -- sh -c".split(' ');
+    insta::assert_snapshot!(Presencectl::new(words.chain([script])).run(), @r"
+    --- stderr
+    presencectl: the command did not end in time
+    hint: give it more time with --timeout
+    --- exit Some(124)
+    ");
+}
+
+#[test]
 fn a_command_without_two_dashes_has_a_hint() {
     let run = Presencectl::line("mock exec --port 0 sh -c 'exit 3'").run();
     insta::assert_snapshot!(run, @r"

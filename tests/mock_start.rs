@@ -40,6 +40,12 @@ fn the_ready_record_is_enough_to_use_it() {
 }
 
 #[test]
+fn timeout_ends_the_server() {
+    let (server, _) = start("mock start --timeout 300ms");
+    assert_eq!(server.end().1.code(), Some(0));
+}
+
+#[test]
 fn an_interrupt_exits_with_130() {
     let (server, _) = start("mock start");
     server.signal("INT");

@@ -4,11 +4,15 @@
 
 use std::ffi::OsString;
 
+use tokio::time::Instant;
+
 use super::server::{self, MockServer, ServerArgs};
 use super::server_command::ServerCommand;
+use crate::exit::{Code, Failure};
 use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
+use crate::timer::sleep_until;
 
 /// Flags of `mock exec`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +22,7 @@ use crate::signals::Signals;
 The command finds the server in STREAM_API_KEY, STREAM_API_SECRET, STREAM_CHAT_URL, STREAM_BASE_URL,
 STREAM_LOCAL_TEST_HOST and PRESENCECTL_BASE_URL. NO_PROXY and no_proxy include loopback and ADDR. SIGINT, SIGTERM and
 SIGHUP are forwarded to the command. When it ends, the other processes of its process group are killed, and
-presencectl exits with its exit code (127: not found, 126: cannot be run).
+presencectl exits with its exit code (127: not found, 126: cannot be run; 124 if --timeout ends it).
 
 Examples:
   presencectl mock exec -- npm test
@@ -38,7 +42,7 @@ pub struct ExecArgs {
 ///
 /// # Errors
 ///
-/// The server cannot start.
+/// The server cannot start, or the command does not end in time.
 pub(super) fn run(app: &App, args: &ExecArgs) -> anyhow::Result<u8> {
     let server = MockServer::prepare(app, &args.server)?;
     if let Some(warning) = server.warning() {
@@ -59,15 +63,25 @@ async fn serve(app: &App, args: &ExecArgs, mut server: MockServer) -> anyhow::Re
         // An error means that this function is gone, which is the signal just as well.
         let _ = stopped.await;
     }));
+    let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
     let code = loop {
         tokio::select! {
-            code = command.wait() => break code?,
+            code = command.wait() => break Some(code?),
             signal = signals.next() => command.forward(signal)?,
+            () = sleep_until(deadline) => {
+                // Without a group of its own it is not killed below.
+                command.forward(Code::Terminated)?;
+                break None;
+            }
             never = &mut warnings => match never {},
         }
     };
     command.kill_group().await?;
     drop(stop);
     serving.await??;
-    Ok(code)
+    code.ok_or_else(|| {
+        Failure::new(Code::TimedOut, "the command did not end in time")
+            .hinted("give it more time with --timeout")
+            .into()
+    })
 }

@@ -2,6 +2,8 @@
 //!
 //! Prints how to reach the server when it is ready, which is what scripts wait for, and nothing else on stdout.
 
+use tokio::time::Instant;
+
 use super::detached::{self, DetachedStart};
 use super::endpoint::{self, ReadyFormat};
 use super::server::{self, MockServer, ServerArgs};
@@ -9,6 +11,7 @@ use crate::exit::{Code, ExitStatus};
 use crate::mock;
 use crate::settings::App;
 use crate::signals::Signals;
+use crate::timer::sleep_until;
 
 /// Flags of `mock start`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +41,7 @@ pub struct StartArgs {
     pub print: Option<ReadyFormat>,
 }
 
-/// Serves until a signal or a control request ends it, or starts a detached server.
+/// Serves until a signal, a control request or `--timeout` ends it, or starts a detached server.
 ///
 /// # Errors
 ///
@@ -83,11 +86,16 @@ async fn serve(
             format => endpoint.print(format.unwrap_or(ReadyFormat::Json))?,
         }
     }
+    let deadline = app.timeout().map(|timeout| Instant::now() + timeout);
     let (ended, end) = tokio::sync::oneshot::channel();
     let warnings = server.warn_of_unmatched(app);
     let serving = mock::serve(listeners, server.options, async move {
+        let code = tokio::select! {
+            code = signals.next() => code,
+            () = sleep_until(deadline) => Code::Ok,
+        };
         // The receiver lives in this function, which is waiting.
-        let _ = ended.send(signals.next().await);
+        let _ = ended.send(code);
     });
     tokio::select! {
         served = serving => served?,
