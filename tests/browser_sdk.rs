@@ -4,17 +4,16 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::report_page::in_chromium;
 use crate::sdk_suites::install_node_modules;
-use crate::support::{Presencectl, skip};
+use crate::support::browser::in_chromium;
+use crate::support::{Presencectl, skip_outside_ci};
 
 #[test]
 fn a_page_uses_the_javascript_sdk() {
     in_chromium(|folder, chromium| {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/js");
         if let Err(missing) = install_node_modules(&sdk) {
-            assert!(std::env::var_os("CI").is_none(), "{missing}");
-            return skip(&format!("the SDK in a browser: {missing}"));
+            return skip_outside_ci("the SDK in a browser", missing);
         }
         let world = tempfile::tempdir().unwrap();
         let fixture = world.path().join("world.json");

@@ -3,9 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::report_page::in_chromium;
+use crate::support::browser::{in_chromium, run_node_tests};
 use crate::support::mock::Mock;
 use crate::support::{Presencectl, binary};
 
@@ -35,26 +35,11 @@ fn is_refused(response: &str) -> bool {
 #[test]
 fn the_console_works_in_chromium() {
     in_chromium(|folder, chromium| {
-        let output = Command::new("node")
-            .current_dir(folder)
-            .args([
-                "--test",
-                "--test-timeout=120000",
-                "--test-reporter=tap",
-                "console.test.mjs",
-            ])
-            .env("PRESENCECTL", binary())
-            .env("CHROMIUM", chromium)
-            .env_remove("NODE_OPTIONS")
-            .env_remove("NODE_TEST_CONTEXT")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
+        run_node_tests(
+            Command::new("node").env("PRESENCECTL", binary()),
+            folder,
+            chromium,
+            "console.test.mjs",
         );
     });
 }

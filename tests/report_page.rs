@@ -4,14 +4,14 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::sdk_suites::install_node_modules;
+use crate::support::Presencectl;
+use crate::support::browser::{in_chromium, run_node_tests};
 use crate::support::recording::time;
-use crate::support::{Presencectl, skip};
 
 const START: i64 = 1_774_735_200_000;
 const HOUR: i64 = 3_600_000;
@@ -19,30 +19,6 @@ const HOUR: i64 = 3_600_000;
 #[test]
 fn the_page_works_in_chromium() {
     in_chromium(run);
-}
-
-/// Runs a test that needs the packages of `tests/browser`, and Chromium: it gets both paths.
-pub(crate) fn in_chromium(test: impl FnOnce(&Path, &Path)) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let missing = match (chromium(), install_node_modules(&folder)) {
-        (None, _) => "there is no chromium".to_owned(),
-        (_, Err(missing)) => missing.to_string(),
-        (Some(chromium), Ok(())) => return test(&folder, &chromium),
-    };
-    assert!(
-        std::env::var("CI").is_ok_and(|ci| ci != "true") || std::env::var("CI").is_err(),
-        "the browser tests must run in CI: {missing}"
-    );
-    skip(&format!("the browser tests: {missing}"));
-}
-
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .flat_map(|folder| {
-            ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name))
-        })
-        .find(|program| program.is_file())
 }
 
 fn run(folder: &Path, chromium: &Path) {
@@ -70,27 +46,13 @@ fn run(folder: &Path, chromium: &Path) {
     };
     let small = page("small", recording(12, 8));
     let big = page("big", recording(500, 200));
-    let output = Command::new("node")
-        .current_dir(folder)
-        .args([
-            "--test",
-            "--test-timeout=120000",
-            "--test-reporter=tap",
-            "timeline.test.mjs",
-        ])
-        .env("PAGE_SMALL", small)
-        .env("PAGE_BIG", big)
-        .env("CHROMIUM", chromium)
-        .env_remove("NODE_OPTIONS")
-        .env_remove("NODE_TEST_CONTEXT")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+    run_node_tests(
+        Command::new("node")
+            .env("PAGE_SMALL", small)
+            .env("PAGE_BIG", big),
+        folder,
+        chromium,
+        "timeline.test.mjs",
     );
 }
 

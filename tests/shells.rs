@@ -111,12 +111,7 @@ fn is_missing(shell: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !here {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "{shell} is missing: apt-get install {shell}"
-        );
-        // Not captured, so that it is seen although the test passes.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {shell} is not installed");
+        crate::support::skip_outside_ci(&format!("completions of {shell}"), "it is not installed");
     }
     !here
 }

@@ -1,5 +1,6 @@
 //! What the tests of whole processes share: a private environment, a mock server, runs and streams with a deadline.
 
+pub(crate) mod browser;
 mod command;
 pub(crate) mod contract;
 pub(crate) mod literal;
@@ -10,6 +11,8 @@ pub(crate) mod tls_front;
 pub(crate) mod wire;
 pub(crate) mod world;
 
+use std::fmt::Display;
+
 pub(crate) use command::{Presencectl, Run, binary, private_file};
 pub(crate) use stream::Stream;
 
@@ -18,4 +21,14 @@ pub(crate) fn skip(what: &str) {
     use std::io::Write;
     // Without a stderr nothing can be printed.
     let _ = writeln!(std::io::stderr(), "SKIPPED {what}");
+}
+
+/// Skips a test that needs what is missing on this machine. With `CI=true` that is a failure, so that CI cannot lose a
+/// test without notice.
+pub(crate) fn skip_outside_ci(what: &str, missing: impl Display) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{what} must run in CI: {missing}"
+    );
+    skip(&format!("{what}: {missing}"));
 }
