@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,16 +21,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use url::{Host, Url};
+use url::Url;
 
 use crate::api::error::{ApiError, NoTls, Refusal, TransportKind, beginning_of};
 use crate::api::limits::{self, RateLimit};
-use crate::api::pass_through;
 use crate::api::proxy::ProxyServer;
 use crate::api::redact::Redactor;
 use crate::api::request::Request;
 use crate::api::retry::{AttemptFailure, Retry, RetryObserver, RetryPolicy, error_chain};
 use crate::api::trace::{Sent, Tracer};
+use crate::api::{address, pass_through};
 use crate::domain::token::{self, Claims};
 use crate::domain::{ApiErrorCode, SecretString, UserId};
 
@@ -220,7 +219,7 @@ impl Client {
     ///
     /// [`ApiError::Insecure`] if credentials would cross a network in clear text.
     pub fn new(settings: ClientSettings) -> Result<Self, ApiError> {
-        pass_through::check_private(&settings.base_url, settings.allow_http)?;
+        address::check_private(&settings.base_url, settings.allow_http)?;
         Ok(Self {
             settings,
             pool: Arc::default(),
@@ -607,7 +606,7 @@ impl Client {
 
     /// The service's `host:port`.
     pub(super) fn peer(&self) -> String {
-        pass_through::peer(&self.settings.base_url)
+        address::peer(&self.settings.base_url)
     }
 
     fn broken(&self, error: reqwest::Error) -> ApiError {
@@ -646,16 +645,6 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether a URL is on this machine, so that requests to it do not cross a network.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Responses are converted to [`domain`](crate::domain) values here. Nothing in this module prints, or reads flags or
 //! the environment.
 
+mod address;
 mod budgets;
 mod call_limiter;
 pub mod channels;
@@ -22,12 +23,13 @@ pub mod trace;
 mod user_page;
 pub mod users;
 
+pub use address::is_loopback;
 pub use budgets::{Budget, Budgets};
 pub use call_limiter::CallLimiter;
 pub use channels::{
     ChannelState, GetOrCreate, Member, Page, QueryChannels, QueryMembers, UpdateChannel,
 };
-pub use client::{Auth, Client, ClientSettings, Response, is_loopback};
+pub use client::{Auth, Client, ClientSettings, Response};
 pub use error::{ApiError, NoTls, Refusal, TransportKind};
 pub use limits::RateLimit;
 pub use paging::{AllChannelPages, ChannelPages, MemberPages, UserPages};

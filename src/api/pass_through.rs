@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::api::client::is_loopback;
+use crate::api::address::{check_private, peer};
 use crate::api::proxy::ProxyServer;
 use crate::api::{ApiError, TransportKind, tls};
 
@@ -61,29 +61,6 @@ pub fn pass_through(
         .gzip(false)
         .build()
         .map_err(|error| cannot_connect(base, error))
-}
-
-/// Checks that credentials do not cross a network in clear text.
-///
-/// # Errors
-///
-/// [`ApiError::Insecure`].
-pub(super) fn check_private(base: &Url, allow_http: bool) -> Result<(), ApiError> {
-    if base.scheme() == "https" || is_loopback(base) || allow_http {
-        return Ok(());
-    }
-    Err(ApiError::Insecure {
-        to: base.origin().ascii_serialization(),
-    })
-}
-
-/// The `host:port` of an address.
-pub(super) fn peer(base: &Url) -> String {
-    let host = base.host_str().unwrap_or_default();
-    match base.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
 }
 
 fn cannot_connect(base: &Url, error: reqwest::Error) -> ApiError {

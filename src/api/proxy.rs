@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::api::client::is_loopback;
+use crate::api::address::is_loopback;
 use crate::exit::{Code, Failure};
 
 /// The variables that name the proxy for https, in order.
