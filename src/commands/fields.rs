@@ -56,10 +56,15 @@ impl FromStr for JsonField {
 }
 
 fn split(text: &str) -> Result<(String, &str), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+    let (name, value) = split_assignment(text)?;
     Ok((parse_name(name)?, value))
+}
+
+/// Splits `NAME=VALUE`.
+pub(super) fn split_assignment(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())
 }
 
 fn parse_name(name: &str) -> Result<String, String> {

@@ -15,6 +15,7 @@ use super::junit::JunitReport;
 use super::server::{self, MockServer, ServerArgs};
 use super::server_command::ServerCommand;
 use super::step_writer::StepWriter;
+use crate::commands::fields::split_assignment;
 use crate::exit::{Code, ExitStatus, Failure};
 use crate::mock::{
     self, EXAMPLE_SCENARIOS, RULE_OPTIONS, RunSpeed, RunSummary, SCENARIO_MAX_BYTES, Scenario,
@@ -101,10 +102,7 @@ impl FromStr for ScenarioVariable {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+        let (name, value) = split_assignment(text)?;
         Ok(Self {
             name: name.to_owned(),
             value: value.to_owned(),

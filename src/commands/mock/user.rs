@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use super::control::{call, change};
+use crate::commands::fields::split_assignment;
 use crate::domain::{Cid, User, UserId};
 use crate::exit::{Code, Failure};
 use crate::settings::App;
@@ -64,10 +65,7 @@ impl FromStr for FieldAssignment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+        let (name, value) = split_assignment(text)?;
         Ok(Self {
             name: name.to_owned(),
             value: (!value.is_empty())
