@@ -1,18 +1,21 @@
 //! Scenarios: scripted sequences of what users, clients and the network do, for tests.
 //!
-//! `file` reads a scenario and reports mistakes with their line and column. `schedule` computes when each step
-//! happens; it expands repetitions one step at a time and draws random numbers from the seed. Neither does I/O.
-//! `runner` carries the steps out on a running mock.
+//! `model` is a scenario, and `schedule` computes when each of its steps happens; it expands repetitions one step at a time and
+//! draws random numbers from the seed. `file` and `steps` read a scenario and report mistakes with their line and column.
+//! None of them does I/O. `runner` carries the steps out on a running mock.
 
+mod error;
 mod file;
+mod model;
 mod runner;
 mod schedule;
+mod steps;
 mod values;
 mod variables;
 
-pub use self::file::{
-    FixtureFileName, SCENARIO_MAX_BYTES, Scenario, ScenarioError, parse_scenario,
-};
+pub use self::error::ScenarioError;
+pub use self::file::{SCENARIO_MAX_BYTES, parse_scenario};
+pub use self::model::{FixtureFileName, Scenario};
 pub use self::runner::{RunSpeed, RunSummary, ScenarioRunner, StepRecord};
 
 /// A scenario that is part of the program.

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::file::{ClockAction, Scenario, StepAction, UserStepAction, UserTarget};
+use super::model::{ClockAction, Scenario, StepAction, UserStepAction, UserTarget};
 use super::schedule::{ScheduledStep, StepSchedule};
+use crate::mock::routes;
 use crate::mock::engine::{JsonObject, Rfc3339, ServiceState};
 use crate::mock::error::Rejection;
 use crate::mock::expectation::{ExpectationResult, ExpectationSpec};
 use crate::mock::hub::Hub;
-use crate::mock::routes;
 
 /// How many steps run without a pause for the tasks of the server.
 const STEPS_PER_TURN: u64 = 64;

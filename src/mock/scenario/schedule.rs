@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::file::{Repetition, Scenario, ScenarioStep, StepAction};
+use super::model::{Repetition, Scenario, ScenarioStep, StepAction};
 
 /// A step that is about to happen.
 #[derive(Debug, Clone, Copy)]
