@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::redact::{DROPPED, has_token, is_pseudonym};
+use super::field_class::has_token;
+use super::redact::{DROPPED, is_pseudonym};
 
 /// Parts of the names of fields that may hold a secret. More than redaction drops: a false alarm here costs a look.
 const SUSPICIOUS_NAMES: &[&str] = &[
