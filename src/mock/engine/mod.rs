@@ -29,5 +29,6 @@ pub(crate) use self::operations::{
     Authentication, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, Operation, OperationRequest,
     TransportHandler,
 };
+pub(crate) use self::rules::channel_data::RESERVED_CHANNEL_FIELDS;
 pub(crate) use self::rules::events::connection_error;
 pub(crate) use self::rules::presence::ConnectRequest;

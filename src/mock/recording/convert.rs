@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::format::{FrameSender, TrafficRecording};
 use super::redact::DROPPED;
 use crate::domain::{ChannelId, ChannelType, UserId};
-use crate::mock::engine::RESERVED_USER_FIELDS;
+use crate::mock::engine::{RESERVED_CHANNEL_FIELDS, RESERVED_USER_FIELDS};
 use crate::mock::fixture_file::read_fixture;
 
 /// Fields under which a response or an event has a user.
@@ -21,17 +21,10 @@ const USER_FIELDS: &[&str] = &["user", "me", "own_user", "created_by", "target_u
 const USER_LIST_FIELDS: &[&str] = &["users", "watchers"];
 /// Fields that only the service sets, but that a fixture may have.
 const SHOWN_FIELDS: &[&str] = &["online", "last_active", "created_at"];
-/// Fields of channels that a fixture does not take.
+/// Fields that only the service sets, but that name a channel in a fixture.
+const CHANNEL_NAME_FIELDS: &[&str] = &["id", "type"];
+/// Fields of channels in responses that a fixture does not take, beside those that only the service sets.
 const DROPPED_CHANNEL_FIELDS: &[&str] = &[
-    "cid",
-    "config",
-    "created_at",
-    "updated_at",
-    "deleted_at",
-    "last_message_at",
-    "member_count",
-    "own_capabilities",
-    "truncated_at",
     "truncated_by",
     "created_by",
     "members",
@@ -174,8 +167,7 @@ impl ObservedWorld {
         }
         let known = self.channels.entry(cid.to_owned()).or_default();
         for (name, value) in channel {
-            let is_dropped = DROPPED_CHANNEL_FIELDS.contains(&name.as_str());
-            if !is_dropped && is_set(value) && !known.contains_key(name) {
+            if is_kept_of_channel(name) && is_set(value) && !known.contains_key(name) {
                 known.insert(name.clone(), value.clone());
             }
         }
@@ -227,6 +219,12 @@ impl ObservedWorld {
         let users: Vec<Value> = self.users.into_values().map(Value::from).collect();
         json!({ "users": users, "channels": channels })
     }
+}
+
+/// Whether a fixture takes this field of a channel.
+fn is_kept_of_channel(name: &str) -> bool {
+    CHANNEL_NAME_FIELDS.contains(&name)
+        || !(RESERVED_CHANNEL_FIELDS.contains(&name) || DROPPED_CHANNEL_FIELDS.contains(&name))
 }
 
 /// Whether a field has a value that can be set.
