@@ -1,6 +1,14 @@
 //! The table of the control API's endpoints. Requests are routed by it, and its published description is compared with
 //! it.
 
+use self::ApplicationEndpoint::{
+    AddFaults, ChangeUser, ClearFaults, Clock, Expect, GetConnection, ListConnections, ListFaults,
+    ListUsers, Log, RemoveFault, Reset, Restore, Snapshot, Status, Trigger,
+};
+use self::ServerEndpoint::{
+    CreateApplication, Credentials, DeleteApplication, Health, ListApplications, Stop,
+};
+
 /// A route of the control API.
 #[derive(Debug, Clone, Copy)]
 pub struct ControlRoute {
@@ -76,48 +84,28 @@ const fn application(
 
 /// All routes of the control API.
 pub const CONTROL_ROUTES: &[ControlRoute] = &[
-    server("GET", "/_mock/apps", ServerEndpoint::ListApplications),
-    server("POST", "/_mock/apps", ServerEndpoint::CreateApplication),
-    server(
-        "DELETE",
-        "/_mock/apps/{api_key}",
-        ServerEndpoint::DeleteApplication,
-    ),
-    server("GET", "/_mock/health", ServerEndpoint::Health),
-    application("GET", "/_mock/status", ApplicationEndpoint::Status),
-    server("GET", "/_mock/credentials", ServerEndpoint::Credentials),
-    application(
-        "GET",
-        "/_mock/connections",
-        ApplicationEndpoint::ListConnections,
-    ),
-    application(
-        "GET",
-        "/_mock/connections/{connection_id}",
-        ApplicationEndpoint::GetConnection,
-    ),
-    application("GET", "/_mock/users", ApplicationEndpoint::ListUsers),
-    application(
-        "POST",
-        "/_mock/users/{id}/{action}",
-        ApplicationEndpoint::ChangeUser,
-    ),
-    application("GET", "/_mock/log", ApplicationEndpoint::Log),
-    application("POST", "/_mock/expect", ApplicationEndpoint::Expect),
-    application("GET", "/_mock/faults", ApplicationEndpoint::ListFaults),
-    application("POST", "/_mock/faults", ApplicationEndpoint::AddFaults),
-    application("DELETE", "/_mock/faults", ApplicationEndpoint::ClearFaults),
-    application(
-        "DELETE",
-        "/_mock/faults/{id}",
-        ApplicationEndpoint::RemoveFault,
-    ),
-    application("POST", "/_mock/clock/{action}", ApplicationEndpoint::Clock),
-    application("POST", "/_mock/trigger", ApplicationEndpoint::Trigger),
-    application("GET", "/_mock/snapshot", ApplicationEndpoint::Snapshot),
-    application("POST", "/_mock/restore", ApplicationEndpoint::Restore),
-    application("POST", "/_mock/reset", ApplicationEndpoint::Reset),
-    server("POST", "/_mock/stop", ServerEndpoint::Stop),
+    server("GET", "/_mock/apps", ListApplications),
+    server("POST", "/_mock/apps", CreateApplication),
+    server("DELETE", "/_mock/apps/{api_key}", DeleteApplication),
+    server("GET", "/_mock/health", Health),
+    server("GET", "/_mock/credentials", Credentials),
+    server("POST", "/_mock/stop", Stop),
+    application("GET", "/_mock/status", Status),
+    application("GET", "/_mock/connections", ListConnections),
+    application("GET", "/_mock/connections/{connection_id}", GetConnection),
+    application("GET", "/_mock/users", ListUsers),
+    application("POST", "/_mock/users/{id}/{action}", ChangeUser),
+    application("GET", "/_mock/log", Log),
+    application("POST", "/_mock/expect", Expect),
+    application("GET", "/_mock/faults", ListFaults),
+    application("POST", "/_mock/faults", AddFaults),
+    application("DELETE", "/_mock/faults", ClearFaults),
+    application("DELETE", "/_mock/faults/{id}", RemoveFault),
+    application("POST", "/_mock/clock/{action}", Clock),
+    application("POST", "/_mock/trigger", Trigger),
+    application("GET", "/_mock/snapshot", Snapshot),
+    application("POST", "/_mock/restore", Restore),
+    application("POST", "/_mock/reset", Reset),
 ];
 
 /// The endpoint of a path after `/_mock/`, and the values of its parameters as they stand in the path.
