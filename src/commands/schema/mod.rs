@@ -6,6 +6,7 @@
 //! open.
 
 mod mock_api;
+mod mock_endpoints;
 mod mock_shapes;
 mod recording_shapes;
 mod report_shapes;
