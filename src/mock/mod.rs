@@ -54,7 +54,7 @@ pub use self::options::{
 };
 pub use self::replay::{ReplayReporter, ReplaySource};
 use self::routes::RequestHandler;
-pub use self::routes::{CONTROL_ROUTES, ControlRoute};
+pub use self::routes::{CONTROL_ROUTES, ControlRoute, json_for_any_origin};
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 pub use self::scenario::{
     EXAMPLE_SCENARIOS, ExampleScenario, FixtureFileName, RunSpeed, RunSummary, SCENARIO_MAX_BYTES,

@@ -14,6 +14,7 @@ use super::body::collect;
 use super::context::RouteContext;
 use super::params::Params;
 use super::replay_socket;
+use super::response::json_for_any_origin;
 use crate::domain::token::{self, Claims};
 
 /// The status of a request that matches nothing. No SDK repeats it, and no application expects it.
@@ -138,15 +139,7 @@ fn fill_tokens(value: &mut Value, sign: &impl Fn(&str) -> String) {
 fn reject(rejection: &Rejection) -> Response<Body> {
     let body = serde_json::to_string(&rejection.body("Replay", ""))
         .expect("an error body has string keys and no fallible parts");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
-    let any_origin = HeaderValue::from_static("*");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any_origin);
-    response
+    json_for_any_origin(rejection.status, body)
 }
 
 #[cfg(test)]

@@ -55,6 +55,26 @@ impl RateLimitHeaders {
     }
 }
 
+/// A response with a JSON text.
+pub(super) fn json_response(status: u16, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// A response with a JSON text that the page of any origin may read.
+pub fn json_for_any_origin(status: u16, text: String) -> Response<Body> {
+    let mut response = json_response(status, text);
+    let any = HeaderValue::from_static("*");
+    response
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    response
+}
+
 /// The answer to a request, in the service's envelope.
 pub(super) fn answer(
     operation: &str,
@@ -72,31 +92,17 @@ pub(super) fn answer(
             body.push_str("\"duration\":\"");
             body.push_str(&duration);
             body.push_str("\"}");
-            let status = if created {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
-            (status, body, None)
+            (if created { 201 } else { 200 }, body, None)
         }
         Err(reject) => (
-            StatusCode::from_u16(reject.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            reject.status,
             serde_json::to_string(&reject.body(operation, &duration))
                 .expect("an error body has string keys and no fallible parts"),
             (reject.status == 429).then_some(limits.left.max(1)),
         ),
     };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
+    let mut response = json_for_any_origin(status, body);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
     headers.insert("x-ratelimit-limit", limits.limit.into());
     headers.insert("x-ratelimit-remaining", limits.remaining.into());
     headers.insert("x-ratelimit-reset", limits.reset.into());

@@ -24,6 +24,7 @@ use super::frame_tap::{FrameTap, TappedFrame};
 use super::recorder::{Recorder, SeenRequest, SeenResponse};
 use crate::api::NoTls;
 use crate::api::retry::error_chain;
+use crate::mock::json_for_any_origin;
 use crate::mock::recording::{FrameSender, is_secret_name};
 
 /// Headers that concern one connection only, and are not passed on.
@@ -407,14 +408,7 @@ fn refusal(status: StatusCode, text: &str) -> Response {
         "message": format!("presencectl mock record: {text}"),
         "StatusCode": status.as_u16(),
     });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
-    let any_origin = HeaderValue::from_static("*");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any_origin);
-    response
+    json_for_any_origin(status.as_u16(), body.to_string())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ use super::context::RouteContext;
 use super::origin;
 use super::params::Params;
 use crate::domain::SecretString;
+use super::response::json_response;
 
 /// Bytes that a control request may have.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -78,19 +79,14 @@ pub(super) fn respond(
     origin: Option<HeaderValue>,
 ) -> Response<Body> {
     let (status, body) = match answer {
-        Ok(body) => (StatusCode::OK, body.to_string()),
+        Ok(body) => (200, body.to_string()),
         Err(reject) => (
-            StatusCode::from_u16(reject.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            reject.status,
             serde_json::to_string(&reject.body("Control", ""))
                 .expect("an error body has string keys and no fallible parts"),
         ),
     };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    let mut response = json_response(status, body);
     if let Some(origin) = origin {
         origin::allow(response.headers_mut(), origin);
     }
