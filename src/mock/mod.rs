@@ -11,6 +11,7 @@ mod applications;
 mod auth;
 mod bench_state;
 mod clock;
+mod control_actions;
 mod demo;
 mod engine;
 mod error;

@@ -38,9 +38,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
 
 use self::context::RouteContext;
-pub(crate) use self::control::users::act as act_for_user;
 pub use self::control::{CONTROL_ROUTES, ControlRoute};
-pub(crate) use self::control::{ControlTrigger, trigger};
 pub use self::response::json_for_any_origin;
 use super::applications::ApplicationRegistry;
 use super::options::CONSOLE_PATH;

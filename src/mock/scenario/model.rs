@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::ScenarioError;
 use crate::domain::glob::Glob;
-use crate::mock::routes::ControlTrigger;
+use crate::mock::control_actions::ControlTrigger;
 use crate::mock::engine::JsonObject;
 use crate::mock::expectation::ExpectationSpec;
 use crate::mock::faults::FaultSpec;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::model::{ClockAction, Scenario, StepAction, UserStepAction, UserTarget};
 use super::schedule::{ScheduledStep, StepSchedule};
-use crate::mock::routes;
+use crate::mock::control_actions;
 use crate::mock::engine::{JsonObject, Rfc3339, ServiceState};
 use crate::mock::error::Rejection;
 use crate::mock::expectation::{ExpectationResult, ExpectationSpec};
@@ -222,7 +222,7 @@ impl ScenarioRunner {
                 self.change_clock(*action);
                 Ok(StepOutcome::Done)
             }
-            StepAction::Trigger(trigger) => routes::trigger(&self.hub, trigger.clone())
+            StepAction::Trigger(trigger) => control_actions::trigger(&self.hub, trigger.clone())
                 .map(|answer| StepOutcome::Sent(answer["sent"].clone())),
             StepAction::WaitForRequest(spec) | StepAction::Expect(spec) => self.judge(spec).await,
             StepAction::WaitForConnection { user, within } => Ok(StepOutcome::Connected(
@@ -261,7 +261,7 @@ impl ScenarioRunner {
                     .unwrap_or_default(),
             ),
         };
-        routes::act_for_user(&self.hub, id, name, body).map(|_| StepOutcome::Done)
+        control_actions::act_for_user(&self.hub, id, name, body).map(|_| StepOutcome::Done)
     }
 
     fn change_clock(&mut self, action: ClockAction) {

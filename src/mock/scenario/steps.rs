@@ -12,7 +12,7 @@ use super::model::{ClockAction, Repetition, ScenarioStep, StepAction, UserStepAc
 use super::values::{DurationValue, OneOrMany, PercentValue, ScalarText, TimeValue, TrueValue};
 use crate::domain::UserId;
 use crate::domain::glob::Glob;
-use crate::mock::routes::ControlTrigger;
+use crate::mock::control_actions::ControlTrigger;
 use crate::mock::engine::JsonObject;
 use crate::mock::expectation::ExpectationSpec;
 use crate::mock::faults::FaultSpec;

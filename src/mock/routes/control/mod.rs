@@ -6,7 +6,6 @@ mod clock;
 mod fuzz;
 mod status;
 mod table;
-pub(super) mod users;
 
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -22,18 +20,20 @@ use self::table::{ApplicationEndpoint, ControlEndpoint, ServerEndpoint, find_rou
 pub use self::table::{CONTROL_ROUTES, ControlRoute};
 use super::super::applications::ApplicationRegistry;
 use super::super::auth;
-use super::super::engine::{EventReceivers, JsonObject};
+use super::super::control_actions::{act_for_user, trigger};
+use super::super::engine::JsonObject;
 use super::super::error::Rejection;
 use super::super::expectation::ExpectationSpec;
 use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
 use super::super::tcp::Peer;
+use super::super::url_path::decode_segment;
 use super::body::read_body;
 use super::context::RouteContext;
 use super::origin;
 use super::params::Params;
-use crate::domain::SecretString;
 use super::response::json_response;
+use crate::domain::SecretString;
 
 /// Bytes that a control request may have.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -204,7 +204,9 @@ async fn control_application(
             Ok(json!({}))
         }
         ApplicationEndpoint::Clock => clock::set(hub, values[0], &body),
-        ApplicationEndpoint::ChangeUser => users::act(hub, values[0], values[1], body),
+        ApplicationEndpoint::ChangeUser => {
+            act_for_user(hub, &decode_segment(values[0]), values[1], body)
+        }
         ApplicationEndpoint::Trigger => trigger(hub, read(body)?),
         ApplicationEndpoint::ListFaults => Ok(json!({ "faults": hub.faults.list() })),
         ApplicationEndpoint::AddFaults => add_faults(hub, body),
@@ -247,67 +249,4 @@ fn add_faults(hub: &Hub, mut body: JsonObject) -> Result<Value, Rejection> {
         .filter_map(|id| hub.faults.listed(id))
         .collect();
     Ok(json!({ "faults": listed }))
-}
-
-/// `POST /_mock/trigger`: an event, or a text that need not be one, for a connection, a user, those who hear of a user,
-/// or those who watch a channel.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ControlTrigger {
-    #[serde(default)]
-    event: Option<JsonObject>,
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    connection: Option<String>,
-    #[serde(default)]
-    user: Option<String>,
-    #[serde(default)]
-    subscribers: Option<String>,
-    #[serde(default)]
-    channel: Option<String>,
-}
-
-impl ControlTrigger {
-    /// Checks what can be known without the state.
-    ///
-    /// # Errors
-    ///
-    /// There is no event, more than one, or no receiver.
-    pub(crate) fn check(&self) -> Result<(), Rejection> {
-        if self.event.is_some() == self.text.is_some() {
-            return Err(Rejection::input("one of event and text is required"));
-        }
-        let receivers = [
-            &self.connection,
-            &self.user,
-            &self.subscribers,
-            &self.channel,
-        ];
-        if receivers.iter().all(|receiver| receiver.is_none()) {
-            return Err(Rejection::input(
-                "one of connection, user, subscribers and channel is required",
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Sends an event, and says to how many connections.
-pub(crate) fn trigger(hub: &Hub, trigger: ControlTrigger) -> Result<Value, Rejection> {
-    trigger.check()?;
-    let receivers = EventReceivers {
-        connection: trigger.connection,
-        user: trigger.user,
-        subscribers: trigger.subscribers,
-        channel: trigger.channel,
-    };
-    let sent = match (trigger.event, trigger.text) {
-        (Some(event), _) => hub.with(|state, now| state.inject(now, &receivers, event))?,
-        (None, text) => {
-            let text = text.unwrap_or_default();
-            hub.with(|state, _| state.inject_text(&receivers, text))?
-        }
-    };
-    Ok(json!({ "sent": sent }))
 }
