@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn fuzz_filters() {
         use crate::fuzz::{self, FuzzTarget};
-        use crate::mock::engine::data::{channel, members, user};
+        use crate::mock::engine::data::{channel_view, members, user_view};
         const FIELDS: &[(&str, &str)] = &[
             ("id", r#"{"$in":["john","amy"]}"#),
             ("id", r#"{"$gt":"a","$lte":"k"}"#),
@@ -583,7 +583,12 @@ mod tests {
             let Ok(Value::Object(conditions)) = serde_json::from_str(text) else {
                 return;
             };
-            for schema in [schema, user::schema, channel::schema, members::schema] {
+            for schema in [
+                schema,
+                user_view::schema,
+                channel_view::schema,
+                members::schema,
+            ] {
                 match QueryFilter::parse(&conditions, schema) {
                     Ok(filter) => {
                         let selected = filter.matches(&row);

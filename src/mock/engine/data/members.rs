@@ -10,7 +10,7 @@ use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom
 use crate::mock::engine::data::relations::Ban;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::UserKey;
-use crate::mock::engine::data::user::UserView;
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::error::Rejection;
 
 /// The role of a member without an explicit role.

@@ -19,7 +19,7 @@ use super::relations::UserRelations;
 use super::slots::{ChannelKey, Slots, UserKey};
 use super::stored_lists::StoredLists;
 use super::timers::Timers;
-use super::user::{StoredUser, UserShape, UserView, Viewer};
+use super::user::StoredUser;
 use crate::mock::options::MockRules;
 
 /// Something to send to a connection.
@@ -112,26 +112,6 @@ impl ServiceState {
     /// Takes the queued deliveries, in order.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.out.drain(..)
-    }
-
-    /// A user, as a viewer sees them.
-    ///
-    /// # Panics
-    ///
-    /// The user does not exist. Callers look up keys of users that may be deleted first.
-    pub(in crate::mock::engine) fn view(
-        &self,
-        key: UserKey,
-        viewer: Viewer,
-        shape: UserShape,
-    ) -> UserView<'_> {
-        UserView {
-            user: self.users.get(key).expect("a key in use leads to a user"),
-            key,
-            viewer,
-            shape,
-            state: self,
-        }
     }
 
     /// The key of the user with this id.

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use crate::mock::engine::data::channel::{Channel, ChannelView};
+use crate::mock::engine::data::channel::Channel;
+use crate::mock::engine::data::channel_view::ChannelView;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::members::{self, Invite, MODERATOR_ROLE, MemberView};
-use crate::mock::engine::data::messages::MessageView;
+use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
     split_cid,

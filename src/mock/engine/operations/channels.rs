@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::domain::{ChannelId, ChannelType, InvalidId};
-use crate::mock::engine::data::channel::{self, Channel, ChannelRow, ChannelView, ReadView};
+use crate::mock::engine::data::channel::Channel;
+use crate::mock::engine::data::channel_view::{self, ChannelRow, ChannelView, ReadView};
 use crate::mock::engine::data::connection::{ConnectionKey, SubscriptionSource};
 use crate::mock::engine::data::filter::QueryFilter;
 use crate::mock::engine::data::members::{Invite, MemberView};
-use crate::mock::engine::data::messages::MessageView;
+use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, GetOrCreateChannelRequest, MessagePage, PageParams, QueryChannelsRequest, Reply,
     UserRef,
@@ -20,7 +21,8 @@ use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::sort::{SortOrder, page};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{UserShape, UserView};
+use crate::mock::engine::data::user::UserShape;
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::engine::rules::channel_data::{
     distinct_id, long_user_list, user_list, write_data,
 };
@@ -406,7 +408,7 @@ impl ServiceState {
         actor: &Actor,
         query: &QueryChannelsRequest,
     ) -> Result<Reply, Rejection> {
-        let filter = QueryFilter::parse(&query.filter_conditions, channel::schema)?;
+        let filter = QueryFilter::parse(&query.filter_conditions, channel_view::schema)?;
         let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(
             query.limit,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::mock::engine::data::messages::MessageView;
+use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::relations::Device;
 use crate::mock::engine::data::requests::{CreateDeviceRequest, Reply, UserIdsRequest};
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};

@@ -11,7 +11,8 @@ use crate::mock::engine::data::requests::{
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::engine::data::user::{UserShape, Viewer};
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::engine::operations::users::MAX_USERS_PER_CALL;
 use crate::mock::engine::rules::events::frame;
 use crate::mock::engine::rules::permissions::Actor;

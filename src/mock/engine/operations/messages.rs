@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::mock::engine::data::channel::{Channel, ChannelView};
-use crate::mock::engine::data::messages::{Message, MessageView, page};
+use crate::mock::engine::data::channel::Channel;
+use crate::mock::engine::data::channel_view::ChannelView;
+use crate::mock::engine::data::message_view::MessageView;
+use crate::mock::engine::data::messages::{Message, page};
 use crate::mock::engine::data::requests::{
     ChannelRef, JsonObject, MarkUnreadRequest, MessagePage, MessageRequest, OnBehalfOf,
     PartialUpdateRequest, Reply, TruncateChannelRequest, UserRef, read,

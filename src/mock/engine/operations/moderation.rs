@@ -6,14 +6,16 @@ use serde_json::{Map, Value, json};
 
 use crate::mock::engine::data::channel::ChannelMute;
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::relations::{Ban, UserMute, UserMuteView};
+use crate::mock::engine::data::relation_view::UserMuteView;
+use crate::mock::engine::data::relations::{Ban, UserMute};
 use crate::mock::engine::data::requests::{
     BanRequest, BlockRequest, MuteChannelsRequest, MuteUsersRequest, Reply, UnbanRequest, split_cid,
 };
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::engine::data::user::{UserShape, Viewer};
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::engine::rules::events::frame;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::Rejection;

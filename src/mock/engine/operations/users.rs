@@ -17,8 +17,9 @@ use crate::mock::engine::data::requests::{
 use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::sort::{SortOrder, page};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{self, UserShape, UserView};
+use crate::mock::engine::data::user::UserShape;
 use crate::mock::engine::data::user_fields::UserFields;
+use crate::mock::engine::data::user_view::{self, UserView};
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::engine::rules::user_changes::user_id;
 use crate::mock::error::Rejection;
@@ -59,7 +60,7 @@ impl ServiceState {
         query: &QueryUsersRequest,
     ) -> Result<Reply, Rejection> {
         actor.not_anonymous("SearchUser")?;
-        let filter = QueryFilter::parse(&query.filter_conditions, user::schema)?;
+        let filter = QueryFilter::parse(&query.filter_conditions, user_view::schema)?;
         actor.require_team_filter(&self.app, &filter, "teams")?;
         let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(

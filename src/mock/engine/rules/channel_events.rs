@@ -7,15 +7,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::mock::engine::data::channel::ChannelView;
+use crate::mock::engine::data::channel_view::ChannelView;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::event_history::PastEvent;
 use crate::mock::engine::data::members::{ChannelMember, MemberView};
-use crate::mock::engine::data::messages::{Message, MessageView};
+use crate::mock::engine::data::message_view::MessageView;
+use crate::mock::engine::data::messages::Message;
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::engine::data::user::{UserShape, Viewer};
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::engine::rules::events::frame;
 use crate::mock::engine::rules::permissions::Actor;
 

@@ -14,7 +14,8 @@ use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::state::Delivery;
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::state::Signal;
-use crate::mock::engine::data::user::{UserShape, UserView, Viewer};
+use crate::mock::engine::data::user::{UserShape, Viewer};
+use crate::mock::engine::data::user_view::UserView;
 use crate::mock::error::{ErrorBody, Rejection};
 
 /// The JSON of an event about a user.
