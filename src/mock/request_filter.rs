@@ -148,11 +148,6 @@ impl RequestFilter {
         })
     }
 
-    /// Whether the filter has no condition.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.since.is_none() && self.user.is_none() && !self.is_about_requests()
-    }
-
     /// Whether a condition concerns what only requests have.
     fn is_about_requests(&self) -> bool {
         self.method.is_some() || self.path.is_some() || self.status.is_some() || self.body.is_some()

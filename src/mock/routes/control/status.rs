@@ -10,6 +10,7 @@ use super::super::super::error::Rejection;
 use super::super::super::hub::Hub;
 use super::super::super::options::CONSOLE_PATH;
 use super::super::super::request_filter::{FilterConditions, RequestFilter};
+use super::super::super::traffic_log::TrafficEvent;
 use super::super::super::url_path::decode_segment;
 use super::super::params::Params;
 use crate::domain::time::parse_duration;
@@ -111,7 +112,8 @@ pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> 
         hub.clock.now(),
     )?;
     let log = &hub.traffic_log;
-    let mut page = log.after(after, limit, &filter);
+    let passes = |at, entry: &TrafficEvent| filter.matches(at, entry);
+    let mut page = log.after(after, limit, passes);
     if let Some(wait) = text("wait") {
         let wait = parse_duration(wait).map_err(|why| Rejection::field("wait", &why))?;
         let deadline = Instant::now() + wait.min(LOG_WAIT_MAX);
@@ -121,7 +123,7 @@ pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> 
             if more.is_err() {
                 break;
             }
-            page = log.after(page.next, limit, &filter);
+            page = log.after(page.next, limit, passes);
         }
     }
     Ok(json!({"entries": page.notes, "next": page.next, "lost": page.lost}))
