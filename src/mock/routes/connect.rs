@@ -7,16 +7,16 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::Response;
 use axum::http::request::Parts;
+use chrono::Utc;
 use serde_json::Value;
 
 use super::super::api_version::ApiVersion;
-use super::super::auth::{CallerIdentity, RequestCredentials};
+use super::super::auth::{self, CallerIdentity, RequestCredentials};
 use super::super::engine::{Caller, ConnectRequest, JsonObject, Transport};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
 use super::super::ws;
 use super::context::RouteContext;
-use super::dispatch::authenticate;
 use super::params::Params;
 
 /// Accepts the WebSocket even if the request is rejected: clients take a refused upgrade for a broken network.
@@ -76,6 +76,17 @@ async fn websocket(
         .write_buffer_size(4096)
         .max_message_size(limit)
         .max_frame_size(limit))
+}
+
+/// Finds out who has these credentials.
+pub(super) fn authenticate(
+    hub: &Hub,
+    credentials: &RequestCredentials<'_>,
+) -> Result<CallerIdentity, Rejection> {
+    let (now, system_now) = (hub.clock.now(), Utc::now());
+    auth::authenticate(&hub.options, credentials, now, system_now, || {
+        hub.accepts_development_tokens()
+    })
 }
 
 /// The connect request in the first frame of a client.

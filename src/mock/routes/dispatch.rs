@@ -7,11 +7,10 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
-use chrono::Utc;
 use serde_json::{Map, Value};
 
 use super::super::api_version::ApiVersion;
-use super::super::auth::{self, CallerIdentity, RequestCredentials};
+use super::super::auth::{self, CallerIdentity};
 use super::super::engine::{
     Authentication, Caller, DEFAULT_REQUESTS_PER_MINUTE, Handler, OPERATIONS, Operation,
     OperationRequest, TransportHandler,
@@ -132,19 +131,8 @@ fn identify(
     match authentication {
         Authentication::None => Ok(anonymous),
         Authentication::ApiKey => auth::check_key(&hub.options, &credentials).map(|()| anonymous),
-        Authentication::Token => authenticate(hub, &credentials),
+        Authentication::Token => connect::authenticate(hub, &credentials),
     }
-}
-
-/// Finds out who has these credentials.
-pub(super) fn authenticate(
-    hub: &Hub,
-    credentials: &RequestCredentials<'_>,
-) -> Result<CallerIdentity, Rejection> {
-    let (now, system_now) = (hub.clock.now(), Utc::now());
-    auth::authenticate(&hub.options, credentials, now, system_now, || {
-        hub.accepts_development_tokens()
-    })
 }
 
 fn platform(params: &Params, identity: Option<&CallerIdentity>) -> ClientPlatform {

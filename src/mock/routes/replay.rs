@@ -13,14 +13,10 @@ use super::super::replay::{LiveRequest, ReplayedResponse, TrafficReplay};
 use super::body::collect;
 use super::context::RouteContext;
 use super::params::Params;
-use super::replay_socket;
+use super::replay_socket::{self, unmatched};
 use super::response::json_for_any_origin;
 use crate::domain::token::{self, Claims};
 
-/// The status of a request that matches nothing. No SDK repeats it, and no application expects it.
-const UNMATCHED_STATUS: u16 = 422;
-/// The error code of a request that matches nothing. The service has no such code.
-const UNMATCHED_CODE: i32 = -1;
 /// Marks what the replay says itself.
 const REPLAY_HEADER: HeaderName = HeaderName::from_static("x-presencectl-replay");
 /// The largest body of a request.
@@ -69,11 +65,6 @@ pub(super) async fn answer(
             response
         }
     }
-}
-
-/// The error of a request that matches nothing.
-pub(super) fn unmatched(text: String) -> Rejection {
-    Rejection::with_code(UNMATCHED_STATUS, UNMATCHED_CODE, text)
 }
 
 /// A long poll takes as long as it was recorded.

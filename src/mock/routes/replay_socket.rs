@@ -21,9 +21,12 @@ use super::super::send_queue::CloseReason;
 use super::super::traffic_log::{SocketIdentity, TrafficEvent};
 use super::super::ws::{close_gracefully, is_ping, text};
 use super::context::RouteContext;
-use super::replay::unmatched;
 use crate::timer::sleep_until;
 
+/// The status of a request that matches nothing. No SDK repeats it, and no application expects it.
+const UNMATCHED_STATUS: u16 = 422;
+/// The error code of a request that matches nothing. The service has no such code.
+const UNMATCHED_CODE: i32 = -1;
 /// The close code after which clients do not reconnect.
 const CLOSE_NORMAL: u16 = 1000;
 /// The close code of a server that stops or starts again.
@@ -49,6 +52,11 @@ pub(super) async fn upgrade(
             run(socket, hub, &live).await;
             drop(alive);
         }))
+}
+
+/// The error of a request that matches nothing.
+pub(super) fn unmatched(text: String) -> Rejection {
+    Rejection::with_code(UNMATCHED_STATUS, UNMATCHED_CODE, text)
 }
 
 async fn run(mut socket: WebSocket, hub: Arc<Hub>, live: &LiveRequest) {
