@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::request::Request;
-use crate::api::responses::{ChannelList, MemberList, null_as_default};
+use crate::api::responses::null_as_default;
 use crate::api::{ApiError, Client, Sort};
 use crate::domain::{Cid, User};
 
@@ -196,6 +196,20 @@ impl Request {
         let path = ["channels", cid.channel_type.as_str(), cid.id.as_str()];
         Self::new(endpoint, method, path.iter().chain(action).copied())
     }
+}
+
+/// The response of `POST /channels`.
+#[derive(Deserialize)]
+struct ChannelList {
+    #[serde(deserialize_with = "null_as_default")]
+    channels: Vec<ChannelState>,
+}
+
+/// The response of `GET /members`.
+#[derive(Deserialize)]
+struct MemberList {
+    #[serde(deserialize_with = "null_as_default")]
+    members: Vec<Member>,
 }
 
 impl Client {

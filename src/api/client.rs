@@ -29,7 +29,7 @@ use crate::api::proxy::ProxyServer;
 use crate::api::redact::Redactor;
 use crate::api::request::Request;
 use crate::api::retry::{AttemptFailure, Retry, RetryObserver, RetryPolicy, error_chain};
-use crate::api::trace::{Sent, Tracer};
+use crate::api::trace::{Received, Sent, Tracer};
 use crate::api::{address, pass_through};
 use crate::domain::token::{self, Claims};
 use crate::domain::{ApiErrorCode, SecretString, UserId};
@@ -187,6 +187,15 @@ impl Response {
             },
             (None, _) => self.unreadable(),
         })
+    }
+
+    /// What a trace shows of it.
+    fn received(&self) -> Received<'_> {
+        Received {
+            status: self.status,
+            headers: &self.headers,
+            body: &self.body,
+        }
     }
 
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
@@ -380,7 +389,8 @@ impl Client {
             let result = tokio::time::timeout(left, self.attempt(request, &token))
                 .await
                 .unwrap_or_else(|elapsed| Err(self.transport(TransportKind::Timeout, elapsed)));
-            self.trace(request, &token, attempt_start.elapsed(), result.as_ref());
+            let received = result.as_ref().map(Response::received);
+            self.trace(request, &token, attempt_start.elapsed(), received);
             let Some(failure) = failure_of(&result) else {
                 return result;
             };
@@ -458,7 +468,7 @@ impl Client {
         request: &Request,
         token: &SecretString,
         took: Duration,
-        result: Result<&Response, &ApiError>,
+        result: Result<Received<'_>, &ApiError>,
     ) {
         if !self.tracer.is_enabled() {
             return;
@@ -488,19 +498,13 @@ impl Client {
         let start = Instant::now();
         let token = self.settings.auth.token(Utc::now());
         let result = self.try_upgrade(request, &token).await;
-        let traced = result.as_ref().map(|_| Response {
+        let no_headers = HeaderMap::new();
+        let traced = result.as_ref().map(|_| Received {
             status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            request: request.summary(),
-            retry_after: None,
+            headers: &no_headers,
+            body: &[],
         });
-        self.trace(
-            request,
-            &token,
-            start.elapsed(),
-            traced.as_ref().map_err(|error| *error),
-        );
+        self.trace(request, &token, start.elapsed(), traced);
         result
     }
 

@@ -7,7 +7,6 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::api::{ChannelState, Member};
 use crate::domain::User;
 
 /// Parses `null` as the default value, such as an empty list.
@@ -74,18 +73,4 @@ impl TryFrom<OneUserOrNot> for OneUser {
             OneUserOrNot { user, .. } => Ok(Self { user }),
         }
     }
-}
-
-/// The response of `POST /channels`.
-#[derive(Deserialize)]
-pub(super) struct ChannelList {
-    #[serde(deserialize_with = "null_as_default")]
-    pub(super) channels: Vec<ChannelState>,
-}
-
-/// The response of `GET /members`.
-#[derive(Deserialize)]
-pub(super) struct MemberList {
-    #[serde(deserialize_with = "null_as_default")]
-    pub(super) members: Vec<Member>,
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use crate::api::ApiError;
 use crate::api::redact::Redactor;
-use crate::api::{ApiError, Response};
 
 /// The number of `-v` from which headers and bodies are shown.
 const BODIES_VERBOSITY: u8 = 2;
@@ -32,6 +32,13 @@ pub(super) struct Sent<'a> {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Option<&'a str>,
+}
+
+/// The traced response.
+pub(super) struct Received<'a> {
+    pub(super) status: u16,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
 }
 
 impl Tracer {
@@ -64,14 +71,14 @@ impl Tracer {
         redactor: &Redactor<'_>,
         sent: &Sent<'_>,
         took: Duration,
-        result: Result<&Response, &ApiError>,
+        result: Result<Received<'_>, &ApiError>,
     ) {
         let Some(inner) = &self.0 else {
             return;
         };
         let write = |line: &str| (inner.write)(line);
         let millis = took.as_millis();
-        let outcome = match result {
+        let outcome = match &result {
             Ok(response) => response.status.to_string(),
             Err(error) => format!("failed ({})", redactor.body(&error.to_string())),
         };
@@ -89,10 +96,10 @@ impl Tracer {
             write(&format!(">   {}", cut(redactor.body(body))));
         }
         if let Ok(response) = result {
-            for line in header_lines(redactor, &response.headers) {
+            for line in header_lines(redactor, response.headers) {
                 write(&format!("<   {line}"));
             }
-            let body = String::from_utf8_lossy(&response.body);
+            let body = String::from_utf8_lossy(response.body);
             write(&format!("<   {}", cut(redactor.body(body.trim()))));
         }
     }

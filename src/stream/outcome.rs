@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use crate::domain::event::HEALTH_CHECK;
 use crate::domain::record::{EndReason, Record, RecordBody, StreamEnd};
 use crate::exit::Code;
-use crate::stream::pipeline::RecordOutcome;
 
 /// When to end a stream.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +25,15 @@ pub struct EndOptions {
     pub on_gap: bool,
     /// With an error when a user is not subscribed.
     pub on_missing_coverage: bool,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RecordOutcome {
+    /// Whether it passed the filters and went to stdout.
+    pub(super) is_written: bool,
+    /// Whether it satisfies `--until`.
+    pub(super) satisfies_until: bool,
 }
 
 /// How a stream ended.

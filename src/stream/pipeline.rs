@@ -25,7 +25,7 @@ use crate::output::{Output, Records};
 use crate::stream::StreamOptions;
 use crate::stream::debounce::{Debounce, DebounceAction};
 use crate::stream::filter::{EvalErrors, Filter};
-use crate::stream::outcome::{EndConditions, StreamOutcome};
+use crate::stream::outcome::{EndConditions, RecordOutcome, StreamOutcome};
 use crate::stream::overflow::Overflow;
 use crate::stream::sinks::background_writer::WriterStatus;
 use crate::stream::sinks::hooks::{HookJob, HookOutcome, Hooks};
@@ -39,15 +39,6 @@ const WRITE_BUFFER_LOW: usize = 1 << 20;
 const WRITE_BUFFER_SOFT_LIMIT: usize = 4 << 20;
 /// Above this many buffered bytes, events are held back.
 const WRITE_BUFFER_HARD_LIMIT: usize = 8 << 20;
-
-/// What became of a record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct RecordOutcome {
-    /// Whether it passed the filters and went to stdout.
-    pub(super) is_written: bool,
-    /// Whether it satisfies `--until`.
-    pub(super) satisfies_until: bool,
-}
 
 /// The events that were received and not written.
 #[derive(Debug)]

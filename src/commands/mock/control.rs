@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::{detached, log_lines};
+use super::log_lines;
 use crate::api::{ApiError, Client, Request};
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
@@ -164,20 +164,6 @@ pub(super) async fn clock(app: &App, command: &ClockCommand) -> anyhow::Result<C
     };
     let path = format!("clock/{action}");
     call(app, "POST", &path, Some(body), &["now", "clock"]).await
-}
-
-/// Stops the server: the one whose address was given, else the one that this user detached last.
-///
-/// # Errors
-///
-/// The server cannot be reached or is not a mock.
-pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
-    if app.is_dry_run() {
-        return call(app, "POST", "stop", Some(json!({})), &[]).await;
-    }
-    let server = detached::find(app).await?;
-    ask_as(&server.client, "POST", "stop", &[], Some(json!({}))).await?;
-    Ok(Code::Ok)
 }
 
 /// Prints users and channels as a fixture.

@@ -15,9 +15,9 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::control::ask_as;
+use super::control::{ask_as, call};
 use super::endpoint::{MockEndpoint, ReadyFormat, console_url};
 use crate::api::Client;
 use crate::config_file::write_private;
@@ -266,4 +266,18 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
     };
     answer?;
     Ok(RunningServer { client, endpoint })
+}
+
+/// Stops the server: the one whose address was given, else the one that this user detached last.
+///
+/// # Errors
+///
+/// The server cannot be reached or is not a mock.
+pub(super) async fn stop(app: &App) -> anyhow::Result<Code> {
+    if app.is_dry_run() {
+        return call(app, "POST", "stop", Some(json!({})), &[]).await;
+    }
+    let server = find(app).await?;
+    ask_as(&server.client, "POST", "stop", &[], Some(json!({}))).await?;
+    Ok(Code::Ok)
 }

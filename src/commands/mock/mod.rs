@@ -133,7 +133,7 @@ async fn run_command(app: &App, command: &RunningCommand) -> anyhow::Result<Code
         RunningCommand::Health => control::health(app).await,
         RunningCommand::Connections => control::connections(app).await,
         RunningCommand::Env(args) => env::run(app, args).await,
-        RunningCommand::Stop => control::stop(app).await,
+        RunningCommand::Stop => detached::stop(app).await,
         RunningCommand::Reset => control::reset(app).await,
         RunningCommand::Log(args) => log::run(app, args).await,
         RunningCommand::Expect(args) => expect::run(app, args).await,
