@@ -16,9 +16,10 @@
 //! mock is imported only by settings, commands::mock
 //! ```
 //!
-//! No command imports another command. Files of different folders do not import each other in a circle. The bundled
-//! server shares no code with the client except `domain`, so that the two cannot agree on a mistake.
-//! `tests/architecture.rs` reads the order from here and checks it.
+//! No command imports another command. Files of different folders do not import each other in a circle. Two files of
+//! one folder do not import each other, except a `mod.rs` and its files. The bundled server shares no code with the
+//! client except `domain`, so that the two cannot agree on a mistake. `tests/architecture.rs` reads the order from here
+//! and checks it.
 
 pub mod api;
 pub mod args;

@@ -169,8 +169,8 @@ impl Sources {
             .find(|path| path[0] == "commands" && self.modules[*path].has_run)
     }
 
-    /// Groups of files that import each other in a circle, if they are in more than one folder.
-    fn cycles(&self) -> Vec<BTreeSet<PathBuf>> {
+    /// The files that each file imports, without re-exports and tests.
+    fn imports(&self) -> BTreeMap<&Path, BTreeSet<&Path>> {
         let mut next: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
         for dependency in &self.dependencies {
             if dependency.is_reexport || dependency.is_test {
@@ -182,6 +182,25 @@ impl Sources {
                 .or_default()
                 .insert(&to.unwrap().file);
         }
+        next
+    }
+
+    /// Pairs of files in one folder that import each other. A `mod.rs` may import its files, and they what it shares.
+    fn mutual_imports(&self) -> BTreeSet<(&Path, &Path)> {
+        let imports = self.imports();
+        let is_back = |from: &Path, to: &Path| imports.get(to).is_some_and(|to| to.contains(from));
+        let pairs = imports.iter().flat_map(|(from, all)| {
+            all.iter()
+                .filter(move |to| from < *to && from.parent() == to.parent())
+                .filter(move |to| !from.ends_with("mod.rs") && !to.ends_with("mod.rs"))
+                .map(move |to| (*from, *to))
+        });
+        pairs.filter(|(from, to)| is_back(from, to)).collect()
+    }
+
+    /// Groups of files that import each other in a circle, if they are in more than one folder.
+    fn cycles(&self) -> Vec<BTreeSet<PathBuf>> {
+        let next = self.imports();
         let reach: BTreeMap<&Path, BTreeSet<&Path>> = next
             .keys()
             .map(|start| {
@@ -566,6 +585,17 @@ fn files_of_different_folders_do_not_import_each_other_in_a_circle() {
                 .collect();
             format!("a cycle through {}", files.join(", "))
         })
+        .collect();
+    check(&violations);
+}
+
+#[test]
+fn two_files_of_one_folder_do_not_import_each_other() {
+    let sources = Sources::read();
+    let violations = sources
+        .mutual_imports()
+        .iter()
+        .map(|(one, other)| format!("{} and {}", one.display(), other.display()))
         .collect();
     check(&violations);
 }
