@@ -290,40 +290,12 @@ async fn send(
     query: &Query,
 ) -> Result<Answer, ApiError> {
     match query {
-        Query::Channels(cids) => {
-            let names: Vec<String> = cids.iter().map(ToString::to_string).collect();
-            let mut filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
-            if let Some(team) = team {
-                filter.insert("team".to_owned(), json!({ "$eq": team }));
-            }
-            let query = watch_query(filter, connection_id);
-            let mut states = client.query_channels(&query).await?;
-            let mut refused = Vec::new();
-            for cid in cids {
-                if !states.iter().any(|state| is_channel(state, cid)) {
-                    match watch_one_channel(client, connection_id, team, cid).await {
-                        Ok(state) => states.push(state),
-                        Err(error @ (ApiError::Refused(_) | ApiError::Insecure { .. })) => {
-                            refused.push((cid.clone(), error));
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            Ok(Answer::Channels {
-                states,
-                refused,
-                more: false,
-            })
-        }
+        Query::Channels(cids) => watch_channels(client, connection_id, team, cids).await,
         Query::Matching(filter, offset) => {
             let query = QueryChannels {
                 offset: Some(*offset),
                 // Sorted by a key that never changes, so that no channel moves to a page that was read already.
-                sort: vec![Sort {
-                    field: "created_at".to_owned(),
-                    direction: 1,
-                }],
+                sort: ascending("created_at"),
                 ..watch_query(filter.clone(), connection_id)
             };
             let states = client.query_channels(&query).await?;
@@ -350,10 +322,7 @@ async fn send(
         Query::Users(ids) => {
             let query = QueryUsers {
                 filter_conditions: team_filter(team),
-                sort: vec![Sort {
-                    field: "id".to_owned(),
-                    direction: 1,
-                }],
+                sort: ascending("id"),
                 presence: true,
                 connection_id: Some(connection_id.to_owned()),
                 ..QueryUsers::default()
@@ -368,6 +337,46 @@ async fn send(
             Ok(Answer::Users(users, reasons))
         }
     }
+}
+
+/// Watches these channels with one call, and those that its answer does not have with one call each, which says why.
+async fn watch_channels(
+    client: &Client,
+    connection_id: &str,
+    team: Option<&str>,
+    cids: &[Cid],
+) -> Result<Answer, ApiError> {
+    let names: Vec<String> = cids.iter().map(ToString::to_string).collect();
+    let mut filter = Map::from_iter([("cid".to_owned(), json!({ "$in": names }))]);
+    if let Some(team) = team {
+        filter.insert("team".to_owned(), json!({ "$eq": team }));
+    }
+    let query = watch_query(filter, connection_id);
+    let mut states = client.query_channels(&query).await?;
+    let mut refused = Vec::new();
+    for cid in cids {
+        if !states.iter().any(|state| is_channel(state, cid)) {
+            match watch_one_channel(client, connection_id, team, cid).await {
+                Ok(state) => states.push(state),
+                Err(error @ (ApiError::Refused(_) | ApiError::Insecure { .. })) => {
+                    refused.push((cid.clone(), error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(Answer::Channels {
+        states,
+        refused,
+        more: false,
+    })
+}
+
+fn ascending(field: &str) -> Vec<Sort> {
+    vec![Sort {
+        field: field.to_owned(),
+        direction: 1,
+    }]
 }
 
 /// Asks for these users again, without subscribing and with deactivated ones.

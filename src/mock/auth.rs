@@ -59,68 +59,62 @@ pub(crate) fn authenticate(
     accepts_development_tokens: impl FnOnce() -> bool,
 ) -> Result<CallerIdentity, Rejection> {
     check_key(options, credentials)?;
-    let anonymous = match credentials.auth_type {
-        Some(kind) if kind.eq_ignore_ascii_case("jwt") => false,
-        Some(kind) if kind.eq_ignore_ascii_case("anonymous") => true,
-        _ => {
-            return Err(Rejection::unauthorized(
-                ApiErrorCode::Unauthenticated.number(),
-                "stream-auth-type missing or invalid",
-            ));
+    let unauthenticated =
+        |detail| Rejection::unauthorized(ApiErrorCode::Unauthenticated.number(), detail);
+    match credentials.auth_type {
+        Some(kind) if kind.eq_ignore_ascii_case("jwt") => {}
+        Some(kind) if kind.eq_ignore_ascii_case("anonymous") => {
+            let id = credentials.user_id.filter(|id| !id.is_empty());
+            return Ok(CallerIdentity {
+                caller: Caller::Anonymous {
+                    id: id.map(str::to_owned),
+                },
+                expires: None,
+            });
         }
-    };
-    if anonymous {
-        return Ok(CallerIdentity {
-            caller: Caller::Anonymous {
-                id: credentials
-                    .user_id
-                    .filter(|id| !id.is_empty())
-                    .map(str::to_owned),
-            },
-            expires: None,
-        });
+        _ => return Err(unauthenticated("stream-auth-type missing or invalid")),
     }
     let token = credentials
         .token
         .filter(|token| !token.is_empty() && *token != "undefined")
-        .ok_or_else(|| {
-            Rejection::unauthorized(
-                ApiErrorCode::Unauthenticated.number(),
-                "the token is missing",
-            )
-        })?;
+        .ok_or_else(|| unauthenticated("the token is missing"))?;
     let claims = if token.ends_with(".devtoken") {
         development(accepts_development_tokens(), token)?
     } else {
         // Clients sign by the system's time, also if a test has set the mock's clock to the past.
         let latest_issue = now.max(system_now);
-        let secret = options.secret.reveal();
-        token::verify_issued_until(secret, token, now, latest_issue).map_err(|error| {
-            let (code, detail) = match error {
-                TokenError::Malformed(_) => (
-                    ApiErrorCode::Unauthenticated.number(),
-                    "token contains an invalid number of segments".to_owned(),
-                ),
-                TokenError::BadSignature => (
-                    options.rules.bad_signature_code,
-                    "signature is not valid".to_owned(),
-                ),
-                TokenError::Expired { .. } => {
-                    (ApiErrorCode::TokenExpired.number(), error.to_string())
-                }
-                TokenError::NotYetValid => {
-                    (ApiErrorCode::TokenNotYetValid.number(), error.to_string())
-                }
-                TokenError::IssuedInFuture => (
-                    ApiErrorCode::TokenIssuedInFuture.number(),
-                    "JWTAuth error: token used before issue at (iat)".to_owned(),
-                ),
-            };
-            Rejection::unauthorized(code, detail)
-        })?
+        token::verify_issued_until(options.secret.reveal(), token, now, latest_issue)
+            .map_err(|error| bad_token(options, &error))?
     };
     let expires = claims.exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
-    let caller = match claims {
+    let caller = caller_of(claims).ok_or_else(|| unauthenticated("the token names no user"))?;
+    Ok(CallerIdentity { caller, expires })
+}
+
+/// The rejection for a token that is not valid.
+fn bad_token(options: &MockOptions, error: &TokenError) -> Rejection {
+    let (code, detail) = match error {
+        TokenError::Malformed(_) => (
+            ApiErrorCode::Unauthenticated.number(),
+            "token contains an invalid number of segments".to_owned(),
+        ),
+        TokenError::BadSignature => (
+            options.rules.bad_signature_code,
+            "signature is not valid".to_owned(),
+        ),
+        TokenError::Expired { .. } => (ApiErrorCode::TokenExpired.number(), error.to_string()),
+        TokenError::NotYetValid => (ApiErrorCode::TokenNotYetValid.number(), error.to_string()),
+        TokenError::IssuedInFuture => (
+            ApiErrorCode::TokenIssuedInFuture.number(),
+            "JWTAuth error: token used before issue at (iat)".to_owned(),
+        ),
+    };
+    Rejection::unauthorized(code, detail)
+}
+
+/// Who the claims are about: the server, or a user.
+fn caller_of(claims: Claims) -> Option<Caller> {
+    match claims {
         // Newer server SDKs sign a token without claims. A caller that can sign has the secret.
         Claims {
             server: Some(true), ..
@@ -129,20 +123,14 @@ pub(crate) fn authenticate(
             server: None,
             user_id: None,
             ..
-        } => Caller::Server,
+        } => Some(Caller::Server),
         Claims {
             user_id: Some(id),
             iat,
             ..
-        } if !id.is_empty() => Caller::User { id, issued_at: iat },
-        _ => {
-            return Err(Rejection::unauthorized(
-                ApiErrorCode::Unauthenticated.number(),
-                "the token names no user",
-            ));
-        }
-    };
-    Ok(CallerIdentity { caller, expires })
+        } if !id.is_empty() => Some(Caller::User { id, issued_at: iat }),
+        _ => None,
+    }
 }
 
 /// Parses an unsigned development token. Clients pad its middle part.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::with_people;
 use crate::api::paging::{AllChannelPages, CHANNELS_PER_PAGE, ChannelPages};
-use crate::api::{ChannelState, QueryChannels};
+use crate::api::{ChannelState, Client, QueryChannels};
 use crate::commands::filters::ChannelFilterArgs;
 use crate::commands::follow;
 use crate::commands::recent_ids::{IdKind, RecentIds};
@@ -90,54 +90,9 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         found: 0,
     };
     if args.all {
-        let sort = args.sort.as_ref();
-        if let Some(field) = sort.and_then(field_that_is_not_shown) {
-            return Err(Failure::new(
-                Code::Usage,
-                format!("cannot sort by `{field}` with --all: responses do not contain it"),
-            )
-            .hinted("sort by a field of the channel, or use -n N instead of --all")
-            .into());
-        }
-        let mut pages = AllChannelPages::new(client, query);
-        let mut gathered = Vec::new();
-        while let Some(page) = pages.next_page().await.context("cannot query channels")? {
-            if sort.is_some() {
-                gathered.extend(page);
-            } else {
-                printer.print(page)?;
-            }
-        }
-        if let Some(sort) = sort {
-            gathered.sort_by(|a, b| sort.compare(&sortable(&a.channel), &sortable(&b.channel)));
-            printer.print(gathered)?;
-        }
+        print_all(client, query, args.sort.as_ref(), &mut printer).await?;
     } else {
-        let wanted = args.count.unwrap_or(CHANNELS_PER_PAGE) as usize;
-        let query = QueryChannels {
-            sort: args
-                .sort
-                .as_ref()
-                .map(|sort| sort.keys().to_vec())
-                .unwrap_or_default(),
-            ..query
-        };
-        let mut pages = ChannelPages::new(client, query);
-        while printer.found < wanted
-            && let Some(mut page) = pages.next_page().await.context("cannot query channels")?
-        {
-            page.truncate(wanted - printer.found);
-            printer.print(page)?;
-        }
-        if printer.found == CHANNELS_PER_PAGE as usize && args.count.is_none() {
-            app.output()
-                .hint("this is one page of 30 and there may be more: add -n N, or --all");
-        } else if pages.truncated() && printer.found < wanted {
-            app.output().warn(&format!(
-                "read only the first {} channels, as far as the service's offset goes; --all reads all",
-                printer.found
-            ));
-        }
+        print_first(app, client, query, args, &mut printer).await?;
     }
     if printer.found == 0 {
         app.output().status("no channel matches.");
@@ -156,6 +111,70 @@ pub async fn run(app: &App, args: &QueryChannelsArgs) -> anyhow::Result<Code> {
         }
     }
     Ok(Code::Ok)
+}
+
+/// Prints all channels: as they arrive, or sorted at the end, because the pages have their own order.
+async fn print_all(
+    client: Client,
+    query: QueryChannels,
+    sort: Option<&SortKeys>,
+    printer: &mut Printer<'_>,
+) -> anyhow::Result<()> {
+    if let Some(field) = sort.and_then(field_that_is_not_shown) {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("cannot sort by `{field}` with --all: responses do not contain it"),
+        )
+        .hinted("sort by a field of the channel, or use -n N instead of --all")
+        .into());
+    }
+    let mut pages = AllChannelPages::new(client, query);
+    let mut gathered = Vec::new();
+    while let Some(page) = pages.next_page().await.context("cannot query channels")? {
+        if sort.is_some() {
+            gathered.extend(page);
+        } else {
+            printer.print(page)?;
+        }
+    }
+    if let Some(sort) = sort {
+        gathered.sort_by(|a, b| sort.compare(&sortable(&a.channel), &sortable(&b.channel)));
+        printer.print(gathered)?;
+    }
+    Ok(())
+}
+
+/// Prints as many channels as `-n` says, or one page, and says if there may be more.
+async fn print_first(
+    app: &App,
+    client: Client,
+    query: QueryChannels,
+    args: &QueryChannelsArgs,
+    printer: &mut Printer<'_>,
+) -> anyhow::Result<()> {
+    let wanted = args.count.unwrap_or(CHANNELS_PER_PAGE) as usize;
+    let sort = args.sort.as_ref().map(|sort| sort.keys().to_vec());
+    let query = QueryChannels {
+        sort: sort.unwrap_or_default(),
+        ..query
+    };
+    let mut pages = ChannelPages::new(client, query);
+    while printer.found < wanted
+        && let Some(mut page) = pages.next_page().await.context("cannot query channels")?
+    {
+        page.truncate(wanted - printer.found);
+        printer.print(page)?;
+    }
+    if printer.found == CHANNELS_PER_PAGE as usize && args.count.is_none() {
+        app.output()
+            .hint("this is one page of 30 and there may be more: add -n N, or --all");
+    } else if pages.truncated() && printer.found < wanted {
+        app.output().warn(&format!(
+            "read only the first {} channels, as far as the service's offset goes; --all reads all",
+            printer.found
+        ));
+    }
+    Ok(())
 }
 
 /// Prints channels, or collects them for `--watch`.

@@ -215,83 +215,26 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
                 .into(),
         );
     }
-    let mut report = StderrReport::new(app.output(), true);
-    report.reports_missing = !matches!(wait.state, AwaitedState::Exists);
-    let mut signals = Signals::listen()?;
     let target = WatchTarget {
         users: users.iter().collect(),
         team: args.team,
         ..WatchTarget::default()
     };
-    // `--timeout 0` asks about the current state, and takes as long as one query.
-    let is_single_check = app.timeout() == Some(Duration::ZERO);
-    let timeout = app.timeout().filter(|timeout| !timeout.is_zero());
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let started = async {
-        let (server, observer) = observer::resolve(app).await?;
-        let options = WatcherOptions {
-            retry_missing_after: RETRY_INTERVAL,
-            ..WatcherOptions::new(observer)
-        };
-        anyhow::Ok(Watcher::start(server, target, options).await?)
-    };
-    let mut watcher = tokio::select! {
-        started = started => started?,
-        code = signals.next() => return Ok(code),
-        () = sleep_until(deadline) => return Err(wait.not_met()),
-    };
-    let code = loop {
-        let met_at = wait.timer.met_at();
-        let observation = tokio::select! {
-            biased;
-            code = signals.next() => break code,
-            () = sleep_until(met_at) => break Code::Ok,
-            () = sleep_until(deadline) => return Err(wait.not_met()),
-            step = watcher.step() => match step? {
-                WatcherStep::Record(record) => {
-                    report.report(&record, false);
-                    UserObservation::of(&record)
-                }
-                WatcherStep::Notice(text) => {
-                    app.output().warn(text);
-                    continue;
-                }
-                WatcherStep::Quiet => continue,
-            },
-        };
-        match observation {
-            Some(UserObservation::State(user)) => tokio::select! {
-                biased;
-                code = signals.next() => break code,
-                () = sleep_until(deadline) => return Err(wait.not_met()),
-                checked = wait.check(*user) => checked?,
-            },
-            Some(UserObservation::Deleted(id)) => wait.remove(&id),
-            Some(UserObservation::ConnectionLost) => wait.timer.pause(),
-            Some(UserObservation::Gap(changed)) => wait.timer.resume(&changed, Instant::now()),
-            // The states of all users have arrived before this record.
-            Some(UserObservation::Covered(missing)) => {
-                for (id, reason) in missing {
-                    wait.remove(&id);
-                    wait.missing.insert(id, reason);
-                }
-                if !is_single_check {
-                    continue;
-                }
-                let now = Instant::now();
-                if wait.timer.met_at().is_some_and(|met_at| met_at <= now) {
-                    break Code::Ok;
-                }
-                return Err(wait.not_met());
-            }
-            None => {}
-        }
-    };
-    if code == Code::Ok {
-        wait.print()?;
+    match wait.wait_and_print(target).await? {
+        Outcome::Met => Ok(Code::Ok),
+        Outcome::NotMet => Err(wait.not_met()),
+        Outcome::Interrupted(code) => Ok(code),
     }
-    watcher.close().await;
-    Ok(code)
+}
+
+/// How a wait ended.
+enum Outcome {
+    /// The users are in the state.
+    Met,
+    /// They are not, and the time is over.
+    NotMet,
+    /// A signal arrived.
+    Interrupted(Code),
 }
 
 /// What a record says about the users to wait for.
@@ -301,7 +244,7 @@ enum UserObservation {
     ConnectionLost,
     /// Events may be missing, and these users have changed.
     Gap(Vec<String>),
-    /// The states of all users are known, except for these users, who do not exist.
+    /// The states of all users have arrived, except for these users, who have none.
     Covered(BTreeMap<String, MissingReason>),
 }
 
@@ -339,6 +282,81 @@ struct UserWait<'a> {
 }
 
 impl UserWait<'_> {
+    /// Watches the users until they are in the state, the time is over, or a signal arrives.
+    async fn wait_and_print(&mut self, target: WatchTarget) -> anyhow::Result<Outcome> {
+        let app = self.app;
+        let mut report = StderrReport::new(app.output(), true);
+        report.reports_missing = !matches!(self.state, AwaitedState::Exists);
+        let mut signals = Signals::listen()?;
+        // `--timeout 0` asks about the current state, and takes as long as one query.
+        let is_single_check = app.timeout() == Some(Duration::ZERO);
+        let timeout = app.timeout().filter(|timeout| !timeout.is_zero());
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut watcher = tokio::select! {
+            started = start_watcher(app, target) => started?,
+            code = signals.next() => return Ok(Outcome::Interrupted(code)),
+            () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+        };
+        let outcome = loop {
+            let met_at = self.timer.met_at();
+            let observation = tokio::select! {
+                biased;
+                code = signals.next() => break Outcome::Interrupted(code),
+                () = sleep_until(met_at) => break Outcome::Met,
+                () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+                step = watcher.step() => match step? {
+                    WatcherStep::Record(record) => {
+                        report.report(&record, false);
+                        UserObservation::of(&record)
+                    }
+                    WatcherStep::Notice(text) => {
+                        app.output().warn(text);
+                        continue;
+                    }
+                    WatcherStep::Quiet => continue,
+                },
+            };
+            let Some(observation) = observation else {
+                continue;
+            };
+            let states_are_known = matches!(observation, UserObservation::Covered(_));
+            tokio::select! {
+                biased;
+                code = signals.next() => break Outcome::Interrupted(code),
+                () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+                applied = self.apply(observation) => applied?,
+            }
+            if is_single_check && states_are_known {
+                let now = Instant::now();
+                if self.timer.met_at().is_some_and(|met_at| met_at <= now) {
+                    break Outcome::Met;
+                }
+                return Ok(Outcome::NotMet);
+            }
+        };
+        if matches!(outcome, Outcome::Met) {
+            self.print()?;
+        }
+        watcher.close().await;
+        Ok(outcome)
+    }
+
+    async fn apply(&mut self, observation: UserObservation) -> anyhow::Result<()> {
+        match observation {
+            UserObservation::State(user) => self.check(*user).await?,
+            UserObservation::Deleted(id) => self.remove(&id),
+            UserObservation::ConnectionLost => self.timer.pause(),
+            UserObservation::Gap(changed) => self.timer.resume(&changed, Instant::now()),
+            UserObservation::Covered(missing) => {
+                for (id, reason) in missing {
+                    self.remove(&id);
+                    self.missing.insert(id, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Decides whether a user is in the state now.
     async fn check(&mut self, user: User) -> anyhow::Result<()> {
         if !self.timer.contains(user.id()) {
@@ -397,6 +415,15 @@ impl UserWait<'_> {
         }
         rows.finish()
     }
+}
+
+async fn start_watcher(app: &App, target: WatchTarget) -> anyhow::Result<Watcher> {
+    let (server, observer) = observer::resolve(app).await?;
+    let options = WatcherOptions {
+        retry_missing_after: RETRY_INTERVAL,
+        ..WatcherOptions::new(observer)
+    };
+    Ok(Watcher::start(server, target, options).await?)
 }
 
 /// Reads a user with server credentials. Retries until the service answers.

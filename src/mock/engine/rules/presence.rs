@@ -72,19 +72,8 @@ impl ServiceState {
             Some(user) => {
                 self.check_not_deleted_or_deactivated(user)?;
                 self.check_revoked(caller, Some(user))?;
-                let limit = self.rules.max_connections_per_user;
-                if limit > 0
-                    && user.connections.len() >= limit
-                    && request.carrier != Transport::Virtual
-                {
-                    return Err(Rejection::with_code(
-                        429,
-                        ApiErrorCode::TooManyConnections.number(),
-                        format!(
-                            "user {:?} has {limit} connections, the most allowed",
-                            id.as_str()
-                        ),
-                    ));
+                if request.carrier != Transport::Virtual {
+                    self.check_connection_limit(user, &id)?;
                 }
                 user.profile.clone()
             }
@@ -96,7 +85,50 @@ impl ServiceState {
         let profile = before.connected(&request.details, self.rules.custom_data_limit)?;
         let changed = existing.is_some() && profile != before;
         let user = existing.unwrap_or_else(|| self.insert_user(now, id.as_str(), before));
+        let key = self.insert_connection(now, user, request);
+        // The greeting must be the first frame, so it is sent between the change and its events.
+        let was_online = self.is_visibly_online(user);
+        self.set_profile(user, profile);
+        self.touch_last_active(now, user);
+        if let Some(found) = self.users.get_mut(user) {
+            found.connections.push(key);
+            if let Some(at) = found.offline_at.take() {
+                self.timers.clear(at, Timer::Offline(user));
+            }
+            if changed {
+                found.updated_at = stored(now);
+            }
+        }
+        self.send_greeting(now, key, request.version);
+        self.publish_presence_if_changed(now, user, was_online);
+        if changed {
+            self.publish_user_updated(now, user, Some(key));
+        }
+        Ok(key)
+    }
 
+    fn check_connection_limit(&self, user: &StoredUser, id: &UserId) -> Result<(), Rejection> {
+        let limit = self.rules.max_connections_per_user;
+        if limit == 0 || user.connections.len() < limit {
+            return Ok(());
+        }
+        Err(Rejection::with_code(
+            429,
+            ApiErrorCode::TooManyConnections.number(),
+            format!(
+                "user {:?} has {limit} connections, the most allowed",
+                id.as_str()
+            ),
+        ))
+    }
+
+    /// Stores a connection and starts its timers.
+    fn insert_connection(
+        &mut self,
+        now: DateTime<Utc>,
+        user: UserKey,
+        request: &ConnectRequest,
+    ) -> ConnectionKey {
         let key = ConnectionKey(self.next_connection);
         self.next_connection += 1;
         let connection_id: Box<str> = self.ids.next(now).into();
@@ -128,25 +160,7 @@ impl ServiceState {
                 watching: std::collections::BTreeSet::new(),
             },
         );
-        // The greeting must be the first frame, so it is sent between the change and its events.
-        let was_online = self.is_visibly_online(user);
-        self.set_profile(user, profile);
-        self.touch_last_active(now, user);
-        if let Some(found) = self.users.get_mut(user) {
-            found.connections.push(key);
-            if let Some(at) = found.offline_at.take() {
-                self.timers.clear(at, Timer::Offline(user));
-            }
-            if changed {
-                found.updated_at = stored(now);
-            }
-        }
-        self.send_greeting(now, key, request.version);
-        self.publish_presence_if_changed(now, user, was_online);
-        if changed {
-            self.publish_user_updated(now, user, Some(key));
-        }
-        Ok(key)
+        key
     }
 
     /// The connecting user's id, and their role if they are new.
