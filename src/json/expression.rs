@@ -1,25 +1,31 @@
 //! jq expressions over records: `--jq`, `--where`, `--until`, `wait --for`.
 //!
-//! The `jaq` crates provide the language. An expression is compiled once and sees only the record that it is given.
+//! The `jaq` crates provide the language. An expression is compiled once and sees only the record that it is given. Where
+//! it reads some fields of the record only, the rest is not parsed; see [`Projection`].
+//!
 //! Functions that read files, the environment, stdin or time zones, that write to stderr, or that end the process are
 //! not available. Results are computed one at a time, so a condition costs only its first result.
 
 use std::fmt;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use jaq_core::data::JustLut;
-use jaq_core::load::parse::Def;
+use jaq_core::load::parse::{Def, Term};
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
+use memchr::memchr;
 
 use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
-use super::path::{FieldPath, has_half_surrogates};
-use super::scanner::{StringState, escape_controls};
+use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
+use super::projection::{FieldNames, Projection};
+use super::scanner::{Json, StringState, escape_controls};
 use crate::escape;
 use crate::exit::{Code, Failure};
 
 type Data = JustLut<Val>;
+type CompiledFilter = jaq_core::Filter<Data>;
 
 /// The deepest nesting of JSON that is evaluated. The interpreter recurses, and a hostile event must not exhaust the
 /// stack.
@@ -45,12 +51,34 @@ const UNAVAILABLE_FUNCTIONS: [&str; 10] = [
 /// A compiled jq expression.
 pub struct Expr {
     source: String,
-    filter: jaq_core::Filter<Data>,
-    /// The expression as a field path, if it is one.
-    path: Option<FieldPath>,
+    /// The expression over the fields that it reads. `None` if it reads the whole record.
+    projected: Option<ProjectedExpr>,
+    /// The expression over the whole record. With a projection it is compiled when a record needs it.
+    whole: OnceLock<CompiledFilter>,
     /// The limit that the expression exceeded on a record. It is then not evaluated again, so that the stream stays
     /// responsive.
     exceeded: OnceLock<Limit>,
+}
+
+/// An expression that is evaluated without the rest of the record.
+enum ProjectedExpr {
+    /// It names a field.
+    Field(FieldPath),
+    /// It computes something from fields.
+    Filter {
+        fields: Vec<FieldNames>,
+        tree: FieldTree,
+        /// The filter over variables, one for each field.
+        filter: CompiledFilter,
+    },
+}
+
+/// What an evaluation starts from.
+enum Start<'e> {
+    /// The only result.
+    Result(Val),
+    /// A filter with its variables and its input.
+    Filter(&'e CompiledFilter, Vars<Val>, Val),
 }
 
 impl fmt::Debug for Expr {
@@ -115,20 +143,12 @@ impl Expr {
             );
             return Err(Failure::new(Code::Usage, message));
         }
-        // The parser recurses, and the stack size of main threads differs.
-        let filter = std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .stack_size(limits::COMPILE_STACK_BYTES)
-                .spawn_scoped(scope, || compile_filter(source))
-                .map(|compiled| compiled.join())
-        });
-        let Ok(Ok(filter)) = filter else {
-            return Err(refusal(source, None));
-        };
+        let (projected, whole) = on_large_stack(|| compile_source(source))
+            .unwrap_or_else(|| Err(refusal(source, None)))?;
         Ok(Self {
             source: source.to_owned(),
-            filter: filter?,
-            path: FieldPath::parse(source),
+            projected,
+            whole: whole.map_or_else(OnceLock::new, OnceLock::from),
             exceeded: OnceLock::new(),
         })
     }
@@ -176,18 +196,24 @@ impl Expr {
             })
         });
         let values = short.is_none().then(|| self.values(json));
-        let long = values.into_iter().flatten().map(move |value| {
-            let value = representable(value?);
-            if let (Val::TStr(text), StringForm::Raw) = (&value, strings) {
-                return Ok(Printed::Text(String::from_utf8_lossy(text).into_owned()));
-            }
-            let mut line = Vec::new();
-            write::write(&mut line, &write::Pp::default(), 0, &value)
-                .expect("writing to memory does not fail");
-            escape_controls(&mut line, 0);
-            Ok(Printed::Json(String::from_utf8_lossy(&line).into_owned()))
-        });
-        short.into_iter().chain(long)
+        let long = values.into_iter().flatten();
+        short
+            .into_iter()
+            .chain(long.map(move |value| Ok(printed(value?, strings))))
+    }
+
+    /// The results, if the text has all fields that the expression reads. `None` if the whole record is necessary to
+    /// know them.
+    pub(crate) fn results_of_fields(
+        &self,
+        json: &[u8],
+        strings: StringForm,
+    ) -> Option<impl Iterator<Item = Result<Printed, EvalError>>> {
+        if self.exceeded.get().is_some() {
+            return None;
+        }
+        let values = self.evaluate(Ok(self.projected_start(json)?));
+        Some(values.map(move |value| Ok(printed(value?, strings))))
     }
 
     /// Whether the first result for a JSON text is neither `false` nor `null`. Without a result it is `false`.
@@ -205,47 +231,113 @@ impl Expr {
         }
     }
 
+    /// The fields of a record that the expression reads; `None` if it reads all of it.
+    pub(crate) fn fields(&self) -> Option<&[FieldNames]> {
+        Some(match self.projected.as_ref()? {
+            ProjectedExpr::Field(path) => std::slice::from_ref(path.names()),
+            ProjectedExpr::Filter { fields, .. } => fields,
+        })
+    }
+
     /// The names on the way to the only result, if it can be read directly from the text.
     pub(crate) fn path_in(&self, json: &[u8]) -> Option<&[String]> {
-        self.path
-            .as_ref()
+        self.path()
             .filter(|_| !is_deep(json) && !has_half_surrogates(json))
-            .map(FieldPath::names)
+            .map(|path| path.names().as_slice())
     }
 
     /// The only result, as JSON text, if it can be read directly from the text.
     pub(crate) fn read_field<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
-        self.path
-            .as_ref()
+        self.path()
             .filter(|_| !is_deep(json))
             .and_then(|path| path.evaluate(json))
     }
 
+    const fn path(&self) -> Option<&FieldPath> {
+        match &self.projected {
+            Some(ProjectedExpr::Field(path)) => Some(path),
+            Some(ProjectedExpr::Filter { .. }) | None => None,
+        }
+    }
+
     /// An iterator of results, which an error ends.
     fn values(&self, json: &[u8]) -> impl Iterator<Item = Result<Val, EvalError>> {
+        self.evaluate(self.start(json))
+    }
+
+    fn start(&self, json: &[u8]) -> Result<Start<'_>, EvalError> {
+        if let Some(limit) = self.exceeded.get() {
+            return Err(self.stopped(*limit));
+        }
+        if let Some(start) = self.projected_start(json) {
+            return Ok(start);
+        }
+        let record = parse(json)?;
+        Ok(Start::Filter(self.whole()?, Vars::new([]), record))
+    }
+
+    /// The start of an evaluation with the fields that the expression reads. `None` if it needs the whole record: the
+    /// text may not be what the interpreter accepts, or a path leads through a value that has no fields.
+    fn projected_start(&self, json: &[u8]) -> Option<Start<'_>> {
+        let projected = self.projected.as_ref()?;
+        if is_deep(json) || has_half_surrogates(json) {
+            return None;
+        }
+        let json = Json::new(std::str::from_utf8(json).ok()?);
+        Some(match projected {
+            ProjectedExpr::Field(path) => Start::Result(value_of(path.find(json).ok()?)?),
+            ProjectedExpr::Filter {
+                fields,
+                tree,
+                filter,
+            } => {
+                let found = tree.find(json, fields.len()).ok()?;
+                let values: Option<Vec<Val>> = found.into_iter().map(value_of).collect();
+                Start::Filter(filter, Vars::new(values?), Val::Null)
+            }
+        })
+    }
+
+    /// The filter over the whole record.
+    fn whole(&self) -> Result<&CompiledFilter, EvalError> {
+        if let Some(filter) = self.whole.get() {
+            return Ok(filter);
+        }
+        let source = self.source.as_str();
+        let compiled = on_large_stack(|| compile_filter(source, parse_term(source)?, &[]));
+        // The projection of the same expression has been compiled.
+        let filter = compiled
+            .unwrap_or_else(|| Err(refusal(source, None)))
+            .map_err(|failure| EvalError(failure.message))?;
+        Ok(self.whole.get_or_init(|| filter))
+    }
+
+    fn evaluate<'e>(
+        &'e self,
+        start: Result<Start<'e>, EvalError>,
+    ) -> impl Iterator<Item = Result<Val, EvalError>> {
         let mut budget = RunTimeBudget::new(RUN_TIME_MAX);
+        let mut start = Some(start);
         let mut results = None;
-        let mut input = Some(match self.exceeded.get() {
-            Some(limit) => Err(self.stopped(*limit)),
-            None => parse(json),
-        });
         let mut has_failed = false;
         std::iter::from_fn(move || {
             if has_failed {
                 return None;
             }
-            let next = match input.take() {
+            let next = match start.take() {
                 Some(Err(error)) => Some(Err(error)),
-                Some(Ok(input)) => {
+                Some(Ok(Start::Result(value))) => Some(Ok(value)),
+                Some(Ok(Start::Filter(filter, variables, input))) => {
                     let ran = budget.run(|| {
-                        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
-                        let results = results.insert(self.filter.id.run((context, input)));
+                        let context = Ctx::<Data>::new(&filter.lut, variables);
+                        let results = results.insert(filter.id.run((context, input)));
                         results.next()
                     });
                     self.checked(ran)
                 }
                 None => {
-                    let ran = budget.run(|| results.as_mut().and_then(Iterator::next));
+                    let results = results.as_mut()?;
+                    let ran = budget.run(|| results.next());
                     self.checked(ran)
                 }
             };
@@ -287,27 +379,80 @@ impl Expr {
     }
 }
 
-fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
-    let refused = |errors: load::Errors<&str, ()>| {
-        refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e)))
+/// A result as text.
+fn printed(value: Val, strings: StringForm) -> Printed {
+    let value = representable(value);
+    if let (Val::TStr(text), StringForm::Raw) = (&value, strings) {
+        return Printed::Text(String::from_utf8_lossy(text).into_owned());
+    }
+    let mut line = Vec::new();
+    write::write(&mut line, &write::Pp::default(), 0, &value)
+        .expect("writing to memory does not fail");
+    escape_controls(&mut line, 0);
+    Printed::Json(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// Runs a part of the compiler. It recurses, and the stack size of main threads differs. `None` if it cannot run, or
+/// panics.
+fn on_large_stack<T: Send>(part: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(limits::COMPILE_STACK_BYTES)
+            .spawn_scoped(scope, part);
+        thread.ok()?.join().ok()
+    })
+}
+
+/// Compiles an expression over the fields that it reads, or else over the whole record.
+fn compile_source(
+    source: &str,
+) -> Result<(Option<ProjectedExpr>, Option<CompiledFilter>), Failure> {
+    let term = parse_term(source)?;
+    let Some(projection) = Projection::new(&term) else {
+        return Ok((None, Some(compile_filter(source, term, &[])?)));
     };
-    let allowed = |name: &str| !UNAVAILABLE_FUNCTIONS.contains(&name);
-    let arena = Arena::default();
-    let Some(main) = load::parse(source, |parser| parser.term()) else {
+    if let Some(path) = projection.field().cloned().and_then(FieldPath::new) {
+        return Ok((Some(ProjectedExpr::Field(path)), None));
+    }
+    let variables = projection.variables();
+    let projected = ProjectedExpr::Filter {
+        tree: FieldTree::new(&projection.fields),
+        filter: compile_filter(source, projection.term, variables)?,
+        fields: projection.fields,
+    };
+    Ok((Some(projected), None))
+}
+
+fn parse_term(source: &str) -> Result<Term<&str>, Failure> {
+    load::parse(source, |parser| parser.term()).ok_or_else(|| {
         let program = File {
             code: source,
             path: (),
         };
         // The loader knows the error and its position.
-        return Err(match Loader::new([]).load(&arena, program) {
-            Err(errors) => refused(errors),
+        match Loader::new([]).load(&Arena::default(), program) {
+            Err(errors) => refused(source, errors),
             Ok(_) => refusal(source, None),
-        });
-    };
+        }
+    })
+}
+
+fn refused(source: &str, errors: load::Errors<&str, ()>) -> Failure {
+    refusal(source, errors.into_iter().find_map(|(_, e)| place_of(e)))
+}
+
+/// Compiles a term of the source, with these variables.
+fn compile_filter<'s>(
+    source: &'s str,
+    term: Term<&'s str>,
+    variables: &'static [&'static str],
+) -> Result<CompiledFilter, Failure> {
+    let allowed = |name: &str| !UNAVAILABLE_FUNCTIONS.contains(&name);
+    let arena = Arena::default();
     let main = Def {
         name: MAIN_DEFINITION,
         args: Vec::new(),
-        body: limits::with_checks(main, 0),
+        body: limits::with_checks(term, 0),
     };
     let formats = load::parse(include_str!("formats.jq"), |parser| parser.defs());
     let defs = std::iter::once(limits::range())
@@ -331,9 +476,12 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
         code: MAIN_DEFINITION,
         path: (),
     };
-    let modules = Loader::new(defs).load(&arena, program).map_err(refused)?;
+    let modules = Loader::new(defs)
+        .load(&arena, program)
+        .map_err(|errors| refused(source, errors))?;
     jaq_core::Compiler::default()
         .with_funs(funs)
+        .with_global_vars(variables.iter().copied())
         .compile(modules)
         .map_err(|errors| {
             let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
@@ -342,6 +490,24 @@ fn compile_filter(source: &str) -> Result<jaq_core::Filter<Data>, Failure> {
                 first.map(|(name, kind)| (undefined(name, &kind), name)),
             )
         })
+}
+
+/// The value of a field, as the interpreter parses it. `None` if the interpreter fails on the way to it.
+fn value_of(found: Found<'_>) -> Option<Val> {
+    let text = match found {
+        Found::Value(text) => text,
+        Found::Nothing => "null",
+        Found::NotAContainer => return None,
+    };
+    match text.as_bytes() {
+        b"null" => Some(Val::Null),
+        b"true" => Some(Val::Bool(true)),
+        b"false" => Some(Val::Bool(false)),
+        [b'"', inner @ .., b'"'] if memchr(b'\\', inner).is_none() => {
+            Some(Val::utf8_str(Bytes::copy_from_slice(inner)))
+        }
+        other => read::parse_single(other).ok(),
+    }
 }
 
 /// The depth of nested brackets, including those in strings.
@@ -493,6 +659,9 @@ fn refusal(source: &str, found: Option<(String, &str)>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::testing;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn results(expr: &str, json: &str) -> Vec<String> {
         Expr::compile(expr)
@@ -754,6 +923,185 @@ mod tests {
                 text("WyLDqSIsMV0=")
             ]
         );
+    }
+
+    /// Random expressions. In a shape, `%` stands for another one.
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            ".",
+            ".type",
+            ".user",
+            ".user.id",
+            ".user.online",
+            ".user?.status",
+            ".a",
+            ".a.b",
+            ".b[0]",
+            ".user[]?",
+            "..",
+            ".[\"user\"]",
+            ".user.\"i\\u0064\"",
+            ".user | .id",
+            "{type, user}",
+            "1",
+            "\"x\"",
+            "null",
+            "empty",
+            "[]",
+        ])
+        .prop_map(str::to_owned);
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let shape = prop::sample::select(vec![
+                "(% | %)",
+                "(%, %)",
+                "(% // %)",
+                "(% + %)",
+                "(% == %)",
+                "(% < %)",
+                "(% and %)",
+                "(% or %)",
+                "[%]",
+                "-(%)",
+                "{x: (%), user}",
+                "{(\"k\", \"l\"): (%)}",
+                "{\"a\\(%)\": 1}",
+                "if % then % else % end",
+                "if % then % end",
+                "(try (%) catch .)",
+                "(try error(%) catch .)",
+                "(%)?",
+                "select(%)",
+                "(select(%) | %)",
+                "((% | select(%)) | %)",
+                "(% as $x | [$x, %])",
+                "(% as [$x] | $x)",
+                "(% as {id: $x} | {$x})",
+                "(% as {(%): $x} | $x)",
+                "(. as $x | $x.user)",
+                "reduce (%) as $x (%; [., $x])",
+                "[foreach (%) as $x (%; .; [$x, .])]",
+                "\"\\(%)-\\(%)\"",
+                "@base64 \"\\(%)\"",
+                "first(%)",
+                "isempty(%)",
+                "add(%)",
+                "[limit(2; %)]",
+                "any(%; %)",
+                "(%).b",
+                "(%)[]?",
+                "(%)[%]?",
+                "(%)[1:]?",
+                ".user[%]",
+                "(% | test(\"a\"))",
+                "(% | length)",
+                "(% | keys)",
+                "(% | not)",
+                "(% | tojson)",
+                "(% | @json)",
+                "(def f: %; f)",
+                "(def f(g): % | g; f(%))",
+                "(label $l | %, break $l, %)",
+                "(% = 1)",
+                "(% |= 1)",
+                "(% += 1)",
+                "del(%)",
+                "[path(%)]",
+                "(% | has(\"id\"))",
+                "(% | type)",
+                "(% | ascii_downcase)",
+            ]);
+            (shape, vec(inner, 3)).prop_map(|(shape, parts)| {
+                let mut parts = parts.into_iter().cycle();
+                let mut text = String::new();
+                for piece in shape.split_inclusive('%') {
+                    match piece.strip_suffix('%') {
+                        Some(start) => text.push_str(&(start.to_owned() + &parts.next().unwrap())),
+                        None => text.push_str(piece),
+                    }
+                }
+                text
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
+
+        /// An expression over the fields that it reads has the results of the expression over the whole record, and
+        /// the same errors.
+        #[test]
+        fn a_projection_changes_no_result(
+            source in expression(),
+            records in vec(prop_oneof![4 => testing::event(), 1 => testing::json()], 8),
+        ) {
+            let projected = Expr::compile(&source).unwrap();
+            let whole = Expr { projected: None, ..Expr::compile(&source).unwrap() };
+            for json in &records {
+                let results = |expr: &Expr| -> Vec<_> {
+                    expr.results(json.as_bytes(), StringForm::Quoted).take(50).collect()
+                };
+                prop_assert_eq!(results(&projected), results(&whole), "{}: {}", source, json);
+                let truth = |expr: &Expr| expr.is_true(json.as_bytes());
+                prop_assert_eq!(truth(&projected), truth(&whole), "{}: {}", source, json);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_that_are_read() {
+        let fields = |source: &str| -> Option<Vec<String>> {
+            let expr = Expr::compile(source).unwrap();
+            let fields = expr.fields()?.iter();
+            Some(fields.map(|names| names.join(".")).collect())
+        };
+        for (source, expected) in [
+            (
+                "{id: .user.id, online: .user.online}",
+                "user.id user.online",
+            ),
+            (".user | {id, online}", "user.id user.online"),
+            (
+                r#"select(.type == "a" and .user.online) | .user | "\(.id): \(.status // "-")""#,
+                "type user.online user.id user.status",
+            ),
+            (r#".user.id | test("^a") | not"#, "user.id"),
+            (
+                ".user.teams[0], (.user.tags | length)",
+                "user.teams user.tags",
+            ),
+            ("[.user.id, .user.status] | @tsv", "user.id user.status"),
+            (".user | select(.online) | .id", "user.online user.id"),
+            (
+                "reduce .user.teams[] as $team (.seq; . + 1)",
+                "user.teams seq",
+            ),
+            (".a.b | 1", "a.b"),
+            (".user as $user | $user.id", "user"),
+            ("now", ""),
+        ] {
+            assert_eq!(
+                fields(source).map(|fields| fields.join(" ")).as_deref(),
+                Some(expected),
+                "{source}"
+            );
+        }
+        for source in [
+            ".",
+            "..",
+            "length",
+            "keys",
+            ". as $record | $record.user",
+            "select(.user.online)",
+            ".user.id = 1",
+            "del(.user)",
+            "to_entries",
+            "paths",
+            "if .user then .user end",
+            "def f: .user; f",
+            ".[\"us\" + \"er\"], .",
+        ] {
+            assert_eq!(fields(source), None, "{source}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod expression;
 mod limits;
 mod path;
+mod projection;
 pub(crate) mod scanner;
 pub(crate) mod select;
 

@@ -15,7 +15,7 @@ use super::record::{self, Renderer};
 use super::{Format, LineBuffer, LineSink, Output, escape_for_terminal, human_time, table};
 use crate::domain::event::{Event, is_reserved_name};
 use crate::domain::record::{Record, RecordBody};
-use crate::json::expression::StringForm;
+use crate::json::expression::{EvalError, Expr, Printed, StringForm};
 use crate::json::select;
 
 /// A writer of records. [`Records::finish`] completes the output.
@@ -25,6 +25,8 @@ pub struct Records<'a> {
     renderer: Renderer,
     formatter: LineFormatter,
     raw: bool,
+    /// Whether `--jq` reads only fields that records copy from events.
+    jq_reads_copies: bool,
     written: u64,
     row: Vec<u8>,
     widths: Vec<usize>,
@@ -48,7 +50,9 @@ pub struct Prepared<'p, 'a, 'r> {
 
 impl<'a> Records<'a> {
     pub(super) fn new(output: &'a Output, selection: Selection) -> Self {
+        let jq = output.settings().jq.as_ref();
         Self {
+            jq_reads_copies: jq.and_then(Expr::fields).is_some_and(are_copied),
             lines: LineBuffer::new(output),
             selection,
             renderer: Renderer::default(),
@@ -111,31 +115,33 @@ impl<'a> Records<'a> {
             return self.push_row(record);
         }
         if let RecordBody::Event { event, .. } = &record.body
-            && self.push_field(event)
+            && let Some(jq) = self.jq_over_event(event)
         {
-            return self.count();
+            if self.push_field(jq, event) {
+                return self.count();
+            }
+            let strings = self.lines.output.settings().jq_strings();
+            if let Some(results) = jq.results_of_fields(event.raw.as_bytes(), strings) {
+                return self.push_results(results);
+            }
         }
         self.prepare(record).push()
     }
 
-    /// Adds the result of `--jq`, if that is a field which the record copies from the event. Returns whether it is.
-    fn push_field(&mut self, event: &Event<'_>) -> bool {
+    /// The expression of `--jq`, if it reads only fields that a record copies from this event.
+    fn jq_over_event(&self, event: &Event<'_>) -> Option<&'a Expr> {
+        let is_copied = event.is_plain && event.reserved_fields.is_empty();
+        let jq = self.lines.output.settings().jq.as_ref();
+        jq.filter(|_| is_copied && self.jq_reads_copies)
+    }
+
+    /// Adds the result of `--jq`, if it is the text of a field. Returns whether it is.
+    fn push_field(&mut self, jq: &Expr, event: &Event<'_>) -> bool {
         let settings = self.lines.output.settings();
-        let Some(jq) = settings.jq.as_ref().filter(|_| {
-            event.is_plain && event.reserved_fields.is_empty() && !settings.terminal.stdout
-        }) else {
-            return false;
-        };
         let json = event.raw.as_bytes();
-        let Some(names) = jq.path_in(json) else {
+        let Some(names) = jq.path_in(json).filter(|_| !settings.terminal.stdout) else {
             return false;
         };
-        if names
-            .first()
-            .is_none_or(|name| is_reserved_name(name.as_bytes()))
-        {
-            return false;
-        }
         let out = &mut self.lines.pending;
         let is_quoted = settings.jq_strings() == StringForm::Quoted;
         let mut push_text = |text: &str| {
@@ -217,14 +223,17 @@ impl<'a> Records<'a> {
         if self.raw && settings.jq.is_none() {
             return self.push_verbatim(record);
         }
-        if settings.jq.is_some() {
+        if let Some(jq) = &settings.jq {
             if self.raw {
                 self.row.clear();
                 if !record::write_verbatim(record, &mut self.row) {
                     return Ok(());
                 }
             }
-            return self.push_results();
+            let row = std::mem::take(&mut self.row);
+            let pushed = self.push_results(jq.results(&row, settings.jq_strings()));
+            self.row = row;
+            return pushed;
         }
         if settings.terminal.stdout {
             escape_for_terminal(&mut self.row, 0);
@@ -290,14 +299,15 @@ impl<'a> Records<'a> {
         }
     }
 
-    fn push_results(&mut self) -> io::Result<()> {
+    /// Adds the results of `--jq` for one record.
+    fn push_results(
+        &mut self,
+        results: impl Iterator<Item = Result<Printed, EvalError>>,
+    ) -> io::Result<()> {
         let output = self.lines.output;
         let settings = output.settings();
-        let Some(jq) = &settings.jq else {
-            return Ok(());
-        };
         let mut has_written = false;
-        for result in jq.results(&self.row, settings.jq_strings()) {
+        for result in results {
             match result {
                 Ok(result) => {
                     settings.write_result(&result, &mut self.lines.pending);
@@ -365,6 +375,15 @@ impl<'a> Records<'a> {
     }
 }
 
+/// Whether records copy all these fields from events as they are. A record adds fields of its own, and completes the user.
+fn are_copied(fields: &[Vec<String>]) -> bool {
+    fields.iter().all(|names| match names.as_slice() {
+        [] => false,
+        [name] if name == "user" => false,
+        [name, ..] => !is_reserved_name(name.as_bytes()),
+    })
+}
+
 /// A string at a path that parsing the event has found already, if it contains no escapes.
 fn known_text<'e>(event: &'e Event<'_>, names: &[String]) -> Option<&'e str> {
     let text = match names {
@@ -409,7 +428,6 @@ mod tests {
     use super::super::testing::{Capture, output, settings};
     use super::*;
     use crate::domain::record::{EndReason, RecordSource, StreamEnd};
-    use crate::json::expression::Expr;
     use crate::json::testing;
     use crate::terminal::Terminal;
     use chrono::{DateTime, Utc};
