@@ -25,12 +25,12 @@ use crate::api::{
     is_loopback,
 };
 use crate::domain::{Cid, UserId};
+use crate::events::SessionEnd;
 use crate::events::backoff::Backoff;
 use crate::events::connect::{Identity, QUIET_READ_BUFFER_BYTES, Socket, connect};
 use crate::events::session::STALE_AFTER;
 use crate::events::token_rejections::TokenRejections;
 use crate::events::watcher::is_fatal;
-use crate::events::{SessionEnd, WatchError};
 
 /// The service's default limit of connects.
 const CONNECT_LIMIT: RateLimit = RateLimit {
@@ -137,9 +137,11 @@ impl ConnectionPool {
             let shared = Arc::clone(&shared);
             let sender = sender.clone();
             let is_closing = is_closing.clone();
-            tasks.spawn(
-                async move { keep_connected(&shared, &identity, &sender, is_closing).await },
-            );
+            tasks.spawn(async move {
+                UserConnection::new(&shared, &identity, &sender, is_closing)
+                    .run()
+                    .await;
+            });
         }
         Self {
             tasks,
@@ -163,108 +165,159 @@ impl ConnectionPool {
     }
 }
 
-/// Keeps one user connected until the pool is closed, or another attempt is useless.
-async fn keep_connected(
-    shared: &PoolState,
-    identity: &Identity,
-    events: &mpsc::Sender<ConnectionEvent>,
-    mut is_closing: watch::Receiver<bool>,
-) {
-    let report = |change| {
+/// Keeps one user connected.
+struct UserConnection<'p> {
+    shared: &'p PoolState,
+    identity: &'p Identity,
+    events: &'p mpsc::Sender<ConnectionEvent>,
+    is_closing: watch::Receiver<bool>,
+    /// Whether each attempt has a new token.
+    is_signing: bool,
+    backoff: Backoff,
+    token_rejections: TokenRejections,
+    was_ever_connected: bool,
+    /// The creation time of the user whose fields are set.
+    set_up: Option<String>,
+}
+
+/// How an attempt to connect, or the connection that it opened, ended.
+enum AttemptEnd {
+    /// The pool is closed.
+    PoolClosed,
+    /// Another attempt is useless.
+    Failed(ApiError),
+    /// Another attempt follows. The reason, in a few words.
+    Lost(String),
+}
+
+impl<'p> UserConnection<'p> {
+    fn new(
+        shared: &'p PoolState,
+        identity: &'p Identity,
+        events: &'p mpsc::Sender<ConnectionEvent>,
+        is_closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            shared,
+            identity,
+            events,
+            is_closing,
+            is_signing: !matches!(shared.client.settings().auth, Auth::Token { .. }),
+            backoff: Backoff::default(),
+            token_rejections: TokenRejections::default(),
+            was_ever_connected: false,
+            set_up: None,
+        }
+    }
+
+    /// Connects again and again until the pool is closed, or another attempt is useless.
+    async fn run(mut self) {
+        loop {
+            // The first attempt after a loss is counted already.
+            let failed_attempts = self.backoff.attempts().saturating_sub(1);
+            let opening = open(
+                self.shared,
+                self.identity,
+                &mut self.set_up,
+                failed_attempts,
+            );
+            let opened = tokio::select! {
+                opened = opening => opened,
+                () = closed(&mut self.is_closing) => return,
+            };
+            let was_connected = opened.is_ok();
+            let end = match opened {
+                Ok(session) => self.hold(session).await,
+                Err(error) => self.end_of_failed_attempt(error).await,
+            };
+            let reason = match end {
+                AttemptEnd::PoolClosed => return,
+                AttemptEnd::Failed(error) => {
+                    let was_connected = self.was_ever_connected;
+                    let failed = ConnectionUpdate::Failed {
+                        error,
+                        was_connected,
+                    };
+                    return self.report(failed).await;
+                }
+                AttemptEnd::Lost(reason) => reason,
+            };
+            // What broke the WebSocket may have broken the pooled connections too, without a sign.
+            self.shared.client.reset_connections();
+            let lost = ConnectionUpdate::Lost {
+                reason,
+                was_connected,
+                attempt: self.backoff.attempts(),
+            };
+            self.report(lost).await;
+            tokio::select! {
+                () = sleep(self.backoff.next_delay(rand::random())) => {}
+                () = closed(&mut self.is_closing) => return,
+            }
+        }
+    }
+
+    /// Reports an established connection, and discards what it receives until it ends.
+    async fn hold(&mut self, mut session: Socket) -> AttemptEnd {
+        self.was_ever_connected = true;
+        self.token_rejections.reset();
+        let connected = ConnectionUpdate::Connected {
+            hello: session.hello().clone(),
+            attempt: self.backoff.attempts(),
+        };
+        self.report(connected).await;
+        let since = Instant::now();
+        let end = tokio::select! {
+            end = discard_frames(&mut session) => end,
+            () = closed(&mut self.is_closing) => {
+                session.close().await;
+                return AttemptEnd::PoolClosed;
+            }
+        };
+        self.backoff.connection_ended(since.elapsed());
+        let reason = error_chain(&end);
+        let tracer = self.shared.client.tracer();
+        tracer.connection(|| format!("{} disconnected: {reason}", self.identity.user));
+        match end {
+            SessionEnd::Refused(refusal) => self.judge(ApiError::Refused(refusal), reason),
+            SessionEnd::Closed { .. }
+            | SessionEnd::Silent(_)
+            | SessionEnd::NoHealthCheck(_)
+            | SessionEnd::Broken(_) => AttemptEnd::Lost(reason),
+        }
+    }
+
+    /// Decides whether another attempt follows one that failed.
+    async fn end_of_failed_attempt(&mut self, error: ApiError) -> AttemptEnd {
+        // A rate limit passes. Any other error of a first attempt is a mistake of the caller.
+        let is_rate_limited = matches!(error, ApiError::RateLimited { .. });
+        if is_rate_limited {
+            self.shared.pace.lock().await.limit = CONNECT_LIMIT;
+        }
+        let is_rejected = self.token_rejections.record(&error);
+        if is_rejected || (!self.was_ever_connected && !is_rate_limited) {
+            return AttemptEnd::Failed(error);
+        }
+        let reason = error_chain(&error);
+        self.judge(error, reason)
+    }
+
+    /// Whether another attempt is useless after this error.
+    fn judge(&self, error: ApiError, reason: String) -> AttemptEnd {
+        if is_fatal(&error, self.is_signing) {
+            AttemptEnd::Failed(error)
+        } else {
+            AttemptEnd::Lost(reason)
+        }
+    }
+
+    async fn report(&self, change: ConnectionUpdate) {
         let event = ConnectionEvent {
-            user: identity.user.clone(),
+            user: self.identity.user.clone(),
             change,
         };
         // The queue is closed when the pool is.
-        async move {
-            let _ = events.send(event).await;
-        }
-    };
-    let is_signing = !matches!(shared.client.settings().auth, Auth::Token { .. });
-    let mut backoff = Backoff::default();
-    let mut token_rejections = TokenRejections::default();
-    let mut was_ever_connected = false;
-    // The creation time of the user whose fields are set.
-    let mut set_up = None;
-    loop {
-        // The first attempt after a loss is counted already.
-        let failed_attempts = backoff.attempts().saturating_sub(1);
-        let opened = tokio::select! {
-            opened = open(shared, identity, &mut set_up, failed_attempts) => opened,
-            () = closed(&mut is_closing) => return,
-        };
-        let was_connected = opened.is_ok();
-        let reason = match opened {
-            Ok(mut session) => {
-                was_ever_connected = true;
-                token_rejections.reset();
-                report(ConnectionUpdate::Connected {
-                    hello: session.hello().clone(),
-                    attempt: backoff.attempts(),
-                })
-                .await;
-                let since = Instant::now();
-                let end = tokio::select! {
-                    end = discard_frames(&mut session) => end,
-                    () = closed(&mut is_closing) => {
-                        session.close().await;
-                        return;
-                    }
-                };
-                backoff.connection_ended(since.elapsed());
-                let reason = error_chain(&end);
-                let tracer = shared.client.tracer();
-                tracer.connection(|| format!("{} disconnected: {reason}", identity.user));
-                if let SessionEnd::Refused(refusal) = end {
-                    let error = WatchError::Api(ApiError::Refused(refusal));
-                    if let (true, WatchError::Api(error)) = (is_fatal(&error, is_signing), error) {
-                        report(ConnectionUpdate::Failed {
-                            error,
-                            was_connected: was_ever_connected,
-                        })
-                        .await;
-                        return;
-                    }
-                }
-                reason
-            }
-            Err(error) => {
-                // A rate limit passes. Any other error of a first attempt is a mistake of the caller.
-                let is_rate_limited = matches!(error, ApiError::RateLimited { .. });
-                if is_rate_limited {
-                    shared.pace.lock().await.limit = CONNECT_LIMIT;
-                }
-                let useless = token_rejections.record(&error);
-                let error = WatchError::Api(error);
-                let end = useless
-                    || (!was_ever_connected && !is_rate_limited)
-                    || is_fatal(&error, is_signing);
-                match error {
-                    WatchError::Api(error) if end => {
-                        report(ConnectionUpdate::Failed {
-                            error,
-                            was_connected: was_ever_connected,
-                        })
-                        .await;
-                        return;
-                    }
-                    WatchError::Api(error) => error_chain(&error),
-                    WatchError::Lost(end) => error_chain(&end),
-                }
-            }
-        };
-        // What broke the WebSocket may have broken the pooled connections too, without a sign.
-        shared.client.reset_connections();
-        report(ConnectionUpdate::Lost {
-            reason,
-            was_connected,
-            attempt: backoff.attempts(),
-        })
-        .await;
-        tokio::select! {
-            () = sleep(backoff.next_delay(rand::random())) => {}
-            () = closed(&mut is_closing) => return,
-        }
+        let _ = self.events.send(event).await;
     }
 }
 

@@ -712,11 +712,13 @@ impl Watcher {
         self.reconciler
             .enqueue(Utc::now(), Pending::Connection(changed));
         let is_signing = !matches!(self.server.settings().auth, Auth::Token { .. });
-        let useless = match &error {
-            WatchError::Api(error) => self.token_rejections.record(error),
+        let is_useless = match &error {
+            WatchError::Api(error) => {
+                self.token_rejections.record(error) || is_fatal(error, is_signing)
+            }
             WatchError::Lost(_) => false,
         };
-        self.connection = if useless || is_fatal(&error, is_signing) {
+        self.connection = if is_useless {
             ConnectionState::Ended(Some(error))
         } else if self.options.reconnect {
             let retry_after = match &error {
@@ -776,9 +778,9 @@ impl OpenConnection {
 }
 
 /// Whether connecting again is useless. `is_signing` says that we have the secret, so that an expired token is replaced.
-pub(crate) fn is_fatal(error: &WatchError, is_signing: bool) -> bool {
+pub(crate) fn is_fatal(error: &ApiError, is_signing: bool) -> bool {
     match error {
-        WatchError::Api(ApiError::Refused(refusal)) => match refusal.code {
+        ApiError::Refused(refusal) => match refusal.code {
             ApiErrorCode::Internal
             | ApiErrorCode::RateLimited
             | ApiErrorCode::RequestTimeout
@@ -791,14 +793,11 @@ pub(crate) fn is_fatal(error: &WatchError, is_signing: bool) -> bool {
             ApiErrorCode::TokenExpired => !is_signing,
             _ => refusal.status < 500,
         },
-        WatchError::Api(ApiError::Insecure { .. } | ApiError::UrlTooLong { .. }) => true,
-        WatchError::Api(
-            ApiError::RateLimited { .. }
-            | ApiError::Unreadable { .. }
-            | ApiError::ResponseTooLarge { .. }
-            | ApiError::Transport { .. },
-        )
-        | WatchError::Lost(_) => false,
+        ApiError::Insecure { .. } | ApiError::UrlTooLong { .. } => true,
+        ApiError::RateLimited { .. }
+        | ApiError::Unreadable { .. }
+        | ApiError::ResponseTooLarge { .. }
+        | ApiError::Transport { .. } => false,
     }
 }
 
@@ -834,12 +833,12 @@ mod tests {
     use super::*;
     use crate::api::Refusal;
 
-    fn refused(code: i32, status: u16) -> WatchError {
-        WatchError::Api(ApiError::Refused(Refusal {
+    fn refused(code: i32, status: u16) -> ApiError {
+        ApiError::Refused(Refusal {
             code: code.into(),
             status,
             ..Refusal::default()
-        }))
+        })
     }
 
     #[test]

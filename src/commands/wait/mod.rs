@@ -100,9 +100,8 @@ fn not_met(timeout: Option<Duration>, reason: &str) -> anyhow::Error {
 async fn wait_to_retry(app: &App, client: &Client, error: ApiError) -> anyhow::Result<()> {
     let is_minted = !matches!(client.settings().auth, Auth::Token { .. });
     let message = error_chain(&error);
-    let error = WatchError::Api(error);
     if is_fatal(&error, is_minted) {
-        return Err(error.into());
+        return Err(WatchError::Api(error).into());
     }
     app.output().warn(&format!("{message}; retrying"));
     tokio::time::sleep(RETRY_INTERVAL).await;
