@@ -6,6 +6,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -46,20 +47,28 @@ pub struct Stream<'a> {
     signals: Signals,
 }
 
-/// Why the loop woke up.
+/// Why the stream goes on after a wait.
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is by far the most frequent one"
 )]
 enum Wakeup<'w> {
-    Step(Result<WatcherStep<'w>, WatchError>),
+    /// The source has something.
+    Source(Result<WatcherStep<'w>, WatchError>),
+    /// Something else happened.
+    Local(LocalWakeup),
+}
+
+/// What can happen to a stream besides its source.
+enum LocalWakeup {
     DebounceDue,
     HookEnded(HookOutcome),
     ReaderProgress,
     CursorDue,
     TimedOut(EndReason),
     Signal(Code),
-    ReaderLeft,
+    /// Nothing more can be written to stdout, or to the file of `--tee`.
+    SinkGone(StreamOutcome),
 }
 
 impl<'a> Stream<'a> {
@@ -124,99 +133,115 @@ impl<'a> Stream<'a> {
 
     /// Sends records through the pipeline until something ends the stream.
     async fn follow(&mut self, source: &mut Source) -> StreamOutcome {
-        let status = self.pipeline.writer_status();
-        let mut hung_up = std::pin::pin!(status.hung_up());
-        let tee_status = self.pipeline.tee_status();
-        let mut tee_failed = std::pin::pin!(tee_failed(tee_status));
+        let gone = sink_gone(self.pipeline.writer_status(), self.pipeline.tee_status());
+        let mut gone = pin!(gone);
         let mut progress = SubscribeProgress::new();
         let mut slow_reader = SlowReader::default();
-        let mut burst_len = 0;
+        let mut rounds_without_wait = 0;
         loop {
-            burst_len += 1;
+            rounds_without_wait += 1;
             let waits_for_reader =
                 slow_reader.should_wait(self.pipeline.is_crowded(), Instant::now);
-            let mut is_drained = waits_for_reader;
-            if !waits_for_reader {
-                match source.process_burst(&mut self.pipeline) {
+            let has_more = !waits_for_reader
+                && match source.process_burst(&mut self.pipeline) {
                     BurstEnd::StreamEnds(outcome) => return outcome,
-                    BurstEnd::Pause => burst_len = EVENTS_PER_BURST,
-                    BurstEnd::Drained => is_drained = true,
-                    BurstEnd::NotAnEvent => {}
-                }
-            }
-            let ready = if is_drained || burst_len >= EVENTS_PER_BURST {
-                None
-            } else {
+                    BurstEnd::Pause | BurstEnd::Drained => false,
+                    BurstEnd::NotAnEvent => rounds_without_wait < EVENTS_PER_BURST,
+                };
+            let ready = if has_more {
                 source.next().now_or_never()
+            } else {
+                None
             };
             let wakeup = match ready {
-                Some(step) => Wakeup::Step(step),
+                Some(step) => Wakeup::Source(step),
                 None => {
-                    burst_len = 0;
+                    rounds_without_wait = 0;
                     if let ControlFlow::Break(outcome) = self.pipeline.flush() {
                         return outcome;
                     }
-                    let conditions = &self.pipeline.conditions;
-                    let (deadline, idle) = (conditions.deadline(), conditions.idle_deadline());
-                    let debounce_due = self.pipeline.next_due();
-                    let cursor_due = self.cursor.as_ref().map(CursorFile::next_write);
-                    let is_overflowing = self.pipeline.is_overflowing();
-                    let has_hooks = self.pipeline.has_hooks();
-                    tokio::select! {
-                        biased;
-                        code = self.signals.next() => Wakeup::Signal(code),
-                        () = &mut hung_up => Wakeup::ReaderLeft,
-                        error = &mut tee_failed => return StreamOutcome::tee_failed(error),
-                        () = sleep_until(deadline) => Wakeup::TimedOut(EndReason::Timeout),
-                        () = sleep_until(debounce_due) => Wakeup::DebounceDue,
-                        () = sleep_until(cursor_due) => Wakeup::CursorDue,
-                        () = status.progress(), if is_overflowing || waits_for_reader => {
-                            slow_reader.note_progress();
-                            Wakeup::ReaderProgress
-                        }
-                        outcome = self.pipeline.next_hook(), if has_hooks => {
-                            Wakeup::HookEnded(outcome)
-                        }
-                        () = sleep_until(slow_reader.deadline()), if waits_for_reader => {
-                            Wakeup::ReaderProgress
-                        }
-                        step = source.next(), if !waits_for_reader => Wakeup::Step(step),
-                        () = sleep_until(idle) => Wakeup::TimedOut(EndReason::Idle),
-                    }
+                    let reader = waits_for_reader.then_some(&mut slow_reader);
+                    self.wait(source, reader, gone.as_mut()).await
                 }
             };
             let flow = match wakeup {
-                Wakeup::Step(Ok(WatcherStep::Record(record))) => self.pipeline.process(&record),
-                Wakeup::Step(Ok(WatcherStep::Notice(text))) => {
+                Wakeup::Source(Ok(WatcherStep::Record(record))) => self.pipeline.process(&record),
+                Wakeup::Source(Ok(WatcherStep::Notice(text))) => {
                     self.pipeline.output.warn(text);
                     ControlFlow::Continue(())
                 }
-                Wakeup::Step(Ok(WatcherStep::Quiet)) => {
+                Wakeup::Source(Ok(WatcherStep::Quiet)) => {
                     if !self.pipeline.conditions.is_covered() {
                         progress.report(self.pipeline.output, source.progress());
                     }
                     ControlFlow::Continue(())
                 }
-                Wakeup::Step(Err(error)) => return lost(error),
-                Wakeup::DebounceDue => self.pipeline.emit_due(),
-                Wakeup::ReaderProgress => self.pipeline.emit_held_back(Utc::now()),
-                Wakeup::HookEnded(outcome) => {
-                    if self.pipeline.report_hook(&outcome) {
-                        return StreamOutcome::new(EndReason::Hook, Code::Hook);
-                    }
-                    ControlFlow::Continue(())
-                }
-                Wakeup::CursorDue => {
-                    self.save_cursor(&source.watcher);
-                    ControlFlow::Continue(())
-                }
-                Wakeup::TimedOut(reason) => return self.pipeline.conditions.timed_out(reason),
-                Wakeup::Signal(code) => return StreamOutcome::signal(code),
-                Wakeup::ReaderLeft => return StreamOutcome::reader_left(),
+                Wakeup::Source(Err(error)) => return lost(error),
+                Wakeup::Local(wakeup) => self.handle(wakeup, &source.watcher),
             };
             if let ControlFlow::Break(outcome) = flow {
                 return outcome;
             }
+        }
+    }
+
+    /// Waits for the next thing that happens. While there is a slow reader to wait for, nothing is taken from the source.
+    async fn wait<'w>(
+        &mut self,
+        source: &'w mut Source,
+        slow_reader: Option<&mut SlowReader>,
+        gone: Pin<&mut impl Future<Output = StreamOutcome>>,
+    ) -> Wakeup<'w> {
+        let conditions = &self.pipeline.conditions;
+        let (deadline, idle) = (conditions.deadline(), conditions.idle_deadline());
+        let debounce_due = self.pipeline.next_due();
+        let cursor_due = self.cursor.as_ref().map(CursorFile::next_write);
+        let waits_for_reader = slow_reader.is_some();
+        let reader_deadline = slow_reader.as_ref().and_then(|reader| reader.deadline());
+        let awaits_progress = waits_for_reader || self.pipeline.is_overflowing();
+        let status = self.pipeline.writer_status();
+        let has_hooks = self.pipeline.has_hooks();
+        Wakeup::Local(tokio::select! {
+            biased;
+            code = self.signals.next() => LocalWakeup::Signal(code),
+            outcome = gone => LocalWakeup::SinkGone(outcome),
+            () = sleep_until(deadline) => LocalWakeup::TimedOut(EndReason::Timeout),
+            () = sleep_until(debounce_due) => LocalWakeup::DebounceDue,
+            () = sleep_until(cursor_due) => LocalWakeup::CursorDue,
+            () = status.progress(), if awaits_progress => {
+                if let Some(reader) = slow_reader {
+                    reader.note_progress();
+                }
+                LocalWakeup::ReaderProgress
+            }
+            outcome = self.pipeline.next_hook(), if has_hooks => LocalWakeup::HookEnded(outcome),
+            () = sleep_until(reader_deadline), if waits_for_reader => LocalWakeup::ReaderProgress,
+            step = source.next(), if !waits_for_reader => return Wakeup::Source(step),
+            () = sleep_until(idle) => LocalWakeup::TimedOut(EndReason::Idle),
+        })
+    }
+
+    /// Does what is due after a wait.
+    fn handle(&mut self, wakeup: LocalWakeup, watcher: &Watcher) -> ControlFlow<StreamOutcome> {
+        match wakeup {
+            LocalWakeup::DebounceDue => self.pipeline.emit_due(),
+            LocalWakeup::ReaderProgress => self.pipeline.emit_held_back(Utc::now()),
+            LocalWakeup::HookEnded(hook) => {
+                if self.pipeline.report_hook(&hook) {
+                    ControlFlow::Break(StreamOutcome::new(EndReason::Hook, Code::Hook))
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            LocalWakeup::CursorDue => {
+                self.save_cursor(watcher);
+                ControlFlow::Continue(())
+            }
+            LocalWakeup::TimedOut(reason) => {
+                ControlFlow::Break(self.pipeline.conditions.timed_out(reason))
+            }
+            LocalWakeup::Signal(code) => ControlFlow::Break(StreamOutcome::signal(code)),
+            LocalWakeup::SinkGone(outcome) => ControlFlow::Break(outcome),
         }
     }
 
@@ -341,11 +366,18 @@ async fn finish_hooks(
     }
 }
 
-/// Waits until writing to the pipe of `--tee` has failed; for ever if there is none.
-async fn tee_failed(status: Option<(WriterStatus, String)>) -> io::Error {
-    match status {
-        Some((status, name)) => append_error(Path::new(&name), &status.failed().await.into()),
-        None => std::future::pending().await,
+/// Waits until the reader of stdout has left, or writing to the pipe of `--tee` has failed.
+async fn sink_gone(stdout: WriterStatus, tee: Option<(WriterStatus, String)>) -> StreamOutcome {
+    let tee_failed = async {
+        match tee {
+            Some((status, name)) => append_error(Path::new(&name), &status.failed().await.into()),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stdout.hung_up() => StreamOutcome::reader_left(),
+        error = tee_failed => StreamOutcome::tee_failed(error),
     }
 }
 
