@@ -2,28 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Presencectl;
-use crate::support::literal::{self, json as answer};
+use crate::support::literal::{json as answer, run_against};
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
+use crate::support::{Presencectl, Run, transcript, usage_errors};
 
-/// A command line pointed at a server that answers with these bytes, and what it was sent.
-fn against(
-    words: &[&str],
-    stdin: &str,
-    answers: Vec<String>,
-) -> (crate::support::Run, Vec<String>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (url, requests) = runtime.block_on(literal::serve(answers));
-    let run = Presencectl::new(words)
-        .env("STREAM_CHAT_URL", url.as_str())
-        .env("STREAM_API_KEY", "k")
-        .env("STREAM_API_SECRET", "s")
-        .run_with(stdin);
-    (run, runtime.block_on(requests).unwrap())
+/// A command line against a server that gives this answer, and what the server was sent.
+fn against(line: &str, stdin: &str, answer: String) -> (Run, String) {
+    let (run, mut requests) = run_against(Presencectl::line(line), stdin, vec![answer]);
+    (run, requests.remove(0))
 }
 
 /// The first line of a request, its address decoded.
@@ -47,21 +33,13 @@ fn body(request: &str) -> &str {
 fn query_fields_go_into_the_payload_and_numbers_stay_exact() {
     let text =
         r#"{"users":[{"id":"john","n":1.10,"big":12345678901234567890123}],"duration":"1ms"}"#;
-    let (run, requests) = against(
-        &[
-            "api",
-            "get",
-            "/users",
-            "-f",
-            "filter_conditions[id][$in][]=john",
-            "-F",
-            "limit=5",
-        ],
+    let (run, request) = against(
+        "api get /users -f filter_conditions[id][$in][]=john -F limit=5",
         "",
-        vec![answer("200 OK", "", text)],
+        answer("200 OK", "", text),
     );
     assert_eq!(run.ended_with(0).stdout, format!("{text}\n"));
-    let (line, query) = target(&requests[0]);
+    let (line, query) = target(&request);
     assert_eq!(line, "GET /users");
     let [(name, payload)] = query.as_slice() else {
         panic!("{query:?}");
@@ -76,22 +54,11 @@ fn query_fields_go_into_the_payload_and_numbers_stay_exact() {
 #[test]
 fn other_gets_use_parameters_and_other_methods_a_body() {
     let ok = || answer("200 OK", "", "{}");
-    let (_, requests) = against(
-        &[
-            "api",
-            "GET",
-            "rate_limits?web=true",
-            "-F",
-            "server_side=true",
-            "-f",
-            "endpoints=A,B",
-        ],
-        "",
-        vec![ok()],
-    );
+    let line = "api GET rate_limits?web=true -F server_side=true -f endpoints=A,B";
+    let (_, request) = against(line, "", ok());
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(
-        target(&requests[0]),
+        target(&request),
         (
             "GET /rate_limits".to_owned(),
             vec![
@@ -101,35 +68,28 @@ fn other_gets_use_parameters_and_other_methods_a_body() {
             ]
         )
     );
-    let (_, requests) = against(
-        &["api", "PATCH", "users", "--input", "-", "-F", "more=1"],
+    let (_, request) = against(
+        "api PATCH users --input - -F more=1",
         r#"{"users":[{"id":"john","set":{"a.b":1}}]}"#,
-        vec![ok()],
+        ok(),
     );
-    assert_eq!(target(&requests[0]).0, "PATCH /users");
+    assert_eq!(target(&request).0, "PATCH /users");
     assert_eq!(
-        serde_json::from_str::<Value>(body(&requests[0])).unwrap(),
+        serde_json::from_str::<Value>(body(&request)).unwrap(),
         json!({"users": [{"id": "john", "set": {"a.b": 1}}], "more": 1})
     );
-    let (run, requests) = against(
-        &[
-            "api",
-            "POST",
-            "users/a%2Fb/deactivate",
-            "--as",
-            "john",
-            "-v",
-        ],
+    let (run, request) = against(
+        "api POST users/a%2Fb/deactivate --as john -v",
         "",
-        vec![answer("201 Created", "", "")],
+        answer("201 Created", "", ""),
     );
     assert_eq!(
         run.ended_with(0).stdout,
         "{}\n",
         "an empty answer is an empty object"
     );
-    assert_eq!(body(&requests[0]), "{}", "the service wants a body");
-    assert!(requests[0].contains("user_id=john"), "{}", requests[0]);
+    assert_eq!(body(&request), "{}", "the service wants a body");
+    assert!(request.contains("user_id=john"), "{request}");
 }
 
 #[test]
@@ -165,50 +125,63 @@ fn pages_are_records_of_their_own() {
 #[test]
 fn refusals_and_malformed_answers_have_exit_codes() {
     let mock = small_world();
-    let run = presencectl(
-        &mock,
+    let at_mock = |line: &str| presencectl(&mock, line).run();
+    let lines = [
         "api GET users -F 'filter_conditions={\"id\":{\"$what\":1}}'",
-    )
-    .run()
-    .ended_with(5);
-    assert!(run.stderr.contains("code 4"), "{run}");
-    assert_eq!(run.stdout, "");
-    let _ = presencectl(&mock, "api BREW users").run().ended_with(2);
-    let _ = presencectl(&mock, "api GET users -F a=1 -f a=2")
-        .run()
-        .ended_with(2);
-    let _ = presencectl(&mock, "api GET app -o csv").run().ended_with(2);
-    let columns = presencectl(&mock, "api GET app -o csv --columns app.name,app.id").run();
+        "api GET nowhere",
+        "api GET nowhere -o json",
+    ];
+    insta::assert_snapshot!(transcript(lines, at_mock), @r#"
+    $ api GET users -F 'filter_conditions={"id":{"$what":1}}'
+    2> presencectl: the API refused (HTTP 400, code 4): QueryUsers failed with error: "filter_conditions: unknown operator "$what" on field "id""
+    exit 5
+    $ api GET nowhere
+    2> presencectl: the API refused (HTTP 404, code 16): Request failed with error: "there is no GET /nowhere"
+    2> hint: check the method and the path `/nowhere`: such as GET users, or POST channels/messaging/ID/query
+    exit 5
+    $ api GET nowhere -o json
+    2> {"error":{"kind":"refused","message":"the API refused (HTTP 404, code 16): Request failed with error: \"there is no GET /nowhere\"","exit_code":5,"api_code":16,"hint":"check the method and the path `/nowhere`: such as GET users, or POST channels/messaging/ID/query"}}
+    exit 5
+    "#);
+    let lines = [
+        "api BREW users",
+        "api GET users -F a=1 -f a=2",
+        "api GET app -o csv",
+        "api GET app --max-response lots",
+    ];
+    insta::assert_snapshot!(usage_errors(lines, at_mock), @r"
+    api BREW users
+      error: invalid value 'BREW' for '<METHOD>': expected GET, POST, PUT, PATCH or DELETE
+    api GET users -F a=1 -f a=2
+      presencectl: `a` is given twice, or once as a value and once as a list
+    api GET app -o csv
+      presencectl: this result has no columns of its own, which TSV and CSV need
+    api GET app --max-response lots
+      error: invalid value 'lots' for '--max-response <SIZE>': expected a number with B, KiB, MiB or GiB, such as 64MiB
+    ");
+    let columns = at_mock("api GET app -o csv --columns app.name,app.id");
     assert_eq!(columns.stdout_of_success(), "app.name,app.id\r\nmock,1\r\n");
-    let (run, _) = against(
-        &["api", "GET", "app"],
-        "",
-        vec![answer("200 OK", "", "<html>")],
-    );
-    let _ = run.ended_with(5);
+    let (run, _) = against("api GET app", "", answer("200 OK", "", "<html>"));
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: the response (HTTP 200) is not a JSON object
+    hint: check the path; a proxy may have answered
+    --- exit Some(5)
+    ");
 }
 
 #[test]
 fn limits_are_listed_with_the_most_used_first() {
     let text = r#"{"server_side":{"QueryUsers":{"limit":1000,"remaining":990,"reset":1445412480},"UpdateUsers":{"limit":300,"remaining":300,"reset":1445412480}},
         "web":{"QueryUsers":{"limit":1000,"remaining":1,"reset":1445412480}},"ios":null,"duration":"1ms"}"#;
-    let (run, requests) = against(
-        &[
-            "limits",
-            "--platform",
-            "server,web",
-            "--endpoint",
-            "QueryUsers,UpdateUsers",
-        ],
-        "",
-        vec![answer("200 OK", "", text)],
-    );
+    let line = "limits --platform server,web --endpoint QueryUsers,UpdateUsers";
+    let (run, request) = against(line, "", answer("200 OK", "", text));
     insta::assert_snapshot!(run.stdout_of_success(), @r#"
     {"platform":"web","endpoint":"QueryUsers","limit":1000,"remaining":1,"reset":"2015-10-21T07:28:00.000Z"}
     {"platform":"server","endpoint":"QueryUsers","limit":1000,"remaining":990,"reset":"2015-10-21T07:28:00.000Z"}
     {"platform":"server","endpoint":"UpdateUsers","limit":300,"remaining":300,"reset":"2015-10-21T07:28:00.000Z"}
     "#);
-    let (line, query) = target(&requests[0]);
+    let (line, query) = target(&request);
     assert_eq!(line, "GET /rate_limits");
     let query: Vec<String> = query.iter().map(|(n, v)| format!("{n}={v}")).collect();
     assert_eq!(
@@ -218,25 +191,6 @@ fn limits_are_listed_with_the_most_used_first() {
             "web=true",
             "endpoints=QueryUsers,UpdateUsers"
         ]
-    );
-}
-
-#[test]
-fn a_path_that_does_not_exist_has_a_hint_of_its_own() {
-    let mock = small_world();
-    insta::assert_snapshot!(presencectl(&mock, "api GET nowhere").run(), @r#"
-    --- stderr
-    presencectl: the API refused (HTTP 404, code 16): Request failed with error: "there is no GET /nowhere"
-    hint: check the method and the path `/nowhere`: such as GET users, or POST channels/messaging/ID/query
-    --- exit Some(5)
-    "#);
-    let run = presencectl(&mock, "api GET nowhere -o json")
-        .run()
-        .ended_with(5);
-    let error: Value = serde_json::from_str(&run.stderr).unwrap();
-    assert_eq!(
-        error["error"]["api_code"], 16,
-        "the hint hides nothing: {run}"
     );
 }
 
@@ -261,13 +215,7 @@ fn endless(head: &str, body: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
 
 #[test]
 fn a_response_is_bounded_before_and_after_decompression() {
-    let run_at = |url: &str, line: &str| {
-        Presencectl::line(line)
-            .env("STREAM_CHAT_URL", url)
-            .env("STREAM_API_KEY", "k")
-            .env("STREAM_API_SECRET", "s")
-            .run()
-    };
+    let run_at = |url: &str, line: &str| Presencectl::line(line).at_url(url, "k", "s").run();
     let (url, server) = endless("", vec![b' '; 1 << 16]);
     insta::assert_snapshot!(run_at(&url, "api GET app"), @r"
     --- stderr
@@ -295,8 +243,4 @@ fn a_response_is_bounded_before_and_after_decompression() {
     --- exit Some(5)
     ");
     server.join().unwrap();
-    let run = Presencectl::line("api GET app --max-response lots")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("such as 64MiB"), "{run}");
 }

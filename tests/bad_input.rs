@@ -1,24 +1,12 @@
 //! Bad input and failed connections: each has an exit code, a message that names the thing, and a hint.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use presencectl::domain::token::{self, Claims};
 
+use crate::support::literal::run_against;
 use crate::support::mock::{Mock, SECRET};
-use crate::support::{Presencectl, Run};
-
-/// A failed run as text, with this part of it, which differs from run to run, replaced.
-fn failure(run: &Run, variable: &str) -> String {
-    assert_ne!(run.code, Some(0), "{run}");
-    run.to_string().replace(variable, "VARIABLE")
-}
-
-fn with_key(line: &str) -> Presencectl {
-    Presencectl::line(line)
-        .env("STREAM_API_KEY", "k")
-        .env("STREAM_API_SECRET", "s")
-}
+use crate::support::{Presencectl, usage_errors};
 
 #[test]
 fn missing_credentials_have_a_hint_for_both_ways_out() {
@@ -59,19 +47,25 @@ fn an_unknown_flag_value_is_bad_usage() {
 #[test]
 fn an_empty_team_is_bad_usage() {
     // As with a variable of a script that is not set.
-    for command in [
-        "query-users",
-        "query-channels",
-        "watch users amy",
-        "watch channel c",
-        "watch channels",
-        "wait user amy --for online",
-        "wait channel c --for true",
-    ] {
-        let words = command.split(' ').chain(["--team", "", "--timeout", "1s"]);
-        let run = Presencectl::new(words).run().ended_with(2);
-        assert!(run.stderr.contains("--team <TEAM>"), "{run}");
-    }
+    let lines = [
+        "query-users --team ''",
+        "query-channels --team ''",
+        "watch users amy --team ''",
+        "watch channel c --team ''",
+        "watch channels --team ''",
+        "wait user amy --for online --team ''",
+        "wait channel c --for true --team ''",
+    ];
+    insta::assert_snapshot!(usage_errors(lines, |line| Presencectl::line(line).run()), @r"
+    query-users --team ''
+    query-channels --team ''
+    watch users amy --team ''
+    watch channel c --team ''
+    watch channels --team ''
+    wait user amy --for online --team ''
+    wait channel c --for true --team ''
+      error: a value is required for '--team <TEAM>' but none was supplied
+    ");
 }
 
 #[test]
@@ -119,15 +113,14 @@ fn an_expired_token_exits_with_4() {
 #[test]
 fn a_closed_port_exits_with_7() {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = free.local_addr().unwrap().to_string();
+    let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let run = with_key(&format!(
-        "--base-url http://{address} --retry 0 query-users"
-    ))
-    .run();
-    insta::assert_snapshot!(failure(&run, &address), @r"
+    let run = Presencectl::line("query-users --retry 0")
+        .at_url(&url, "k", "s")
+        .run();
+    insta::assert_snapshot!(run.masked(), @r"
     --- stderr
-    presencectl: cannot query users: cannot connect to VARIABLE: Connection refused (os error 111)
+    presencectl: cannot query users: cannot connect to 127.0.0.1:PORT: Connection refused (os error 111)
     hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
     --- exit Some(7)
     ");
@@ -135,19 +128,13 @@ fn a_closed_port_exits_with_7() {
 
 #[test]
 fn an_html_response_exits_with_5() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().unwrap();
-        let mut request = [0; 4096];
-        let _ = socket.read(&mut request).unwrap();
-        socket
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>portal</html>\n")
-            .unwrap();
-    });
-    let run = with_key(&format!("--base-url http://{address} query-users")).run();
-    server.join().unwrap();
-    insta::assert_snapshot!(failure(&run, &address), @r"
+    let portal = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>portal</html>\n";
+    let (run, _) = run_against(
+        Presencectl::line("query-users"),
+        "",
+        vec![portal.to_owned()],
+    );
+    insta::assert_snapshot!(run, @r"
     --- stderr
     presencectl: cannot query users: the answer to GET /users (HTTP 200) is not what the API speaks; it starts with `<html>portal</html>`
     hint: check the address: --base-url or STREAM_CHAT_URL; a proxy may have answered
@@ -157,7 +144,9 @@ fn an_html_response_exits_with_5() {
 
 #[test]
 fn a_secret_is_not_sent_over_plain_http_to_other_machines() {
-    let run = with_key("--base-url http://chat.example.com query-users").run();
+    let run = Presencectl::line("query-users")
+        .at_url("http://chat.example.com", "k", "s")
+        .run();
     insta::assert_snapshot!(run, @r"
     --- stderr
     presencectl: not sending credentials to http://chat.example.com: it is neither https nor this machine

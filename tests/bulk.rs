@@ -8,6 +8,7 @@ use presencectl::mock::RateLimitMode;
 use serde_json::{Value, json};
 
 use crate::support::mock::Mock;
+use crate::support::wait_until;
 use crate::support::world::{presencectl, small_world, world};
 
 fn users(count: usize) -> Vec<Value> {
@@ -96,18 +97,21 @@ fn a_hundred_thousand_users_are_changed_once_each_across_an_interruption_and_nev
     let all: HashSet<&String> = before.iter().chain(&after).collect();
     assert_eq!(all.len(), COUNT, "and everybody");
 
-    let again = presencectl(&mock, &line).run().ended_with(0);
-    assert_eq!(again.stdout, "");
-    assert!(
-        again
-            .stderr
-            .contains("skipped 100000 users that the journal lists as finished"),
-        "{again}"
-    );
-    let other = presencectl(&mock, &line.replace("status x", "status y"))
-        .run()
-        .ended_with(2);
-    assert!(other.stderr.contains("another change"), "{other}");
+    insta::assert_snapshot!(presencectl(&mock, &line).run(), @r"
+    --- stderr
+    presencectl: skipped 100000 users that the journal lists as finished.
+    --- exit Some(0)
+    ");
+    let other = presencectl(&mock, &line.replace("status x", "status y")).run();
+    let shown = other
+        .to_string()
+        .replace(journal.to_str().unwrap(), "JOURNAL");
+    insta::assert_snapshot!(shown, @r"
+    --- stderr
+    presencectl: the journal JOURNAL belongs to another change
+    hint: name another file, or delete this one
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -131,17 +135,19 @@ fn refused_users_are_listed_and_the_others_are_changed() {
     );
     let run = presencectl(&mock, &line).run().ended_with(5);
     assert_eq!(run.records().len(), 250, "{}", run.stderr);
-    assert!(
-        run.stderr.contains("2 users could not be changed"),
-        "{}",
-        run.stderr
-    );
-    let listed = fs::read_to_string(&failed).unwrap();
-    let ids: Vec<&str> = listed
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect();
-    assert_eq!(ids, ["ghost", "phantom"]);
+    let shown = run.stderr.replace(failed.to_str().unwrap(), "FAILED");
+    insta::assert_snapshot!(shown, @r"
+    presencectl: warning: the user ghost does not exist, and --must-exist forbids creating the user
+    presencectl: warning: the user phantom does not exist, and --must-exist forbids creating the user
+    presencectl: 2 users could not be changed
+    hint: retry them: --in @FAILED
+    ");
+    insta::assert_snapshot!(fs::read_to_string(&failed).unwrap(), @r"
+    # the user ghost does not exist, and --must-exist forbids creating the user
+    ghost
+    # the user phantom does not exist, and --must-exist forbids creating the user
+    phantom
+    ");
     // The list is read and written anew by one run.
     let line = format!(
         "set-user --in @{0} --status x --continue-on-error --failed {0}",
@@ -162,10 +168,9 @@ fn a_list_that_never_comes_can_be_interrupted() {
         journal.display()
     );
     let run = presencectl(&mock, &line).stream();
-    // The journal appears when the run listens; what waits here is the deadline of the stream if it never does.
-    while !journal.exists() {
-        std::thread::yield_now();
-    }
+    wait_until("the run listens, which the journal shows", || {
+        journal.exists()
+    });
     run.signal("TERM");
     let (lines, status) = run.end_with_open_stdin();
     assert_eq!(status.code(), Some(143), "{lines:?}");
@@ -177,20 +182,13 @@ fn if_changed_skips_users_that_need_no_change() {
     let _ = presencectl(&mock, "set-user john --status x")
         .run()
         .ended_with(0);
-    let run = presencectl(&mock, "set-user john jack --status x --if-changed")
-        .run()
-        .ended_with(0);
-    let ids: Vec<_> = run
-        .records()
-        .iter()
-        .map(|user| user["id"].clone())
-        .collect();
-    assert_eq!(ids, ["jack"], "{run}");
-    assert!(
-        run.stderr
-            .contains("skipped 1 user that had the wanted values already"),
-        "{run}"
-    );
+    let line = "set-user john jack --status x --if-changed --jq .id";
+    insta::assert_snapshot!(presencectl(&mock, line).run(), @r"
+    jack
+    --- stderr
+    presencectl: skipped 1 user that had the wanted values already.
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -223,13 +221,14 @@ fn old_values_are_restored_after_the_duration_and_on_ctrl_c() {
     let new = presencectl(&mock, "get-user new").run().ended_with(0);
     assert_eq!(new.records()[0]["status"], Value::Null, "{new}");
 
-    let run = presencectl(&mock, "set-user john --status busy --for 10ms")
-        .run()
-        .ended_with(0);
-    assert_eq!(run.records()[0]["status"], "busy");
-    assert!(
-        run.stderr.contains("old values of 1 user are restored"),
-        "{run}"
-    );
+    let line = "set-user john --status busy --for 10ms --jq .status";
+    insta::assert_snapshot!(presencectl(&mock, line).run(), @r#"
+    busy
+    --- stderr
+    presencectl: old values of john: {"status":"Eating a veggie burger..."}
+    presencectl: the old values will be restored in 10ms, or on Ctrl-C.
+    presencectl: the old values of 1 user are restored.
+    --- exit Some(0)
+    "#);
     assert_eq!(without_times(&look()), without_times(&before));
 }

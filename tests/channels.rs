@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::mock::{API_KEY, SECRET};
+use crate::support::literal::{json as answer, run_against};
 use crate::support::world::{presencectl, small_world, world};
-use crate::support::{Presencectl, Run, literal};
+use crate::support::{Presencectl, Run, usage_errors};
 
 fn members(record: &Value) -> Vec<&str> {
     record["members"]
@@ -81,34 +81,47 @@ fn members_are_added_in_batches() {
 #[test]
 fn contradictions_are_usage_errors() {
     let mock = small_world();
-    for line in [
+    let lines = [
         "set-channel fun --member john --remove-member john",
         "set-channel fun --member - --remove-member -",
         "set-channel a:b:c",
         "set-channel fun --set a=1 --set a=2",
         "query-channels --all -n 3",
         "query-channels --filter {",
-    ] {
-        let run = presencectl(&mock, line).run().ended_with(2);
-        assert_eq!(run.stdout, "", "{line}");
-    }
+        "query-channels --all --sort has_unread",
+    ];
+    insta::assert_snapshot!(usage_errors(lines, |line| presencectl(&mock, line).run()), @r#"
+    set-channel fun --member john --remove-member john
+      presencectl: john is named both to be added and to be removed
+    set-channel fun --member - --remove-member -
+      presencectl: only one list can be read from standard input
+    set-channel a:b:c
+      error: invalid value 'a:b:c' for '<CID>': `b:c` is not a channel id: it takes letters, digits, `_`, `-` and `!`, at most 64 of them
+    set-channel fun --set a=1 --set a=2
+      presencectl: the field `a` is given twice
+    query-channels --all -n 3
+      error: the argument '--all' cannot be used with '--count <N>'
+    query-channels --filter {
+      error: invalid value '{' for '--filter <JSON>': not a JSON object: EOF while parsing an object at line 1 column 1; an example is '{"type":"messaging"}'
+    query-channels --all --sort has_unread
+      presencectl: cannot sort by `has_unread` with --all: responses do not contain it
+    "#);
 }
 
 #[test]
 fn an_unknown_member_is_refused_by_name() {
-    let mock = small_world();
-    let run = presencectl(&mock, "set-channel fun --add-member nobody")
-        .run()
-        .ended_with(5);
-    assert!(run.stderr.contains("messaging:fun"), "{run}");
-    assert!(run.stderr.contains("nobody"), "{run}");
+    let run = presencectl(&small_world(), "set-channel fun --add-member nobody").run();
+    insta::assert_snapshot!(run, @r#"
+    --- stderr
+    presencectl: cannot change the members of messaging:fun: the API refused (HTTP 400, code 4): UpdateChannel failed with error: "the following users are named in add_members, but don't exist: [nobody]. Please create the user objects before setting up the channel."
+    --- exit Some(5)
+    "#);
 }
 
 #[test]
 fn get_channel_shows_members_and_watchers_on_request() {
     let mock = small_world();
-    let run = presencectl(&mock, "get-channel fun").run().ended_with(0);
-    let [channel] = run.records().try_into().unwrap();
+    let channel = presencectl(&mock, "get-channel fun").run().record();
     assert_eq!(channel["cid"], "messaging:fun");
     assert!(channel.get("members").is_none());
 
@@ -119,27 +132,28 @@ fn get_channel_shows_members_and_watchers_on_request() {
     assert_eq!(channel["members"][1]["user"]["status"], Value::Null);
     assert_eq!(channel["watchers"], json!([]));
 
-    let run = presencectl(&mock, "get-channel nope").run().ended_with(5);
-    assert!(run.stderr.contains("messaging:nope"), "{run}");
-    assert_eq!(run.stdout, "");
+    insta::assert_snapshot!(presencectl(&mock, "get-channel nope").run(), @r#"
+    --- stderr
+    presencectl: cannot read the channel messaging:nope: the API refused (HTTP 404, code 16): GetChannel failed with error: "Can't find channel with id messaging:nope"
+    hint: list channels: presencectl query-channels
+    --- exit Some(5)
+    "#);
 }
 
 #[test]
 fn get_channel_in_tables() {
-    let mock = small_world();
-    let run = presencectl(
-        &mock,
-        "get-channel fun --members -o table --no-headers --color never",
-    )
-    .run();
-    let text = run.stdout_of_success();
-    let mut tables = text.split("\n\n");
-    assert!(tables.next().unwrap().starts_with("messaging:fun"));
-    let people = tables.next().unwrap();
-    assert!(
-        people.contains("● online") && people.contains("○ offline"),
-        "{text}"
-    );
+    let line = "get-channel fun --members -o table";
+    let run = presencectl(&small_world(), line).run();
+    insta::assert_snapshot!(run.masked(), @r"
+    CID            NAME  MEMBER COUNT  LAST MESSAGE AT  CREATED AT
+    messaging:fun  -     2             -                now
+
+    ID    NAME  ONLINE     STATUS                     LAST ACTIVE
+    john  John  ● online   Eating a veggie burger...  now
+    jack  Jack  ○ offline  -                          2026-01-05
+    --- stderr
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -166,11 +180,8 @@ fn query_channels_filters_and_pages() {
     ] {
         let run = presencectl(&mock, line).run().ended_with(0);
         assert_eq!(run.records().len(), count, "{line}");
-        assert_eq!(
-            run.stderr.contains("hint: this is one page"),
-            count == 30,
-            "{run}"
-        );
+        let is_a_page = run.stderr.starts_with("hint: this is one page of 30");
+        assert_eq!(is_a_page, count == 30, "{run}");
     }
     let run = presencectl(&mock, "query-channels --sort -n -n 2 --presence").run();
     let [first, second] = run.records().try_into().unwrap();
@@ -257,37 +268,23 @@ fn all_channels_are_paged_by_creation_and_sorted_here() {
     );
     let run = presencectl(&mock, "query-channels --all --team blue --jq .cid").run();
     assert_eq!(cids(&run).len(), 47);
-    let run = presencectl(&mock, "query-channels --all --sort has_unread")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("cannot sort by `has_unread`"), "{run}");
 }
 
-#[tokio::test]
-async fn pages_of_all_channels_ask_for_what_is_not_older_and_skip_ties() {
+#[test]
+fn pages_of_all_channels_ask_for_what_is_not_older_and_skip_ties() {
     let page = |channels: &[(usize, u32)]| {
         let channels: Vec<Value> = channels
             .iter()
             .map(|(id, second)| json!({"channel": {"cid": format!("messaging:c{id}"), "created_at": format!("2026-01-01T00:00:{second:02}Z")}}))
             .collect();
-        literal::json("200 OK", "", &json!({ "channels": channels }).to_string())
+        answer("200 OK", "", &json!({ "channels": channels }).to_string())
     };
     let first: Vec<(usize, u32)> = (0..30).map(|n| (n, if n < 28 { 1 } else { 2 })).collect();
     // The service repeats one channel of the tie, and a new one has appeared in it.
     let second = [(29, 2), (30, 2), (31, 3)];
-    let (url, requests) = literal::serve(vec![page(&first), page(&second)]).await;
-    let run = tokio::task::spawn_blocking(move || {
-        Presencectl::line("query-channels --all --jq .cid")
-            .env("STREAM_CHAT_URL", url.as_str())
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
-            .run()
-    })
-    .await
-    .unwrap()
-    .ended_with(0);
-    assert_eq!(cids(&run).len(), 32, "{run}");
-    let requests = requests.await.unwrap();
+    let command = Presencectl::line("query-channels --all --jq .cid");
+    let (run, requests) = run_against(command, "", vec![page(&first), page(&second)]);
+    assert_eq!(cids(&run.ended_with(0)).len(), 32);
     let body: Value = serde_json::from_str(requests[1].split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(
         body["filter_conditions"],

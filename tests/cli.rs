@@ -1,108 +1,122 @@
 //! The command line itself: usage errors, help, and what happens without credentials.
 
-use crate::support::Presencectl;
+use crate::support::{Presencectl, search_path, transcript};
 
-#[test]
-fn bad_usage_exits_with_2_and_names_the_flag() {
-    let run = Presencectl::line("token create --nope").run().ended_with(2);
-    assert!(run.stderr.contains("--nope"), "{run}");
-    assert_eq!(run.stdout, "");
+fn run(line: &str) -> crate::support::Run {
+    Presencectl::line(line).run()
 }
 
 #[test]
-fn bad_usage_is_json_where_json_was_asked_for() {
-    let run = Presencectl::line("token create --nope -o json")
-        .run()
-        .ended_with(2);
-    let error: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
-    assert_eq!(error["error"]["kind"], "usage");
-    assert_eq!(error["error"]["exit_code"], 2);
+fn bad_usage_exits_with_2_and_names_the_flag() {
+    let lines = ["token create --nope", "token create --nope -o json"];
+    insta::assert_snapshot!(transcript(lines, run), @r#"
+    $ token create --nope
+    2> error: unexpected argument '--nope' found
+    2> 
+    2>   tip: to pass '--nope' as a value, use '-- --nope'
+    2> 
+    2> Usage: presencectl token create [OPTIONS] <ID>
+    2> 
+    2> For more information, try '--help'.
+    exit 2
+    $ token create --nope -o json
+    2> {"error":{"kind":"usage","message":"unexpected argument '--nope' found","exit_code":2,"api_code":null,"hint":"to pass '--nope' as a value, use '-- --nope'"}}
+    exit 2
+    "#);
 }
 
 #[test]
 fn help_goes_to_stdout() {
-    let run = Presencectl::line("--help").run();
-    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
-    assert!(run.stdout.contains("--mock"), "{run}");
+    assert!(run("--help").stdout_of_success().contains("--mock"));
 }
 
 #[test]
 fn without_a_command_the_first_page_is_shown() {
-    let run = Presencectl::new(Vec::<&str>::new()).run();
-    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
-    assert_eq!(
-        run.stdout,
-        Presencectl::line("-h").run().stdout_of_success()
-    );
-    assert_eq!(run.stdout.matches("\n  presencectl ").count(), 5, "{run}");
+    let page = run("").stdout_of_success();
+    assert_eq!(page, run("-h").stdout_of_success());
+    assert_eq!(page.matches("\n  presencectl ").count(), 5, "{page}");
     for page in ["help", "--help"] {
-        let long = Presencectl::line(page).run().stdout_of_success();
+        let long = run(page).stdout_of_success();
         assert!(long.contains("PRESENCECTL_PROFILE"), "{long}");
     }
 }
 
 #[test]
 fn a_word_that_is_no_flag_after_a_flag_is_no_crash() {
-    for line in [
-        &["mock", "log", "-f", ""][..],
-        &["token", "create", "bob", "é", "--columns", "é"],
-    ] {
-        let _ = Presencectl::new(line).run().ended_with(2);
-    }
+    let lines = ["mock log -f ''", "token create bob é --columns é"];
+    insta::assert_snapshot!(transcript(lines, run), @r"
+    $ mock log -f ''
+    2> error: unexpected argument '' found
+    2> 
+    2> Usage: presencectl mock log [OPTIONS]
+    2> 
+    2> For more information, try '--help'.
+    exit 2
+    $ token create bob é --columns é
+    2> error: unexpected argument 'é' found
+    2> 
+    2> Usage: presencectl token create [OPTIONS] <ID>
+    2> 
+    2> For more information, try '--help'.
+    exit 2
+    ");
 }
 
 #[test]
 fn what_people_type_first_gets_a_tip() {
-    for (line, tip) in [
-        ("users", "presencectl query-users"),
-        ("login", "presencectl profile add"),
-        ("version", "presencectl --version"),
-        ("config", "presencectl profile list"),
-        ("query-users --json", "-o json"),
-        ("query-users --api-key k", "STREAM_API_KEY"),
-        ("query-users --secret=s", "STREAM_API_SECRET"),
-        (
-            "watch john",
-            "presencectl watch users john, or presencectl watch channel john",
-        ),
-        ("wait john", "presencectl wait user john --for online"),
-    ] {
-        let run = Presencectl::line(line).run().ended_with(2);
-        assert!(
-            run.stderr.contains("  tip: use ") && run.stderr.contains(tip),
-            "{run}"
-        );
-        let run = Presencectl::line(&format!("{line} -o json"))
-            .run()
-            .ended_with(2);
-        let error: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
-        assert!(
-            error["error"]["hint"].as_str().unwrap().contains(tip),
-            "{run}"
-        );
-    }
+    let tips = [
+        "users",
+        "login",
+        "version",
+        "config",
+        "query-users --json",
+        "query-users --api-key k",
+        "query-users --secret=s",
+        "watch john",
+        "wait john",
+    ]
+    .map(|line| {
+        let people = run(line).ended_with(2);
+        let json = run(&format!("{line} -o json")).ended_with(2);
+        let (_, tip) = people.stderr.split_once("  tip: ").expect("a tip");
+        let tip = tip.lines().next().unwrap();
+        let error: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!(error["error"]["hint"], tip, "{line}");
+        format!("{line}: {tip}")
+    });
+    insta::assert_snapshot!(tips.join("\n"), @r"
+    users: use presencectl query-users
+    login: use presencectl profile add
+    version: use presencectl --version
+    config: use presencectl profile list, presencectl help environment
+    query-users --json: use -o json, or -o ndjson
+    query-users --api-key k: use the variable STREAM_API_KEY, or presencectl profile add NAME --api-key KEY
+    query-users --secret=s: use the variable STREAM_API_SECRET, or presencectl profile add; a secret is never an argument
+    watch john: use presencectl watch users john, or presencectl watch channel john
+    wait john: use presencectl wait user john --for online
+    ");
 }
 
 #[test]
 fn man_shows_a_page_on_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("man");
-    std::fs::write(&program, "#!/bin/sh\necho shown with $1; head -n 1 $2\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, mode).unwrap();
-    let path = std::env::var("PATH").unwrap();
-    let run = Presencectl::line("man profile add")
-        .env("PATH", &format!("{}:{path}", folder.path().display()))
-        .run_on_terminal();
-    assert!(run.stdout.contains("shown with -l"), "{run}");
+    let path = search_path(folder.path()).into_string().unwrap();
+    let page_with = |script: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let run = Presencectl::line("man profile add").env("PATH", &path);
+        run.run_on_terminal().ended_with(0).stdout
+    };
+    let page = page_with("echo shown with $1; head -n 1 $2");
     assert!(
-        run.stdout.contains(".TH \"presencectl-profile-add\""),
-        "{run}"
+        page.starts_with("shown with -l\r\n.TH \"presencectl-profile-add\""),
+        "{page}"
     );
-    std::fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
-    let run = Presencectl::line("man profile add")
-        .env("PATH", &format!("{}:{path}", folder.path().display()))
-        .run_on_terminal();
-    assert!(run.stdout.contains("--secret-command"), "{run}");
-    assert!(!run.stdout.contains(".TH"), "{run}");
+    let page = page_with("exit 1");
+    assert!(
+        page.contains("--secret-command") && !page.contains(".TH"),
+        "{page}"
+    );
 }

@@ -6,21 +6,22 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::support::literal::json as answer;
+use crate::support::mock::{API_KEY, SECRET, user_token};
 use crate::support::world::{presencectl, small_world};
 use crate::support::{Presencectl, Run, private_file};
 
-/// The results by step, such as `dns=ok`.
-fn results(run: &Run) -> Vec<String> {
-    run.records()
-        .iter()
-        .map(|row| {
-            format!(
-                "{}={}",
-                row["check"].as_str().unwrap(),
-                row["result"].as_str().unwrap()
-            )
-        })
-        .collect()
+/// The results by check, such as `dns=ok`, and what stderr has.
+fn results(run: &Run) -> String {
+    let mut results = String::new();
+    for row in run.records() {
+        results += &format!("{}={} ", row["check"], row["result"]).replace('"', "");
+    }
+    format!(
+        "{}\n{}exit {}",
+        results.trim_end(),
+        run.stderr,
+        run.code.unwrap()
+    )
 }
 
 fn row(run: &Run, check: &str) -> Value {
@@ -30,11 +31,10 @@ fn row(run: &Run, check: &str) -> Value {
         .unwrap_or_else(|| panic!("no {check} in {run}"))
 }
 
-fn doctor(url: &str) -> Presencectl {
+fn doctor(url: &str) -> Run {
     Presencectl::line("doctor --connect-timeout 5s --retry 0")
-        .env("STREAM_CHAT_URL", url)
-        .env("STREAM_API_KEY", "k")
-        .env("STREAM_API_SECRET", "s")
+        .at_url(url, "k", "s")
+        .run()
 }
 
 /// A server that gives these answers in turn, and none to a connection on which nothing is asked.
@@ -58,32 +58,17 @@ fn serve(answers: Vec<String>) -> String {
 #[test]
 fn a_healthy_service_passes_every_check_unchanged() {
     let mock = small_world();
-    let before = presencectl(&mock, "query-users --all")
-        .run()
-        .stdout_of_success();
-    let run = presencectl(&mock, "doctor").run().ended_with(0);
-    assert_eq!(
-        results(&run),
-        [
-            "configuration=ok",
-            "dns=ok",
-            "tcp=ok",
-            "tls=skipped",
-            "http=ok",
-            "clock=ok",
-            "credentials=ok",
-            "token=ok",
-            "socket=ok",
-            "presence=ok",
-            "cleanup=ok"
-        ],
-        "{run}"
-    );
-    assert!(run.stderr.contains("all checks passed"), "{run}");
-    let after = presencectl(&mock, "query-users --all")
-        .run()
-        .stdout_of_success();
-    assert_eq!(before, after);
+    let users = || {
+        let run = presencectl(&mock, "query-users --all").run();
+        run.stdout_of_success()
+    };
+    let before = users();
+    insta::assert_snapshot!(results(&presencectl(&mock, "doctor").run()), @r"
+    configuration=ok dns=ok tcp=ok tls=skipped http=ok clock=ok credentials=ok token=ok socket=ok presence=ok cleanup=ok
+    presencectl: all checks passed.
+    exit 0
+    ");
+    assert_eq!(before, users());
 }
 
 #[test]
@@ -95,28 +80,27 @@ fn no_changes_leaves_the_application_unchanged() {
         &config,
         &format!(
             "default_profile = 'p'\n[profiles.p]\napi_key = '{}'\napi_secret_env = 'S'\nbase_url = 'http://{}'\nprotected = true\n",
-            crate::support::mock::API_KEY,
-            mock.address
+            API_KEY, mock.address
         ),
     );
     let protected = |line: &str| {
         Presencectl::line(line)
             .env("PRESENCECTL_CONFIG", config.to_str().unwrap())
-            .env("S", crate::support::mock::SECRET)
+            .env("S", SECRET)
             .run()
             .ended_with(0)
     };
-    for run in [
-        presencectl(&mock, "doctor --no-changes")
-            .run()
-            .ended_with(0),
-        presencectl(&mock, "doctor --dry-run").run().ended_with(0),
-        protected("doctor"),
-    ] {
-        assert_eq!(row(&run, "credentials")["result"], "ok", "{run}");
-        assert_eq!(row(&run, "token")["result"], "skipped", "{run}");
-        assert_eq!(row(&run, "presence")["result"], "skipped", "{run}");
-    }
+    let unchanged = results(&presencectl(&mock, "doctor --no-changes").run());
+    insta::assert_snapshot!(unchanged, @r"
+    configuration=ok dns=ok tcp=ok tls=skipped http=ok clock=ok credentials=ok token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: all checks passed.
+    exit 0
+    ");
+    assert_eq!(
+        results(&presencectl(&mock, "doctor --dry-run").run()),
+        unchanged
+    );
+    assert_eq!(results(&protected("doctor")), unchanged);
     let run = protected("doctor --yes");
     assert_eq!(row(&run, "presence")["result"], "ok", "{run}");
 }
@@ -126,43 +110,44 @@ fn each_failure_is_reported_by_its_check() {
     let mock = small_world();
     let run = Presencectl::line("doctor")
         .env("STREAM_CHAT_URL", &mock.url())
-        .run()
-        .ended_with(4);
-    for check in ["dns", "tcp", "http", "clock"] {
-        assert_eq!(row(&run, check)["result"], "ok", "{run}");
-    }
-    assert_eq!(row(&run, "credentials")["result"], "skipped", "{run}");
-    assert_eq!(row(&run, "configuration")["result"], "failed");
-    assert!(
-        row(&run, "configuration")["hint"]
-            .as_str()
-            .unwrap()
-            .contains("--mock")
-    );
-    assert_eq!(run.records().len(), 11, "what was not tried is told too");
-
-    let run = doctor("https://presencectl.invalid").run().ended_with(7);
-    assert_eq!(row(&run, "dns")["result"], "failed", "{run}");
+        .run();
+    insta::assert_snapshot!(results(&run), @r"
+    configuration=failed dns=ok tcp=ok tls=skipped http=ok clock=ok credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 1 of 11 steps failed, and 6 were skipped.
+    hint: try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN
+    exit 4
+    ");
+    insta::assert_snapshot!(results(&doctor("https://presencectl.invalid")), @r"
+    configuration=ok dns=failed tcp=skipped tls=skipped http=skipped clock=skipped credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 1 of 11 steps failed, and 9 were skipped.
+    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    exit 7
+    ");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = closed.local_addr().unwrap();
     drop(closed);
-    let run = doctor(&format!("http://{nobody}")).run().ended_with(7);
-    assert_eq!(row(&run, "tcp")["result"], "failed", "{run}");
-    assert_eq!(row(&run, "dns")["result"], "ok");
+    insta::assert_snapshot!(results(&doctor(&format!("http://{nobody}"))), @r"
+    configuration=ok dns=ok tcp=failed tls=skipped http=skipped clock=skipped credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 1 of 11 steps failed, and 8 were skipped.
+    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    exit 7
+    ");
 
-    let mock = small_world();
-    let run = doctor(&format!("https://{}", mock.address))
-        .run()
-        .ended_with(7);
-    assert_eq!(row(&run, "tls")["result"], "failed", "{run}");
+    insta::assert_snapshot!(results(&doctor(&format!("https://{}", mock.address))), @r"
+    configuration=ok dns=ok tcp=ok tls=failed http=skipped clock=skipped credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 1 of 11 steps failed, and 7 were skipped.
+    hint: write http:// instead of https:// in --base-url or STREAM_CHAT_URL, or name the https port
+    exit 7
+    ");
 
-    let run = presencectl(&mock, "doctor")
-        .env("STREAM_API_SECRET", "wrong")
-        .run()
-        .ended_with(4);
-    assert_eq!(row(&run, "credentials")["result"], "failed", "{run}");
-    assert_eq!(row(&run, "socket")["result"], "skipped", "{run}");
+    let wrong = presencectl(&mock, "doctor").env("STREAM_API_SECRET", "wrong");
+    insta::assert_snapshot!(results(&wrong.run()), @r"
+    configuration=ok dns=ok tcp=ok tls=skipped http=ok clock=ok credentials=failed token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 1 of 11 steps failed, and 5 were skipped.
+    hint: check that the secret belongs to the API key: STREAM_API_SECRET, or --profile
+    exit 4
+    ");
 }
 
 #[test]
@@ -173,30 +158,26 @@ fn a_wrong_clock_is_reported_before_token_errors() {
         answer("200 OK", date, "{}"),
         answer("401 Unauthorized", "", refusal),
     ]);
-    let run = doctor(&url).run().ended_with(1);
-    assert_eq!(row(&run, "clock")["result"], "failed", "{run}");
-    assert!(
-        row(&run, "clock")["detail"]
-            .as_str()
-            .unwrap()
-            .contains("ahead of"),
-        "{run}"
-    );
-    assert_eq!(row(&run, "credentials")["result"], "failed", "{run}");
-    assert!(run.stderr.contains("2 of 11"), "{run}");
+    let run = doctor(&url);
+    insta::assert_snapshot!(results(&run), @r"
+    configuration=ok dns=ok tcp=ok tls=skipped http=ok clock=failed credentials=failed token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: 2 of 11 steps failed, and 5 were skipped.
+    hint: set the clock: timedatectl set-ntp true
+    exit 1
+    ");
+    let detail = row(&run, "clock")["detail"].to_string();
+    assert!(detail.contains("ahead of"), "{detail}");
 }
 
 #[test]
 fn a_user_token_skips_the_checks_that_need_the_secret() {
-    let mock = small_world();
-    let run = presencectl(&mock, "doctor")
+    let run = presencectl(&small_world(), "doctor")
         .env("STREAM_API_SECRET", "")
-        .env(
-            "PRESENCECTL_USER_TOKEN",
-            &crate::support::mock::user_token("john"),
-        )
-        .run()
-        .ended_with(0);
-    assert_eq!(row(&run, "http")["result"], "ok", "{run}");
-    assert_eq!(row(&run, "presence")["result"], "skipped", "{run}");
+        .env("PRESENCECTL_USER_TOKEN", &user_token("john"))
+        .run();
+    insta::assert_snapshot!(results(&run), @r"
+    configuration=ok dns=ok tcp=ok tls=skipped http=ok clock=ok credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
+    presencectl: all checks passed.
+    exit 0
+    ");
 }

@@ -51,10 +51,7 @@ impl Server {
 
 impl Application<'_> {
     fn command(&self, line: &str) -> Presencectl {
-        Presencectl::line(line)
-            .env("PRESENCECTL_BASE_URL", &self.server.url)
-            .env("STREAM_API_KEY", &self.key)
-            .env("STREAM_API_SECRET", &self.secret)
+        Presencectl::line(line).at_url(&self.server.url, &self.key, &self.secret)
     }
 
     fn run(&self, line: &str) -> Run {
@@ -63,10 +60,7 @@ impl Application<'_> {
 
     #[track_caller]
     fn record(&self, line: &str) -> Value {
-        let run = self.run(line).ended_with(0);
-        let mut records = run.records();
-        assert_eq!(records.len(), 1, "{run}");
-        records.remove(0)
+        self.run(line).record()
     }
 
     fn count_users(&self) -> usize {
@@ -76,7 +70,7 @@ impl Application<'_> {
     /// A watcher of amy that has subscribed.
     fn watch(&self) -> Stream {
         let mut watch = self.command("watch users amy").stream();
-        while watch.record()["type"] != "presence.coverage" {}
+        watch.records_until("presence.coverage");
         watch
     }
 }
@@ -160,14 +154,22 @@ fn a_deleted_application_closes_its_own_connections_only() {
         .first()
         .record(&format!("mock app delete {}", one.key));
     assert_eq!(deleted, json!({"api_key": one.key, "closed": 1}));
-    let ended = of_one.finish();
-    assert_eq!(ended.code, Some(4), "{ended}");
-    assert!(ended.stderr.contains("api_key not valid"), "{ended}");
+    let ended = of_one.finish().ended_with(4);
+    insta::assert_snapshot!(ended.stderr, @r#"
+    presencectl: warning: connection lost: the server closed the connection (code 1000): the application was deleted; reconnecting
+    presencectl: warning: attempt 1 to connect failed: the API refused (HTTP 401, code 2): QueryUsers failed with error: "api_key not valid"
+    presencectl: cannot watch: the API refused (HTTP 401, code 2): QueryUsers failed with error: "api_key not valid"
+    hint: check the API key: STREAM_API_KEY, or --profile
+    "#);
     let _ = two.record("mock user amy set status=marker");
     assert_eq!(of_two.record()["user"]["status"], "marker");
 
-    let refused = one.run("query-users").ended_with(4);
-    assert!(refused.stderr.contains("api_key not valid"), "{refused}");
+    insta::assert_snapshot!(one.run("query-users"), @r#"
+    --- stderr
+    presencectl: cannot query users: the API refused (HTTP 401, code 2): QueryUsers failed with error: "api_key not valid"
+    hint: check the API key: STREAM_API_KEY, or --profile
+    --- exit Some(4)
+    "#);
     let keys: Vec<Value> = server
         .first()
         .run("mock app list")
@@ -212,8 +214,18 @@ fn refusals_say_what_to_do() {
     --- stderr
     --- exit Some(0)
     ");
-    let env = unknown.run("mock env --print dotenv").stdout_of_success();
-    assert!(env.contains("\nSTREAM_API_SECRET=hush\n"), "{env}");
+    insta::assert_snapshot!(unknown.run("mock env --print dotenv").masked(), @r"
+    STREAM_API_KEY=first
+    STREAM_API_SECRET=hush
+    STREAM_KEY=first
+    STREAM_SECRET=hush
+    STREAM_CHAT_URL=http://127.0.0.1:PORT
+    STREAM_BASE_URL=http://127.0.0.1:PORT
+    PRESENCECTL_BASE_URL=http://127.0.0.1:PORT
+    STREAM_LOCAL_TEST_HOST=127.0.0.1:PORT
+    --- stderr
+    --- exit Some(0)
+    ");
     assert_eq!(unknown.run("mock stop").code, Some(0));
 }
 
@@ -229,10 +241,9 @@ fn a_key_is_never_read_as_a_path() {
         &format!("./{}", created.key),
         &format!("\t{}", created.key),
     ] {
-        for command in ["app delete", "fault clear"] {
-            let words = ["mock"].into_iter().chain(command.split(' ')).chain([key]);
-            let refused = Presencectl::new(words)
-                .env("PRESENCECTL_BASE_URL", &server.url)
+        for command in [["app", "delete"], ["fault", "clear"]] {
+            let refused = Presencectl::new(["mock", command[0], command[1], key])
+                .env("STREAM_CHAT_URL", &server.url)
                 .run()
                 .ended_with(5);
             assert!(refused.stderr.contains("was not found"), "{refused}");
@@ -247,16 +258,11 @@ fn responses_have_columns() {
     let server = Server::start();
     let first = server.first();
     let created = first.run("mock app create --columns api_key -o csv");
-    let key = created
-        .stdout_of_success()
-        .lines()
-        .nth(1)
-        .unwrap()
-        .to_owned();
+    let created = created.stdout_of_success();
+    let key = created.lines().nth(1).unwrap();
+    let deleted = first.run(&format!("mock app delete {key} -o tsv"));
     assert_eq!(
-        first
-            .run(&format!("mock app delete {key} -o tsv"))
-            .stdout_of_success(),
+        deleted.stdout_of_success(),
         format!("api_key\tclosed\n{key}\t0\n")
     );
     let _ = first.record("set-user amy");
@@ -283,11 +289,20 @@ fn responses_have_columns() {
 fn the_variables_of_an_application_are_printed_for_its_key() {
     let server = Server::start();
     let created = server.create();
-    let env = created.run("mock env --print dotenv").stdout_of_success();
-    for expected in [
-        format!("STREAM_API_KEY={}\n", created.key),
-        format!("STREAM_API_SECRET={}\n", created.secret),
-    ] {
-        assert!(env.contains(&expected), "{env}");
-    }
+    let env = created.run("mock env --print dotenv").masked();
+    let env = env
+        .replace(&created.key, "KEY")
+        .replace(&created.secret, "SECRET");
+    insta::assert_snapshot!(env, @r"
+    STREAM_API_KEY=KEY
+    STREAM_API_SECRET=SECRET
+    STREAM_KEY=KEY
+    STREAM_SECRET=SECRET
+    STREAM_CHAT_URL=http://127.0.0.1:PORT
+    STREAM_BASE_URL=http://127.0.0.1:PORT
+    PRESENCECTL_BASE_URL=http://127.0.0.1:PORT
+    STREAM_LOCAL_TEST_HOST=127.0.0.1:PORT
+    --- stderr
+    --- exit Some(0)
+    ");
 }

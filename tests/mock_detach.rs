@@ -3,22 +3,13 @@
 use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Presencectl, binary};
+use crate::support::{Presencectl, Run, binary, search_path, wait_until};
 
 /// A user's shell, with a home folder that lasts as long as this.
 struct Shell {
     home: TempDir,
-}
-
-/// How a script ended.
-#[derive(Debug)]
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 impl Shell {
@@ -29,28 +20,18 @@ impl Shell {
     }
 
     /// Runs a script in which `presencectl` is the program under test. Any server that it leaves running is stopped.
-    fn run(&self, script: &str) -> Outcome {
-        let path = format!(
-            "{}:{}",
-            binary().parent().unwrap().display(),
-            std::env::var("PATH").unwrap()
-        );
+    fn run(&self, script: &str) -> Run {
         // `output` returns when the last process has closed stdout and stderr.
         let output = Command::new("sh")
             .args(["-c", script])
             .env_clear()
             .env("HOME", self.home.path())
-            .env("PATH", path)
+            .env("PATH", search_path(binary().parent().unwrap()))
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Outcome {
-            code: output.status.code(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
+        Run::of(&output)
     }
 
     /// The ids of the processes that this shell has started and that still run, by their home folder.
@@ -89,56 +70,63 @@ fn a_new_user_starts_uses_and_stops_a_server_in_four_lines() {
         echo "$ID"
         "#,
     );
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert_eq!(outcome.stdout, "john\n", "{outcome:?}");
+    insta::assert_snapshot!(outcome, @r"
+    john
+    --- stderr
+    --- exit Some(0)
+    ");
 }
 
 #[test]
 fn a_detached_server_is_found_again_until_it_has_ended() {
     let shell = Shell::new();
-    let none = shell.run("presencectl mock stop");
-    insta::assert_snapshot!(none.stderr, @r"
+    insta::assert_snapshot!(shell.run("presencectl mock stop"), @r"
+    --- stderr
     presencectl: no address of a mock server was given
     hint: start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT
+    --- exit Some(2)
     ");
-    assert_eq!(none.code, Some(2));
-    let ready = shell.run("presencectl mock start --detach --api-key K");
-    let ready: Value = serde_json::from_str(&ready.stdout).unwrap();
+    let ready = shell
+        .run("presencectl mock start --detach --api-key K")
+        .record();
     assert_eq!(ready["type"], "mock.ready");
-    let found = shell.run("presencectl mock env --print json");
-    let found: Value = serde_json::from_str(&found.stdout).unwrap();
+    let found = shell.run("presencectl mock env --print json").record();
     for field in ["url", "api_key", "pid"] {
         assert_eq!(found[field], ready[field], "{found}");
     }
     let used = shell.run(
         r#"eval "$(presencectl mock env)"; presencectl set-user john --jq .id; presencectl mock stop"#,
     );
-    assert_eq!(used.stdout, "john\n", "{used:?}");
+    assert_eq!(used.stdout, "john\n", "{used}");
     // It may still be closing its connections, but it accepts none any more.
     let url = ready["url"].as_str().unwrap();
     let address = url.strip_prefix("http://").unwrap();
-    while TcpStream::connect(address).is_ok() {
-        std::thread::yield_now();
-    }
-    let gone = shell.run("presencectl mock stop");
-    assert_eq!(gone.code, Some(7), "{gone:?}");
-    assert_eq!(
-        gone.stderr,
-        format!(
-            "presencectl: the mock server at {url} has ended\nhint: start another: presencectl mock start --detach\n"
-        )
-    );
+    wait_until("the server has ended", || {
+        TcpStream::connect(address).is_err()
+    });
+    insta::assert_snapshot!(shell.run("presencectl mock stop").masked(), @r"
+    --- stderr
+    presencectl: the mock server at http://127.0.0.1:PORT has ended
+    hint: start another: presencectl mock start --detach
+    --- exit Some(7)
+    ");
     let named = shell.run(&format!("presencectl mock stop --base-url {url}"));
-    assert_eq!(named.code, Some(7), "{named:?}");
-    assert!(!named.stderr.contains("again in"), "no retry: {named:?}");
+    insta::assert_snapshot!(named.masked(), @r"
+    --- stderr
+    presencectl: cannot connect to 127.0.0.1:PORT: Connection refused (os error 111)
+    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    --- exit Some(7)
+    ");
 }
 
 #[test]
 fn a_detached_server_that_cannot_start_says_why() {
     let outcome = Shell::new().run("presencectl mock start --detach --fixture missing.json");
-    assert_eq!(outcome.code, Some(13), "{outcome:?}");
-    assert!(outcome.stderr.contains("missing.json"), "{outcome:?}");
-    assert_eq!(outcome.stdout, "");
+    insta::assert_snapshot!(outcome, @r"
+    --- stderr
+    presencectl: cannot read missing.json: No such file or directory (os error 2)
+    --- exit Some(13)
+    ");
 }
 
 #[test]
@@ -147,16 +135,26 @@ fn variables_are_printed_in_the_form_of_their_reader() {
     let outcome = shell.run(
         "export PRESENCECTL_MOCK_SECRET=\"it's\"; presencectl mock start --detach --print github; presencectl mock env --print dotenv",
     );
-    let (github, dotenv) = outcome.stdout.split_at(outcome.stdout.len() / 2);
-    assert!(github.contains("\nSTREAM_API_SECRET=it's\n"), "{outcome:?}");
-    assert!(
-        dotenv.contains("\nSTREAM_API_SECRET='it'\\''s'\n"),
-        "{outcome:?}"
-    );
-    assert!(
-        dotenv.contains("\nSTREAM_CHAT_URL=http://127.0.0.1:"),
-        "{outcome:?}"
-    );
+    insta::assert_snapshot!(outcome.masked(), @r"
+    STREAM_API_KEY=mock-key
+    STREAM_API_SECRET=it's
+    STREAM_KEY=mock-key
+    STREAM_SECRET=it's
+    STREAM_CHAT_URL=http://127.0.0.1:PORT
+    STREAM_BASE_URL=http://127.0.0.1:PORT
+    PRESENCECTL_BASE_URL=http://127.0.0.1:PORT
+    STREAM_LOCAL_TEST_HOST=127.0.0.1:PORT
+    STREAM_API_KEY=mock-key
+    STREAM_API_SECRET='it'\''s'
+    STREAM_KEY=mock-key
+    STREAM_SECRET='it'\''s'
+    STREAM_CHAT_URL=http://127.0.0.1:PORT
+    STREAM_BASE_URL=http://127.0.0.1:PORT
+    PRESENCECTL_BASE_URL=http://127.0.0.1:PORT
+    STREAM_LOCAL_TEST_HOST=127.0.0.1:PORT
+    --- stderr
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -165,11 +163,11 @@ fn a_secret_with_a_line_break_is_not_printed_for_github() {
     let outcome = shell.run(
         "export PRESENCECTL_MOCK_SECRET='a\nINJECTED=b'; presencectl mock start --print github",
     );
-    assert_eq!(outcome.code, Some(2), "{outcome:?}");
-    assert_eq!(outcome.stdout, "");
-    insta::assert_snapshot!(outcome.stderr, @r"
+    insta::assert_snapshot!(outcome, @r"
+    --- stderr
     presencectl: STREAM_API_SECRET has a line break, which --print github cannot print
     hint: use a value of one line, or --print env
+    --- exit Some(2)
     ");
 }
 
@@ -188,9 +186,9 @@ fn no_server_is_left_whose_address_cannot_be_kept_or_printed() {
         let outcome = shell.run(&format!(
             "{variables} presencectl mock start --detach {flags}"
         ));
-        assert_ne!(outcome.code, Some(0), "{outcome:?}");
+        assert_ne!(outcome.code, Some(0), "{outcome}");
         assert_eq!(outcome.stdout, "");
-        assert!(outcome.stderr.contains(reason), "{outcome:?}");
+        assert!(outcome.stderr.contains(reason), "{outcome}");
         assert_eq!(shell.processes(), Vec::<String>::new(), "{flags}");
     }
 }
@@ -233,13 +231,14 @@ fn a_server_for_other_machines_is_controlled_with_a_token_only() {
             .run()
     };
     let _ = status(url, token, "").ended_with(0);
-    for wrong in ["", "wrong"] {
-        let refused = status(url, wrong, "").ended_with(5);
-        assert!(
-            refused.stderr.contains("PRESENCECTL_MOCK_TOKEN"),
-            "{refused}"
-        );
-    }
+    let refused = status(url, "wrong", "");
+    assert_eq!(refused, status(url, "", ""));
+    insta::assert_snapshot!(refused, @r#"
+    --- stderr
+    presencectl: the API refused (HTTP 403, code 17): Control failed with error: "the control API of this server needs its control token: PRESENCECTL_MOCK_TOKEN"
+    hint: use the API secret instead of a user token or --as, or act as another user: --as USER
+    --- exit Some(5)
+    "#);
     if let Some(address) = own_address() {
         let port = url.rsplit(':').next().unwrap();
         let url = format!("http://{address}:{port}");
@@ -248,20 +247,17 @@ fn a_server_for_other_machines_is_controlled_with_a_token_only() {
         let _ = status(&url, token, "--allow-http").ended_with(0);
         let set = Presencectl::line(&format!("set-user john --allow-http --base-url {url}"))
             .env("STREAM_API_KEY", "K")
-            .env("STREAM_API_SECRET", "hush")
-            .run()
-            .ended_with(0);
-        assert_eq!(set.records()[0]["id"], "john");
+            .env("STREAM_API_SECRET", "hush");
+        assert_eq!(set.run().record()["id"], "john");
     } else {
         crate::support::skip("--allow-http: this machine has no address but loopback");
     }
     server.signal("TERM");
-    let run = server.finish();
-    assert!(
-        run.stderr
-            .contains("warning: other machines can reach the mock on 0.0.0.0"),
-        "{run}"
-    );
+    insta::assert_snapshot!(server.finish(), @r"
+    --- stderr
+    presencectl: warning: other machines can reach the mock on 0.0.0.0; controlling it needs the control token (PRESENCECTL_MOCK_TOKEN)
+    --- exit Some(143)
+    ");
 }
 
 #[test]

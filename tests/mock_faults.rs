@@ -9,29 +9,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::support::mock::{API_KEY, Mock, server_token, user_token};
 use crate::support::wire::{Answer, Socket};
 
-/// Calls the control API.
-fn control(mock: &Mock, method: &str, path: &str, body: &Value) -> Answer {
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    mock.raw(&format!(
-        "{method} /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    ))
-}
-
 #[track_caller]
 fn fault(mock: &Mock, fault: &Value) -> String {
-    let answer = control(mock, "POST", "faults", fault);
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = mock.control("POST", "faults", fault);
     answer.body["faults"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// How often a fault has struck.
 fn fired(mock: &Mock, id: &str) -> u64 {
-    let list = control(mock, "GET", "faults", &Value::Null).body;
+    let list = mock.control("GET", "faults", &Value::Null).body;
     let faults = list["faults"].as_array().unwrap();
     let found = faults.iter().find(|fault| fault["id"] == id).unwrap();
     found["fired"].as_u64().unwrap()
@@ -100,12 +86,12 @@ fn a_status_fault_fires_count_times_for_matching_requests_only() {
     assert_eq!(refused.body["code"], 9);
     assert_eq!(refused.body["StatusCode"], 429);
     assert_eq!(
-        control(&mock, "DELETE", "faults", &Value::Null).body["cleared"],
+        mock.control("DELETE", "faults", &Value::Null).body["cleared"],
         2
     );
     assert_eq!(query(&mock, "john").status, 200);
     assert_eq!(
-        control(&mock, "DELETE", "faults/f1", &Value::Null).status,
+        mock.try_control("DELETE", "faults/f1", &Value::Null).status,
         404
     );
 }
@@ -165,24 +151,24 @@ fn a_truncated_answer_announces_more_than_comes() {
 #[test]
 fn an_invalid_fault_is_refused_with_its_field() {
     let mock = Mock::start();
-    for (spec, part) in [
-        (json!({"kind": "nothing"}), "kind must be one of"),
-        (
-            json!({"kind": "drop", "path": "/users"}),
-            "path does not go with a fault of kind drop",
-        ),
-        (json!({"kind": "drop", "often": 3}), "unknown field `often`"),
-        (
-            json!({"faults": [{"kind": "drop"}, {"kind": "close", "code": 1005}]}),
-            "code must be a close code",
-        ),
-    ] {
-        let answer = control(&mock, "POST", "faults", &spec);
+    let messages = [
+        json!({"kind": "nothing"}),
+        json!({"kind": "drop", "path": "/users"}),
+        json!({"kind": "drop", "often": 3}),
+        json!({"faults": [{"kind": "drop"}, {"kind": "close", "code": 1005}]}),
+    ]
+    .map(|spec| {
+        let answer = mock.try_control("POST", "faults", &spec);
         assert_eq!((answer.status, &answer.body["code"]), (400, &json!(4)));
-        let message = answer.body["message"].as_str().unwrap();
-        assert!(message.contains(part), "{message}");
-    }
-    let none = control(&mock, "GET", "faults", &Value::Null).body;
+        answer.body["message"].as_str().unwrap().to_owned()
+    });
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    Control failed with error: "kind must be one of status, delay, reset, html, truncate, drop, close, half-open, mute, duplicate, reorder, late, garbage, expire, slow"
+    Control failed with error: "path does not go with a fault of kind drop"
+    Control failed with error: "unknown field `often`, expected one of `kind`, `method`, `path`, `user`, `event`, `count`, `after`, `probability`, `seed`, `now`, `status`, `code`, `message`, `retry_after`, `delay`, `applied`, `text`"
+    Control failed with error: "code must be a close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+    "#);
+    let none = mock.control("GET", "faults", &Value::Null).body;
     assert_eq!(none["faults"], json!([]), "all or nothing");
 }
 
@@ -218,8 +204,8 @@ impl Watched {
     fn flip(&mut self) {
         self.online = !self.online;
         let action = if self.online { "connect" } else { "disconnect" };
-        let answer = control(&self.mock, "POST", &format!("users/B/{action}"), &json!({}));
-        assert_eq!(answer.status, 200);
+        self.mock
+            .control("POST", &format!("users/B/{action}"), &json!({}));
     }
 
     fn fault(&self, spec: &Value) -> String {
@@ -313,7 +299,10 @@ fn connections_end_in_every_way() {
         assert_eq!(error["error"]["code"], 40);
         assert_eq!(expired.socket.close_code(), CloseCode::Normal);
         // The rules know that the connection is gone.
-        let connections = control(&expired.mock, "GET", "connections", &Value::Null).body;
+        let connections = expired
+            .mock
+            .control("GET", "connections", &Value::Null)
+            .body;
         assert!(
             !connections.to_string().contains(&expired.connection),
             "{connections}"
@@ -369,7 +358,7 @@ fn a_half_open_socket_stays_silent_until_the_idle_timeout() {
         &user_token("W"),
         &json!({"filter_conditions": {"id": "A"}, "presence": true}),
     );
-    control(&watched.mock, "POST", "clock/freeze", &json!({}));
+    watched.mock.control("POST", "clock/freeze", &json!({}));
     watched.fault(&json!({"kind": "half-open", "now": true}));
     watched.flip();
     watched
@@ -377,14 +366,13 @@ fn a_half_open_socket_stays_silent_until_the_idle_timeout() {
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
     // What has reached the witness has had its chance to reach A as well.
     witness.assert_nothing_waits();
-    control(
-        &watched.mock,
-        "POST",
-        "clock/advance",
-        &json!({"by": "59s"}),
-    );
+    watched
+        .mock
+        .control("POST", "clock/advance", &json!({"by": "59s"}));
     witness.assert_nothing_waits();
-    control(&watched.mock, "POST", "clock/advance", &json!({"by": "1s"}));
+    watched
+        .mock
+        .control("POST", "clock/advance", &json!({"by": "1s"}));
     let event = witness.event();
     assert_eq!(
         (&event["user"]["id"], &event["user"]["online"]),
@@ -444,19 +432,21 @@ fn a_dropped_user_with_grace_is_offline_after_a_minute() {
     let mut watched = Watched::new();
     let (mut b, _) = watched.mock.connect("B");
     watched.expect_online(true);
-    control(&watched.mock, "POST", "clock/freeze", &json!({}));
-    let lost = control(&watched.mock, "POST", "users/B/drop", &json!({})).body;
+    watched.mock.control("POST", "clock/freeze", &json!({}));
+    let lost = watched
+        .mock
+        .control("POST", "users/B/drop", &json!({}))
+        .body;
     assert_eq!(lost["lost"], 1);
     assert!(b.0.read().is_err());
     watched.socket.assert_nothing_waits();
-    control(
-        &watched.mock,
-        "POST",
-        "clock/advance",
-        &json!({"by": "59s"}),
-    );
+    watched
+        .mock
+        .control("POST", "clock/advance", &json!({"by": "59s"}));
     watched.socket.assert_nothing_waits();
-    control(&watched.mock, "POST", "clock/advance", &json!({"by": "1s"}));
+    watched
+        .mock
+        .control("POST", "clock/advance", &json!({"by": "1s"}));
     watched.expect_online(false);
 }
 
@@ -464,7 +454,7 @@ fn a_dropped_user_with_grace_is_offline_after_a_minute() {
 fn trigger_sends_events_that_nothing_caused() {
     let mut watched = Watched::new();
     let connection = watched.connection.clone();
-    let trigger = |mock: &Mock, body: Value| control(mock, "POST", "trigger", &body);
+    let trigger = |mock: &Mock, body: Value| mock.try_control("POST", "trigger", &body);
     let sent = trigger(
         &watched.mock,
         json!({"subscribers": "B", "event": {"type": "user.presence.changed", "user": {"id": "B", "online": true}}}),
@@ -500,7 +490,7 @@ fn the_log_has_requests_and_frames_and_no_secret() {
         .socket
         .send(r#"[{"type":"health.check","client_id":"A--1"}]"#);
     let _ = watched.socket.event();
-    let log = control(&watched.mock, "GET", "log", &Value::Null).body;
+    let log = watched.mock.control("GET", "log", &Value::Null).body;
     let entries = log["entries"].as_array().unwrap();
     let text = log.to_string();
     for secret in [
@@ -545,13 +535,14 @@ fn the_log_has_requests_and_frames_and_no_secret() {
 
     let next = log["next"].as_u64().unwrap();
     assert_eq!(next, entries.len() as u64);
-    let rest = control(
-        &watched.mock,
-        "GET",
-        &format!("log?since={}&limit=1", next - 2),
-        &Value::Null,
-    )
-    .body;
+    let rest = watched
+        .mock
+        .control(
+            "GET",
+            &format!("log?since={}&limit=1", next - 2),
+            &Value::Null,
+        )
+        .body;
     assert_eq!(rest["entries"].as_array().unwrap().len(), 1);
     assert_eq!(
         (&rest["next"], &rest["lost"]),
@@ -559,12 +550,9 @@ fn the_log_has_requests_and_frames_and_no_secret() {
     );
     watched.flip();
     watched.expect_online(false);
-    let more = control(
-        &watched.mock,
-        "GET",
-        &format!("log?since={next}&wait=20s"),
-        &Value::Null,
-    )
-    .body;
+    let more = watched
+        .mock
+        .control("GET", &format!("log?since={next}&wait=20s"), &Value::Null)
+        .body;
     assert_eq!(more["entries"][0]["frame"]["user"]["online"], false);
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 
 use crate::support::mock::Mock;
-use crate::support::{Presencectl, Stream};
+use crate::support::{Presencectl, Stream, transcript};
 
 fn start(line: &str) -> (Stream, serde_json::Value) {
     let mut server = Presencectl::line(line)
@@ -22,17 +22,9 @@ fn the_ready_record_is_enough_to_use_it() {
     assert_eq!(ready["pid"], server.pid());
     assert!(!ready.to_string().contains("hush"), "{ready}");
     let url = ready["url"].as_str().unwrap();
-    let client = |line: &str, secret: &str| {
-        Presencectl::line(line)
-            .env("PRESENCECTL_BASE_URL", url)
-            .env("STREAM_API_KEY", "K")
-            .env("STREAM_API_SECRET", secret)
-            .run()
-    };
-    let set = client("set-user john --status 'at lunch'", "hush").ended_with(0);
-    assert_eq!(set.records()[0]["status"], "at lunch", "{set}");
-    let wrong = client("query-users", "wrong").ended_with(4);
-    assert!(wrong.stderr.contains("STREAM_API_SECRET"), "{wrong}");
+    let set = Presencectl::line("set-user john --status 'at lunch'");
+    let set = set.at_url(url, "K", "hush").run();
+    assert_eq!(set.record()["status"], "at lunch");
     server.signal("TERM");
     let (rest, status) = server.end();
     assert_eq!(rest, Vec::<String>::new());
@@ -54,33 +46,33 @@ fn an_interrupt_exits_with_130() {
 
 #[test]
 fn shell_assignments_name_every_sdks_variables_and_the_secret() {
-    let mut server = Presencectl::line("mock start --print env --api-key K'1")
-        .env("PRESENCECTL_MOCK_SECRET", "hush")
-        .stream();
-    let lines: Vec<String> = (0..8).map(|_| server.line()).collect();
-    assert!(
-        lines.contains(&r"export STREAM_API_SECRET='hush'".to_owned()),
-        "{lines:?}"
-    );
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with("export STREAM_BASE_URL='http://127.0.0.1:"))
-    );
-    server.signal("INT");
-    let _ = server.end();
+    let words = "mock start --print env --timeout 1ms --api-key".split(' ');
+    let server = Presencectl::new(words.chain(["K'1"])).env("PRESENCECTL_MOCK_SECRET", "hush");
+    insta::assert_snapshot!(server.run().masked(), @r"
+    export STREAM_API_KEY='K'\''1'
+    export STREAM_API_SECRET='hush'
+    export STREAM_KEY='K'\''1'
+    export STREAM_SECRET='hush'
+    export STREAM_CHAT_URL='http://127.0.0.1:PORT'
+    export STREAM_BASE_URL='http://127.0.0.1:PORT'
+    export PRESENCECTL_BASE_URL='http://127.0.0.1:PORT'
+    export STREAM_LOCAL_TEST_HOST='127.0.0.1:PORT'
+    --- stderr
+    --- exit Some(0)
+    ");
 }
 
 #[test]
 fn a_taken_port_exits_with_13() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let run = Presencectl::line(&format!("mock start --port {port}"))
-        .run()
-        .ended_with(13);
-    assert!(run.stderr.contains(&format!("127.0.0.1:{port}")), "{run}");
-    assert!(run.stderr.contains("--port 0"), "{run}");
-    assert_eq!(run.stdout, "");
+    let run = Presencectl::line(&format!("mock start --port {port}")).run();
+    insta::assert_snapshot!(run.masked(), @r"
+    --- stderr
+    presencectl: cannot listen on 127.0.0.1:PORT: Address already in use (os error 98)
+    hint: pick a free port: --port 0
+    --- exit Some(13)
+    ");
 }
 
 #[test]
@@ -88,32 +80,57 @@ fn a_broken_fixture_exits_with_13_and_the_position() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("world.json");
     std::fs::write(&file, r#"{"users":[{"id":"a b"}]}"#).unwrap();
-    let run = Presencectl::line(&format!("mock start --fixture {}", file.display()))
-        .run()
-        .ended_with(13);
-    assert!(run.stderr.contains("a b"), "{run}");
-    let run = Presencectl::line(&format!("query-users --mock={}", file.display()))
-        .run()
-        .ended_with(13);
-    assert!(run.stderr.contains("world.json"), "{run}");
+    let file = file.to_str().unwrap();
+    let lines = ["mock start --fixture FILE", "query-users --mock=FILE"];
+    let shown = transcript(lines, |line| {
+        Presencectl::line(&line.replace("FILE", file)).run()
+    });
+    insta::assert_snapshot!(shown.replace(file, "FILE"), @r"
+    $ mock start --fixture FILE
+    2> presencectl: FILE is not a valid fixture: users[0]: `a b` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
+    exit 13
+    $ query-users --mock=FILE
+    2> presencectl: the fixture FILE does not load: users[0]: `a b` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
+    exit 13
+    ");
 }
 
 #[test]
 fn a_running_mock_is_controlled_from_the_command_line() {
     let mock = Mock::start();
-    let at = |line: &str| Presencectl::line(line).at(&mock).run();
-    let _ = at("set-user john").ended_with(0);
-    let _ = at("mock user john connect").ended_with(0);
-    assert_eq!(at("query-users").records()[0]["online"], true);
-    assert_eq!(at("mock status").records()[0]["connections"], 1);
-    let frozen = at("mock clock freeze 2026-01-31T08:00:00Z").ended_with(0);
-    assert_eq!(frozen.records()[0]["now"], "2026-01-31T08:00:00Z");
-    let moved = at("mock clock advance 1h30m").ended_with(0);
-    assert_eq!(moved.records()[0]["now"], "2026-01-31T09:30:00Z");
-    let _ = at("mock reset").ended_with(0);
-    assert_eq!(at("mock status").records()[0]["users"], 0);
-    let nobody = Presencectl::line("mock status").run().ended_with(2);
-    assert!(nobody.stderr.contains("--base-url"), "{nobody}");
+    let lines = [
+        "set-user john --jq .online",
+        "mock user john connect --jq .connection_id|type",
+        "query-users --jq .online",
+        "mock status --jq .connections",
+        "mock clock freeze 2026-01-31T08:00:00Z",
+        "mock clock advance 1h30m",
+        "mock reset",
+        "mock status --jq .users",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| Presencectl::line(line).at(&mock).run()), @r#"
+    $ set-user john --jq .online
+    false
+    $ mock user john connect --jq .connection_id|type
+    string
+    $ query-users --jq .online
+    true
+    $ mock status --jq .connections
+    1
+    $ mock clock freeze 2026-01-31T08:00:00Z
+    {"now":"2026-01-31T08:00:00Z","clock":"frozen"}
+    $ mock clock advance 1h30m
+    {"now":"2026-01-31T09:30:00Z","clock":"frozen"}
+    $ mock reset
+    $ mock status --jq .users
+    0
+    "#);
+    insta::assert_snapshot!(Presencectl::line("mock status").run(), @r"
+    --- stderr
+    presencectl: no address of a mock server was given
+    hint: name it: --base-url http://127.0.0.1:PORT, as `presencectl mock start` prints it
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -121,13 +138,11 @@ fn rule_options_are_flags_and_invalid_values_are_named() {
     let (server, ready) = start("mock start --presence-cap-users 3");
     assert_eq!(ready["type"], "mock.ready");
     drop(server);
-    let run = Presencectl::line("mock start --presence-cap-users many")
-        .run()
-        .ended_with(2);
-    assert!(
-        run.stderr.contains("presence-cap-users") && run.stderr.contains("a whole number"),
-        "{run}"
-    );
+    insta::assert_snapshot!(Presencectl::line("mock start --presence-cap-users many").run(), @r"
+    --- stderr
+    error: `many` is not a value of presence-cap-users: expected a whole number
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -141,14 +156,16 @@ fn the_output_of_a_query_is_a_fixture() {
         "query-users --sort id --jq .id --mock={}",
         file.display()
     ))
-    .run()
-    .ended_with(0);
-    assert_eq!(run.stdout, "amy\nbob\ncarla\n", "{run}");
-    let warnings: Vec<&str> = run.stderr.lines().collect();
-    assert!(
-        matches!(warnings[..], [line] if line.contains("read-only") && line.contains("devices")),
-        "{run}"
-    );
+    .run();
+    let shown = run.to_string().replace(file.to_str().unwrap(), "FILE");
+    insta::assert_snapshot!(shown, @r"
+    amy
+    bob
+    carla
+    --- stderr
+    presencectl: warning: the fixture's users have read-only fields, which are ignored: banned, blocked_user_ids, channel_mutes, devices, mutes, shadow_banned, total_unread_count, unread_channels, unread_count, unread_threads, updated_at
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -190,9 +207,7 @@ fn a_container_gets_its_fixture_and_is_checked_without_files_or_a_token() {
     let url = ready["url"].as_str().unwrap();
     let client = |line: &str| {
         Presencectl::line(line)
-            .env("PRESENCECTL_BASE_URL", url)
-            .env("STREAM_API_KEY", "mock-key")
-            .env("STREAM_API_SECRET", "hush")
+            .at_url(url, "mock-key", "hush")
             .run()
     };
     let users = client("query-users --jq .status").stdout_of_success();
@@ -203,16 +218,14 @@ fn a_container_gets_its_fixture_and_is_checked_without_files_or_a_token() {
     let _ = server.end();
     let _ = client("mock health").ended_with(7);
 
-    let wrong = start("[1]").run().ended_with(13);
-    assert!(
-        wrong
-            .stderr
-            .contains("PRESENCECTL_MOCK_FIXTURE is not a valid fixture: "),
-        "{wrong}"
-    );
-    let missing = start("none.json").run().ended_with(13);
-    assert!(
-        missing.stderr.contains("cannot read none.json: "),
-        "{missing}"
-    );
+    insta::assert_snapshot!(start("[1]").run(), @r"
+    --- stderr
+    presencectl: PRESENCECTL_MOCK_FIXTURE is not a valid fixture: invalid type: integer `1`, expected a sequence at line 1 column 2
+    --- exit Some(13)
+    ");
+    insta::assert_snapshot!(start("none.json").run(), @r"
+    --- stderr
+    presencectl: cannot read none.json: No such file or directory (os error 2)
+    --- exit Some(13)
+    ");
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Presencectl, Run, Stream, binary, skip_outside_ci};
+use crate::support::tls_front::CA_FILE;
+use crate::support::{Presencectl, Stream, binary, search_path, skip_outside_ci};
 
 /// A server with the key `K` and the secret `hush`, and its ready record.
 fn start(flags: &str) -> (Stream, Value) {
@@ -24,9 +25,7 @@ fn text<'a>(record: &'a Value, name: &str) -> &'a str {
 
 fn at(ready: &Value, line: &str) -> Presencectl {
     Presencectl::line(line)
-        .env("PRESENCECTL_BASE_URL", text(ready, "url"))
-        .env("STREAM_API_KEY", "K")
-        .env("STREAM_API_SECRET", "hush")
+        .at_url(text(ready, "url"), "K", "hush")
         .env("SSL_CERT_FILE", text(ready, "ca_file"))
 }
 
@@ -36,13 +35,13 @@ fn calls_and_sockets_go_over_tls() {
     assert!(text(&ready, "url").starts_with("https://127.0.0.1:"));
     let _ = at(&ready, "set-user john").run().ended_with(0);
     let mut watch = at(&ready, "watch users john -n 1").stream();
-    while watch.record()["type"] != "presence.coverage" {}
+    watch.records_until("presence.coverage");
     let _ = at(&ready, "mock user john connect").run().ended_with(0);
     assert_eq!(watch.record()["user"]["online"], true);
 
     // A fault breaks the connection below TLS.
     let mut watch = at(&ready, "watch users john --no-reconnect").stream();
-    while watch.record()["type"] != "presence.coverage" {}
+    watch.records_until("presence.coverage");
     let _ = at(&ready, "mock fault add drop --now").run().ended_with(0);
     assert_eq!(watch.finish().code, Some(9));
 
@@ -59,18 +58,17 @@ fn every_loopback_name_is_in_the_certificate_and_others_are_refused() {
     let port = text(&ready, "url").rsplit_once(':').unwrap().1;
     for (host, code) in [("localhost", 0), ("127.0.0.1", 0), ("127.0.0.2", 7)] {
         let _ = at(&ready, "query-users --retry 0")
-            .env("PRESENCECTL_BASE_URL", &format!("https://{host}:{port}"))
+            .env("STREAM_CHAT_URL", &format!("https://{host}:{port}"))
             .run()
             .ended_with(code);
     }
-    let untrusted: Run = at(&ready, "query-users --retry 0")
-        .env(
-            "SSL_CERT_FILE",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem"),
-        )
-        .run()
-        .ended_with(7);
-    assert!(untrusted.stderr.contains("certificate"), "{untrusted}");
+    let untrusted = at(&ready, "query-users --retry 0").env("SSL_CERT_FILE", CA_FILE);
+    insta::assert_snapshot!(untrusted.run().masked(), @r"
+    --- stderr
+    presencectl: cannot query users: cannot connect to 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer
+    hint: trust the CA that has signed the certificate: SSL_CERT_FILE=FILE; a mock with --tls prints the file as `ca_file`
+    --- exit Some(7)
+    ");
 }
 
 #[test]
@@ -102,13 +100,9 @@ fn a_command_finds_what_it_needs_to_trust_the_server() {
     if Command::new("curl").arg("--version").output().is_err() {
         return skip_outside_ci("curl against the mock's TLS", "curl is not installed");
     }
-    let path = format!(
-        "{}:{}",
-        binary().parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
+    let path = search_path(binary().parent().unwrap());
     let run = Presencectl::new(["mock", "exec", "--tls", "--", "sh", "-ec", script])
-        .env("PATH", &path)
+        .env("PATH", path.to_str().unwrap())
         .run();
     insta::assert_snapshot!(run, @r"
     john
@@ -143,9 +137,13 @@ fn no_file_is_left_if_the_server_cannot_start() {
     let port = taken.local_addr().unwrap().port();
     let run = Presencectl::line(&format!("mock start --tls --port {port}"))
         .env("TMPDIR", folder.path().to_str().unwrap())
-        .run()
-        .ended_with(13);
-    assert!(run.stderr.contains("cannot listen"), "{run}");
+        .run();
+    insta::assert_snapshot!(run.masked(), @r"
+    --- stderr
+    presencectl: cannot listen on 127.0.0.1:PORT: Address already in use (os error 98)
+    hint: pick a free port: --port 0
+    --- exit Some(13)
+    ");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -174,32 +172,33 @@ fn the_file_of_a_killed_server_is_removed_by_the_next_one_and_no_other() {
 fn a_folder_that_cannot_be_written_to_is_named() {
     let run = Presencectl::line("mock start --tls")
         .env("TMPDIR", "/nonexistent")
-        .run()
-        .ended_with(13);
-    assert!(run.stderr.contains("folder /nonexistent: "), "{run}");
-    assert!(run.stderr.contains("hint: "), "{run}");
+        .run();
+    insta::assert_snapshot!(run.masked(), @r#"
+    --- stderr
+    presencectl: cannot write the CA's certificate to the folder /nonexistent: No such file or directory (os error 2) at path "/nonexistent/presencectl-mock-ca-RANDOM.pem"
+    hint: name a folder that can be written to in TMPDIR
+    --- exit Some(13)
+    "#);
 }
 
 #[test]
 fn hints_say_how_to_reach_a_server_with_tls() {
     let (_server, ready) = start("");
     // Once, because the certificate is refused the next time too.
-    let untrusted = at(&ready, "mock health")
-        .env(
-            "SSL_CERT_FILE",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem"),
-        )
-        .run()
-        .ended_with(7);
-    assert_eq!(untrusted.stderr.lines().count(), 2, "{untrusted}");
-    assert!(
-        untrusted.stderr.contains("\nhint: trust the CA "),
-        "{untrusted}"
-    );
+    let untrusted = at(&ready, "mock health").env("SSL_CERT_FILE", CA_FILE);
+    let shown = untrusted.run().masked();
+    insta::assert_snapshot!(shown.replace(text(&ready, "ca_file"), "CA_FILE"), @r"
+    --- stderr
+    presencectl: cannot connect to 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer
+    hint: trust the CA that has signed the certificate: SSL_CERT_FILE=FILE; a mock with --tls prints the file as `ca_file`
+    --- exit Some(7)
+    ");
     let plain = text(&ready, "url").replace("https:", "http:");
-    let plain = at(&ready, "mock health --retry 0")
-        .env("PRESENCECTL_BASE_URL", &plain)
-        .run()
-        .ended_with(7);
-    assert!(plain.stderr.contains("write https:// instead"), "{plain}");
+    let plain = at(&ready, "mock health --retry 0").env("STREAM_CHAT_URL", &plain);
+    insta::assert_snapshot!(plain.run().masked(), @r"
+    --- stderr
+    presencectl: the connection to 127.0.0.1:PORT broke: invalid HTTP version parsed
+    hint: if this is a port for https, write https:// instead of http:// in --base-url or STREAM_CHAT_URL
+    --- exit Some(7)
+    ");
 }

@@ -1,12 +1,12 @@
 //! Formats, columns and expressions, as processes: what the unit tests of the output cannot see.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::Presencectl;
-use crate::support::mock::{API_KEY, Mock, SECRET};
+use crate::support::mock::Mock;
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
+use crate::support::{Presencectl, shell, transcript};
 
 pub(crate) const HOSTILE: &str =
     "\u{1b}[2J\u{1b}[31mred\u{7}\u{202e}evil\u{2066}\nline\ttab\r\u{0}\u{9b}5m";
@@ -188,7 +188,7 @@ fn columns_are_listed_without_credentials() {
         "get-channel fun --columns list -o json",
         "set-user x --columns list",
     ] {
-        let run = crate::support::Presencectl::line(line).run().ended_with(0);
+        let run = Presencectl::line(line).run().ended_with(0);
         assert!(run.stdout.lines().count() > 5, "{run}");
         assert!(run.stderr.starts_with("hint: "), "{run}");
     }
@@ -197,14 +197,13 @@ fn columns_are_listed_without_credentials() {
 #[test]
 fn an_unknown_column_exits_with_2_and_names_the_nearest() {
     let mock = small_world();
-    let run = presencectl(&mock, "query-users --columns id,last_activ")
-        .run()
-        .ended_with(2);
-    insta::assert_snapshot!(run.stderr, @"
+    let run = presencectl(&mock, "query-users --columns id,last_activ").run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
     presencectl: there is no column `last_activ`; the nearest is `last_active`
     hint: see what there is: --columns list; for a custom field of that name: --columns .last_activ
+    --- exit Some(2)
     ");
-    assert_eq!(run.stdout, "");
 }
 
 #[test]
@@ -238,21 +237,25 @@ fn expressions_on_every_command() {
 #[test]
 fn a_broken_expression_exits_with_2_and_shows_the_position() {
     let mock = small_world();
-    let run = presencectl(&mock, "query-users --jq '.id | frob'")
-        .run()
-        .ended_with(2);
-    insta::assert_snapshot!(run.stderr, @"
-    presencectl: in --jq: `.id | frob` does not compile: there is no filter `frob` at column 7, `frob`
-    hint: the language is jq's: presencectl help expressions
-    ");
-    let run = presencectl(&mock, "query-users --jq 'env'")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("can read only the record"), "{run}");
-    let run = presencectl(&mock, "query-users --jq '.id + 1'")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("fails on a record"), "{run}");
+    let lines = [
+        "query-users --jq '.id | frob'",
+        "query-users --jq env",
+        "query-users --jq '.id + 1'",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r#"
+    $ query-users --jq '.id | frob'
+    2> presencectl: in --jq: `.id | frob` does not compile: there is no filter `frob` at column 7, `frob`
+    2> hint: the language is jq's: presencectl help expressions
+    exit 2
+    $ query-users --jq env
+    2> presencectl: in --jq: `env` does not compile: `env` is not available: an expression can read only the record at column 1, `env`
+    2> hint: the language is jq's: presencectl help expressions
+    exit 2
+    $ query-users --jq '.id + 1'
+    2> presencectl: the expression `.id + 1` fails on a record: cannot calculate "zoe" + 1
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    "#);
 }
 
 #[test]
@@ -262,17 +265,14 @@ fn a_closed_stdout_ends_the_program_quietly() {
         .collect();
     let mock = world(&users, &[]);
     for format in ["ndjson", "json", "table", "csv"] {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("presencectl"))
-            .args(["query-users", "--all", "-o", format])
-            .env_clear()
-            .env("STREAM_CHAT_URL", format!("http://{}", mock.address))
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = shell(
+            &mock,
+            &format!("exec presencectl query-users --all -o {format}"),
+        )
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{format}");
@@ -290,19 +290,9 @@ fn an_expression_without_end_ends() {
     assert!(run.stderr.contains(message), "{}", run.stderr);
     assert!(run.stdout.lines().count() > 100, "what was made is written");
 
-    let script = "\"$0\" set-user amy > /dev/null; \"$0\" query-users --jq 'repeat(.)' | head -c 100 | wc -c";
-    let binary = crate::support::binary();
-    let words = [
-        "mock",
-        "exec",
-        "--",
-        "sh",
-        "-c",
-        script,
-        binary.to_str().unwrap(),
-    ];
-    let run = crate::support::Presencectl::new(words).run().ended_with(0);
-    assert_eq!(run.stdout.trim(), "100");
+    let script = "presencectl query-users --jq 'repeat(.)' | head -c 100 | wc -c";
+    let output = shell(&mock, script).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "100");
 
     for source in ["def f: f; f", "last(repeat(1))", "def f: 1+f; f"] {
         let line = format!("watch users john jack zoe --snapshot only --where '{source}'");
@@ -314,10 +304,12 @@ fn an_expression_without_end_ends() {
         );
     }
     let nested = "[".repeat(20_000);
-    let run = presencectl_of(&mock, ["query-users", "--jq", &nested])
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("levels of brackets"), "{run}");
+    let run = presencectl_of(&mock, ["query-users", "--jq", &nested]).run();
+    insta::assert_snapshot!(run.to_string().replace(&nested, "[…"), @r"
+    --- stderr
+    presencectl: in --jq: `[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[…` does not compile: an expression has at most 16384 bytes and 200 levels of brackets
+    --- exit Some(2)
+    ");
 }
 
 #[test]

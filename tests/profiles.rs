@@ -6,15 +6,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::documents::document;
-use crate::support::{Presencectl, Run, binary, private_file};
+use crate::support::{Presencectl, Run, binary, private_file, search_path, skip, transcript};
 
 const SECRET: &str = "hush-hush-4711";
 
 /// A command that shares one home with the others of its test.
 fn at(home: &Path, line: &str) -> Presencectl {
-    Presencectl::line(line)
+    in_home(home, Presencectl::line(line))
+}
+
+fn in_home(home: &Path, command: Presencectl) -> Presencectl {
+    command
         .env("HOME", home.to_str().unwrap())
         .env("XDG_CONFIG_HOME", home.join("config").to_str().unwrap())
+}
+
+/// What a run showed, with another name for the folder of the test. No secret is in it.
+#[track_caller]
+fn shown(home: &Path, run: &Run) -> String {
+    let text = run.to_string();
+    assert!(!text.contains(SECRET), "{text}");
+    text.replace(home.to_str().unwrap(), "HOME")
 }
 
 #[test]
@@ -26,11 +38,12 @@ fn a_profile_signs_tokens_and_never_shows_its_secret() {
     )
     .run_with(&format!("{SECRET}\n"))
     .ended_with(0);
-    assert_eq!(run.records()[0]["default"], true, "{run}");
-    assert!(
-        !run.stdout.contains(SECRET) && !run.stderr.contains(SECRET),
-        "{run}"
-    );
+    insta::assert_snapshot!(shown(home.path(), &run), @r#"
+    {"name":"prod","default":true,"api_key":"K","secret":"in the configuration file","base_url":"https://chat.stream-io-api.com","observer":"eye","protected":false}
+    --- stderr
+    presencectl: profile `prod` written to HOME/config/presencectl/config.toml
+    --- exit Some(0)
+    "#);
     let file = home.path().join("config/presencectl/config.toml");
     assert_eq!(
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -50,11 +63,7 @@ fn a_profile_signs_tokens_and_never_shows_its_secret() {
         "profile list -vv -o json",
     ] {
         let run = at(home.path(), line).run().ended_with(0);
-        assert!(
-            run.stdout.contains('K') && !run.stdout.contains(SECRET),
-            "{run}"
-        );
-        assert!(!run.stderr.contains(SECRET), "{run}");
+        assert!(shown(home.path(), &run).contains('K'), "{run}");
     }
 }
 
@@ -70,9 +79,13 @@ fn a_secret_that_others_can_read_is_refused() {
     let _ = at(home.path(), &add).run().ended_with(0);
     let _ = at(home.path(), "token create john").run().ended_with(0);
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
-    let run = at(home.path(), "token create john").run().ended_with(4);
-    assert!(run.stderr.contains("chmod 600"), "{run}");
-    assert!(!run.stderr.contains(SECRET), "{run}");
+    let run = at(home.path(), "token create john").run();
+    insta::assert_snapshot!(shown(home.path(), &run), @r"
+    --- stderr
+    presencectl: HOME/secret has a secret, and others can read it (mode 0644)
+    hint: chmod 600 HOME/secret
+    --- exit Some(4)
+    ");
 }
 
 #[test]
@@ -84,14 +97,17 @@ fn a_profile_without_a_secret_is_named() {
         &config,
         "default_profile = 'bare'\n[profiles.bare]\napi_key = 'K'\n",
     );
-    for line in ["query-users", "token create john"] {
-        let run = at(home.path(), line).run().ended_with(4);
-        assert!(
-            run.stderr.contains("the profile `bare`")
-                && run.stderr.contains("profile add bare --api-key"),
-            "{run}"
-        );
-    }
+    let lines = ["query-users", "token create john"];
+    insta::assert_snapshot!(transcript(lines, |line| at(home.path(), line).run()), @r"
+    $ query-users
+    2> presencectl: the profile `bare` has no API secret
+    2> hint: presencectl profile add bare --api-key K --secret-file FILE --force; or act as a user: set PRESENCECTL_USER_TOKEN
+    exit 4
+    $ token create john
+    2> presencectl: the profile `bare` has no API secret
+    2> hint: presencectl profile add bare --api-key K --secret-file FILE --force; or act as a user: set PRESENCECTL_USER_TOKEN
+    exit 4
+    ");
 }
 
 #[test]
@@ -100,22 +116,26 @@ fn a_world_writable_configuration_causes_a_warning() {
     let line = "profile add v --api-key K --secret-env MY_SECRET";
     let _ = at(home.path(), line).run().ended_with(0);
     let config = home.path().join("config/presencectl/config.toml");
-    for (mode, warned) in [(0o644, false), (0o666, true)] {
+    let warning_at = |mode: u32| {
         fs::set_permissions(&config, fs::Permissions::from_mode(mode)).unwrap();
-        let run = at(home.path(), "token create john")
-            .env("MY_SECRET", SECRET)
-            .run()
-            .ended_with(0);
-        assert_eq!(run.stderr.contains("chmod 600"), warned, "{run}");
-    }
+        let create = at(home.path(), "token create john").env("MY_SECRET", SECRET);
+        let run = create.run().ended_with(0);
+        run.stderr.replace(home.path().to_str().unwrap(), "HOME")
+    };
+    assert_eq!(warning_at(0o644), "");
+    insta::assert_snapshot!(warning_at(0o666), @"presencectl: warning: anybody on this machine may write the configuration HOME/config/presencectl/config.toml, and so run commands as you: chmod 600 HOME/config/presencectl/config.toml");
 }
 
 #[test]
 fn a_secret_can_come_from_a_command_or_a_variable() {
     let home = tempfile::tempdir().unwrap();
     let add = format!("profile add c --api-key K --secret-command 'echo {SECRET}'");
-    let run = at(home.path(), &add).run().ended_with(0);
-    assert!(!run.stdout.contains(SECRET), "{run}");
+    insta::assert_snapshot!(shown(home.path(), &at(home.path(), &add).run()), @r#"
+    {"name":"c","default":true,"api_key":"K","secret":"by the command echo","base_url":"https://chat.stream-io-api.com","observer":null,"protected":false}
+    --- stderr
+    presencectl: profile `c` written to HOME/config/presencectl/config.toml
+    --- exit Some(0)
+    "#);
     let _ = at(
         home.path(),
         "profile add v --api-key K --secret-env MY_SECRET",
@@ -130,10 +150,11 @@ fn a_secret_can_come_from_a_command_or_a_variable() {
         .run()
         .stdout_of_success();
     assert_eq!(by_command, by_variable);
-    let run = at(home.path(), "-p v token create john")
-        .run()
-        .ended_with(4);
-    assert!(run.stderr.contains("MY_SECRET"), "{run}");
+    insta::assert_snapshot!(at(home.path(), "-p v token create john").run(), @r"
+    --- stderr
+    presencectl: the variable MY_SECRET, which has the profile's secret, is not set
+    --- exit Some(4)
+    ");
 }
 
 /// Runs the lines of the recipe. The keyrings' commands are replaced by scripts that know one secret each.
@@ -141,8 +162,7 @@ fn a_secret_can_come_from_a_command_or_a_variable() {
 fn a_secret_can_come_from_the_systems_keyring() {
     let home = tempfile::tempdir().unwrap();
     let recipes = document("docs/recipes.md");
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", home.path().display());
+    let path = search_path(home.path()).into_string().unwrap();
     for (name, words, profile) in [
         ("secret-tool", "lookup stream prod", "prod"),
         ("security", "find-generic-password -w -s stream", "mac"),
@@ -183,17 +203,26 @@ fn the_vendors_configuration_is_imported_completely_or_not_at_all() {
     )
     .unwrap();
     let import = format!("profile import {}", yaml.display());
-    let run = at(home.path(), &import).run().ended_with(0);
-    let records = run.records();
-    assert_eq!(records.len(), 2, "{run}");
-    assert_eq!(records[1]["default"], true);
-    assert_eq!(records[1]["base_url"], "http://127.0.0.1:9");
-    assert!(!run.stdout.contains(SECRET), "{run}");
-    let again = at(home.path(), &import).run().ended_with(2);
-    assert!(again.stderr.contains("--force"), "{again}");
+    let run = || shown(home.path(), &at(home.path(), &import).run());
+    insta::assert_snapshot!(run(), @r#"
+    {"name":"one","default":false,"api_key":"k1","secret":"in the configuration file","base_url":"https://chat.stream-io-api.com","observer":null,"protected":false}
+    {"name":"two","default":true,"api_key":"k2","secret":"in the configuration file","base_url":"http://127.0.0.1:9","observer":null,"protected":false}
+    --- stderr
+    --- exit Some(0)
+    "#);
+    insta::assert_snapshot!(run(), @r"
+    --- stderr
+    presencectl: there is a profile `one` already
+    hint: replace it with --force
+    --- exit Some(2)
+    ");
     fs::write(&yaml, format!("apps: [{SECRET}")).unwrap();
-    let broken = at(home.path(), &import).run().ended_with(2);
-    assert!(!broken.stderr.contains(SECRET), "{broken}");
+    insta::assert_snapshot!(run(), @r"
+    --- stderr
+    presencectl: HOME/config.yml is not a configuration of stream-cli
+    hint: expected a list `apps:` whose items have name, access-key and access-secret-key
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -204,11 +233,12 @@ fn a_broken_configuration_names_the_line_and_not_its_text() {
         &file,
         &format!("[profiles.a]\napi_key = 'k'\napi_secret = '{SECRET}\n"),
     );
-    let run = at(home.path(), "profile list").run().ended_with(2);
-    assert!(
-        run.stderr.contains("line 3") && !run.stderr.contains(SECRET),
-        "{run}"
-    );
+    let run = at(home.path(), "profile list").run();
+    insta::assert_snapshot!(shown(home.path(), &run), @r"
+    --- stderr
+    presencectl: the configuration HOME/config/presencectl/config.toml is invalid at line 3: invalid literal string, expected `'`
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -218,36 +248,24 @@ fn remove_deletes_the_profile() {
         .run()
         .ended_with(0);
     let _ = at(home.path(), "profile remove a").run().ended_with(0);
-    let run = at(home.path(), "profile show a").run().ended_with(2);
-    assert!(run.stderr.contains("`a`"), "{run}");
+    insta::assert_snapshot!(at(home.path(), "profile show a").run(), @r"
+    --- stderr
+    presencectl: there is no profile `a`
+    hint: add one: presencectl profile add NAME --api-key KEY --secret-file FILE
+    --- exit Some(2)
+    ");
 }
 
 /// Adds the profile `c` with this secret command, and returns what was said and what `token create` then does.
 fn with_secret_command(command: &str, flags: &str) -> (Run, Run) {
     let home = tempfile::tempdir().unwrap();
-    let add = at_words(
-        home.path(),
-        &[
-            "profile",
-            "add",
-            "c",
-            "--api-key",
-            "K",
-            "--secret-command",
-            command,
-        ],
-        flags,
-    )
-    .run();
-    let used = at_words(home.path(), &["token", "create", "john"], flags).run();
-    (add, used)
-}
-
-fn at_words(home: &Path, words: &[&str], flags: &str) -> Presencectl {
-    let words = words.iter().copied().chain(flags.split_whitespace());
-    Presencectl::new(words)
-        .env("HOME", home.to_str().unwrap())
-        .env("XDG_CONFIG_HOME", home.join("config").to_str().unwrap())
+    let add = "profile add c --api-key K --secret-command".split(' ');
+    let run = |words: Vec<&str>| {
+        let words = words.into_iter().chain(flags.split_whitespace());
+        in_home(home.path(), Presencectl::new(words)).run()
+    };
+    let add = run(add.chain([command]).collect());
+    (add, run(vec!["token", "create", "john"]))
 }
 
 #[test]
@@ -264,47 +282,48 @@ fn a_secret_command_is_split_like_a_shell_does() {
             .run();
         assert_eq!(used.stdout_of_success(), signed.stdout, "{command}");
     }
-    let (add, _) = with_secret_command("pass 'show", "");
-    let add = add.ended_with(2);
-    assert!(add.stderr.contains("a quote that is not closed"), "{add}");
+    insta::assert_snapshot!(with_secret_command("pass 'show", "").0, @r"
+    --- stderr
+    presencectl: the secret command has a quote that is not closed
+    --- exit Some(2)
+    ");
 }
 
 #[test]
 fn a_secret_command_that_fails_is_a_warning_at_first_and_then_code_4() {
-    for (command, problem) in [
-        (
-            "false",
-            "secret command `false` exited with status 1 and printed nothing",
-        ),
-        ("true", "secret command `true` printed nothing"),
-        (
-            "no-such-program show x",
-            "secret command `no-such-program` cannot run: No such file",
-        ),
-        (
-            "/etc/passwd",
-            "secret command `/etc/passwd` cannot run: Permission denied",
-        ),
+    let mut problems = Vec::new();
+    for (command, flags) in [
+        ("false", ""),
+        ("true", ""),
+        ("no-such-program show x", ""),
+        ("/etc/passwd", ""),
         // It would print for ever.
-        (
-            "yes hush-hush-4711",
-            "secret command `yes` printed more than 64 KiB",
-        ),
-        ("sleep 600", "secret command `sleep` did not end within 1s"),
-        // The command has ended, and what it printed is complete.
-        (
-            "sh -c 'sleep 60 2>/dev/null & exit 3'",
-            "secret command `sh` exited with status 3",
-        ),
+        ("yes hush-hush-4711", ""),
+        ("sleep 600", "--timeout 100ms"),
+        // The command has ended, and what it printed is complete, although its child keeps the pipe open.
+        ("sh -c 'sleep 120 2>/dev/null & exit 3'", "--timeout 1m"),
     ] {
-        let (add, used) = with_secret_command(command, "--timeout 1s");
-        let add = add.ended_with(0);
-        assert!(add.stderr.contains(&format!("warning: {problem}")), "{add}");
-        assert!(add.stderr.contains("saved all the same"), "{add}");
-        let used = used.ended_with(4);
-        assert!(used.stderr.contains(problem), "{used}");
-        assert!(!used.to_string().contains(SECRET), "{used}");
+        let (add, used) = with_secret_command(command, flags);
+        let (add, used) = (add.ended_with(0), used.ended_with(4));
+        assert!(!format!("{add}{used}").contains(SECRET), "{add}\n{used}");
+        let problem = used.stderr.lines().next().unwrap();
+        let problem = problem.strip_prefix("presencectl: ").unwrap().to_owned();
+        let warning = add.stderr.replace(&problem, "PROBLEM");
+        assert!(
+            warning.contains("warning: PROBLEM") && warning.contains("saved all the same"),
+            "{add}"
+        );
+        problems.push(problem);
     }
+    insta::assert_snapshot!(problems.join("\n"), @r"
+    secret command `false` exited with status 1 and printed nothing
+    secret command `true` printed nothing
+    secret command `no-such-program` cannot run: No such file or directory (os error 2)
+    secret command `/etc/passwd` cannot run: Permission denied (os error 13)
+    secret command `yes` printed more than 64 KiB
+    secret command `sleep` did not end within 100ms
+    secret command `sh` exited with status 3 and printed nothing
+    ");
 }
 
 #[test]
@@ -345,8 +364,8 @@ fn a_profile_that_stores_the_command_as_a_list_still_loads() {
 #[test]
 fn on_a_terminal_profile_add_asks_for_what_is_missing() {
     let home = tempfile::tempdir().unwrap();
-    let run =
-        at(home.path(), "profile add").run_on_terminal_with(&format!("prod\nKEY\n{SECRET}\n"));
+    let asked = at(home.path(), "profile add");
+    let run = asked.run_on_terminal_with(&format!("prod\nKEY\n{SECRET}\n"));
     for prompt in [
         "Name of the profile: ",
         "API key: ",
@@ -362,12 +381,12 @@ fn on_a_terminal_profile_add_asks_for_what_is_missing() {
         .run();
     let token = at(home.path(), "token create john").run();
     assert_eq!(token.stdout_of_success(), signed.stdout);
-    let run = at(home.path(), "profile add").run().ended_with(2);
-    assert_eq!(
-        run.stderr,
-        "presencectl: missing argument: NAME\n\
-         hint: presencectl profile add NAME --api-key KEY --secret-file FILE\n"
-    );
+    insta::assert_snapshot!(at(home.path(), "profile add").run(), @r"
+    --- stderr
+    presencectl: missing argument: NAME
+    hint: presencectl profile add NAME --api-key KEY --secret-file FILE
+    --- exit Some(2)
+    ");
 }
 
 /// In a user namespace of its own, where this process may mount, and is root.
@@ -376,13 +395,13 @@ fn in_a_namespace(script: &str) -> Option<std::process::Output> {
         .args(["--map-root-user", "--mount", "sh", "-ec", script])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("PRESENCECTL", crate::support::binary())
+        .env("PRESENCECTL", binary())
         .output();
     let allowed = std::process::Command::new("unshare")
         .args(["--map-root-user", "--mount", "true"])
         .status();
     if !allowed.is_ok_and(|status| status.success()) {
-        crate::support::skip("mounted secrets: unshare is not allowed here");
+        skip("mounted secrets: unshare is not allowed here");
         return None;
     }
     output.ok()

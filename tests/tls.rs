@@ -19,6 +19,13 @@ fn over_tls(mock: &Mock, line: &str) -> (TlsFront, Presencectl) {
     (front, command)
 }
 
+/// A command that goes to an https address which does not exist.
+fn to_the_service(line: &str) -> Presencectl {
+    Presencectl::line(line)
+        .at_url("https://chat.example.test", API_KEY, SECRET)
+        .env("SSL_CERT_FILE", CA_FILE)
+}
+
 #[test]
 fn calls_and_sockets_go_over_tls() {
     let mock = small_world();
@@ -36,19 +43,25 @@ fn an_untrusted_certificate_is_refused() {
     let (_front, command) = over_tls(&mock, "query-users --retry 0");
     // The server's own certificate is no root.
     let other = CA_FILE.replace("ca.pem", "server.pem");
-    let run = command.env("SSL_CERT_FILE", &other).run().ended_with(7);
-    assert!(run.stderr.contains("certificate"), "{run}");
+    insta::assert_snapshot!(command.env("SSL_CERT_FILE", &other).run().masked(), @r"
+    --- stderr
+    presencectl: cannot query users: cannot connect to localhost:PORT: invalid peer certificate: UnknownIssuer
+    hint: trust the CA that has signed the certificate: SSL_CERT_FILE=FILE; a mock with --tls prints the file as `ca_file`
+    --- exit Some(7)
+    ");
 }
 
 #[test]
 fn a_certificate_file_that_does_not_exist_is_named() {
     let mock = small_world();
     let (_front, command) = over_tls(&mock, "query-users --retry 0");
-    let run = command
-        .env("SSL_CERT_FILE", "/nonexistent")
-        .run()
-        .ended_with(7);
-    assert!(run.stderr.contains("'/nonexistent'"), "{run}");
+    let run = command.env("SSL_CERT_FILE", "/nonexistent").run();
+    insta::assert_snapshot!(run.masked(), @r"
+    --- stderr
+    presencectl: cannot query users: cannot connect to localhost:PORT: failed to read PEM from file: No such file or directory (os error 2) at '/nonexistent'
+    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    --- exit Some(7)
+    ");
 }
 
 /// What a proxy is asked for, after which it refuses.
@@ -64,11 +77,7 @@ fn asked_of_a_proxy(names: &[(&str, &str)]) -> String {
             .unwrap();
         String::from_utf8_lossy(&buffer[..n]).into_owned()
     });
-    let mut command = Presencectl::line("get-user john --retry 0")
-        .env("STREAM_CHAT_URL", "https://chat.example.test")
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
-        .env("SSL_CERT_FILE", CA_FILE);
+    let mut command = to_the_service("get-user john --retry 0");
     for (name, value) in names {
         command = command.env(name, &value.replace("PROXY", &address.to_string()));
     }
@@ -108,10 +117,7 @@ fn loopback_never_uses_a_proxy() {
 #[test]
 fn a_malformed_proxy_is_an_error_that_names_its_variable() {
     for line in ["get-user john", "watch users john", "doctor"] {
-        let run = Presencectl::line(line)
-            .env("STREAM_CHAT_URL", "https://chat.example.test")
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
+        let run = to_the_service(line)
             .env("HTTPS_PROXY", "htp://user:hush@proxy:3128")
             .run()
             .ended_with(2);
@@ -128,13 +134,15 @@ fn a_malformed_proxy_is_an_error_that_names_its_variable() {
 #[test]
 fn an_ipv6_address_through_a_proxy_is_rejected_with_what_to_do() {
     let run = Presencectl::line("get-user john")
-        .env("STREAM_CHAT_URL", "https://[2001:db8::1]:8443")
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
+        .at_url("https://[2001:db8::1]:8443", API_KEY, SECRET)
         .env("HTTPS_PROXY", "http://127.0.0.1:1")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("NO_PROXY=2001:db8::1"), "{run}");
+        .run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: https to the IPv6 address 2001:db8::1 is not possible through the proxy of HTTPS_PROXY
+    hint: write a name instead of the address, or connect directly: NO_PROXY=2001:db8::1
+    --- exit Some(2)
+    ");
 }
 
 #[test]
@@ -162,17 +170,13 @@ fn a_socks_proxy_resolves_the_name() {
         named
     });
     let at_proxy = |line: &str| {
-        Presencectl::line(line)
-            .env("STREAM_CHAT_URL", "https://chat.example.test")
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
-            .env("SSL_CERT_FILE", CA_FILE)
+        to_the_service(line)
             .env("ALL_PROXY", &format!("socks5h://{address}"))
             .run()
     };
     let _ = at_proxy("get-user john --retry 0").ended_with(7);
     // Preparing nothing, this opens its WebSocket at once.
-    let _ = at_proxy("hold john --retry 0 --for 1s").ended_with(7);
+    let _ = at_proxy("hold john --retry 0").ended_with(7);
     assert_eq!(proxy.join().unwrap(), ["chat.example.test"; 2]);
 }
 
@@ -205,9 +209,7 @@ fn doctor_makes_a_handshake_with_an_ipv6_address() {
         first[0]
     });
     let run = Presencectl::line("doctor --retry 0")
-        .env("STREAM_CHAT_URL", &url)
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
+        .at_url(&url, API_KEY, SECRET)
         .env("SSL_CERT_FILE", CA_FILE)
         .run()
         .ended_with(7);

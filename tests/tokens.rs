@@ -5,7 +5,7 @@ use presencectl::domain::token::{self, Claims};
 
 use crate::support::mock::SECRET;
 use crate::support::world::{presencectl as presencectl_at, small_world};
-use crate::support::{Presencectl, Run};
+use crate::support::{Presencectl, transcript, usage_errors};
 
 fn presencectl(line: &str) -> Presencectl {
     Presencectl::line(line).env("STREAM_API_SECRET", "secret")
@@ -32,16 +32,15 @@ fn a_created_token_is_bare_and_verifies() {
 
 #[test]
 fn a_wrong_secret_exits_with_4() {
-    let token = create("token create john");
     let run = Presencectl::line("token verify -")
         .env("STREAM_API_SECRET", "another")
-        .run_with(&token)
-        .ended_with(4);
-    assert_eq!(
-        run.stderr,
-        "presencectl: the token's signature does not match the secret\n\
-         hint: make a good one: presencectl token create ID --ttl 1h\n"
-    );
+        .run_with(&create("token create john"));
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: the token's signature does not match the secret
+    hint: make a good one: presencectl token create ID --ttl 1h
+    --- exit Some(4)
+    ");
 }
 
 #[test]
@@ -55,8 +54,12 @@ fn inspect_needs_no_secret() {
 
 #[test]
 fn without_a_secret_the_error_says_what_to_do() {
-    let run: Run = Presencectl::line("token create john").run().ended_with(4);
-    assert!(run.stderr.contains("STREAM_API_SECRET"), "{run}");
+    insta::assert_snapshot!(Presencectl::line("token create john").run(), @r"
+    --- stderr
+    presencectl: this command needs the API secret, and there is none
+    hint: set STREAM_API_SECRET, or add a profile: presencectl profile add
+    --- exit Some(4)
+    ");
 }
 
 #[test]
@@ -84,19 +87,20 @@ fn a_call_as_a_user_works_after_older_tokens_were_revoked() {
         iat: Some((Utc::now() - TimeDelta::hours(1)).timestamp()),
         ..Claims::user("john")
     };
-    for (claims, code) in [(Claims::user("john"), 4), (old, 4)] {
+    for claims in [Claims::user("john"), old] {
         let _ = presencectl_at(&mock, "get-user john")
             .env("PRESENCECTL_USER_TOKEN", &token::sign(SECRET, &claims))
             .run()
-            .ended_with(code);
+            .ended_with(4);
     }
     for line in [
         "get-user john --as john",
         "watch users john --as john --snapshot only",
-        "hold john --for 1ms",
     ] {
         let _ = presencectl_at(&mock, line).run().ended_with(0);
     }
+    let mut hold = presencectl_at(&mock, "hold john").stream();
+    assert_eq!(hold.record()["user"]["online"], true);
 }
 
 #[test]
@@ -107,35 +111,49 @@ fn a_token_from_the_future_gets_a_hint_about_clocks() {
         ..Claims::user("john")
     };
     let token = token::sign(SECRET, &claims);
-    for line in ["get-user john", "watch users john", "token verify"] {
-        let run = presencectl_at(&mock, line)
+    let lines = ["get-user john", "watch users john", "token verify"];
+    let shown = transcript(lines, |line| {
+        presencectl_at(&mock, line)
             .env("PRESENCECTL_USER_TOKEN", &token)
             .run()
-            .ended_with(4);
-        assert!(run.stderr.contains("clock"), "{run}");
-        assert!(run.stderr.contains("presencectl doctor"), "{run}");
-    }
+    });
+    insta::assert_snapshot!(shown, @r#"
+    $ get-user john
+    2> presencectl: cannot read john: the API refused (HTTP 401, code 42): QueryUsers failed with error: "JWTAuth error: token used before issue at (iat)"
+    2> hint: compare the clocks: presencectl doctor; set the one that is wrong, or sign with an earlier `iat`, as presencectl token create ID --ttl 1h does
+    exit 4
+    $ watch users john
+    2> presencectl: watching as john; this user is online until the command ends.
+    2> presencectl: cannot watch: the API refused (HTTP 401, code 42): Connect failed with error: "JWTAuth error: token used before issue at (iat)"
+    2> hint: compare the clocks: presencectl doctor; set the one that is wrong, or sign with an earlier `iat`, as presencectl token create ID --ttl 1h does
+    exit 4
+    $ token verify
+    2> presencectl: the token was issued in the future
+    2> hint: compare this machine's clock with that of the machine that signed it: presencectl doctor
+    exit 4
+    "#);
 }
 
 #[test]
 fn acting_as_somebody_else_needs_the_secret() {
     let mock = small_world();
     let token = token::sign(SECRET, &Claims::user("john"));
-    for line in [
+    let lines = [
         "get-user john --as jack",
         "watch users john --as jack -n 1",
-        "hold jack --as jack --for 1s",
+        "hold jack --as jack",
         "wait user john --for online --as jack",
-    ] {
-        let run = presencectl_at(&mock, line)
+    ];
+    let shown = usage_errors(lines, |line| {
+        presencectl_at(&mock, line)
             .env("PRESENCECTL_USER_TOKEN", &token)
             .run()
-            .ended_with(2);
-        assert_eq!(
-            run.stderr,
-            "presencectl: --as jack needs the API secret, and PRESENCECTL_USER_TOKEN is a token of john\n\
-             hint: leave out --as, or unset PRESENCECTL_USER_TOKEN and set STREAM_API_SECRET\n",
-            "{line}"
-        );
-    }
+    });
+    insta::assert_snapshot!(shown, @r"
+    get-user john --as jack
+    watch users john --as jack -n 1
+    hold jack --as jack
+    wait user john --for online --as jack
+      presencectl: --as jack needs the API secret, and PRESENCECTL_USER_TOKEN is a token of john
+    ");
 }

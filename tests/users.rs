@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::literal::{self, json as answer};
-use crate::support::mock::{API_KEY, SECRET};
+use crate::support::literal::{json as answer, run_against};
+use crate::support::mock::SECRET;
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
-use crate::support::{Presencectl, Run};
+use crate::support::{Presencectl, Run, transcript, usage_errors};
 
 /// The ids of the records on stdout.
 fn ids(run: &Run) -> Vec<String> {
@@ -72,35 +72,39 @@ fn set_user_without_changes_creates_and_changes_nobody() {
 #[test]
 fn must_exist_changes_nobody_when_one_is_missing() {
     let mock = small_world();
-    let run = presencectl(&mock, "set-user john nobody --status x --must-exist")
-        .run()
-        .ended_with(5);
-    assert_eq!(run.stdout, "");
-    assert!(
-        run.stderr.contains("the user nobody does not exist"),
-        "{run}"
-    );
-    let run = presencectl(&mock, "get-user john nobody")
-        .run()
-        .ended_with(5);
-    assert_eq!(run.records()[0]["status"], "Eating a veggie burger...");
+    let lines = [
+        "set-user john nobody --status x --must-exist",
+        "get-user john --jq .status",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r"
+    $ set-user john nobody --status x --must-exist
+    2> presencectl: the user nobody does not exist, and --must-exist forbids creating the user
+    2> hint: omit --must-exist to create the user
+    exit 5
+    $ get-user john --jq .status
+    Eating a veggie burger...
+    ");
 }
 
 #[test]
 fn a_refused_field_creates_nobody() {
     let mock = small_world();
-    let run = presencectl(&mock, "set-user carl --set online=true")
-        .run()
-        .ended_with(5);
-    assert!(run.stderr.contains("carl"), "{run}");
-    assert!(run.stderr.contains("reserved field"), "{run}");
-    let _ = presencectl(&mock, "get-user carl").run().ended_with(5);
+    let lines = ["set-user carl --set online=true", "get-user carl"];
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r#"
+    $ set-user carl --set online=true
+    2> presencectl: cannot create carl: the API refused (HTTP 400, code 4): UpdateUsers failed with error: "users[carl].online is a reserved field"
+    exit 5
+    $ get-user carl
+    2> presencectl: the user carl does not exist
+    2> hint: list users: presencectl query-users; create one: presencectl set-user carl
+    exit 5
+    "#);
 }
 
 #[test]
 fn contradictions_are_usage_errors() {
     let mock = small_world();
-    for line in [
+    let lines = [
         "set-user",
         "set-user john --invisible --visible",
         "set-user john --status x --clear-status",
@@ -115,10 +119,40 @@ fn contradictions_are_usage_errors() {
         "query-users -n 1101",
         "query-users --active-since yesterday",
         "query-users --filter [1]",
-    ] {
-        let run = presencectl(&mock, line).run().ended_with(2);
-        assert_eq!(run.stdout, "", "{line}");
-    }
+        "query-users --filter '{\"online\":true}'",
+    ];
+    insta::assert_snapshot!(usage_errors(lines, |line| presencectl(&mock, line).run()), @r#"
+    set-user
+      error: users are missing
+    set-user john --invisible --visible
+      error: the argument '--invisible' cannot be used with '--visible'
+    set-user john --status x --clear-status
+      error: the argument '--status <TEXT>' cannot be used with '--clear-status'
+    set-user john --status x --set status=y
+      presencectl: the field `status` is given twice
+    set-user john --set a=1 --unset a
+      presencectl: the field `a` is given twice
+    set-user john --set-json a={
+      error: invalid value 'a={' for '--set-json <K=JSON>': the value of a is not JSON (EOF while parsing an object at line 1 column 1); for a text, use --set a=TEXT
+    set-user john --set a
+      error: invalid value 'a' for '--set <K=TEXT>': expected NAME=VALUE
+    set-user 'john doe'
+      error: invalid value 'john doe' for '[ID]...': `john doe` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
+    set-user --in @nowhere.txt
+      presencectl: cannot open nowhere.txt (from --in): No such file or directory (os error 2)
+    query-users --online --offline
+      error: the argument '--online' cannot be used with '--offline'
+    query-users --in john --offset 1
+      presencectl: --offset cannot be used with --in: omit it
+    query-users -n 1101
+      presencectl: -n 1101 is beyond the 1100 users that the service pages by offset
+    query-users --active-since yesterday
+      presencectl: --active-since: `yesterday` is not a time; write RFC 3339 (2026-01-31T08:00:00Z), unix seconds, or a duration ago (15m)
+    query-users --filter [1]
+      error: invalid value '[1]' for '--filter <JSON>': not a JSON object: invalid type: sequence, expected a map at line 1 column 0; an example is '{"role":"admin"}'
+    query-users --filter '{"online":true}'
+      error: invalid value '{"online":true}' for '--filter <JSON>': the service cannot filter by `online`; use --online or --offline
+    "#);
 }
 
 #[test]
@@ -143,13 +177,12 @@ fn a_list_is_sent_in_batches() {
 #[test]
 fn a_bad_line_of_a_list_is_named() {
     let mock = small_world();
-    let run = presencectl(&mock, "set-user --in - --status x")
-        .run_with("john\n\nja ck\n")
-        .ended_with(2);
-    assert!(
-        run.stderr.contains("standard input, line 3: `ja ck`"),
-        "{run}"
-    );
+    let run = presencectl(&mock, "set-user --in - --status x").run_with("john\n\nja ck\n");
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: standard input, line 3: `ja ck` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
+    --- exit Some(2)
+    ");
     let john = presencectl(&mock, "get-user john --jq .status").run();
     assert_eq!(john.stdout, "Eating a veggie burger...\n");
 }
@@ -180,56 +213,45 @@ fn dry_run_shows_requests_and_sends_none() {
     assert_eq!(run.records()[0]["status"], "Eating a veggie burger...");
 }
 
-#[tokio::test]
-async fn verify_fails_when_the_change_had_no_effect() {
+#[test]
+fn verify_fails_when_the_change_had_no_effect() {
     let john = |status: &str| format!(r#"{{"id":"john","status":"{status}"}}"#);
-    let (url, requests) = literal::serve(vec![
-        answer(
-            "200 OK",
-            "",
-            &format!(r#"{{"users":{{"john":{}}}}}"#, john("new")),
-        ),
-        answer("200 OK", "", &format!(r#"{{"users":[{}]}}"#, john("old"))),
-    ])
-    .await;
-    let run = tokio::task::spawn_blocking(move || {
-        Presencectl::line("set-user john --status new --verify")
-            .env("STREAM_CHAT_URL", url.as_str())
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
-            .run()
-    })
-    .await
-    .unwrap()
-    .ended_with(1);
-    assert_eq!(run.stdout, "");
-    assert!(
-        run.stderr.contains(r#"`status` is "old", expected "new""#),
-        "{run}"
+    let written = format!(r#"{{"users":{{"john":{}}}}}"#, john("new"));
+    let read = format!(r#"{{"users":[{}]}}"#, john("old"));
+    let (run, requests) = run_against(
+        Presencectl::line("set-user john --status new --verify"),
+        "",
+        [written, read]
+            .map(|body| answer("200 OK", "", &body))
+            .to_vec(),
     );
-    assert!(requests.await.unwrap()[0].starts_with("PATCH /users?"));
+    insta::assert_snapshot!(run, @r#"
+    --- stderr
+    presencectl: the service accepted the change of john, but reading it back shows: `status` is "old", expected "new"
+    hint: read it again in a moment: presencectl get-user john
+    --- exit Some(1)
+    "#);
+    assert!(requests[0].starts_with("PATCH /users?"), "{}", requests[0]);
 }
 
 #[test]
 fn get_user_prints_existing_users_and_names_missing_ones() {
     let mock = small_world();
-    let run = presencectl(&mock, "get-user zoe nobody john zoe nowhere")
-        .run()
-        .ended_with(5);
-    assert_eq!(ids(&run), ["zoe", "john"]);
-    assert!(
-        run.stderr
-            .contains("the users nobody, nowhere do not exist"),
-        "{run}"
-    );
-    assert!(run.stderr.contains("\nhint: "), "{run}");
-
-    let run = presencectl(&mock, "get-user nobody -o json")
-        .run()
-        .ended_with(5);
-    let error: Value = serde_json::from_str(&run.stderr).unwrap();
-    assert_eq!(error["error"]["kind"], "refused");
-    assert_eq!(error["error"]["exit_code"], 5);
+    let lines = [
+        "get-user zoe nobody john zoe nowhere --jq .id",
+        "get-user nobody -o json",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r#"
+    $ get-user zoe nobody john zoe nowhere --jq .id
+    zoe
+    john
+    2> presencectl: the users nobody, nowhere do not exist
+    2> hint: list users: presencectl query-users; create one: presencectl set-user nobody
+    exit 5
+    $ get-user nobody -o json
+    2> {"error":{"kind":"refused","message":"the user nobody does not exist","exit_code":5,"api_code":null,"hint":"list users: presencectl query-users; create one: presencectl set-user nobody"}}
+    exit 5
+    "#);
 }
 
 #[test]
@@ -256,10 +278,7 @@ fn a_query_is_one_page_with_a_hint_that_there_is_more() {
     let mock = crowd(35);
     let run = presencectl(&mock, "query-users").run().ended_with(0);
     assert_eq!(run.records().len(), 30);
-    assert!(
-        run.stderr.starts_with("hint: this is one page of 30"),
-        "{run}"
-    );
+    insta::assert_snapshot!(run.stderr, @"hint: this is one page of 30 and there may be more: add -n N, or --all");
     let run = presencectl(&mock, "query-users -q").run();
     assert_eq!(run.stderr, "");
     for (line, count) in [
@@ -446,14 +465,6 @@ fn what_people_type_first_has_a_hint() {
     hint: presencectl get-user john jack; or presencectl query-users --in john,jack
     --- exit Some(2)
     ");
-    let run = presencectl(&mock, "query-users --filter '{\"online\":true}'")
-        .run()
-        .ended_with(2);
-    assert!(
-        run.stderr
-            .contains("the service cannot filter by `online`; use --online or --offline"),
-        "{run}"
-    );
 }
 
 #[test]
@@ -526,18 +537,25 @@ fn fail_empty_exits_with_3_in_every_format() {
 #[test]
 fn a_filter_that_the_service_refuses_exits_with_5_and_the_reason() {
     let mock = small_world();
-    let run = presencectl(&mock, "query-users --filter '{\"x\":{\"$bad\":1}}'")
-        .run()
-        .ended_with(5);
-    assert!(run.stderr.contains("$bad"), "{run}");
+    let run = presencectl(&mock, "query-users --filter '{\"x\":{\"$bad\":1}}'").run();
+    insta::assert_snapshot!(run, @r#"
+    --- stderr
+    presencectl: cannot query users: the API refused (HTTP 400, code 4): QueryUsers failed with error: "filter_conditions: unknown operator "$bad" on field "x""
+    --- exit Some(5)
+    "#);
 }
 
 #[test]
 fn a_temporary_change_that_is_refused_has_nothing_to_restore() {
     let mock = small_world();
     let line = "set-user nope --must-exist --status x --for 1h";
-    let run = presencectl(&mock, line).run().ended_with(5);
-    assert!(!run.stderr.contains("restored"), "{run}");
+    insta::assert_snapshot!(presencectl(&mock, line).run(), @r"
+    --- stderr
+    presencectl: nope does not exist yet
+    presencectl: the user nope does not exist, and --must-exist forbids creating the user
+    hint: omit --must-exist to create the user
+    --- exit Some(5)
+    ");
 }
 
 #[test]
@@ -552,70 +570,59 @@ fn a_user_who_is_named_twice_is_changed_once() {
 #[test]
 fn deleting_needs_a_confirmation() {
     let mock = small_world();
-    for line in ["delete-user john", "deactivate-user john jack"] {
-        let run = presencectl(&mock, line).run().ended_with(2);
-        assert!(run.stderr.contains("\nhint: confirm with -y\n"), "{run}");
-        // A pipe is no terminal, whatever it says.
-        let _ = presencectl(&mock, line).run_with("y\n").ended_with(2);
-    }
+    let lines = ["delete-user john", "deactivate-user john jack"];
+    let shown = transcript(lines, |line| presencectl(&mock, line).run());
+    insta::assert_snapshot!(shown, @r"
+    $ delete-user john
+    2> presencectl: cannot delete john without confirmation: stdin is not a terminal
+    2> hint: confirm with -y
+    exit 2
+    $ deactivate-user john jack
+    2> presencectl: cannot deactivate john, jack without confirmation: stdin is not a terminal
+    2> hint: confirm with -y
+    exit 2
+    ");
+    // A pipe is no terminal, whatever it says.
+    let piped = transcript(lines, |line| presencectl(&mock, line).run_with("y\n"));
+    assert_eq!(piped, shown);
     let _ = presencectl(&mock, "get-user john jack").run().ended_with(0);
 }
 
-#[tokio::test]
-async fn each_user_deleted_or_deactivated_is_printed() {
+#[test]
+fn each_user_deleted_or_deactivated_is_printed() {
     for (line, requests, second) in [
         (
             "deactivate-user john jack -y",
-            [
-                "POST /users/john/deactivate?",
-                "POST /users/jack/deactivate?",
-            ],
+            ["POST /users/john/deactivate", "POST /users/jack/deactivate"],
             r#"{"user":{"id":"jack","deactivated_at":"2026-01-05T10:00:00Z"}}"#,
         ),
         (
             "reactivate-user john jack",
-            [
-                "POST /users/john/reactivate?",
-                "POST /users/jack/reactivate?",
-            ],
+            ["POST /users/john/reactivate", "POST /users/jack/reactivate"],
             r#"{"duration":"1ms"}"#,
         ),
         (
             "delete-user john jack --hard -y",
-            ["DELETE /users/john?", "DELETE /users/jack?"],
+            ["DELETE /users/john", "DELETE /users/jack"],
             r#"{"user":{"id":"jack"},"task_id":""}"#,
         ),
     ] {
-        let first = r#"{"user":{"id":"john","online":false}}"#;
-        let refused = answer(
-            "404 Not Found",
-            "",
-            r#"{"code":16,"message":"there is no jack","StatusCode":404}"#,
-        );
+        let refused = r#"{"code":16,"message":"there is no jack","StatusCode":404}"#;
         for (second, code, printed) in [
             (answer("200 OK", "", second), 0, vec!["john", "jack"]),
-            (refused, 5, vec!["john"]),
+            (answer("404 Not Found", "", refused), 5, vec!["john"]),
         ] {
-            let (url, sent) = literal::serve(vec![answer("200 OK", "", first), second]).await;
-            let run = tokio::task::spawn_blocking(move || {
-                Presencectl::line(line)
-                    .env("STREAM_CHAT_URL", url.as_str())
-                    .env("STREAM_API_KEY", API_KEY)
-                    .env("STREAM_API_SECRET", SECRET)
-                    .run()
-            })
-            .await
-            .unwrap()
-            .ended_with(code);
+            let first = answer("200 OK", "", r#"{"user":{"id":"john","online":false}}"#);
+            let (run, sent) = run_against(Presencectl::line(line), "", vec![first, second]);
+            let run = run.ended_with(code);
             assert_eq!(ids(&run), printed, "{line}");
-            assert_eq!(run.stderr.contains("jack"), code != 0, "{run}");
-            let sent = sent.await.unwrap();
-            assert!(sent[0].starts_with(requests[0]), "{}", sent[0]);
-            assert!(sent[1].starts_with(requests[1]), "{}", sent[1]);
-            assert_eq!(
-                sent[0].contains("hard_delete=true"),
-                line.contains("--hard")
-            );
+            assert_eq!(run.stderr.contains("there is no jack"), code != 0, "{run}");
+            let targets = sent
+                .iter()
+                .map(|request| request.split('?').next().unwrap());
+            assert_eq!(targets.collect::<Vec<_>>(), requests);
+            let is_hard = sent[0].contains("hard_delete=true");
+            assert_eq!(is_hard, line.contains("--hard"), "{}", sent[0]);
         }
     }
 }

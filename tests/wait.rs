@@ -1,10 +1,7 @@
 //! `wait`: when it ends, and with which exit code.
 
-use std::process::Command;
-
-use crate::support::binary;
-use crate::support::mock::{API_KEY, Mock, SECRET};
-use crate::support::{Presencectl, Run};
+use crate::support::mock::Mock;
+use crate::support::{Presencectl, Run, shell, transcript};
 
 fn at(mock: &Mock, line: &str) -> Run {
     Presencectl::line(line).at(mock).run()
@@ -21,7 +18,7 @@ fn a_condition_that_holds_already_ends_at_once_and_prints_the_user() {
     let mock = world();
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let run = at(&mock, "wait user john --for online --timeout 1m").ended_with(0);
-    assert_eq!(run.records()[0]["id"], "john", "{run}");
+    assert_eq!(run.record()["id"], "john", "{run}");
     let _ = at(&mock, "wait user john --for online --timeout 0").ended_with(0);
     let _ = at(&mock, "wait user jack john --any --for online --timeout 0").ended_with(0);
 }
@@ -29,45 +26,56 @@ fn a_condition_that_holds_already_ends_at_once_and_prints_the_user() {
 #[test]
 fn a_false_condition_exits_with_8_and_a_timeout_with_124() {
     let mock = world();
-    let run = at(&mock, "wait user john --for online --timeout 0").ended_with(8);
-    assert!(
-        run.stderr.contains("john") && run.stdout.is_empty(),
-        "{run}"
-    );
-    let _ = at(&mock, "wait user nobody --for exists --timeout 0").ended_with(8);
+    let lines = [
+        "wait user john --for online --timeout 0",
+        "wait user nobody --for exists --timeout 0",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| at(&mock, line)), @r"
+    $ wait user john --for online --timeout 0
+    2> presencectl: john is offline
+    exit 8
+    $ wait user nobody --for exists --timeout 0
+    2> presencectl: nobody does not exist
+    exit 8
+    ");
     let run = at(&mock, "wait user john --for online --timeout 300ms").ended_with(124);
-    assert!(run.stderr.contains("300ms"), "{run}");
+    // On a busy machine the time may be over before john's state is known.
+    let reason = run
+        .stderr
+        .strip_prefix("presencectl: timed out after 300ms; ");
+    assert!(reason.is_some() && run.stdout.is_empty(), "{run}");
 }
 
 #[test]
 fn a_condition_that_becomes_true_ends_the_wait() {
     let mock = world();
-    let waiting = Presencectl::line("wait user john --for online --timeout 1m")
+    let mut waiting = Presencectl::line("wait user john --for online --timeout 1m")
         .at(&mock)
         .stream();
-    let _ = at(
-        &mock,
-        "wait user presencectl-observer --for exists --timeout 1m",
-    )
-    .ended_with(0);
+    mock.await_subscription();
     let _ = at(&mock, "mock user john connect").ended_with(0);
-    let (lines, status) = waiting.end();
-    assert_eq!(status.code(), Some(0));
-    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(waiting.record()["online"], true);
+    let run = waiting.finish();
+    assert_eq!(run.to_string(), "--- stderr\n--- exit Some(0)");
 }
 
 #[test]
 fn a_user_who_is_created_later_is_found() {
     let mock = world();
-    let waiting = Presencectl::line("wait user newcomer --for offline --timeout 1m")
+    let waiting = Presencectl::line("wait user newcomer --for offline --timeout 1m --jq .id")
         .at(&mock)
         .stream();
-    let seen = "wait user presencectl-observer --for exists --timeout 1m";
-    let _ = at(&mock, seen).ended_with(0);
+    mock.await_request(0, |entry| {
+        entry["method"] == "GET" && entry["query"].to_string().contains("newcomer")
+    });
     let _ = at(&mock, "set-user newcomer").ended_with(0);
-    let (lines, status) = waiting.end();
-    assert_eq!(status.code(), Some(0), "{lines:?}");
-    assert!(lines[0].contains("newcomer"), "{lines:?}");
+    let run = waiting.finish();
+    insta::assert_snapshot!(run, @r"
+    newcomer
+    --- stderr
+    presencectl: warning: 0 of 1 users are subscribed; missing: newcomer
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -111,9 +119,13 @@ fn invisibility_needs_the_secret() {
     let run = Presencectl::line("wait user john --for invisible --timeout 0")
         .at(&mock)
         .env("PRESENCECTL_USER_TOKEN", token.trim())
-        .run()
-        .ended_with(5);
-    assert!(run.stderr.contains("STREAM_API_SECRET"), "{run}");
+        .run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: a user token does not show who is invisible
+    hint: use an API secret: STREAM_API_SECRET, or --profile
+    --- exit Some(5)
+    ");
 }
 
 #[test]
@@ -126,6 +138,7 @@ fn an_expression_decides_for_users_and_channels() {
     let all = "wait channel standup --for '[.members[].user.online] | all' --timeout";
     let _ = at(&mock, &format!("{all} 0")).ended_with(8);
     let waiting = Presencectl::line(&format!("{all} 1m")).at(&mock).stream();
+    mock.await_subscription();
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let _ = at(&mock, "mock user jack connect").ended_with(0);
     let (lines, status) = waiting.end();
@@ -153,34 +166,30 @@ fn stable_for_requires_an_uninterrupted_state() {
 fn a_script_branches_on_the_exit_code() {
     let mock = world();
     let say = |script: &str| {
-        let output = Command::new("sh")
-            .args(["-c", script])
-            .arg(binary())
-            .env("STREAM_CHAT_URL", mock.url())
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET)
-            .output()
-            .unwrap();
+        let output = shell(&mock, script).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let wait = r#""$0" -q wait user john --for online --stable-for"#;
+    let wait = "presencectl -q wait user john --for online --stable-for";
     let nobody = format!("{wait} 2s --timeout 300ms || echo nobody $?");
     assert_eq!(say(&nobody), "nobody 124\n");
     let _ = at(&mock, "mock user john connect").ended_with(0);
     let somebody = format!("{wait} 100ms --timeout 1m >/dev/null && echo somebody || echo nobody");
     assert_eq!(say(&somebody), "somebody\n");
     // `head` closes the pipe after one line, which ends the stream.
-    let line = say(r#""$0" watch users john -o ndjson | head -1"#);
+    let line = say("presencectl watch users john -o ndjson | head -1");
     assert!(line.starts_with(r#"{"type":"presence.snapshot""#), "{line}");
     assert_eq!(line.lines().count(), 1);
 }
 
 #[test]
 fn an_unknown_state_is_bad_usage() {
-    let run = Presencectl::line("--mock wait user john --for onlin")
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("online, offline"), "{run}");
+    insta::assert_snapshot!(Presencectl::line("--mock wait user john --for onlin").run(), @r#"
+    --- stderr
+    error: invalid value 'onlin' for '--for <STATE>': unknown state `onlin`; expected one of online, offline, visible, invisible, exists, or a jq expression such as '.user.status == "ready"'
+
+    For more information, try '--help'.
+    --- exit Some(2)
+    "#);
 }
 
 #[cfg(target_os = "linux")]

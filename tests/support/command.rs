@@ -1,11 +1,14 @@
 //! Runs the real binary in an environment of its own, isolated from the developer's.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use assert_cmd::cargo::cargo_bin;
+use regex::Regex;
 use tempfile::TempDir;
 
 use super::Stream;
@@ -114,12 +117,15 @@ impl Presencectl {
     }
 
     /// Points the command at a mock, with its key and secret.
-    pub(crate) fn at(mut self, mock: &Mock) -> Self {
-        self.command
-            .env("PRESENCECTL_BASE_URL", mock.url())
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", SECRET);
-        self
+    pub(crate) fn at(self, mock: &Mock) -> Self {
+        self.at_url(&mock.url(), API_KEY, SECRET)
+    }
+
+    /// Points the command at a server, with the key and secret of an application there.
+    pub(crate) fn at_url(self, url: &str, api_key: &str, secret: &str) -> Self {
+        self.env("STREAM_CHAT_URL", url)
+            .env("STREAM_API_KEY", api_key)
+            .env("STREAM_API_SECRET", secret)
     }
 
     /// Starts it, to be read line by line.
@@ -143,6 +149,27 @@ pub(crate) fn binary() -> PathBuf {
     cargo_bin!("presencectl").to_path_buf()
 }
 
+/// The search path for programs, with this folder before all others.
+pub(crate) fn search_path(first: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(first.to_path_buf()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).expect("folders without a colon")
+}
+
+/// A shell script in which `presencectl` is the binary under test, with the key and secret of a mock.
+pub(crate) fn shell(mock: &Mock, script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .env_clear()
+        .env("PATH", search_path(binary().parent().expect("a folder")))
+        .env("STREAM_CHAT_URL", mock.url())
+        .env("STREAM_API_KEY", API_KEY)
+        .env("STREAM_API_SECRET", SECRET)
+        .stdin(Stdio::null());
+    command
+}
+
 fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -162,6 +189,7 @@ fn split(line: &str) -> Vec<String> {
             c => word.push(c),
         }
     }
+    assert!(!quoted, "a quote is not closed: {line}");
     if any || !word.is_empty() {
         words.push(word);
     }
@@ -181,7 +209,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(output: &std::process::Output) -> Self {
+    pub(crate) fn of(output: &std::process::Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -218,6 +246,32 @@ impl Run {
             .collect()
     }
 
+    /// The one record of a run that succeeded.
+    #[track_caller]
+    pub(crate) fn record(&self) -> serde_json::Value {
+        assert_eq!(self.code, Some(0), "{self}");
+        let mut records = self.records();
+        assert_eq!(records.len(), 1, "{self}");
+        records.remove(0)
+    }
+
+    /// The run as text for a snapshot. What differs from run to run has a fixed name in it: times, ports, UUIDs and
+    /// names of temporary files.
+    pub(crate) fn masked(&self) -> String {
+        static MASKS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+            [
+                (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+                (r"\b(127\.0\.0\.1|localhost):\d+", "$1:PORT"),
+                (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
+                (r"\bpresencectl-mock-ca-\w+", "presencectl-mock-ca-RANDOM"),
+            ]
+            .map(|(pattern, name)| (Regex::new(pattern).expect("a valid pattern"), name))
+        });
+        MASKS.iter().fold(self.to_string(), |text, (mask, name)| {
+            mask.replace_all(&text, *name).into_owned()
+        })
+    }
+
     /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn ended_with(self, code: i32) -> Self {
@@ -233,6 +287,47 @@ impl fmt::Display for Run {
         write!(f, "{}", self.stderr)?;
         write!(f, "--- exit {:?}", self.code)
     }
+}
+
+/// Runs command lines one after the other, and shows each with what it printed: lines of stderr after `2> `, and the exit
+/// code unless it is 0.
+pub(crate) fn transcript<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+    run: impl Fn(&str) -> Run,
+) -> String {
+    let shown = |line: &str| {
+        let run = run(line);
+        let errors: String = run
+            .stderr
+            .lines()
+            .map(|line| format!("2> {line}\n"))
+            .collect();
+        let end = match run.code {
+            Some(0) => String::new(),
+            Some(code) => format!("exit {code}\n"),
+            None => "ended by a signal\n".to_owned(),
+        };
+        format!("$ {line}\n{}{errors}{end}", run.stdout)
+    };
+    lines.into_iter().map(shown).collect()
+}
+
+/// Runs command lines that are bad usage, and shows the first line of each one's error, once for lines that have the same.
+pub(crate) fn usage_errors<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+    run: impl Fn(&str) -> Run,
+) -> String {
+    let mut shown = Vec::new();
+    for line in lines {
+        let run = run(line).ended_with(2);
+        assert_eq!(run.stdout, "", "{line}");
+        let error = format!("  {}", run.stderr.lines().next().expect("an error"));
+        if shown.last() == Some(&error) {
+            shown.pop();
+        }
+        shown.extend([line.to_owned(), error]);
+    }
+    shown.join("\n")
 }
 
 /// Writes a file that only its owner can read.

@@ -6,6 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
+use super::{Presencectl, Run};
+
 /// What the server was sent, request by request. It ends once every answer is given.
 pub(crate) type Requests = JoinHandle<Vec<String>>;
 
@@ -26,6 +28,22 @@ pub(crate) async fn serve(answers: Vec<String>) -> (Url, Requests) {
         requests
     });
     (url, requests)
+}
+
+/// Runs a command against a server that gives these answers, and returns what the server was sent, too.
+pub(crate) fn run_against(
+    command: Presencectl,
+    stdin: &str,
+    answers: Vec<String>,
+) -> (Run, Vec<String>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (url, requests) = runtime.block_on(serve(answers));
+    let run = command.at_url(url.as_str(), "k", "s").run_with(stdin);
+    (run, runtime.block_on(requests).unwrap())
 }
 
 /// An answer with a JSON body.

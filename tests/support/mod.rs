@@ -12,8 +12,11 @@ pub(crate) mod wire;
 pub(crate) mod world;
 
 use std::fmt::Display;
+use std::time::{Duration, Instant};
 
-pub(crate) use command::{Presencectl, Run, binary, private_file};
+pub(crate) use command::{
+    Presencectl, Run, binary, private_file, search_path, shell, transcript, usage_errors,
+};
 pub(crate) use stream::Stream;
 
 /// Prints that something was skipped. The test harness does not capture it, so it is seen although the test passes.
@@ -31,4 +34,17 @@ pub(crate) fn skip_outside_ci(what: &str, missing: impl Display) {
         "{what} must run in CI: {missing}"
     );
     skip(&format!("{what}: {missing}"));
+}
+
+/// How long a fact is waited for. It only turns a hang into a failure: a test never passes because of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until a fact holds that nothing reports, however long that takes.
+#[track_caller]
+pub(crate) fn wait_until(fact: &str, is_true: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "it never holds: {fact}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
 }

@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Run;
 use super::contract::Contract;
-
-const DEADLINE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, Run};
 
 /// A started process. It is killed when dropped.
 pub(crate) struct Stream {
@@ -40,7 +38,7 @@ impl Stream {
             errors: read_lines(child.stderr.take().expect("a pipe")),
             child,
             seen: Vec::new(),
-            deadline: Instant::now() + DEADLINE,
+            deadline: Instant::now() + PATIENCE,
             contract,
             _home: home,
         }
@@ -60,6 +58,18 @@ impl Stream {
     pub(crate) fn record(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.transcript()))
+    }
+
+    /// The records up to and with the first one of this type.
+    #[track_caller]
+    pub(crate) fn records_until(&mut self, kind: &str) -> Vec<Value> {
+        let mut records = Vec::new();
+        loop {
+            records.push(self.record());
+            if records[records.len() - 1]["type"] == kind {
+                return records;
+            }
+        }
     }
 
     /// Sends a signal by name, such as `INT`.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::http::Request;
@@ -10,9 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 use super::mock::{API_KEY, Mock, server_token, user_token};
-
-/// Reading fails after this. A test never passes because of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, wait_until};
 
 /// An answer, taken apart.
 pub(crate) struct Answer {
@@ -54,6 +52,27 @@ impl Mock {
         ))
     }
 
+    /// Calls the control API, which must accept it. `null` is no body.
+    #[track_caller]
+    pub(crate) fn control(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let answer = self.try_control(method, path, body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer
+    }
+
+    /// The same, where the answer may be a refusal.
+    pub(crate) fn try_control(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.raw(&format!(
+            "{method} /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
     pub(crate) fn get(&self, target: &str, token: &str, payload: &Value) -> Answer {
         let payload = encode(&payload.to_string());
         let joint = if target.contains('?') { '&' } else { '?' };
@@ -88,14 +107,9 @@ impl Mock {
 
     /// Waits until a client is subscribed to the presence of a user.
     pub(crate) fn await_subscription(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let status = || {
-            self.call("GET", "/_mock/status", &server_token(), &Value::Null)
-                .body
-        };
-        while status()["subscriptions"] == 0 {
-            assert!(Instant::now() < deadline, "nobody subscribes");
-        }
+        wait_until("somebody subscribes", || {
+            self.control("GET", "status", &Value::Null).body["subscriptions"] != 0
+        });
     }
 
     /// Upgrades; the query is everything that the URL says.

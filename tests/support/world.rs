@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Presencectl;
-use super::mock::{API_KEY, Mock, SECRET};
+use super::mock::Mock;
 
 /// A mock with john (online), jack, zoe (invisible) and the channel `messaging:fun` of john and jack.
 pub(crate) fn small_world() -> Mock {
@@ -35,7 +35,7 @@ pub(crate) fn world(users: &[Value], channels: &[Value]) -> Mock {
 
 /// A command line with a server's credentials for a mock.
 pub(crate) fn presencectl(mock: &Mock, line: &str) -> Presencectl {
-    pointed_at(mock, Presencectl::line(line))
+    Presencectl::line(line).at(mock)
 }
 
 /// The same, with its words one by one.
@@ -43,12 +43,5 @@ pub(crate) fn presencectl_of<S: AsRef<str>>(
     mock: &Mock,
     words: impl IntoIterator<Item = S>,
 ) -> Presencectl {
-    pointed_at(mock, Presencectl::new(words))
-}
-
-fn pointed_at(mock: &Mock, command: Presencectl) -> Presencectl {
-    command
-        .env("STREAM_CHAT_URL", &format!("http://{}", mock.address))
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
+    Presencectl::new(words).at(mock)
 }
