@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::binary;
+use crate::support::{binary, search_path};
 
 /// Commands as documents show them, and what runs instead: on a terminal the output is a table, and Ctrl-C ends it.
 const ON_A_TERMINAL: [(&str, &str); 2] = [
@@ -133,7 +133,6 @@ fn run(home: &Path, steps: &[(String, String)]) -> Vec<(String, i32)> {
         )
         .unwrap();
     }
-    let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("bash")
         .args([
             "-c",
@@ -143,7 +142,7 @@ fn run(home: &Path, steps: &[(String, String)]) -> Vec<(String, i32)> {
         .env("HOME", home)
         .env("TZ", "UTC")
         .env("COLUMNS", "100")
-        .env("PATH", format!("{}:{path}", folder.display()))
+        .env("PATH", search_path(&folder))
         .current_dir(home)
         .stdin(Stdio::null())
         .output()

@@ -110,7 +110,7 @@ fn dry_run_prints_what_the_command_sends_and_sends_nothing() {
         };
         if let Some(ready) = ready {
             let mut stream = command.stream();
-            while stream.record()["type"] != ready {}
+            stream.records_until(ready);
             stream.signal("INT");
             let _ = stream.finish().ended_with(130);
         } else {

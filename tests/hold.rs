@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::mock::{Mock, user_token};
 use crate::support::world::{presencectl, small_world, world};
-use crate::support::{Presencectl, Stream};
+use crate::support::{Presencectl, Stream, wait_until};
 
 fn user(mock: &Mock, id: &str) -> Value {
     let run = presencectl(mock, &format!("get-user {id} -o ndjson")).run();
@@ -74,12 +74,8 @@ fn a_time_limit_ends_with_0_and_names_how_many_were_not_connected() {
     let fault = "mock fault add delay --delay 1h --path /connect";
     let _ = presencectl(&mock, fault).run().ended_with(0);
     for flag in ["--for 1ms", "--timeout 1ms"] {
-        let run = presencectl(&mock, &format!("hold jack -o ndjson {flag}"))
-            .run()
-            .ended_with(0);
-        let [end] = &run.records()[..] else {
-            panic!("{run}")
-        };
+        let run = presencectl(&mock, &format!("hold jack -o ndjson {flag}")).run();
+        let end = run.record();
         assert_eq!(end["reason"], "timeout", "{run}");
         assert!(run.stderr.contains("1 of 1 users"), "{run}");
     }
@@ -130,10 +126,12 @@ fn a_channel_is_opened_and_never_created() {
     stream.signal("INT");
     assert_eq!(stream.end().1.code(), Some(130));
 
-    let run = presencectl(&mock, "hold john --channel nope")
-        .run()
-        .ended_with(5);
-    assert!(run.stderr.contains("code 16"), "{run}");
+    insta::assert_snapshot!(presencectl(&mock, "hold john --channel nope").run(), @r#"
+    --- stderr
+    presencectl: cannot open the channel messaging:nope: the API refused (HTTP 404, code 16): GetChannel failed with error: "Can't find channel with id messaging:nope"
+    hint: list channels: presencectl query-channels
+    --- exit Some(5)
+    "#);
     let run = presencectl(&mock, "get-channel nope").run();
     assert_eq!(run.code, Some(5), "{run}");
 }
@@ -144,15 +142,23 @@ fn a_user_who_cannot_be_connected_is_named() {
     let run = presencectl(&mock, "hold jack")
         .env("STREAM_API_SECRET", "")
         .env("PRESENCECTL_USER_TOKEN", &user_token("john"))
-        .run()
-        .ended_with(2);
-    assert!(run.stderr.contains("the token belongs to john"), "{run}");
+        .run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: the token belongs to john, and cannot connect jack
+    hint: set STREAM_API_SECRET instead of PRESENCECTL_USER_TOKEN
+    --- exit Some(2)
+    ");
 
-    let run = presencectl(&mock, "deactivate-user jack --yes").run();
-    assert_eq!(run.code, Some(0), "{run}");
-    let run = presencectl(&mock, "hold jack").run().ended_with(4);
-    assert!(run.stderr.contains("cannot connect jack"), "{run}");
-    assert_eq!(run.stdout, "", "a stream that has not begun has no end");
+    let deactivate = presencectl(&mock, "deactivate-user jack --yes");
+    let _ = deactivate.run().ended_with(0);
+    // A stream that has not begun has no end.
+    insta::assert_snapshot!(presencectl(&mock, "hold jack").run(), @r#"
+    --- stderr
+    presencectl: cannot connect jack: the API refused (HTTP 401, code 5): Connect failed with error: "user "jack" is deactivated"
+    hint: check that the secret belongs to the API key: STREAM_API_SECRET, or --profile
+    --- exit Some(4)
+    "#);
 
     // Jack is refused late. On a machine so busy that john is not connected by then, later still.
     let run = ["1s", "10s", "1m"].into_iter().find_map(|delay| {
@@ -196,11 +202,10 @@ fn a_second_signal_does_not_wait_for_the_server() {
     let fault = "mock fault add delay --delay 1h --method PATCH --path /users";
     let _ = presencectl(&mock, fault).run().ended_with(0);
     stream.signal("INT");
-    let has_fired = || {
-        let faults = presencectl(&mock, "mock fault list").run().ended_with(0);
-        faults.records()[0]["fired"] == 1
-    };
-    while !has_fired() {}
+    wait_until("the fault has fired", || {
+        let faults = mock.control("GET", "faults", &Value::Null).body;
+        faults["faults"][0]["fired"] == 1
+    });
     stream.signal("TERM");
     let (lines, status) = stream.end();
     let last = last(&lines);

@@ -14,10 +14,8 @@ use presencectl::domain::token::{self, Claims};
 use crate::support::literal;
 use crate::support::mock::{API_KEY, SECRET};
 use crate::support::world::{presencectl, small_world};
-use crate::support::{Presencectl, Run, binary, private_file};
+use crate::support::{PATIENCE, Presencectl, Run, binary, private_file};
 
-/// A deadline that only turns a hang into a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The one command that runs until it is stopped. It is stopped once it has printed something.
 const ENDLESS: &str = "mock start";
 
@@ -145,7 +143,6 @@ fn run(line: &[String], home: &std::path::Path, stdin: Stdio) -> (Option<i32>, S
             let _ = child.kill();
             panic!("`{}` hangs", line.join(" "));
         }
-        std::thread::yield_now();
         std::thread::park_timeout(Duration::from_millis(5));
     };
     (status.code(), stdout.text(), stderr.text())
@@ -342,9 +339,7 @@ fn what_the_service_answers_is_redacted_too() {
         &body,
     )]));
     let run = Presencectl::line("api POST guest -f 'user[id]=1' -f password=hunter2 -F 'nested={\"api_secret\":\"n3st\"}' -vv --jq .user.id")
-        .env("STREAM_CHAT_URL", url.as_str())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
+        .at_url(url.as_str(), API_KEY, SECRET)
         .run()
         .ended_with(0);
     for secret in [

@@ -7,9 +7,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -18,10 +18,7 @@ use crate::recipes::{Machine, assert_success, which};
 use crate::sdk_suites::python_environment;
 use crate::support::recording::Plan;
 use crate::support::world::{presencectl_of, world};
-use crate::support::{Presencectl, skip_outside_ci};
-
-/// A deadline that only turns a hang into a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{Presencectl, skip_outside_ci, wait_until};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -180,11 +177,9 @@ fn redis_takes_records_and_gives_them_back() {
         .spawn()
         .unwrap();
     let _server = Background(server);
-    let start = Instant::now();
-    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-        assert!(start.elapsed() < PATIENCE, "redis-server does not listen");
-        std::thread::yield_now();
-    }
+    wait_until("redis-server listens", || {
+        UnixStream::connect(&socket).is_ok()
+    });
     let client = which("redis-cli").unwrap();
     let script = format!("exec {} -s {} \"$@\"", client.display(), socket.display());
     machine.program("redis-cli", &script);

@@ -135,7 +135,7 @@ fn the_server_answers_as_it_says() {
         called: BTreeSet::new(),
     };
     let mut watch = presencectl(&mock, "watch users john").stream();
-    while watch.record()["type"] != "presence.coverage" {}
+    watch.records_until("presence.coverage");
 
     api.call("getHealth", "/_mock/health", None);
     api.call("getStatus", "/_mock/status", None);

@@ -93,13 +93,8 @@ fn an_exceeded_rate_limit_is_429_with_the_time_to_wait() {
     use presencectl::mock::RateLimitMode;
 
     let mock = Mock::with(|options| options.rules.rate_limit = RateLimitMode::PerMinute(2));
-    let control = |path: &str, body: &str| {
-        mock.raw(&format!(
-            "POST /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    };
-    control("clock/freeze", r#"{"to":"2030-01-01T00:00:00Z"}"#);
+    let freeze = json!({"to": "2030-01-01T00:00:00Z"});
+    mock.control("POST", "clock/freeze", &freeze);
     let ask = || mock.get("/users", &server_token(), &json!({"filter_conditions": {}}));
     let left = |head: &str| head.contains("x-ratelimit-remaining: 1");
     assert!(left(&ask().head));
@@ -110,7 +105,7 @@ fn an_exceeded_rate_limit_is_429_with_the_time_to_wait() {
     assert!(refused.head.contains("x-ratelimit-limit: 2"));
     let limits = mock.get("/rate_limits?server_side=true", &server_token(), &json!({}));
     assert_eq!(limits.body["server_side"]["QueryUsers"]["remaining"], 0);
-    control("clock/advance", r#"{"by":"1m"}"#);
+    mock.control("POST", "clock/advance", &json!({"by": "1m"}));
     assert_eq!(ask().status, 200);
 }
 

@@ -6,10 +6,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::raw_wire::{Frame, Server, Socket, encode, user_token};
+use crate::support::PATIENCE;
 use crate::support::mock::Mock;
-
-/// A reason to fail, never a reason to pass.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mock that waits for clients only so long, and a connection to it.
 fn impatient() -> (Mock, TcpStream) {

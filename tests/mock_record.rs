@@ -90,10 +90,7 @@ fn replay(file: &Path) -> (Stream, String) {
 
 /// A command with a server's credentials for this address.
 fn at(url: &str, line: &str) -> Presencectl {
-    Presencectl::line(line)
-        .env("PRESENCECTL_BASE_URL", url)
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", SECRET)
+    Presencectl::line(line).at_url(url, API_KEY, SECRET)
 }
 
 /// What must be in no recording.
@@ -292,7 +289,7 @@ fn recorded_events_keep_their_distance_on_the_mocks_clock() {
     );
     let recording = Recording::start(&mock.url(), "");
     let mut watch = at(&recording.url, "watch users bob -n 1 -o ndjson").stream();
-    while watch.record()["type"] != "presence.coverage" {}
+    watch.records_until("presence.coverage");
     let _ = Presencectl::line("mock user bob connect")
         .at(&mock)
         .run()
@@ -309,7 +306,7 @@ fn recorded_events_keep_their_distance_on_the_mocks_clock() {
     fs::write(&file, text).unwrap();
     let (_server, url) = replay(&file);
     let mut watch = at(&url, "watch users bob -n 1 -o ndjson").stream();
-    while watch.record()["type"] != "presence.coverage" {}
+    watch.records_until("presence.coverage");
     let _ = at(&url, "mock clock advance 1h").run().ended_with(0);
     let _ = at(&url, "mock clock advance 1m").run().ended_with(0);
     let run = watch.finish().ended_with(0);

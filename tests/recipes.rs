@@ -9,7 +9,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -17,10 +16,7 @@ use crate::documents::{blocks, document};
 use crate::sdk_suites::{install_node_modules, suite};
 use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::world::{presencectl, world};
-use crate::support::{binary, private_file, skip_outside_ci};
-
-/// A deadline that only turns a hang into a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{binary, private_file, skip_outside_ci, wait_until};
 
 /// The recipes in this language.
 fn recipes(language: &str) -> Vec<String> {
@@ -310,21 +306,18 @@ fn start(mock: &Mock, state: &Path) -> Child {
 
 /// Waits until the log has a line of this type that was not there before, and gives its lines.
 fn lines_with(log: &Path, kind: &str, before: usize) -> Vec<Value> {
-    let start = Instant::now();
-    loop {
+    let lines = || -> Vec<Value> {
         let text = fs::read_to_string(log).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines: Vec<Value> = whole
-            .lines()
-            .skip(before)
+        let lines = whole.lines().skip(before);
+        lines
             .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        if lines.iter().any(|line| line["type"] == kind) {
-            return lines;
-        }
-        assert!(start.elapsed() < PATIENCE, "no {kind}: {lines:?}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
+            .collect()
+    };
+    wait_until(&format!("the log has {kind}"), || {
+        lines().iter().any(|line| line["type"] == kind)
+    });
+    lines()
 }
 
 /// Ends it as `systemctl stop` does; the unit must call the exit a success.

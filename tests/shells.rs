@@ -7,9 +7,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
 
-use crate::support::{binary, private_file};
+use crate::support::{PATIENCE, binary, private_file, search_path};
 
 /// Completes the word before the cursor.
 const TAB: &str = "\t";
@@ -144,16 +143,12 @@ fn script(file: &str) -> PathBuf {
 
 /// A command in an environment in which `presencectl` is the binary under test.
 fn command(program: &str, home: &Path) -> Command {
-    let mut path = vec![binary().parent().unwrap().to_path_buf()];
-    path.extend(std::env::split_paths(
-        &std::env::var_os("PATH").unwrap_or_default(),
-    ));
     let mut command = Command::new(program);
     command
         .env_clear()
         .env("HOME", home)
         .env("STREAM_API_KEY", "k")
-        .env("PATH", std::env::join_paths(path).unwrap())
+        .env("PATH", search_path(binary().parent().unwrap()))
         .env("TERM", "dumb")
         .env("LC_ALL", "C.UTF-8")
         .current_dir(home);
@@ -224,7 +219,7 @@ impl Shell {
             }
             let bytes = self
                 .output
-                .recv_timeout(Duration::from_secs(60))
+                .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("the shell said only: {}", self.seen));
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }

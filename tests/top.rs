@@ -4,17 +4,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::chaos::processes::Mock;
 use crate::support::mock::{API_KEY, SECRET};
-use crate::support::{Presencectl, binary, skip_outside_ci};
-
-/// Turns a hang into a failure.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, Presencectl, binary, skip_outside_ci};
 
 const RECORDING: &str = r#"{"type":"presence.snapshot","user":{"id":"amy","name":"Amy","online":true},"seq":1,"received_at":"2026-03-29T00:00:00.000Z","source":"query"}
 {"type":"presence.coverage","requested":1,"subscribed":1,"missing":[],"seq":2,"received_at":"2026-03-29T00:00:00.010Z","source":"local"}
@@ -98,7 +95,7 @@ impl Tmux {
 
     #[track_caller]
     fn wait_for(&self, is_reached: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();
             if is_reached(&screen) {

@@ -1,41 +1,17 @@
 //! `watch` as a process: what it prints, when it ends, and with which code.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::Read;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::mock::{API_KEY, Mock, server_token, user_token};
+use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
 use crate::support::world::{presencectl, presencectl_of, small_world, world};
-use crate::support::{Presencectl, Run, Stream};
+use crate::support::{Presencectl, Run, Stream, shell, usage_errors};
 
 /// Opens a connection of a user, or closes all of them.
 fn control_user(mock: &Mock, id: &str, action: &str) {
-    let mut stream = TcpStream::connect(mock.address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    let request = format!(
-        "POST /_mock/users/{id}/{action} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
-}
-
-/// Reads up to and with the first record of this type.
-fn read_until(stream: &mut Stream, kind: &str) -> Vec<Value> {
-    let mut records = Vec::new();
-    loop {
-        let record = stream.record();
-        let found = record["type"] == kind;
-        records.push(record);
-        if found {
-            return records;
-        }
-    }
+    mock.control("POST", &format!("users/{id}/{action}"), &json!({}));
 }
 
 fn types(records: &[Value]) -> Vec<&str> {
@@ -48,14 +24,14 @@ fn types(records: &[Value]) -> Vec<&str> {
 /// A watch whose users are subscribed, with its records read up to the coverage record.
 fn subscribed_stream(mock: &Mock, line: &str) -> Stream {
     let mut stream = presencectl(mock, line).stream();
-    read_until(&mut stream, "presence.coverage");
+    stream.records_until("presence.coverage");
     stream
 }
 
 /// Runs a stream until everybody is covered, which is after everything that happened before it, and ends it.
 fn run_until_covered(mock: &Mock, line: &str) -> Vec<Value> {
     let mut stream = presencectl(mock, line).stream();
-    let mut records = read_until(&mut stream, "presence.coverage");
+    let mut records = stream.records_until("presence.coverage");
     stream.signal("INT");
     let run = stream.finish().ended_with(130);
     records.extend(run.records());
@@ -70,7 +46,7 @@ fn last(lines: &[String]) -> Value {
 fn a_watched_channel_from_snapshot_to_count() {
     let mock = small_world();
     let mut stream = presencectl(&mock, "watch channel fun -n 2").stream();
-    let start = read_until(&mut stream, "presence.coverage");
+    let start = stream.records_until("presence.coverage");
     assert_eq!(
         types(&start),
         [
@@ -190,38 +166,25 @@ fn signals_end_a_stream_in_every_format_with_its_last_line() {
 #[test]
 fn a_hang_up_that_was_ignored_at_the_start_stays_ignored() {
     let mock = small_world();
-    let script = "trap '' HUP; \"$0\" watch users john -o ndjson & pid=$!; \
-                  while ! grep -q coverage \"$1\"; do :; done; \
-                  kill -HUP $pid; kill -TERM $pid; wait $pid; echo \"code $?\" >&2";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ndjson");
-    let output = std::process::Command::new("sh")
-        .args(["-c", script])
-        .arg(crate::support::binary())
-        .arg(&path)
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::fs::File::create(&path).unwrap())
-        .output()
-        .unwrap();
+    let script = format!(
+        "trap '' HUP; presencectl watch users john -o ndjson > {0} & pid=$!; \
+         while kill -0 $pid && ! grep -q coverage {0} 2>/dev/null; do :; done; \
+         kill -HUP $pid; kill -TERM $pid; wait $pid; echo \"code $?\" >&2",
+        path.display()
+    );
+    let output = shell(&mock, &script).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 143\n");
 }
 
 #[test]
 fn a_closed_stdout_ends_a_silent_stream() {
     let mock = small_world();
-    let mut child = std::process::Command::new("sh")
-        .arg("-c")
-        .arg("\"$0\" watch users john -o ndjson; echo \"code $?\" >&2")
-        .arg(crate::support::binary())
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+    let script = "presencectl watch users john -o ndjson; echo \"code $?\" >&2";
+    let mut child = shell(&mock, script)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -266,11 +229,11 @@ fn event_types_are_selected_by_glob() {
     .run();
     assert_eq!(types(&run.records()), ["presence.snapshot"]);
     let run = presencectl(&mock, "watch users john -e user.presense.* --snapshot only").run();
-    assert!(
-        run.stderr
-            .contains("matches no type that this version knows"),
-        "{run}"
-    );
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    hint: `user.presense.*` matches no type that this version knows; the types of presence are user.presence.changed, user.updated, user.watching.start and user.watching.stop
+    --- exit Some(0)
+    ");
 }
 
 #[test]
@@ -296,11 +259,7 @@ fn users_without_a_subscription_are_named_and_can_be_an_error() {
     let records = run.records();
     assert_eq!(records[1]["missing"], json!(["ghost"]));
     assert_eq!(run.code, Some(0));
-    assert!(
-        run.stderr
-            .contains("1 of 2 users are subscribed; missing: ghost"),
-        "{run}"
-    );
+    insta::assert_snapshot!(run.stderr, @"presencectl: warning: 1 of 2 users are subscribed; missing: ghost");
     let run = presencectl(&mock, "watch users john ghost --strict-coverage -o ndjson")
         .run()
         .ended_with(11);
@@ -324,25 +283,32 @@ fn a_lost_stream_without_reconnect_exits_with_9() {
 #[test]
 fn a_stream_that_cannot_start_fails_at_once_and_prints_nothing() {
     let mock = small_world();
-    let run = presencectl(&mock, "watch channel nope").run().ended_with(5);
-    assert_eq!(run.stdout, "");
-    assert!(run.stderr.contains("code 16"), "{run}");
-
-    let run = Presencectl::line("watch users john").run().ended_with(4);
-    assert!(run.stderr.contains("--mock"), "{run}");
-
-    let run = presencectl(&mock, "watch users john")
-        .env("STREAM_API_SECRET", "wrong")
-        .run()
-        .ended_with(4);
-    assert_eq!(run.stdout, "");
-
-    let run = presencectl(&mock, "watch users john")
-        .env("STREAM_CHAT_URL", "http://127.0.0.1:1")
-        .env("PRESENCECTL_RETRY", "0")
-        .run()
-        .ended_with(7);
-    assert_eq!(run.stdout, "");
+    insta::assert_snapshot!(presencectl(&mock, "watch channel nope").run(), @r#"
+    --- stderr
+    presencectl: cannot watch: the API refused (HTTP 404, code 16): GetChannel failed with error: "Can't find channel with id messaging:nope"
+    hint: list channels: presencectl query-channels
+    --- exit Some(5)
+    "#);
+    insta::assert_snapshot!(Presencectl::line("watch users john").run(), @r"
+    --- stderr
+    presencectl: there are no credentials for Stream Chat
+    hint: try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN
+    --- exit Some(4)
+    ");
+    let wrong = presencectl(&mock, "watch users john").env("STREAM_API_SECRET", "wrong");
+    insta::assert_snapshot!(wrong.run(), @r#"
+    --- stderr
+    presencectl: cannot watch: the API refused (HTTP 401, code 43): QueryUsers failed with error: "signature is not valid"
+    hint: check that the secret belongs to the API key: STREAM_API_SECRET, or --profile
+    --- exit Some(4)
+    "#);
+    let closed = Presencectl::line("watch users john --retry 0");
+    insta::assert_snapshot!(closed.at_url("http://127.0.0.1:1", "k", "s").run(), @r"
+    --- stderr
+    presencectl: cannot watch: cannot connect to 127.0.0.1:1: Connection refused (os error 111)
+    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    --- exit Some(7)
+    ");
 }
 
 #[test]
@@ -357,8 +323,12 @@ fn a_user_token_can_watch_what_its_user_may_read() {
     let run = as_user("jack").ended_with(0);
     assert_eq!(run.records().len(), 4, "{run}");
     assert!(run.stderr.contains("watching as jack"), "{run}");
-    let run = as_user("stranger").ended_with(5);
-    assert!(run.stderr.contains("code 17"), "{run}");
+    insta::assert_snapshot!(as_user("stranger"), @r#"
+    --- stderr
+    presencectl: watching as stranger; this user is online until the command ends.
+    {"error":{"kind":"refused","message":"cannot watch: the API refused (HTTP 403, code 17): GetChannel failed with error: \"User 'stranger' with role user is not allowed to perform action ReadChannel in scope 'messaging'\"","exit_code":5,"api_code":17,"hint":"use the API secret instead of a user token or --as, or act as another user: --as USER"}}
+    --- exit Some(5)
+    "#);
 }
 
 #[test]
@@ -402,11 +372,13 @@ fn clients_of_a_multi_tenant_application_name_their_team() {
         let run = as_a(&line).ended_with(0);
         assert_eq!(watched(&run), expected, "{run}");
     }
-    let run = as_a("watch users a --snapshot only").ended_with(5);
-    assert!(
-        run.stderr.contains("hint: name the team: --team TEAM"),
-        "{run}"
-    );
+    insta::assert_snapshot!(as_a("watch users a --snapshot only"), @r#"
+    --- stderr
+    presencectl: watching as a; this user is online until the command ends.
+    presencectl: cannot watch: the API refused (HTTP 403, code 17): QueryUsers failed with error: "you must include a team filter to use this endpoint client-side"
+    hint: name the team: --team TEAM
+    --- exit Some(5)
+    "#);
     let _ = as_a("wait user a --team red --for exists --timeout 0").ended_with(0);
     let _ =
         as_a("wait channel x --team red --for '.members | length == 3' --timeout 1m").ended_with(0);
@@ -418,12 +390,13 @@ fn a_channel_of_another_team_is_not_watched() {
         &small_world(),
         "watch channel fun --team red --snapshot only",
     )
-    .run()
-    .ended_with(5);
-    assert!(
-        run.stderr.contains("the channel is not in team red"),
-        "{run}"
-    );
+    .run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: cannot watch: the API refused (HTTP 404, code 16): the channel is not in team red
+    hint: list channels: presencectl query-channels
+    --- exit Some(5)
+    ");
 }
 
 #[test]
@@ -464,21 +437,9 @@ fn set_status(mock: &Mock, ids: &[String], status: &str) {
         .iter()
         .map(|id| json!({"id": id, "set": {"status": status}}))
         .collect();
-    let body = json!({ "users": users }).to_string();
-    let mut stream = TcpStream::connect(mock.address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    let head = format!(
-        "PATCH /users?api_key={API_KEY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nStream-Auth-Type: jwt\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
-        server_token(),
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 2"));
+    let body = json!({ "users": users });
+    let answer = mock.call("PATCH", "/users", &server_token(), &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[test]
@@ -493,17 +454,15 @@ fn a_slow_reader_gets_a_gap_and_then_the_latest_state() {
     let crowd =
         json!({"type": "messaging", "id": "crowd", "members": ids, "created_by_id": "late"});
     let mock = world(&users, &[crowd]);
-    let mut child = std::process::Command::new(crate::support::binary())
-        .args(["watch", "channel", "crowd", "-o", "ndjson"])
-        .args(["--until", ".user.status == \"the end\""])
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let until = "--until '.user.status == \"the end\"'";
+    let mut child = shell(
+        &mock,
+        &format!("exec presencectl watch channel crowd -o ndjson {until}"),
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::null())
+    .spawn()
+    .unwrap();
     let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut next = || {
         let mut line = String::new();
@@ -579,7 +538,7 @@ fn a_hook_runs_for_every_event_and_its_failure_can_end_the_stream() {
         log.display()
     );
     let mut stream = presencectl_of(&mock, words(&hook, &["-n", "2"])).stream();
-    read_until(&mut stream, "presence.coverage");
+    stream.records_until("presence.coverage");
     control_user(&mock, "jack", "connect");
     control_user(&mock, "jack", "disconnect");
     let (lines, status) = stream.end();
@@ -596,7 +555,7 @@ fn a_hook_runs_for_every_event_and_its_failure_can_end_the_stream() {
     assert!(lines.iter().all(|line| line.starts_with('{')), "{lines:?}");
 
     let mut stream = presencectl_of(&mock, words("exit 3", &["--exec-fail"])).stream();
-    read_until(&mut stream, "presence.coverage");
+    stream.records_until("presence.coverage");
     control_user(&mock, "jack", "connect");
     let (lines, status) = stream.end();
     assert_eq!(last(&lines)["reason"], "hook");
@@ -627,15 +586,18 @@ fn a_dropped_first_connection_is_retried() {
 #[test]
 fn a_stream_without_any_time_is_refused() {
     let mock = small_world();
-    for (line, why) in [
-        ("watch users john --timeout 0", "--snapshot only"),
-        ("watch channels --timeout 0s -n 1", "--snapshot only"),
-        ("watch users john --idle 0", "must be greater than zero"),
-    ] {
-        let run = presencectl(&mock, line).run();
-        assert_eq!(run.code, Some(2), "{run}");
-        assert!(run.stderr.contains(why) && run.stdout.is_empty(), "{run}");
-    }
+    let lines = [
+        "watch users john --timeout 0",
+        "watch channels --timeout 0s -n 1",
+        "watch users john --idle 0",
+    ];
+    insta::assert_snapshot!(usage_errors(lines, |line| presencectl(&mock, line).run()), @r"
+    watch users john --timeout 0
+    watch channels --timeout 0s -n 1
+      presencectl: --timeout 0 leaves no time to watch anything
+    watch users john --idle 0
+      error: invalid value '0' for '--idle <DUR>': must be greater than zero
+    ");
 }
 
 #[test]
@@ -762,18 +724,11 @@ fn a_tee_ends_with_stream_end_when_the_reader_of_stdout_leaves() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.ndjson");
-    let output = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(
-            "{ \"$0\" watch users john -o ndjson --tee \"$1\"; echo \"code $?\" >&2; } | head -n 1",
-        )
-        .arg(crate::support::binary())
-        .arg(&path)
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .output()
-        .unwrap();
+    let script = format!(
+        "{{ presencectl watch users john -o ndjson --tee {}; echo \"code $?\" >&2; }} | head -n 1",
+        path.display()
+    );
+    let output = shell(&mock, &script).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
     let records = teed(&path);
     let end = records.last().unwrap();
@@ -965,17 +920,8 @@ fn a_cursor_with_fingerprints_of_the_first_version_reports_no_false_change() {
 fn trigger(mock: &Mock, subscribers: &str, body: &Value) {
     let mut body = body.clone();
     body["subscribers"] = subscribers.into();
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(mock.address).unwrap();
-    let request = format!(
-        "POST /_mock/trigger HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        mock.address,
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains(r#""sent":1"#), "{answer}");
+    let answer = mock.control("POST", "trigger", &body);
+    assert_eq!(answer.body["sent"], 1, "{}", answer.body);
 }
 
 #[test]
@@ -1013,8 +959,10 @@ fn an_error_frame_without_a_type_ends_the_watch_at_once() {
     let stream = subscribed_stream(&mock, "watch users john -o ndjson");
     let error = json!({"error": {"code": 43, "message": "signature is not valid"}});
     trigger(&mock, "john", &json!({ "text": error.to_string() }));
-    let run = stream.finish().ended_with(4);
-    assert!(run.stderr.contains("signature is not valid"), "{run}");
+    insta::assert_snapshot!(stream.finish().ended_with(4).stderr, @r#"
+    presencectl: warning: connection lost: the service refused the connection (code 43): signature is not valid; reconnecting
+    {"error":{"kind":"not_authenticated","message":"cannot watch: the API refused (HTTP 0, code 43): signature is not valid","exit_code":4,"api_code":43,"hint":"check that the secret belongs to the API key: STREAM_API_SECRET, or --profile"}}
+    "#);
 }
 
 #[test]
@@ -1104,33 +1052,30 @@ fn a_timeout_holds_while_nobody_reads_stdout_or_the_pipe_of_tee() {
     let pipe = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    let line = format!(
-        "watch users {} -o ndjson --timeout 2s --tee {}",
-        ids.join(" "),
-        pipe.display()
-    );
-    let mut child = std::process::Command::new(crate::support::binary())
-        .args(line.split(' '))
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Nobody reads it, and it is full after a quarter of the snapshots.
-    let stdout = child.stdout.take();
-    let mut errors = String::new();
-    let mut stderr = child.stderr.take().unwrap();
-    stderr.read_to_string(&mut errors).unwrap();
-    let code = child.wait().unwrap().code();
-    drop(stdout);
-    assert_eq!(code, Some(0), "{errors}");
-    let errors = errors.replace(folder.path().to_str().unwrap(), "FOLDER");
-    let mut lines: Vec<&str> = errors.lines().collect();
-    lines.sort_unstable();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    // A pipe is full after a quarter of the snapshots. On a machine so busy that they have not come within the time,
+    // nothing is held back; then with more time.
+    let warnings = ["2s", "20s", "2m"].into_iter().find_map(|time| {
+        let (ids, pipe) = (ids.join(" "), pipe.display());
+        let script =
+            format!("exec presencectl watch users {ids} -o ndjson --timeout {time} --tee {pipe}");
+        let child = shell(&mock, &script)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        // Nobody reads it.
+        let stdout = child.stdout.take();
+        let mut errors = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut errors).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{errors}");
+        drop(stdout);
+        let errors = errors.replace(folder.path().to_str().unwrap(), "FOLDER");
+        let mut lines: Vec<&str> = errors.lines().collect();
+        lines.sort_unstable();
+        (lines.len() > 1).then(|| lines.join("\n"))
+    });
+    insta::assert_snapshot!(warnings.expect("both readers are too slow"), @r"
     presencectl: warning: the reader of FOLDER/pipe has not taken the last records
     presencectl: warning: the reader of stdout has not taken the last records
     ");
@@ -1142,11 +1087,9 @@ fn a_timeout_holds_while_a_proxy_is_silent() {
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("http://{}", proxy.local_addr().unwrap());
     let run = |line: &str| {
-        crate::support::Presencectl::line(line)
-            .env("STREAM_CHAT_URL", "https://chat.example")
+        Presencectl::line(line)
+            .at_url("https://chat.example", API_KEY, SECRET)
             .env("https_proxy", &proxy)
-            .env("STREAM_API_KEY", API_KEY)
-            .env("STREAM_API_SECRET", crate::support::mock::SECRET)
             .run()
     };
     for (line, code) in [
@@ -1186,11 +1129,12 @@ fn coverage_says_why_users_are_missing() {
         )
     );
     insta::assert_snapshot!(run.stderr, @"presencectl: warning: 1 of 3 users are subscribed; missing: jack, nobody; deactivated: jack");
-    let line = "wait user john jack nobody --for offline --timeout 1s";
-    let run = presencectl(&mock, line).run().ended_with(124);
-    insta::assert_snapshot!(run.stderr, @r"
+    let line = "wait user john jack nobody --for offline --timeout 0";
+    insta::assert_snapshot!(presencectl(&mock, line).run(), @r"
+    --- stderr
     presencectl: warning: 1 of 3 users are subscribed; missing: jack, nobody; deactivated: jack
-    presencectl: timed out after 1s; deactivated: jack; online: john; does not exist: nobody
+    presencectl: deactivated: jack; online: john; does not exist: nobody
+    --- exit Some(8)
     ");
 }
 
@@ -1199,15 +1143,9 @@ fn coverage_says_why_users_are_missing() {
 fn a_limit_on_file_sizes_ends_a_stream_with_its_last_record() {
     let mock = small_world();
     let folder = tempfile::tempdir().unwrap();
-    let script = "ulimit -f 0; exec \"$0\" watch users john -o ndjson --tee tee";
-    let output = std::process::Command::new("sh")
-        .args(["-c", script])
-        .arg(crate::support::binary())
+    let script = "ulimit -f 0; exec presencectl watch users john -o ndjson --tee tee";
+    let output = shell(&mock, script)
         .current_dir(folder.path())
-        .env("STREAM_CHAT_URL", mock.url())
-        .env("STREAM_API_KEY", API_KEY)
-        .env("STREAM_API_SECRET", crate::support::mock::SECRET)
-        .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);

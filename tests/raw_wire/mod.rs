@@ -10,12 +10,9 @@ pub(crate) use http::{Answer, send};
 pub(crate) use token::{expired_token, server_token, user_token};
 
 use std::net::TcpStream;
-use std::time::Duration;
 
+use crate::support::PATIENCE;
 use crate::support::mock::{self, Mock};
-
-/// A reason to fail, never a reason to pass.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of the test's own, as its address, key and secret.
 pub(crate) struct Server {
