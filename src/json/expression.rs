@@ -1,7 +1,7 @@
 //! jq expressions over records: `--jq`, `--where`, `--until`, `wait --for`.
 //!
 //! The `jaq` crates provide the language. An expression is compiled once and sees only the record that it is given. Where
-//! it reads some fields of the record only, the rest is not parsed; see [`Projection`].
+//! it reads some fields of the record only, the rest is not parsed (see `projection`).
 //!
 //! Functions that read files, the environment, stdin or time zones, that write to stderr, or that end the process are
 //! not available. Results are computed one at a time, so a condition costs only its first result.
