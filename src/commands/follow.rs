@@ -32,6 +32,8 @@ pub(crate) async fn follow(
         return observer::print_plan(app, &target).await;
     }
     options.end.timeout = app.timeout();
+    // Members of a channel are watched whatever their teams are.
+    options.team = target.team.clone().filter(|_| !target.users.is_empty());
     let stream = Stream::open(app.output(), options)?;
     let source = async {
         let (client, observer) = observer::resolve(app).await?;

@@ -55,4 +55,6 @@ pub struct StreamOptions {
     pub tee: Option<PathBuf>,
     /// The file that keeps the last known state for the next run.
     pub cursor_file: Option<PathBuf>,
+    /// The team whose users are watched, for the text about missing ones.
+    pub team: Option<String>,
 }

@@ -107,7 +107,7 @@ impl<'a> Pipeline<'a> {
         Self {
             output,
             conditions: EndConditions::new(options.end, options.until.is_some(), Instant::now()),
-            report: StderrReport::new(output, true),
+            report: StderrReport::new(output, true).with_team(options.team),
             tee,
             unwritten: Unwritten {
                 debounce: options.debounce.map(Debounce::new),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::domain::id::summarize_ids;
 use crate::domain::record::{ConnectionChanged, Coverage, Gap, MissingReason, Record, RecordBody};
+use crate::escape;
 use crate::output::Output;
 
 /// The time between two progress messages.
@@ -23,6 +24,8 @@ pub(crate) struct StderrReport<'a> {
     is_connected: bool,
     /// Whether users who are not subscribed are reported.
     pub(crate) reports_missing: bool,
+    /// The team whose users are watched.
+    team: Option<String>,
 }
 
 impl<'a> StderrReport<'a> {
@@ -33,7 +36,13 @@ impl<'a> StderrReport<'a> {
             reconnects,
             is_connected: true,
             reports_missing: true,
+            team: None,
         }
+    }
+
+    /// The same report for a stream about the users of a team. The service does not find users of other teams.
+    pub(crate) fn with_team(self, team: Option<String>) -> Self {
+        Self { team, ..self }
     }
 
     /// Reports a record. `is_visible`: whether the same person sees the record itself anyway.
@@ -52,7 +61,8 @@ impl<'a> StderrReport<'a> {
             RecordBody::Coverage(coverage)
                 if self.reports_missing && !coverage.missing.is_empty() =>
             {
-                self.output.warn(&coverage_text(coverage));
+                self.output
+                    .warn(&coverage_text(coverage, self.team.as_deref()));
             }
             RecordBody::ConnectionChanged(changed) => self.write_connection(changed),
             RecordBody::ConnectionRecovered => self.output.status("all subscriptions restored."),
@@ -94,7 +104,7 @@ fn gap_text(gap: &Gap) -> String {
     )
 }
 
-fn coverage_text(coverage: &Coverage) -> String {
+fn coverage_text(coverage: &Coverage, team: Option<&str>) -> String {
     let Coverage {
         requested,
         subscribed,
@@ -114,6 +124,20 @@ fn coverage_text(coverage: &Coverage) -> String {
         if !ids.is_empty() {
             write!(text, "; {label}: {}", summarize_ids(&ids)).expect("a string takes any text");
         }
+    }
+    let is_not_found = |id: &String| {
+        let reason = missing_reasons.get(id).copied().unwrap_or_default();
+        reason == MissingReason::NotFound
+    };
+    if let Some(team) = team
+        && missing.iter().any(is_not_found)
+    {
+        let team = escape::quote(team);
+        write!(
+            text,
+            "; users who are not found may belong to another team than {team}"
+        )
+        .expect("a string takes any text");
     }
     text
 }

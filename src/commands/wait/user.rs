@@ -14,6 +14,7 @@ use crate::commands::observer;
 use crate::domain::User;
 use crate::domain::event::USER_DELETED;
 use crate::domain::record::{MissingReason, Record, RecordBody};
+use crate::escape;
 use crate::events::{WatchTarget, Watcher, WatcherOptions, WatcherStep};
 use crate::exit::{Code, Failure};
 use crate::settings::{App, DEFAULT_TIMEOUT};
@@ -135,6 +136,7 @@ impl AwaitedState {
 enum Opposite<'a> {
     Is(&'static str),
     DoesNotExist,
+    IsNotFoundInTeam(&'a str),
     IsDeactivated,
     IsRefused,
     ExpressionIsFalse(&'a str),
@@ -147,6 +149,12 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
         return match opposite {
             Opposite::Is(state) => format!("{id} is {state}"),
             Opposite::DoesNotExist => format!("{id} does not exist"),
+            Opposite::IsNotFoundInTeam(team) => {
+                format!(
+                    "{id} does not exist, or belongs to another team than {}",
+                    escape::quote(team)
+                )
+            }
             Opposite::IsDeactivated => format!("{id} is deactivated"),
             Opposite::IsRefused => format!("the service refuses to show {id}"),
             Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for {id}"),
@@ -167,6 +175,12 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
             match opposite {
                 Opposite::Is(state) => format!("{state}: {ids}"),
                 Opposite::DoesNotExist => format!("does not exist: {ids}"),
+                Opposite::IsNotFoundInTeam(team) => {
+                    format!(
+                        "does not exist, or belongs to another team than {}: {ids}",
+                        escape::quote(team)
+                    )
+                }
                 Opposite::IsDeactivated => format!("deactivated: {ids}"),
                 Opposite::IsRefused => format!("not shown by the service: {ids}"),
                 Opposite::ExpressionIsFalse(source) => format!("`{source}` is false for: {ids}"),
@@ -202,6 +216,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         timer: ConditionTimer::new(names, args.any, stable_for),
         seen: HashMap::new(),
         missing: HashMap::new(),
+        team: args.team.clone(),
         // Here `--timeout` limits the whole wait, not each call.
         server: app
             .server_client()
@@ -278,6 +293,8 @@ struct UserWait<'a> {
     seen: HashMap<String, User>,
     /// Why a user has no state.
     missing: HashMap<String, MissingReason>,
+    /// The team to which the users must belong.
+    team: Option<String>,
     server: Option<Client>,
 }
 
@@ -285,7 +302,7 @@ impl UserWait<'_> {
     /// Watches the users until they are in the state, the time is over, or a signal arrives.
     async fn wait_and_print(&mut self, target: WatchTarget) -> anyhow::Result<Outcome> {
         let app = self.app;
-        let mut report = StderrReport::new(app.output(), true);
+        let mut report = StderrReport::new(app.output(), true).with_team(target.team.clone());
         report.reports_missing = !matches!(self.state, AwaitedState::Exists);
         let mut signals = Signals::listen()?;
         // `--timeout 0` asks about the current state, and takes as long as one query.
@@ -394,7 +411,12 @@ impl UserWait<'_> {
                     match (self.seen.get(id), self.missing.get(id)) {
                         (None, Some(MissingReason::Deactivated)) => Opposite::IsDeactivated,
                         (None, Some(MissingReason::Refused)) => Opposite::IsRefused,
-                        (user, _) => self.state.opposite(user),
+                        (user, _) => match (self.state.opposite(user), &self.team) {
+                            (Opposite::DoesNotExist, Some(team)) => {
+                                Opposite::IsNotFoundInTeam(team)
+                            }
+                            (opposite, _) => opposite,
+                        },
                     }
                 };
                 (id, opposite)

@@ -224,6 +224,7 @@ impl StreamArgs {
             }),
             tee: self.tee.clone(),
             cursor_file: self.cursor_file.clone(),
+            team: None,
         }
     }
 
