@@ -401,6 +401,60 @@ fn a_session_with_the_token_in_its_first_frame_is_recorded_without_secrets() {
 }
 
 #[test]
+fn users_who_are_named_in_first_frames_get_their_own_events_in_a_replay() {
+    const USERS: [&str; 2] = ["john", "jack"];
+    let open = |url: &str, user: &str| {
+        let address = url.replace("http://", "ws://");
+        let address = format!("{address}/api/v2/connect?api_key={API_KEY}&stream-auth-type=jwt");
+        let (mut socket, _) = connect(address).unwrap();
+        let first = json!({
+            "token": user_token(user), "products": ["chat"],
+            "user_details": {"id": user, "name": format!("{user} Plantedname")},
+        });
+        socket.send(first.to_string().into()).unwrap();
+        socket
+    };
+    // What each user reads after a server has sent an event to each of them.
+    let session = |url: &str, order: [usize; 2]| {
+        let mut sockets = order.map(|user| (USERS[user], open(url, USERS[user])));
+        for (_, socket) in &mut sockets {
+            let first = socket.read().unwrap().into_text().unwrap();
+            let first: Value = serde_json::from_str(&first).unwrap();
+            assert_eq!(first["type"], "connection.ok", "{first}");
+        }
+        for user in USERS {
+            let line = format!("api POST users/{user}/event -f event[type]=for_{user}");
+            let _ = at(url, &line).run().ended_with(0);
+        }
+        for (user, mut socket) in sockets {
+            loop {
+                let frame = socket.read().unwrap().into_text().unwrap();
+                let frame: Value = serde_json::from_str(&frame).unwrap();
+                let kind = frame["type"].as_str().unwrap();
+                if kind == format!("for_{user}") {
+                    break;
+                }
+                assert!(!kind.starts_with("for_"), "{user} gets {frame}");
+            }
+        }
+    };
+    let mock = small_world();
+    let recording = Recording::start(&mock.url(), "");
+    session(&recording.url, [0, 1]);
+    let (_, file, _folder) = recording.finish();
+    assert_has_no_secrets(&file, &["lanted", SECRET]);
+    let (server, url) = replay(&file);
+    session(&url, [1, 0]);
+    let mut unknown = open(&url, "amy");
+    let answer = unknown.read().unwrap().into_text().unwrap();
+    assert!(answer.contains("no recorded WebSocket matches"), "{answer}");
+    server.signal("TERM");
+    let run = server.finish().ended_with(143);
+    assert!(run.stderr.contains("user"), "{run}");
+    assert!(!run.stderr.contains("eyJ"), "{run}");
+}
+
+#[test]
 fn an_https_upstream_below_a_path_is_reached_with_the_systems_roots() {
     let mock = small_world();
     let front = TlsFront::of(mock.address);

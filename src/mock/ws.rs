@@ -69,30 +69,51 @@ pub(crate) async fn run_after_auth_frame<S>(
 ) where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
+    if let Some(frame) = receive_auth_frame(&mut socket, &hub).await {
+        let wish = frame.and_then(authenticate);
+        run(socket, tcp, hub, ApiVersion::V2, wish).await;
+    }
+}
+
+/// Waits for the frame with which a client authenticates. `None`: the socket has ended.
+///
+/// # Errors
+///
+/// The frame is not an object, or does not arrive in time. The client is to be told.
+pub(crate) async fn receive_auth_frame<S>(
+    socket: &mut S,
+    hub: &Hub,
+) -> Option<Result<JsonObject, Rejection>>
+where
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
     let read = tokio::select! {
-        read = tokio::time::timeout(AUTH_FRAME_TIMEOUT, auth_frame(&mut socket, &hub)) => read,
+        read = tokio::time::timeout(AUTH_FRAME_TIMEOUT, auth_frame(socket, hub)) => read,
         end = hub.ended() => {
             let (code, reason) = end.close_frame();
             let reason = reason.into();
             Ok(Err(AuthFrameError::Closed(CloseReason { code, reason })))
         }
     };
-    let wish = match read {
-        Ok(Ok(frame)) => authenticate(frame),
-        Ok(Err(AuthFrameError::Rejected(reject))) => Err(reject),
+    match read {
+        Ok(Ok(frame)) => Some(Ok(frame)),
+        Ok(Err(AuthFrameError::Rejected(reject))) => Some(Err(reject)),
         Ok(Err(AuthFrameError::Closed(farewell))) => {
-            return close_gracefully(&mut socket, farewell).await;
+            close_gracefully(socket, farewell).await;
+            None
         }
-        Ok(Err(AuthFrameError::Left)) => return read_on(&mut socket).await,
-        Err(_) => Err(Rejection::unauthorized(
+        Ok(Err(AuthFrameError::Left)) => {
+            read_on(socket).await;
+            None
+        }
+        Err(_) => Some(Err(Rejection::unauthorized(
             ApiErrorCode::Unauthenticated.number(),
             format!(
                 "the first frame, with the token, did not arrive within {} seconds",
                 AUTH_FRAME_TIMEOUT.as_secs()
             ),
-        )),
-    };
-    run(socket, tcp, hub, ApiVersion::V2, wish).await;
+        ))),
+    }
 }
 
 /// Reads the first frame, which must be an object.
@@ -187,7 +208,7 @@ pub(crate) async fn run<S>(
 }
 
 /// Accepts the upgrade first and refuses then: clients take a refused upgrade for a broken network.
-async fn refuse<S>(socket: &mut S, hub: &Hub, version: ApiVersion, reject: Rejection)
+pub(crate) async fn refuse<S>(socket: &mut S, hub: &Hub, version: ApiVersion, reject: Rejection)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {

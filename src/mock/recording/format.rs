@@ -106,8 +106,18 @@ pub struct SocketOpening {
     pub path: String,
     /// The query, without credentials.
     pub query: Map<String, Value>,
-    /// The user of the token.
+    /// The user of the token. On `/api/v2/connect` the client's first frame names them, so a reader takes it from there.
     pub user: Option<String>,
+}
+
+/// Whether clients that open a WebSocket at a path authenticate with their first frame.
+pub fn has_auth_frame(path: &str) -> bool {
+    path.ends_with("/api/v2/connect")
+}
+
+/// The user whom a client's first frame names.
+pub fn user_of_auth_frame(frame: &Value) -> Option<&str> {
+    frame.get("user_details")?.get("id")?.as_str()
 }
 
 /// Who sent a frame, or ended a socket.
@@ -173,6 +183,18 @@ pub struct RecordedSocket {
     pub frames: Vec<RecordedFrame>,
     /// Its end, if it ended while it was recorded.
     pub ending: Option<SocketEnding>,
+}
+
+impl RecordedSocket {
+    /// The frame with which the client authenticated, if it did so. Its token is dropped.
+    pub fn auth_frame(&self) -> Option<&Value> {
+        self.frames
+            .iter()
+            .find(|frame| frame.from == FrameSender::Client)
+            .filter(|_| has_auth_frame(&self.opening.path))?
+            .data
+            .as_ref()
+    }
 }
 
 /// A recording.
@@ -335,6 +357,10 @@ impl RecordingReader {
         sockets.sort_by_key(|socket| socket.opening.at_ms);
         for socket in &mut sockets {
             socket.frames.sort_by_key(|frame| frame.at_ms);
+            if socket.opening.user.is_none() {
+                let user = socket.auth_frame().and_then(user_of_auth_frame);
+                socket.opening.user = user.map(str::to_owned);
+            }
         }
         Ok(TrafficRecording {
             start,
@@ -383,6 +409,25 @@ mod tests {
         assert_eq!(order, [(3, 4), (9, 2)]);
         assert_eq!(recording.sockets[0].frames.len(), 1);
         assert!(recording.is_complete);
+    }
+
+    #[test]
+    fn the_user_of_a_socket_without_a_token_in_its_address_is_in_its_first_frame() {
+        let user = |path: &str, from: &str| {
+            let open = OPEN.replace("/connect", path).replace(r#""amy""#, "null");
+            let frame = format!(
+                r#"{{"type":"recording.frame","at_ms":5,"socket":1,"from":"{from}","data":{{"token":"(dropped)","user_details":{{"id":"bob"}}}}}}"#
+            );
+            let recording = read(&[HEADER, &open, &frame]).unwrap();
+            recording.sockets[0].opening.user.clone()
+        };
+        assert_eq!(user("/api/v2/connect", "client").as_deref(), Some("bob"));
+        assert_eq!(
+            user("/proxy/api/v2/connect", "client").as_deref(),
+            Some("bob")
+        );
+        assert_eq!(user("/api/v2/connect", "server"), None);
+        assert_eq!(user("/connect", "client"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use self::field_class::is_secret_name;
 pub use self::format::{
     FrameSender, IdHandling, RECORDING_VERSION, RecordedFrame, RecordedRequest, RecordedSocket,
     RecordingEnd, RecordingError, RecordingLine, RecordingReader, RecordingStart, SocketEnding,
-    SocketOpening, TrafficRecording,
+    SocketOpening, TrafficRecording, has_auth_frame, user_of_auth_frame,
 };
 pub(crate) use self::redact::{DROPPED, is_pseudonym, query_object};
 pub use self::redact::{RecordingRedactor, RedactionOptions};

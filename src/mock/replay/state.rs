@@ -194,7 +194,7 @@ impl TrafficReplay {
         })
     }
 
-    /// Opens a socket.
+    /// Opens a socket. A frame with which the client authenticates is the body of the request.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl TrafficReplay {
                 path: &socket.opening.path,
                 query: &socket.opening.query,
                 user: socket.opening.user.as_deref(),
-                body: None,
+                body: socket.auth_frame(),
             }),
             live,
             &progress.bindings,

@@ -13,13 +13,15 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::super::api_version::ApiVersion;
 use super::super::engine::{Rfc3339, connection_error};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
+use super::super::recording::{has_auth_frame, user_of_auth_frame};
 use super::super::replay::{LiveRequest, NextFrame, SocketPlayback, TrafficReplay};
 use super::super::send_queue::CloseReason;
 use super::super::traffic_log::{SocketIdentity, TrafficEvent};
-use super::super::ws::{close_gracefully, is_ping, text};
+use super::super::ws::{close_gracefully, is_ping, receive_auth_frame, refuse, text};
 use super::context::RouteContext;
 use crate::timer::sleep_until;
 
@@ -49,7 +51,7 @@ pub(super) async fn upgrade(
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| async move {
-            run(socket, hub, &live).await;
+            run(socket, hub, live).await;
             drop(alive);
         }))
 }
@@ -59,10 +61,23 @@ pub(super) fn unmatched(text: String) -> Rejection {
     Rejection::with_code(UNMATCHED_STATUS, UNMATCHED_CODE, text)
 }
 
-async fn run(mut socket: WebSocket, hub: Arc<Hub>, live: &LiveRequest) {
+async fn run(mut socket: WebSocket, hub: Arc<Hub>, mut live: LiveRequest) {
     let Some(replay) = &hub.replay else { return };
+    let mut version = ApiVersion::V1;
+    if has_auth_frame(&live.path) {
+        version = ApiVersion::V2;
+        match receive_auth_frame(&mut socket, &hub).await {
+            Some(Ok(frame)) => {
+                let frame = Value::Object(frame);
+                live.user = user_of_auth_frame(&frame).map(str::to_owned);
+                live.body = Some(frame);
+            }
+            Some(Err(rejection)) => return refuse(&mut socket, &hub, version, rejection).await,
+            None => return,
+        }
+    }
     let now = hub.clock.now();
-    match replay.open_socket(now, live) {
+    match replay.open_socket(now, &live) {
         Ok(playback) => {
             let identity = SocketIdentity {
                 connection: playback.connection_id.as_str().into(),
@@ -73,6 +88,7 @@ async fn run(mut socket: WebSocket, hub: Arc<Hub>, live: &LiveRequest) {
                 socket,
                 hub: &hub,
                 replay,
+                version,
                 playback,
                 identity: identity.clone(),
             };
@@ -88,7 +104,7 @@ async fn run(mut socket: WebSocket, hub: Arc<Hub>, live: &LiveRequest) {
         }
         Err(reason) => {
             let frame = connection_error(now, "", &unmatched(reason));
-            if let Ok(message) = text(frame)
+            if let Ok(message) = text(version.event(&frame))
                 && socket.send(message).await.is_ok()
             {
                 close(&mut socket, CLOSE_NORMAL, "no recorded WebSocket matches").await;
@@ -110,6 +126,7 @@ struct PlayingSocket<'a> {
     socket: WebSocket,
     hub: &'a Hub,
     replay: &'a TrafficReplay,
+    version: ApiVersion,
     playback: SocketPlayback,
     identity: SocketIdentity,
 }
@@ -168,7 +185,8 @@ impl PlayingSocket<'_> {
                 "cid": "*",
                 "created_at": Rfc3339(self.hub.clock.now()),
             });
-            self.send(Bytes::from(answer.to_string())).await?;
+            let answer = self.version.event(&Bytes::from(answer.to_string()));
+            self.send(answer).await?;
         }
         Some(())
     }
