@@ -138,6 +138,9 @@ const EVENT_FIELDS: &[&str] = &[
     "unread_count",
     "total_unread_count",
     "unread_channels",
+    "unread_threads",
+    "thread_id",
+    "thread",
     "connection_id",
     "error",
     "parent_id",
@@ -189,12 +192,31 @@ impl ObjectKind {
             "channel" => Self::Channel,
             "member" | "members" | "membership" | "channel_member" => Self::Member,
             "event" | "events" => Self::Event,
-            "message" | "messages" | "pinned_messages" => Self::Message,
-            "channels" | "read" | "config" | "channel_types" | "result" | "mute" | "mutes"
-            | "channel_mute" | "channel_mutes" | "bans" | "blocks" | "devices" | "command"
-            | "commands" | "blocklist" | "blocklists" | "role" | "roles" | "counts_by_user" => {
-                Self::Holder
+            "message" | "messages" | "pinned_messages" | "parent_message" | "latest_replies" => {
+                Self::Message
             }
+            "channels"
+            | "read"
+            | "config"
+            | "channel_types"
+            | "result"
+            | "mute"
+            | "mutes"
+            | "channel_mute"
+            | "channel_mutes"
+            | "bans"
+            | "blocks"
+            | "devices"
+            | "command"
+            | "commands"
+            | "blocklist"
+            | "blocklists"
+            | "role"
+            | "roles"
+            | "counts_by_user"
+            | "thread"
+            | "threads"
+            | "thread_participants" => Self::Holder,
             _ => return None,
         })
     }
@@ -390,6 +412,7 @@ fn is_time(field: &str) -> bool {
                 | "last_read"
                 | "revoke_tokens_issued_before"
                 | "ban_expires"
+                | "pin_expires"
                 | "expires"
                 | "expiration"
         )

@@ -84,13 +84,11 @@ impl Serialize for MessageView<'_> {
         map.serialize_entry("shadowed", &message.shadowed)?;
         map.serialize_entry("mentioned_channel", &false)?;
         map.serialize_entry("mentioned_here", &false)?;
-        map.serialize_entry("pinned", &message.pinned.is_some())?;
-        map.serialize_entry("pinned_at", &message.pinned.map(|(at, _)| Rfc3339(at)))?;
-        map.serialize_entry(
-            "pinned_by",
-            &message.pinned.and_then(|(_, user)| self.user(user)),
-        )?;
-        map.serialize_entry("pin_expires", &())?;
+        let pin = message.pin;
+        map.serialize_entry("pinned", &pin.is_some())?;
+        map.serialize_entry("pinned_at", &pin.map(|pin| Rfc3339(pin.at)))?;
+        map.serialize_entry("pinned_by", &pin.and_then(|pin| self.user(pin.by)))?;
+        map.serialize_entry("pin_expires", &pin.and_then(|pin| pin.expires).map(Rfc3339))?;
         map.serialize_entry("created_at", &Rfc3339(message.created_at))?;
         map.serialize_entry("updated_at", &Rfc3339(message.updated_at))?;
         if let Some(at) = message.deleted_at {
@@ -110,6 +108,27 @@ fn html_of(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;");
     format!("<p>{escaped}</p>\n")
+}
+
+/// A thread with replies that a user has not read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnreadThread<'a> {
+    pub(crate) channel: &'a Channel,
+    pub(crate) parent: &'a Message,
+    /// The place of the last reply that they have read.
+    pub(crate) read_up_to: u64,
+    pub(crate) unread: usize,
+}
+
+impl UnreadThread<'_> {
+    /// The last reply that the user has read.
+    pub(crate) fn last_read(&self) -> Option<&Message> {
+        self.channel
+            .messages
+            .replies(&self.parent.id)
+            .rev()
+            .find(|reply| reply.sequence <= self.read_up_to)
+    }
 }
 
 impl ServiceState {
@@ -183,5 +202,30 @@ impl ServiceState {
             ("total_unread_count".to_owned(), total.into()),
             ("unread_channels".to_owned(), channels.len().into()),
         ])
+    }
+
+    /// The threads with unread replies of a user.
+    pub(crate) fn unread_threads(&self, user: UserKey) -> Vec<UnreadThread<'_>> {
+        self.users
+            .get(user)
+            .into_iter()
+            .flat_map(|user| &user.memberships)
+            .filter_map(|key| self.channels.get(*key))
+            .flat_map(|channel| {
+                channel.messages.threads().filter_map(move |thread| {
+                    let (parent, readers) = thread;
+                    let read_up_to = *readers.get(&user)?;
+                    let unread = channel
+                        .messages
+                        .unread_replies(&parent.id, user, read_up_to);
+                    (unread > 0).then_some(UnreadThread {
+                        channel,
+                        parent,
+                        read_up_to,
+                        unread,
+                    })
+                })
+            })
+            .collect()
     }
 }

@@ -1,5 +1,7 @@
 //! Messages of a channel, in their order.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
@@ -31,11 +33,19 @@ pub(crate) struct Message {
     pub(crate) html: Option<String>,
     pub(crate) mentioned: Vec<UserKey>,
     pub(crate) attachments: Vec<Value>,
-    pub(crate) pinned: Option<(DateTime<Utc>, UserKey)>,
+    pub(crate) pin: Option<Pin>,
     pub(crate) custom: Map<String, Value>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// The pin of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pin {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) by: UserKey,
+    pub(crate) expires: Option<DateTime<Utc>>,
 }
 
 impl Message {
@@ -60,13 +70,12 @@ impl Message {
         }
     }
 
-    /// Whether it counts as unread for a member who has not read it.
+    /// Whether it counts as unread for somebody who has not read it.
     fn is_unread_for(&self, user: UserKey) -> bool {
         self.user != user
             && !self.silent
             && self.is_visible_to(Viewer::User(user))
             && self.deleted_at.is_none()
-            && self.is_in_channel()
     }
 
     /// The value of the field `type`.
@@ -85,7 +94,13 @@ impl Message {
 pub(crate) struct ChannelMessages {
     list: Vec<Message>,
     last: u64,
+    /// The threads by the places of the messages that they reply to.
+    threads: BTreeMap<u64, ThreadReaders>,
 }
+
+/// Who takes part in a thread, each with the place of the last reply that they have read: the author of the message,
+/// and everybody who has replied.
+pub(crate) type ThreadReaders = BTreeMap<UserKey, u64>;
 
 impl ChannelMessages {
     /// The place of the newest message there has been.
@@ -97,8 +112,17 @@ impl ChannelMessages {
     pub(crate) fn push(&mut self, mut message: Message) -> Option<Message> {
         self.last += 1;
         message.sequence = self.last;
+        if let Some(parent) = message.parent_id.as_deref().and_then(|id| self.get(id)) {
+            let (place, author) = (parent.sequence, parent.user);
+            let readers = self.threads.entry(place).or_default();
+            readers.entry(author).or_default();
+            // Who replies has read what is above.
+            readers.insert(message.user, message.sequence);
+        }
         self.list.push(message);
-        (self.list.len() > MAX_MESSAGES_KEPT).then(|| self.list.remove(0))
+        let oldest = (self.list.len() > MAX_MESSAGES_KEPT).then(|| self.list.remove(0))?;
+        self.threads.remove(&oldest.sequence);
+        Some(oldest)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Message> {
@@ -109,9 +133,64 @@ impl ChannelMessages {
         self.list.iter_mut().find(|message| message.id == id)
     }
 
+    /// The message at a place.
+    fn at(&self, sequence: u64) -> Option<&Message> {
+        let index = self.index_of(sequence)?;
+        self.list.get(index)
+    }
+
+    pub(crate) fn at_mut(&mut self, sequence: u64) -> Option<&mut Message> {
+        let index = self.index_of(sequence)?;
+        self.list.get_mut(index)
+    }
+
+    fn index_of(&self, sequence: u64) -> Option<usize> {
+        self.list
+            .binary_search_by_key(&sequence, |message| message.sequence)
+            .ok()
+    }
+
     /// Takes out the messages that a condition picks.
     pub(crate) fn take(&mut self, picks: impl Fn(&Message) -> bool) -> Vec<Message> {
-        self.list.extract_if(.., |message| picks(message)).collect()
+        let taken: Vec<Message> = self.list.extract_if(.., |message| picks(message)).collect();
+        for message in &taken {
+            self.threads.remove(&message.sequence);
+        }
+        taken
+    }
+
+    /// The threads: each message with replies, and who takes part.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = (&Message, &ThreadReaders)> {
+        self.threads
+            .iter()
+            .filter_map(|(place, readers)| Some((self.at(*place)?, readers)))
+            .filter(|(parent, _)| self.replies(&parent.id).next().is_some())
+    }
+
+    /// The thread of a message.
+    pub(crate) fn thread(&self, parent: &str) -> Option<(&Message, &ThreadReaders)> {
+        let parent = self.get(parent)?;
+        Some((parent, self.threads.get(&parent.sequence)?))
+    }
+
+    /// Notes that somebody has read a thread up to a place. Who does not take part has no unread replies.
+    pub(crate) fn set_thread_read(&mut self, parent: u64, user: UserKey, read_up_to: u64) {
+        if let Some(place) = self
+            .threads
+            .get_mut(&parent)
+            .and_then(|readers| readers.get_mut(&user))
+        {
+            *place = read_up_to;
+        }
+    }
+
+    /// How many replies to a message somebody has not read who has read up to a place.
+    pub(crate) fn unread_replies(&self, parent: &str, user: UserKey, read_up_to: u64) -> usize {
+        self.replies(parent)
+            .rev()
+            .take_while(|reply| reply.sequence > read_up_to)
+            .filter(|reply| reply.is_unread_for(user))
+            .count()
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Message> {
@@ -134,7 +213,7 @@ impl ChannelMessages {
             .iter()
             .rev()
             .take_while(|message| message.sequence > read_up_to)
-            .filter(|message| message.is_unread_for(user))
+            .filter(|message| message.is_in_channel() && message.is_unread_for(user))
             .count()
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod slots;
 pub(crate) mod sort;
 pub(crate) mod state;
 pub(crate) mod stored_lists;
+pub(crate) mod thread_view;
 pub(crate) mod timers;
 pub(crate) mod user;
 pub(crate) mod user_fields;

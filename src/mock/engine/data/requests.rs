@@ -303,9 +303,42 @@ pub(crate) struct CreateDeviceRequest {
     pub(crate) push_provider_name: Option<String>,
 }
 
+/// `POST /threads`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryThreadsRequest {
+    pub(crate) filter: JsonObject,
+    pub(crate) sort: Vec<SortParam>,
+    pub(crate) limit: Option<i64>,
+    /// The position of the page, as the answer before it says.
+    #[serde(deserialize_with = "text")]
+    pub(crate) next: Option<String>,
+    pub(crate) reply_limit: Option<usize>,
+}
+
+/// `GET /threads/{message_id}`, in the query.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GetThreadRequest {
+    #[serde(deserialize_with = "count")]
+    pub(crate) reply_limit: Option<usize>,
+}
+
+/// `POST /channels/{type}/{id}/read`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MarkReadRequest {
+    /// The message whose thread is read, instead of the channel.
+    #[serde(deserialize_with = "text")]
+    pub(crate) thread_id: Option<String>,
+}
+
 /// `POST /channels/{type}/{id}/unread`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct MarkUnreadRequest {
+    /// The message whose thread becomes unread, instead of the channel.
+    #[serde(default, deserialize_with = "text")]
+    pub(crate) thread_id: Option<String>,
     /// The first message that becomes unread, by its time.
     #[serde(default)]
     pub(crate) message_timestamp: Option<DateTime<Utc>>,

@@ -41,6 +41,14 @@ impl Serialize for Rfc3339 {
     }
 }
 
+/// A time, or the one that the service answers where there is none.
+pub(crate) fn or_never(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(
+        || "0001-01-01T00:00:00Z".to_owned(),
+        |time| Rfc3339(time).to_string(),
+    )
+}
+
 /// A timestamp as the database stores it, with microseconds.
 pub(crate) fn stored(now: DateTime<Utc>) -> DateTime<Utc> {
     now.with_nanosecond(now.nanosecond() / 1000 * 1000)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::slots::UserKey;
+use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 
 /// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,21 @@ pub(crate) enum Timer {
     Refresh(UserKey),
     /// The grace period after the user's last connection is over.
     Offline(UserKey),
+    /// Something with an expiry ends.
+    Expiry(ExpiringEntry),
+}
+
+/// What ends by itself at the time that a request has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ExpiringEntry {
+    /// The first user's mute of the second.
+    UserMute(UserKey, UserKey),
+    /// A user's mute of a channel.
+    ChannelMute(ChannelKey, UserKey),
+    /// A user's ban of a channel, or (`None`) of the application.
+    Ban(UserKey, Option<ChannelKey>),
+    /// The pin of the message at this place of the channel.
+    Pin(ChannelKey, u64),
 }
 
 /// All deadlines, in order.

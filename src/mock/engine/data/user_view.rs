@@ -160,7 +160,8 @@ impl Serialize for UserView<'_> {
             for (field, count) in &self.state.unread_counts(self.key) {
                 map.serialize_entry(field, count)?;
             }
-            map.serialize_entry("unread_threads", &0)?;
+            let threads = self.state.unread_threads(self.key);
+            map.serialize_entry("unread_threads", &threads.len())?;
         }
         map.end()
     }

@@ -17,7 +17,7 @@ use crate::mock::engine::data::requests::{
     ChannelRef, GetOrCreateChannelRequest, MessagePage, PageParams, QueryChannelsRequest, Reply,
     UserRef,
 };
-use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
+use crate::mock::engine::data::rfc3339::{or_never, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::sort::{SortOrder, page};
 use crate::mock::engine::data::state::ServiceState;
@@ -331,7 +331,7 @@ impl ServiceState {
                 channel
                     .messages
                     .iter()
-                    .filter(|message| message.pinned.is_some() && message.is_visible_to(viewer))
+                    .filter(|message| message.pin.is_some() && message.is_visible_to(viewer))
                     .collect(),
             ),
             threads: [],
@@ -358,10 +358,7 @@ impl ServiceState {
                     .take(STATE_MEMBERS_PAGE)
                     .map(|(user, member)| ReadView {
                         user: self.view(user, viewer, UserShape::Common),
-                        last_read: member.last_read.map_or_else(
-                            || "0001-01-01T00:00:00Z".to_owned(),
-                            |time| Rfc3339(time).to_string(),
-                        ),
+                        last_read: or_never(member.last_read),
                         unread_messages: self.unread_in(channel, user),
                         last_read_message_id: channel
                             .messages

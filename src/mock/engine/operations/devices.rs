@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::relations::Device;
 use crate::mock::engine::data::requests::{CreateDeviceRequest, Reply, UserIdsRequest};
-use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
+use crate::mock::engine::data::rfc3339::{Rfc3339, or_never, stored};
 use crate::mock::engine::data::slots::UserKey;
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::user::{UserShape, Viewer};
@@ -107,23 +107,30 @@ impl ServiceState {
         let listed: Vec<Value> = channels
             .iter()
             .map(|(channel, unread)| {
-                let last_read = channel
-                    .members
-                    .get(user)
-                    .and_then(|member| member.last_read)
-                    .map_or_else(
-                        || "0001-01-01T00:00:00Z".to_owned(),
-                        |at| Rfc3339(at).to_string(),
-                    );
+                let member = channel.members.get(user);
+                let last_read = or_never(member.and_then(|member| member.last_read));
                 json!({"channel_id": &*channel.cid, "unread_count": unread, "last_read": last_read})
+            })
+            .collect();
+        let threads: Vec<Value> = self
+            .unread_threads(user)
+            .iter()
+            .map(|thread| {
+                let last_read = thread.last_read();
+                json!({
+                    "parent_message_id": thread.parent.id,
+                    "unread_count": thread.unread,
+                    "last_read": or_never(last_read.map(|reply| reply.created_at)),
+                    "last_read_message_id": last_read.map_or("", |reply| &reply.id),
+                })
             })
             .collect();
         json!({
             "total_unread_count": total,
-            "total_unread_threads_count": 0,
+            "total_unread_threads_count": threads.len(),
             "channels": listed,
             "channel_type": types.values().collect::<Vec<_>>(),
-            "threads": [],
+            "threads": threads,
         })
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::channel_view::ChannelView;
 use crate::mock::engine::data::message_view::MessageView;
-use crate::mock::engine::data::messages::{Message, page};
+use crate::mock::engine::data::messages::{Message, Pin, page};
 use crate::mock::engine::data::requests::{
     ChannelRef, JsonObject, MarkUnreadRequest, MessagePage, MessageRequest, OnBehalfOf,
     PartialUpdateRequest, Reply, TruncateChannelRequest, UserRef, read,
@@ -15,6 +15,7 @@ use crate::mock::engine::data::requests::{
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::timers::ExpiringEntry;
 use crate::mock::engine::rules::permissions::Actor;
 use crate::mock::error::{Rejection, shortened};
 
@@ -51,7 +52,6 @@ const READ_ONLY_FIELDS: &[&str] = &[
     "shadowed",
     "pinned_at",
     "pinned_by",
-    "pin_expires",
     "mentioned_channel",
     "mentioned_here",
     "channel",
@@ -194,7 +194,7 @@ impl ServiceState {
             html: None,
             mentioned: Vec::new(),
             attachments: Vec::new(),
-            pinned: None,
+            pin: None,
             custom: Map::new(),
             created_at: stored(now),
             updated_at: stored(now),
@@ -214,9 +214,16 @@ impl ServiceState {
     ) -> Result<(), Rejection> {
         let wrong =
             |field: &str| Rejection::field(format!("message.{field}"), "has the wrong type");
+        let mut pin_expires = None;
+        let new_pin = Pin {
+            at: stored(now),
+            by,
+            expires: None,
+        };
         for (field, value) in fields {
             match (field.as_str(), value) {
                 (read_only, _) if READ_ONLY_FIELDS.contains(&read_only) => {}
+                ("pin_expires", value) => pin_expires = Some(value),
                 ("parent_id" | "quoted_message", _) | (_, Value::Null) => {}
                 ("text", Value::String(text)) => {
                     if text.chars().count() > MAX_TEXT_CHARS {
@@ -231,7 +238,7 @@ impl ServiceState {
                 ("silent", Value::Bool(on)) => message.silent = on,
                 ("show_in_channel", Value::Bool(on)) => message.show_in_channel = on,
                 ("pinned", Value::Bool(on)) => {
-                    message.pinned = on.then(|| message.pinned.unwrap_or((stored(now), by)));
+                    message.pin = on.then(|| message.pin.unwrap_or(new_pin));
                 }
                 ("html", Value::String(html)) => {
                     message.html = Some(html).filter(|html| !html.is_empty());
@@ -268,6 +275,11 @@ impl ServiceState {
                 }
             }
         }
+        if let (Some(pin), Some(expires)) = (&mut message.pin, pin_expires) {
+            pin.expires = serde_json::from_value::<Option<DateTime<Utc>>>(expires)
+                .map_err(|_| wrong("pin_expires"))?
+                .map(stored);
+        }
         let size = serde_json::to_string(&message.custom).map_or(0, |text| text.len());
         if size > self.rules.custom_data_limit {
             return Err(Rejection::input(format!(
@@ -301,7 +313,7 @@ impl ServiceState {
     }
 
     /// A message that the caller may read, and its channel.
-    fn readable_message(
+    pub(crate) fn readable_message(
         &self,
         actor: &Actor,
         id: &str,
@@ -426,7 +438,12 @@ impl ServiceState {
                 "text" => message.text.clear(),
                 "attachments" => message.attachments.clear(),
                 "mentioned_users" => message.mentioned.clear(),
-                "pinned" => message.pinned = None,
+                "pinned" => message.pin = None,
+                "pin_expires" => {
+                    if let Some(pin) = &mut message.pin {
+                        pin.expires = None;
+                    }
+                }
                 "silent" => message.silent = false,
                 _ => {
                     message.custom.shift_remove(field);
@@ -445,6 +462,8 @@ impl ServiceState {
         {
             *old = message.clone();
         }
+        let pin = ExpiringEntry::Pin(key, message.sequence);
+        self.set_expiry(message.pin.and_then(|pin| pin.expires), pin);
         self.send_message_event(now, "message.updated", key, &message, None);
     }
 
@@ -522,6 +541,11 @@ impl ServiceState {
         request: &MarkUnreadRequest,
     ) -> Result<Reply, Rejection> {
         let (key, user) = self.readable(actor, name)?;
+        if let Some(id) = &request.thread_id {
+            let thread = self.set_thread_read(key, id, user, false)?;
+            self.send_read_notification(now, "notification.mark_unread", key, user, thread);
+            return Ok(Reply::new(&Map::new()));
+        }
         let message = match (&request.message_id, request.message_timestamp) {
             (Some(id), _) => Some(self.message(key, id).ok_or_else(|| {
                 Rejection::not_found(format!("message with id {} doesn't exist", shortened(id)))

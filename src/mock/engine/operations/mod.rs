@@ -24,6 +24,7 @@ mod stats;
 mod stored_lists;
 mod sync;
 mod tasks;
+mod threads;
 mod user_channel_state;
 mod users;
 
@@ -362,7 +363,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     }),
     post("channels/{type}/{id}/read", "MarkRead", |state, call| {
         let actor = call.actor_on_behalf(state)?;
-        state.mark_read(call.now, &actor, &call.channel())
+        let request = call.read()?;
+        state.mark_read(call.now, &actor, &call.channel(), &request)
     }),
     post(
         "channels/{type}/{id}/unread",
@@ -479,6 +481,15 @@ pub(crate) static OPERATIONS: &[Operation] = &[
             state.get_replies(&call.actor, call.path("message_id"), &page)
         },
     ),
+    post("threads", "QueryThreads", |state, call| {
+        let actor = call.actor_on_behalf(state)?;
+        let request = call.read()?;
+        state.query_threads(&actor, &request)
+    }),
+    get("threads/{message_id}", "GetThread", |state, call| {
+        let request = call.read_with_query(&["reply_limit"])?;
+        state.get_thread(&call.actor, call.path("message_id"), &request)
+    }),
     // Moderation.
     post("moderation/mute", "MuteUser", |state, call| {
         let actor = call.actor_on_behalf(state)?;

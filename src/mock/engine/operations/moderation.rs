@@ -14,6 +14,7 @@ use crate::mock::engine::data::requests::{
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::timers::ExpiringEntry;
 use crate::mock::engine::data::user::{UserShape, Viewer};
 use crate::mock::engine::data::user_view::UserView;
 use crate::mock::engine::rules::events::frame;
@@ -76,6 +77,7 @@ impl ServiceState {
         };
         for target in &targets {
             self.relations_mut(user).mutes.insert(*target, mute);
+            self.set_expiry(mute.expires, ExpiringEntry::UserMute(user, *target));
         }
         self.tell_own(now, "notification.mutes_updated", user);
         let viewer = Viewer::User(user);
@@ -153,6 +155,7 @@ impl ServiceState {
             if let Some(channel) = self.channels.get_mut(*key) {
                 if muted {
                     channel.muted_by.insert(user, mute);
+                    self.set_expiry(expires, ExpiringEntry::ChannelMute(*key, user));
                 } else {
                     channel.muted_by.remove(&user);
                 }
@@ -270,6 +273,7 @@ impl ServiceState {
             shadow: request.shadow,
         };
         self.relations_mut(target).bans.insert(channel, ban.clone());
+        self.set_expiry(ban.expires, ExpiringEntry::Ban(target, channel));
         self.send_ban_event(now, "user.banned", target, channel, Some(&ban));
         Ok(Reply::new(&Map::new()))
     }

@@ -7,10 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::members::MemberView;
-use crate::mock::engine::data::requests::{ChannelRef, PartialUpdateRequest, Reply};
+use crate::mock::engine::data::requests::{
+    ChannelRef, JsonObject, MarkReadRequest, PartialUpdateRequest, Reply,
+};
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::user::Viewer;
 use crate::mock::engine::rules::channel_data::RESERVED_MEMBER_FIELDS;
 use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 use crate::mock::engine::rules::permissions::Actor;
@@ -90,9 +93,18 @@ impl ServiceState {
         now: DateTime<Utc>,
         actor: &Actor,
         name: &ChannelRef,
+        request: &MarkReadRequest,
     ) -> Result<Reply, Rejection> {
         let (key, user) = self.readable(actor, name)?;
-        let text = self.read_channel(now, key, user);
+        let text = match &request.thread_id {
+            None => self.read_channel(now, key, user),
+            Some(id) => {
+                let thread = self.set_thread_read(key, id, user, true)?;
+                let text = self.send_read_event(now, key, user, Some(&thread));
+                self.send_read_notification(now, "notification.mark_read", key, user, thread);
+                text
+            }
+        };
         Ok(Reply::new(&EventResponse {
             event: serde_json::from_slice(&text).expect("it was written as JSON"),
         }))
@@ -105,25 +117,26 @@ impl ServiceState {
             member.last_read = Some(stored(now));
             member.read_up_to = channel.messages.last_sequence();
         }
+        let text = self.send_read_event(now, key, user, None);
+        self.send_read_notification(now, "notification.mark_read", key, user, Map::new());
+        text
+    }
+
+    /// Tells those who watch that a user has read the channel, or a thread of it. Returns the event as the user sees it.
+    fn send_read_event(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ChannelKey,
+        user: UserKey,
+        thread: Option<&JsonObject>,
+    ) -> bytes::Bytes {
         let news = ChannelEventDraft {
             user: Some(user),
+            extra: thread,
             ..ChannelEventDraft::new("message.read", key)
         };
         self.send_channel_event(now, &self.watchers_of(key), &news);
-        let text = self.render_channel_event(
-            now,
-            crate::mock::engine::data::user::Viewer::User(user),
-            &news,
-        );
-        let extra = self.unread_counts(user);
-        let news = ChannelEventDraft {
-            kind: "notification.mark_read",
-            whole: true,
-            extra: Some(&extra),
-            ..news
-        };
-        self.send_channel_event(now, &self.connections_of(user), &news);
-        text
+        self.render_channel_event(now, Viewer::User(user), &news)
     }
 
     /// `POST /channels/read`: marks every channel of the user.

@@ -8,6 +8,7 @@ use crate::mock::engine::data::messages::Message;
 use crate::mock::engine::data::rfc3339::{Rfc3339, stored};
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
 use crate::mock::engine::data::state::ServiceState;
+use crate::mock::engine::data::timers::ExpiringEntry;
 use crate::mock::engine::data::user::Viewer;
 use crate::mock::engine::rules::channel_events::ChannelEventDraft;
 
@@ -40,6 +41,8 @@ impl ServiceState {
         let Some(message) = self.message(key, &id) else {
             return;
         };
+        let pin = ExpiringEntry::Pin(key, message.sequence);
+        self.set_expiry(message.pin.and_then(|pin| pin.expires), pin);
         let watchers = self.message_receivers(key, &message);
         let news = ChannelEventDraft {
             user: Some(author),

@@ -3,6 +3,7 @@
 pub(crate) mod channel_data;
 pub(crate) mod channel_events;
 pub(crate) mod events;
+pub(crate) mod expiry;
 pub(crate) mod membership;
 pub(crate) mod message_events;
 pub(crate) mod permissions;

@@ -437,6 +437,7 @@ impl ServiceState {
                     });
                     self.forget_anonymous(key);
                 }
+                Timer::Expiry(entry) => self.end_expired(at, entry),
             }
         }
     }
