@@ -246,6 +246,37 @@ fn php_pins_a_message_until_a_time() {
 }
 
 #[test]
+fn php_takes_the_deletion_of_a_message_back() {
+    let mock = mock_with_channel();
+    send(&mock, "m", "a", None);
+    let undelete = |by: &str| {
+        let body = json!({ "undeleted_by": by });
+        mock.call("POST", "/messages/m/undelete", &php_token(), &body)
+    };
+    assert_eq!(undelete("a").status, 400, "it is not deleted");
+    let deleted = call(&mock, "DELETE", "/messages/m", &json!({}))["message"].clone();
+    assert_eq!(
+        (&deleted["text"], &deleted["html"]),
+        (&json!(""), &json!(""))
+    );
+    let target = "/messages/m?show_deleted_message=true";
+    assert_eq!(
+        call(&mock, "GET", target, &json!({}))["message"]["text"],
+        "hi"
+    );
+    let as_client = mock.call("GET", target, &user_token("a"), &json!({}));
+    assert_eq!(as_client.body["message"]["text"], "");
+    assert_eq!(undelete("nobody").status, 404);
+    let answer = undelete("a");
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(answer.body["message"]["text"], "hi");
+    assert_eq!(answer.body["message"]["type"], "regular");
+    let gone = mock.call("DELETE", "/messages/m?hard=true", &php_token(), &json!({}));
+    assert_eq!(gone.status, 200);
+    assert_eq!(undelete("a").status, 404);
+}
+
+#[test]
 fn php_counts_unread_threads() {
     let mock = mock_with_channel();
     send(&mock, "m", "stranger", None);

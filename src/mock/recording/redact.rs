@@ -99,6 +99,7 @@ const PATH_WORDS: &[&str] = &[
     "truncate",
     "unban",
     "unblock",
+    "undelete",
     "unflag",
     "unmute",
     "unread",

@@ -38,9 +38,13 @@ impl Serialize for MessageView<'_> {
         let message = self.message;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &message.id)?;
-        map.serialize_entry("text", &message.text)?;
-        let html = message.html.clone();
-        map.serialize_entry("html", &html.unwrap_or_else(|| html_of(&message.text)))?;
+        let (text, html, attachments) = if message.hides_content {
+            ("", None, &[][..])
+        } else {
+            (&*message.text, message.html.clone(), &*message.attachments)
+        };
+        map.serialize_entry("text", text)?;
+        map.serialize_entry("html", &html.unwrap_or_else(|| html_of(text)))?;
         map.serialize_entry("type", message.kind())?;
         map.serialize_entry("cid", &*self.channel.cid)?;
         map.serialize_entry("user", &self.user(message.user))?;
@@ -51,7 +55,7 @@ impl Serialize for MessageView<'_> {
         for (field, value) in &message.custom {
             map.serialize_entry(field, value)?;
         }
-        map.serialize_entry("attachments", &message.attachments)?;
+        map.serialize_entry("attachments", attachments)?;
         let mentioned: Vec<UserView<'_>> = message
             .mentioned
             .iter()

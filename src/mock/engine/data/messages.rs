@@ -38,6 +38,8 @@ pub(crate) struct Message {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// Whether text and attachments are left out, as after a soft deletion.
+    pub(crate) hides_content: bool,
 }
 
 /// The pin of a message.

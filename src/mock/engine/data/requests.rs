@@ -223,6 +223,12 @@ pub(crate) struct DeleteMessageRequest {
     pub(crate) hard: bool,
 }
 
+/// `POST /messages/{id}/undelete`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UndeleteMessageRequest {
+    pub(crate) undeleted_by: String,
+}
+
 /// `POST /channels/{type}/{id}/truncate`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -10,7 +10,7 @@ use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::messages::{Message, Pin, page};
 use crate::mock::engine::data::requests::{
     ChannelRef, JsonObject, MarkUnreadRequest, MessagePage, MessageRequest, OnBehalfOf,
-    PartialUpdateRequest, Reply, TruncateChannelRequest, UserRef, read,
+    PartialUpdateRequest, Reply, TruncateChannelRequest, UndeleteMessageRequest, UserRef, read,
 };
 use crate::mock::engine::data::rfc3339::stored;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
@@ -199,6 +199,7 @@ impl ServiceState {
             created_at: stored(now),
             updated_at: stored(now),
             deleted_at: None,
+            hides_content: false,
         };
         self.write_message(now, user, &mut message, std::mem::take(fields))?;
         Ok(message)
@@ -348,16 +349,25 @@ impl ServiceState {
         Ok((key, message.clone()))
     }
 
-    /// `GET /messages/{id}`.
-    pub(crate) fn get_message(&self, actor: &Actor, id: &str) -> Result<Reply, Rejection> {
+    /// `GET /messages/{id}`. The server side may read what a deleted message said.
+    pub(crate) fn get_message(
+        &self,
+        actor: &Actor,
+        id: &str,
+        shows_deleted: bool,
+    ) -> Result<Reply, Rejection> {
         #[derive(Serialize)]
         struct GetMessageResponse<'a> {
             message: MessageWithChannel<'a>,
         }
         let (_, channel, message) = self.readable_message(actor, id)?;
+        let message = Message {
+            hides_content: message.hides_content && !(actor.server && shows_deleted),
+            ..message.clone()
+        };
         Ok(Reply::new(&GetMessageResponse {
             message: MessageWithChannel {
-                message: self.message_view(actor, channel, message),
+                message: self.message_view(actor, channel, &message),
                 channel: self.channel_view(actor, channel),
             },
         }))
@@ -457,6 +467,16 @@ impl ServiceState {
 
     fn store_message(&mut self, now: DateTime<Utc>, key: ChannelKey, mut message: Message) {
         message.updated_at = stored(now);
+        self.replace_message(now, "message.updated", key, &message);
+    }
+
+    fn replace_message(
+        &mut self,
+        now: DateTime<Utc>,
+        event: &str,
+        key: ChannelKey,
+        message: &Message,
+    ) {
         if let Some(channel) = self.channels.get_mut(key)
             && let Some(old) = channel.messages.get_mut(&message.id)
         {
@@ -464,7 +484,7 @@ impl ServiceState {
         }
         let pin = ExpiringEntry::Pin(key, message.sequence);
         self.set_expiry(message.pin.and_then(|pin| pin.expires), pin);
-        self.send_message_event(now, "message.updated", key, &message, None);
+        self.send_message_event(now, event, key, message, None);
     }
 
     /// `DELETE /messages/{id}`.
@@ -486,6 +506,33 @@ impl ServiceState {
         Ok(Reply::new(&MessageResponse {
             message: self.message_view(actor, channel, &message),
         }))
+    }
+
+    /// `POST /messages/{id}/undelete`: takes a soft deletion back.
+    pub(crate) fn undelete_message(
+        &mut self,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        id: &str,
+        request: &UndeleteMessageRequest,
+    ) -> Result<Reply, Rejection> {
+        actor.server_only()?;
+        self.require_user(&request.undeleted_by)?;
+        let (key, _, message) = self.readable_message(actor, id)?;
+        if message.deleted_at.is_none() {
+            return Err(Rejection::input(format!(
+                "message with id {} is not deleted",
+                shortened(id)
+            )));
+        }
+        let message = Message {
+            deleted_at: None,
+            hides_content: false,
+            updated_at: stored(now),
+            ..message.clone()
+        };
+        self.replace_message(now, "message.undeleted", key, &message);
+        Ok(self.message_reply(actor, key, id))
     }
 
     /// `POST /channels/{type}/{id}/truncate`.

@@ -448,7 +448,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     }),
     // Messages.
     get("messages/{message_id}", "GetMessage", |state, call| {
-        state.get_message(&call.actor, call.path("message_id"))
+        let shows_deleted = call.query("show_deleted_message") == Some("true");
+        state.get_message(&call.actor, call.path("message_id"), shows_deleted)
     }),
     // Not a message.
     post("messages/history", "QueryMessageHistory", |_, _| {
@@ -472,6 +473,15 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         let request: DeleteMessageRequest = call.read()?;
         state.delete_message(call.now, &call.actor, call.path("message_id"), request.hard)
     }),
+    post(
+        "messages/{message_id}/undelete",
+        "UndeleteMessage",
+        |state, call| {
+            let request = call.read()?;
+            let id = call.path("message_id");
+            state.undelete_message(call.now, &call.actor, id, &request)
+        },
+    ),
     get(
         "messages/{message_id}/replies",
         "GetReplies",

@@ -127,7 +127,7 @@ impl ServiceState {
         }
     }
 
-    /// Deletes a message: a soft deletion leaves its place without the text.
+    /// Deletes a message: a soft deletion leaves its place, and hides the text.
     pub(crate) fn delete_message_of(
         &mut self,
         now: DateTime<Utc>,
@@ -138,10 +138,7 @@ impl ServiceState {
         let message = self.channels.get_mut(key)?.messages.get_mut(id)?;
         message.deleted_at.get_or_insert(stored(now));
         message.updated_at = stored(now);
-        if !hard {
-            message.text.clear();
-            message.attachments.clear();
-        }
+        message.hides_content = !hard;
         let message = message.clone();
         let extra = Map::from_iter([("hard_delete".to_owned(), Value::Bool(hard))]);
         self.send_message_event(now, "message.deleted", key, &message, Some(&extra));
