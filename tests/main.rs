@@ -62,6 +62,7 @@ mod users;
 mod wait;
 mod watch;
 mod watcher;
+mod wire_cli;
 mod wire_go;
 mod wire_java;
 mod wire_js_v2;
