@@ -214,7 +214,7 @@ fn wait_and_error_messages_are_escaped() {
     for (line, code) in [
         ("wait user eve --for exists -o table", 0),
         ("wait channel den --for .channel.name -o table", 0),
-        ("wait user eve --for '.user.status | error' --timeout 9s", 2),
+        ("wait user eve --for '.user.status | error' --timeout 1m", 2),
         ("get-user eve --jq '.name | error'", 2),
         ("get-channel den -o table", 0),
         ("query-channels -o table", 0),

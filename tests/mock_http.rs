@@ -9,9 +9,10 @@ use crate::raw_wire::{Frame, Server, Socket, encode, user_token};
 use crate::support::PATIENCE;
 use crate::support::mock::Mock;
 
-/// A mock that waits for clients only so long, and a connection to it.
+/// A mock that waits for clients only so long, and a connection to it. What must arrive within the time does so on a busy
+/// machine, too.
 fn impatient() -> (Mock, TcpStream) {
-    let mock = Mock::with(|options| options.read_timeout = Duration::from_millis(50));
+    let mock = Mock::with(|options| options.read_timeout = Duration::from_secs(1));
     let stream = mock.stream();
     (mock, stream)
 }

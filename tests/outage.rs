@@ -11,6 +11,7 @@ use crate::chaos::proxy::Proxy;
 use crate::chaos::reader::Reader;
 use crate::chaos::schedule::Trick;
 use crate::support::mock::user_token;
+use crate::support::wait_until;
 
 fn world(johns_status: &str) -> Value {
     json!({"users": [{"id": "john", "status": johns_status}, {"id": "jack"}]})
@@ -20,9 +21,9 @@ fn ids() -> Vec<String> {
     vec!["john".to_owned(), "jack".to_owned()]
 }
 
-/// A watcher that detects a silent connection after a second, once both users are covered.
+/// A watcher, once both users are covered.
 async fn watching(mock: &Mock, flags: &[&str]) -> Watch {
-    let mut all = vec!["--stale-after", "1s", "--backoff-max", "100ms"];
+    let mut all = vec!["--backoff-max", "100ms"];
     all.extend(flags);
     let mut watch = Watch::start(mock.address, &ids(), &all);
     assert!(watch.until(|told| told.coverage.is_some()).await);
@@ -50,9 +51,9 @@ fn ended(code: Option<i32>, told: &Reader, expected: i32, reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_causes_a_gap_and_a_repair() {
     let mock = Mock::start(0, &world("before"), &[]).await;
-    let mut watch = watching(&mock, &[]).await;
-    let mut strict = watching(&mock, &["--fail-on-gap"]).await;
-    let mut once = watching(&mock, &["--no-reconnect"]).await;
+    let mut watch = watching(&mock, &["--stale-after", "1s"]).await;
+    let mut strict = watching(&mock, &["--stale-after", "1s", "--fail-on-gap"]).await;
+    let mut once = watching(&mock, &["--stale-after", "1s", "--no-reconnect"]).await;
     signal(mock.pid(), "STOP");
     for watch in [&mut watch, &mut strict, &mut once] {
         assert!(
@@ -174,7 +175,8 @@ async fn users_whom_a_restarted_server_has_lost_are_resent_without_a_state() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_changes_during_a_gap_is_reported_once() {
     let mock = Mock::start(0, &world("here"), &[]).await;
-    let mut watch = watching(&mock, &[]).await;
+    // Long enough that a busy machine does not cause a gap of its own.
+    let mut watch = watching(&mock, &["--stale-after", "3s"]).await;
     let mut gaps = 0;
     // With the link as it should be, a name arrives as an event, and is no news after the next gap.
     for (lost, id, name) in [
@@ -327,14 +329,14 @@ async fn a_rate_limit_shared_with_others_is_used_up_and_the_next_minute_awaited(
     assert_eq!(told.table.len(), 900);
 }
 
-/// Silences all open connections of a watcher of 300 users, and returns how long it takes from the detection of the loss
-/// until all users are subscribed again.
-async fn time_to_recover(lost_answers: u32) -> Duration {
+/// Silences all open connections of a watcher of 300 users, lets so many answers on new ones be lost, and waits until all
+/// users are subscribed again.
+async fn recover(lost_answers: u32) -> (Proxy, String) {
     let people: Vec<String> = (0..300).map(|n| format!("u{n:03}")).collect();
     let users: Vec<Value> = people.iter().map(|id| json!({ "id": id })).collect();
     let mock = Mock::start(0, &json!({ "users": users }), &["--rate-limit", "100000"]).await;
     let proxy = Proxy::start(mock.address).await;
-    let flags = ["--stale-after", "2s", "--backoff-max", "200ms"];
+    let flags = ["--stale-after", "3s", "--backoff-max", "200ms"];
     let mut watch = Watch::start(proxy.address, &people, &flags);
     assert!(watch.until(|told| told.coverage.is_some()).await);
     proxy.play(Trick::Silence);
@@ -344,11 +346,16 @@ async fn time_to_recover(lost_answers: u32) -> Duration {
     // This change falls into the gap.
     let _ = mock.control("users/u299/connect", &json!({})).await;
     assert!(watch.until(|told| told.losses > 0).await);
-    let detected = Instant::now();
+    let lost = Instant::now();
+    if lost_answers > 0 {
+        wait_until("a call fails", || watch.errors().contains("no answer"));
+        let time = lost.elapsed();
+        // Calls of a reconnect wait for 5 s, others for 30 s.
+        assert!(time < Duration::from_secs(25), "{time:?}");
+    }
     let recovered =
         |told: &Reader| !told.gaps.is_empty() && is_as(told, "u299", "online", &json!(true));
     assert!(watch.until(recovered).await, "{}", watch.errors());
-    let time = detected.elapsed();
     let _ = mock.control("users/u000/connect", &json!({})).await;
     assert!(
         watch
@@ -356,22 +363,21 @@ async fn time_to_recover(lost_answers: u32) -> Duration {
             .await
     );
     signal(watch.pid(), "INT");
-    let (code, told, _) = watch.end().await;
+    let (code, told, errors) = watch.end().await;
     ended(code, &told, 130, "interrupted");
     assert_eq!(told.gaps[0].repaired, ["u299"]);
     assert_eq!(told.coverage.unwrap()["subscribed"], 300);
-    time
+    (proxy, errors)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_are_given_up_at_once_when_new_ones_work() {
-    let time = time_to_recover(0).await;
-    // 2 s are the aim. Waiting for one silent connection takes 30 s.
-    assert!(time < Duration::from_secs(20), "{time:?}");
+    let (proxy, errors) = recover(0).await;
+    assert!(!proxy.has_lost_requests(), "{errors}");
+    assert!(!errors.contains("no answer"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_lost_during_a_reconnect_costs_seconds() {
-    let time = time_to_recover(1).await;
-    assert!(time < Duration::from_secs(25), "{time:?}");
+    let _ = recover(1).await;
 }

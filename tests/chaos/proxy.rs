@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct Shared {
     news: Notify,
     /// Counts how often all open connections fell silent.
     silences: watch::Sender<u32>,
+    /// Counts the pieces of requests that were sent on connections after they had fallen silent.
+    lost_requests: AtomicU32,
 }
 
 impl Shared {
@@ -89,6 +92,7 @@ impl Proxy {
                 plan: Mutex::default(),
                 news: Notify::new(),
                 silences: watch::Sender::new(0),
+                lost_requests: AtomicU32::new(0),
             }),
         };
         let shared = proxy.shared.clone();
@@ -97,7 +101,7 @@ impl Proxy {
                 let shared = shared.clone();
                 tokio::spawn(async move {
                     // How a connection ends is for the two at its ends to tell.
-                    let _ = carry(client, &shared).await;
+                    let _ = carry(client, shared).await;
                 });
             }
         });
@@ -128,13 +132,18 @@ impl Proxy {
         plan.swallow = 0;
     }
 
+    /// Whether a request was sent on a connection that had fallen silent.
+    pub(crate) fn has_lost_requests(&self) -> bool {
+        self.shared.lost_requests.load(Ordering::Relaxed) > 0
+    }
+
     /// What was played, by name.
     pub(crate) fn played(&self) -> BTreeMap<&'static str, u64> {
         self.shared.plan().played.clone()
     }
 }
 
-async fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn carry(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     client.set_nodelay(true)?;
     if shared.refuses() {
         return client.set_zero_linger();
@@ -146,8 +155,15 @@ async fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (from_mock, to_mock) = mock.into_split();
     // A connection carries requests first, and may become a WebSocket later.
     let (upgraded, is_socket) = watch::channel(false);
-    let up = tokio::spawn(carry_up(from_client, to_mock, upgraded, silences.clone()));
-    let ending = carry_down(from_mock, to_client, is_socket, silences, shared).await;
+    let up = carry_up(
+        from_client,
+        to_mock,
+        upgraded,
+        silences.clone(),
+        shared.clone(),
+    );
+    let up = tokio::spawn(up);
+    let ending = carry_down(from_mock, to_client, is_socket, silences, &shared).await;
     match ending {
         Ok(Ending::Stalled(_held)) => {
             // What the client sends is discarded from now on; this waits for the client to close.
@@ -163,11 +179,15 @@ async fn carry_up(
     mut to_mock: OwnedWriteHalf,
     upgraded: watch::Sender<bool>,
     silences: watch::Receiver<u32>,
+    shared: Arc<Shared>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let n = from_client.read(&mut buffer).await?;
         if silences.has_changed().unwrap_or(false) && n > 0 {
+            if !*upgraded.borrow() {
+                shared.lost_requests.fetch_add(1, Ordering::Relaxed);
+            }
             continue;
         }
         if n == 0 {
