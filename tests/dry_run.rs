@@ -155,10 +155,16 @@ fn users_that_need_no_change_are_not_in_the_plan() {
         plan("set-user john --status x --if-changed"),
         [] as [Value; 0]
     );
-    let other = presencectl(&mock, &format!("{line} --name y --dry-run"))
-        .run()
-        .ended_with(2);
-    assert!(other.stderr.contains("another change"), "{other}");
+    let other = presencectl(&mock, &format!("{line} --name y --dry-run")).run();
+    let shown = other
+        .to_string()
+        .replace(journal.to_str().unwrap(), "JOURNAL");
+    insta::assert_snapshot!(shown, @r"
+    --- stderr
+    presencectl: the journal JOURNAL belongs to another change
+    hint: name another file, or delete this one
+    --- exit Some(2)
+    ");
 }
 
 #[test]

@@ -66,9 +66,13 @@ fn presencectl_mock_1_is_the_demonstration_world() {
     }
     let run = Presencectl::line("get-user john")
         .env("PRESENCECTL_MOCK", "0")
-        .run()
-        .ended_with(4);
-    assert!(run.stderr.contains("no credentials"), "{run}");
+        .run();
+    insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: there are no credentials for Stream Chat
+    hint: try it without an account by adding --mock; or set STREAM_API_KEY and STREAM_API_SECRET (from the Stream dashboard), or STREAM_API_KEY and PRESENCECTL_USER_TOKEN
+    --- exit Some(4)
+    ");
 }
 
 #[test]

@@ -184,14 +184,18 @@ fn a_user_who_cannot_be_connected_is_named() {
 fn a_failed_restore_is_named_and_the_last_record_has_the_exit_code() {
     let mock = small_world();
     let (stream, _) = start_hold(&mock, "hold jack --status busy -o ndjson", 1);
-    let fault = "mock fault add status --status 403 --method PATCH --path /users";
-    let _ = presencectl(&mock, fault).run().ended_with(0);
-    stream.signal("INT");
-    let (lines, status) = stream.end();
-    assert_eq!(
-        (status.code(), &last(&lines)["exit_code"]),
-        (Some(5), &json!(5))
+    run(
+        &mock,
+        "mock fault add status --status 403 --method PATCH --path /users",
     );
+    stream.signal("INT");
+    insta::assert_snapshot!(stream.finish().masked(), @r#"
+    {"type":"stream.end","reason":"interrupted","events":0,"gaps":0,"reconnects":0,"exit_code":5,"seq":2,"received_at":"TIME","source":"local"}
+    --- stderr
+    presencectl: old values of jack: {"status":null}
+    {"error":{"kind":"refused","message":"cannot restore the old values of jack: the API refused (HTTP 403, code 17): Fault failed with error: \"a fault was asked for\"","exit_code":5,"api_code":17,"hint":"use the API secret instead of a user token or --as, or act as another user: --as USER"}}
+    --- exit Some(5)
+    "#);
     assert_eq!(user(&mock, "jack")["status"], "busy");
 }
 
@@ -200,7 +204,7 @@ fn a_second_signal_does_not_wait_for_the_server() {
     let mock = small_world();
     let (stream, _) = start_hold(&mock, "hold jack --status busy -o ndjson", 1);
     let fault = "mock fault add delay --delay 1h --method PATCH --path /users";
-    let _ = presencectl(&mock, fault).run().ended_with(0);
+    run(&mock, fault);
     stream.signal("INT");
     wait_until("the fault has fired", || {
         let faults = mock.control("GET", "faults", &Value::Null).body;
@@ -367,12 +371,14 @@ fn a_user_who_is_refused_does_not_prevent_the_others() {
     let fault = "mock fault add status --status 403 --method PATCH --path /users --count 3";
     run(&mock, fault);
     stream.signal("INT");
-    let run = stream.finish().ended_with(5);
-    assert!(
-        run.stderr
-            .contains("cannot restore the old values of amy: "),
-        "{run}"
-    );
+    insta::assert_snapshot!(stream.finish().ended_with(5).stderr, @r#"
+    presencectl: old values of amy: {"status":"old"}
+    presencectl: old values of bob: {"status":"old"}
+    presencectl: old values of cid: {"status":"old"}
+    presencectl: old values of dan: {"status":"old"}
+    presencectl: the old values will be restored in 1h, or on Ctrl-C.
+    {"error":{"kind":"refused","message":"cannot restore the old values of amy: the API refused (HTTP 403, code 17): Fault failed with error: \"a fault was asked for\"","exit_code":5,"api_code":17,"hint":"use the API secret instead of a user token or --as, or act as another user: --as USER"}}
+    "#);
     let statuses = ["amy", "bob", "cid", "dan"].map(|id| user(&mock, id)["status"].clone());
     assert_eq!(statuses, ["ours", "old", "old", "old"]);
 }
@@ -382,13 +388,13 @@ fn old_values_are_restored_although_the_output_cannot_be_written() {
     let mock = small_world();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let line = "set-user john --status ours --for 1h -o ndjson";
-    let run = presencectl(&mock, line)
-        .into_file(full.unwrap())
-        .run()
-        .ended_with(1);
-    assert!(
-        run.stderr.contains("old values of 1 user are restored"),
-        "{run}"
-    );
+    let run = presencectl(&mock, line).into_file(full.unwrap()).run();
+    insta::assert_snapshot!(run, @r#"
+    --- stderr
+    presencectl: old values of john: {"status":"Eating a veggie burger..."}
+    presencectl: the old values of 1 user are restored.
+    {"error":{"kind":"unexpected","message":"No space left on device (os error 28)","exit_code":1,"api_code":null,"hint":null}}
+    --- exit Some(1)
+    "#);
     assert_eq!(user(&mock, "john")["status"], "Eating a veggie burger...");
 }

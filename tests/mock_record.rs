@@ -18,7 +18,7 @@ use crate::sdk_suites::{Missing, install_node_modules, python_environment, suite
 use crate::support::mock::{API_KEY, Mock, SECRET, server_token, user_token};
 use crate::support::tls_front::{CA_FILE, TlsFront};
 use crate::support::world::{small_world, world};
-use crate::support::{Presencectl, Run, Stream, binary};
+use crate::support::{Presencectl, Run, Stream, binary, usage_errors};
 
 /// A running `mock record`, and the file that it writes.
 struct Recording {
@@ -149,20 +149,17 @@ fn a_session_is_recorded_without_secrets_and_replayed() {
 
     let (server, url) = replay(&file);
     assert_eq!(session(&url), recorded);
-    let other = at(&url, "get-user amy -o json").run();
-    assert_ne!(other.code, Some(0));
-    assert!(
-        other
-            .stderr
-            .contains("no recorded request matches GET /users"),
-        "{other}"
-    );
+    insta::assert_snapshot!(at(&url, "get-user amy").run().masked(), @r#"
+    --- stderr
+    presencectl: cannot read amy: the API refused (HTTP 422, code -1): Replay failed with error: "no recorded request matches GET /users; the nearest is GET /users in line 4; query.payload.filter_conditions.id.$in[0]: recorded "nobody", got "amy""
+    --- exit Some(5)
+    "#);
     server.signal("TERM");
-    let run = server.finish().ended_with(143);
-    assert!(
-        run.stderr.contains("the nearest is GET /users in line"),
-        "{run}"
-    );
+    insta::assert_snapshot!(server.finish().masked(), @r#"
+    --- stderr
+    presencectl: warning: no recorded request matches GET /users; the nearest is GET /users in line 4; query.payload.filter_conditions.id.$in[0]: recorded "nobody", got "amy"
+    --- exit Some(143)
+    "#);
 }
 
 #[test]
@@ -200,22 +197,22 @@ fn what_looks_like_a_secret_rejects_the_recording() {
     )
     .run();
     let (run, file, folder) = recording.interrupt();
-    let run = run.ended_with(1);
-    assert!(run.stderr.contains("session_key"), "{run}");
-    assert!(run.stderr.contains("looks like a secret"), "{run}");
-    assert!(
-        !run.stderr.contains(key) && !run.stdout.contains(key),
-        "{run}"
-    );
-    assert!(!file.exists());
+    let shown = run.masked().replace(file.to_str().unwrap(), "FILE");
+    assert!(!shown.contains(key), "{shown}");
+    insta::assert_snapshot!(shown, @r"
+    --- stderr
+    presencectl: recording: use http://127.0.0.1:PORT as the base URL of a client; Ctrl-C ends the recording
+    presencectl: FILE was not written, because something in it looks like a secret: line 2, field body.users.0.set.session_key: it is a long random string, and the name may be that of a secret
+    hint: leave the field out of --keep, or add --pseudonymize-ids if it is an id
+    --- exit Some(1)
+    ");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    let refused =
-        Presencectl::line("mock record --upstream http://127.0.0.1:1 --out x --keep api_key")
-            .run()
-            .ended_with(2);
-    insta::assert_snapshot!(refused.stderr, @r"
+    let line = "mock record --upstream http://127.0.0.1:1 --out x --keep api_key";
+    insta::assert_snapshot!(Presencectl::line(line).run(), @r"
+    --- stderr
     presencectl: the field `api_key` cannot be kept: its values are secrets
     hint: name fields such as name, status, text or image
+    --- exit Some(2)
     ");
 }
 
@@ -265,20 +262,20 @@ fn a_killed_recorder_leaves_the_old_file_and_a_usable_beginning() {
     let (server, url) = replay(&part);
     let _ = at(&url, "set-user john --status x").run().ended_with(0);
     server.signal("TERM");
-    let run = server.finish();
-    assert!(
-        run.stderr.contains("is the beginning of a recording"),
-        "{run}"
-    );
-    let refused = Presencectl::line(&format!("mock start --replay {}", recording.file.display()))
-        .run()
-        .ended_with(13);
-    assert!(
-        refused
-            .stderr
-            .contains("line 1: expected the header of a recording"),
-        "{refused}"
-    );
+    let shown = server.finish().masked();
+    insta::assert_snapshot!(shown.replace(part.to_str().unwrap(), "PART"), @r"
+    --- stderr
+    presencectl: warning: PART is the beginning of a recording; `mock record` did not end properly
+    --- exit Some(143)
+    ");
+    let file = recording.file.to_str().unwrap();
+    let refused = Presencectl::line(&format!("mock start --replay {file}")).run();
+    insta::assert_snapshot!(refused.to_string().replace(file, "FILE"), @r"
+    --- stderr
+    presencectl: FILE: line 1: expected the header of a recording, as `mock record` writes it
+    hint: make a recording: presencectl mock record --upstream URL --out FILE
+    --- exit Some(13)
+    ");
 }
 
 #[test]
@@ -484,24 +481,27 @@ fn an_https_upstream_below_a_path_is_reached_with_the_systems_roots() {
 
 #[test]
 fn credentials_do_not_cross_a_network_in_clear_text() {
-    let run = Presencectl::line("mock record --upstream http://192.0.2.1 --out x").run();
-    assert_eq!(run.code, Some(2), "{run}");
-    for (upstream, why) in [
-        (
-            "https://user:hush@localhost",
-            "must not contain a user name",
-        ),
-        ("https://localhost/?api_key=hush", "must not have a query"),
-        ("ftp://localhost", "must begin with http"),
-    ] {
-        let run = Presencectl::new(["mock", "record", "--upstream", upstream, "--out", "x"])
-            .run()
-            .ended_with(2);
-        assert!(
-            run.stderr.contains(why) && !run.stderr.contains("hush"),
-            "{run}"
-        );
-    }
+    let lines = [
+        "mock record --out x --upstream http://192.0.2.1",
+        "mock record --out x --upstream https://user:hush@localhost",
+        "mock record --out x --upstream https://localhost/?api_key=hush",
+        "mock record --out x --upstream ftp://localhost",
+    ];
+    let shown = usage_errors(lines, |line| {
+        let run = Presencectl::line(line).run();
+        assert!(!run.to_string().contains("hush"), "{run}");
+        run
+    });
+    insta::assert_snapshot!(shown, @r"
+    mock record --out x --upstream http://192.0.2.1
+      presencectl: not sending credentials to http://192.0.2.1: it is neither https nor this machine
+    mock record --out x --upstream https://user:hush@localhost
+      presencectl: the upstream must not contain a user name or a password
+    mock record --out x --upstream https://localhost/?api_key=hush
+      presencectl: the upstream must not have a query or a fragment
+    mock record --out x --upstream ftp://localhost
+      presencectl: the upstream must begin with http:// or https://
+    ");
 }
 
 /// A server that answers each connection with these bytes, and returns what it was sent.
@@ -627,12 +627,16 @@ fn an_upstream_that_cannot_be_reached_is_a_502_without_secrets() {
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
     assert!(answer.contains("cannot reach the upstream"), "{answer}");
-    let (run, ..) = recording.interrupt();
-    assert!(run.stderr.contains("cannot reach the upstream"), "{run}");
-    assert!(
-        !answer.contains("hushhush") && !run.stderr.contains("hushhush"),
-        "{run}"
-    );
+    let (run, file, _folder) = recording.interrupt();
+    let shown = run.masked().replace(file.to_str().unwrap(), "FILE");
+    assert!(!format!("{answer}{shown}").contains("hushhush"), "{shown}");
+    insta::assert_snapshot!(shown, @r#"
+    {"type":"mock.record.end","file":"FILE","requests":0,"sockets":0,"frames":0}
+    --- stderr
+    presencectl: recording: use http://127.0.0.1:PORT as the base URL of a client; Ctrl-C ends the recording
+    presencectl: warning: cannot reach the upstream: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+    --- exit Some(130)
+    "#);
     let mock = Mock::start();
     let recording = Recording::start(&mock.url().replace("http:", "https:"), "");
     let request = "GET /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

@@ -297,11 +297,7 @@ fn an_expression_without_end_ends() {
     for source in ["def f: f; f", "last(repeat(1))", "def f: 1+f; f"] {
         let line = format!("watch users john jack zoe --snapshot only --where '{source}'");
         let run = presencectl(&mock, &line).run().ended_with(0);
-        assert!(
-            run.stderr.contains("is not evaluated again"),
-            "{}",
-            run.stderr
-        );
+        assert!(run.stderr.contains("is not evaluated again"), "{run}");
     }
     let nested = "[".repeat(20_000);
     let run = presencectl_of(&mock, ["query-users", "--jq", &nested]).run();

@@ -36,8 +36,10 @@ fn the_members_of_found_channels_are_followed() {
 
 #[test]
 fn an_empty_result_with_fail_empty_exits_with_3() {
-    let run = Presencectl::line("--mock query-users --role nobody --watch --fail-empty")
-        .run()
-        .ended_with(3);
-    assert_eq!(run.stdout, "", "{run}");
+    let line = "--mock query-users --role nobody --watch --fail-empty";
+    insta::assert_snapshot!(Presencectl::line(line).run(), @r"
+    --- stderr
+    presencectl: no user matches
+    --- exit Some(3)
+    ");
 }
