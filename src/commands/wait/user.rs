@@ -236,14 +236,14 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
         ..WatchTarget::default()
     };
     match wait.wait_and_print(target).await? {
-        Outcome::Met => Ok(Code::Ok),
-        Outcome::NotMet => Err(wait.not_met()),
-        Outcome::Interrupted(code) => Ok(code),
+        WaitOutcome::Met => Ok(Code::Ok),
+        WaitOutcome::NotMet => Err(wait.not_met()),
+        WaitOutcome::Interrupted(code) => Ok(code),
     }
 }
 
 /// How a wait ended.
-enum Outcome {
+enum WaitOutcome {
     /// The users are in the state.
     Met,
     /// They are not, and the time is over.
@@ -300,7 +300,7 @@ struct UserWait<'a> {
 
 impl UserWait<'_> {
     /// Watches the users until they are in the state, the time is over, or a signal arrives.
-    async fn wait_and_print(&mut self, target: WatchTarget) -> anyhow::Result<Outcome> {
+    async fn wait_and_print(&mut self, target: WatchTarget) -> anyhow::Result<WaitOutcome> {
         let app = self.app;
         let mut report = StderrReport::new(app.output(), true).with_team(target.team.clone());
         report.reports_missing = !matches!(self.state, AwaitedState::Exists);
@@ -311,16 +311,16 @@ impl UserWait<'_> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut watcher = tokio::select! {
             started = start_watcher(app, target) => started?,
-            code = signals.next() => return Ok(Outcome::Interrupted(code)),
-            () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+            code = signals.next() => return Ok(WaitOutcome::Interrupted(code)),
+            () = sleep_until(deadline) => return Ok(WaitOutcome::NotMet),
         };
         let outcome = loop {
             let met_at = self.timer.met_at();
             let observation = tokio::select! {
                 biased;
-                code = signals.next() => break Outcome::Interrupted(code),
-                () = sleep_until(met_at) => break Outcome::Met,
-                () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+                code = signals.next() => break WaitOutcome::Interrupted(code),
+                () = sleep_until(met_at) => break WaitOutcome::Met,
+                () = sleep_until(deadline) => return Ok(WaitOutcome::NotMet),
                 step = watcher.step() => match step? {
                     WatcherStep::Record(record) => {
                         report.report(&record, false);
@@ -339,19 +339,19 @@ impl UserWait<'_> {
             let states_are_known = matches!(observation, UserObservation::Covered(_));
             tokio::select! {
                 biased;
-                code = signals.next() => break Outcome::Interrupted(code),
-                () = sleep_until(deadline) => return Ok(Outcome::NotMet),
+                code = signals.next() => break WaitOutcome::Interrupted(code),
+                () = sleep_until(deadline) => return Ok(WaitOutcome::NotMet),
                 applied = self.apply(observation) => applied?,
             }
             if is_single_check && states_are_known {
                 let now = Instant::now();
                 if self.timer.met_at().is_some_and(|met_at| met_at <= now) {
-                    break Outcome::Met;
+                    break WaitOutcome::Met;
                 }
-                return Ok(Outcome::NotMet);
+                return Ok(WaitOutcome::NotMet);
             }
         };
-        if matches!(outcome, Outcome::Met) {
+        if matches!(outcome, WaitOutcome::Met) {
             self.print()?;
         }
         watcher.close().await;
