@@ -13,6 +13,8 @@ WORKDIR /src
 COPY . .
 # The commit that --version names: --build-arg PRESENCECTL_COMMIT="$(git rev-parse HEAD)"
 ARG PRESENCECTL_COMMIT=
+# A smaller program instead of the fastest one: the image is downloaded often, and tests do not need the speed.
+ENV CARGO_PROFILE_DIST_OPT_LEVEL=s
 # Alpine's own target is musl, which links statically.
 RUN cargo build --profile dist --locked
 
