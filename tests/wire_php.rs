@@ -333,12 +333,18 @@ fn php_reads_threads() {
     let read = mark("read");
     assert_eq!(read["event"]["thread"]["parent_message_id"], "m", "{read}");
     let event = a.event_of("message.read");
-    assert_eq!(event["thread"]["read"][0]["unread_messages"], 0, "{event}");
+    assert_eq!(event["thread_id"], "m", "{event}");
+    let unread = || {
+        let answer = mock.call("GET", "/threads/m", &user_token("a"), &json!({}));
+        answer.body["thread"]["read"][0]["unread_messages"].clone()
+    };
+    assert_eq!(unread(), 0);
     assert_eq!(a.event_of("notification.mark_read")["unread_threads"], 0);
     mark("unread");
     let event = a.event_of("notification.mark_unread");
     assert_eq!(event["unread_threads"], 1, "{event}");
     assert_eq!(event["thread_id"], "m");
+    assert_eq!(unread(), 1);
     let body = json!({"user_id": "a", "thread_id": "n"});
     let target = "/channels/messaging/x/read";
     let answer = mock.call("POST", target, &php_token(), &body);

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::mock::engine::data::filter::{FieldValue, FilterRow};
@@ -12,7 +12,7 @@ use crate::mock::error::Rejection;
 const MAX_SORT_KEYS: usize = 5;
 
 /// A sort key as received.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SortParam {
     field: String,
     #[serde(default)]

@@ -25,6 +25,8 @@ pub(crate) struct ThreadView<'a> {
     pub(crate) viewer: Viewer,
     /// How many of the latest replies are included.
     pub(crate) reply_limit: usize,
+    /// Whether it says what each participant has read. Only clients are told.
+    pub(crate) with_read: bool,
 }
 
 /// A user who takes part in a thread.
@@ -123,15 +125,6 @@ impl Serialize for ThreadView<'_> {
                 }
             })
             .collect();
-        let read: Vec<ReadView<'_>> = self
-            .participants()
-            .map(|(user, place, read)| ReadView {
-                user: self.user(user),
-                last_read: read_at(read),
-                unread_messages: self.unread(user, place),
-                last_read_message_id: read.map(|reply| reply.id.as_str()),
-            })
-            .collect();
         let mut replies: Vec<MessageView<'_>> = self
             .replies()
             .rev()
@@ -149,13 +142,24 @@ impl Serialize for ThreadView<'_> {
             map.serialize_entry("created_by_user_id", &*starter.user.id)?;
             map.serialize_entry("created_by", &starter)?;
         }
-        map.serialize_entry("title", "")?;
+        map.serialize_entry("title", &self.parent.text)?;
         map.serialize_entry("reply_count", &self.reply_count())?;
         map.serialize_entry("participant_count", &participants.len())?;
         map.serialize_entry("active_participant_count", &participants.len())?;
         map.serialize_entry("thread_participants", &participants)?;
         map.serialize_entry("latest_replies", &replies)?;
-        map.serialize_entry("read", &read)?;
+        if self.with_read {
+            let read: Vec<ReadView<'_>> = self
+                .participants()
+                .map(|(user, place, read)| ReadView {
+                    user: self.user(user),
+                    last_read: read_at(read),
+                    unread_messages: self.unread(user, place),
+                    last_read_message_id: read.map(|reply| reply.id.as_str()),
+                })
+                .collect();
+            map.serialize_entry("read", &read)?;
+        }
         map.serialize_entry("last_message_at", &Rfc3339(self.last().created_at))?;
         map.serialize_entry("created_at", &Rfc3339(self.first().created_at))?;
         map.serialize_entry("updated_at", &Rfc3339(self.last().created_at))?;

@@ -1,7 +1,9 @@
 //! Operations on threads: query them, read one, and mark one as read or unread.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use crate::mock::engine::data::channel::Channel;
@@ -11,7 +13,7 @@ use crate::mock::engine::data::requests::{
     GetThreadRequest, JsonObject, QueryThreadsRequest, Reply,
 };
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};
-use crate::mock::engine::data::sort::{SortOrder, page};
+use crate::mock::engine::data::sort::{SortOrder, SortParam, page};
 use crate::mock::engine::data::state::ServiceState;
 use crate::mock::engine::data::thread_view::{self, ThreadView};
 use crate::mock::engine::data::user::Viewer;
@@ -34,6 +36,23 @@ struct ThreadListResponse<'a> {
     next: Option<String>,
 }
 
+/// The position of a page. The pages after the first keep its sort.
+#[derive(Serialize, Deserialize)]
+struct ThreadCursor {
+    offset: usize,
+    sort: Vec<SortParam>,
+}
+
+impl ThreadCursor {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(json!(self).to_string())
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}
+
 #[derive(Serialize)]
 struct ThreadResponse<'a> {
     thread: ThreadView<'a>,
@@ -48,16 +67,19 @@ impl ServiceState {
     ) -> Result<Reply, Rejection> {
         let user = self.acting_user(actor)?;
         let filter = QueryFilter::parse(&query.filter, thread_view::schema)?;
-        let sort = SortOrder::parse(&query.sort)?;
-        let offset = match &query.next {
-            Some(next) => Some(next.parse().map_err(|_| {
+        let cursor = match &query.next {
+            Some(next) => ThreadCursor::decode(next).ok_or_else(|| {
                 Rejection::field("next", "is not the position of a page, as an answer has it")
-            })?),
-            None => None,
+            })?,
+            None => ThreadCursor {
+                offset: 0,
+                sort: query.sort.clone(),
+            },
         };
+        let sort = SortOrder::parse(&cursor.sort)?;
         let (limit, offset) = page(
             query.limit,
-            offset,
+            i64::try_from(cursor.offset).ok(),
             DEFAULT_THREAD_PAGE,
             MAX_THREAD_PAGE,
             MAX_THREAD_OFFSET,
@@ -68,19 +90,23 @@ impl ServiceState {
             .iter()
             .filter(|(_, channel)| self.may_read(actor, channel))
             .flat_map(|(_, channel)| {
-                channel
-                    .messages
-                    .threads()
-                    .map(move |thread| self.thread_view(channel, thread, user, reply_limit))
+                channel.messages.threads().map(move |thread| ThreadView {
+                    reply_limit,
+                    with_read: !actor.server,
+                    ..self.thread_view(channel, thread, Viewer::User(user))
+                })
             })
             .filter(|thread| thread.readers.contains_key(&user) && filter.matches(thread))
             .collect();
         // Without a sort, the newest reply comes first.
         found.sort_by_key(|thread| std::cmp::Reverse(thread.last().created_at));
         found.sort_by(|a, b| sort.compare(a, b));
-        let next = offset + limit;
+        let next = ThreadCursor {
+            offset: offset + limit,
+            ..cursor
+        };
         Ok(Reply::new(&ThreadListResponse {
-            next: (limit > 0 && next < found.len()).then(|| next.to_string()),
+            next: (limit > 0 && next.offset < found.len()).then(|| next.encode()),
             threads: found.into_iter().skip(offset).take(limit).collect(),
         }))
     }
@@ -93,15 +119,12 @@ impl ServiceState {
         request: &GetThreadRequest,
     ) -> Result<Reply, Rejection> {
         let (_, channel, _) = self.readable_message(actor, id)?;
-        let (parent, readers) = channel.messages.thread(id).ok_or_else(|| no_thread(id))?;
+        let thread = channel.messages.thread(id).ok_or_else(|| no_thread(id))?;
         Ok(Reply::new(&ThreadResponse {
             thread: ThreadView {
-                state: self,
-                channel,
-                parent,
-                readers,
-                viewer: actor.viewer(),
                 reply_limit: request.reply_limit.unwrap_or(DEFAULT_THREAD_REPLIES),
+                with_read: !actor.server,
+                ..self.thread_view(channel, thread, actor.viewer())
             },
         }))
     }
@@ -110,16 +133,16 @@ impl ServiceState {
         &'a self,
         channel: &'a Channel,
         (parent, readers): (&'a Message, &'a ThreadReaders),
-        user: UserKey,
-        reply_limit: usize,
+        viewer: Viewer,
     ) -> ThreadView<'a> {
         ThreadView {
             state: self,
             channel,
             parent,
             readers,
-            viewer: Viewer::User(user),
-            reply_limit,
+            viewer,
+            reply_limit: DEFAULT_THREAD_REPLIES,
+            with_read: false,
         }
     }
 
@@ -145,8 +168,9 @@ impl ServiceState {
         });
         thread.ok_or_else(|| no_thread(id))?;
         let channel = self.channels.get(key).expect("it was found above");
-        let (parent, readers) = channel.messages.thread(id).expect("it was found above");
-        let view = self.thread_view(channel, (parent, readers), user, DEFAULT_THREAD_REPLIES);
+        let thread = channel.messages.thread(id).expect("it was found above");
+        // Everybody who watches the channel gets the event.
+        let view = self.thread_view(channel, thread, Viewer::Other);
         Ok(Map::from_iter([
             ("thread_id".to_owned(), id.into()),
             ("thread".to_owned(), json!(view)),
