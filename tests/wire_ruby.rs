@@ -237,3 +237,24 @@ fn ruby_deletes_users_hard_without_naming_messages() {
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert!(answer.body["task_id"].is_string());
 }
+
+#[test]
+fn ruby_counts_unread_messages_of_those_who_have_some() {
+    let mock = Mock::start();
+    mock.make_users(&["a", "b"]);
+    let server = |target: &str, body: Value| {
+        let answer = mock.call("POST", target, &server_token(), &body);
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.body
+    };
+    let data = json!({"created_by_id": "a", "members": ["a", "b"]});
+    server("/channels/messaging/x/query", json!({ "data": data }));
+    let counts =
+        || server("/unread_batch", json!({"user_ids": ["a", "b"]}))["counts_by_user"].clone();
+    assert_eq!(counts(), json!({}));
+    let message = json!({"message": {"text": "hi", "user": {"id": "a"}}});
+    server("/channels/messaging/x/message", message);
+    let counts = counts();
+    assert_eq!(counts.as_object().unwrap().len(), 1, "{counts}");
+    assert_eq!(counts["b"]["total_unread_count"], 1);
+}

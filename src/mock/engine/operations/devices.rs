@@ -75,7 +75,7 @@ impl ServiceState {
         Ok(Reply::new(&self.unread_report(user)))
     }
 
-    /// `POST /unread_batch`.
+    /// `POST /unread_batch`. Users who have read everything are left out.
     pub(crate) fn get_unread_counts_of(
         &self,
         actor: &Actor,
@@ -84,7 +84,9 @@ impl ServiceState {
         actor.server_only()?;
         let mut counts = Map::new();
         for id in &request.user_ids {
-            if let Some((user, _)) = self.user(id) {
+            if let Some((user, _)) = self.user(id)
+                && (!self.unread_channels(user).is_empty() || !self.unread_threads(user).is_empty())
+            {
                 counts.insert(id.clone(), self.unread_report(user));
             }
         }
