@@ -63,7 +63,7 @@ pub(super) fn line() -> Value {
             "method": { "type": "string" },
             "path": { "type": "string", "description": "below the base URL, percent-encoded" },
             "query": { "type": "object", "description": "without credentials; JSON in a parameter is JSON" },
-            "user": { "type": ["string", "null"], "description": "the user of the token; null for the server side" },
+            "user": { "type": ["string", "null"], "description": "the user of the token; null for the server side, and for a WebSocket whose first frame names the user" },
             "body": json_or_null("the JSON of the request"),
             "body_omitted": reason("the body of the request"),
             "status": { "type": "integer", "minimum": 100, "maximum": 999 },
