@@ -22,7 +22,7 @@ use crate::domain::{SecretString, UserId};
 use crate::environment;
 use crate::exit::{Code, Failure};
 
-pub(crate) use replacement_file::{ReplacementFile, link_target};
+pub(crate) use replacement_file::{ReplacementFile, create_locked, link_target};
 pub use secret_command::SecretCommand;
 pub use secret_file::read_secret_file;
 

@@ -817,3 +817,29 @@ fn a_session_of_the_python_client_is_the_same_against_its_replay() {
         0,
     );
 }
+
+#[test]
+fn a_second_recorder_of_the_same_file_is_refused() {
+    let mock = world(&[json!({"id": "amy"})], &[]);
+    let recording = Recording::start(&mock.url(), "");
+    let line = format!(
+        "mock record --upstream {} --out {}",
+        mock.url(),
+        recording.file.display()
+    );
+    let mut second = Presencectl::line(&line).run();
+    let folder = format!("{}/", recording.folder.path().display());
+    second.stderr = second.stderr.replace(&folder, "");
+    insta::assert_snapshot!(second, @r"
+    --- stderr
+    presencectl: another process is recording to session.ndjson
+    hint: name another file: --out FILE
+    --- exit Some(2)
+    ");
+    let _ = at(&recording.url, "get-user amy").run().ended_with(0);
+    let (lines, ..) = recording.finish();
+    assert!(
+        lines.iter().any(|line| line["path"] == "/users"),
+        "{lines:?}"
+    );
+}

@@ -48,21 +48,7 @@ impl ReplacementFile {
             ));
         }
         let temporary = temporary_path(&target)?;
-        let file = loop {
-            match create_private(&temporary) {
-                Ok(file) => {
-                    lock(&file)?;
-                    // Somebody may have taken the file for a leftover before it was locked.
-                    if is_at(&file, &temporary) {
-                        break file;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    remove_leftover(&temporary, lock)?;
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let file = create_and_lock(&temporary, lock)?;
         Ok(Self {
             target,
             temporary,
@@ -111,6 +97,31 @@ impl Drop for ReplacementFile {
     }
 }
 
+/// Creates a file, readable for its owner only, and locks it. What a writer left there that was killed is removed.
+///
+/// # Errors
+///
+/// The folder cannot be written, or another process writes the file.
+pub(crate) fn create_locked(path: &Path) -> io::Result<File> {
+    create_and_lock(path, try_lock)
+}
+
+fn create_and_lock(path: &Path, lock: fn(&File) -> io::Result<()>) -> io::Result<File> {
+    loop {
+        match create_private(path) {
+            Ok(file) => {
+                lock(&file)?;
+                // Somebody may have taken the file for a leftover before it was locked.
+                if is_at(&file, path) {
+                    return Ok(file);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => remove_leftover(path, lock)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The file that a path means: a symbolic link is followed, also one to a file that does not exist yet.
 pub(crate) fn link_target(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
@@ -131,7 +142,7 @@ fn temporary_path(target: &Path) -> io::Result<PathBuf> {
 
 fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)

@@ -2,17 +2,16 @@
 //!
 //! Nothing is written before it is redacted and checked. Lines go to `FILE.part`, readable for its owner only. At the
 //! end the whole file is checked again, because a credential may be seen after a text that contains it, and is then
-//! renamed to `FILE`. So a recorder that is killed leaves the old `FILE`, and a `FILE.part` whose lines are good; so does
+//! renamed to `FILE`. The recorder holds a lock on it, so that a second one does not remove it. So a recorder that is killed leaves the old `FILE`, and a `FILE.part` whose lines are good; so does
 //! one that cannot write, such as to a full disk.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 
 use super::capture::BodyContent;
 use super::frame_tap::TappedFrame;
-use crate::config_file::link_target;
+use crate::config_file::{create_locked, link_target};
 use crate::domain::{time, token};
 use crate::exit::{Code, Failure};
 use crate::mock::recording::{
@@ -47,29 +46,26 @@ pub(super) enum RecordingSink {
 }
 
 impl RecordingSink {
-    /// Creates `FILE.part` for its owner alone. What an earlier recording left there is removed.
+    /// Creates `FILE.part` for its owner alone, and locks it. What a recorder left there that was killed is removed.
     ///
     /// # Errors
     ///
-    /// The file cannot be created.
+    /// The file cannot be created, or another recorder writes it.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         // A symbolic link stays, and its target is replaced.
         let path = link_target(path);
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let cannot_create = || format!("cannot create {}", part.display());
-        match fs::remove_file(&part) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(cannot_create);
+        let file = create_locked(&part).map_err(|error| -> anyhow::Error {
+            if error.kind() == ErrorKind::WouldBlock {
+                let message = format!("another process is recording to {}", path.display());
+                return Failure::new(Code::Usage, message)
+                    .hinted("name another file: --out FILE")
+                    .into();
             }
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&part).with_context(cannot_create)?;
+            anyhow::Error::new(error).context(format!("cannot create {}", part.display()))
+        })?;
         Ok(Self::File { file, part, path })
     }
 
@@ -362,7 +358,7 @@ impl Recorder {
         let result = match failure.take() {
             Some(failure) => Err(failure),
             None => match sink {
-                RecordingSink::File { file, part, .. } => scan_file(part, redactor)
+                RecordingSink::File { file, .. } => scan_file(file, redactor)
                     .and_then(|()| file.sync_all().map_err(RecordingFailure::Write)),
                 RecordingSink::Output(_) => Ok(()),
             },
@@ -370,9 +366,7 @@ impl Recorder {
         let RecordingSink::File { part, path, .. } = sink else {
             return match result {
                 Ok(()) => Ok(Some(end)),
-                Err(RecordingFailure::Write(error))
-                    if error.kind() == std::io::ErrorKind::BrokenPipe =>
-                {
+                Err(RecordingFailure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
                     Ok(None)
                 }
                 Err(failure) => Err(failure.into_error("the recording")),
@@ -427,9 +421,10 @@ impl RecordingFailure {
 }
 
 /// Checks a whole file again: by now all credentials of the session are known.
-fn scan_file(part: &Path, redactor: &RecordingRedactor) -> Result<(), RecordingFailure> {
-    let file = BufReader::new(File::open(part).map_err(RecordingFailure::Write)?);
-    for (place, line) in file.lines().enumerate() {
+fn scan_file(mut file: &File, redactor: &RecordingRedactor) -> Result<(), RecordingFailure> {
+    // Through the same handle: where locks bind every reader, another one could not read the file.
+    file.rewind().map_err(RecordingFailure::Write)?;
+    for (place, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(RecordingFailure::Write)?;
         let value: Value = serde_json::from_str(&line)
             .map_err(|error| RecordingFailure::Write(std::io::Error::other(error)))?;
