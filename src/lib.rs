@@ -8,7 +8,7 @@
 //! A module may import only modules to the left of it:
 //!
 //! ```text
-//! exit → fuzz → signals → timer → environment → terminal → escape → json → domain → config_file → api → events → output →
+//! exit → fuzz → signals → timer → environment → input_file → terminal → escape → json → domain → config_file → api → events → output →
 //! error_to_exit → stream → report → top → mock → args → settings → commands → cli
 //! output does not import api, events
 //! report imports only exit, fuzz, escape, json, domain, output
@@ -34,6 +34,7 @@ pub mod events;
 pub mod exit;
 #[cfg(test)]
 mod fuzz;
+mod input_file;
 pub mod json;
 pub mod mock;
 pub mod output;

@@ -6,7 +6,7 @@
 //! paired with a secret or an address from a file.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::domain::{SecretString, UserId, token};
 use crate::environment;
 use crate::escape;
 use crate::exit::{Code, Failure};
+use crate::input_file::read_text;
 use crate::json::expression::Expr;
 use crate::mock;
 use crate::output::{self, Output};
@@ -571,7 +572,7 @@ impl App {
         if matches!(fixture, "" | "1") {
             options.fixture = mock::demo_fixture(self.now());
         } else {
-            let text = std::fs::read_to_string(fixture).map_err(|error| {
+            let text = read_text(Path::new(fixture), mock::FIXTURE_MAX_BYTES).map_err(|error| {
                 Failure::new(
                     Code::MockCannotStart,
                     format!("cannot read the fixture {fixture}: {error}"),

@@ -12,7 +12,8 @@ use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
 use crate::escape;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, HintedError};
+use crate::input_file::read_text;
 use crate::mock;
 use crate::output::Column;
 use crate::settings::App;
@@ -189,12 +190,8 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
         Failure::new(Code::Usage, format!("{name} is not a fixture: {why}"))
             .hinted("write one: presencectl mock snapshot > world.json")
     };
-    let text = if args.file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(&args.file)
-    }
-    .map_err(|error| no_fixture(error.to_string()))?;
+    let text = read_text(&args.file, mock::FIXTURE_MAX_BYTES)
+        .map_err(|error| no_fixture(error.to_string()))?;
     let read = mock::parse_fixture(&text).map_err(|error| no_fixture(error.to_string()))?;
     if let Some(warning) = read.warning() {
         app.output().warn(&warning);

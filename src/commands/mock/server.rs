@@ -20,6 +20,7 @@ use crate::config_file::read_secret_file;
 use crate::domain::SecretString;
 use crate::environment;
 use crate::exit::{Code, Failure};
+use crate::input_file::read_text;
 use crate::mock::{self, Listeners, MockOptions, ReplaySource, TlsIdentity};
 use crate::settings::App;
 
@@ -362,7 +363,7 @@ fn fixture_text(file: Option<&Path>) -> Result<Option<(String, String)>, Failure
         (None, Some(path)) => path.into(),
         (None, None) => return Ok(None),
     };
-    let text = std::fs::read_to_string(&path)
+    let text = read_text(&path, mock::FIXTURE_MAX_BYTES)
         .map_err(|error| cannot_start(format!("cannot read {}: {error}", path.display())))?;
     Ok(Some((path.display().to_string(), text)))
 }
