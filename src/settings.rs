@@ -366,15 +366,24 @@ impl App {
                 secret: SecretString::new(""),
             },
         };
-        self.build_client(parse_base_url(url)?, api_key, auth)
+        // A mock is usually on this machine: it answers, or it is not there.
+        self.build_client(parse_base_url(url)?, api_key, auth, 0)
     }
 
     async fn client_with(&self, auth: Auth) -> anyhow::Result<Client> {
         let access = self.access().await?;
-        self.build_client(access.base_url.clone(), &access.api_key, auth)
+        let base_url = access.base_url.clone();
+        self.build_client(base_url, &access.api_key, auth, DEFAULT_RETRIES)
     }
 
-    fn build_client(&self, base_url: Url, api_key: &str, auth: Auth) -> anyhow::Result<Client> {
+    /// Builds a client, which retries this often unless `--retry` says otherwise.
+    fn build_client(
+        &self,
+        base_url: Url,
+        api_key: &str,
+        auth: Auth,
+        default_retries: u32,
+    ) -> anyhow::Result<Client> {
         let output = Arc::clone(&self.output);
         let trace_output = Arc::clone(&self.output);
         let client = Client::new(ClientSettings {
@@ -387,7 +396,7 @@ impl App {
                 .global
                 .connect_timeout
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
-            retries: self.global.retry.unwrap_or(DEFAULT_RETRIES),
+            retries: self.global.retry.unwrap_or(default_retries),
             on_retry: RetryObserver::new(move |retry| {
                 output.warn(&format!(
                     "{}; {} again in {:.1} s ({} of {})",
@@ -491,7 +500,7 @@ impl App {
         let auth = Auth::Server {
             secret: SecretString::new(""),
         };
-        self.build_client(self.service_url(profile)?, "", auth)
+        self.build_client(self.service_url(profile)?, "", auth, DEFAULT_RETRIES)
     }
 
     /// A client that passes requests on to this server as they are.

@@ -1,6 +1,7 @@
 //! Control of a running mock from the command line.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
@@ -277,4 +278,25 @@ fn stop_ends_a_server() {
     let _ = Presencectl::new(["mock", "status", "--base-url", url])
         .run()
         .ended_with(7);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_at_once() {
+    // Nobody listens on a port that has just been free.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    for line in ["mock health", "mock status", "mock app create", "mock stop"] {
+        let line = format!("{line} --base-url http://{address}");
+        let mut run = Presencectl::line(&line).run();
+        run.stderr = run.stderr.replace(&address.to_string(), "ADDRESS");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run, @r"
+    --- stderr
+    presencectl: cannot connect to ADDRESS: Connection refused (os error 111)
+    hint: start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT
+    --- exit Some(7)
+    ");
+        }
+    }
 }

@@ -161,7 +161,7 @@ pub enum ApiError {
 
 impl ApiError {
     /// Whether the server's certificate was refused. Then another attempt is of no use.
-    pub(super) fn is_certificate_refused(&self) -> bool {
+    pub fn is_certificate_refused(&self) -> bool {
         self.has_cause("invalid peer certificate")
     }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::log_lines;
-use crate::api::{ApiError, Client, Request};
+use crate::api::{ApiError, Client, NoTls, Request, TransportKind};
 use crate::commands::dry_run;
 use crate::domain::ApiErrorCode;
 use crate::domain::time::parse_duration;
@@ -32,6 +32,8 @@ const STATUS_COLUMNS: [&str; 11] = [
     "faults",
     "log",
 ];
+/// What to do if there is no server at an address.
+const NO_SERVER_HINT: &str = "start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT";
 /// Where the applications of a server are listed.
 pub(super) const APPLICATIONS_HINT: &str = "list the applications: presencectl mock app list";
 /// Where the faults of a server are listed.
@@ -271,7 +273,8 @@ pub(super) async fn ask_as(
 ) -> anyhow::Result<Map<String, Value>> {
     let answer = client
         .raw(method, &format!("_mock/{path}"), query, body.as_ref())
-        .await?;
+        .await
+        .map_err(unreachable)?;
     if let Some(error) = answer.error() {
         return Err(refused(error));
     }
@@ -280,6 +283,20 @@ pub(super) async fn ask_as(
             .hinted("start one: presencectl mock start")
             .into()
     })
+}
+
+/// The error of a request that got no answer, with the hint for a server that is not there.
+fn unreachable(error: ApiError) -> anyhow::Error {
+    match &error {
+        ApiError::Transport {
+            kind: TransportKind::Connect,
+            source,
+            ..
+        } if !(source.is::<NoTls>() || error.is_certificate_refused()) => {
+            HintedError::new(error, NO_SERVER_HINT).into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// An error of the control API as a failure of the command: invalid input is a usage error.

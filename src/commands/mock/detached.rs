@@ -197,7 +197,7 @@ impl LastDetached {
 /// A running server, for `mock env` and `mock stop`.
 #[derive(Debug)]
 pub(super) struct RunningServer {
-    /// A client of its control API, which retries nothing: a server on this machine answers or is dead.
+    /// A client of its control API.
     pub(super) client: Client,
     /// How to reach it.
     pub(super) endpoint: MockEndpoint,
@@ -220,7 +220,6 @@ pub(super) async fn find(app: &App) -> anyhow::Result<RunningServer> {
             .mock_client_of(&last.url, &last.api_key, last.control_token.clone())?
             .with_ca_file(last.ca_file.clone()),
     };
-    let client = client.without_retries();
     let answer = ask_as(&client, "GET", "credentials", &[], None).await;
     let text = |name: &str| match &answer {
         Ok(fields) => fields.get(name).and_then(Value::as_str).unwrap_or_default(),
