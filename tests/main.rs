@@ -36,6 +36,7 @@ mod mock_http;
 mod mock_origin;
 mod mock_record;
 mod mock_run;
+mod mock_scenarios;
 mod mock_start;
 mod mock_tls;
 mod outage;

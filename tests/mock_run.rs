@@ -184,7 +184,7 @@ fn mistakes_are_reported_with_line_and_column() {
     scenario.yaml:1:22: unknown option `idle-time`, expected one of those that `presencectl mock start --help` lists
     scenario.yaml:1:11: id must contain {n}, which is replaced by a number
     scenario.yaml:1:17: `yesterday` is not a time, expected RFC 3339, such as 2026-01-31T08:00:00Z
-    scenario.yaml:3:11: the variable `NOBODY` is not set, expected --var NOBODY=VALUE or NOBODY in the environment
+    scenario.yaml:3:11: the variable `NOBODY` is not set
     scenario.yaml:1:8: unclosed bracket '['
     scenario.yaml:1:46: `1` is not allowed, expected true, or no such field
     scenario.yaml:1:1: the file is empty, expected a scenario with steps
@@ -259,6 +259,42 @@ fn a_fixture_and_options_come_from_the_scenario() {
     .unwrap();
     let check = run_in(&folder, &["--check"]).ended_with(13);
     assert!(check.stderr.contains("scenario.yaml:1:10: "), "{check}");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_are_read_up_to_a_limit() {
+    let mut shown = String::new();
+    for line in [
+        "mock run --check /dev/zero",
+        "mock exec --fixture /dev/zero -- true",
+        "query-users --mock=/dev/zero",
+        "mock restore /dev/zero --base-url http://127.0.0.1:1",
+    ] {
+        shown.push_str(&Presencectl::line(line).run().to_string());
+        shown.push('\n');
+    }
+    shown.push_str(&run("fixture: /dev/zero\nsteps: []", &[]).to_string());
+    insta::assert_snapshot!(shown, @r"
+    --- stderr
+    presencectl: cannot read /dev/zero: it is larger than 16 MiB
+    hint: start from an example: presencectl mock run --example on-call --print
+    --- exit Some(13)
+    --- stderr
+    presencectl: cannot read /dev/zero: it is larger than 64 MiB
+    --- exit Some(13)
+    --- stderr
+    presencectl: cannot read the fixture /dev/zero: it is larger than 64 MiB
+    --- exit Some(13)
+    --- stderr
+    presencectl: /dev/zero is not a fixture: it is larger than 64 MiB
+    hint: write one: presencectl mock snapshot > world.json
+    --- exit Some(2)
+    --- stderr
+    presencectl: scenario.yaml:1:10: cannot read /dev/zero: it is larger than 64 MiB
+    hint: see what a scenario may contain: presencectl schema mock.scenario
+    --- exit Some(13)
+    ");
 }
 
 #[test]
@@ -358,10 +394,63 @@ steps:
 
 #[test]
 fn a_wait_that_fails_ends_the_run_and_a_refused_step_too() {
-    let scenario =
-        "steps:\n- wait_for: {connection: amy, within: 20ms}\n- {user: {id: amy, connect: true}}\n";
-    let failed = run(scenario, &[]).ended_with(3);
-    assert_eq!(failed.records().len(), 1, "{failed}");
+    let scenario = "
+clock: {freeze: 2026-01-31T08:00:00Z}
+steps:
+- repeat: {every: 1s, times: 5, steps: [{clear_faults: true}]}
+- {at: 2s, wait_for: {connection: amy, within: 20ms}}
+- {user: {id: amy, connect: true}}
+- {user: {any: '*', drop: true}}
+- expect: {path: /users, count: 1}
+- wait_for: {connection: bob}
+";
+    let folder = folder(scenario);
+    let junit = folder.path().join("report.xml");
+    let failed = run_in(&folder, &["--junit", junit.to_str().unwrap()]);
+    insta::assert_snapshot!(failed, @r#"
+    {"type":"mock.step","number":1,"at":"2026-01-31T08:00:00Z","line":4,"action":"clear_faults","ok":true}
+    {"type":"mock.step","number":2,"at":"2026-01-31T08:00:01Z","line":4,"action":"clear_faults","ok":true}
+    {"type":"mock.step","number":3,"at":"2026-01-31T08:00:02Z","line":4,"action":"clear_faults","ok":true}
+    {"type":"mock.step","number":4,"at":"2026-01-31T08:00:02Z","line":5,"action":"wait_for","user":"amy","ok":false,"error":"no client of amy is connected"}
+    {"type":"mock.step.skipped","line":4,"action":"clear_faults","ok":false,"error":"did not run: the wait on line 5 failed","count":2}
+    {"type":"mock.step.skipped","line":6,"action":"connect","user":"amy","ok":false,"error":"did not run: the wait on line 5 failed","count":1}
+    {"type":"mock.step.skipped","line":7,"action":"drop","ok":false,"error":"did not run: the wait on line 5 failed","count":1}
+    {"type":"mock.step.skipped","line":8,"action":"expect","ok":false,"error":"did not run: the wait on line 5 failed","count":1,"expected":"exactly 1 request /users"}
+    {"type":"mock.step.skipped","line":9,"action":"wait_for","user":"bob","ok":false,"error":"did not run: the wait on line 5 failed","count":1}
+    --- stderr
+    presencectl: 1 expectation is not met
+    hint: each failed step has `ok: false`; keep the records with --tee FILE
+    --- exit Some(3)
+    "#);
+    let report = fs::read_to_string(&junit).unwrap();
+    let report = report.replace(&format!("{}/", folder.path().display()), "");
+    insta::assert_snapshot!(report, @r#"
+    <?xml version="1.0" encoding="UTF-8"?>
+    <testsuites name="presencectl mock run" tests="3" skipped="2" failures="1" errors="0">
+        <testsuite name="scenario.yaml" tests="3" skipped="2" errors="0" failures="1">
+            <testcase name="line 5: wait_for amy" classname="scenario.yaml">
+                <failure message="no client of amy is connected"></failure>
+            </testcase>
+            <testcase name="line 8: expect exactly 1 request /users" classname="scenario.yaml">
+                <skipped message="did not run: the wait on line 5 failed"/>
+            </testcase>
+            <testcase name="line 9: wait_for bob" classname="scenario.yaml">
+                <skipped message="did not run: the wait on line 5 failed"/>
+            </testcase>
+        </testsuite>
+    </testsuites>
+    "#);
+    insta::assert_snapshot!(run_in(&folder, &["-o", "table"]).stdout, @r"
+    08:00:00  ✓ line 4: clear_faults
+    08:00:01  ✓ line 4: clear_faults
+    08:00:02  ✓ line 4: clear_faults
+    08:00:02  ✗ line 5: wait_for amy
+              - line 4: clear_faults (2 times)
+              - line 6: connect amy
+              - line 7: drop
+              - line 8: expect exactly 1 request /users
+              - line 9: wait_for bob
+    ");
     let failed = run("steps:\n- {user: {id: ghost, drop: true}}\n", &["-qq"]);
     insta::assert_snapshot!(failed.stderr, @r#"
     presencectl: the mock refused a step: line 2: user "ghost" was not found

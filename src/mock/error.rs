@@ -53,6 +53,11 @@ impl Rejection {
     }
 
     /// An error about a missing permission.
+    /// An error about a request that does not fit what is going on.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(409, ApiErrorCode::InvalidInput.number(), detail)
+    }
+
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(403, ApiErrorCode::NotAllowed.number(), detail)
     }

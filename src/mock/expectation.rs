@@ -250,7 +250,7 @@ impl Expectation {
     }
 
     /// The expectation in words: `exactly 2 requests PATCH /users*`.
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let (count, plural) = match self.expected {
             ExpectedCount::Exactly(0) => ("no".to_owned(), false),
             ExpectedCount::Exactly(count) => (format!("exactly {count}"), count != 1),

@@ -21,6 +21,7 @@ use super::fixture::{Fixture, FixtureError};
 use super::options::MockOptions;
 use super::rate_limits::{RateLimitBucket, RateLimitStatus, RateLimiter};
 use super::replay::TrafficReplay;
+use super::scenario_runs::ScenarioRuns;
 use super::send_queue::{
     CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, PushOutcome, QueueLimits, SendQueue,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) replay: Option<TrafficReplay>,
     /// The traffic log.
     pub(crate) traffic_log: TrafficLog,
+    /// The scenarios that run, or have run.
+    pub(crate) scenario_runs: ScenarioRuns,
     /// Announces that the application ends.
     ending: Notify,
     /// Tells the timer task that there is an earlier deadline.
@@ -102,6 +105,7 @@ impl Hub {
             rate_limiter: Mutex::default(),
             faults: FaultInjector::default(),
             traffic_log: TrafficLog::default(),
+            scenario_runs: ScenarioRuns::default(),
             ending: Notify::new(),
             rearm: Notify::new(),
         })

@@ -30,6 +30,7 @@ mod request_filter;
 mod routes;
 mod rule_options;
 mod scenario;
+mod scenario_runs;
 mod send_queue;
 mod tcp;
 mod tls;
@@ -58,9 +59,10 @@ use self::routes::RequestHandler;
 pub use self::routes::{CONTROL_ROUTES, ControlRoute, json_for_any_origin};
 pub use self::rule_options::{RULE_OPTIONS, RuleOption};
 pub use self::scenario::{
-    EXAMPLE_SCENARIOS, ExampleScenario, FixtureFileName, RunSpeed, RunSummary, SCENARIO_MAX_BYTES,
-    Scenario, ScenarioError, ScenarioRunner, StepRecord, parse_scenario,
+    EXAMPLE_SCENARIOS, EarlyEnd, ExampleScenario, Placed, RunSpeed, RunSummary, SCENARIO_MAX_BYTES,
+    Scenario, ScenarioError, ScenarioRunner, SkippedStep, StepRecord, parse_scenario,
 };
+pub use self::scenario_runs::RunSignal;
 use self::tcp::ControlledListener;
 pub use self::tcp::Listeners;
 pub use self::tls::TlsIdentity;
@@ -90,14 +92,14 @@ pub struct StartedMock {
 }
 
 impl StartedMock {
-    /// A runner of a scenario. It acts on the first application. Once `hurry` is true, it waits for nothing any more.
+    /// A runner of a scenario. It acts on the first application, and obeys the signal.
     pub fn runner(
         &self,
         scenario: Scenario,
         speed: RunSpeed,
-        hurry: watch::Receiver<bool>,
+        signal: watch::Receiver<RunSignal>,
     ) -> ScenarioRunner {
-        ScenarioRunner::new(self.hub.clone(), scenario, speed, hurry)
+        ScenarioRunner::new(self.hub.clone(), scenario, speed, signal)
     }
 }
 

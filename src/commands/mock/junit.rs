@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::log_lines;
 use crate::exit::{Code, Failure};
-use crate::mock::StepRecord;
+use crate::mock::{SkippedStep, StepRecord};
 
 /// A report with one test case for each expectation, each wait, and each step that the mock refused.
 #[derive(Debug)]
@@ -67,7 +67,22 @@ impl JunitReport {
         self.add_case(name.trim_end(), status);
     }
 
-    /// Adds that the run ended before its last step, as an error: the checks that were not made did not pass.
+    /// Adds a step that did not run, if it would check something.
+    pub(super) fn add_skipped(&mut self, step: &SkippedStep) {
+        if !step.is_check() {
+            return;
+        }
+        let what = step.expected.as_deref().or(step.user.as_deref());
+        let what = what.unwrap_or_default();
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(&step.error);
+        self.add_case(
+            &format!("line {}: {} {what}", step.line, step.action),
+            status,
+        );
+    }
+
+    /// Adds that the run ended before its last step, as an error.
     pub(super) fn add_interruption(&mut self, reason: &str) {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_message(reason);

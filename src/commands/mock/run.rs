@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,9 +16,10 @@ use super::server_command::ServerCommand;
 use super::step_writer::StepWriter;
 use crate::commands::fields::split_assignment;
 use crate::exit::{Code, ExitStatus, Failure};
+use crate::input_file::read_text;
 use crate::mock::{
-    self, EXAMPLE_SCENARIOS, RULE_OPTIONS, RunSpeed, RunSummary, SCENARIO_MAX_BYTES, Scenario,
-    StepRecord,
+    self, EXAMPLE_SCENARIOS, EarlyEnd, RULE_OPTIONS, RunSignal, RunSpeed, RunSummary,
+    SCENARIO_MAX_BYTES, Scenario, SkippedStep, StepRecord,
 };
 use crate::output::Column;
 use crate::settings::App;
@@ -31,7 +31,7 @@ use crate::timer::sleep_until;
 #[command(
     override_usage = "presencectl mock run [OPTIONS] FILE [-- COMMAND...]",
     after_help = "\
-Prints one record for each step. With COMMAND, stdout is the command's, and --tee keeps the records; the command finds
+Prints one record for each step, and one for each that did not run. With COMMAND, stdout is the command's, and --tee keeps the records; the command finds
 the server in its environment, as with `mock exec`. When it ends, the remaining steps run at once.
 
 Exit codes: 3 if an expectation is not met, 13 if the scenario does not load, 124 if --timeout ends the run, else that
@@ -71,7 +71,7 @@ pub struct RunArgs {
     pub var: Vec<ScenarioVariable>,
 
     /// Run RATE times as fast, or max [default: max if the clock is frozen, else 1]
-    #[arg(long, value_name = "RATE", value_parser = parse_speed)]
+    #[arg(long, value_name = "RATE")]
     pub speed: Option<RunSpeed>,
 
     /// Write the results of all expectations to FILE, as JUnit XML
@@ -110,24 +110,13 @@ impl FromStr for ScenarioVariable {
     }
 }
 
-fn parse_speed(text: &str) -> Result<RunSpeed, String> {
-    if text == "max" {
-        return Ok(RunSpeed::Max);
-    }
-    text.parse()
-        .ok()
-        .filter(|rate| *rate > 0.0 && *rate <= 1e6)
-        .map(RunSpeed::Times)
-        .ok_or_else(|| "expected max, or a number above 0, at most 1000000".to_owned())
-}
-
 /// Runs a scenario.
 ///
 /// # Errors
 ///
 /// The scenario or the server cannot start (exit code 13), the mock refuses a step, or the output cannot be written.
 pub(super) fn run(app: &App, args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let (name, text) = read_text(args)?;
+    let (name, text) = read_scenario_text(args)?;
     if args.print {
         app.output().print(&text)?;
         return Ok(ExitStatus::Own(Code::Ok));
@@ -139,14 +128,17 @@ pub(super) fn run(app: &App, args: &RunArgs) -> anyhow::Result<ExitStatus> {
         variables.insert(variable.name.clone(), variable.value.clone());
     }
     let invalid = |error: mock::ScenarioError| {
-        Failure::new(Code::MockCannotStart, format!("{name}:{error}"))
-            .hinted("see what a scenario may contain: presencectl schema mock.scenario")
+        let hint = match &error.unset_variable {
+            Some(name) => format!("set it: --var {name}=VALUE, or {name} in the environment"),
+            None => "see what a scenario may contain: presencectl schema mock.scenario".to_owned(),
+        };
+        Failure::new(Code::MockCannotStart, format!("{name}:{error}")).hinted(hint)
     };
     let mut scenario = mock::parse_scenario(&text, variables).map_err(invalid)?;
     if let Some(file) = scenario.fixture_file.take() {
         let folder = args.file.as_deref().and_then(Path::parent);
-        let path = folder.unwrap_or(Path::new("")).join(&file.name);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let path = folder.unwrap_or(Path::new("")).join(&file.value);
+        let text = read_text(&path, mock::FIXTURE_MAX_BYTES).map_err(|error| {
             invalid(file.error(format!("cannot read {}: {error}", path.display())))
         })?;
         let read = mock::read_fixture(&text)
@@ -168,7 +160,7 @@ pub(super) fn run(app: &App, args: &RunArgs) -> anyhow::Result<ExitStatus> {
 }
 
 /// The name of the scenario, for messages, and its text.
-fn read_text(args: &RunArgs) -> anyhow::Result<(String, String)> {
+fn read_scenario_text(args: &RunArgs) -> anyhow::Result<(String, String)> {
     if let Some(name) = &args.example {
         let example = EXAMPLE_SCENARIOS
             .iter()
@@ -178,22 +170,11 @@ fn read_text(args: &RunArgs) -> anyhow::Result<(String, String)> {
     }
     let path = args.file.as_deref().unwrap_or(Path::new("-"));
     let name = path.display().to_string();
-    let cannot_read = |why: String| {
-        Failure::new(Code::MockCannotStart, format!("cannot read {name}: {why}"))
+    let text = read_text(path, SCENARIO_MAX_BYTES).map_err(|error| {
+        let message = format!("cannot read {name}: {error}");
+        Failure::new(Code::MockCannotStart, message)
             .hinted("start from an example: presencectl mock run --example on-call --print")
-    };
-    let mut text = String::new();
-    let limit = SCENARIO_MAX_BYTES + 1;
-    let read = if name == "-" {
-        std::io::stdin().take(limit).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
-    };
-    let length = read.map_err(|error| cannot_read(error.to_string()))?;
-    if u64::try_from(length).unwrap_or(u64::MAX) > SCENARIO_MAX_BYTES {
-        let why = format!("it is larger than {SCENARIO_MAX_BYTES} bytes");
-        return Err(cannot_read(why).into());
-    }
+    })?;
     Ok((name, text))
 }
 
@@ -228,7 +209,7 @@ fn configure(server: &mut MockServer, args: &RunArgs, scenario: &Scenario) -> an
             && option.value(&options.rules) == option.default()
         {
             option
-                .set_value(&mut options.rules, value)
+                .set_value(&mut options.rules, &value.value)
                 .map_err(|message| Failure::new(Code::MockCannotStart, message))?;
         }
     }
@@ -290,6 +271,14 @@ impl<'a> RunResults<'a> {
         self.writer.write(record)
     }
 
+    /// Writes which steps did not run.
+    fn write_skipped(&mut self, skipped: &[SkippedStep]) -> anyhow::Result<()> {
+        if let Some(report) = &mut self.report {
+            skipped.iter().for_each(|step| report.add_skipped(step));
+        }
+        self.writer.write_skipped(skipped)
+    }
+
     fn finish(self, interruption: Option<Interruption>) -> anyhow::Result<()> {
         self.writer.finish()?;
         let Some(mut report) = self.report else {
@@ -316,11 +305,7 @@ async fn serve(
     let endpoint = server.endpoint(listeners.local_addr()?);
     let mut signals = Signals::listen()?;
     let host = server.reachable_host();
-    let speed = args.speed.unwrap_or(if scenario.frozen_at.is_some() {
-        RunSpeed::Max
-    } else {
-        RunSpeed::Times(1.0)
-    });
+    let speed = args.speed.unwrap_or_else(|| RunSpeed::of(&scenario));
     let mut warnings = std::pin::pin!(server.warn_of_unmatched(app));
     let (stop, stopped) = oneshot::channel::<()>();
     let (started, start) = oneshot::channel();
@@ -344,8 +329,8 @@ async fn serve(
         app.output()
             .status(&format!("mock server ready at {}", endpoint.url));
     }
-    let (hurry, hurried) = watch::channel(false);
-    let mut runner = running.runner(scenario, speed, hurried);
+    let (signal, signalled) = watch::channel(RunSignal::Continue);
+    let mut runner = running.runner(scenario, speed, signalled);
     let (mut summary, mut status, mut interruption) = (None, None, None);
     {
         let mut run = std::pin::pin!(runner.run(|record| results.write(record)));
@@ -362,18 +347,24 @@ async fn serve(
                 ended = &mut run, if summary.is_none() => summary = Some(ended?),
                 code = command_end => {
                     status = Some(code?);
-                    // The runner lives until the end of this block.
-                    let _ = hurry.send(true);
+                    signal.send_replace(RunSignal::Hurry);
                 }
                 never = &mut warnings => match never {},
-                signal = signals.next() => match &command {
-                    Some(command) if status.is_none() => command.forward(signal)?,
-                    _ => interruption = Some(Interruption::Signal(signal)),
+                received = signals.next() => match &command {
+                    Some(command) if status.is_none() => command.forward(received)?,
+                    _ => interruption = Some(Interruption::Signal(received)),
                 },
                 () = sleep_until(deadline) => interruption = Some(Interruption::Timeout),
             }
         }
+        if let (None, Some(interruption)) = (&summary, interruption) {
+            // The runner then says which steps are missing.
+            signal.send_replace(RunSignal::Stop(interruption.reason()));
+            summary = Some(run.await?);
+        }
     }
+    let summary = summary.unwrap_or_default();
+    results.write_skipped(&summary.skipped)?;
     if let Some(command) = command {
         command.kill_group().await?;
     }
@@ -382,7 +373,7 @@ async fn serve(
     serving.await??;
     match interruption {
         Some(interruption) => interruption.into_status(),
-        None => outcome(&summary.unwrap_or_default(), status),
+        None => outcome(&summary, status),
     }
 }
 
@@ -391,12 +382,11 @@ fn outcome(summary: &RunSummary, status: Option<u8>) -> anyhow::Result<ExitStatu
     if let Some(status) = status.filter(|status| *status != 0) {
         return Ok(ExitStatus::Child(status));
     }
-    if let Some(why) = &summary.refused {
-        return Err(
-            Failure::new(Code::Refused, format!("the mock refused a step: {why}"))
-                .hinted("check the scenario: presencectl mock run --check FILE")
-                .into(),
-        );
+    if let Some(EarlyEnd::Refused { line, detail }) = &summary.early_end {
+        let message = format!("the mock refused a step: line {line}: {detail}");
+        return Err(Failure::new(Code::Refused, message)
+            .hinted("check the scenario: presencectl mock run --check FILE")
+            .into());
     }
     match summary.unmet {
         0 => Ok(ExitStatus::Own(Code::Ok)),
@@ -409,18 +399,4 @@ fn unmet(message: String) -> anyhow::Error {
     Failure::new(Code::NothingMatched, message)
         .hinted("each failed step has `ok: false`; keep the records with --tee FILE")
         .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_speed_is_max_or_a_factor() {
-        assert_eq!(parse_speed("max"), Ok(RunSpeed::Max));
-        assert_eq!(parse_speed("0.5"), Ok(RunSpeed::Times(0.5)));
-        for text in ["0", "-1", "nan", "fast", "1000001"] {
-            assert!(parse_speed(text).is_err(), "{text}");
-        }
-    }
 }

@@ -5,11 +5,12 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use serde::Serialize;
 
 use super::log_lines;
 use crate::escape::escape;
 use crate::exit::{Code, Failure};
-use crate::mock::StepRecord;
+use crate::mock::{SkippedStep, StepRecord};
 use crate::output::{Column, Format, Output, Rows, human_time};
 use crate::settings::App;
 
@@ -72,19 +73,7 @@ impl<'a> StepWriter<'a> {
     ///
     /// The output cannot be written.
     pub(super) fn write(&mut self, record: &StepRecord) -> anyhow::Result<()> {
-        match &mut self.stdout {
-            StepFormat::Hidden => {}
-            StepFormat::Lines => self.output.print(&line(record))?,
-            StepFormat::Records(rows) => {
-                rows.push(record)?;
-                rows.flush()?;
-            }
-        }
-        if let Some(tee) = &mut self.tee {
-            serde_json::to_writer(&mut *tee, record)?;
-            tee.write_all(b"\n")
-                .context("cannot write the file of --tee")?;
-        }
+        self.write_record(record, line)?;
         if let Some(error) = &record.error
             && !self.output.settings().explicit_machine
         {
@@ -100,6 +89,50 @@ impl<'a> StepWriter<'a> {
             {
                 self.output.status(&request);
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the steps that did not run. They are also counted on stderr.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub(super) fn write_skipped(&mut self, skipped: &[SkippedStep]) -> anyhow::Result<()> {
+        for step in skipped {
+            self.write_record(step, skipped_line)?;
+        }
+        let Some(first) = skipped.first() else {
+            return Ok(());
+        };
+        if !self.output.settings().explicit_machine {
+            let steps = match skipped.len() {
+                1 => "1 step".to_owned(),
+                count => format!("{count} steps"),
+            };
+            self.output.status(&format!("{steps} {}", first.error));
+        }
+        Ok(())
+    }
+
+    /// Writes a record, or its line for a person.
+    fn write_record<R: Serialize>(
+        &mut self,
+        record: &R,
+        line: fn(&R) -> String,
+    ) -> anyhow::Result<()> {
+        match &mut self.stdout {
+            StepFormat::Hidden => {}
+            StepFormat::Lines => self.output.print(&line(record))?,
+            StepFormat::Records(rows) => {
+                rows.push(record)?;
+                rows.flush()?;
+            }
+        }
+        if let Some(tee) = &mut self.tee {
+            serde_json::to_writer(&mut *tee, record)?;
+            tee.write_all(b"\n")
+                .context("cannot write the file of --tee")?;
         }
         Ok(())
     }
@@ -129,8 +162,28 @@ fn line(record: &StepRecord) -> String {
         .expectation
         .as_ref()
         .and_then(|result| result["expected"].as_str());
-    let what = [record.action, user, expected.unwrap_or_default()];
-    let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
-    let what = what.join(" ");
+    let what = words(&[record.action, user, expected.unwrap_or_default()]);
     format!("{clock}  {mark} line {}: {}\n", record.line, escape(&what))
+}
+
+/// A step that did not run as one line for a person.
+fn skipped_line(step: &SkippedStep) -> String {
+    let user = step.user.as_deref().unwrap_or_default();
+    let expected = step.expected.as_deref().unwrap_or_default();
+    let what = words(&[step.action, user, expected]);
+    let times = match step.count {
+        1 => String::new(),
+        count => format!(" ({count} times)"),
+    };
+    // As wide as a time of the clock.
+    format!("{:8}  - line {}: {}{times}\n", "", step.line, escape(&what))
+}
+
+fn words(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(" ")
 }

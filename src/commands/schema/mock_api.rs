@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::mock_endpoints::{self, endpoints};
-use super::mock_shapes;
+use super::{mock_shapes, scenario_endpoints};
 
 /// The name of the document among the records.
 pub(super) const NAME: &str = "mock.api";
@@ -12,7 +12,7 @@ pub(super) const NAME: &str = "mock.api";
 /// The document.
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for endpoint in endpoints() {
+    for endpoint in endpoints().chain(scenario_endpoints::endpoints()) {
         let (path, method) = (endpoint.path.to_owned(), endpoint.method.to_lowercase());
         let item = paths.entry(path).or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
@@ -54,7 +54,7 @@ fn components() -> Value {
         "responses": {
             "Error": {
                 "description": "400: invalid; 401: no application has this API key; 403: the caller may not control the \
-                    server; 404: not found",
+                    server; 404: not found; 409: a scenario is running",
                 "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
             },
         },
@@ -68,6 +68,7 @@ fn components() -> Value {
             "FaultSpec": mock_endpoints::fault_spec(),
             "Fixture": mock_shapes::world(),
             "LogEntry": mock_endpoints::log_entry(),
+            "ScenarioRun": scenario_endpoints::run_shape(),
             "Status": mock_shapes::status(),
             "User": mock_endpoints::user(),
         },

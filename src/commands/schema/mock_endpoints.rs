@@ -31,7 +31,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    const fn new(
+    pub(super) const fn new(
         method: &'static str,
         path: &'static str,
         id: &'static str,
@@ -50,17 +50,17 @@ impl Endpoint {
         }
     }
 
-    const fn for_server(mut self) -> Self {
+    pub(super) const fn for_server(mut self) -> Self {
         self.scope = RequestScope::Server;
         self
     }
 
-    fn with(mut self, parameters: impl IntoIterator<Item = Value>) -> Self {
+    pub(super) fn with(mut self, parameters: impl IntoIterator<Item = Value>) -> Self {
         self.parameters.extend(parameters);
         self
     }
 
-    fn reads(mut self, body: Value) -> Self {
+    pub(super) fn reads(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
     }
@@ -257,12 +257,12 @@ fn about_clients() -> Vec<Endpoint> {
             "POST",
             "/_mock/users/{id}/{action}",
             "changeUser",
-            "Connect a user without a client, disconnect them, lose their connections, or set their fields",
+            "Connect a user without a client, disconnect or toggle them, lose their connections, or set their fields",
             mock_shapes::user(),
         )
         .with([
             in_path("id", &json!({ "type": "string" })),
-            in_path("action", &json!({ "enum": ["connect", "disconnect", "drop", "set"] }),
+            in_path("action", &json!({ "enum": ["connect", "disconnect", "drop", "toggle", "set"] }),
             ),
         ])
         .reads(object(
@@ -435,24 +435,24 @@ fn about_the_clock() -> Vec<Endpoint> {
     ]
 }
 
-fn reference(schema: &str) -> Value {
+pub(super) fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-fn list_of(schema: &str) -> Value {
+pub(super) fn list_of(schema: &str) -> Value {
     json!({ "type": "array", "items": reference(schema) })
 }
 
-fn in_path(name: &str, schema: &Value) -> Value {
+pub(super) fn in_path(name: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "path", "required": true, "schema": schema })
 }
 
-fn in_query(name: &str, meaning: &str, schema: &Value) -> Value {
+pub(super) fn in_query(name: &str, meaning: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "query", "description": meaning, "schema": schema })
 }
 
 /// An object that has no other properties, as the server refuses them.
-fn closed(mut object: Value) -> Value {
+pub(super) fn closed(mut object: Value) -> Value {
     object["additionalProperties"] = false.into();
     object
 }

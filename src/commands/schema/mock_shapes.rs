@@ -226,10 +226,7 @@ pub(super) fn step() -> Value {
             "number": { "type": "integer", "minimum": 1 },
             "at": { "type": "string", "format": "date-time", "description": "the time on the mock's clock" },
             "line": { "type": "integer", "minimum": 1, "description": "line of the step in the file" },
-            "action": { "enum": [
-                "connect", "disconnect", "drop", "toggle", "set", "fault", "clear_faults", "clock", "trigger", "wait_for",
-                "expect",
-            ] },
+            "action": actions(),
             "user": { "type": "string", "description": "the user whom the step concerns" },
             "ok": { "type": "boolean", "description": "false if an expectation is not met, or the mock refuses the step" },
             "error": { "type": "string" },
@@ -238,6 +235,31 @@ pub(super) fn step() -> Value {
             "expectation": expectation(),
         }),
     )
+}
+
+pub(super) fn skipped_step() -> Value {
+    object(
+        "a step of a scenario that did not run, or not in each round, because the run ended before; in the order of the \
+         file, after the other records",
+        &["type", "line", "action", "ok", "error", "count"],
+        &json!({
+            "type": { "const": "mock.step.skipped" },
+            "line": { "type": "integer", "minimum": 1, "description": "line of the step in the file" },
+            "action": actions(),
+            "user": { "type": "string", "description": "the user whom the step concerns" },
+            "ok": { "const": false },
+            "error": { "type": "string", "description": "why it did not run" },
+            "count": { "type": "integer", "minimum": 1, "description": "how often it did not run" },
+            "expected": { "type": "string", "description": "the expectation in words" },
+        }),
+    )
+}
+
+/// What a step does.
+fn actions() -> Value {
+    json!({ "enum": [
+        "connect", "disconnect", "drop", "toggle", "set", "fault", "clear_faults", "clock", "trigger", "wait_for", "expect",
+    ] })
 }
 
 pub(super) fn check() -> Value {

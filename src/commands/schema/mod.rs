@@ -10,6 +10,7 @@ mod mock_endpoints;
 mod mock_shapes;
 mod recording_shapes;
 mod report_shapes;
+mod scenario_endpoints;
 mod scenario_shape;
 mod shapes;
 
@@ -211,6 +212,7 @@ pub const RECORDS: &[RecordSchema] = &[
         mock_shapes::expectation,
     ),
     RecordSchema::result("mock.step", &["mock run"], mock_shapes::step),
+    RecordSchema::result("mock.step.skipped", &[], mock_shapes::skipped_step),
     RecordSchema::result("mock.check", &[], mock_shapes::check),
     RecordSchema::result("mock.scenario", &[], scenario_shape::scenario),
     RecordSchema::result("mock.trigger", &["mock trigger"], mock_shapes::trigger),

@@ -15,6 +15,8 @@ pub struct ScenarioError {
     /// The column, from 1.
     pub column: u64,
     pub(super) message: String,
+    /// The variable that is not set, if that is the mistake.
+    pub unset_variable: Option<String>,
 }
 
 impl ScenarioError {
@@ -23,12 +25,18 @@ impl ScenarioError {
             line: location.line(),
             column: location.column(),
             message: message.to_string(),
+            unset_variable: None,
         }
     }
 
     /// What the mock does not accept at a place.
     pub(super) fn rejected(location: Location, rejection: &Rejection) -> Self {
         Self::at(location, &rejection.detail)
+    }
+
+    /// The mistake without its place.
+    pub fn message(&self) -> String {
+        escape::escape(&self.message).into_owned()
     }
 }
 
@@ -37,7 +45,7 @@ impl fmt::Display for ScenarioError {
         if self.line > 0 {
             write!(f, "{}:{}: ", self.line, self.column)?;
         }
-        f.write_str(&escape::escape(&self.message))
+        f.write_str(&self.message())
     }
 }
 

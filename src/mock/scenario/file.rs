@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use serde_saphyr::{Location, MessageFormatter, PropertySyntax, Spanned};
 
 use super::error::ScenarioError;
-use super::model::{FixtureFileName, Scenario};
+use super::model::{Placed, Scenario};
 use super::steps::{StepFields, read_block};
 use super::values::{NameOr, ScalarText, TimeValue};
 use super::variables::RewrittenText;
@@ -82,13 +82,15 @@ pub fn parse_scenario(
             line: 1,
             column: 1,
             message: "the file is empty, expected a scenario with steps".to_owned(),
+            unset_variable: None,
         });
     }
     let rewritten = RewrittenText::new(text);
     match read_scenario(&rewritten.text, variables) {
         Ok(mut scenario) => {
-            if let Some(file) = &mut scenario.fixture_file {
-                file.column = rewritten.column_in_source(file.line, file.column);
+            let file = scenario.fixture_file.iter_mut();
+            for placed in file.chain(scenario.options.values_mut()) {
+                placed.column = rewritten.column_in_source(placed.line, placed.column);
             }
             Ok(scenario)
         }
@@ -114,7 +116,7 @@ fn read_scenario(
         return Err(ScenarioError::at(version.referenced, message));
     }
     let mut rules = MockRules::default();
-    let mut options = Vec::new();
+    let mut options = BTreeMap::new();
     for (name, value) in fields.options {
         let at = |message: String| ScenarioError::at(value.referenced, message);
         let option = RULE_OPTIONS
@@ -127,7 +129,7 @@ fn read_scenario(
                 at(message)
             })?;
         option.set_value(&mut rules, &value.value.0).map_err(at)?;
-        options.push((name, value.value.0));
+        options.insert(name, Placed::at(value.referenced, value.value.0));
     }
     let frozen_at = fields.clock.map(|clock| clock.freeze.0);
     let (fixture, fixture_file) = read_fixture(fields.fixture, fields.generate, &rules)?;
@@ -150,10 +152,12 @@ fn explain(error: &serde_saphyr::Error, text: &str) -> ScenarioError {
     use serde_saphyr::Error;
     let error = error.without_snippet();
     let location = error.location().unwrap_or(Location::UNKNOWN);
+    let mut unset_variable = None;
     let message = match error {
-        Error::PropertyRequiredButUnset { name, .. } => format!(
-            "the variable `{name}` is not set, expected --var {name}=VALUE or {name} in the environment"
-        ),
+        Error::PropertyRequiredButUnset { name, .. } => {
+            unset_variable = Some(name.clone());
+            format!("the variable `{name}` is not set")
+        }
         Error::InvalidPropertyName { name, .. } => {
             format!("`{name}` is not a variable, expected letters, digits and _, as in ${{NAME}}")
         }
@@ -186,7 +190,10 @@ fn explain(error: &serde_saphyr::Error, text: &str) -> ScenarioError {
             // It shows variables as they are in the rewritten text.
             .replace("?}", "}"),
     };
-    ScenarioError::at(location, message)
+    ScenarioError {
+        unset_variable,
+        ..ScenarioError::at(location, message)
+    }
 }
 
 /// The word that begins at a place.
@@ -204,7 +211,7 @@ fn read_fixture(
     fixture: Option<Spanned<NameOr<FixtureFields>>>,
     generate: Option<Spanned<GenerateFields>>,
     rules: &MockRules,
-) -> Result<(Fixture, Option<FixtureFileName>), ScenarioError> {
+) -> Result<(Fixture, Option<Placed<String>>), ScenarioError> {
     let mut file = None;
     let mut fields = None;
     match fixture {
@@ -213,11 +220,7 @@ fn read_fixture(
             referenced: location,
             ..
         }) => {
-            file = Some(FixtureFileName {
-                name,
-                line: location.line(),
-                column: location.column(),
-            });
+            file = Some(Placed::at(location, name));
         }
         Some(Spanned {
             value: NameOr::Value(value),

@@ -15,8 +15,8 @@ mod variables;
 
 pub use self::error::ScenarioError;
 pub use self::file::{SCENARIO_MAX_BYTES, parse_scenario};
-pub use self::model::{FixtureFileName, Scenario};
-pub use self::runner::{RunSpeed, RunSummary, ScenarioRunner, StepRecord};
+pub use self::model::{Placed, Scenario};
+pub use self::runner::{EarlyEnd, RunSpeed, RunSummary, ScenarioRunner, SkippedStep, StepRecord};
 
 /// A scenario that is part of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! A scenario that was read and checked: its start, and its steps.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_saphyr::Location;
 
 use super::error::ScenarioError;
 use crate::domain::glob::Glob;
@@ -22,10 +24,10 @@ pub struct Scenario {
     pub seed: u64,
     /// The users and channels at the start.
     pub fixture: Fixture,
-    /// The file with the users and channels, if the scenario names one.
-    pub fixture_file: Option<FixtureFileName>,
-    /// The rule options that the scenario sets, each with its value as text.
-    pub options: Vec<(String, String)>,
+    /// The file with the users and channels, if the scenario names one: relative to the scenario.
+    pub fixture_file: Option<Placed<String>>,
+    /// The values of the rule options that the scenario sets, by name.
+    pub options: BTreeMap<String, Placed<String>>,
     /// The time at which the clock is frozen at the start.
     pub frozen_at: Option<DateTime<Utc>>,
     pub(super) steps: Vec<ScenarioStep>,
@@ -35,7 +37,23 @@ pub struct Scenario {
 impl Scenario {
     /// How many steps there are with all repetitions, and how long they take on the clock.
     pub fn extent(&self) -> (u64, Duration) {
-        (count_steps(&self.steps), self.duration)
+        let counts = step_counts(&self.steps, 1);
+        let steps = counts.iter().map(|(_, count)| *count);
+        (steps.fold(0, u64::saturating_add), self.duration)
+    }
+
+    /// The steps of the file that were carried out less often than they happen in the scenario, and how often they are
+    /// missing. `carried_out` counts by the place in the file.
+    pub(super) fn missing_steps(
+        &self,
+        carried_out: &HashMap<u32, u64>,
+    ) -> impl Iterator<Item = (&ScenarioStep, u64)> {
+        step_counts(&self.steps, 1)
+            .into_iter()
+            .filter_map(|(step, count)| {
+                let carried_out = carried_out.get(&step.order).copied().unwrap_or_default();
+                Some((step, count.saturating_sub(carried_out))).filter(|(_, missing)| *missing > 0)
+            })
     }
 
     /// Adds the users and channels of a file before those of the scenario.
@@ -46,30 +64,46 @@ impl Scenario {
     }
 }
 
-fn count_steps(steps: &[ScenarioStep]) -> u64 {
-    let counts = steps.iter().map(|step| match &step.action {
-        StepAction::Repeat(repeat) => count_steps(&repeat.steps).saturating_mul(repeat.rounds),
-        _ => 1,
-    });
-    counts.fold(0, u64::saturating_add)
+/// How often each step happens, with all repetitions, in the order of the file.
+fn step_counts(steps: &[ScenarioStep], rounds: u64) -> Vec<(&ScenarioStep, u64)> {
+    let mut counts = Vec::new();
+    for step in steps {
+        match &step.action {
+            StepAction::Repeat(repeat) => {
+                let rounds = rounds.saturating_mul(repeat.rounds);
+                counts.extend(step_counts(&repeat.steps, rounds));
+            }
+            _ => counts.push((step, rounds)),
+        }
+    }
+    counts
 }
 
-/// The name of a fixture file, and where it stands in the scenario.
+/// A value, and where it stands in the scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixtureFileName {
-    /// The name, relative to the scenario.
-    pub name: String,
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
-impl FixtureFileName {
-    /// The error if the file cannot be used.
+impl<T> Placed<T> {
+    pub(super) fn at(location: Location, value: T) -> Self {
+        Self {
+            value,
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+
+    /// The error if the value cannot be used.
     pub fn error(&self, why: impl fmt::Display) -> ScenarioError {
         ScenarioError {
             line: self.line,
             column: self.column,
             message: why.to_string(),
+            unset_variable: None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Carries the steps of a scenario out on a running mock.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +12,14 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::model::{ClockAction, Scenario, StepAction, UserStepAction, UserTarget};
+use super::model::{ClockAction, Scenario, ScenarioStep, StepAction, UserStepAction, UserTarget};
 use super::schedule::{ScheduledStep, StepSchedule};
 use crate::mock::control_actions;
 use crate::mock::engine::{JsonObject, Rfc3339, ServiceState};
 use crate::mock::error::Rejection;
 use crate::mock::expectation::{ExpectationResult, ExpectationSpec};
 use crate::mock::hub::Hub;
+use crate::mock::scenario_runs::RunSignal;
 
 /// How many steps run without a pause for the tasks of the server.
 const STEPS_PER_TURN: u64 = 64;
@@ -28,6 +31,41 @@ pub enum RunSpeed {
     Max,
     /// This many times as fast as the scenario says.
     Times(f64),
+}
+
+impl RunSpeed {
+    /// The speed of a scenario, unless another one is asked for: a frozen clock jumps.
+    pub const fn of(scenario: &Scenario) -> Self {
+        if scenario.frozen_at.is_some() {
+            Self::Max
+        } else {
+            Self::Times(1.0)
+        }
+    }
+}
+
+impl FromStr for RunSpeed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        text.parse()
+            .ok()
+            .filter(|rate| *rate > 0.0 && *rate <= 1e6)
+            .map(Self::Times)
+            .ok_or_else(|| "expected max, or a number above 0, at most 1000000".to_owned())
+    }
+}
+
+impl fmt::Display for RunSpeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Times(rate) => rate.fmt(f),
+        }
+    }
 }
 
 /// What is printed about a step.
@@ -64,7 +102,92 @@ pub struct StepRecord {
 impl StepRecord {
     /// Whether the step waits for something or expects something.
     pub fn is_check(&self) -> bool {
-        matches!(self.action, "expect" | "wait_for")
+        is_check(self.action)
+    }
+}
+
+/// What is printed about a step of the file that was not carried out, or not in each round of its repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedStep {
+    r#type: &'static str,
+    /// The line in the file.
+    pub line: u64,
+    /// What the step does.
+    pub action: &'static str,
+    /// The user of a user step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Always false, as for a step that failed.
+    ok: bool,
+    /// Why it was not carried out.
+    pub error: String,
+    /// How often it was not carried out.
+    pub count: u64,
+    /// What an expectation or a wait expects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+}
+
+impl SkippedStep {
+    fn new(step: &ScenarioStep, count: u64, end: &EarlyEnd) -> Self {
+        let (mut user, mut expected) = (None, None);
+        match &step.action {
+            StepAction::User(UserTarget::Id(id), _) => user = Some(id.clone()),
+            StepAction::WaitForConnection { user: id, .. } => user = Some(id.clone()),
+            StepAction::WaitForRequest(spec) | StepAction::Expect(spec) => {
+                let expectation = spec.compile(DateTime::UNIX_EPOCH);
+                expected = expectation.ok().map(|expectation| expectation.describe());
+            }
+            _ => {}
+        }
+        Self {
+            r#type: "mock.step.skipped",
+            line: step.line,
+            action: action_name(&step.action),
+            user,
+            ok: false,
+            error: format!("did not run: {end}"),
+            count,
+            expected,
+        }
+    }
+
+    /// Whether the step waits for something or expects something.
+    pub fn is_check(&self) -> bool {
+        is_check(self.action)
+    }
+}
+
+fn is_check(action: &str) -> bool {
+    matches!(action, "expect" | "wait_for")
+}
+
+/// Why a run ended before its last step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EarlyEnd {
+    /// What the step on this line waits for did not come.
+    WaitFailed {
+        /// The line in the file.
+        line: u64,
+    },
+    /// The mock refused the step on this line.
+    Refused {
+        /// The line in the file.
+        line: u64,
+        /// Why.
+        detail: String,
+    },
+    /// The run was told to stop, for this reason.
+    Stopped(&'static str),
+}
+
+impl fmt::Display for EarlyEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WaitFailed { line } => write!(f, "the wait on line {line} failed"),
+            Self::Refused { line, .. } => write!(f, "the mock refused the step on line {line}"),
+            Self::Stopped(reason) => f.write_str(reason),
+        }
     }
 }
 
@@ -75,8 +198,10 @@ pub struct RunSummary {
     pub steps: u64,
     /// How many expectations were not met.
     pub unmet: u64,
-    /// Why the mock refused a step, which ended the run.
-    pub refused: Option<String>,
+    /// Why the run ended before its last step.
+    pub early_end: Option<EarlyEnd>,
+    /// The steps that were not carried out, in the order of the file.
+    pub skipped: Vec<SkippedStep>,
 }
 
 /// How a step ended.
@@ -88,6 +213,17 @@ enum StepOutcome {
     /// Whether the client connected.
     Connected(bool),
     Refused(Rejection),
+}
+
+impl StepOutcome {
+    /// Whether a longer wait could have led to another outcome.
+    const fn is_undecided(&self) -> bool {
+        match self {
+            Self::Checked(result) => !result.met,
+            Self::Connected(is_connected) => !*is_connected,
+            _ => false,
+        }
+    }
 }
 
 /// Runs a scenario once.
@@ -104,8 +240,7 @@ pub struct ScenarioRunner {
     log_start: u64,
     /// The users of each glob.
     matching_users: HashMap<String, Vec<String>>,
-    /// Whether nothing is to be waited for any more.
-    hurry: watch::Receiver<bool>,
+    signal: watch::Receiver<RunSignal>,
 }
 
 impl ScenarioRunner {
@@ -113,7 +248,7 @@ impl ScenarioRunner {
         hub: Arc<Hub>,
         scenario: Scenario,
         speed: RunSpeed,
-        hurry: watch::Receiver<bool>,
+        signal: watch::Receiver<RunSignal>,
     ) -> Self {
         match speed {
             RunSpeed::Max => hub.set_clock(super::super::clock::Clock::freeze),
@@ -130,7 +265,7 @@ impl ScenarioRunner {
             speed,
             elapsed: Duration::ZERO,
             matching_users: HashMap::new(),
-            hurry,
+            signal,
         }
     }
 
@@ -146,19 +281,30 @@ impl ScenarioRunner {
     ) -> Result<RunSummary, E> {
         let scenario = self.scenario.clone();
         let mut summary = RunSummary::default();
+        // How often each step of the file was carried out, by its place.
+        let mut carried_out: HashMap<u32, u64> = HashMap::new();
         for step in StepSchedule::new(&scenario) {
             self.wait_until(step.at).await;
-            summary.steps += 1;
+            if self.has_stopped(&mut summary) {
+                break;
+            }
             let (user, outcome) = self.perform(&step).await;
+            if outcome.is_undecided() && self.has_stopped(&mut summary) {
+                break;
+            }
+            summary.steps += 1;
+            *carried_out.entry(step.order).or_default() += 1;
             let record = self.record(summary.steps, &step, user, &outcome);
             on_step(&record)?;
             if let StepOutcome::Refused(rejection) = outcome {
-                summary.refused = Some(format!("line {}: {}", step.line, rejection.detail));
+                let (line, detail) = (step.line, rejection.detail);
+                summary.early_end = Some(EarlyEnd::Refused { line, detail });
                 break;
             }
             if !record.ok {
                 summary.unmet += 1;
                 if record.action == "wait_for" {
+                    summary.early_end = Some(EarlyEnd::WaitFailed { line: step.line });
                     break;
                 }
             }
@@ -166,7 +312,21 @@ impl ScenarioRunner {
                 tokio::task::yield_now().await;
             }
         }
+        if let Some(end) = &summary.early_end {
+            let missing = scenario.missing_steps(&carried_out);
+            let skipped = missing.map(|(step, count)| SkippedStep::new(step, count, end));
+            summary.skipped = skipped.collect();
+        }
         Ok(summary)
+    }
+
+    /// Whether the run was told to stop, which the summary then says.
+    fn has_stopped(&self, summary: &mut RunSummary) -> bool {
+        let RunSignal::Stop(reason) = *self.signal.borrow() else {
+            return false;
+        };
+        summary.early_end = Some(EarlyEnd::Stopped(reason));
+        true
     }
 
     /// Waits for the time of a step, or moves a frozen clock to it.
@@ -185,6 +345,9 @@ impl ScenarioRunner {
             if let RunSpeed::Times(rate) = self.speed {
                 let pause = Duration::try_from_secs_f64(passed.as_secs_f64() / rate);
                 self.sleep(pause.unwrap_or(Duration::MAX)).await;
+                if matches!(*self.signal.borrow(), RunSignal::Stop(_)) {
+                    return;
+                }
             }
             self.hub.set_clock(|clock| clock.advance(passed_on_clock));
         } else if let Some(pause) = self.hub.clock.until(self.clock_time) {
@@ -196,7 +359,7 @@ impl ScenarioRunner {
     async fn sleep(&mut self, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = hurried(&mut self.hurry) => {}
+            () = hurried(&mut self.signal) => {}
         }
     }
 
@@ -287,7 +450,7 @@ impl ScenarioRunner {
         let log = &self.hub.traffic_log;
         let result = tokio::select! {
             result = expectation.judge(log, self.log_start) => Some(result),
-            () = hurried(&mut self.hurry) => None,
+            () = hurried(&mut self.signal) => None,
         };
         let result = match result {
             Some(result) => result,
@@ -316,7 +479,7 @@ impl ScenarioRunner {
             tokio::select! {
                 () = self.hub.traffic_log.wait_after(last) => {}
                 () = tokio::time::sleep_until(deadline) => return false,
-                () = hurried(&mut self.hurry) => return false,
+                () = hurried(&mut self.signal) => return false,
             }
         }
     }
@@ -368,8 +531,9 @@ impl ScenarioRunner {
 }
 
 /// Waits until nothing is to be waited for any more.
-async fn hurried(hurry: &mut watch::Receiver<bool>) {
-    if hurry.wait_for(|hurry| *hurry).await.is_err() {
+async fn hurried(signal: &mut watch::Receiver<RunSignal>) {
+    let told = signal.wait_for(|signal| *signal != RunSignal::Continue);
+    if told.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -396,5 +560,19 @@ const fn action_name(action: &StepAction) -> &'static str {
         StepAction::WaitForRequest(_) | StepAction::WaitForConnection { .. } => "wait_for",
         StepAction::Expect(_) => "expect",
         StepAction::Repeat(_) => "repeat",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_max_or_a_factor() {
+        assert_eq!("max".parse(), Ok(RunSpeed::Max));
+        assert_eq!("0.5".parse(), Ok(RunSpeed::Times(0.5)));
+        for text in ["0", "-1", "nan", "fast", "1000001"] {
+            assert!(text.parse::<RunSpeed>().is_err(), "{text}");
+        }
     }
 }

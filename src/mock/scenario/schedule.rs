@@ -16,6 +16,8 @@ use super::model::{Repetition, Scenario, ScenarioStep, StepAction};
 pub(super) struct ScheduledStep<'a> {
     /// When it happens, after the start of the scenario.
     pub(super) at: Duration,
+    /// Its place among all steps of the file.
+    pub(super) order: u32,
     pub(super) line: u64,
     pub(super) action: &'a StepAction,
     /// A random number of its own, which depends on the seed, the step and the round.
@@ -174,6 +176,7 @@ impl<'a> Iterator for StepSchedule<'a> {
                 _ => {
                     return Some(ScheduledStep {
                         at: pending.at,
+                        order: step.order,
                         line: step.line,
                         action: &step.action,
                         draw: self.draw(step, pending.instance),

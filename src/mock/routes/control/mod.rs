@@ -4,10 +4,12 @@ mod applications;
 mod clock;
 #[cfg(test)]
 mod fuzz;
+mod scenarios;
 mod status;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -37,6 +39,8 @@ use crate::domain::SecretString;
 
 /// Bytes that a control request may have.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
+/// The longest that an answer waits for something to tell.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Answers a control request.
 pub(super) async fn handle(
@@ -152,10 +156,11 @@ async fn control(
             // Who asks for a key may know none, or one of another server.
             ServerEndpoint::Credentials => Ok(status::credentials(
                 hub.as_deref().unwrap_or_else(|_| applications.first()),
+            ServerEndpoint::ListExamples => Ok(scenarios::examples()),
             )),
         },
         ControlEndpoint::Application(endpoint) => {
-            control_application(hub?.as_ref(), endpoint, &values, params, body).await
+            control_application(&hub?, endpoint, &values, params, body).await
         }
     }
 }
@@ -179,7 +184,7 @@ fn addressed(applications: &ApplicationRegistry, params: &Params) -> Result<Arc<
 }
 
 async fn control_application(
-    hub: &Hub,
+    hub: &Arc<Hub>,
     endpoint: ApplicationEndpoint,
     values: &[&str],
     params: &Params,
@@ -203,9 +208,18 @@ async fn control_application(
             hub.reset();
             Ok(json!({}))
         }
+            let runs = &hub.scenario_runs;
+            runs.stop_running("the application was reset").await;
         ApplicationEndpoint::Clock => clock::set(hub, values[0], &body),
         ApplicationEndpoint::ChangeUser => {
             act_for_user(hub, &decode_segment(values[0]), values[1], body)
+        ApplicationEndpoint::ListScenarios => Ok(scenarios::list(hub)),
+        ApplicationEndpoint::PostScenario => scenarios::post(hub, body).await,
+        ApplicationEndpoint::GetScenario => scenarios::show(hub, values[0], params).await,
+        ApplicationEndpoint::StopScenario => {
+            let reason = "a request stopped the run";
+            hub.scenario_runs.stop(values[0], reason).await
+        }
         }
         ApplicationEndpoint::Trigger => trigger(hub, read(body)?),
         ApplicationEndpoint::ListFaults => Ok(json!({ "faults": hub.faults.list() })),
@@ -222,8 +236,20 @@ async fn control_application(
     }
 }
 
-fn read<T: DeserializeOwned>(body: JsonObject) -> Result<T, Rejection> {
-    serde_json::from_value(Value::Object(body)).map_err(|error| Rejection::input(error.to_string()))
+/// The fields of a body, or of a part of one, in their types. An error names the field.
+fn read<T: DeserializeOwned>(body: impl Into<Value>) -> Result<T, Rejection> {
+    serde_path_to_error::deserialize(body.into()).map_err(|error| {
+        let path = error.path().to_string();
+        let why = error.inner().to_string();
+        // In the words of those who write JSON.
+        let why = why.replace("expected u64", "expected a whole number, 0 or more");
+        let is_named = path == "." || why.contains(&format!("`{path}`"));
+        Rejection::input(if is_named {
+            why
+        } else {
+            format!("{path}: {why}")
+        })
+    })
 }
 
 /// `POST /_mock/expect`: whether requests match, answered as soon as that is certain, at the latest after `within`.

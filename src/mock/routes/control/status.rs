@@ -1,7 +1,5 @@
 //! Read-only control routes: status, connections, the log, and the state as a fixture.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -13,6 +11,7 @@ use super::super::super::request_filter::{FilterConditions, RequestFilter};
 use super::super::super::traffic_log::TrafficEvent;
 use super::super::super::url_path::decode_segment;
 use super::super::params::Params;
+use super::WAIT_MAX;
 use crate::domain::time::parse_duration;
 
 /// Notes of one answer, unless another number is asked for.
@@ -20,8 +19,6 @@ const DEFAULT_LOG_LIMIT: usize = 1000;
 /// Users of one answer, unless another number is asked for.
 const DEFAULT_USERS_LIMIT: usize = 100;
 const USERS_LIMIT_MAX: usize = 1000;
-/// The longest that an answer waits for something to tell.
-const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// `GET /_mock/status`.
 pub(super) fn status(hub: &Hub) -> Value {
@@ -75,7 +72,11 @@ pub(super) fn users(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
 }
 
 /// A query parameter that is a number.
-fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejection> {
+///
+/// # Errors
+///
+/// It is not a number.
+pub(super) fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejection> {
     match params.get(name).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => text
@@ -85,7 +86,8 @@ fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejection> {
     }
 }
 
-fn saturate(number: u64) -> usize {
+/// A number of items, which is as many as there can be if it does not fit.
+pub(super) fn saturate(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -116,7 +118,7 @@ pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> 
     let mut page = log.after(after, limit, passes);
     if let Some(wait) = text("wait") {
         let wait = parse_duration(wait).map_err(|why| Rejection::field("wait", &why))?;
-        let deadline = Instant::now() + wait.min(LOG_WAIT_MAX);
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
         // An answer without entries is one, too. So is one that says that entries were lost.
         while page.notes.is_empty() && page.lost == 0 && limit > 0 && !log.is_closed() {
             let more = tokio::time::timeout_at(deadline, log.wait_after(page.next)).await;

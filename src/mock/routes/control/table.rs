@@ -2,11 +2,12 @@
 //! it.
 
 use self::ApplicationEndpoint::{
-    AddFaults, ChangeUser, ClearFaults, Clock, Expect, GetConnection, ListConnections, ListFaults,
-    ListUsers, Log, RemoveFault, Reset, Restore, Snapshot, Status, Trigger,
+    AddFaults, ChangeUser, ClearFaults, Clock, Expect, GetConnection, GetScenario, ListConnections,
+    ListFaults, ListScenarios, ListUsers, Log, PostScenario, RemoveFault, Reset, Restore, Snapshot,
+    Status, StopScenario, Trigger,
 };
 use self::ServerEndpoint::{
-    CreateApplication, Credentials, DeleteApplication, Health, ListApplications, Stop,
+    CreateApplication, Credentials, DeleteApplication, Health, ListApplications, ListExamples, Stop,
 };
 
 /// A route of the control API.
@@ -28,6 +29,18 @@ pub(super) enum ControlEndpoint {
     Application(ApplicationEndpoint),
 }
 
+impl ControlEndpoint {
+    /// Whether the endpoint reads the body of its requests, and checks its fields.
+    pub(super) const fn reads_body(self) -> bool {
+        matches!(
+            self,
+            Self::Application(
+                ChangeUser | Expect | AddFaults | Clock | Trigger | PostScenario | Restore
+            )
+        )
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServerEndpoint {
     ListApplications,
@@ -36,6 +49,7 @@ pub(super) enum ServerEndpoint {
     Stop,
     Health,
     Credentials,
+    ListExamples,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +70,10 @@ pub(super) enum ApplicationEndpoint {
     AddFaults,
     ClearFaults,
     RemoveFault,
+    ListScenarios,
+    PostScenario,
+    GetScenario,
+    StopScenario,
 }
 
 const fn server(
@@ -103,6 +121,11 @@ pub const CONTROL_ROUTES: &[ControlRoute] = &[
     application("DELETE", "/_mock/faults/{id}", RemoveFault),
     application("POST", "/_mock/clock/{action}", Clock),
     application("POST", "/_mock/trigger", Trigger),
+    application("GET", "/_mock/scenarios", ListScenarios),
+    application("POST", "/_mock/scenarios", PostScenario),
+    application("GET", "/_mock/scenarios/{id}", GetScenario),
+    application("DELETE", "/_mock/scenarios/{id}", StopScenario),
+    server("GET", "/_mock/examples", ListExamples),
     application("GET", "/_mock/snapshot", Snapshot),
     application("POST", "/_mock/restore", Restore),
     application("POST", "/_mock/reset", Reset),

@@ -1,0 +1,368 @@
+//! The scenario runs of an application: how far each is, for those who ask. One run goes on at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, watch};
+
+use super::error::Rejection;
+use crate::domain::time;
+
+/// How many runs are kept.
+const RUNS_MAX: usize = 20;
+/// How many records of steps are kept of a run: the last ones.
+pub(crate) const RECORDS_MAX: usize = 1000;
+/// How many records of failed steps are kept of a run: the first ones.
+const FAILURES_MAX: usize = 100;
+/// How many records of skipped steps are kept of a run: the first ones.
+const SKIPPED_MAX: usize = 100;
+
+/// What a run is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunSignal {
+    /// Wait where the scenario says so.
+    #[default]
+    Continue,
+    /// Wait for nothing any more: the remaining steps happen at once.
+    Hurry,
+    /// End before the next step, for this reason.
+    Stop(&'static str),
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunState {
+    Running,
+    /// All steps were carried out, and all expectations are met.
+    Passed,
+    /// An expectation is not met, or a step was refused.
+    Failed,
+    Stopped,
+}
+
+impl RunState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is known of a run at its start.
+#[derive(Debug)]
+pub(crate) struct RunPlan {
+    /// The name of the scenario, if it has one.
+    pub(crate) name: Option<String>,
+    /// How many steps there are with all repetitions.
+    pub(crate) steps: u64,
+    /// How long they take on the clock.
+    pub(crate) duration: String,
+    pub(crate) seed: u64,
+    pub(crate) speed: String,
+}
+
+/// How a run has ended.
+#[derive(Debug)]
+pub(crate) struct RunEnd {
+    pub(crate) state: RunState,
+    /// Why it ended before its last step.
+    pub(crate) error: Option<String>,
+    /// The records of the steps of the file that were not carried out.
+    pub(crate) skipped: Vec<Value>,
+}
+
+#[derive(Debug)]
+struct ScenarioRun {
+    id: String,
+    plan: RunPlan,
+    state: RunState,
+    error: Option<String>,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    /// How many steps were carried out.
+    done: u64,
+    /// How many of them failed.
+    failed: u64,
+    /// How many steps of the file were not carried out, once the run has ended.
+    skipped: usize,
+    records: VecDeque<Value>,
+    failures: Vec<Value>,
+    skipped_steps: Vec<Value>,
+    signal: watch::Sender<RunSignal>,
+}
+
+impl ScenarioRun {
+    fn is_running(&self) -> bool {
+        self.state == RunState::Running
+    }
+
+    fn summary(&self) -> Map<String, Value> {
+        let summary = json!({
+            "id": self.id,
+            "name": self.plan.name,
+            "state": self.state.name(),
+            "steps": self.plan.steps,
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "duration": self.plan.duration,
+            "seed": self.plan.seed,
+            "speed": self.plan.speed,
+            "started_at": time::millis(self.started_at),
+            "ended_at": self.ended_at.map(time::millis),
+            "error": self.error,
+        });
+        match summary {
+            Value::Object(summary) => summary,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// The last runs of an application, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct ScenarioRuns {
+    list: Mutex<RunList>,
+    /// Announces a step, and the end of a run.
+    changed: Notify,
+}
+
+/// What the runner of a new run needs, and what its caller is told.
+#[derive(Debug)]
+pub(crate) struct BegunRun {
+    pub(crate) id: String,
+    pub(crate) summary: Value,
+    pub(crate) signal: watch::Receiver<RunSignal>,
+}
+
+#[derive(Debug, Default)]
+struct RunList {
+    started: u64,
+    runs: VecDeque<ScenarioRun>,
+}
+
+impl RunList {
+    fn find(&self, id: &str) -> Option<&ScenarioRun> {
+        self.runs.iter().find(|run| run.id == id)
+    }
+
+    /// The run that goes on, which is always the last one.
+    fn last_running(&self) -> Option<&ScenarioRun> {
+        self.runs.back().filter(|run| run.is_running())
+    }
+
+    /// The run with this id, if it goes on.
+    fn running(&mut self, id: &str) -> Option<&mut ScenarioRun> {
+        let last = self.runs.back_mut()?;
+        (last.id == id && last.is_running()).then_some(last)
+    }
+}
+
+/// A run that goes on, for its runner. Dropped before [`Self::finish`], it has been stopped.
+#[derive(Debug)]
+pub(crate) struct ActiveRun<'a> {
+    runs: &'a ScenarioRuns,
+    id: String,
+}
+
+impl ActiveRun<'_> {
+    /// Adds the record of a step.
+    pub(crate) fn add(&self, record: Value, is_ok: bool) {
+        let mut list = self.runs.list();
+        if let Some(run) = list.running(&self.id) {
+            run.done += 1;
+            if !is_ok {
+                run.failed += 1;
+                if run.failures.len() < FAILURES_MAX {
+                    run.failures.push(record.clone());
+                }
+            }
+            if run.records.len() == RECORDS_MAX {
+                run.records.pop_front();
+            }
+            run.records.push_back(record);
+        }
+        drop(list);
+        self.runs.changed.notify_waiters();
+    }
+
+    /// Ends the run.
+    pub(crate) fn finish(self, end: RunEnd) {
+        self.runs.end(&self.id, end);
+    }
+}
+
+impl Drop for ActiveRun<'_> {
+    fn drop(&mut self) {
+        let end = RunEnd {
+            state: RunState::Stopped,
+            error: Some("the application has ended".to_owned()),
+            skipped: Vec::new(),
+        };
+        self.runs.end(&self.id, end);
+    }
+}
+
+impl ScenarioRuns {
+    fn list(&self) -> MutexGuard<'_, RunList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a run begins.
+    ///
+    /// # Errors
+    ///
+    /// Another run goes on.
+    pub(crate) fn begin(&self, plan: RunPlan) -> Result<BegunRun, Rejection> {
+        let mut list = self.list();
+        if let Some(run) = list.last_running() {
+            return Err(Rejection::conflict(format!(
+                "scenario {} is still running; stop it first: DELETE /_mock/scenarios/{}",
+                run.id, run.id
+            )));
+        }
+        let (signal, receiver) = watch::channel(RunSignal::Continue);
+        list.started += 1;
+        let run = ScenarioRun {
+            id: format!("s{}", list.started),
+            plan,
+            state: RunState::Running,
+            error: None,
+            started_at: Utc::now(),
+            ended_at: None,
+            done: 0,
+            failed: 0,
+            skipped: 0,
+            records: VecDeque::new(),
+            failures: Vec::new(),
+            skipped_steps: Vec::new(),
+            signal,
+        };
+        let begun = BegunRun {
+            id: run.id.clone(),
+            summary: run.summary().into(),
+            signal: receiver,
+        };
+        if list.runs.len() == RUNS_MAX {
+            list.runs.pop_front();
+        }
+        list.runs.push_back(run);
+        Ok(begun)
+    }
+
+    /// A run that has begun, for its runner.
+    pub(crate) const fn active(&self, id: String) -> ActiveRun<'_> {
+        ActiveRun { runs: self, id }
+    }
+
+    fn end(&self, id: &str, mut end: RunEnd) {
+        if let Some(run) = self.list().running(id) {
+            run.state = end.state;
+            run.error = end.error;
+            run.ended_at = Some(Utc::now());
+            run.skipped = end.skipped.len();
+            end.skipped.truncate(SKIPPED_MAX);
+            run.skipped_steps = end.skipped;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// The summaries of all runs, the newest first.
+    pub(crate) fn summaries(&self) -> Vec<Value> {
+        let list = self.list();
+        let runs = list.runs.iter().rev();
+        runs.map(|run| run.summary().into()).collect()
+    }
+
+    /// A run with its records of steps after a number, at most `limit` of them, and whether it goes on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run.
+    pub(crate) fn show(&self, id: &str, after: u64, limit: usize) -> Result<RunPage, Rejection> {
+        let list = self.list();
+        let run = list.find(id).ok_or_else(|| not_found(id))?;
+        let kept = u64::try_from(run.records.len()).unwrap_or(u64::MAX);
+        let dropped = run.done - kept;
+        let skip = usize::try_from(after.saturating_sub(dropped)).unwrap_or(usize::MAX);
+        let records: Vec<Value> = run.records.iter().skip(skip).take(limit).cloned().collect();
+        let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let mut answer = run.summary();
+        let is_empty = records.is_empty();
+        answer.extend([
+            ("records".to_owned(), records.into()),
+            (
+                "next".to_owned(),
+                (after.max(dropped).min(run.done) + count).into(),
+            ),
+            ("lost".to_owned(), dropped.saturating_sub(after).into()),
+            ("failures".to_owned(), run.failures.clone().into()),
+            ("skipped_steps".to_owned(), run.skipped_steps.clone().into()),
+        ]);
+        Ok(RunPage {
+            answer: answer.into(),
+            may_grow: is_empty && run.is_running(),
+        })
+    }
+
+    /// Tells a run to stop, and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run.
+    pub(crate) async fn stop(&self, id: &str, reason: &'static str) -> Result<Value, Rejection> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let list = self.list();
+                let run = list.find(id).ok_or_else(|| not_found(id))?;
+                if !run.is_running() {
+                    return Ok(run.summary().into());
+                }
+                run.signal.send_replace(RunSignal::Stop(reason));
+            }
+            changed.await;
+        }
+    }
+
+    /// Stops the run that goes on, if there is one.
+    pub(crate) async fn stop_running(&self, reason: &'static str) {
+        let id = self.list().last_running().map(|run| run.id.clone());
+        if let Some(id) = id {
+            // It exists.
+            let _ = self.stop(&id, reason).await;
+        }
+    }
+
+    /// Waits until [`Self::show`] has a record to show, or the run has ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run.
+    pub(crate) async fn wait(&self, id: &str, after: u64, limit: usize) -> Result<(), Rejection> {
+        loop {
+            let changed = self.changed.notified();
+            if !self.show(id, after, limit)?.may_grow {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+}
+
+/// A part of a run.
+#[derive(Debug)]
+pub(crate) struct RunPage {
+    pub(crate) answer: Value,
+    /// Whether it has no records, but there may be some later.
+    pub(crate) may_grow: bool,
+}
+
+fn not_found(id: &str) -> Rejection {
+    Rejection::not_found(format!("scenario {id:?} was not found"))
+}
