@@ -14,7 +14,7 @@ const PROGRAM = process.env.PRESENCECTL;
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const SECRET = 'hush';
 const HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">';
-const VIEWS = ['Users', 'Connections', 'Log', 'Faults', 'Clock', 'Data'];
+const VIEWS = ['Users', 'Connections', 'Log', 'Faults', 'Clock', 'Scenarios', 'Data'];
 const FIXTURE = {
   users: [
     { id: 'amy', name: 'Amy', online: true, status: 'In a meeting until noon' },
@@ -324,6 +324,90 @@ test('faults, clock and data are controlled', async (t) => {
   assert.deepEqual(trouble, []);
 });
 
+const scenario = (page, name) => page.getByRole('textbox', { name, exact: true });
+const runState = (page, state) => page.locator('#run-state').getByText(state, { exact: true }).waitFor();
+
+test('a scenario is checked, run and stopped, and every page shows it', async (t) => {
+  const ready = await serve(t);
+  const { page, trouble } = await open(t, `${ready.console}#scenarios`);
+  await page.getByText('No scenario has run.').waitFor();
+  await page.getByLabel('Example').selectOption('on-call');
+  await page.getByRole('button', { name: 'Check' }).click();
+  await page.getByText('Valid: 28 steps, 5days 1h on the clock, 3 users, 1 channel.').waitFor();
+  // The place of a mistake is selected.
+  await page.locator('#scenario-file').setInputFiles({ name: 'one.yaml', mimeType: 'text/yaml', buffer: Buffer.from('# 😀\nsteps:\n- {trigger: {text: "😀", user: zoe}, at: soon}\n') });
+  await page.getByRole('button', { name: 'Run', exact: true }).click();
+  await page.getByText('`soon` is not a duration').waitFor();
+  await page.getByRole('button', { name: 'Line 3, column 41' }).click();
+  assert.equal(await scenario(page, 'Scenario').evaluate((area) => area.value.slice(area.selectionStart, area.selectionEnd)), 'soon}');
+  await scenario(page, 'Scenario').fill('name: ${NAME}\nsteps:\n- {user: {id: amy, set: {status: "${STATUS}"}}}\n- {wait_for: {connection: zoe, within: 1d}}\n- {expect: {path: /late}}\n');
+  assert.ok(await page.locator('#scenario-problem').isHidden());
+  await page.getByLabel('Variables, one a line').fill('NAME=first\nSTATUS=a=b');
+  await page.getByRole('button', { name: 'Run', exact: true }).click();
+  await runState(page, 'running');
+  const { page: other, trouble: trouble2 } = await open(t, `${ready.console}#scenarios`);
+  for (const each of [page, other]) {
+    await each.locator('#run-name').getByText('first', { exact: true }).waitFor();
+    await each.locator('#step-table').getByText('set', { exact: true }).waitFor();
+    await each.getByText('1 of 3 steps. Speed 1, seed 0.').waitFor();
+    assert.ok(await each.getByRole('button', { name: 'Run', exact: true }).isDisabled());
+  }
+  await page.reload();
+  await runState(page, 'running');
+  assert.match(await scenario(page, 'Scenario').inputValue(), /^name: /, 'the text survives a reload');
+  await other.getByRole('button', { name: 'Stop' }).click();
+  for (const each of [page, other]) {
+    await runState(each, 'stopped');
+    await each.locator('#step-table tbody tr.off').nth(1).waitFor();
+    assert.deepEqual(await each.locator('#step-table td.result').allTextContents(), ['did not run: a request stopped the run', 'did not run: a request stopped the run', 'ok']);
+  }
+  await view(page, 'Users');
+  assert.equal(await row(page, 'amy').getByLabel('Status of amy').inputValue(), 'a=b');
+  // The newest run is shown, and an older one on request.
+  await scenario(other, 'Scenario').fill('{"name": "second", "steps": [{"expect": {"count": 1}}]}');
+  await other.getByRole('button', { name: 'Run', exact: true }).click();
+  await runState(other, 'failed');
+  await other.getByText('1 of 1 steps, 1 failed.').waitFor();
+  await other.getByRole('button', { name: 'Show the run s1' }).click();
+  await runState(other, 'stopped');
+  assert.deepEqual([...trouble, ...trouble2], []);
+});
+
+test('the texts of a scenario stay texts', async (t) => {
+  const ready = await serve(t);
+  const steps = [{ expect: { path: `/${HOSTILE}`, count: 1 } }, { user: { id: 'amy', set: { status: HOSTILE } } }, { wait_for: { connection: 'zoe', within: '20ms' } }, { expect: { user: HOSTILE } }];
+  const { page, trouble } = await open(t, `${ready.console}#scenarios`);
+  await scenario(page, 'Scenario').fill(JSON.stringify({ name: HOSTILE, steps }));
+  await page.getByRole('button', { name: 'Run', exact: true }).click();
+  await runState(page, 'failed');
+  assert.equal(await page.locator('#run-name').textContent(), HOSTILE);
+  for (const place of [0, 3]) assert.ok((await page.locator('#step-table tbody tr').nth(place).textContent()).includes(HOSTILE));
+  await scenario(page, 'Scenario').fill(`steps: [{user: {id: ${JSON.stringify(HOSTILE)}, connect: true}}]`);
+  await page.getByRole('button', { name: 'Check' }).click();
+  await page.locator('#scenario-mistake').getByText('window.hacked').waitFor();
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.equal(await page.evaluate(() => document.images.length), 0);
+  assert.equal(await page.evaluate(() => document.scripts.length), 1);
+  assert.deepEqual(trouble, []);
+});
+
+test('a scenario is run with the keyboard', async (t) => {
+  const ready = await serve(t);
+  const { page, trouble } = await open(t, `${ready.console}#scenarios`);
+  await page.getByText('No scenario has run.').waitFor();
+  await scenario(page, 'Scenario').focus();
+  await page.keyboard.type('steps: [{clear_faults: true}]');
+  for (let presses = 0; presses < 4; presses += 1) await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.getByText('Valid: 1 step,').waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await runState(page, 'passed');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Steps', 'the steps can be scrolled');
+  assert.deepEqual(trouble, []);
+});
+
 test('an application is chosen', async (t) => {
   const ready = await serve(t);
   const created = await (await fetch(`${ready.url}/_mock/apps`, { method: 'POST' })).json();
@@ -367,11 +451,22 @@ for (const width of [360, 768]) {
     const ready = await serve(t, { fixture: { users: [{ id: long, name: long, status: long, online: true }], channels: [{ type: 'messaging', id: 'a'.repeat(60), members: [long], created_by_id: long }] } });
     await call(ready, 'PATCH', '/users', { users: [{ id: long, set: { status: 'x' } }] });
     await fetch(`${ready.url}/_mock/faults`, { method: 'POST', body: JSON.stringify({ kind: 'status', message: long, path: `/${long}`, user: long }) });
+    const steps = [{ expect: { path: `/${long}`, count: 1 } }, { wait_for: { connection: long, within: '1ms' } }, { clear_faults: true }];
+    for (let round = 0; round < 2; round += 1) {
+      const run = await (await fetch(`${ready.url}/_mock/scenarios`, { method: 'POST', body: JSON.stringify({ scenario: JSON.stringify({ name: long, steps }) }) })).json();
+      for (let state = run.state; state === 'running';) ({ state } = await (await fetch(`${ready.url}/_mock/scenarios/${run.id}?after=2&wait=10s`)).json());
+    }
     const { page } = await open(t, ready.console, { viewport: { width, height: 740 } });
     await page.locator('#user-table tbody tr').waitFor();
     for (const name of VIEWS) {
       await view(page, name);
       if (name === 'Log') await page.locator('.log-row').first().click();
+      if (name === 'Scenarios') {
+        await page.getByLabel('Scenario', { exact: true }).fill(`steps: [{user: {id: ${long}, ${long}: true}}]`);
+        await page.getByRole('button', { name: 'Check' }).click();
+        await page.locator('#scenario-mistake').getByText('unknown field').waitFor();
+        await page.locator('#step-table tbody tr').first().waitFor();
+      }
       if (name === 'Connections') await page.getByRole('button', { name: /^Details/ }).click();
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), name);
     }

@@ -4,6 +4,7 @@ import { applicationOptions, showClock, startClock, startData } from './clock.js
 import { byId, say, setText } from './dom.js';
 import { refreshFaults, startFaults } from './faults.js';
 import { followLog, restartLog, showLog } from './log.js';
+import { refreshScenarios, restartScenarios, startScenarios } from './scenarios.js';
 import { refreshConnections, refreshUsers, startUsers } from './users.js';
 
 const POLL_INTERVAL_MS = 1000;
@@ -16,6 +17,7 @@ const VIEWS = {
   log: async () => showLog(),
   faults: refreshFaults,
   clock: async () => {},
+  scenarios: refreshScenarios,
   data: async () => {},
 };
 
@@ -54,6 +56,7 @@ const shared = {
   /** Reads everything anew. */
   restart: () => {
     restartLog();
+    restartScenarios();
     shared.refresh();
   },
 };
@@ -177,6 +180,7 @@ byId('app').addEventListener('change', (event) => chooseApplication(event.target
 startUsers(shared);
 startFaults(shared);
 startClock(shared);
+startScenarios(shared);
 startData(shared);
 show(viewOfAddress());
 poll();

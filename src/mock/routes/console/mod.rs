@@ -46,6 +46,7 @@ const FILES: &[ConsoleFile] = &[
     script("/commands.js", include_str!("commands.js")),
     script("/faults.js", include_str!("faults.js")),
     script("/clock.js", include_str!("clock.js")),
+    script("/scenarios.js", include_str!("scenarios.js")),
     ConsoleFile {
         path: "/console.css",
         content_type: "text/css; charset=utf-8",
