@@ -170,6 +170,7 @@ fn the_server_answers_as_it_says() {
             Some(json!({"set": {"status": "busy"}, "unset": ["name"]})),
         ),
         ("disconnect", None),
+        ("toggle", None),
         ("drop", None),
     ] {
         let target = format!("/_mock/users/jack/{action}");
@@ -210,6 +211,32 @@ fn the_server_answers_as_it_says() {
     api.call("listApplications", "/_mock/apps", None);
     let target = format!("/_mock/apps/{}", created["api_key"].as_str().unwrap());
     api.call("deleteApplication", &target, None);
+    let examples = api.call("listExamples", "/_mock/examples", None);
+    assert_eq!(examples["examples"][0]["name"], "busy-day");
+    for check in [
+        json!({"example": "on-call", "check": true}),
+        json!({"scenario": "steps: 5", "check": true}),
+    ] {
+        api.call("runScenario", "/_mock/scenarios", Some(&check));
+    }
+    let waiting =
+        "steps: [{wait_for: {connection: zoe, within: 1h}}, {user: {id: zoe, connect: true}}]";
+    let body = json!({"scenario": waiting, "speed": 2.5, "seed": 7, "variables": {"A": 1}});
+    let run = api.call("runScenario", "/_mock/scenarios", Some(&body));
+    let target = format!("/_mock/scenarios/{}", run["id"].as_str().unwrap());
+    let stopped = api.call("stopScenario", &target, None);
+    assert_eq!(stopped["state"], "stopped");
+    let run = api.call("getScenario", &format!("{target}?wait=10s"), None);
+    assert_eq!(run["skipped"], 2);
+    let failing = "steps: [{expect: {count: 1}}]";
+    api.call(
+        "runScenario",
+        "/_mock/scenarios",
+        Some(&json!({"scenario": failing})),
+    );
+    let run = api.call("getScenario", "/_mock/scenarios/s2?wait=10s", None);
+    assert_eq!(run["records"][0]["ok"], false);
+    api.call("listScenarios", "/_mock/scenarios", None);
     let snapshot = api.call("getSnapshot", "/_mock/snapshot", None);
     api.call("restore", "/_mock/restore", Some(&snapshot));
     api.call("reset", "/_mock/reset", None);
@@ -232,4 +259,53 @@ fn the_server_answers_as_it_says() {
         .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(api.called, all, "every operation is called");
+}
+
+#[test]
+fn unknown_fields_are_refused_by_every_endpoint() {
+    let mock = small_world();
+    let document = document();
+    let mut shown = Vec::new();
+    for (method, path, operation) in operations(&document) {
+        if operation["operationId"] == "getHealth" {
+            // It answers everybody, whatever they send.
+            continue;
+        }
+        let action = if path.contains("clock") { "run" } else { "set" };
+        let target = path.replace("{id}", "john").replace("{action}", action);
+        let answer = mock.call(&method, &target, "", &json!({"nonsense": 1}));
+        let message = answer.body["message"].as_str().unwrap();
+        let expected = message.split_once("unknown field `nonsense`, ").unwrap().1;
+        let expected = expected.strip_suffix('"').unwrap();
+        assert_eq!(answer.status, 400, "{message}");
+        shown.push(format!("{method} {path}: {expected}"));
+    }
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    GET /_mock/apps: expected none
+    POST /_mock/apps: expected none
+    DELETE /_mock/apps/{api_key}: expected none
+    POST /_mock/stop: expected none
+    GET /_mock/credentials: expected none
+    GET /_mock/status: expected none
+    GET /_mock/snapshot: expected none
+    POST /_mock/restore: expected one of `users`, `channels`, `demo`
+    POST /_mock/reset: expected none
+    GET /_mock/users: expected none
+    POST /_mock/users/{id}/{action}: expected one of `set`, `unset`
+    GET /_mock/connections: expected none
+    GET /_mock/connections/{connection_id}: expected none
+    POST /_mock/trigger: expected one of `event`, `text`, `connection`, `user`, `subscribers`, `channel`
+    GET /_mock/log: expected none
+    POST /_mock/expect: expected one of `method`, `path`, `user`, `status`, `since`, `body`, `count`, `at_least`, `never`, `within`
+    GET /_mock/faults: expected none
+    POST /_mock/faults: expected one of `kind`, `method`, `path`, `user`, `event`, `count`, `after`, `probability`, `seed`, `now`, `status`, `code`, `message`, `retry_after`, `delay`, `applied`, `text`
+    DELETE /_mock/faults: expected none
+    DELETE /_mock/faults/{id}: expected none
+    POST /_mock/clock/{action}: expected `rate`
+    GET /_mock/scenarios: expected none
+    POST /_mock/scenarios: expected one of `scenario`, `example`, `seed`, `speed`, `variables`, `check`
+    GET /_mock/scenarios/{id}: expected none
+    DELETE /_mock/scenarios/{id}: expected none
+    GET /_mock/examples: expected none
+    ");
 }

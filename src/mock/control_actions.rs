@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::engine::{Caller, EventReceivers, JsonObject, OperationRequest};
-use super::error::Rejection;
+use super::error::{Rejection, check_fields};
 use super::hub::Hub;
 
 /// Connects, disconnects, drops, toggles or changes a user, without a client. The body of `set` has `set` (an object) and
@@ -15,6 +15,11 @@ pub(crate) fn act_for_user(
     action: &str,
     body: JsonObject,
 ) -> Result<Value, Rejection> {
+    let known: &[&str] = match action {
+        "set" => &["set", "unset"],
+        _ => &[],
+    };
+    check_fields(&body, known)?;
     match action {
         "connect" => hub.with(|state, now| {
             let key = state.connect_virtual(now, id)?;
@@ -40,16 +45,9 @@ pub(crate) fn act_for_user(
 }
 
 /// Changes a user, who is created if there is none, by the rules of partial updates.
-fn set(hub: &Hub, id: &str, mut body: JsonObject) -> Result<Value, Rejection> {
+fn set(hub: &Hub, id: &str, body: JsonObject) -> Result<Value, Rejection> {
     let mut patch = Map::from_iter([("id".to_owned(), Value::from(id))]);
-    for part in ["set", "unset"] {
-        if let Some(value) = body.shift_remove(part) {
-            patch.insert(part.to_owned(), value);
-        }
-    }
-    if let Some((field, _)) = body.into_iter().next() {
-        return Err(Rejection::field(field, "is not known here"));
-    }
+    patch.extend(body);
     let users = |users: Value| Map::from_iter([("users".to_owned(), users)]);
     let patch = OperationRequest::new("PATCH /users", users(json!([patch])));
     let create = OperationRequest::new("POST /users", users(json!({ id: { "id": id } })));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::domain::ApiErrorCode;
 
@@ -52,12 +53,12 @@ impl Rejection {
         Self::new(404, ApiErrorCode::NotFound.number(), detail)
     }
 
-    /// An error about a missing permission.
     /// An error about a request that does not fit what is going on.
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(409, ApiErrorCode::InvalidInput.number(), detail)
     }
 
+    /// An error about a missing permission.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(403, ApiErrorCode::NotAllowed.number(), detail)
     }
@@ -98,6 +99,38 @@ impl Rejection {
             details: [],
         }
     }
+}
+
+/// How many unknown fields of a request an error names.
+const UNKNOWN_FIELDS_SHOWN: usize = 10;
+
+/// Checks that a control request has no other fields than the known ones.
+///
+/// # Errors
+///
+/// It has; the error names them, and the known ones.
+pub(crate) fn check_fields(body: &Map<String, Value>, known: &[&str]) -> Result<(), Rejection> {
+    let list = |names: &[&str]| {
+        let quoted: Vec<String> = names
+            .iter()
+            .map(|name| format!("`{}`", shortened(name)))
+            .collect();
+        quoted.join(", ")
+    };
+    let names = body.keys().map(String::as_str);
+    let unknown: Vec<&str> = names.filter(|name| !known.contains(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let unknown = list(&unknown[..unknown.len().min(UNKNOWN_FIELDS_SHOWN)]);
+    let expected = match known {
+        [] => "none".to_owned(),
+        [known] => format!("`{known}`"),
+        known => format!("one of {}", list(known)),
+    };
+    Err(Rejection::input(format!(
+        "unknown field {unknown}, expected {expected}"
+    )))
 }
 
 /// A name from a request, shortened for an error message.

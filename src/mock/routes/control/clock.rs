@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::super::clock::Clock;
 use super::super::super::engine::{JsonObject, Rfc3339};
-use super::super::super::error::Rejection;
+use super::super::super::error::{Rejection, check_fields};
 use super::super::super::hub::Hub;
 use crate::domain::time::{parse_duration, parse_time};
 
@@ -16,6 +16,13 @@ pub(super) fn set(hub: &Hub, action: &str, body: &JsonObject) -> Result<Value, R
             .and_then(Value::as_str)
             .ok_or_else(|| Rejection::input(format!("{name} is a required field")))
     };
+    let known: &[&str] = match action {
+        "freeze" | "set" => &["to"],
+        "advance" => &["by"],
+        "run" => &["rate"],
+        _ => &[],
+    };
+    check_fields(body, known)?;
     match action {
         "freeze" => match body.get("to").and_then(Value::as_str) {
             Some(to) => {

@@ -24,7 +24,7 @@ use super::super::applications::ApplicationRegistry;
 use super::super::auth;
 use super::super::control_actions::{act_for_user, trigger};
 use super::super::engine::JsonObject;
-use super::super::error::Rejection;
+use super::super::error::{Rejection, check_fields};
 use super::super::expectation::ExpectationSpec;
 use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
@@ -143,6 +143,9 @@ async fn control(
             path.chars().take(200).collect::<String>()
         )));
     };
+    if !endpoint.reads_body() {
+        check_fields(&body, &[])?;
+    }
     match endpoint {
         ControlEndpoint::Server(endpoint) => match endpoint {
             ServerEndpoint::ListApplications => Ok(applications::list(applications)),
@@ -153,10 +156,10 @@ async fn control(
                 Ok(json!({}))
             }
             ServerEndpoint::Health => Ok(health()),
+            ServerEndpoint::ListExamples => Ok(scenarios::examples()),
             // Who asks for a key may know none, or one of another server.
             ServerEndpoint::Credentials => Ok(status::credentials(
                 hub.as_deref().unwrap_or_else(|_| applications.first()),
-            ServerEndpoint::ListExamples => Ok(scenarios::examples()),
             )),
         },
         ControlEndpoint::Application(endpoint) => {
@@ -205,14 +208,11 @@ async fn control_application(
             Ok(status::status(hub))
         }
         ApplicationEndpoint::Reset => {
+            let runs = &hub.scenario_runs;
+            runs.stop_running("the application was reset").await;
             hub.reset();
             Ok(json!({}))
         }
-            let runs = &hub.scenario_runs;
-            runs.stop_running("the application was reset").await;
-        ApplicationEndpoint::Clock => clock::set(hub, values[0], &body),
-        ApplicationEndpoint::ChangeUser => {
-            act_for_user(hub, &decode_segment(values[0]), values[1], body)
         ApplicationEndpoint::ListScenarios => Ok(scenarios::list(hub)),
         ApplicationEndpoint::PostScenario => scenarios::post(hub, body).await,
         ApplicationEndpoint::GetScenario => scenarios::show(hub, values[0], params).await,
@@ -220,6 +220,9 @@ async fn control_application(
             let reason = "a request stopped the run";
             hub.scenario_runs.stop(values[0], reason).await
         }
+        ApplicationEndpoint::Clock => clock::set(hub, values[0], &body),
+        ApplicationEndpoint::ChangeUser => {
+            act_for_user(hub, &decode_segment(values[0]), values[1], body)
         }
         ApplicationEndpoint::Trigger => trigger(hub, read(body)?),
         ApplicationEndpoint::ListFaults => Ok(json!({ "faults": hub.faults.list() })),
@@ -265,7 +268,8 @@ async fn expect(hub: &Hub, spec: &ExpectationSpec) -> Result<Value, Rejection> {
 fn add_faults(hub: &Hub, mut body: JsonObject) -> Result<Value, Rejection> {
     let specs: Vec<FaultSpec> = match body.shift_remove("faults") {
         Some(list) => {
-            serde_json::from_value(list).map_err(|error| Rejection::input(error.to_string()))?
+            check_fields(&body, &["faults"])?;
+            read(list)?
         }
         None => vec![read(body)?],
     };
