@@ -4,7 +4,9 @@
 
 use svg::Document;
 use svg::node::Text as TextNode;
-use svg::node::element::{Description, Group, Line, Path, Rectangle, Style, Text, Title, path};
+use svg::node::element::{
+    Definitions, Description, Group, Line, Path, Pattern, Rectangle, Style, Text, Title, path,
+};
 
 use super::picture::{Picture, PictureRow};
 use crate::domain::time::Millis;
@@ -17,6 +19,7 @@ const AXIS_HEIGHT: usize = 34;
 const FOOT_HEIGHT: usize = 34;
 const LABEL_WIDTH: usize = 180;
 const MARGIN: usize = 16;
+const LEGEND_ENTRY_WIDTH: usize = 90;
 /// How many characters of a name fit beside a row.
 const LABEL_CHARACTERS_MAX: usize = 24;
 /// The resolution of a row. Positions are rounded to a tenth of a unit, which limits the number of shapes per row.
@@ -34,23 +37,38 @@ const SHORT_WINDOW_MAX: Millis = 3_600_000;
 
 /// Renders the picture.
 pub fn draw(picture: &Picture<'_>) -> String {
-    let height = 2 * MARGIN + AXIS_HEIGHT + picture.rows.len() * ROW_HEIGHT + FOOT_HEIGHT;
-    let bottom = height - MARGIN - FOOT_HEIGHT;
-    let is_short = picture.to - picture.from < SHORT_WINDOW_MAX;
-    let format = if is_short {
+    let rows_bottom = MARGIN + AXIS_HEIGHT + picture.rows.len() * ROW_HEIGHT;
+    let mut document = draw_page(&title(picture), rows_bottom + FOOT_HEIGHT + MARGIN);
+    document = draw_axis(document, picture, rows_bottom);
+    for (place, row) in picture.rows.iter().enumerate() {
+        let top = MARGIN + AXIS_HEIGHT + place * ROW_HEIGHT;
+        document = document.add(draw_row(picture, row, top));
+    }
+    let mut text = draw_legend(document, rows_bottom + 22).to_string();
+    text.push('\n');
+    text
+}
+
+/// Says who and what period the picture shows.
+fn title(picture: &Picture<'_>) -> String {
+    let format = if picture.to - picture.from < SHORT_WINDOW_MAX {
         "%Y-%m-%d %H:%M:%S"
     } else {
         "%Y-%m-%d %H:%M"
     };
     let time = |at: Millis| picture.zone.time(at).format(format).to_string();
-    let title = format!(
+    format!(
         "Presence of {} users from {} to {}, times in {}",
         picture.rows.len(),
         time(picture.from),
         time(picture.to),
         picture.zone
-    );
-    let hatch = svg::node::element::Pattern::new()
+    )
+}
+
+/// The empty page: its size, style and background, and the title, which screen readers read with a description.
+fn draw_page(title: &str, height: usize) -> Document {
+    let hatch = Pattern::new()
         .set("id", "hatch")
         .set("width", 6)
         .set("height", 6)
@@ -63,79 +81,62 @@ pub fn draw(picture: &Picture<'_>) -> String {
                 .set("y2", 6)
                 .set("stroke-width", 3),
         );
-    let mut document = Document::new()
+    Document::new()
         .set("viewBox", (0, 0, WIDTH, height))
         .set("width", WIDTH)
         .set("height", height)
         .set("role", "img")
         .set("aria-labelledby", "title desc")
-        .add(Title::new(title.as_str()).set("id", "title"))
+        .add(Title::new(title).set("id", "title"))
         .add(Description::new().set("id", "desc").add(TextNode::new(
             "One row per user. Filled: online. Hatched: not observed.",
         )))
         .add(Style::new(STYLE))
-        .add(svg::node::element::Definitions::new().add(hatch))
+        .add(Definitions::new().add(hatch))
         .add(
             Rectangle::new()
                 .set("class", "page")
                 .set("width", WIDTH)
                 .set("height", height),
         )
-        .add(label(MARGIN, MARGIN + 12, "start", "faint", &title));
+        .add(label(MARGIN, MARGIN + 12, "start", "faint", title))
+}
+
+/// Adds the time axis: a labelled line through all rows at each round time.
+fn draw_axis(mut document: Document, picture: &Picture<'_>, rows_bottom: usize) -> Document {
     let ticks = picture.zone.ticks(picture.from, picture.to, 12);
     for at in ticks.at {
         let place = x(picture, at);
+        let line = Line::new()
+            .set("class", "grid")
+            .set("x1", place)
+            .set("x2", place)
+            .set("y1", MARGIN + AXIS_HEIGHT - 2)
+            .set("y2", rows_bottom);
+        let text = picture.zone.tick_label(at, ticks.step);
         document = document
-            .add(
-                Line::new()
-                    .set("class", "grid")
-                    .set("x1", place)
-                    .set("x2", place)
-                    .set("y1", MARGIN + AXIS_HEIGHT - 2)
-                    .set("y2", bottom),
-            )
-            .add(label_at(
-                place,
-                MARGIN + AXIS_HEIGHT - 6,
-                &picture.zone.tick_label(at, ticks.step),
-            ));
+            .add(line)
+            .add(label_at(place, MARGIN + AXIS_HEIGHT - 6, &text));
     }
-    for (place, row) in picture.rows.iter().enumerate() {
-        document = document.add(draw_row(
-            picture,
-            row,
-            MARGIN + AXIS_HEIGHT + place * ROW_HEIGHT,
-        ));
+    document
+}
+
+/// Adds the legend, whose texts stand on this line.
+fn draw_legend(mut document: Document, baseline: usize) -> Document {
+    for (place, (class, meaning)) in [
+        ("online", "online"),
+        ("track", "offline"),
+        ("unknown", "not observed"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let x = LABEL_WIDTH + place * LEGEND_ENTRY_WIDTH;
+        document = document
+            .add(rectangle(x as f64, baseline - 10, 24.0, 12, class))
+            .add(label(x + 30, baseline, "start", "faint", meaning));
     }
-    let foot = bottom + 22;
-    document = document
-        .add(rectangle(LABEL_WIDTH as f64, foot - 10, 24.0, 12, "online"))
-        .add(label(LABEL_WIDTH + 30, foot, "start", "faint", "online"))
-        .add(rectangle(
-            LABEL_WIDTH as f64 + 90.0,
-            foot - 10,
-            24.0,
-            12,
-            "track",
-        ))
-        .add(label(LABEL_WIDTH + 120, foot, "start", "faint", "offline"))
-        .add(rectangle(
-            LABEL_WIDTH as f64 + 180.0,
-            foot - 10,
-            24.0,
-            12,
-            "unknown",
-        ))
-        .add(label(
-            LABEL_WIDTH + 210,
-            foot,
-            "start",
-            "faint",
-            "not observed",
-        ));
-    let mut text = document.to_string();
-    text.push('\n');
-    text
+    document
 }
 
 fn draw_row(picture: &Picture<'_>, row: &PictureRow<'_>, top: usize) -> Group {

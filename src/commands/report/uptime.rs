@@ -8,6 +8,7 @@ use crate::output::{Column, ColumnKind};
 use crate::report::blocks::bar;
 use crate::report::units::Seconds;
 use crate::report::uptime::{Uptime, UptimeRecord};
+use crate::report::zone::Zone;
 use crate::settings::App;
 
 /// The width of a user's bar, in terminal cells.
@@ -56,42 +57,34 @@ struct UptimeRow<'a> {
     bar: String,
 }
 
+/// Numbers of the record. The table hides them, since it shows them in another form.
+const FIELDS_FOR_PROGRAMS: [&str; 5] = [
+    "observed_s",
+    "online_s",
+    "offline_s",
+    "unknown_s",
+    "online_ratio",
+];
+/// What the table shows after the id.
+const TABLE_COLUMNS: [&str; 8] = [
+    "uptime",
+    "bar",
+    "online",
+    "offline",
+    "unknown",
+    "sessions",
+    "longest",
+    "last_online",
+];
+
 /// Prints a record for each user.
 ///
 /// # Errors
 ///
 /// As [`super::run`].
 pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
-    let people = is_for_people(app.output().settings());
-    let machine = [
-        "observed_s",
-        "online_s",
-        "offline_s",
-        "unknown_s",
-        "online_ratio",
-    ];
-    let mut columns = vec![Column::new("user_id", ColumnKind::Id)];
-    if people {
-        columns.extend(
-            [
-                "uptime",
-                "bar",
-                "online",
-                "offline",
-                "unknown",
-                "sessions",
-                "longest",
-                "last_online",
-            ]
-            .map(Column::plain),
-        );
-        columns.extend(machine.map(|name| Column::plain(name).hidden()));
-        columns.push(Column::plain("longest_s").hidden());
-    } else {
-        columns.extend(machine.map(Column::plain));
-        columns.extend(["sessions", "longest_s", "last_online"].map(Column::plain));
-    }
-    let mut rows = app.output().rows(&columns)?;
+    let for_people = is_for_people(app.output().settings());
+    let mut rows = app.output().rows(&columns(for_people))?;
     let mut uptime = Uptime::default();
     let reading = args.report.read(app, false, &mut uptime)?;
     let names = args.report.names();
@@ -99,28 +92,51 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
         uptime.records(reading.timelines.people(), names)
     });
     for record in &records {
-        if !people {
+        if for_people {
+            rows.push(&row(record, &args.report.tz))?;
+        } else {
             rows.push(record)?;
-            continue;
         }
-        let Seconds(unknown) = record.unknown_s;
-        rows.push(&UptimeRow {
-            uptime: record
-                .online_ratio
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}%", ratio * 100.0)),
-            online: length(record.online_s.0),
-            offline: length(record.offline_s.0),
-            unknown: length(unknown),
-            longest: length(record.longest_s.0),
-            last_online: record.last_online.map(|at| moment(&args.report.tz, at.0)),
-            bar: bar(record.online_s.0, record.offline_s.0, unknown, BAR_CELLS),
-            record,
-        })?;
     }
     rows.finish()?;
-    let Some(min) = args.min else {
-        return Ok(Code::Ok);
-    };
+    if let Some(min) = args.min {
+        check(app, &records, min)?;
+    }
+    Ok(Code::Ok)
+}
+
+fn columns(for_people: bool) -> Vec<Column> {
+    let mut columns = vec![Column::new("user_id", ColumnKind::Id)];
+    if for_people {
+        columns.extend(TABLE_COLUMNS.map(Column::plain));
+        columns.extend(FIELDS_FOR_PROGRAMS.map(|name| Column::plain(name).hidden()));
+        columns.push(Column::plain("longest_s").hidden());
+    } else {
+        columns.extend(FIELDS_FOR_PROGRAMS.map(Column::plain));
+        columns.extend(["sessions", "longest_s", "last_online"].map(Column::plain));
+    }
+    columns
+}
+
+fn row<'a>(record: &'a UptimeRecord, zone: &Zone) -> UptimeRow<'a> {
+    let (Seconds(online), Seconds(offline)) = (record.online_s, record.offline_s);
+    let Seconds(unknown) = record.unknown_s;
+    UptimeRow {
+        uptime: record
+            .online_ratio
+            .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}%", ratio * 100.0)),
+        online: length(online),
+        offline: length(offline),
+        unknown: length(unknown),
+        longest: length(record.longest_s.0),
+        last_online: record.last_online.map(|at| moment(zone, at.0)),
+        bar: bar(online, offline, unknown, BAR_CELLS),
+        record,
+    }
+}
+
+/// Fails if a user is below this uptime, or if nobody was observed. Warns about users who were not observed.
+fn check(app: &App, records: &[UptimeRecord], min: f64) -> Result<(), Failure> {
     let unobserved: Vec<&str> = records
         .iter()
         .filter(|record| record.online_ratio.is_none())
@@ -128,7 +144,7 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
         .collect();
     if unobserved.len() == records.len() {
         let message = format!("no user was observed, so an uptime of {min} cannot be confirmed");
-        return Err(Failure::new(Code::NothingMatched, message).into());
+        return Err(Failure::new(Code::NothingMatched, message));
     }
     if !unobserved.is_empty() {
         app.output().warn(&format!(
@@ -136,7 +152,7 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
             unobserved.join(", ")
         ));
     }
-    let below: Vec<String> = Uptime::below(&records, min)
+    let below: Vec<String> = Uptime::below(records, min)
         .into_iter()
         .map(|record| {
             let ratio = record.online_ratio.unwrap_or_default();
@@ -144,7 +160,7 @@ pub fn run(app: &App, args: &UptimeArgs) -> anyhow::Result<Code> {
         })
         .collect();
     if below.is_empty() {
-        return Ok(Code::Ok);
+        return Ok(());
     }
-    Err(check_failed(&format!("below an uptime of {min}"), &below).into())
+    Err(check_failed(&format!("below an uptime of {min}"), &below))
 }
