@@ -71,33 +71,31 @@ impl Batch {
         &self.text[span.start as usize..span.end as usize]
     }
 
-    fn parse(&mut self, reader: &mut LineReader, block: &[u8], texts: bool) {
+    fn parse(&mut self, reader: &mut LineReader, block: &[u8]) {
         // A block is validated as a whole. Only if it is not UTF-8, its lines are checked one by one.
         match std::str::from_utf8(block) {
             Ok(block) => {
                 for line in memchr_lines(block) {
-                    self.push(reader, Some(line), texts);
+                    self.push(reader, line.as_bytes(), Some(line));
                 }
             }
             Err(_) => {
                 for line in block.split(|byte| *byte == b'\n') {
-                    self.push(reader, std::str::from_utf8(line).ok(), texts);
+                    self.push(reader, line, std::str::from_utf8(line).ok());
                 }
             }
         }
     }
 
-    fn push(&mut self, reader: &mut LineReader, line: Option<&str>, texts: bool) {
-        if line.is_some_and(|line| line.trim_ascii().is_empty()) {
-            return;
-        }
-        match line.and_then(|line| reader.read(line)) {
-            Some(line) => self.keep(line, texts),
-            None => self.foreign += 1,
+    fn push(&mut self, reader: &mut LineReader, line: &[u8], text: Option<&str>) {
+        if let Some(record) = text.and_then(|text| reader.read(text)) {
+            self.keep(record);
+        } else if !line.trim_ascii().is_empty() {
+            self.foreign += 1;
         }
     }
 
-    fn keep(&mut self, line: RecordedLine<'_>, texts: bool) {
+    fn keep(&mut self, line: RecordedLine<'_>) {
         let mut keep = |text: Cow<'_, str>| {
             let start = self.text.len();
             self.text.push_str(&text);
@@ -107,8 +105,8 @@ impl Batch {
         };
         let mut user = |user: UserText<'_>| UserSpan {
             id: keep(user.id),
-            name: user.name.filter(|_| texts).map(&mut keep),
-            status: user.status.filter(|_| texts).map(&mut keep),
+            name: user.name.map(&mut keep),
+            status: user.status.map(&mut keep),
         };
         let body = match line.body {
             LineBody::Other => BatchBody::Other,
@@ -213,7 +211,7 @@ impl Batches {
 }
 
 fn parse_blocks(turn: &Mutex<Turn>, sender: &SyncSender<(u64, io::Result<Batch>)>, texts: bool) {
-    let (mut block, mut reader) = (Vec::new(), LineReader::default());
+    let (mut block, mut reader) = (Vec::new(), LineReader::new(texts));
     loop {
         let (number, read, truncated) = {
             let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,7 +230,7 @@ fn parse_blocks(turn: &Mutex<Turn>, sender: &SyncSender<(u64, io::Result<Batch>)
                 ..Batch::default()
             };
             batch.lines.reserve(block.len() / 256);
-            batch.parse(&mut reader, &block, texts);
+            batch.parse(&mut reader, &block);
             batch
         });
         // The receiver is gone once the end of the window is reached.

@@ -265,6 +265,8 @@ struct View {
 
 #[derive(Debug)]
 struct UserTimeline {
+    /// Whether the user is in the report.
+    is_seen: bool,
     /// The latest observation of any input.
     online: Option<bool>,
     state: PresenceState,
@@ -273,7 +275,7 @@ struct UserTimeline {
     was_known: bool,
     /// A known interval that ended because observation ended. Later facts show whether that is a gap or the end of the
     /// data.
-    ended: Option<Interval>,
+    ended: Option<Box<Interval>>,
     views: Vec<View>,
     /// The latest event on the service's clock, and when it was received.
     newest: Option<(Millis, Millis)>,
@@ -331,9 +333,6 @@ impl Timelines {
             id: id.into(),
             ..UserInfo::default()
         });
-        if seen {
-            self.see(index);
-        }
         self.users.push(UserTimeline {
             online: None,
             state: PresenceState::Unknown,
@@ -342,8 +341,12 @@ impl Timelines {
             was_known: false,
             ended: None,
             views: Vec::new(),
+            is_seen: false,
             newest: None,
         });
+        if seen {
+            self.see(index);
+        }
         index
     }
 
@@ -430,15 +433,15 @@ impl Timelines {
     pub fn finish<A: Analysis>(&mut self, to: Millis, analysis: &mut A) {
         self.report_count(analysis);
         for user in 0..self.users.len() {
-            if self.people[user].number == 0 {
+            let timeline = &mut self.users[user];
+            if !timeline.is_seen {
                 continue;
             }
-            let timeline = &mut self.users[user];
             if let Some(mut ended) = timeline.ended.take() {
                 if ended.to >= to {
                     ended.end = Edge::DataEnd;
                 }
-                self.emit(user, ended, analysis);
+                self.emit(user, *ended, analysis);
             }
             let timeline = &self.users[user];
             let last = Interval {
@@ -467,7 +470,7 @@ impl Timelines {
                 end: Edge::DataEnd,
             };
             let (mut online, mut unknown) = (0, 0);
-            for interval in timeline.ended.iter().chain([&last]) {
+            for interval in timeline.ended.as_deref().into_iter().chain([&last]) {
                 match interval.state {
                     PresenceState::Online => online += interval.overlap(from, to),
                     PresenceState::Unknown => unknown += interval.overlap(from, to),
@@ -495,10 +498,9 @@ impl Timelines {
 
     /// Adds a user to the report.
     fn see(&mut self, user: UserIndex) {
-        let number = &mut self.people[user as usize].number;
-        if *number == 0 {
+        if !std::mem::replace(&mut self.users[user as usize].is_seen, true) {
             self.seen += 1;
-            *number = self.seen;
+            self.people[user as usize].number = self.seen;
         }
     }
 
@@ -537,7 +539,12 @@ impl Timelines {
         let (was, unknown) = (timeline.state, PresenceState::Unknown);
         if was == unknown && timeline.since == self.now {
             // An unknown interval of zero length means that another watcher took over.
-            if let Some(ended) = timeline.ended.filter(|ended| ended.state == state) {
+            if let Some(ended) = timeline
+                .ended
+                .as_deref()
+                .copied()
+                .filter(|ended| ended.state == state)
+            {
                 let timeline = &mut self.users[user];
                 timeline.ended = None;
                 timeline.state = state;
@@ -559,10 +566,10 @@ impl Timelines {
             },
         };
         if let Some(ended) = self.users[user].ended.take() {
-            self.emit(user, ended, analysis);
+            self.emit(user, *ended, analysis);
         }
         if state == unknown {
-            self.users[user].ended = Some(interval);
+            self.users[user].ended = Some(Box::new(interval));
         } else {
             self.emit(user, interval, analysis);
         }

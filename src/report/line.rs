@@ -7,12 +7,9 @@ use std::borrow::Cow;
 
 use chrono::DateTime;
 
-use crate::domain::event::{
-    MEMBER_REMOVED, USER_DELETED, USER_PRESENCE_CHANGED, USER_UPDATED, USER_WATCHING_START,
-    USER_WATCHING_STOP,
-};
+use super::shape::{LineField, LineShapes, RecordType, flag, text};
 use crate::domain::time::Millis;
-use crate::json::scanner::{Json, Malformed, Text};
+use crate::json::scanner::{Json, Text};
 
 /// The parts of a record that reports need.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,179 +65,142 @@ pub(super) struct UserText<'a> {
     pub(super) status: Option<Cow<'a, str>>,
 }
 
-#[derive(Default)]
-struct RecordedUser<'a> {
-    id: Option<Text<'a>>,
-    name: Option<Text<'a>>,
-    status: Option<Text<'a>>,
-    online: Option<bool>,
+/// A parser of lines. It remembers the shapes of lines, and the latest minute: most times of a stream are in the same
+/// one.
+#[derive(Debug)]
+pub(super) struct LineReader {
+    shapes: LineShapes,
+    minute: Option<Minute>,
 }
 
-/// A parser of lines. It caches the latest minute, because most times of a stream are in the same one.
-#[derive(Debug, Default)]
-pub(super) struct LineReader {
-    minute: Option<([u8; 17], Millis)>,
+/// A time up to the minute, as it is written (`2026-01-05T10:00:`), and as milliseconds.
+#[derive(Debug)]
+struct Minute {
+    text: [u8; 17],
+    start: Millis,
 }
 
 impl LineReader {
+    /// `texts` says whether names and status texts are read.
+    pub(super) const fn new(texts: bool) -> Self {
+        Self {
+            shapes: LineShapes::new(texts),
+            minute: None,
+        }
+    }
+
     /// Parses a line. `None` if it is not a record.
     pub(super) fn read<'a>(&mut self, line: &'a str) -> Option<RecordedLine<'a>> {
         let json = Json::new(line);
-        let start = json.blanks(0);
-        let mut user = RecordedUser::default();
-        let (mut kind, mut received_at, mut created_at, mut source) = (None, None, None, None);
-        let (mut from, mut to, mut ids) = (None, None, None);
-        let (mut seq, mut online, mut deleted) = (None, None, false);
-        let end = json
-            .object(start, |name, at| {
-                let text = match name {
-                    b"type" => &mut kind,
-                    b"received_at" => &mut received_at,
-                    b"created_at" => &mut created_at,
-                    b"source" => &mut source,
-                    b"from" => &mut from,
-                    b"to" => &mut to,
-                    b"user" => return user_fields(json, at, &mut user),
-                    b"seq" => {
-                        let end = json.value(at)?;
-                        seq = json.slice(at, end).parse().ok();
-                        return Ok(end);
-                    }
-                    b"online" => {
-                        let end = json.value(at)?;
-                        online = flag(json.slice(at, end));
-                        return Ok(end);
-                    }
-                    b"deleted" => {
-                        let end = json.value(at)?;
-                        deleted = flag(json.slice(at, end)) == Some(true);
-                        return Ok(end);
-                    }
-                    b"repaired" | b"missing" => {
-                        ids = Some(at);
-                        return json.value(at);
-                    }
-                    _ => return json.value(at),
-                };
-                let end;
-                (end, *text) = json.text(at)?;
-                Ok(end)
-            })
-            .ok()?;
-        json.end(end).ok()?;
-        let at = self.time(received_at)?;
-        let kind = kind?.read()?;
+        let (common, fields) = self.shapes.find(line, json)?;
+        let at = self.time(json, fields.of(LineField::ReceivedAt))?;
         let of_user = || {
             Some(UserText {
-                id: user.id?.read()?,
-                name: user.name.and_then(Text::read),
-                status: user.status.and_then(Text::read),
+                id: text(json, fields.of(LineField::UserId)?)?,
+                name: fields.of(LineField::UserName).and_then(|at| text(json, at)),
+                status: fields
+                    .of(LineField::UserStatus)
+                    .and_then(|at| text(json, at)),
             })
         };
-        let is_resync = source.and_then(Text::read).as_deref() == Some("resync");
-        let body = match (&*kind, user.online) {
-            ("presence.snapshot", Some(online)) => LineBody::Observed {
+        let online = fields
+            .of(LineField::UserOnline)
+            .and_then(|at| flag(json, at));
+        let body = match (common.record_type?, online) {
+            (RecordType::UserChanged, Some(online)) => LineBody::Observed {
+                user: of_user()?,
+                online,
+                happened: if common.is_resync {
+                    None
+                } else {
+                    self.time(json, fields.of(LineField::CreatedAt))
+                },
+            },
+            (RecordType::UserChanged, None) if common.is_deleted || common.is_resync => {
+                LineBody::Gone { id: of_user()?.id }
+            }
+            (RecordType::Snapshot, Some(online)) => LineBody::Observed {
                 user: of_user()?,
                 online,
                 happened: None,
             },
-            (USER_PRESENCE_CHANGED | USER_UPDATED, None) if deleted || is_resync => {
-                LineBody::Gone { id: of_user()?.id }
-            }
-            (USER_DELETED | MEMBER_REMOVED, _) => match of_user() {
+            (RecordType::UserRemoved, _) => match of_user() {
                 Some(user) => LineBody::Gone { id: user.id },
                 None => LineBody::Other,
             },
-            (USER_PRESENCE_CHANGED | USER_UPDATED, Some(online)) => LineBody::Observed {
-                user: of_user()?,
-                online,
-                happened: (!is_resync).then(|| self.time(created_at)).flatten(),
-            },
-            (USER_WATCHING_START | USER_WATCHING_STOP, Some(online)) => LineBody::Visited {
+            (RecordType::UserWatching, Some(online)) => LineBody::Visited {
                 user: of_user()?,
                 online,
             },
-            ("connection.changed", _) if online == Some(false) => LineBody::ConnectionLost,
-            ("connection.changed", _) => LineBody::ConnectionMade,
-            ("connection.recovered", _) => LineBody::ConnectionRecovered,
-            ("presence.gap", _) => LineBody::Gap {
-                from: self.time(from)?,
-                to: self.time(to)?,
-                repaired: strings(json, ids),
+            (RecordType::ConnectionChanged, _) if common.connected == Some(false) => {
+                LineBody::ConnectionLost
+            }
+            (RecordType::ConnectionChanged, _) => LineBody::ConnectionMade,
+            (RecordType::ConnectionRecovered, _) => LineBody::ConnectionRecovered,
+            (RecordType::Gap, _) => LineBody::Gap {
+                from: self.time(json, fields.of(LineField::From))?,
+                to: self.time(json, fields.of(LineField::To))?,
+                repaired: strings(json, fields.of(LineField::Ids)),
             },
-            ("presence.coverage", _) => LineBody::Coverage {
-                missing: strings(json, ids),
+            (RecordType::Coverage, _) => LineBody::Coverage {
+                missing: strings(json, fields.of(LineField::Ids)),
             },
-            ("stream.end", _) => LineBody::End,
+            (RecordType::End, _) => LineBody::End,
             _ => LineBody::Other,
         };
+        let seq = fields
+            .of(LineField::Seq)
+            .and_then(|at| whole_number(json, at));
         Some(RecordedLine { at, seq, body })
     }
 
     /// Parses an RFC 3339 time, as milliseconds.
-    fn time(&mut self, text: Option<Text<'_>>) -> Option<Millis> {
-        let text = text?.read()?;
-        let bytes = text.as_bytes();
-        let digit = |at: usize| {
-            let digit = bytes.get(at)?.wrapping_sub(b'0');
-            (digit < 10).then_some(Millis::from(digit))
-        };
-        let (prefix, rest) = bytes.split_first_chunk::<17>()?;
-        // The usual form of times: `ss.mmm`, perhaps more digits, then `Z`.
-        let usual = rest.len() >= 7 && rest[2] == b'.' && rest.last() == Some(&b'Z');
-        let seconds = usual
-            .then(|| Some(digit(17)? * 10_000 + digit(18)? * 1000))
-            .flatten();
-        let within = seconds
-            .and_then(|seconds| Some(seconds + digit(20)? * 100 + digit(21)? * 10 + digit(22)?));
-        if let (Some(within), Some((minute, base))) = (within, &self.minute)
-            && prefix == minute
-            && within < 60_000
-            && rest[3..rest.len() - 1].iter().all(u8::is_ascii_digit)
-        {
-            return Some(base + within);
-        }
-        let at = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_millis();
-        if let Some(within) = within.filter(|within| *within < 60_000) {
-            self.minute = Some((*prefix, at - within));
-        }
-        Some(at)
-    }
-}
-
-fn user_fields<'a>(
-    json: Json<'a>,
-    at: usize,
-    fields: &mut RecordedUser<'a>,
-) -> Result<usize, Malformed> {
-    *fields = RecordedUser::default();
-    if json.peek(at) != Some(b'{') {
-        return json.value(at);
-    }
-    json.object(at, |name, at| {
-        let text = match name {
-            b"id" => &mut fields.id,
-            b"name" => &mut fields.name,
-            b"status" => &mut fields.status,
-            b"online" => {
-                let end = json.value(at)?;
-                fields.online = flag(json.slice(at, end));
-                return Ok(end);
+    #[inline]
+    fn time(&mut self, json: Json<'_>, at: Option<usize>) -> Option<Millis> {
+        let text = text(json, at?)?;
+        let (minute, rest) = text.as_bytes().split_first_chunk()?;
+        let within = millis_of_minute(rest);
+        match (within, &self.minute) {
+            (Some(within), Some(known)) if known.text == *minute => Some(known.start + within),
+            _ => {
+                let at = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_millis();
+                if let Some(within) = within {
+                    let (text, start) = (*minute, at - within);
+                    self.minute = Some(Minute { text, start });
+                }
+                Some(at)
             }
-            _ => return json.value(at),
-        };
-        let end;
-        (end, *text) = json.text(at)?;
-        Ok(end)
-    })
+        }
+    }
 }
 
-fn flag(text: &str) -> Option<bool> {
-    match text {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
+/// The number at a position of valid JSON. `None` for any other value, and for a number that is negative, too large, or
+/// written with a fraction or an exponent.
+fn whole_number(json: Json<'_>, at: usize) -> Option<u64> {
+    let (mut end, mut number) = (at, 0_u64);
+    while let Some(digit @ b'0'..=b'9') = json.peek(end) {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        end += 1;
     }
+    let is_whole = !matches!(json.peek(end), Some(b'.' | b'e' | b'E'));
+    (is_whole && end > at).then_some(number)
+}
+
+/// The milliseconds in the usual end of a time: `ss.mmm`, perhaps with more digits, and `Z`.
+fn millis_of_minute(text: &[u8]) -> Option<Millis> {
+    let [a, b, b'.', c, d, e, more @ .., b'Z'] = text else {
+        return None;
+    };
+    if !more.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = [a, b, c, d, e].map(|digit| digit.wrapping_sub(b'0'));
+    let millis = digits
+        .iter()
+        .fold(0, |millis, digit| millis * 10 + Millis::from(*digit));
+    (millis < 60_000 && digits.iter().all(|digit| *digit <= 9)).then_some(millis)
 }
 
 /// The strings of a valid JSON array.
@@ -263,12 +223,12 @@ mod tests {
     use serde_json::Value;
 
     fn read(line: &str) -> Option<RecordedLine<'_>> {
-        LineReader::default().read(line)
+        LineReader::new(false).read(line)
     }
 
     #[test]
     fn times_are_read_like_the_library_reads_them() {
-        let mut reader = LineReader::default();
+        let mut reader = LineReader::new(false);
         for text in [
             "2026-11-26T13:54:32.975Z",
             "2026-11-26T13:54:32.974997909Z",
@@ -336,7 +296,7 @@ mod tests {
             words: WORDS,
         };
         target.run(|text| {
-            let mut reader = LineReader::default();
+            let mut reader = LineReader::new(false);
             for line in text.lines() {
                 let got = reader.read(line);
                 assert_eq!(got, read(line), "what was read before changes nothing");
@@ -349,6 +309,39 @@ mod tests {
                 assert_eq!(got.seq, value["seq"].as_u64());
             }
         });
+    }
+
+    /// Every line that differs from a known one in one place reads as it does without a known one.
+    #[test]
+    fn known_shapes_change_nothing() {
+        let known = [
+            r#"{"type":"user.presence.changed","created_at":"2026-01-05T10:00:00.123456Z","user":{"id":"amy","name":"Amy","online":true,"n":[1,{"a":"b"}],"status":null},"changed":["online"],"previous":{"online":false},"seq":7,"received_at":"2026-01-05T10:00:00.200Z","source":"ws"}"#,
+            r#" {"user":{"online":true,"id":"a\u006dy"},"user":{"id":"bob","online":false},"seq":1.5,"type":"presence.snapshot", "received_at":"2026-01-05T10:00:00Z"} "#,
+            r#"{"type":"user.updated","deleted":true,"user":{"id":"amy"},"received_at":"2026-01-05T10:00:00.007Z","source":"resync"}"#,
+            r#"{"type":"presence.gap","from":"2026-01-05T10:00:00.007Z","to":"2026-01-05T10:00:01Z","repaired":["amy"],"received_at":"2026-01-05T10:00:00.007Z"}"#,
+            r#"{"type":"connection.changed","online":false,"user":7,"received_at":"2026-01-05T10:00:00.007Z"}"#,
+        ];
+        for line in known {
+            let mut reader = LineReader::new(true);
+            let mut check = |text: &[u8]| {
+                let Ok(text) = std::str::from_utf8(text) else {
+                    return;
+                };
+                assert!(reader.read(line).is_some());
+                let fresh = LineReader::new(true).read(text);
+                assert_eq!(reader.read(text), fresh, "{text}");
+            };
+            let line = line.as_bytes();
+            for at in 0..line.len() {
+                let (before, after) = (&line[..at], &line[at + 1..]);
+                check(&[before, after].concat());
+                check(before);
+                for byte in *b"\"\\{}[]:, 7-.eatfZ\t\x01" {
+                    check(&[before, &[byte], after].concat());
+                    check(&[before, &[byte], &line[at..]].concat());
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,14 +3,19 @@
 //! Facts with the same time are ordered by their content, so the order of the files does not matter. A file is opened
 //! when its first fact is due, so a month of daily files needs no more memory than a day.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::thread;
 
 use super::input::InputSource;
 use super::intervals::{Analysis, Timelines, UserIndex};
 use super::recording::{Dated, REORDER_WINDOW, Recording, Register, first_time};
+use crate::domain::IdSet;
 use crate::domain::time::Millis;
+
+/// How many threads parse the first input. The more inputs are open, the fewer threads parse the next one, because each
+/// of them needs memory for two blocks.
+const THREADS_MAX: usize = 8;
 
 /// What to read.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +108,7 @@ struct Merge {
     /// Which of the open recordings comes next, and up to when it surely does.
     current: Option<(usize, Millis)>,
     latest: Option<Millis>,
-    threads: usize,
+    cores: usize,
     texts: bool,
     foreign_lines: u64,
     late_lines: u64,
@@ -112,18 +117,13 @@ struct Merge {
 
 impl Merge {
     fn new(request: &ReportRequest) -> anyhow::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let mut merge = Self {
             users: Users::new(request.inputs.len(), request.users.as_deref()),
             pending: Vec::new(),
             open: Vec::new(),
             current: None,
             latest: None,
-            threads: if request.inputs.len() == 1 {
-                cores.min(8)
-            } else {
-                1
-            },
+            cores: thread::available_parallelism().map_or(1, NonZero::get),
             texts: request.texts,
             foreign_lines: 0,
             late_lines: 0,
@@ -151,7 +151,8 @@ impl Merge {
     }
 
     fn start(&mut self, number: u16, input: &InputSource) -> anyhow::Result<()> {
-        let recording = Recording::open(input, self.threads, self.texts)?;
+        let threads = self.cores.min(THREADS_MAX / (self.open.len() + 1)).max(1);
+        let recording = Recording::open(input, threads, self.texts)?;
         self.open.push((number, recording));
         Ok(())
     }
@@ -266,7 +267,8 @@ impl Merge {
 /// All users of all inputs, by id.
 struct Users {
     timelines: Timelines,
-    numbers: HashMap<Box<str>, UserIndex, foldhash::fast::RandomState>,
+    /// Their ids; a user has the same number here and there.
+    ids: IdSet,
     /// Whether only requested users are in the report.
     is_closed: bool,
 }
@@ -275,28 +277,28 @@ impl Users {
     fn new(inputs: usize, wanted: Option<&[String]>) -> Self {
         let mut users = Self {
             timelines: Timelines::new(inputs),
-            numbers: HashMap::default(),
-            is_closed: false,
+            ids: IdSet::default(),
+            is_closed: wanted.is_some(),
         };
         for id in wanted.into_iter().flatten().collect::<BTreeSet<_>>() {
-            let number = users.timelines.add(id, true);
-            users.numbers.insert(id.as_str().into(), number);
+            users.ids.insert(id);
+            users.timelines.add(id, true);
         }
-        users.is_closed = wanted.is_some();
         users
     }
 }
 
 impl Register for Users {
     fn register(&mut self, id: &str) -> Option<UserIndex> {
-        if let Some(number) = self.numbers.get(id) {
-            return Some(*number);
-        }
-        if self.is_closed {
-            return None;
-        }
-        let number = self.timelines.add(id, false);
-        self.numbers.insert(id.into(), number);
-        Some(number)
+        let number = if self.is_closed {
+            self.ids.number(id)?
+        } else {
+            let (number, is_new) = self.ids.insert(id);
+            if is_new {
+                self.timelines.add(id, false);
+            }
+            number
+        };
+        UserIndex::try_from(number).ok()
     }
 }

@@ -18,6 +18,7 @@ pub mod names;
 pub mod picture;
 mod recording;
 pub mod sessions;
+mod shape;
 pub mod svg;
 pub mod timeline;
 pub mod units;

@@ -49,6 +49,15 @@ pub(super) struct RecordingProblems {
     pub(super) truncated: bool,
 }
 
+/// What a recording says about a user besides facts.
+#[derive(Debug, Clone, Copy)]
+struct RecordedUser {
+    /// A fingerprint of their last texts; 0 if this recording does not have their state.
+    texts: u64,
+    /// When they were last shown by the answer to a query.
+    answered_at: Millis,
+}
+
 /// A recorded stream that is being read.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -67,11 +76,8 @@ pub(super) struct Recording {
     has_ended: bool,
     is_exhausted: bool,
     gap_end: Millis,
-    /// Fingerprints of the last texts of each user in this recording.
-    texts: Vec<u64>,
+    users: Vec<RecordedUser>,
     keep_texts: bool,
-    /// When each user was last shown by the answer to a query.
-    answered_at: Vec<Millis>,
     pub(super) problems: RecordingProblems,
 }
 
@@ -96,9 +102,8 @@ impl Recording {
             has_ended: true,
             is_exhausted: false,
             gap_end: Millis::MIN,
-            texts: Vec::new(),
+            users: Vec::new(),
             keep_texts,
-            answered_at: Vec::new(),
             problems: RecordingProblems::default(),
         })
     }
@@ -211,7 +216,7 @@ impl Recording {
                     && self.follows(user)
                 {
                     self.push(at, Fact::Gone { user }, None);
-                    self.texts[user as usize] = 0;
+                    self.user(user).texts = 0;
                 }
             }
             BatchBody::ConnectionLost => {
@@ -245,6 +250,10 @@ impl Recording {
         let Some(seq) = line.seq else {
             return false;
         };
+        if let Some(last) = self.runs.last_mut().filter(|last| **last + 1 == seq) {
+            *last = seq;
+            return false;
+        }
         if let Some(run) = self.runs.iter().rposition(|last| last + 1 == seq) {
             self.runs.remove(run);
             self.runs.push(seq);
@@ -301,11 +310,7 @@ impl Recording {
     /// When the state of a line counts. An event that arrives while a query is under way is written after the answer,
     /// because it is newer, although its `received_at` is earlier.
     fn after_answer(&mut self, user: UserIndex, at: Millis, is_answer: bool) -> Millis {
-        let user = user as usize;
-        if self.answered_at.len() <= user {
-            self.answered_at.resize(user + 1, Millis::MIN);
-        }
-        let answered_at = &mut self.answered_at[user];
+        let answered_at = &mut self.user(user).answered_at;
         if is_answer {
             *answered_at = at;
         }
@@ -349,9 +354,20 @@ impl Recording {
 
     /// Whether this recording contains a user's state.
     fn follows(&self, user: UserIndex) -> bool {
-        self.texts
-            .get(user as usize)
-            .is_some_and(|fingerprint| *fingerprint != 0)
+        let user = self.users.get(user as usize);
+        user.is_some_and(|user| user.texts != 0)
+    }
+
+    fn user(&mut self, user: UserIndex) -> &mut RecordedUser {
+        let user = user as usize;
+        if self.users.len() <= user {
+            let new = RecordedUser {
+                texts: 0,
+                answered_at: Millis::MIN,
+            };
+            self.users.resize(user + 1, new);
+        }
+        &mut self.users[user]
     }
 
     /// A user's texts, if they changed in this recording.
@@ -362,19 +378,15 @@ impl Recording {
         name: Option<&std::ops::Range<u32>>,
         status: Option<&std::ops::Range<u32>>,
     ) -> Option<Box<Texts>> {
-        let user = user as usize;
-        if self.texts.len() <= user {
-            self.texts.resize(user + 1, 0);
-        }
         if !self.keep_texts {
-            self.texts[user] = 1;
+            self.user(user).texts = 1;
             return None;
         }
         let name = name.map(|name| batch.str(name));
         let status = status.map(|status| batch.str(status));
         let fingerprint = foldhash::quality::FixedState::default();
         let fingerprint = std::hash::BuildHasher::hash_one(&fingerprint, (name, status)) | 1;
-        if std::mem::replace(&mut self.texts[user], fingerprint) == fingerprint {
+        if std::mem::replace(&mut self.user(user).texts, fingerprint) == fingerprint {
             return None;
         }
         Some(Box::new(Texts {
@@ -397,7 +409,7 @@ fn indices<'a>(
 /// The time of the first record of a file, read without starting to parse all of it.
 pub(super) fn first_time(source: &InputSource) -> anyhow::Result<Option<Millis>> {
     let mut blocks = source.open()?;
-    let mut reader = super::line::LineReader::default();
+    let mut reader = super::line::LineReader::new(false);
     let mut block = Vec::new();
     let unreadable = || format!("cannot read {}", source.name());
     while blocks.next(&mut block).with_context(unreadable)? {
