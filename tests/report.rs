@@ -86,8 +86,58 @@ const OVERTAKEN: &str = r#"{"type":"presence.snapshot","user":{"id":"amy","onlin
 fn an_event_that_overtook_the_answer_of_a_query_is_newer() {
     let folder = Folder::new(&[("day", OVERTAKEN.as_bytes())]);
     insta::assert_snapshot!(folder.run("report sessions @day"), @r#"
-    {"user_id":"amy","name":null,"from":"2026-03-29T00:20:01.000Z","to":"2026-03-29T00:20:01.000Z","duration_s":0,"start":"gap","end":"observed","status":null}
     {"user_id":"amy","name":null,"from":"2026-03-29T00:30:00.000Z","to":null,"duration_s":600,"start":"observed","end":"data_end","status":null}
+    --- stderr
+    --- exit Some(0)
+    "#);
+}
+
+/// The answer that repairs the gap shows her online, and she has left before it arrives: no moment of it was observed.
+#[test]
+fn who_was_online_only_while_nobody_watched_has_no_session() {
+    let folder = Folder::new(&[("day", OVERTAKEN.as_bytes())]);
+    let run = |report: &str| folder.run(&format!("report {report} @day --to 2026-03-29T00:25:00Z"));
+    insta::assert_snapshot!(run("sessions"), @r#"
+    --- stderr
+    --- exit Some(0)
+    "#);
+    insta::assert_snapshot!(run("uptime"), @r#"
+    {"user_id":"amy","observed_s":899,"online_s":0,"offline_s":899,"unknown_s":601,"online_ratio":0.0,"sessions":0,"longest_s":0,"last_online":"2026-03-29T00:20:01.000Z"}
+    --- stderr
+    --- exit Some(0)
+    "#);
+    insta::assert_snapshot!(run("flaps"), @r#"
+    {"user_id":"amy","changes":1,"window_s":600,"max_in_window":1,"median_online_s":null}
+    --- stderr
+    --- exit Some(0)
+    "#);
+    let _ = run("timeline -q --jq empty --svg @picture.svg").ended_with(0);
+    let picture = fs::read_to_string(folder.path("picture.svg")).unwrap();
+    assert!(!picture.contains("<path class=\"online\""), "{picture}");
+}
+
+/// Both changes were observed, in the same millisecond. And one began with the last event before a gap.
+#[test]
+fn a_session_whose_start_was_observed_counts_whatever_its_length() {
+    let line = |online: bool, at: &str| {
+        format!(
+            "{{\"type\":\"user.presence.changed\",\"user\":{{\"id\":\"amy\",\"online\":{online}}},\"received_at\":\"2026-03-29T00:{at}Z\",\"source\":\"ws\"}}\n"
+        )
+    };
+    let gap = "{\"type\":\"presence.gap\",\"from\":\"2026-03-29T00:20:00.000Z\",\"to\":\"2026-03-29T00:30:00.000Z\",\"repaired\":[\"amy\"],\"received_at\":\"2026-03-29T00:30:00.000Z\"}\n";
+    let text = [
+        line(false, "00:00.000"),
+        line(true, "10:00.000"),
+        line(false, "10:00.000"),
+        line(true, "20:00.000"),
+        gap.to_owned(),
+        line(false, "30:00.000"),
+    ]
+    .concat();
+    let folder = Folder::new(&[("day", text.as_bytes())]);
+    insta::assert_snapshot!(folder.run("report sessions @day"), @r#"
+    {"user_id":"amy","name":null,"from":"2026-03-29T00:10:00.000Z","to":"2026-03-29T00:10:00.000Z","duration_s":0,"start":"observed","end":"observed","status":null}
+    {"user_id":"amy","name":null,"from":"2026-03-29T00:20:00.000Z","to":"2026-03-29T00:20:00.000Z","duration_s":0,"start":"observed","end":"gap","status":null}
     --- stderr
     --- exit Some(0)
     "#);

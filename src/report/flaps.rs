@@ -74,7 +74,7 @@ impl Analysis for Flaps {
             self.users.resize(user + 1, UserFlaps::default());
         }
         let flaps = &mut self.users[user];
-        if interval.state == PresenceState::Online {
+        if interval.is_session() {
             flaps.sessions.add(interval.length());
         }
         // If nobody observed the change, there may have been none, or more than one.

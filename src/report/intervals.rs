@@ -76,6 +76,13 @@ impl Interval {
         self.to - self.from
     }
 
+    /// Whether it is a session. A user who was online only while nobody observed them has none: the query after a gap
+    /// shows them online, and an event that is newer than the answer shows them offline.
+    pub fn is_session(&self) -> bool {
+        let was_observed = self.length() > 0 || self.start == Edge::Observed;
+        self.state == PresenceState::Online && was_observed
+    }
+
     /// The duration of its part in a span of time.
     pub fn overlap(&self, from: Millis, to: Millis) -> Millis {
         (self.to.min(to) - self.from.max(from)).max(0)
@@ -127,7 +134,7 @@ pub trait Analysis {
     }
 
     /// Called with each interval of a user. The intervals of one user are in order and without holes. An online
-    /// interval can be empty (a session shorter than a millisecond). `now` is the time of the fact that ends the
+    /// interval can be empty: a session shorter than a millisecond, or no session ([`Interval::is_session`]). `now` is the time of the fact that ends the
     /// interval or explains its end.
     fn interval(&mut self, user: UserIndex, user_info: &UserInfo, interval: &Interval, now: Millis);
 

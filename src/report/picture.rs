@@ -114,9 +114,11 @@ impl Analysis for PictureData {
     fn interval(&mut self, user: UserIndex, user_info: &UserInfo, interval: &Interval, _: Millis) {
         let length = interval.length();
         let (online, unknown, status) = match interval.state {
-            PresenceState::Online => (length, 0, self.names.status(user_info)),
+            PresenceState::Online if interval.is_session() => {
+                (length, 0, self.names.status(user_info))
+            }
             PresenceState::Unknown => (0, length, None),
-            PresenceState::Offline => return,
+            PresenceState::Online | PresenceState::Offline => return,
         };
         let user = user as usize;
         if self.rows.len() <= user {

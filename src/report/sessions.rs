@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intervals::{Analysis, Edge, Interval, PresenceState, Timelines, UserIndex, UserInfo};
+use super::intervals::{Analysis, Edge, Interval, Timelines, UserIndex, UserInfo};
 use super::names::Names;
 use super::units::{Seconds, Time};
 use crate::domain::time::Millis;
@@ -73,7 +73,7 @@ impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Sessions<F> {
 
 impl<F: FnMut(&SessionRecord) -> anyhow::Result<()>> Analysis for Sessions<F> {
     fn interval(&mut self, _: UserIndex, user_info: &UserInfo, interval: &Interval, now: Millis) {
-        if interval.state != PresenceState::Online {
+        if !interval.is_session() {
             return;
         }
         self.now = now;

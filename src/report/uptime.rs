@@ -89,7 +89,7 @@ impl Analysis for Uptime {
         match interval.state {
             PresenceState::Online => {
                 total.online += length;
-                total.sessions += 1;
+                total.sessions += u64::from(interval.is_session());
                 total.longest = total.longest.max(length);
                 total.last_online = Some(interval.to);
             }
