@@ -143,6 +143,50 @@ fn a_session_whose_start_was_observed_counts_whatever_its_length() {
     "#);
 }
 
+/// A recording of the other kind, which `mock record` writes.
+const TRAFFIC: &str = r#"{"type":"recording.start","version":1,"recorded_at":"2026-03-29T00:00:00Z","program":"presencectl","ids":"kept","kept":[]}
+{"type":"recording.end","at_ms":5,"requests":0,"sockets":0,"frames":0}
+"#;
+
+#[test]
+fn recordings_of_the_other_kind_are_named() {
+    let folder = Folder::new(&[("day", RECORDING.as_bytes()), ("calls", TRAFFIC.as_bytes())]);
+    let named = |run: Run| {
+        run.to_string()
+            .replace(&folder.path("").display().to_string(), "")
+    };
+    insta::assert_snapshot!(named(folder.run("report uptime @calls @day --jq empty")), @r"
+    --- stderr
+    presencectl: warning: 3 lines are not records and were skipped
+    presencectl: warning: calls holds requests and responses, as `mock record` writes them, not a recorded stream
+    hint: record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests
+    --- exit Some(0)
+    ");
+    insta::assert_snapshot!(named(Presencectl::line("report uptime -").run_with(TRAFFIC)), @r"
+    --- stderr
+    presencectl: warning: 2 lines are not records and were skipped
+    presencectl: warning: standard input holds requests and responses, as `mock record` writes them, not a recorded stream
+    hint: record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests
+    presencectl: warning: the input has no records
+    --- exit Some(0)
+    ");
+    insta::assert_snapshot!(named(folder.run("mock start --replay @day")), @r"
+    --- stderr
+    presencectl: day: line 1: expected the header of a recording, as `mock record` writes it
+    hint: `watch` wrote this file: use `report`, or `top --replay FILE`; `mock record` writes what `mock` can replay
+    --- exit Some(13)
+    ");
+    for target in ["--to-fixture", "--to-scenario"] {
+        let run = folder
+            .run(&format!("mock record {target} @day"))
+            .ended_with(2);
+        assert!(
+            run.stderr.contains("hint: `watch` wrote this file"),
+            "{run}"
+        );
+    }
+}
+
 #[test]
 fn uptime() {
     insta::assert_snapshot!(folder().run("report uptime @day -qq").stdout, @r#"

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::input::Blocks;
-use super::line::{LineBody, LineReader, RecordedLine, UserText};
+use super::line::{LineBody, LineReader, RecordedLine, UserText, starts_traffic_recording};
 use crate::domain::time::Millis;
 
 /// The parsed lines of one block.
@@ -22,6 +22,8 @@ pub(super) struct Batch {
     pub(super) lines: Vec<BatchLine>,
     /// How many lines were not records.
     pub(super) foreign: u64,
+    /// Whether they are those of a recording of requests.
+    pub(super) is_traffic_recording: bool,
     /// Whether the compressed data is incomplete.
     pub(super) truncated: bool,
 }
@@ -92,6 +94,7 @@ impl Batch {
             self.keep(record);
         } else if !line.trim_ascii().is_empty() {
             self.foreign += 1;
+            self.is_traffic_recording |= starts_traffic_recording(line);
         }
     }
 

@@ -65,6 +65,16 @@ pub(super) struct UserText<'a> {
     pub(super) status: Option<Cow<'a, str>>,
 }
 
+/// Whether a line is the first of a recording of requests, which `mock record` writes. It says nothing about presence.
+pub fn starts_traffic_recording(line: &[u8]) -> bool {
+    line.starts_with(br#"{"type":"recording.start","#)
+}
+
+/// Whether a line is a record of a stream, as `watch` writes it.
+pub fn is_record(line: &str) -> bool {
+    LineReader::new(false).read(line).is_some()
+}
+
 /// A parser of lines. It remembers the shapes of lines, and the latest minute: most times of a stream are in the same
 /// one.
 #[derive(Debug)]

@@ -43,6 +43,8 @@ pub struct Reading {
     pub foreign_lines: u64,
     /// How many observations arrived too late to be used.
     pub late_lines: u64,
+    /// Files that `mock record` wrote.
+    pub traffic_recordings: Vec<String>,
     /// Files whose compressed data is incomplete.
     pub truncated: Vec<String>,
 }
@@ -112,6 +114,7 @@ struct Merge {
     texts: bool,
     foreign_lines: u64,
     late_lines: u64,
+    traffic_recordings: Vec<String>,
     truncated: Vec<String>,
 }
 
@@ -127,6 +130,7 @@ impl Merge {
             texts: request.texts,
             foreign_lines: 0,
             late_lines: 0,
+            traffic_recordings: Vec::new(),
             truncated: Vec::new(),
         };
         for (number, input) in (0..).zip(&request.inputs) {
@@ -245,6 +249,9 @@ impl Merge {
         self.latest = self.latest.max(recording.latest());
         self.foreign_lines += recording.problems.foreign;
         self.late_lines += recording.problems.late;
+        if recording.problems.is_traffic_recording {
+            self.traffic_recordings.push(recording.name().to_owned());
+        }
         if recording.problems.truncated {
             self.truncated.push(recording.name().to_owned());
         }
@@ -259,6 +266,7 @@ impl Merge {
             timelines: self.users.timelines,
             foreign_lines: self.foreign_lines,
             late_lines: self.late_lines,
+            traffic_recordings: self.traffic_recordings,
             truncated: self.truncated,
         }
     }

@@ -25,4 +25,5 @@ pub mod units;
 pub mod uptime;
 pub mod zone;
 
+pub use line::{is_record, starts_traffic_recording};
 pub use merge::{Reading, ReportRequest, analyse};

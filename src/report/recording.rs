@@ -45,6 +45,8 @@ pub(super) struct RecordingProblems {
     pub(super) foreign: u64,
     /// Observations that arrived too late to be used.
     pub(super) late: u64,
+    /// Whether it is a recording of requests.
+    pub(super) is_traffic_recording: bool,
     /// Whether compressed data is incomplete.
     pub(super) truncated: bool,
 }
@@ -157,6 +159,7 @@ impl Recording {
 
     fn take(&mut self, batch: &Batch, register: &mut impl Register) {
         self.problems.foreign += batch.foreign;
+        self.problems.is_traffic_recording |= batch.is_traffic_recording;
         self.problems.truncated |= batch.truncated;
         for line in &batch.lines {
             self.take_line(batch, line, register);

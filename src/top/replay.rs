@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::domain::event::Event;
 use crate::domain::record::{EndReason, Record, RecordBody, RecordSource, StreamEnd};
 use crate::exit::{Code, Failure};
+use crate::report;
 use crate::report::input::{Blocks, InputSource};
 
 /// A recording that is being played.
@@ -57,13 +58,11 @@ impl Replay {
             blocks: input.open()?,
             block: Vec::new(),
             position: 0,
+            is_traffic_recording: false,
         };
         let next = lines.next_record()?;
         let Some((_, base)) = &next else {
-            let name = input.name();
-            return Err(Failure::new(Code::Usage, format!("{name} holds no record"))
-                .hinted("name a file that `watch --tee` wrote")
-                .into());
+            return Err(no_record(&input.name(), lines.is_traffic_recording).into());
         };
         let base = *base;
         Ok(Self {
@@ -186,6 +185,8 @@ struct Lines {
     blocks: Blocks,
     block: Vec<u8>,
     position: usize,
+    /// Whether a line was the first of a recording of requests.
+    is_traffic_recording: bool,
 }
 
 impl Lines {
@@ -203,6 +204,7 @@ impl Lines {
             let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             let line = &rest[..length];
             self.position += length + 1;
+            self.is_traffic_recording |= report::starts_traffic_recording(line);
             if let Ok(line) = std::str::from_utf8(line)
                 && let Some(head) = head(line)
             {
@@ -210,6 +212,19 @@ impl Lines {
             }
         }
     }
+}
+
+/// The error of a file without a record.
+fn no_record(name: &str, is_traffic_recording: bool) -> Failure {
+    if is_traffic_recording {
+        let message = format!(
+            "{name} holds requests and responses, as `mock record` writes them, not a recorded stream"
+        );
+        return Failure::new(Code::Usage, message)
+            .hinted("name a file that `watch --tee` wrote, or replay these requests: presencectl mock start --replay FILE");
+    }
+    Failure::new(Code::Usage, format!("{name} holds no record"))
+        .hinted("name a file that `watch --tee` wrote")
 }
 
 fn head(line: &str) -> Option<Head<'_>> {
@@ -367,5 +382,8 @@ mod tests {
     fn a_file_without_records_is_refused() {
         let error = replay(&[], 1.0, Instant::now()).unwrap_err();
         assert!(error.to_string().ends_with("day.ndjson holds no record"));
+        let requests = json!({"type": "recording.start", "version": 1});
+        let error = replay(&[requests], 1.0, Instant::now()).unwrap_err();
+        assert!(error.to_string().contains("as `mock record` writes them"));
     }
 }

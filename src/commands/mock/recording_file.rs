@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::exit::{Code, Failure};
-use crate::mock::recording::{RecordingReader, TrafficRecording};
+use crate::mock::recording::{RecordingError, RecordingReader, TrafficRecording};
+use crate::report;
 use crate::settings::App;
 
 /// The longest line. A response of the largest size fits, with the request that it answers.
@@ -45,11 +46,11 @@ pub(super) fn read_recording(
         }
         reader
             .push(&String::from_utf8_lossy(&line))
-            .map_err(|error| not_a_recording(code, path, &error))?;
+            .map_err(|error| not_a_recording(code, path, &error, &line))?;
     }
     let recording = reader
         .finish()
-        .map_err(|error| not_a_recording(code, path, &error))?;
+        .map_err(|error| not_a_recording(code, path, &error, &[]))?;
     if !recording.is_complete {
         app.output().warn(&format!(
             "{name} is the beginning of a recording; `mock record` did not end properly"
@@ -58,11 +59,11 @@ pub(super) fn read_recording(
     Ok(recording)
 }
 
-fn not_a_recording(
-    code: Code,
-    path: &Path,
-    error: &crate::mock::recording::RecordingError,
-) -> Failure {
-    Failure::new(code, format!("{}: {error}", path.display()))
-        .hinted("make a recording: presencectl mock record --upstream URL --out FILE")
+fn not_a_recording(code: Code, path: &Path, error: &RecordingError, line: &[u8]) -> Failure {
+    let hint = if str::from_utf8(line).is_ok_and(|line| report::is_record(line.trim())) {
+        "`watch` wrote this file: use `report`, or `top --replay FILE`; `mock record` writes what `mock` can replay"
+    } else {
+        "make a recording: presencectl mock record --upstream URL --out FILE"
+    };
+    Failure::new(code, format!("{}: {error}", path.display())).hinted(hint)
 }

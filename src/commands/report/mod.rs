@@ -195,6 +195,12 @@ impl ReportArgs {
             );
             output.warn(&what);
         }
+        for name in &reading.traffic_recordings {
+            output.warn(&format!(
+                "{name} holds requests and responses, as `mock record` writes them, not a recorded stream"
+            ));
+            output.hint("record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests");
+        }
         if reading.late_lines > 0 {
             let what = count(
                 reading.late_lines,
