@@ -1,7 +1,7 @@
 //! `report` over a long recording, and `top` on a busy stream.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,18 +11,19 @@ use tempfile::TempDir;
 
 use crate::installed;
 use crate::oneshot::presencectl;
-use crate::peers::Peers;
+use crate::peers::{Peers, Program};
 use crate::report::{Bound, Report, Row, Unit, median};
 use crate::stub::{EventMix, Stub, event, frame};
 use crate::watchers::{cpu_seconds, peak};
 
-/// Lines of the long recording.
+/// Lines of the long recording, unless [`LINES_VARIABLE`] says otherwise.
 const LINES: usize = 10_000_000;
+const LINES_VARIABLE: &str = "PRESENCECTL_BENCH_LINES";
 const USERS: usize = 10_000;
 const FILES: usize = 4;
 const ROUNDS: usize = 3;
-/// jq is measured on a part of the recording, since it would take minutes.
-const JQ_SHARE: usize = 20;
+/// jq gets this part of the recording, since it would take minutes for all of it.
+const JQ_SHARE: u64 = 10;
 /// Lines between two losses of the connection.
 const LINES_PER_GAP: usize = 1_000_000;
 const GAP: TimeDelta = TimeDelta::seconds(30);
@@ -147,7 +148,11 @@ const END: &str = r#""type":"stream.end","reason":"interrupted","events":1,"gaps
 const RECOVERED: &str = r#""type":"connection.recovered""#;
 
 pub(crate) fn report_uptime(peers: &Peers, report: &mut Report) -> io::Result<()> {
-    let recording = Recording::create(LINES, USERS, FILES)?;
+    let lines = match std::env::var(LINES_VARIABLE) {
+        Ok(lines) => lines.parse().map_err(io::Error::other)?,
+        Err(_) => LINES,
+    };
+    let recording = Recording::create(lines, USERS, FILES)?;
     let (mut times, mut memory, mut online) = (Vec::new(), 0.0, 0.0);
     for _ in 0..ROUNDS {
         let (time, peak, lines) = recording.uptime()?;
@@ -155,54 +160,27 @@ pub(crate) fn report_uptime(peers: &Peers, report: &mut Report) -> io::Result<()
         memory = peak;
         online = online_seconds(&lines)?;
     }
-    let rate = LINES as f64 / median(times);
-    let duckdb = peers.duckdb.as_ref().map(|python| {
-        let start = Instant::now();
-        let output = Command::new(&python.path)
-            .args(["-c", DUCKDB])
-            .args(&recording.files)
-            .output()?;
-        let time = start.elapsed().as_secs_f64();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let theirs: f64 = text
-            .trim()
-            .parse()
-            .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
+    let rate = lines as f64 / median(times);
+    let duckdb = peers.duckdb.as_ref().map(|duckdb| {
+        let (time, theirs) = duckdb_uptime(duckdb, &recording)?;
         if (theirs - online).abs() > online * 1e-6 {
             return Err(io::Error::other(format!(
                 "it computes {theirs} s online, and `report` {online} s"
             )));
         }
-        Ok(LINES as f64 / time)
+        Ok(lines as f64 / time)
     });
-    let jq = peers.jq.as_ref().map(|jq| {
-        let part = recording.folder.path().join("part");
-        let mut file = File::create(&part)?;
-        io::copy(
-            &mut io::Read::take(File::open(&recording.files[0])?, jq_bytes(&recording)?),
-            &mut file,
-        )?;
-        let lines = memchr::memchr_iter(b'\n', &std::fs::read(&part)?).count();
-        let start = Instant::now();
-        // The last line is cut, which is an error.
-        Command::new(&jq.path)
-            .args(["-c", ".type"])
-            .arg(&part)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        Ok(lines as f64 / start.elapsed().as_secs_f64())
-    });
+    let jq = peers.jq.as_ref().map(|jq| jq_rate(jq, &recording));
     let duckdb = report.figure("DuckDB", duckdb);
     let jq = report.figure("jq", jq);
     report.row(
         Row::new(
-            "report uptime, 10,000,000 lines, 10,000 users",
+            format!("report uptime, {lines} lines, {USERS} users"),
             Unit::PerSecond,
         )
         .ours(rate)
         .peer("DuckDB", duckdb)
-        .peer("jq -c .type", jq)
+        .peer("jq -c .type on a tenth", jq)
         .ratio("DuckDB", duckdb, Bound::AtLeast(1.5))
         .ratio("jq", jq, Bound::AtLeast(20.0)),
     );
@@ -214,12 +192,54 @@ pub(crate) fn report_uptime(peers: &Peers, report: &mut Report) -> io::Result<()
     Ok(())
 }
 
-fn jq_bytes(recording: &Recording) -> io::Result<u64> {
+/// Computes the same with DuckDB: the seconds that it takes, and for how many seconds all users together were online.
+fn duckdb_uptime(duckdb: &Program, recording: &Recording) -> io::Result<(f64, f64)> {
+    let files: Vec<String> = recording
+        .files
+        .iter()
+        .map(|file| format!("'{}'", file.display()))
+        .collect();
+    let start = Instant::now();
+    let output = Command::new(&duckdb.path)
+        .args(["-noheader", "-list", "-c"])
+        .arg(format!("SET VARIABLE recordings = [{}]", files.join(",")))
+        .args(["-c", DUCKDB])
+        .stdin(Stdio::null())
+        .output()?;
+    let time = start.elapsed().as_secs_f64();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let online = text
+        .trim()
+        .parse()
+        .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
+    Ok((time, online))
+}
+
+/// The lines a second of `jq -c .type` on the first lines of the recording.
+fn jq_rate(jq: &Program, recording: &Recording) -> io::Result<f64> {
     let mut bytes = 0;
     for file in &recording.files {
         bytes += std::fs::metadata(file)?.len();
     }
-    Ok(bytes / JQ_SHARE as u64)
+    let mut text = Vec::new();
+    File::open(&recording.files[0])?
+        .take(bytes / JQ_SHARE)
+        .read_to_end(&mut text)?;
+    // The last line is cut.
+    text.truncate(memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1));
+    let part = recording.folder.path().join("part");
+    std::fs::write(&part, &text)?;
+    let start = Instant::now();
+    let status = Command::new(&jq.path)
+        .args(["-c", ".type"])
+        .arg(&part)
+        .stdout(Stdio::null())
+        .status()?;
+    let time = start.elapsed().as_secs_f64();
+    if !status.success() {
+        return Err(io::Error::other(format!("it ended with {status}")));
+    }
+    Ok(memchr::memchr_iter(b'\n', &text).count() as f64 / time)
 }
 
 /// The sum of `online_s` of all users.
@@ -238,13 +258,9 @@ fn online_seconds(lines: &[u8]) -> io::Result<f64> {
 /// The same in SQL: how long each user was online, without the time between a loss of the connection and its recovery.
 /// A state lasts until the next one; the time in gaps before a moment is subtracted on both sides.
 const DUCKDB: &str = r#"
-import sys, duckdb
-db = duckdb.connect()
-db.execute("""
 CREATE TEMP TABLE lines AS SELECT type, received_at AS moment, online AS connected, "user".id AS id, "user".online AS online
-FROM read_ndjson($1, columns = {type: 'VARCHAR', received_at: 'TIMESTAMP', online: 'BOOLEAN', user: 'STRUCT(id VARCHAR, online BOOLEAN)'})
-""", [sys.argv[1:]])
-print(db.execute("""
+FROM read_ndjson(getvariable('recordings'),
+  columns = {type: 'VARCHAR', received_at: 'TIMESTAMP', online: 'BOOLEAN', user: 'STRUCT(id VARCHAR, online BOOLEAN)'});
 WITH losses AS (
   SELECT moment AS start, lead(moment) OVER (ORDER BY moment, connected) AS stop, type
   FROM lines WHERE type = 'connection.recovered' OR (type = 'connection.changed' AND NOT connected)
@@ -261,8 +277,7 @@ WITH losses AS (
 ), spans AS (
   SELECT online, lead(t) OVER (PARTITION BY id ORDER BY t, online NULLS LAST) - t AS ms FROM times
 )
-SELECT sum(ms) / 1000.0 FROM spans WHERE online
-""").fetchone()[0])
+SELECT sum(ms) / 1000.0 FROM spans WHERE online;
 "#;
 
 const TOP_USERS: usize = 10_000;

@@ -17,7 +17,7 @@ pub(crate) struct Peers {
     pub(crate) time: Option<Program>,
     /// A terminal for programs that need one.
     pub(crate) script: Option<Program>,
-    /// Python with the module `duckdb`, in the version of that.
+    /// The program that the tests install from PyPI, or another one.
     pub(crate) duckdb: Option<Program>,
 }
 
@@ -31,9 +31,13 @@ pub(crate) struct Program {
 impl Program {
     fn find(name: &str, flag: &str) -> Option<Self> {
         let path = std::env::var_os("PATH")?;
-        let path = std::env::split_paths(&path)
-            .map(|folder| folder.join(name))
-            .find(|path| path.is_file())?;
+        std::env::split_paths(&path).find_map(|folder| Self::at(folder.join(name), flag))
+    }
+
+    fn at(path: PathBuf, flag: &str) -> Option<Self> {
+        if !path.is_file() {
+            return None;
+        }
         let output = Command::new(&path)
             .arg(flag)
             .stdin(Stdio::null())
@@ -69,17 +73,10 @@ impl Peers {
     }
 }
 
-/// Python, if it has DuckDB.
+/// DuckDB in the version of `tests/tools/requirements.txt`, if a test has installed it; else any.
 fn duckdb() -> Option<Program> {
-    let python = Program::find("python3", "--version")?;
-    let output = Command::new(&python.path)
-        .args(["-c", "import duckdb; print(duckdb.__version__)"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let path = python.path;
-    output.status.success().then_some(Program { path, version })
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools/bin");
+    Program::at(tools.join("duckdb"), "--version").or_else(|| Program::find("duckdb", "--version"))
 }
 
 /// The folder of the vendor's JavaScript client: `npm ci` in `tests/sdk/js` puts it there, or a variable names it.
@@ -109,7 +106,7 @@ impl fmt::Display for Peers {
             ("openssl", &self.openssl),
             ("time", &self.time),
             ("script", &self.script),
-            ("DuckDB (PyPI)", &self.duckdb),
+            ("DuckDB (cargo test duckdb installs it)", &self.duckdb),
         ] {
             match program {
                 Some(program) => here.push(format!("{name} {}", program.version)),
