@@ -75,7 +75,7 @@ impl ServiceState {
         Ok(Reply::new(&self.unread_report(user)))
     }
 
-    /// `POST /unread_batch`. Users who have read everything are left out.
+    /// `POST /unread_batch`. Users are left out if no message was ever sent to a channel of theirs.
     pub(crate) fn get_unread_counts_of(
         &self,
         actor: &Actor,
@@ -84,10 +84,14 @@ impl ServiceState {
         actor.server_only()?;
         let mut counts = Map::new();
         for id in &request.user_ids {
-            if let Some((user, _)) = self.user(id)
-                && (!self.unread_channels(user).is_empty() || !self.unread_threads(user).is_empty())
+            if let Some((key, user)) = self.user(id)
+                && user
+                    .memberships
+                    .iter()
+                    .filter_map(|channel| self.channels.get(*channel))
+                    .any(|channel| channel.messages.last_sequence() > 0)
             {
-                counts.insert(id.clone(), self.unread_report(user));
+                counts.insert(id.clone(), self.unread_report(key));
             }
         }
         Ok(Reply::new(&json!({ "counts_by_user": counts })))
