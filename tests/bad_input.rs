@@ -1,12 +1,10 @@
 //! Bad input and failed connections: each has an exit code, a message that names the thing, and a hint.
 
-use std::net::TcpListener;
-
 use presencectl::domain::token::{self, Claims};
 
 use crate::support::literal::run_against;
 use crate::support::mock::{Mock, SECRET};
-use crate::support::{Presencectl, usage_errors};
+use crate::support::{CLOSED_URL, Presencectl, usage_errors};
 
 #[test]
 fn missing_credentials_have_a_hint_for_both_ways_out() {
@@ -112,15 +110,12 @@ fn an_expired_token_exits_with_4() {
 
 #[test]
 fn a_closed_port_exits_with_7() {
-    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
     let run = Presencectl::line("query-users --retry 0")
-        .at_url(&url, "k", "s")
+        .at_url(CLOSED_URL, "k", "s")
         .run();
-    insta::assert_snapshot!(run.masked(), @r"
+    insta::assert_snapshot!(run, @r"
     --- stderr
-    presencectl: cannot query users: cannot connect to 127.0.0.1:PORT: Connection refused (os error 111)
+    presencectl: cannot query users: cannot connect to 127.0.0.1:1: Connection refused (os error 111)
     hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
     --- exit Some(7)
     ");

@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use self::processes::{Mock, Watch, Witness, signal};
+use self::processes::{Mock, Watch, Witness};
 use self::proxy::Proxy;
 use self::schedule::{Change, Fault, PEOPLE, Schedule};
+use crate::support::signal;
 
 /// Who the watcher connects as unless told otherwise.
 pub(crate) const OBSERVER: &str = "presencectl-observer";

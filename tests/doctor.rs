@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::literal::json as answer;
 use crate::support::mock::{API_KEY, SECRET, user_token};
 use crate::support::world::{presencectl, small_world};
-use crate::support::{Presencectl, Run, private_file};
+use crate::support::{CLOSED_URL, Presencectl, Run, private_file};
 
 /// The results by check, such as `dns=ok`, and what stderr has.
 fn results(run: &Run) -> String {
@@ -124,10 +124,7 @@ fn each_failure_is_reported_by_its_check() {
     exit 7
     ");
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = closed.local_addr().unwrap();
-    drop(closed);
-    insta::assert_snapshot!(results(&doctor(&format!("http://{nobody}"))), @r"
+    insta::assert_snapshot!(results(&doctor(CLOSED_URL)), @r"
     configuration=ok dns=ok tcp=failed tls=skipped http=skipped clock=skipped credentials=skipped token=skipped socket=skipped presence=skipped cleanup=skipped
     presencectl: 1 of 11 steps failed, and 8 were skipped.
     hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock

@@ -14,7 +14,7 @@ use presencectl::domain::token::{self, Claims};
 use crate::support::literal;
 use crate::support::mock::{API_KEY, SECRET};
 use crate::support::world::{presencectl, small_world};
-use crate::support::{PATIENCE, Presencectl, Run, binary, private_file};
+use crate::support::{PATIENCE, Presencectl, Run, binary, private_file, signal};
 
 /// The one command that runs until it is stopped. It is stopped once it has printed something.
 const ENDLESS: &str = "mock start";
@@ -131,8 +131,7 @@ fn run(line: &[String], home: &std::path::Path, stdin: Stdio) -> (Option<i32>, S
     let stderr = Pipe::of(child.stderr.take().unwrap());
     if line.join(" ").contains(ENDLESS) {
         stdout.wait_for_a_byte();
-        let ended = Command::new("kill").arg(child.id().to_string()).status();
-        assert!(ended.is_ok_and(|status| status.success()));
+        signal(child.id(), "TERM");
     }
     let start = Instant::now();
     let status = loop {

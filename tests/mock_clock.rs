@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use presencectl::domain::token::{Claims, sign};
 
-use crate::support::mock::{API_KEY, Mock, SECRET, user_token};
+use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::wire::encode;
 use crate::support::world::{presencectl, small_world};
 
@@ -44,11 +44,7 @@ fn a_silent_client_is_offline_after_the_idle_timeout_and_the_grace_period() {
     });
     mock.make_users(&["B"]);
     let (mut a, connection) = mock.connect("A");
-    mock.get(
-        &format!("/users?connection_id={connection}"),
-        &user_token("A"),
-        &json!({"filter_conditions": {"id": "B"}, "presence": true}),
-    );
+    mock.subscribe("A", &connection, "B");
     let _ = one(&mock, "mock clock freeze");
     let (mut b, _) = mock.connect("B");
     assert_eq!(a.event()["user"]["online"], true);
@@ -101,11 +97,7 @@ fn a_running_clock_fires_timers_by_itself() {
     let mock = Mock::start();
     mock.make_users(&["B"]);
     let (mut a, connection) = mock.connect("A");
-    mock.get(
-        &format!("/users?connection_id={connection}"),
-        &user_token("A"),
-        &json!({"filter_conditions": {"id": "B"}, "presence": true}),
-    );
+    mock.subscribe("A", &connection, "B");
     let (_b, _) = mock.connect("B");
     assert_eq!(a.event()["user"]["online"], true);
     // B never says a word again, and neither does A; B was there last and so goes last.

@@ -60,9 +60,7 @@ fn a_long_poll_is_a_connection() {
     assert_eq!(hello["event"]["me"]["name"], "A");
     let connection = hello["event"]["connection_id"].as_str().unwrap().to_owned();
 
-    let payload = json!({"filter_conditions": {"id": "b"}, "presence": true});
-    let target = format!("/users?connection_id={connection}");
-    assert_eq!(mock.get(&target, &user_token("a"), &payload).status, 200);
+    mock.subscribe("a", &connection, "b");
     let (b, _) = mock.connect("b");
     b.close();
     let mut online: Vec<Value> = Vec::new();

@@ -186,12 +186,7 @@ impl Watched {
         let mock = Mock::start();
         mock.make_users(&["B"]);
         let (socket, connection) = mock.connect("A");
-        let payload = json!({"filter_conditions": {"id": "B"}, "presence": true});
-        mock.get(
-            &format!("/users?connection_id={connection}"),
-            &user_token("A"),
-            &payload,
-        );
+        mock.subscribe("A", &connection, "B");
         Self {
             mock,
             socket,
@@ -318,11 +313,7 @@ fn a_connection_fault_sends_nothing_after_the_frame_it_removed() {
     ] {
         let mut watched = Watched::new();
         watched.mock.make_users(&["C"]);
-        watched.mock.get(
-            &format!("/users?connection_id={}", watched.connection),
-            &user_token("A"),
-            &json!({"filter_conditions": {"id": "C"}, "presence": true}),
-        );
+        watched.mock.subscribe("A", &watched.connection, "C");
         watched.fault(&spec);
         watched.fault(&json!({"kind": "slow", "now": true, "delay": "300ms"}));
         let rename = |users: &[&str], name: &str| {
@@ -353,11 +344,7 @@ fn a_connection_fault_sends_nothing_after_the_frame_it_removed() {
 fn a_half_open_socket_stays_silent_until_the_idle_timeout() {
     let mut watched = Watched::new();
     let (mut witness, connection) = watched.mock.connect("W");
-    watched.mock.get(
-        &format!("/users?connection_id={connection}"),
-        &user_token("W"),
-        &json!({"filter_conditions": {"id": "A"}, "presence": true}),
-    );
+    watched.mock.subscribe("W", &connection, "A");
     watched.mock.control("POST", "clock/freeze", &json!({}));
     watched.fault(&json!({"kind": "half-open", "now": true}));
     watched.flip();
@@ -415,11 +402,7 @@ fn a_too_slow_client_is_disconnected() {
     watched.mock.make_users(&["B"]);
     let (socket, connection) = watched.mock.connect("A");
     watched.socket = socket;
-    watched.mock.get(
-        &format!("/users?connection_id={connection}"),
-        &user_token("A"),
-        &json!({"filter_conditions": {"id": "B"}, "presence": true}),
-    );
+    watched.mock.subscribe("A", &connection, "B");
     watched.fault(&json!({"kind": "slow", "delay": "1h"}));
     for _ in 0..8 {
         watched.flip();

@@ -12,12 +12,7 @@ fn assert_unharmed_by(attack: impl FnOnce(&Mock)) {
     let mock = Mock::start();
     mock.make_users(&["friend"]);
     let (mut witness, connection) = mock.connect("witness");
-    let payload = json!({"filter_conditions": {"id": "friend"}, "presence": true});
-    let target = format!("/users?connection_id={connection}");
-    assert_eq!(
-        mock.get(&target, &user_token("witness"), &payload).status,
-        200
-    );
+    mock.subscribe("witness", &connection, "friend");
     attack(&mock);
     let (friend, _) = mock.connect("friend");
     let event = witness.event();

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::chaos::OBSERVER;
-use crate::chaos::processes::{Mock, Watch, signal};
+use crate::chaos::processes::{Mock, Watch};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::reader::Reader;
 use crate::chaos::schedule::Trick;
 use crate::support::mock::user_token;
-use crate::support::wait_until;
+use crate::support::{signal, wait_until};
 
 fn world(johns_status: &str) -> Value {
     json!({"users": [{"id": "john", "status": johns_status}, {"id": "jack"}]})

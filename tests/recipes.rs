@@ -16,7 +16,7 @@ use crate::documents::{blocks, document};
 use crate::sdk_suites::{install_node_modules, suite};
 use crate::support::mock::{API_KEY, Mock, SECRET};
 use crate::support::world::{presencectl, world};
-use crate::support::{binary, private_file, skip_outside_ci, wait_until};
+use crate::support::{binary, private_file, signal, skip_outside_ci, wait_until};
 
 /// The recipes in this language.
 fn recipes(language: &str) -> Vec<String> {
@@ -210,7 +210,6 @@ fn the_crontab_line_prints_something_only_when_the_bot_is_offline() {
     };
     assert_eq!(tick(), (Some(0), String::new()), "the bot is there");
     let _ = presencectl(&mock, "mock user support-bot disconnect")
-        .env("PRESENCECTL_BASE_URL", &mock.url())
         .run()
         .ended_with(0);
     let (code, mail) = tick();
@@ -322,8 +321,7 @@ fn lines_with(log: &Path, kind: &str, before: usize) -> Vec<Value> {
 
 /// Ends it as `systemctl stop` does; the unit must call the exit a success.
 fn stop(mut child: Child) {
-    let ended = Command::new("kill").arg(child.id().to_string()).status();
-    assert!(ended.unwrap().success());
+    signal(child.id(), "TERM");
     let code = child.wait().unwrap().code().map(|code| code.to_string());
     assert_eq!(code, Some(service("SuccessExitStatus")));
 }
@@ -346,7 +344,6 @@ fn the_service_resumes_where_it_was_stopped() {
     assert!(folder.path().join("cursor").is_file());
 
     let _ = presencectl(&mock, "mock user bob connect")
-        .env("PRESENCECTL_BASE_URL", &mock.url())
         .run()
         .ended_with(0);
     let child = start(&mock, folder.path());

@@ -22,9 +22,9 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::chaos::OBSERVER;
-use crate::chaos::processes::{Mock, Watch, Witness, signal};
+use crate::chaos::processes::{Mock, Watch, Witness};
 use crate::support::mock::{API_KEY, SECRET};
-use crate::support::{Presencectl, binary};
+use crate::support::{Presencectl, binary, signal};
 
 const USERS: usize = 40;
 /// Somebody whose status marks the end of everything before.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::chaos::processes::{Mock, Watch, signal};
+use crate::chaos::processes::{Mock, Watch};
 use crate::chaos::{OBSERVER, say};
-use crate::support::binary;
 use crate::support::mock::{API_KEY, SECRET};
+use crate::support::{binary, signal};
 
 /// Changes of one call, as many as the service accepts.
 const BATCH: usize = 100;

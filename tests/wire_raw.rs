@@ -1,7 +1,7 @@
 //! The mock, spoken to in literal HTTP and WebSocket, with none of our client code: what it answers is what is written
 //! here.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -307,38 +307,30 @@ fn the_control_api_changes_users_and_connections() {
     let mock = Mock::start();
     mock.make_users(&["B"]);
     let (mut a, connection) = mock.connect("A");
-    let payload = json!({"filter_conditions": {"id": "B"}, "presence": true});
-    mock.get(
-        &format!("/users?connection_id={connection}"),
-        &user_token("A"),
-        &payload,
-    );
-    let control = |method: &str, path: &str, body: &str| {
-        mock.raw(&format!(
-            "{method} /_mock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    };
-    assert_eq!(control("POST", "users/B/connect", "").status, 200);
+    mock.subscribe("A", &connection, "B");
+    mock.control("POST", "users/B/connect", &Value::Null);
     assert_eq!(a.event()["user"]["online"], true);
-    let status = control("GET", "status", "").body;
+    let status = mock.control("GET", "status", &Value::Null).body;
     assert_eq!(
         (&status["users"], &status["connections"]),
         (&json!(2), &json!(2))
     );
-    assert_eq!(control("POST", "users/B/disconnect", "").body["closed"], 1);
+    let gone = mock.control("POST", "users/B/disconnect", &Value::Null);
+    assert_eq!(gone.body["closed"], 1);
     assert_eq!(a.event()["user"]["online"], false);
 
     // The clock passes a minute of silence: the server disconnects A and asks the client to reconnect.
-    assert_eq!(control("POST", "clock/freeze", "").status, 200);
-    control("POST", "clock/advance", r#"{"by":"59s"}"#);
+    mock.control("POST", "clock/freeze", &Value::Null);
+    mock.control("POST", "clock/advance", &json!({"by": "59s"}));
     a.assert_nothing_waits();
-    control("POST", "clock/advance", r#"{"by":"60s"}"#);
+    mock.control("POST", "clock/advance", &json!({"by": "60s"}));
     assert_eq!(a.close_code(), CloseCode::Away);
 
     let (mut a, _) = mock.connect("A");
-    assert_eq!(control("POST", "reset", "").status, 200);
+    mock.control("POST", "reset", &Value::Null);
     assert_eq!(a.close_code(), CloseCode::Away);
-    assert_eq!(control("GET", "status", "").body["users"], 0);
-    assert_eq!(control("GET", "nonsense", "").status, 404);
+    let status = mock.control("GET", "status", &Value::Null).body;
+    assert_eq!(status["users"], 0);
+    let unknown = mock.try_control("GET", "nonsense", &Value::Null);
+    assert_eq!(unknown.status, 404);
 }

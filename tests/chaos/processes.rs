@@ -282,15 +282,6 @@ impl Watch {
     }
 }
 
-/// Sends a signal to a process by name.
-pub(crate) fn signal(pid: u32, name: &str) {
-    let status = std::process::Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
 /// Somebody who sees every event of some users, on a connection on which nothing goes wrong.
 pub(crate) struct Witness {
     seen: Arc<Mutex<Vec<Key>>>,

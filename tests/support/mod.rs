@@ -12,6 +12,7 @@ pub(crate) mod wire;
 pub(crate) mod world;
 
 use std::fmt::Display;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use command::{
@@ -35,6 +36,19 @@ pub(crate) fn skip_outside_ci(what: &str, missing: impl Display) {
     );
     skip(&format!("{what}: {missing}"));
 }
+
+/// Sends a signal, such as `INT`, to a process.
+#[track_caller]
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// An address on which nobody listens: no test can get this port, as it could get one that was free a moment ago.
+pub(crate) const CLOSED_URL: &str = "http://127.0.0.1:1";
 
 /// How long a fact is waited for. It only turns a hang into a failure: a test never passes because of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::contract::Contract;
-use super::{PATIENCE, Run};
+use super::{PATIENCE, Run, signal};
 
 /// A started process. It is killed when dropped.
 pub(crate) struct Stream {
@@ -71,11 +71,7 @@ impl Stream {
 
     /// Sends a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{name}"), self.child.id().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(status.success(), "kill -{name} failed");
+        signal(self.child.id(), name);
     }
 
     /// The process id.

@@ -105,6 +105,16 @@ impl Mock {
         }
     }
 
+    /// Subscribes a connection of `id` to the presence of another user.
+    #[track_caller]
+    pub(crate) fn subscribe(&self, id: &str, connection: &str, other: &str) {
+        let target = format!("/users?connection_id={connection}");
+        let payload = json!({"filter_conditions": {"id": other}, "presence": true});
+        let answer = self.get(&target, &user_token(id), &payload);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.body["users"][0]["id"], other);
+    }
+
     /// Waits until a client is subscribed to the presence of a user.
     pub(crate) fn await_subscription(&self) {
         wait_until("somebody subscribes", || {
