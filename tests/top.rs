@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::chaos::processes::Mock;
 use crate::support::mock::{API_KEY, SECRET};
-use crate::support::{PATIENCE, Presencectl, binary, skip_outside_ci};
+use crate::support::{PATIENCE, Presencectl, binary, signal, skip_outside_ci};
 
 const RECORDING: &str = r#"{"type":"presence.snapshot","user":{"id":"amy","name":"Amy","online":true},"seq":1,"received_at":"2026-03-29T00:00:00.000Z","source":"query"}
 {"type":"presence.coverage","requested":1,"subscribed":1,"missing":[],"seq":2,"received_at":"2026-03-29T00:00:00.010Z","source":"local"}
@@ -94,20 +94,26 @@ impl Tmux {
     }
 
     #[track_caller]
-    fn wait_for(&self, is_reached: impl Fn(&str) -> bool) -> String {
+    fn wait_for(&self, is_reached: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();
             if is_reached(&screen) {
-                return screen;
+                return;
             }
             assert!(Instant::now() < deadline, "the screen is:\n{screen}");
         }
     }
 
+    /// Waits until the screen has all of these texts. It may be drawn in several steps.
     #[track_caller]
-    fn wait_for_text(&self, text: &str) -> String {
-        self.wait_for(|screen| screen.contains(text))
+    fn wait_for_texts(&self, texts: &[&str]) {
+        self.wait_for(|screen| texts.iter().all(|text| screen.contains(text)));
+    }
+
+    #[track_caller]
+    fn wait_for_text(&self, text: &str) {
+        self.wait_for_texts(&[text]);
     }
 
     /// Fails unless the terminal is as a shell expects it: the main screen with its cursor, lines edited and echoed.
@@ -149,19 +155,14 @@ async fn a_session_with_keys_another_size_an_outage_and_a_stop() {
     let mock = Mock::start(0, &world(false), &[]).await;
     let address = mock.address;
     tmux.type_line(&top(address));
-    let screen =
-        tmux.wait_for(|screen| screen.contains("● connected") && screen.contains("○ John"));
-    assert!(screen.contains("0 online, 2 offline"), "{screen}");
-    assert!(!screen.contains("a line from before"), "{screen}");
+    tmux.wait_for_texts(&["● connected", "○ John", "0 online, 2 offline"]);
+    tmux.wait_for(|screen| !screen.contains("a line from before"));
 
     let _ = mock.control("users/john/connect", &json!({})).await;
     tmux.wait_for_text("● John");
     tmux.keys(&["/", "j", "a", "c", "Enter"]);
-    let screen = tmux.wait_for_text("filter jac");
-    assert!(
-        screen.contains("Jack") && !screen.contains("John"),
-        "{screen}"
-    );
+    tmux.wait_for_texts(&["filter jac", "Jack"]);
+    tmux.wait_for(|screen| !screen.contains("John"));
     tmux.keys(&["Enter"]);
     tmux.wait_for_text("Jack (jack)");
     tmux.keys(&["Escape"]);
@@ -170,26 +171,18 @@ async fn a_session_with_keys_another_size_an_outage_and_a_stop() {
     tmux.wait_for_text("John");
 
     tmux.resize("40", "10");
-    let screen = tmux.wait_for(|screen| screen.contains("LAST 30 M\n"));
-    assert!(
-        screen.contains("Jack") && screen.contains("John"),
-        "{screen}"
-    );
+    tmux.wait_for_texts(&["LAST 30 M\n", "Jack", "John"]);
     tmux.resize("80", "24");
     tmux.wait_for_text("LAST 30 MIN");
 
     mock.kill().await;
-    let screen = tmux.wait_for_text("○ reconnecting");
-    assert!(screen.contains("?John"), "{screen}");
+    tmux.wait_for_texts(&["○ reconnecting", "?John"]);
     tmux.wait_for_text("attempt 2");
     let mock = Mock::start(address.port(), &world(true), &[]).await;
-    let screen = tmux.wait_for_text("● connected");
-    assert!(screen.contains("gaps 1"), "{screen}");
-    tmux.wait_for_text("● Jack");
+    tmux.wait_for_texts(&["● connected", "gaps 1", "● Jack"]);
 
     tmux.keys(&["C-z"]);
-    let screen = tmux.wait_for_text("Stopped");
-    assert!(screen.contains("a line from before"), "{screen}");
+    tmux.wait_for_texts(&["Stopped", "a line from before"]);
     tmux.assert_restored();
     tmux.type_line("fg; echo code $?");
     tmux.wait_for_text("● connected");
@@ -197,8 +190,7 @@ async fn a_session_with_keys_another_size_an_outage_and_a_stop() {
     tmux.wait_for_text("○ Jack");
 
     tmux.keys(&["q"]);
-    let screen = tmux.wait_for_text("\ncode 0");
-    assert!(screen.contains("a line from before"), "{screen}");
+    tmux.wait_for_texts(&["\ncode 0", "a line from before"]);
     tmux.assert_restored();
 }
 
@@ -208,17 +200,14 @@ async fn signals_end_it_and_the_terminal_is_restored() {
         return;
     };
     let mock = Mock::start(0, &world(true), &[]).await;
-    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
-        let pid_file = tmux.home.path().join(signal);
+    for (name, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let pid_file = tmux.home.path().join(name);
         let program = top(mock.address).replace("; echo code $?", "");
         let write_pid = format!("echo $$ > {}; exec env {program}", pid_file.display());
         tmux.type_line(&format!("sh -c '{write_pid}'; echo code $?"));
         tmux.wait_for_text("● connected");
         let pid = std::fs::read_to_string(&pid_file).unwrap();
-        let killed = Command::new("kill")
-            .args([&format!("-{signal}"), pid.trim()])
-            .status();
-        assert!(killed.unwrap().success());
+        signal(pid.trim().parse().unwrap(), name);
         tmux.wait_for_text(&format!("\ncode {code}"));
         tmux.assert_restored();
     }
@@ -239,12 +228,11 @@ fn a_recording_is_played() {
     let binary = binary();
     let play = format!("{} top --replay {path} --speed", binary.display());
     tmux.type_line(&format!("NO_COLOR=1 {play} 0.001; echo code $?"));
-    tmux.wait_for(|screen| screen.contains("▶ replay 0.001x") && screen.contains("● Amy"));
+    tmux.wait_for_texts(&["▶ replay 0.001x", "● Amy"]);
     tmux.keys(&["q"]);
     tmux.wait_for_text("\ncode 0");
     tmux.type_line(&format!("{play} 100000; echo code $?"));
-    let screen = tmux.wait_for_text("■ end of the recording");
-    assert!(screen.contains("○ Amy"), "{screen}");
+    tmux.wait_for_texts(&["■ end of the recording", "○ Amy"]);
     tmux.keys(&["C-c"]);
     tmux.wait_for_text("\ncode 130");
     tmux.assert_restored();

@@ -518,20 +518,59 @@ fn the_services_own_filters() {
 #[test]
 fn fail_empty_exits_with_3_in_every_format() {
     let mock = small_world();
+    let mut lines = Vec::new();
     for format in ["table", "json", "ndjson", "tsv", "csv"] {
-        let words = |more: &[&'static str]| {
-            let mut words = vec!["query-users", "--role", "ghost", "-o", format];
-            words.extend(more);
-            presencectl_of(&mock, words)
-        };
-        let run = words(&["--fail-empty"]).run().ended_with(3);
-        if format == "json" {
-            assert_eq!(run.stdout, "[]\n");
-        }
-        let _ = words(&[]).run().ended_with(0);
-        let run = words(&["--count-only", "--fail-empty"]).run().ended_with(3);
-        assert!(run.stdout.contains('0'), "{run}");
+        let line = format!("query-users --role ghost -o {format}");
+        let _ = presencectl(&mock, &line).run().ended_with(0);
+        lines.push(format!("{line} --fail-empty"));
+        lines.push(format!("{line} --fail-empty --count-only"));
     }
+    let lines = lines.iter().map(String::as_str);
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r#"
+    $ query-users --role ghost -o table --fail-empty
+    2> presencectl: no user matches
+    exit 3
+    $ query-users --role ghost -o table --fail-empty --count-only
+    COUNT
+    0
+    2> presencectl: no user matches
+    exit 3
+    $ query-users --role ghost -o json --fail-empty
+    []
+    2> {"error":{"kind":"nothing_matched","message":"no user matches","exit_code":3,"api_code":null,"hint":null}}
+    exit 3
+    $ query-users --role ghost -o json --fail-empty --count-only
+    {
+      "count": 0
+    }
+    2> {"error":{"kind":"nothing_matched","message":"no user matches","exit_code":3,"api_code":null,"hint":null}}
+    exit 3
+    $ query-users --role ghost -o ndjson --fail-empty
+    2> {"error":{"kind":"nothing_matched","message":"no user matches","exit_code":3,"api_code":null,"hint":null}}
+    exit 3
+    $ query-users --role ghost -o ndjson --fail-empty --count-only
+    {"count":0}
+    2> {"error":{"kind":"nothing_matched","message":"no user matches","exit_code":3,"api_code":null,"hint":null}}
+    exit 3
+    $ query-users --role ghost -o tsv --fail-empty
+    id	name	online	status	last_active	invisible
+    2> presencectl: no user matches
+    exit 3
+    $ query-users --role ghost -o tsv --fail-empty --count-only
+    count
+    0
+    2> presencectl: no user matches
+    exit 3
+    $ query-users --role ghost -o csv --fail-empty
+    id,name,online,status,last_active,invisible
+    2> presencectl: no user matches
+    exit 3
+    $ query-users --role ghost -o csv --fail-empty --count-only
+    count
+    0
+    2> presencectl: no user matches
+    exit 3
+    "#);
 }
 
 #[test]
