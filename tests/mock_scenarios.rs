@@ -1,8 +1,12 @@
 //! Scenarios that run inside the server, by raw control requests.
 
 use std::fs;
+use std::sync::Arc;
 
+use presencectl::mock::ReplaySource;
+use presencectl::mock::recording::RecordingReader;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::support::Presencectl;
 use crate::support::mock::Mock;
@@ -297,4 +301,22 @@ fn steps_run_at_the_speed_of_the_clock() {
     let (run, records) = ended(&mock, answer.body["id"].as_str().unwrap());
     assert_eq!(run["state"], "passed");
     assert_eq!(records[0]["user"], "amy");
+}
+
+#[test]
+fn a_server_that_replays_runs_no_scenarios() {
+    let text = include_str!("corpus/recordings/session.ndjson");
+    let recording = Arc::new(RecordingReader::read(text).unwrap());
+    let (reporter, _unmatched) = mpsc::unbounded_channel();
+    let mock = Mock::with(|options| {
+        options.replay = Some(ReplaySource {
+            recording,
+            reporter,
+        });
+    });
+    let answer = post(&mock, &json!({"example": "on-call"}));
+    assert_eq!(
+        refusal(&answer),
+        "400 a server that answers from a recording runs no scenarios"
+    );
 }

@@ -106,6 +106,11 @@ fn plain_text(field: &str, value: &Value) -> Result<String, Rejection> {
 /// `POST /_mock/scenarios`: checks a scenario, and runs it unless `check` is set.
 pub(super) async fn post(hub: &Arc<Hub>, body: JsonObject) -> Result<Value, Rejection> {
     let request: RunRequest = read(body)?;
+    if hub.replay.is_some() {
+        return Err(Rejection::input(
+            "a server that answers from a recording runs no scenarios",
+        ));
+    }
     let speed = request.speed()?;
     let variables = request.variables()?;
     let text = request.text()?.to_owned();
