@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::channel_view::ChannelView;
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::members::{self, Invite, MODERATOR_ROLE, MemberView};
+use crate::mock::engine::data::members::{self, ChannelMember, Invite, MODERATOR_ROLE, MemberView};
 use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,
@@ -37,6 +37,40 @@ fn change_tags(channel: &mut Channel, add: &[String], remove: &[String]) {
     }
 }
 
+/// Users of a request, and the memberships that they get.
+type ResolvedMembers = Vec<(UserKey, ChannelMember)>;
+
+/// The changes of members in a request.
+struct MemberChanges {
+    add: ResolvedMembers,
+    remove: ResolvedMembers,
+    promote: ResolvedMembers,
+    demote: ResolvedMembers,
+    assign: ResolvedMembers,
+    invite: ResolvedMembers,
+}
+
+/// Refuses lists of users that are too long.
+fn check_list_lengths(request: &UpdateChannelRequest) -> Result<(), Rejection> {
+    let lists = [
+        ("add_members", &request.add_members),
+        ("remove_members", &request.remove_members),
+        ("add_moderators", &request.add_moderators),
+        ("demote_moderators", &request.demote_moderators),
+        ("invites", &request.invites),
+        ("assign_roles", &request.assign_roles),
+    ];
+    for (what, list) in lists {
+        if list.len() > MAX_MEMBERS_PER_CALL {
+            return Err(Rejection::field(
+                what,
+                &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[derive(Serialize)]
 struct ChannelResponse<'a> {
     channel: ChannelView<'a>,
@@ -54,30 +88,10 @@ impl ServiceState {
         request: UpdateChannelRequest,
     ) -> Result<Reply, Rejection> {
         let (key, channel) = self.channel_named(&name.channel_type, &name.id)?;
-        let lists = [
-            ("add_members", &request.add_members),
-            ("remove_members", &request.remove_members),
-            ("add_moderators", &request.add_moderators),
-            ("demote_moderators", &request.demote_moderators),
-            ("invites", &request.invites),
-            ("assign_roles", &request.assign_roles),
-        ];
-        for (what, list) in lists {
-            if list.len() > MAX_MEMBERS_PER_CALL {
-                return Err(Rejection::field(
-                    what,
-                    &format!("must hold at most {MAX_MEMBERS_PER_CALL} users"),
-                ));
-            }
-        }
+        check_list_lengths(&request)?;
         let answers_invite = request.accept_invite || request.reject_invite;
         self.check_update(actor, name, channel, &request, answers_invite)?;
-        let add = self.resolve_members(&request.add_members, "add_members")?;
-        let remove = self.resolve_members(&request.remove_members, "remove_members")?;
-        let promote = self.resolve_members(&request.add_moderators, "add_moderators")?;
-        let demote = self.resolve_members(&request.demote_moderators, "demote_moderators")?;
-        let assign = self.resolve_members(&request.assign_roles, "assign_roles")?;
-        let invite = self.resolve_members(&request.invites, "invites")?;
+        let changes = self.member_changes(&request)?;
         let rewritten = match request.data {
             Some(mut data) => {
                 data.retain(|field, _| !matches!(field.as_str(), "created_by" | "created_by_id"));
@@ -95,7 +109,6 @@ impl ServiceState {
         if answers_invite {
             self.answer_invite(now, actor, key, request.accept_invite)?;
         }
-
         if let Some(mut next) = rewritten
             && let Some(channel) = self.channels.get_mut(key)
         {
@@ -103,6 +116,48 @@ impl ServiceState {
             std::mem::swap(&mut next.members, &mut channel.members);
             *channel = next;
         }
+        self.add_members(now, key, changes.add, changes.invite, &changes.promote);
+        if let Some(channel) = self.channels.get_mut(key) {
+            change_tags(
+                channel,
+                &request.add_filter_tags,
+                &request.remove_filter_tags,
+            );
+        }
+        for (user, _) in changes.remove {
+            self.remove_member(now, key, user);
+        }
+        self.assign_roles(now, key, changes.promote, changes.demote, changes.assign);
+        self.send_channel_updated(now, actor, key);
+        let id = message.map(|message| {
+            let id = message.id.clone();
+            self.post_message(now, key, message, false);
+            id
+        });
+        Ok(self.channel_answer(actor, key, id.as_deref()))
+    }
+
+    /// Looks up the users in the lists of a request.
+    fn member_changes(&self, request: &UpdateChannelRequest) -> Result<MemberChanges, Rejection> {
+        Ok(MemberChanges {
+            add: self.resolve_members(&request.add_members, "add_members")?,
+            remove: self.resolve_members(&request.remove_members, "remove_members")?,
+            promote: self.resolve_members(&request.add_moderators, "add_moderators")?,
+            demote: self.resolve_members(&request.demote_moderators, "demote_moderators")?,
+            assign: self.resolve_members(&request.assign_roles, "assign_roles")?,
+            invite: self.resolve_members(&request.invites, "invites")?,
+        })
+    }
+
+    /// Adds members. Invited users are members whose answer is pending. Moderators become members, if they are none yet.
+    fn add_members(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ChannelKey,
+        add: ResolvedMembers,
+        invite: ResolvedMembers,
+        promote: &[(UserKey, ChannelMember)],
+    ) {
         for (user, member) in add {
             self.add_member(now, key, user, member);
         }
@@ -116,46 +171,38 @@ impl ServiceState {
                 self.add_member(now, key, user, member);
             }
         }
-        for (user, member) in &promote {
+        for (user, member) in promote {
             if !self.is_member(key, *user) {
                 let mut member = member.clone();
                 MODERATOR_ROLE.clone_into(&mut member.channel_role);
                 self.add_member(now, key, *user, member);
             }
         }
-        if let Some(channel) = self.channels.get_mut(key) {
-            change_tags(
-                channel,
-                &request.add_filter_tags,
-                &request.remove_filter_tags,
-            );
-        }
-        for (user, _) in remove {
-            self.remove_member(now, key, user);
-        }
-        let roles = promote
-            .into_iter()
-            .map(|(user, _)| (user, MODERATOR_ROLE.to_owned()))
-            .chain(
-                demote
-                    .into_iter()
-                    .map(|(user, _)| (user, members::DEFAULT_ROLE.to_owned())),
-            )
+    }
+
+    /// Gives members their roles: moderator, the default, or the one that the request names.
+    fn assign_roles(
+        &mut self,
+        now: DateTime<Utc>,
+        key: ChannelKey,
+        promote: ResolvedMembers,
+        demote: ResolvedMembers,
+        assign: ResolvedMembers,
+    ) {
+        let with_role = |list: ResolvedMembers, role: &'static str| {
+            list.into_iter()
+                .map(move |(user, _)| (user, role.to_owned()))
+        };
+        let roles = with_role(promote, MODERATOR_ROLE)
+            .chain(with_role(demote, members::DEFAULT_ROLE))
             .chain(
                 assign
                     .into_iter()
                     .map(|(user, member)| (user, member.channel_role)),
             );
-        for (user, role) in roles.collect::<Vec<_>>() {
+        for (user, role) in roles {
             self.update_member(now, key, user, |member| member.channel_role = role);
         }
-        self.send_channel_updated(now, actor, key);
-        let id = message.map(|message| {
-            let id = message.id.clone();
-            self.post_message(now, key, message, false);
-            id
-        });
-        Ok(self.channel_answer(actor, key, id.as_deref()))
     }
 
     fn is_member(&self, key: ChannelKey, user: UserKey) -> bool {

@@ -437,64 +437,7 @@ impl ServiceState {
             members: (members, 0),
             watchers: None,
         };
-        let names_hidden = filter.names().contains(&"hidden");
-        let personal = filter
-            .names()
-            .into_iter()
-            .find(|name| PERSONAL_FIELDS.contains(name));
-        if let (Some(field), None) = (personal, actor.user) {
-            return Err(Rejection::input(format!(
-                "filter_conditions: field {field:?} needs a user_id or user"
-            )));
-        }
-        let row = |key: ChannelKey| {
-            Some(ChannelRow {
-                state: self,
-                channel: self.channels.get(key)?,
-                user: actor.user,
-            })
-        };
-        let passes = |key: &ChannelKey| {
-            row(*key).is_some_and(|row| {
-                self.may_read(actor, row.channel)
-                    && (names_hidden
-                        || !actor
-                            .user
-                            .is_some_and(|user| row.channel.hidden_for.contains(&user)))
-                    && filter.matches(&row)
-            })
-        };
-        let candidates: Vec<ChannelKey> = if let Some(cids) = filter.ids("cid") {
-            cids.into_iter()
-                .filter_map(|cid| self.channel_ids.get(cid).copied())
-                .collect()
-        } else if let Some(users) = filter.ids("members") {
-            let mut keys: Vec<ChannelKey> = users
-                .into_iter()
-                .filter_map(|id| self.user(id))
-                .flat_map(|(_, user)| user.memberships.iter().copied())
-                .collect();
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        } else {
-            self.channels.iter().map(|(key, _)| key).collect()
-        };
-        let mut found: Vec<ChannelKey> = candidates.into_iter().filter(passes).collect();
-        if sort.is_empty() {
-            found.sort_by_key(|key| {
-                let updated = self
-                    .channels
-                    .get(*key)
-                    .map(|channel| channel.last_message_at.unwrap_or(channel.created_at));
-                std::cmp::Reverse((updated, *key))
-            });
-        } else {
-            found.sort_by(|a, b| match (row(*a), row(*b)) {
-                (Some(a), Some(b)) => sort.compare(&a, &b),
-                _ => std::cmp::Ordering::Equal,
-            });
-        }
+        let found = self.find_channels(actor, &filter, &sort)?;
         let found: Vec<ChannelKey> = found.into_iter().skip(offset).take(limit).collect();
         if let Some(subscriber) = subscriber {
             for key in &found {
@@ -512,6 +455,80 @@ impl ServiceState {
                 .map(|key| self.channel_state(actor, *key, &wanted))
                 .collect(),
         }))
+    }
+
+    /// The channels that an actor may read and that match a filter, in order.
+    fn find_channels(
+        &self,
+        actor: &Actor,
+        filter: &QueryFilter,
+        sort: &SortOrder,
+    ) -> Result<Vec<ChannelKey>, Rejection> {
+        let names = filter.names();
+        let personal = names.iter().find(|name| PERSONAL_FIELDS.contains(name));
+        if let (Some(field), None) = (personal, actor.user) {
+            return Err(Rejection::input(format!(
+                "filter_conditions: field {field:?} needs a user_id or user"
+            )));
+        }
+        let shows_hidden = names.contains(&"hidden");
+        let row = |key: ChannelKey| {
+            Some(ChannelRow {
+                state: self,
+                channel: self.channels.get(key)?,
+                user: actor.user,
+            })
+        };
+        let is_hidden = |channel: &Channel| {
+            actor
+                .user
+                .is_some_and(|user| channel.hidden_for.contains(&user))
+        };
+        let mut found = self.candidates(filter);
+        found.retain(|key| {
+            row(*key).is_some_and(|row| {
+                self.may_read(actor, row.channel)
+                    && (shows_hidden || !is_hidden(row.channel))
+                    && filter.matches(&row)
+            })
+        });
+        if sort.is_empty() {
+            found.sort_by_key(|key| {
+                let updated = self
+                    .channels
+                    .get(*key)
+                    .map(|channel| channel.last_message_at.unwrap_or(channel.created_at));
+                std::cmp::Reverse((updated, *key))
+            });
+        } else {
+            found.sort_by(|a, b| match (row(*a), row(*b)) {
+                (Some(a), Some(b)) => sort.compare(&a, &b),
+                _ => std::cmp::Ordering::Equal,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The channels among which a filter can find something: those that it names, else those of the members that it
+    /// names, else all.
+    fn candidates(&self, filter: &QueryFilter) -> Vec<ChannelKey> {
+        if let Some(cids) = filter.ids("cid") {
+            return cids
+                .into_iter()
+                .filter_map(|cid| self.channel_ids.get(cid).copied())
+                .collect();
+        }
+        let Some(users) = filter.ids("members") else {
+            return self.channels.iter().map(|(key, _)| key).collect();
+        };
+        let mut keys: Vec<ChannelKey> = users
+            .into_iter()
+            .filter_map(|id| self.user(id))
+            .flat_map(|(_, user)| user.memberships.iter().copied())
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     pub(crate) fn get_channel(&self, actor: &Actor, name: &ChannelRef) -> Result<Reply, Rejection> {
