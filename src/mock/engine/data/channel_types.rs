@@ -3,6 +3,7 @@
 //! A type is a configuration. The rules depend on its `connect_events` only.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -206,26 +207,28 @@ impl Serialize for ChannelTypeView<'_> {
     }
 }
 
-/// All channel types by name.
+/// All channel types by name. A type is replaced as a whole, so states share those that nobody has changed.
 #[derive(Debug, Clone)]
-pub(crate) struct ChannelTypes(BTreeMap<String, ChannelType>);
+pub(crate) struct ChannelTypes(BTreeMap<String, Arc<ChannelType>>);
+
+static BUILT_IN: LazyLock<ChannelTypes> = LazyLock::new(|| {
+    let built_in = BUILT_IN_TYPES.into_iter().map(|name| {
+        let channel_type = ChannelType::new(name, DateTime::UNIX_EPOCH);
+        (name.to_owned(), Arc::new(channel_type))
+    });
+    ChannelTypes(built_in.collect())
+});
 
 impl Default for ChannelTypes {
     fn default() -> Self {
-        let since = DateTime::UNIX_EPOCH;
-        Self(
-            BUILT_IN_TYPES
-                .into_iter()
-                .map(|name| (name.to_owned(), ChannelType::new(name, since)))
-                .collect(),
-        )
+        BUILT_IN.clone()
     }
 }
 
 impl ChannelTypes {
     /// A type by name.
     pub(crate) fn get(&self, name: &str) -> Result<&ChannelType, Rejection> {
-        self.0.get(name).ok_or_else(|| {
+        self.0.get(name).map(|found| &**found).ok_or_else(|| {
             Rejection::not_found(format!("channel type {:?} does not exist", shortened(name)))
         })
     }
@@ -234,12 +237,12 @@ impl ChannelTypes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ChannelType)> {
         self.0
             .iter()
-            .map(|(name, channel_type)| (name.as_str(), channel_type))
+            .map(|(name, channel_type)| (name.as_str(), &**channel_type))
     }
 
     /// Adds or replaces a type.
     pub(crate) fn insert(&mut self, name: &str, channel_type: ChannelType) {
-        self.0.insert(name.to_owned(), channel_type);
+        self.0.insert(name.to_owned(), Arc::new(channel_type));
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
