@@ -120,29 +120,31 @@ fn first_page() -> StyledStr {
 
 /// Parses the command line.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    parse_for_one(arguments).map_or_else(
-        || {
-            let mut matches = tree().try_get_matches_from(arguments)?;
-            Cli::from_arg_matches_mut(&mut matches)
-        },
-        Ok,
-    )
+    if let Some(named) = named_command(arguments) {
+        // Not dropped: the process is short, and dropping the tree takes time.
+        let mut one = ManuallyDrop::new(tree_of_one(named));
+        if let Ok(cli) = parse_with(&mut one, arguments) {
+            return Ok(cli);
+        }
+    }
+    parse_with(&mut tree(), arguments)
 }
 
-/// Parses a valid command line with the tree of only the command that it names.
+/// The command that a command line names. A valid line is parsed with the tree of only this command.
 ///
 /// The parser copies the global flags into each command. For forty commands this takes more time and memory than most
-/// calls. `None` means that the whole tree is needed, which also handles mistakes and help.
-fn parse_for_one(arguments: &[OsString]) -> Option<Cli> {
+/// calls. The whole tree is needed without a name, and for mistakes and help.
+fn named_command(arguments: &[OsString]) -> Option<clap::Command> {
     // The word may be the value of a flag. Then the small tree does not parse what follows.
-    let named = (1..arguments.len()).find_map(|at| {
+    (1..arguments.len()).find_map(|at| {
         let next = arguments.get(at + 1).map(OsString::as_os_str);
         commands::branch_before(&arguments[at], next)
-    })?;
-    // Not dropped: the process is short, and dropping the tree takes time.
-    let mut one = ManuallyDrop::new(tree_of_one(named));
-    let mut matches = one.try_get_matches_from_mut(arguments).ok()?;
-    Cli::from_arg_matches_mut(&mut matches).ok()
+    })
+}
+
+fn parse_with(tree: &mut clap::Command, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut matches = tree.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches)
 }
 
 /// A better error for a flag whose value starts with a dash. The parser advises to write `--` before the value, but
@@ -445,6 +447,7 @@ fn report(report: &ErrorReport, json: bool) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::LazyLock;
 
     use rand::Rng;
@@ -487,7 +490,8 @@ mod tests {
             ("presencectl --help", false),
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let small = parse_for_one(&words);
+            let small = named_command(&words)
+                .and_then(|named| parse_with(&mut tree_of_one(named), &words).ok());
             assert_eq!(small.is_some(), read, "{line}");
             if let Some(small) = small {
                 let whole = Cli::try_parse_from(&words).unwrap();
@@ -745,19 +749,24 @@ mod tests {
                 "\n-n\n-1",
             ],
         };
-        let tree = tree();
+        // Building a tree takes a hundred times as long as parsing a line with it.
+        let mut whole = tree();
+        let unbuilt = tree();
+        let mut small: HashMap<String, clap::Command> = HashMap::new();
         target.run(|text| {
             let line: Vec<OsString> = text.split('\n').map(OsString::from).collect();
-            let parsed = parse_for_one(&line).map_or_else(
-                || {
-                    let mut matches = tree.clone().try_get_matches_from(&line)?;
-                    Cli::from_arg_matches_mut(&mut matches)
-                },
-                Ok,
-            );
+            let parsed = named_command(&line)
+                .and_then(|named| {
+                    let below = named.get_subcommands().map(clap::Command::get_name);
+                    let names = [named.get_name()].into_iter().chain(below);
+                    let key = names.collect::<Vec<_>>().join(" ");
+                    let one = small.entry(key).or_insert_with(|| tree_of_one(named));
+                    parse_with(one, &line).ok()
+                })
+                .map_or_else(|| parse_with(&mut whole, &line), Ok);
             if let Err(error) = parsed {
                 let instead =
-                    dashed_value(&error, &line, &tree).or_else(|| missing_dashes(&error, &line));
+                    dashed_value(&error, &line, &unbuilt).or_else(|| missing_dashes(&error, &line));
                 let shown = instead.unwrap_or(error);
                 assert!(!shown.to_string().is_empty());
                 let _ = asks_for_json(&line);
