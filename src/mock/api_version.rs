@@ -1,9 +1,13 @@
 //! The two dialects of the API. Under `/api/v2`, custom fields are nested under `custom` in both directions, and times
 //! in answers and events are integer nanoseconds. The rules have one dialect, the flat one; this file translates.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::DateTime;
 use serde_json::{Map, Value};
+
+use super::encoded_frame::EncodedFrame;
 
 /// How bodies and events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -426,31 +430,33 @@ fn nanoseconds(text: &str) -> Value {
     )
 }
 
-/// Events that are already translated, so that an event is written once per dialect and not once per socket.
-#[derive(Debug, Default)]
-pub(crate) struct TranslatedEvents {
-    /// The last events and their translations. An event has up to two texts: the user's own view, and everybody else's.
-    recent: [Option<(Bytes, Bytes)>; 2],
+/// An event as a frame in each dialect. A frame is made when the first receiver needs it.
+#[derive(Debug)]
+pub(crate) struct EventFrames {
+    event: Bytes,
+    flat: Option<Arc<EncodedFrame>>,
+    nested: Option<Arc<EncodedFrame>>,
 }
 
-impl TranslatedEvents {
+impl EventFrames {
+    /// The frames of an event in the flat dialect.
+    pub(crate) const fn new(event: Bytes) -> Self {
+        Self {
+            event,
+            flat: None,
+            nested: None,
+        }
+    }
+
     /// The event in the dialect of a socket.
-    pub(crate) fn get(&mut self, version: ApiVersion, frame: Bytes) -> Bytes {
-        if version == ApiVersion::V1 {
-            return frame;
-        }
-        // Receivers share the text. An entry keeps it alive, so no other text can have the same address.
-        let known =
-            self.recent.iter().flatten().find(|(source, _)| {
-                source.as_ptr() == frame.as_ptr() && source.len() == frame.len()
-            });
-        if let Some((_, translation)) = known {
-            return translation.clone();
-        }
-        let translation = version.event(&frame);
-        self.recent.swap(0, 1);
-        self.recent[0] = Some((frame, translation.clone()));
-        translation
+    pub(crate) fn get(&mut self, version: ApiVersion) -> Arc<EncodedFrame> {
+        let frame = match version {
+            ApiVersion::V1 => &mut self.flat,
+            ApiVersion::V2 => &mut self.nested,
+        };
+        frame
+            .get_or_insert_with(|| EncodedFrame::new(version.event(&self.event)))
+            .clone()
     }
 }
 
@@ -510,23 +516,17 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_translated_once_for_all_receivers() {
-        let event = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        let own = event(r#"{"type":"user.updated","user":{"id":"a","color":"green"},"mood":1}"#);
-        let others = event(r#"{"type":"user.updated","user":{"id":"a"},"mood":1}"#);
-        let mut events = TranslatedEvents::default();
-        let mut get = |frame: &Bytes| events.get(ApiVersion::V2, frame.clone());
-        let (first, second) = (get(&own), get(&others));
-        assert_eq!(get(&own).as_ptr(), first.as_ptr());
-        assert_eq!(get(&others).as_ptr(), second.as_ptr());
-        let told: Value = serde_json::from_slice(&first).unwrap();
+    fn an_event_is_translated_and_encoded_once_for_all_receivers() {
+        let event = r#"{"type":"user.updated","user":{"id":"a","color":"green"},"mood":1}"#;
+        let mut frames = EventFrames::new(event.into());
+        let (flat, nested) = (frames.get(ApiVersion::V1), frames.get(ApiVersion::V2));
+        assert!(Arc::ptr_eq(&flat, &frames.get(ApiVersion::V1)));
+        assert!(Arc::ptr_eq(&nested, &frames.get(ApiVersion::V2)));
+        assert_eq!(flat.text(), event.as_bytes());
+        let told: Value = serde_json::from_slice(nested.text()).unwrap();
         assert_eq!(told["user"]["custom"], json!({"color": "green"}));
         assert_eq!(told["custom"], json!({"mood": 1}));
-        assert_eq!(get(&event("no event")), "no event");
-        assert_eq!(get(&own), first, "translated again");
-        assert_eq!(
-            events.get(ApiVersion::V1, own.clone()).as_ptr(),
-            own.as_ptr()
-        );
+        let garbage = EventFrames::new("no event".into()).get(ApiVersion::V2);
+        assert_eq!(garbage.text(), b"no event");
     }
 }

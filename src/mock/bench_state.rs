@@ -101,7 +101,10 @@ impl BenchState {
                 OperationRequest::new("PATCH /users", patch),
             )
             .expect("the server may change a user");
-        self.state.drain().count()
+        self.state
+            .drain()
+            .map(|delivery| delivery.connections.len())
+            .sum()
     }
 }
 

@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::api_version::TranslatedEvents;
+use super::api_version::EventFrames;
 use super::clock::Clock;
 use super::engine::{
     Caller, ConnectRequest, ConnectionKey, Delivery, OperationRequest, Reply, ServiceState, Signal,
@@ -52,13 +54,16 @@ pub(crate) struct Hub {
     rearm: Notify,
 }
 
+/// The queues of all connections.
+type SendQueues = HashMap<ConnectionKey, Arc<SendQueue>, RandomState>;
+
 /// Queues whose readers are woken after the lock is released.
 type WokenQueues = Vec<Arc<SendQueue>>;
 
 #[derive(Debug)]
 struct HubState {
     state: ServiceState,
-    send_queues: HashMap<ConnectionKey, Arc<SendQueue>>,
+    send_queues: SendQueues,
     /// The deadline for which the timer task waits.
     armed: Option<DateTime<Utc>>,
     /// Why the application has ended.
@@ -95,7 +100,7 @@ impl Hub {
         Ok(Self {
             inner: Mutex::new(HubState {
                 state,
-                send_queues: HashMap::new(),
+                send_queues: SendQueues::default(),
                 armed: None,
                 end: None,
             }),
@@ -366,40 +371,29 @@ impl HubState {
     /// Puts the state's deliveries into queues. A connection whose queue is full is closed, which can cause further
     /// deliveries.
     fn publish(&mut self, now: DateTime<Utc>, woken: &mut WokenQueues) {
-        let mut translated = TranslatedEvents::default();
         loop {
             let mut slow = Vec::new();
-            for Delivery { connection, signal } in self.state.drain() {
-                match signal {
-                    Signal::Frame(frame) => {
-                        let Some(send_queue) = self.send_queues.get(&connection) else {
-                            continue;
-                        };
-                        match send_queue.push(translated.get(send_queue.version, frame)) {
-                            PushOutcome::Wake => woken.push(send_queue.clone()),
-                            PushOutcome::Queued | PushOutcome::Ended => {}
-                            PushOutcome::Full => {
-                                let reason = "the client reads too slowly".into();
-                                let code = CLOSE_TRY_AGAIN_LATER;
-                                send_queue.end(CloseReason { code, reason }, true);
-                                woken.push(send_queue.clone());
-                                slow.push(connection);
-                            }
-                        }
+            for Delivery {
+                connections,
+                signal,
+            } in self.state.drain()
+            {
+                let (farewell, at_once) = match signal {
+                    Signal::Event(event) => {
+                        queue_event(&self.send_queues, event, &connections, woken, &mut slow);
+                        continue;
                     }
                     Signal::Cut => {
-                        if let Some(send_queue) = self.send_queues.remove(&connection) {
-                            let code = CLOSE_ABNORMAL;
-                            let reason = "lost".into();
-                            send_queue.end(CloseReason { code, reason }, true);
-                            woken.push(send_queue);
-                        }
+                        let code = CLOSE_ABNORMAL;
+                        let reason = "lost".into();
+                        (CloseReason { code, reason }, true)
                     }
-                    Signal::Close { code, reason } => {
-                        if let Some(send_queue) = self.send_queues.remove(&connection) {
-                            send_queue.end(CloseReason { code, reason }, false);
-                            woken.push(send_queue);
-                        }
+                    Signal::Close { code, reason } => (CloseReason { code, reason }, false),
+                };
+                for connection in connections {
+                    if let Some(send_queue) = self.send_queues.remove(&connection) {
+                        send_queue.end(farewell.clone(), at_once);
+                        woken.push(send_queue);
                     }
                 }
             }
@@ -424,12 +418,40 @@ impl HubState {
     }
 }
 
+/// Puts an event into the queues of its receivers. `slow` gets those whose queue is full; it is ended.
+fn queue_event(
+    send_queues: &SendQueues,
+    event: Bytes,
+    connections: &[ConnectionKey],
+    woken: &mut WokenQueues,
+    slow: &mut Vec<ConnectionKey>,
+) {
+    let mut frames = EventFrames::new(event);
+    for connection in connections {
+        let Some(send_queue) = send_queues.get(connection) else {
+            continue;
+        };
+        match send_queue.push(frames.get(send_queue.version)) {
+            PushOutcome::Wake => woken.push(send_queue.clone()),
+            PushOutcome::Queued | PushOutcome::Ended => {}
+            PushOutcome::Full => {
+                let code = CLOSE_TRY_AGAIN_LATER;
+                let reason = "the client reads too slowly".into();
+                send_queue.end(CloseReason { code, reason }, true);
+                woken.push(send_queue.clone());
+                slow.push(*connection);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
     use crate::mock::api_version::ApiVersion;
+    use crate::mock::encoded_frame::FrameBatch;
     use crate::mock::engine::Transport;
 
     fn connect(hub: &Hub, id: &str) -> (ConnectionKey, Arc<SendQueue>) {
@@ -471,7 +493,7 @@ mod tests {
         connect(&hub, "busy");
         subscribe(&hub, "slow", slow, "busy");
         subscribe(&hub, "watcher", watcher, "slow");
-        let mut frames = Vec::new();
+        let mut frames = FrameBatch::default();
         send_queue.take(&mut frames).await;
         frames.clear();
         // Each change of status is one more frame that nobody reads.
@@ -486,7 +508,8 @@ mod tests {
         assert_eq!(farewell.code, CLOSE_TRY_AGAIN_LATER);
         assert!(frames.is_empty(), "what nobody reads is not kept");
         send_queue.take(&mut frames).await;
-        let heard: Value = serde_json::from_slice(&frames[0]).unwrap();
+        let first = frames.pop().unwrap();
+        let heard: Value = serde_json::from_slice(first.text()).unwrap();
         assert_eq!(heard["type"], "user.presence.changed");
         assert_eq!(heard["user"]["id"], "slow");
         assert_eq!(heard["user"]["online"], false);
@@ -499,7 +522,7 @@ mod tests {
         hub.end(HubEnd::Shutdown);
         let (_, late) = connect(&hub, "late");
         for send_queue in [early, late] {
-            let farewell = send_queue.take(&mut Vec::new()).await.unwrap();
+            let farewell = send_queue.take(&mut FrameBatch::default()).await.unwrap();
             assert_eq!(farewell.code, CLOSE_GOING_AWAY);
         }
     }

@@ -13,6 +13,7 @@ mod bench_state;
 mod clock;
 mod control_actions;
 mod demo;
+mod encoded_frame;
 mod engine;
 mod error;
 mod expectation;

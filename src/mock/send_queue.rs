@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::api_version::ApiVersion;
+use super::encoded_frame::{EncodedFrame, FrameBatch};
 use super::faults::SocketFault;
 
 /// The limits of a queue.
@@ -47,26 +47,53 @@ pub(crate) enum PushOutcome {
     Ended,
 }
 
-/// The queue of one connection.
+/// What the reader of a queue waits for, besides faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueueInterest {
+    /// Frames, or the end.
+    Frames,
+    /// The end: the reader takes no frames now.
+    End,
+    /// Nothing: the reader knows the end.
+    Faults,
+}
+
+/// What the reader of a queue gets.
+#[derive(Debug)]
+pub(crate) enum QueueEvent {
+    /// All frames were taken. With a reason, they are the last ones.
+    Taken(Option<CloseReason>),
+    /// A fault applies to the connection.
+    Fault(SocketFault),
+}
+
+/// The queue of one connection. It has one reader at a time.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     queue: Mutex<QueueState>,
     bounds: QueueLimits,
     /// The dialect of the frames.
     pub(crate) version: ApiVersion,
-    wake: Notify,
-    ended: Notify,
-    next_fault: Notify,
+    /// Wakes the reader, whatever it waits for.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
-    frames: Vec<Bytes>,
+    frames: FrameBatch,
     bytes: usize,
     farewell: Option<CloseReason>,
     /// Whether undelivered frames are dropped.
     at_once: bool,
     faults: Vec<SocketFault>,
+}
+
+impl QueueState {
+    fn take(&mut self, frames: &mut FrameBatch) -> Option<CloseReason> {
+        self.bytes = 0;
+        frames.append(&mut self.frames);
+        self.farewell.clone()
+    }
 }
 
 impl SendQueue {
@@ -75,9 +102,7 @@ impl SendQueue {
             queue: Mutex::default(),
             bounds,
             version,
-            wake: Notify::new(),
-            ended: Notify::new(),
-            next_fault: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -86,16 +111,16 @@ impl SendQueue {
     }
 
     /// Adds a frame. [`PushOutcome::Wake`] leaves waking to the caller, who may hold a lock now.
-    pub(crate) fn push(&self, frame: Bytes) -> PushOutcome {
+    pub(crate) fn push(&self, frame: Arc<EncodedFrame>) -> PushOutcome {
+        let length = frame.text().len();
         let mut queue = self.queue();
         if queue.farewell.is_some() {
             return PushOutcome::Ended;
         }
-        if queue.frames.len() >= self.bounds.frames || queue.bytes + frame.len() > self.bounds.bytes
-        {
+        if queue.frames.len() >= self.bounds.frames || queue.bytes + length > self.bounds.bytes {
             return PushOutcome::Full;
         }
-        queue.bytes += frame.len();
+        queue.bytes += length;
         queue.frames.push(frame);
         if queue.frames.len() == 1 {
             PushOutcome::Wake
@@ -108,7 +133,7 @@ impl SendQueue {
     pub(crate) fn end(&self, farewell: CloseReason, now: bool) {
         let mut queue = self.queue();
         if now {
-            queue.frames = Vec::new();
+            queue.frames.clear();
             queue.bytes = 0;
             queue.at_once = true;
         }
@@ -117,58 +142,61 @@ impl SendQueue {
 
     /// Wakes the reader.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-        if self.queue().farewell.is_some() {
-            self.ended.notify_waiters();
-        }
-    }
-
-    /// Waits for frames or the end, and takes all frames. Loses nothing if it is dropped while waiting.
-    pub(crate) async fn take(&self, frames: &mut Vec<Bytes>) -> Option<CloseReason> {
-        loop {
-            {
-                let mut queue = self.queue();
-                if !queue.frames.is_empty() || queue.farewell.is_some() {
-                    queue.bytes = 0;
-                    frames.append(&mut queue.frames);
-                    if queue.frames.capacity() > 64 {
-                        queue.frames = Vec::new();
-                    }
-                    return queue.farewell.clone();
-                }
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    /// Takes the first frame, if there is one.
-    pub(crate) fn take_first(&self, frames: &mut Vec<Bytes>) {
-        let mut queue = self.queue();
-        if !queue.frames.is_empty() {
-            let first = queue.frames.remove(0);
-            queue.bytes -= first.len();
-            frames.push(first);
-        }
+        self.changed.notify_one();
     }
 
     /// Applies a fault to the connection, ahead of the queued frames.
     pub(crate) fn inject_fault(&self, fault: SocketFault) {
         self.queue().faults.push(fault);
-        self.next_fault.notify_one();
+        self.wake();
     }
 
-    /// Waits for a fault. Loses nothing if it is dropped while waiting.
-    pub(crate) async fn next_fault(&self) -> SocketFault {
+    /// Waits until `look` finds something. Loses nothing if it is dropped while waiting.
+    async fn wait_for<R>(&self, mut look: impl FnMut(&mut QueueState) -> Option<R>) -> R {
         loop {
-            let next_fault = {
-                let mut queue = self.queue();
-                (!queue.faults.is_empty()).then(|| queue.faults.remove(0))
-            };
-            match next_fault {
-                Some(fault) => return fault,
-                None => self.next_fault.notified().await,
+            let found = look(&mut self.queue());
+            match found {
+                Some(found) => return found,
+                None => self.changed.notified().await,
             }
         }
+    }
+
+    /// Waits for what the reader is interested in, and for faults, which come first.
+    pub(crate) async fn next(
+        &self,
+        interest: QueueInterest,
+        frames: &mut FrameBatch,
+    ) -> QueueEvent {
+        self.wait_for(|queue| {
+            if !queue.faults.is_empty() {
+                return Some(QueueEvent::Fault(queue.faults.remove(0)));
+            }
+            let is_due = match interest {
+                QueueInterest::Frames => !queue.frames.is_empty() || queue.farewell.is_some(),
+                QueueInterest::End => queue.farewell.is_some(),
+                QueueInterest::Faults => false,
+            };
+            is_due.then(|| QueueEvent::Taken(queue.take(frames)))
+        })
+        .await
+    }
+
+    /// Waits for frames or the end, and takes all frames.
+    pub(crate) async fn take(&self, frames: &mut FrameBatch) -> Option<CloseReason> {
+        self.wait_for(|queue| {
+            let is_due = !queue.frames.is_empty() || queue.farewell.is_some();
+            is_due.then(|| queue.take(frames))
+        })
+        .await
+    }
+
+    /// Takes the first frame, if there is one.
+    pub(crate) fn take_first(&self) -> Option<Arc<EncodedFrame>> {
+        let mut queue = self.queue();
+        let first = queue.frames.pop()?;
+        queue.bytes -= first.text().len();
+        Some(first)
     }
 
     /// Whether the queue has ended and undelivered frames are dropped.
@@ -178,13 +206,8 @@ impl SendQueue {
 
     /// Waits for the end, for a writer that is blocked.
     pub(crate) async fn ended(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if self.queue().farewell.is_some() {
-                return;
-            }
-            ended.await;
-        }
+        self.wait_for(|queue| queue.farewell.is_some().then_some(()))
+            .await;
     }
 }
 
@@ -196,26 +219,37 @@ mod tests {
         SendQueue::new(QueueLimits { frames, bytes }, ApiVersion::V1)
     }
 
+    fn frame(text: &'static str) -> Arc<EncodedFrame> {
+        EncodedFrame::new(text.into())
+    }
+
+    fn texts(frames: &FrameBatch) -> Vec<&str> {
+        frames
+            .iter()
+            .map(|frame| std::str::from_utf8(frame.text()).unwrap())
+            .collect()
+    }
+
     #[tokio::test]
     async fn frames_come_in_order_and_in_batches() {
         let send_queue = send_queue(10, 100);
-        assert_eq!(send_queue.push("a".into()), PushOutcome::Wake);
-        assert_eq!(send_queue.push("b".into()), PushOutcome::Queued);
-        let mut frames = Vec::new();
+        assert_eq!(send_queue.push(frame("a")), PushOutcome::Wake);
+        assert_eq!(send_queue.push(frame("b")), PushOutcome::Queued);
+        let mut frames = FrameBatch::default();
         assert_eq!(send_queue.take(&mut frames).await, None);
-        assert_eq!(frames, ["a", "b"]);
-        assert_eq!(send_queue.push("c".into()), PushOutcome::Wake);
+        assert_eq!(texts(&frames), ["a", "b"]);
+        assert_eq!(send_queue.push(frame("c")), PushOutcome::Wake);
     }
 
     #[tokio::test]
     async fn both_bounds_hold_and_taking_makes_room() {
         let send_queue = send_queue(2, 5);
-        assert_eq!(send_queue.push("123".into()), PushOutcome::Wake);
-        assert_eq!(send_queue.push("456".into()), PushOutcome::Full);
-        assert_eq!(send_queue.push("45".into()), PushOutcome::Queued);
-        assert_eq!(send_queue.push("".into()), PushOutcome::Full);
-        send_queue.take(&mut Vec::new()).await;
-        assert_eq!(send_queue.push("12345".into()), PushOutcome::Wake);
+        assert_eq!(send_queue.push(frame("123")), PushOutcome::Wake);
+        assert_eq!(send_queue.push(frame("456")), PushOutcome::Full);
+        assert_eq!(send_queue.push(frame("45")), PushOutcome::Queued);
+        assert_eq!(send_queue.push(frame("")), PushOutcome::Full);
+        send_queue.take(&mut FrameBatch::default()).await;
+        assert_eq!(send_queue.push(frame("12345")), PushOutcome::Wake);
     }
 
     #[tokio::test]
@@ -225,12 +259,12 @@ mod tests {
             code: 1001,
             reason: "bye".into(),
         };
-        send_queue.push("last".into());
+        send_queue.push(frame("last"));
         send_queue.end(farewell.clone(), false);
-        assert_eq!(send_queue.push("late".into()), PushOutcome::Ended);
+        assert_eq!(send_queue.push(frame("late")), PushOutcome::Ended);
         send_queue.ended().await;
-        let mut frames = Vec::new();
+        let mut frames = FrameBatch::default();
         assert_eq!(send_queue.take(&mut frames).await, Some(farewell));
-        assert_eq!(frames, ["last"]);
+        assert_eq!(texts(&frames), ["last"]);
     }
 }

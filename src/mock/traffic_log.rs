@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
+use super::encoded_frame::{EncodedFrame, FrameBatch};
 use super::engine::Rfc3339;
 use super::redaction::{hidden, json_in, without_tokens};
 
@@ -43,7 +44,7 @@ pub(crate) enum TrafficEvent {
     /// A socket closed.
     Closed(SocketIdentity, String),
     /// A frame was sent to a client.
-    Sent(SocketIdentity, Bytes, Option<String>),
+    Sent(SocketIdentity, Arc<EncodedFrame>, Option<String>),
     /// A frame was received from a client.
     Heard(SocketIdentity, Bytes),
 }
@@ -81,7 +82,6 @@ impl LoggedRequest {
 impl TrafficEvent {
     /// Bytes of memory that the entry takes, roughly. A frame that several connections receive is counted for each.
     fn size(&self) -> usize {
-        let heap = |length: usize| length + ALLOCATION_OVERHEAD_BYTES;
         let contents = match self {
             Self::Request(request) => {
                 let query: usize = request
@@ -101,13 +101,13 @@ impl TrafficEvent {
                     + heap(request.refusal.as_ref().map_or(0, Bytes::len))
             }
             Self::Sent(_, frame, fault) => {
-                heap(frame.len()) + heap(fault.as_ref().map_or(0, String::len))
+                return sent_size(frame) + fault.as_ref().map_or(0, String::len);
             }
             Self::Heard(_, frame) => heap(frame.len()),
             Self::Opened(_) => 0,
             Self::Closed(_, how) => heap(how.len()),
         };
-        size_of::<LogEntry>() + contents
+        size_of::<LogRecord>() + contents
     }
 
     /// The entry as JSON, without secrets.
@@ -161,7 +161,7 @@ impl TrafficEvent {
                     tell("fault", fault.clone().into());
                 }
                 told.extend(socket_identity.to_json());
-                told.insert("frame".to_owned(), shown(frame));
+                told.insert("frame".to_owned(), shown(frame.text()));
             }
             Self::Heard(socket_identity, frame) => {
                 tell("type", "mock.frame.heard".into());
@@ -183,7 +183,7 @@ impl SocketIdentity {
 }
 
 /// Bytes for display: JSON if they parse, else text, shortened.
-fn shown(bytes: &Bytes) -> Value {
+fn shown(bytes: &[u8]) -> Value {
     if bytes.len() <= SHOWN_MAX_BYTES {
         let text = String::from_utf8_lossy(bytes);
         return hidden("", json_in(&text));
@@ -196,19 +196,92 @@ fn shown(bytes: &Bytes) -> Value {
     ))
 }
 
+/// Bytes of memory that an allocation takes, roughly.
+const fn heap(length: usize) -> usize {
+    length + ALLOCATION_OVERHEAD_BYTES
+}
+
+/// Bytes of memory that a sent frame takes, roughly.
+fn sent_size(frame: &EncodedFrame) -> usize {
+    size_of::<LogRecord>() + heap(frame.text().len()) + ALLOCATION_OVERHEAD_BYTES
+}
+
+/// What happened at a time: one entry, or several.
 #[derive(Debug)]
-struct LogEntry {
+struct LogRecord {
     at: DateTime<Utc>,
-    happening: TrafficEvent,
+    happening: Happening,
+}
+
+#[derive(Debug)]
+enum Happening {
+    One(TrafficEvent),
+    /// Frames that were sent together to a client. Each is an entry.
+    Frames(SocketIdentity, FrameBatch),
+}
+
+impl Happening {
+    /// How many entries it is.
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Frames(_, frames) => frames.len(),
+        }
+    }
+
+    /// Its entries from a position on.
+    fn entries(&self, from: usize) -> impl Iterator<Item = TrafficEvent> {
+        let (one, frames) = match self {
+            Self::One(event) => (Some(event.clone()), None),
+            Self::Frames(identity, frames) => (None, Some((identity, frames))),
+        };
+        let frames = frames.into_iter().flat_map(move |(identity, frames)| {
+            let frames = frames.iter().skip(from);
+            frames.map(|frame| TrafficEvent::Sent(identity.clone(), frame.clone(), None))
+        });
+        one.into_iter().chain(frames)
+    }
+
+    /// Removes the first entry. Returns its size.
+    fn remove_first(&mut self) -> usize {
+        match self {
+            Self::One(event) => event.size(),
+            Self::Frames(_, frames) => frames.pop().map_or(0, |frame| sent_size(&frame)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct LogBuffer {
-    notes: VecDeque<LogEntry>,
+    records: VecDeque<LogRecord>,
+    /// The number of entries.
+    count: usize,
     bytes: usize,
     /// The number of the last entry.
     last: u64,
     closed: bool,
+}
+
+impl LogBuffer {
+    /// Adds a record of this size, and removes the oldest entries for which there is no room.
+    fn push(&mut self, record: LogRecord, bytes: usize) {
+        let count = record.happening.count();
+        self.bytes += bytes;
+        self.count += count;
+        self.last += count as u64;
+        self.records.push_back(record);
+        while self.count > MAX_ENTRIES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.records.front_mut() else {
+                break;
+            };
+            let is_last = oldest.happening.count() == 1;
+            self.bytes -= oldest.happening.remove_first();
+            self.count -= 1;
+            if is_last {
+                self.records.pop_front();
+            }
+        }
+    }
 }
 
 /// The traffic log.
@@ -269,36 +342,31 @@ impl TrafficLog {
     }
 
     /// Adds an entry.
-    pub(crate) fn record(&self, at: DateTime<Utc>, happening: TrafficEvent) {
-        self.record_all(at, [happening]);
+    pub(crate) fn record(&self, at: DateTime<Utc>, event: TrafficEvent) {
+        let bytes = event.size();
+        let happening = Happening::One(event);
+        self.ring().push(LogRecord { at, happening }, bytes);
+        self.more.notify_waiters();
     }
 
-    /// Adds several entries that belong together.
-    pub(crate) fn record_all(
+    /// Adds an entry for each of the frames that are sent together to a client.
+    pub(crate) fn record_frames(
         &self,
         at: DateTime<Utc>,
-        happenings: impl IntoIterator<Item = TrafficEvent>,
+        identity: &SocketIdentity,
+        frames: &FrameBatch,
     ) {
-        let mut ring = self.ring();
-        for happening in happenings {
-            ring.bytes += happening.size();
-            ring.last += 1;
-            ring.notes.push_back(LogEntry { at, happening });
-            while ring.notes.len() > MAX_ENTRIES || ring.bytes > MAX_BYTES {
-                let Some(oldest) = ring.notes.pop_front() else {
-                    break;
-                };
-                ring.bytes -= oldest.happening.size();
-            }
-        }
-        drop(ring);
+        let bytes = frames.iter().map(|frame| sent_size(frame)).sum();
+        let happening = Happening::Frames(identity.clone(), frames.clone());
+        self.ring().push(LogRecord { at, happening }, bytes);
         self.more.notify_waiters();
     }
 
     /// Removes all entries. The numbers continue.
     pub(crate) fn clear(&self) {
         let mut ring = self.ring();
-        ring.notes.clear();
+        ring.records.clear();
+        ring.count = 0;
         ring.bytes = 0;
     }
 
@@ -345,21 +413,28 @@ impl TrafficLog {
     /// The entries after a number, up to a limit.
     pub(crate) fn entries_after(&self, since: u64, limit: usize) -> LogEntries {
         let ring = self.ring();
-        let first = ring.last - ring.notes.len() as u64;
+        let first = ring.last - ring.count as u64;
         let start = since.max(first);
-        let entries: Vec<NumberedEvent> = (start + 1..)
-            .zip(
-                ring.notes
-                    .iter()
-                    .skip(usize::try_from(start - first).unwrap_or(usize::MAX))
-                    .take(limit),
-            )
-            .map(|(number, record)| NumberedEvent {
-                number,
-                at: record.at,
-                event: record.happening.clone(),
-            })
-            .collect();
+        let mut skipped = usize::try_from(start - first).unwrap_or(usize::MAX);
+        let mut entries = Vec::new();
+        for LogRecord { at, happening } in &ring.records {
+            let count = happening.count();
+            if skipped >= count {
+                skipped -= count;
+                continue;
+            }
+            let room = limit - entries.len();
+            if room == 0 {
+                break;
+            }
+            let from = std::mem::take(&mut skipped);
+            let events = happening.entries(from).take(room);
+            let first_number = start + 1 + entries.len() as u64;
+            entries.extend((first_number..).zip(events).map(|(number, event)| {
+                let at = *at;
+                NumberedEvent { number, at, event }
+            }));
+        }
         let last = ring.last;
         drop(ring);
         // A larger number than the last one comes from another server's log.
@@ -403,7 +478,11 @@ mod tests {
     }
 
     fn sent(text: &str) -> TrafficEvent {
-        TrafficEvent::Sent(socket_identity(), Bytes::from(text.to_owned()), None)
+        TrafficEvent::Sent(
+            socket_identity(),
+            EncodedFrame::new(text.to_owned().into()),
+            None,
+        )
     }
 
     const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzZXJ2ZXIiOnRydWV9.DHnfQolWsEGFcTR7ZwVBbIVUFAvxzDJXzB6UlyU-7JQ";
@@ -463,11 +542,45 @@ mod tests {
         for _ in 0..8 {
             traffic_log.record(DateTime::UNIX_EPOCH, sent(&big));
         }
-        assert!(traffic_log.ring().notes.len() <= 4);
+        assert!(traffic_log.ring().count <= 4);
         assert!(traffic_log.ring().bytes <= MAX_BYTES);
         traffic_log.clear();
         let page = traffic_log.after(0, 10, |_, _| true);
         assert_eq!((page.notes.len(), page.next), (0, traffic_log.last()));
+    }
+
+    #[test]
+    fn frames_that_are_sent_together_are_entries_of_their_own() {
+        let traffic_log = TrafficLog::default();
+        let send = |from: usize, count: usize| {
+            let mut frames = FrameBatch::default();
+            for number in from..from + count {
+                frames.push(EncodedFrame::new(format!(r#"{{"n":{number}}}"#).into()));
+            }
+            traffic_log.record_frames(DateTime::UNIX_EPOCH, &socket_identity(), &frames);
+        };
+        send(0, 3);
+        traffic_log.record(DateTime::UNIX_EPOCH, sent(r#"{"n":3}"#));
+        send(4, MAX_ENTRIES - 2);
+        // Two of the first three have no room.
+        let read = |since, limit| {
+            let read = traffic_log.entries_after(since, limit);
+            let numbers: Vec<u64> = read.entries.iter().map(|entry| entry.number).collect();
+            for entry in &read.entries {
+                let TrafficEvent::Sent(_, frame, None) = &entry.event else {
+                    panic!("{entry:?}");
+                };
+                let text = format!(r#"{{"n":{}}}"#, entry.number - 1);
+                assert_eq!(frame.text(), text.as_bytes());
+            }
+            (numbers, read.next, read.lost)
+        };
+        assert_eq!(read(0, 4), (vec![3, 4, 5, 6], 6, 2));
+        assert_eq!(read(6, 2), (vec![7, 8], 8, 0));
+        let (rest, next, lost) = read(8, usize::MAX);
+        assert_eq!((rest.len(), lost), (MAX_ENTRIES - 6, 0));
+        assert_eq!(next, traffic_log.last());
+        assert_eq!(read(next, 5), (vec![], next, 0));
     }
 
     #[tokio::test]

@@ -5,19 +5,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Error;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::api_version::ApiVersion;
+use super::encoded_frame::{EncodedFrame, FrameBatch};
 use super::engine::{Caller, ConnectRequest, ConnectionKey, JsonObject, connection_error};
 use super::error::Rejection;
 use super::faults::{FrameAction, FrameFacts, FrameQueue, SocketFault, half};
 use super::hub::Hub;
-use super::send_queue::{CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, SendQueue};
+use super::send_queue::{
+    CLOSE_ABNORMAL, CLOSE_NORMAL, CloseReason, QueueEvent, QueueInterest, SendQueue,
+};
 use super::tcp::TcpHandle;
 use super::traffic_log::{SocketIdentity, TrafficEvent};
 use crate::domain::{ApiErrorCode, token};
@@ -62,12 +68,12 @@ enum AuthFrameError {
 
 /// Serves one WebSocket whose client authenticates with its first frame.
 pub(crate) async fn run_after_auth_frame<S>(
-    mut socket: S,
+    mut socket: WebSocketStream<S>,
     tcp: TcpHandle,
     hub: Arc<Hub>,
     authenticate: impl FnOnce(JsonObject) -> Result<(Caller, ConnectRequest), Rejection>,
 ) where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(frame) = receive_auth_frame(&mut socket, &hub).await {
         let wish = frame.and_then(authenticate);
@@ -81,11 +87,11 @@ pub(crate) async fn run_after_auth_frame<S>(
 ///
 /// The frame is not an object, or does not arrive in time. The client is to be told.
 pub(crate) async fn receive_auth_frame<S>(
-    socket: &mut S,
+    socket: &mut WebSocketStream<S>,
     hub: &Hub,
 ) -> Option<Result<JsonObject, Rejection>>
 where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let read = tokio::select! {
         read = tokio::time::timeout(AUTH_FRAME_TIMEOUT, auth_frame(socket, hub)) => read,
@@ -117,14 +123,17 @@ where
 }
 
 /// Reads the first frame, which must be an object.
-async fn auth_frame<S>(socket: &mut S, hub: &Hub) -> Result<JsonObject, AuthFrameError>
+async fn auth_frame<S>(
+    socket: &mut WebSocketStream<S>,
+    hub: &Hub,
+) -> Result<JsonObject, AuthFrameError>
 where
-    S: Stream<Item = Result<Message, Error>> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let text = loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => break text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Binary(_))) => {
                 let reject = Rejection::input("the first frame must be text");
                 return Err(AuthFrameError::Rejected(reject));
@@ -156,13 +165,13 @@ where
 
 /// Serves one WebSocket from the first frame of the server to the last.
 pub(crate) async fn run<S>(
-    mut socket: S,
+    mut socket: WebSocketStream<S>,
     tcp: TcpHandle,
     hub: Arc<Hub>,
     version: ApiVersion,
     wish: Result<(Caller, ConnectRequest), Rejection>,
 ) where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let opened = wish.and_then(|(caller, request)| hub.connect(&caller, &request));
     let (key, send_queue) = match opened {
@@ -208,14 +217,16 @@ pub(crate) async fn run<S>(
 }
 
 /// Accepts the upgrade first and refuses then: clients take a refused upgrade for a broken network.
-pub(crate) async fn refuse<S>(socket: &mut S, hub: &Hub, version: ApiVersion, reject: Rejection)
-where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+pub(crate) async fn refuse<S>(
+    socket: &mut WebSocketStream<S>,
+    hub: &Hub,
+    version: ApiVersion,
+    reject: Rejection,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let frame = connection_error(hub.clock.now(), "", &reject);
-    if let Ok(message) = text(version.event(&frame))
-        && socket.send(message).await.is_ok()
-    {
+    if send_text(socket, version.event(&frame)).await.is_ok() {
         let reason = reject.detail.into();
         let code = CLOSE_NORMAL;
         close_gracefully(socket, CloseReason { code, reason }).await;
@@ -228,7 +239,7 @@ fn record(hub: &Hub, happening: TrafficEvent) {
 
 /// An open session.
 struct SocketSession<'a, S> {
-    socket: S,
+    socket: WebSocketStream<S>,
     tcp: TcpHandle,
     hub: &'a Hub,
     key: ConnectionKey,
@@ -239,19 +250,23 @@ struct SocketSession<'a, S> {
 
 impl<S> SocketSession<'_, S>
 where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Moves frames in both directions until one side ends the session.
     async fn exchange_frames(&mut self) -> SocketEnd {
         let send_queue = self.send_queue;
-        let mut frames = Vec::new();
+        let mut frames = FrameBatch::default();
         let mut farewell = None;
         loop {
             // A writer that is blocked by a slow peer must still learn of the end.
             let written = tokio::select! {
                 biased;
                 written = self.write(&mut frames) => written,
-                () = send_queue.ended(), if farewell.is_none() => return SocketEnd::Left,
+                () = send_queue.ended(), if farewell.is_none() => {
+                    // A frame may be written in part, so nothing can follow it.
+                    self.tcp.blackhole();
+                    return SocketEnd::Left;
+                }
             };
             let wake_at = match written {
                 Ok(wake_at) => wake_at,
@@ -263,6 +278,11 @@ where
             {
                 return SocketEnd::SendClose(farewell);
             }
+            let interest = match &farewell {
+                Some(_) => QueueInterest::Faults,
+                None if self.frame_queue.accepts_more() => QueueInterest::Frames,
+                None => QueueInterest::End,
+            };
             tokio::select! {
                 message = self.socket.next() => match message {
                     Some(Ok(message)) => match self.receive(&message) {
@@ -274,48 +294,44 @@ where
                     }
                     None => return SocketEnd::Left,
                 },
-                end = send_queue.take(&mut frames), if farewell.is_none() && self.frame_queue.accepts_more() => {
-                    farewell = end;
-                }
-                () = send_queue.ended(), if farewell.is_none() && !self.frame_queue.accepts_more() => {
-                    farewell = send_queue.take(&mut frames).await;
-                    if send_queue.is_ended_now() {
-                        self.frame_queue.clear();
+                event = send_queue.next(interest, &mut frames) => match event {
+                    QueueEvent::Taken(end) => {
+                        farewell = end;
+                        if interest == QueueInterest::End && send_queue.is_ended_now() {
+                            self.frame_queue.clear();
+                        }
                     }
-                }
+                    QueueEvent::Fault(fault) => {
+                        if let Some(end) = self.apply_fault(fault).await {
+                            return end;
+                        }
+                    }
+                },
                 () = sleep_until(wake_at) => {}
-                fault = send_queue.next_fault() => {
-                    if let Some(end) = self.apply_fault(fault).await {
-                        return end;
-                    }
-                }
             }
         }
     }
 
-    /// Writes all frames that may be sent now, with one flush. Returns when the next one may be sent. An end of the
-    /// connection is the error.
+    /// Writes all frames that may be sent now, together. Returns when the next one may be sent. An end of the connection
+    /// is the error.
     async fn write(
         &mut self,
-        frames: &mut Vec<Bytes>,
+        frames: &mut FrameBatch,
     ) -> Result<Option<Instant>, Option<SocketFault>> {
         if self.frame_queue.is_pass_through() && !self.hub.faults.has_frame_faults() {
             if frames.is_empty() {
                 return Ok(None);
             }
             self.frame_queue.begin();
-            let sent = frames
-                .iter()
-                .map(|frame| TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None));
-            self.hub.traffic_log.record_all(self.hub.clock.now(), sent);
-            for frame in frames.drain(..) {
-                self.feed(frame).await?;
-            }
-            self.flush().await?;
+            self.hub
+                .traffic_log
+                .record_frames(self.hub.clock.now(), &self.socket_identity, frames);
+            self.send(frames).await?;
             return Ok(None);
         }
         self.frame_queue.take(frames);
-        let wake_at = loop {
+        let mut due = FrameBatch::default();
+        let next = loop {
             let (faults, user) = (&self.hub.faults, &self.socket_identity.user);
             let next = self.frame_queue.next(Instant::now(), |event, first| {
                 faults.frame(&FrameFacts { user, event, first })
@@ -326,27 +342,31 @@ where
                         self.hub,
                         TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), fault),
                     );
-                    self.feed(frame).await?;
+                    due.push(frame);
                 }
-                FrameAction::Wait(then) => break Some(then),
-                FrameAction::Idle => break None,
-                FrameAction::End(fault, _) => {
-                    self.flush().await?;
-                    return Err(Some(fault));
-                }
+                FrameAction::Wait(then) => break Ok(Some(then)),
+                FrameAction::Idle => break Ok(None),
+                FrameAction::End(fault, _) => break Err(Some(fault)),
             }
         };
-        self.flush().await?;
-        Ok(wake_at)
+        self.send(&mut due).await?;
+        next
     }
 
-    async fn feed(&mut self, frame: Bytes) -> Result<(), Option<SocketFault>> {
-        let message = text(frame).map_err(|_| None)?;
-        self.socket.feed(message).await.map_err(|_| None)
+    async fn send(&mut self, frames: &mut FrameBatch) -> Result<(), Option<SocketFault>> {
+        send_frames(&mut self.socket, frames)
+            .await
+            .map_err(|_| None)
     }
 
-    async fn flush(&mut self) -> Result<(), Option<SocketFault>> {
-        self.socket.flush().await.map_err(|_| None)
+    /// Records a text of the mock itself, and sends it.
+    async fn send_own(&mut self, text: Bytes) -> Result<(), Error> {
+        let frame = EncodedFrame::new(text);
+        record(
+            self.hub,
+            TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
+        );
+        send_frames(&mut self.socket, &mut FrameBatch::from(frame)).await
     }
 
     /// Applies a fault that needs no frame.
@@ -354,12 +374,7 @@ where
         match fault {
             SocketFault::Garbage { text: wish } => {
                 let garbage = wish.map_or_else(|| half(br#"{"type":"health.check"}"#), Bytes::from);
-                record(
-                    self.hub,
-                    TrafficEvent::Sent(self.socket_identity.clone(), garbage.clone(), None),
-                );
-                let message = text(garbage).ok()?;
-                match self.socket.send(message).await {
+                match self.send_own(garbage).await {
                     Ok(()) => None,
                     Err(_) => Some(SocketEnd::Left),
                 }
@@ -393,11 +408,7 @@ where
                     &self.socket_identity.connection,
                     &expired,
                 ));
-                record(
-                    self.hub,
-                    TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
-                );
-                if self.feed(frame).await.is_err() {
+                if self.send_own(frame).await.is_err() {
                     return SocketEnd::Left;
                 }
                 SocketEnd::SendClose(CloseReason {
@@ -422,7 +433,7 @@ where
 
     /// Keeps a connection open without sending or reading anything, until the client closes it.
     async fn hold_open(&mut self) {
-        let mut frames = Vec::new();
+        let mut frames = FrameBatch::default();
         let mut ended = false;
         loop {
             tokio::select! {
@@ -478,6 +489,8 @@ where
                     .with(|state, now| state.record_activity(now, self.key));
             }
             Message::Close(_) => return Err(SocketEnd::Left),
+            // Reading never returns it.
+            Message::Frame(_) => {}
         }
         Ok(())
     }
@@ -499,10 +512,26 @@ where
     }
 }
 
-pub(crate) fn text(frame: Bytes) -> Result<Message, Error> {
-    Utf8Bytes::try_from(frame)
-        .map(Message::Text)
-        .map_err(Error::new)
+/// Sends frames together.
+pub(crate) async fn send_frames<S>(
+    socket: &mut WebSocketStream<S>,
+    frames: &mut FrameBatch,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // A pong that the library has not written yet goes first.
+    socket.flush().await?;
+    socket.get_mut().write_all_buf(frames).await?;
+    socket.flush().await
+}
+
+/// Sends a text.
+pub(crate) async fn send_text<S>(socket: &mut WebSocketStream<S>, text: Bytes) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    send_frames(socket, &mut FrameBatch::from(EncodedFrame::new(text))).await
 }
 
 /// A client's ping is an array with one event; some clients send the event alone.
@@ -519,35 +548,24 @@ pub(crate) fn is_ping(value: &Value) -> bool {
 
 /// What to close with if the client broke the protocol. `None` if the connection is lost.
 fn violation(error: &Error) -> Option<CloseReason> {
-    use tokio_tungstenite::tungstenite::Error as WireError;
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let (code, reason) = match error.downcast_ref() {
-            Some(WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return None,
-            Some(WireError::Protocol(problem)) => (CLOSE_PROTOCOL_ERROR, problem.to_string()),
-            Some(WireError::Capacity(_)) => {
-                (CLOSE_MESSAGE_TOO_BIG, "the frame is too big".to_owned())
-            }
-            Some(WireError::Utf8(_)) => (
-                CLOSE_INVALID_PAYLOAD,
-                "a text frame must be UTF-8".to_owned(),
-            ),
-            _ => {
-                cause = error.source();
-                continue;
-            }
-        };
-        let reason = reason.into();
-        return Some(CloseReason { code, reason });
-    }
-    None
+    let (code, reason) = match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        Error::Protocol(problem) => (CLOSE_PROTOCOL_ERROR, problem.to_string()),
+        Error::Capacity(_) => (CLOSE_MESSAGE_TOO_BIG, "the frame is too big".to_owned()),
+        Error::Utf8(_) => (
+            CLOSE_INVALID_PAYLOAD,
+            "a text frame must be UTF-8".to_owned(),
+        ),
+        _ => return None,
+    };
+    let reason = reason.into();
+    Some(CloseReason { code, reason })
 }
 
 /// Sends a close frame and waits a little for the answer, so that the last frames are not lost.
-pub(crate) async fn close_gracefully<S>(socket: &mut S, farewell: CloseReason)
+pub(crate) async fn close_gracefully<S>(socket: &mut WebSocketStream<S>, farewell: CloseReason)
 where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     // A close frame holds at most 123 bytes of reason.
     let mut reason = farewell.reason.to_string();
@@ -555,7 +573,7 @@ where
         reason.pop();
     }
     let close = Message::Close(Some(CloseFrame {
-        code: farewell.code,
+        code: farewell.code.into(),
         reason: reason.into(),
     }));
     let goodbye = async {
@@ -568,9 +586,9 @@ where
 }
 
 /// Reads until the connection ends, at most for a limited time.
-async fn read_on<S>(socket: &mut S)
+async fn read_on<S>(socket: &mut WebSocketStream<S>)
 where
-    S: Stream<Item = Result<Message, Error>> + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let end = async { while let Some(Ok(_)) = socket.next().await {} };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, end).await;
@@ -578,86 +596,58 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::sync::{Mutex, PoisonError};
-    use std::task::{Context, Poll};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
     use crate::mock::hub::HubEnd;
     use crate::mock::options::MockOptions;
 
-    /// A socket whose client sends nothing.
-    #[derive(Debug, Clone, Default)]
-    struct SilentSocket {
-        written: Arc<Mutex<Vec<Message>>>,
-    }
-
-    impl Stream for SilentSocket {
-        type Item = Result<Message, Error>;
-
-        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Pending
-        }
-    }
-
-    impl Sink<Message> for SilentSocket {
-        type Error = Error;
-
-        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            written.push(message);
-            Ok(())
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn serve(hub: &Arc<Hub>, socket: SilentSocket) -> impl Future<Output = ()> + use<> {
-        run_after_auth_frame(socket, TcpHandle::default(), hub.clone(), |_| {
+    /// Serves a client that sends nothing, and returns what it receives.
+    async fn serve_silent_client(hub: &Arc<Hub>) -> Vec<Message> {
+        let (server, client) = duplex(4096);
+        let socket = |stream: DuplexStream, role| async move {
+            WebSocketStream::from_raw_socket(stream, role, None).await
+        };
+        let server = socket(server, Role::Server).await;
+        run_after_auth_frame(server, TcpHandle::default(), hub.clone(), |_| {
             panic!("there is no first frame")
         })
+        .await;
+        let received = socket(client, Role::Client).await;
+        received
+            .take_while(|message| std::future::ready(message.is_ok()))
+            .map(Result::unwrap)
+            .collect()
+            .await
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_authenticate_is_refused_after_ten_seconds() {
         let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
-        let socket = SilentSocket::default();
         let started = Instant::now();
-        serve(&hub, socket.clone()).await;
+        let received = serve_silent_client(&hub).await;
         assert_eq!(started.elapsed(), AUTH_FRAME_TIMEOUT + CLOSE_TIMEOUT);
-        let written = socket.written.lock().unwrap();
-        let [Message::Text(error), Message::Close(Some(close))] = written.as_slice() else {
-            panic!("{written:?}");
+        let [Message::Text(error), Message::Close(Some(close))] = received.as_slice() else {
+            panic!("{received:?}");
         };
         let error: Value = serde_json::from_str(error).unwrap();
         assert_eq!(error["type"], "connection.error");
         assert_eq!(error["error"]["code"], 5);
         assert!(error["created_at"].is_i64());
-        assert_eq!(close.code, CLOSE_NORMAL);
+        assert_eq!(u16::from(close.code), CLOSE_NORMAL);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_has_not_authenticated_does_not_delay_a_shutdown() {
         let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
         hub.end(HubEnd::Shutdown);
-        let socket = SilentSocket::default();
-        serve(&hub, socket.clone()).await;
-        let written = socket.written.lock().unwrap();
-        let [Message::Close(Some(close))] = written.as_slice() else {
-            panic!("{written:?}");
+        let received = serve_silent_client(&hub).await;
+        let [Message::Close(Some(close))] = received.as_slice() else {
+            panic!("{received:?}");
         };
         assert_eq!(
-            (close.code, close.reason.as_str()),
+            (close.code.into(), close.reason.as_str()),
             HubEnd::Shutdown.close_frame()
         );
     }

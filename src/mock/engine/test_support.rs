@@ -9,8 +9,7 @@ use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::connection::ConnectionKey;
 use crate::mock::engine::data::connection::Transport;
 use crate::mock::engine::data::requests::Caller;
-use crate::mock::engine::data::state::ServiceState;
-use crate::mock::engine::data::state::Signal;
+use crate::mock::engine::data::state::{Delivery, ServiceState, Signal};
 use crate::mock::engine::operations::OperationRequest;
 use crate::mock::engine::rules::presence::ConnectRequest;
 use crate::mock::error::Rejection;
@@ -46,18 +45,26 @@ impl TestState {
     }
 
     fn collect(&mut self) {
-        for delivery in self.state.drain() {
-            match delivery.signal {
-                Signal::Frame(frame) => self
-                    .frames
-                    .entry(delivery.connection)
-                    .or_default()
-                    .push(serde_json::from_slice(&frame).unwrap()),
+        for Delivery {
+            connections,
+            signal,
+        } in self.state.drain()
+        {
+            match signal {
+                Signal::Event(event) => {
+                    let event: Value = serde_json::from_slice(&event).unwrap();
+                    for connection in connections {
+                        let frames = self.frames.entry(connection).or_default();
+                        frames.push(event.clone());
+                    }
+                }
                 Signal::Close { code, .. } => {
-                    self.closed.insert(delivery.connection, code);
+                    self.closed
+                        .extend(connections.into_iter().map(|key| (key, code)));
                 }
                 Signal::Cut => {
-                    self.closed.insert(delivery.connection, 1006);
+                    self.closed
+                        .extend(connections.into_iter().map(|key| (key, 1006)));
                 }
             }
         }

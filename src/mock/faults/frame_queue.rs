@@ -4,18 +4,20 @@
 //! returned to the owner of the socket.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::fault::SocketFault;
+use crate::mock::encoded_frame::{EncodedFrame, FrameBatch};
 
 /// The next action.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FrameAction {
     /// Send this frame. If a fault applies to it, the fault is named.
-    Send(Bytes, Option<String>),
+    Send(Arc<EncodedFrame>, Option<String>),
     /// Wait until this time.
     Wait(Instant),
     /// The queue is empty.
@@ -38,7 +40,7 @@ pub(crate) struct FrameQueue {
 
 #[derive(Debug)]
 struct QueuedFrame {
-    frame: Bytes,
+    frame: Arc<EncodedFrame>,
     /// The fault that already applies to this frame; no other is looked up.
     faulty: Option<String>,
 }
@@ -69,11 +71,13 @@ impl FrameQueue {
     }
 
     /// Adds frames.
-    pub(crate) fn take(&mut self, frames: &mut Vec<Bytes>) {
-        self.queue.extend(frames.drain(..).map(|frame| QueuedFrame {
-            frame,
-            faulty: None,
-        }));
+    pub(crate) fn take(&mut self, frames: &mut FrameBatch) {
+        while let Some(frame) = frames.pop() {
+            self.queue.push_back(QueuedFrame {
+                frame,
+                faulty: None,
+            });
+        }
     }
 
     /// Records that the first frame was sent without this queue.
@@ -116,7 +120,7 @@ impl FrameQueue {
                 };
             };
             let first = !std::mem::replace(&mut self.begun, true);
-            let event = event_type(&waiting.frame);
+            let event = event_type(waiting.frame.text());
             if self.muted && event == "health.check" && !first {
                 continue;
             }
@@ -160,7 +164,8 @@ impl FrameQueue {
                     self.queue.push_front(faulty);
                 }
                 SocketFault::Garbage { text } => {
-                    let frame = text.map_or_else(|| half(&faulty.frame), Bytes::from);
+                    let text = text.map_or_else(|| half(faulty.frame.text()), Bytes::from);
+                    let frame = EncodedFrame::new(text);
                     let sent = self.send(QueuedFrame { frame, ..faulty }, now);
                     self.release();
                     return sent;
@@ -222,14 +227,20 @@ mod tests {
 
     const ONE_SECOND: Duration = Duration::from_secs(1);
 
+    /// Frames of these types.
+    fn batch(types: &[&str]) -> FrameBatch {
+        let mut batch = FrameBatch::default();
+        for kind in types {
+            let text = format!(r#"{{"type":"{kind}"}}"#);
+            batch.push(EncodedFrame::new(text.into()));
+        }
+        batch
+    }
+
     /// Runs frames through a queue with faults by event type, and returns what is sent and when, in seconds.
     fn run(frames: &[&str], faults: &[(&str, SocketFault)]) -> Vec<String> {
         let mut frame_queue = FrameQueue::default();
-        let mut frames: Vec<Bytes> = frames
-            .iter()
-            .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
-            .collect();
-        frame_queue.take(&mut frames);
+        frame_queue.take(&mut batch(frames));
         let start = Instant::now();
         let (mut now, mut told) = (start, Vec::new());
         loop {
@@ -239,8 +250,8 @@ mod tests {
             });
             match next {
                 FrameAction::Send(frame, _) => {
-                    let name = match event_type(&frame) {
-                        "" => String::from_utf8_lossy(&frame).into_owned(),
+                    let name = match event_type(frame.text()) {
+                        "" => String::from_utf8_lossy(frame.text()).into_owned(),
                         name => name.to_owned(),
                     };
                     told.push(format!("{name}@{}", (now - start).as_secs()));
@@ -318,14 +329,10 @@ mod tests {
         let mut frame_queue = FrameQueue::default();
         frame_queue.apply(&SocketFault::Mute);
         assert!(!frame_queue.is_pass_through());
-        let mut frames: Vec<Bytes> = frames
-            .iter()
-            .map(|kind| Bytes::from(format!(r#"{{"type":"{kind}"}}"#)))
-            .collect();
-        frame_queue.take(&mut frames);
+        frame_queue.take(&mut batch(&frames));
         let mut left = Vec::new();
         while let FrameAction::Send(frame, _) = frame_queue.next(Instant::now(), |_, _| None) {
-            left.push(event_type(&frame).to_owned());
+            left.push(event_type(frame.text()).to_owned());
         }
         assert_eq!(left, ["health.check", "a", "b"]);
     }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::Response;
 use axum::http::request::Parts;
 use chrono::Utc;
@@ -18,34 +16,35 @@ use super::super::hub::Hub;
 use super::super::ws;
 use super::context::RouteContext;
 use super::params::Params;
+use super::upgrade;
 
 /// Accepts the WebSocket even if the request is rejected: clients take a refused upgrade for a broken network.
-pub(super) async fn upgrade(
+pub(super) fn accept(
     context: &RouteContext,
     parts: &mut Parts,
     request: Result<(Caller, ConnectRequest), Rejection>,
 ) -> Result<Response<Body>, Rejection> {
-    let upgrade = websocket(context, parts).await?;
     let RouteContext {
         hub, alive, peer, ..
     } = context.clone();
-    Ok(upgrade.on_upgrade(move |socket| async move {
+    let limit = hub.options.rules.frame_limit;
+    upgrade::accept(parts, limit, move |socket| async move {
         ws::run(socket, peer.tcp, hub, ApiVersion::V1, request).await;
         drop(alive);
-    }))
+    })
 }
 
 /// Accepts a WebSocket whose first frame has the token and the user. `params` is an error if the API key was refused.
-pub(super) async fn upgrade_v2(
+pub(super) fn accept_v2(
     context: &RouteContext,
     parts: &mut Parts,
     params: Result<Arc<Params>, Rejection>,
 ) -> Result<Response<Body>, Rejection> {
-    let upgrade = websocket(context, parts).await?;
     let RouteContext {
         hub, alive, peer, ..
     } = context.clone();
-    Ok(upgrade.on_upgrade(move |socket| async move {
+    let limit = hub.options.rules.frame_limit;
+    upgrade::accept(parts, limit, move |socket| async move {
         match params {
             Ok(params) => {
                 let authenticate = {
@@ -57,25 +56,7 @@ pub(super) async fn upgrade_v2(
             Err(reject) => ws::run(socket, peer.tcp, hub, ApiVersion::V2, Err(reject)).await,
         }
         drop(alive);
-    }))
-}
-
-async fn websocket(
-    context: &RouteContext,
-    parts: &mut Parts,
-) -> Result<WebSocketUpgrade, Rejection> {
-    let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
-        .await
-        .map_err(|error| {
-            Rejection::input(format!("this endpoint takes WebSocket upgrades: {error}"))
-        })?;
-    let limit = context.hub.options.rules.frame_limit;
-    Ok(upgrade
-        // Clients send pings and little else; the default buffers would cost a quarter of a megabyte each.
-        .read_buffer_size(1024)
-        .write_buffer_size(4096)
-        .max_message_size(limit)
-        .max_frame_size(limit))
+    })
 }
 
 /// Finds out who has these credentials.

@@ -75,11 +75,11 @@ pub(super) async fn handle(
                 ApiVersion::V1 => {
                     let request =
                         identity.and_then(|identity| connect::from_query(&params, identity));
-                    connect::upgrade(&context, &mut parts, request).await
+                    connect::accept(&context, &mut parts, request)
                 }
                 ApiVersion::V2 => {
                     let params = identity.map(|_| params);
-                    connect::upgrade_v2(&context, &mut parts, params).await
+                    connect::accept_v2(&context, &mut parts, params)
                 }
             };
             match upgraded {

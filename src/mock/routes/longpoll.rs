@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::auth::CallerIdentity;
+use super::super::encoded_frame::FrameBatch;
 use super::super::engine::{JsonObject, Transport};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
@@ -45,7 +46,7 @@ pub(super) async fn answer(
         send_queue.wake();
         return Ok(r#"{"events":[]}"#.to_owned());
     }
-    let mut frames = Vec::new();
+    let mut frames = FrameBatch::default();
     let polled = tokio::time::timeout(POLL_TIMEOUT, send_queue.take(&mut frames)).await;
     // The poll itself was a sign of life, for as long as it was held.
     hub.with(|state, now| state.record_activity(now, key));
@@ -58,7 +59,7 @@ pub(super) async fn answer(
         if place > 0 {
             answer.push(',');
         }
-        answer.push_str(std::str::from_utf8(frame).expect("frames are written as text"));
+        answer.push_str(std::str::from_utf8(frame.text()).expect("frames are written as text"));
     }
     answer.push_str("]}");
     Ok(answer)
@@ -74,11 +75,10 @@ fn connect(
     let json = query_json(params)?.unwrap_or(body);
     let (caller, request) = connect_request(identity, json, Transport::LongPoll)?;
     let (_, send_queue) = hub.connect(&caller, &request)?;
-    let mut frames = Vec::new();
-    send_queue.take_first(&mut frames);
-    let hello = frames
-        .first()
-        .and_then(|frame| std::str::from_utf8(frame).ok())
+    let first = send_queue.take_first();
+    let hello = first
+        .as_ref()
+        .and_then(|frame| std::str::from_utf8(frame.text()).ok())
         .ok_or_else(|| Rejection::input("the server is shutting down"))?;
     Ok(format!(r#"{{"event":{hello}}}"#))
 }

@@ -20,6 +20,7 @@ mod replay;
 mod replay_socket;
 mod response;
 mod traffic_layer;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::sync::Arc;

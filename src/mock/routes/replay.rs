@@ -40,7 +40,7 @@ pub(super) async fn answer(
         body: None,
     };
     if parts.headers.contains_key(header::UPGRADE) {
-        return match replay_socket::upgrade(context, &mut parts, &live).await {
+        return match replay_socket::accept(context, &mut parts, &live) {
             Ok(upgrade) => upgrade,
             Err(rejection) => reject(&rejection),
         };

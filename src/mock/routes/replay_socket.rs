@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::Response;
 use axum::http::request::Parts;
 use bytes::Bytes;
@@ -12,8 +10,10 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::super::api_version::ApiVersion;
+use super::super::encoded_frame::{EncodedFrame, FrameBatch};
 use super::super::engine::{Rfc3339, connection_error};
 use super::super::error::Rejection;
 use super::super::hub::Hub;
@@ -21,8 +21,11 @@ use super::super::recording::{has_auth_frame, user_of_auth_frame};
 use super::super::replay::{LiveRequest, NextFrame, SocketPlayback, TrafficReplay};
 use super::super::send_queue::CloseReason;
 use super::super::traffic_log::{SocketIdentity, TrafficEvent};
-use super::super::ws::{close_gracefully, is_ping, receive_auth_frame, refuse, text};
+use super::super::ws::{
+    close_gracefully, is_ping, receive_auth_frame, refuse, send_frames, send_text,
+};
 use super::context::RouteContext;
+use super::upgrade::{self, ClientSocket};
 use crate::timer::sleep_until;
 
 /// The status of a request that matches nothing. No SDK repeats it, and no application expects it.
@@ -35,25 +38,19 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 
 /// Accepts the WebSocket even if it matches nothing: clients take a refused upgrade for a broken network.
-pub(super) async fn upgrade(
+pub(super) fn accept(
     context: &RouteContext,
     parts: &mut Parts,
     live: &LiveRequest,
 ) -> Result<Response<Body>, Rejection> {
-    let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
-        .await
-        .map_err(|error| Rejection::input(format!("not a WebSocket upgrade: {error}")))?;
     let hub = context.hub.clone();
     let alive = context.alive.clone();
     let live = live.clone();
     let limit = hub.options.rules.frame_limit;
-    Ok(upgrade
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .on_upgrade(move |socket| async move {
-            run(socket, hub, live).await;
-            drop(alive);
-        }))
+    upgrade::accept(parts, limit, move |socket| async move {
+        run(socket, hub, live).await;
+        drop(alive);
+    })
 }
 
 /// The error of a request that matches nothing.
@@ -61,7 +58,7 @@ pub(super) fn unmatched(text: String) -> Rejection {
     Rejection::with_code(UNMATCHED_STATUS, UNMATCHED_CODE, text)
 }
 
-async fn run(mut socket: WebSocket, hub: Arc<Hub>, mut live: LiveRequest) {
+async fn run(mut socket: ClientSocket, hub: Arc<Hub>, mut live: LiveRequest) {
     let Some(replay) = &hub.replay else { return };
     let mut version = ApiVersion::V1;
     if has_auth_frame(&live.path) {
@@ -104,16 +101,14 @@ async fn run(mut socket: WebSocket, hub: Arc<Hub>, mut live: LiveRequest) {
         }
         Err(reason) => {
             let frame = connection_error(now, "", &unmatched(reason));
-            if let Ok(message) = text(version.event(&frame))
-                && socket.send(message).await.is_ok()
-            {
+            if send_text(&mut socket, version.event(&frame)).await.is_ok() {
                 close(&mut socket, CLOSE_NORMAL, "no recorded WebSocket matches").await;
             }
         }
     }
 }
 
-async fn close(socket: &mut WebSocket, code: u16, reason: &str) {
+async fn close(socket: &mut ClientSocket, code: u16, reason: &str) {
     let reason = reason.into();
     close_gracefully(socket, CloseReason { code, reason }).await;
 }
@@ -123,7 +118,7 @@ fn record(hub: &Hub, event: TrafficEvent) {
 }
 
 struct PlayingSocket<'a> {
-    socket: WebSocket,
+    socket: ClientSocket,
     hub: &'a Hub,
     replay: &'a TrafficReplay,
     version: ApiVersion,
@@ -193,11 +188,13 @@ impl PlayingSocket<'_> {
 
     /// Sends a frame. `None` if the client is gone.
     async fn send(&mut self, frame: Bytes) -> Option<()> {
+        let frame = EncodedFrame::new(frame);
         record(
             self.hub,
             TrafficEvent::Sent(self.identity.clone(), frame.clone(), None),
         );
-        let message = text(frame).ok()?;
-        self.socket.send(message).await.ok()
+        send_frames(&mut self.socket, &mut FrameBatch::from(frame))
+            .await
+            .ok()
     }
 }

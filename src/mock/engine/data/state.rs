@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
 
 use super::app_settings::AppSettings;
 use super::async_tasks::AsyncTasks;
@@ -22,11 +23,11 @@ use super::timers::Timers;
 use super::user::StoredUser;
 use crate::mock::options::MockRules;
 
-/// Something to send to a connection.
+/// Something to send to connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
-    /// The receiver.
-    pub(crate) connection: ConnectionKey,
+    /// The receivers.
+    pub(crate) connections: SmallVec<[ConnectionKey; 1]>,
     /// The content.
     pub(crate) signal: Signal,
 }
@@ -34,8 +35,8 @@ pub(crate) struct Delivery {
 /// The content of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) enum Signal {
-    /// A text frame, shared by all its receivers.
-    Frame(Bytes),
+    /// An event.
+    Event(Bytes),
     /// The end of the connection, which is already removed from the state.
     Close {
         /// A WebSocket close code.

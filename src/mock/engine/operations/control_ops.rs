@@ -46,7 +46,7 @@ impl ServiceState {
         }
         self.timers.set(due, Timer::Silence(key));
         self.out.push(Delivery {
-            connection: key,
+            connections: [key].into(),
             signal: Signal::Cut,
         });
     }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use chrono::TimeDelta;
 use rand::seq::IndexedRandom;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use super::{OPERATIONS, OperationRequest};
 use crate::fuzz::{self, FuzzTarget};
 use crate::mock::engine::data::requests::Caller;
+use crate::mock::engine::data::state::Signal;
 use crate::mock::engine::test_support::{TestState, user};
 
 const FIELDS: &[(&str, &str)] = &[
@@ -154,8 +156,13 @@ fn fuzz_operations() {
                         refused.set(refused.get() + 1);
                     }
                 }
-                // Collects the frames, which must be JSON.
-                world.pass(1);
+                world.now += TimeDelta::seconds(1);
+                world.state.tick(world.now);
+                for delivery in world.state.drain() {
+                    if let Signal::Event(event) = delivery.signal {
+                        serde_json::from_slice::<IgnoredAny>(&event).expect("an event is JSON");
+                    }
+                }
             }
         }
     });

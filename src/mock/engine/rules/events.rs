@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::mock::api_version::ApiVersion;
 use crate::mock::engine::data::connection::ConnectionKey;
@@ -82,8 +83,8 @@ impl ServiceState {
     /// Sends one frame to one connection.
     pub(crate) fn send(&mut self, connection: ConnectionKey, frame: Bytes) {
         self.out.push(Delivery {
-            connection,
-            signal: Signal::Frame(frame),
+            connections: [connection].into(),
+            signal: Signal::Event(frame),
         });
     }
 
@@ -97,21 +98,25 @@ impl ServiceState {
         if receivers.is_empty() {
             return;
         }
-        let own = subject
-            .and_then(|key| self.users.get(key))
-            .map_or_else(Vec::new, |user| user.connections.clone());
-        let (mut for_own, mut for_others) = (None, None);
-        for &connection in receivers {
-            let frame = match subject {
-                Some(key) if own.contains(&connection) => {
-                    for_own.get_or_insert_with(|| write(self, Viewer::User(key)))
-                }
-                _ => for_others.get_or_insert_with(|| write(self, Viewer::Other)),
-            };
-            self.out.push(Delivery {
-                connection,
-                signal: Signal::Frame(frame.clone()),
-            });
+        let subject = subject.and_then(|key| Some((key, &self.users.get(key)?.connections)));
+        let is_own = |connection: &ConnectionKey| {
+            subject.is_some_and(|(_, connections)| connections.contains(connection))
+        };
+        let (own, others): (SmallVec<_>, SmallVec<_>) = receivers.iter().copied().partition(is_own);
+        let views = [
+            (subject.map(|(key, _)| Viewer::User(key)), own),
+            (Some(Viewer::Other), others),
+        ];
+        for (viewer, connections) in views {
+            if let Some(viewer) = viewer
+                && !connections.is_empty()
+            {
+                let signal = Signal::Event(write(self, viewer));
+                self.out.push(Delivery {
+                    connections,
+                    signal,
+                });
+            }
         }
     }
 

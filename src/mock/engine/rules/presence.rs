@@ -469,7 +469,7 @@ impl ServiceState {
     ) {
         if self.connections.contains_key(&key) {
             self.out.push(Delivery {
-                connection: key,
+                connections: [key].into(),
                 signal: Signal::Close {
                     code,
                     reason: Arc::from(reason),
