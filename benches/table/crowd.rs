@@ -21,7 +21,7 @@ const CLIENTS: usize = 1000;
 const CHANGES: usize = 4000;
 /// Changes under way at once.
 const LANES: usize = 32;
-/// How many users change, and are followed by a connection each, where latency is measured.
+/// How many users change, and are followed by a connection each, where requests are measured.
 const WATCHED: usize = 100;
 const SECRET: &str = "a-secret-for-measuring";
 
@@ -156,7 +156,7 @@ fn start_up(report: &mut Report) -> io::Result<()> {
 
 async fn crowd(report: &mut Report) -> io::Result<()> {
     let (mut own, mut least) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..5 {
         least.push(deliveries(&Mock::start_broadcaster()?).await?);
         own.push(deliveries(&Mock::start(1)?).await?);
     }
@@ -166,6 +166,16 @@ async fn crowd(report: &mut Report) -> io::Result<()> {
             .ours(own)
             .limit(least)
             .ratio("limit", Some(least), Bound::AtLeast(0.8)),
+    );
+    let half = own / CLIENTS as f64 / 2.0;
+    let delay = delivery_delay(&Mock::start(1)?, CLIENTS, 1, half).await?;
+    report.row(
+        Row::new(
+            "mock: `PATCH /users` to its events at 1,000 connections, half of that rate, p99",
+            Unit::Milliseconds,
+        )
+        .ours(delay)
+        .aim("ms", delay, Bound::AtMost(5.0)),
     );
     let mock = Mock::start(WATCHED)?;
     let rate = changes_per_core(&mock).await?;
@@ -177,7 +187,7 @@ async fn crowd(report: &mut Report) -> io::Result<()> {
         .ours(rate)
         .aim("a second", rate, Bound::AtLeast(10_000.0)),
     );
-    let delay = delivery_delay(&mock).await?;
+    let delay = delivery_delay(&mock, WATCHED, WATCHED, 5000.0).await?;
     report.row(
         Row::new(
             "mock: `PATCH /users` to its event, 5,000 a second, p99",
@@ -264,31 +274,37 @@ async fn send_changes(
 async fn changes_per_core(mock: &Mock) -> io::Result<f64> {
     let changes = 20_000;
     let before = mock.cpu_seconds()?;
-    send_changes(mock, changes, None, numbered_change).await?;
+    send_changes(mock, changes, None, |n| numbered_change(n, WATCHED)).await?;
     Ok(changes as f64 / (mock.cpu_seconds()? - before))
 }
 
-/// Sets the status of a user to the number of the change.
-fn numbered_change(n: usize) -> String {
-    let user = n % WATCHED;
+/// Sets the status of one of the users, in turn, to the number of the change.
+fn numbered_change(n: usize, users: usize) -> String {
+    let user = n % users;
     format!(r#"{{"users":[{{"id":"user-{user:07}","set":{{"status":"{n}"}}}}]}}"#)
 }
 
-/// The 99th percentile of the milliseconds from a change to its event, at half of the rate that is aimed at.
-async fn delivery_delay(mock: &Mock) -> io::Result<f64> {
-    let changes = 15_000;
+/// The 99th percentile of the milliseconds from a change to its event, for three seconds of changes. The connections
+/// follow one of the users each.
+async fn delivery_delay(
+    mock: &Mock,
+    connections: usize,
+    users: usize,
+    per_second: f64,
+) -> io::Result<f64> {
+    let changes = (per_second * 3.0) as usize / users * users;
     let sent: Arc<Mutex<Vec<Option<Instant>>>> = Arc::new(Mutex::new(vec![None; changes]));
     let lock = |sent: &Mutex<Vec<Option<Instant>>>, n: usize, at: Option<Instant>| {
         let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
         at.inspect(|at| sent[n] = Some(*at)).or(sent[n])
     };
     let mut readers = Vec::new();
-    for n in 0..WATCHED {
-        let socket = subscribed(mock, n, &format!("user-{n:07}")).await?;
+    for n in 0..connections {
+        let socket = subscribed(mock, n, &format!("user-{:07}", n % users)).await?;
         let sent = Arc::clone(&sent);
         readers.push(tokio::spawn(async move {
             let mut delays = Vec::new();
-            each_event(socket, changes / WATCHED, |event| {
+            each_event(socket, changes / users, |event| {
                 let at = memchr::memmem::find(event, br#""status":""#).map(|at| at + 10);
                 let digits = event[at.unwrap_or_default()..]
                     .split(|byte| *byte == b'"')
@@ -306,9 +322,9 @@ async fn delivery_delay(mock: &Mock) -> io::Result<f64> {
     }
     let change = move |n| {
         lock(&sent, n, Some(Instant::now()));
-        numbered_change(n)
+        numbered_change(n, users)
     };
-    send_changes(mock, changes, Some(5000.0), change).await?;
+    send_changes(mock, changes, Some(per_second), change).await?;
     let mut delays = Vec::new();
     for reader in readers {
         delays.extend(reader.await.map_err(io::Error::other)??);
