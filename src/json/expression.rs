@@ -17,6 +17,7 @@ use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
 use jaq_json::{Num, Val, read, write};
 use memchr::memchr;
 
+use super::definitions;
 use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
 use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
 use super::projection::{FieldNames, Projection};
@@ -449,18 +450,24 @@ fn compile_filter<'s>(
 ) -> Result<CompiledFilter, Failure> {
     let allowed = |name: &str| !UNAVAILABLE_FUNCTIONS.contains(&name);
     let arena = Arena::default();
+    let library = || {
+        let formats = load::parse(include_str!("formats.jq"), |parser| parser.defs());
+        std::iter::once(limits::range())
+            .chain(jaq_core::defs())
+            .chain(jaq_std::defs())
+            .chain(jaq_json::defs())
+            .chain(formats.unwrap_or_default())
+            .filter(|def| allowed(def.name))
+            .collect()
+    };
+    let defs = definitions::needed(&term, library);
     let main = Def {
         name: MAIN_DEFINITION,
         args: Vec::new(),
         body: limits::with_checks(term, 0),
     };
-    let formats = load::parse(include_str!("formats.jq"), |parser| parser.defs());
-    let defs = std::iter::once(limits::range())
-        .chain(jaq_core::defs())
-        .chain(jaq_std::defs())
-        .chain(jaq_json::defs())
-        .chain(formats.unwrap_or_default())
-        .filter(|def| allowed(def.name))
+    let defs = defs
+        .into_iter()
         .map(limits::with_checks_inside)
         .chain([main]);
     let funs = jaq_core::funs::<Data>()
@@ -1102,6 +1109,32 @@ mod tests {
         ] {
             assert_eq!(fields(source), None, "{source}");
         }
+    }
+
+    #[test]
+    fn each_function_has_the_definitions_that_it_needs() {
+        let library = jaq_core::defs()
+            .chain(jaq_std::defs())
+            .chain(jaq_json::defs());
+        let mut compiled = 0;
+        for def in library {
+            let args = vec!["."; def.args.len()].join(";");
+            let call = match args.as_str() {
+                "" => def.name.to_owned(),
+                args => format!("{}({args})", def.name),
+            };
+            match Expr::compile(&call) {
+                Ok(_) => compiled += 1,
+                Err(failure) => {
+                    assert!(
+                        failure.message.contains("is not available"),
+                        "{call}: {}",
+                        failure.message
+                    );
+                }
+            }
+        }
+        assert!(compiled > 100, "{compiled}");
     }
 
     #[test]

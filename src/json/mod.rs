@@ -2,6 +2,7 @@
 //!
 //! This module does not know what the values mean.
 
+mod definitions;
 pub mod expression;
 mod limits;
 mod path;
