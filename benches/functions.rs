@@ -7,6 +7,7 @@ use std::hint::black_box;
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 use presencectl::domain::event::Event;
+use presencectl::json::expression::{Expr, StringForm};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -66,4 +67,28 @@ fn serde_value(bencher: Bencher<'_, '_>, name: &str) {
     bencher
         .counter(BytesCount::of_str(text))
         .bench(|| serde_json::from_str::<serde_json::Value>(black_box(text)));
+}
+
+/// Expressions that read a field, some fields, and the whole record.
+const EXPRESSIONS: [&str; 4] = [
+    ".user.id",
+    "{id: .user.id, online: .user.online}",
+    r#"select(.user.online) | "\(.user.id): \(.user.status // "-")""#,
+    "to_entries | length",
+];
+
+#[divan::bench(args = EXPRESSIONS)]
+fn expression_compile(source: &str) -> Expr {
+    Expr::compile(black_box(source)).expect("it is an expression")
+}
+
+#[divan::bench(args = EXPRESSIONS)]
+fn expression_results(bencher: Bencher<'_, '_>, source: &str) {
+    let expression = Expr::compile(source).expect("it is an expression");
+    let record = text("presence").as_bytes();
+    bencher.bench(|| {
+        expression
+            .results(black_box(record), StringForm::Raw)
+            .count()
+    });
 }

@@ -21,8 +21,12 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(700);
 pub(crate) const SETTLE_LONG: Duration = Duration::from_millis(1500);
 const USERS: &str = "user-0,user-1,user-2,user-3,user-4,user-5,user-6,user-7,user-8,user-9";
 
-/// A general expression, which needs the whole record.
+/// An expression that reads some fields.
 const EXPRESSION: &str = "{id: .user.id, online: .user.online}";
+/// A condition that every event satisfies.
+const CONDITION: &str = r#"(.type | startswith("user.")) and .user.id != """#;
+/// An expression that needs the whole record.
+const WHOLE: &str = "to_entries | length";
 
 pub(crate) fn rates(peers: &Peers, report: &mut Report) -> io::Result<()> {
     let stub = Stub::start(None)?;
@@ -452,8 +456,14 @@ pub(crate) fn instructions(peers: &Peers, report: &mut Report) -> io::Result<()>
         ("--raw", &["--raw"], EventMix::Usual),
         ("--jq .user.id", &["--jq", ".user.id"], EventMix::Usual),
         (
-            "--jq with a general expression",
+            "--jq with some fields",
             &["--jq", EXPRESSION],
+            EventMix::Usual,
+        ),
+        ("--where", &["--where", CONDITION], EventMix::Usual),
+        (
+            "--jq with the whole record",
+            &["--jq", WHOLE],
             EventMix::Usual,
         ),
     ] {
