@@ -311,7 +311,9 @@ steps:
     let folder = folder(scenario);
     let tee = folder.path().join("steps.ndjson");
     let junit = folder.path().join("report.xml");
-    let script = "\"$0\" get-user amy --jq .online; exit $1";
+    // The command starts together with the scenario, whose first step it waits for. Control requests are not expected.
+    let script = "until [ \"$(\"$0\" mock status --jq .online)\" = 1 ]; do :; done
+                  \"$0\" get-user amy --jq .online; exit $1";
     let with_command = |code: &str| {
         let binary = binary();
         run_in(
