@@ -114,7 +114,7 @@ fn a_detached_server_is_found_again_until_it_has_ended() {
     insta::assert_snapshot!(named.masked(), @r"
     --- stderr
     presencectl: cannot connect to 127.0.0.1:PORT: Connection refused (os error 111)
-    hint: check the address (--base-url or STREAM_CHAT_URL) and the network; to try without either: --mock
+    hint: start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT
     --- exit Some(7)
     ");
 }
