@@ -479,6 +479,11 @@ fn a_signal_ends_a_run_and_a_reader_who_leaves_too() {
     let timed_out = Presencectl::new(line.iter().chain(&flags)).run();
     let records: Value = serde_json::from_str(&timed_out.stdout).unwrap();
     assert_eq!(records[0]["action"], "connect", "{timed_out}");
+    let skipped = json!({
+        "type": "mock.step.skipped", "line": 3, "action": "disconnect", "user": "amy", "ok": false,
+        "error": "did not run: the time ran out before the last step", "count": 1,
+    });
+    assert_eq!(records[1], skipped, "{timed_out}");
     let error = timed_out.stderr.lines().last().unwrap();
     insta::assert_snapshot!(error, @r#"{"error":{"kind":"timed_out","message":"the time ran out before the last step","exit_code":124,"api_code":null,"hint":"give it more time with --timeout, or let the clock jump with --speed max"}}"#);
     assert_eq!(timed_out.code, Some(124), "{timed_out}");
