@@ -163,6 +163,7 @@ impl Plan {
                     text: String::new(),
                     seq: 0,
                     known: vec![None; users.len()],
+                    until_deleted: Vec::new(),
                     missing: BTreeSet::new(),
                     first: i64::MAX,
                     last: i64::MIN,
@@ -227,6 +228,8 @@ struct Watcher {
     seq: u64,
     /// Since when it observes each user, and what it last heard of them.
     known: Vec<Option<(i64, bool)>>,
+    /// When it observed users who were deleted then, each until the deletion. A gap may have begun before.
+    until_deleted: Vec<(usize, i64, i64)>,
     missing: BTreeSet<usize>,
     first: i64,
     last: i64,
@@ -381,7 +384,7 @@ impl Watcher {
             }
             (None, Some((since, _))) => {
                 self.known[user] = None;
-                users[user].observed.push((since, at));
+                self.until_deleted.push((user, since, at));
                 let shown = self.user(users, user, at, None);
                 self.line(
                     at,
@@ -422,6 +425,11 @@ impl Watcher {
             }
         }
         let mut repaired = Vec::new();
+        for (user, since, deleted) in self.until_deleted.drain(..) {
+            if since < from {
+                users[user].observed.push((since, deleted.min(from)));
+            }
+        }
         for user in members {
             if let Some((since, online)) = self.known[*user] {
                 if since < from {
@@ -457,6 +465,9 @@ impl Watcher {
     }
 
     fn end(&mut self, users: &mut [TrueUser], members: &[usize], at: i64) {
+        for (user, since, deleted) in self.until_deleted.drain(..) {
+            users[user].observed.push((since, deleted));
+        }
         for user in members {
             if let Some((since, _)) = self.known[*user].take()
                 && since < at
