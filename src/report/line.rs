@@ -355,6 +355,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_who_is_no_object_does_not_hide_later_users() {
+        let line = |user: &str| {
+            format!(
+                r#"{{"type":"user.presence.changed","user":{user},"received_at":"2026-01-05T10:00:00.200Z","source":"ws"}}"#
+            )
+        };
+        let amy = line(r#"{"id":"amy","online":true}"#);
+        for user in ["null", "7", "true", r#""amy""#, "[]", "{}"] {
+            let mut reader = LineReader::new(true);
+            let _ = reader.read(&line(user));
+            assert_eq!(
+                reader.read(&amy),
+                LineReader::new(true).read(&amy),
+                "{user}"
+            );
+        }
+    }
+
+    #[test]
     fn lines_that_are_not_records() {
         for line in [
             "",

@@ -297,11 +297,10 @@ fn learn_user(
     texts: bool,
     values: &mut Vec<LineValue>,
 ) -> Result<usize, Malformed> {
+    // Any other value is part of the fixed text. As a value that may differ, it would also be known as an object, whose
+    // fields this shape does not have.
     if json.peek(start) != Some(b'{') {
-        let end = json.value(start)?;
-        let field = None;
-        values.push(LineValue { start, end, field });
-        return Ok(end);
+        return json.value(start);
     }
     json.object(start, |name, start| {
         let field = match name {
