@@ -116,6 +116,18 @@ fn who_was_online_only_while_nobody_watched_has_no_session() {
     assert!(!picture.contains("<path class=\"online\""), "{picture}");
 }
 
+/// Nothing came after the record that shows them online.
+#[test]
+fn somebody_whom_the_last_record_shows_online_has_a_session() {
+    let line = r#"{"type":"presence.snapshot","user":{"id":"amy","online":true},"seq":1,"received_at":"2026-03-29T00:00:00.000Z","source":"query"}"#;
+    let folder = Folder::new(&[("day", line.as_bytes())]);
+    insta::assert_snapshot!(folder.run("report sessions @day"), @r#"
+    {"user_id":"amy","name":null,"from":"2026-03-29T00:00:00.000Z","to":null,"duration_s":0,"start":"data_start","end":"data_end","status":null}
+    --- stderr
+    --- exit Some(0)
+    "#);
+}
+
 /// Both changes were observed, in the same millisecond. And one began with the last event before a gap.
 #[test]
 fn a_session_whose_start_was_observed_counts_whatever_its_length() {

@@ -77,9 +77,11 @@ impl Interval {
     }
 
     /// Whether it is a session. A user who was online only while nobody observed them has none: the query after a gap
-    /// shows them online, and an event that is newer than the answer shows them offline.
+    /// shows them online, and an event that is newer than the answer shows them offline. Somebody whom the last record
+    /// shows online has one.
     pub fn is_session(&self) -> bool {
-        let was_observed = self.length() > 0 || self.start == Edge::Observed;
+        let was_observed =
+            self.length() > 0 || self.start == Edge::Observed || self.end == Edge::DataEnd;
         self.state == PresenceState::Online && was_observed
     }
 
