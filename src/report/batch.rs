@@ -207,7 +207,9 @@ impl Batches {
                 Ok((number, batch)) => {
                     self.early.insert(number, batch);
                 }
-                Err(_) => return Ok(None),
+                Err(_) if self.early.is_empty() => return Ok(None),
+                // A part of the file would be missing in the report.
+                Err(_) => return Err(io::Error::other("a thread that parses lines has ended")),
             }
         }
     }

@@ -253,11 +253,11 @@ impl Recording {
         let Some(seq) = line.seq else {
             return false;
         };
-        if let Some(last) = self.runs.last_mut().filter(|last| **last + 1 == seq) {
+        if let Some(last) = self.runs.last_mut().filter(|last| is_next(**last, seq)) {
             *last = seq;
             return false;
         }
-        if let Some(run) = self.runs.iter().rposition(|last| last + 1 == seq) {
+        if let Some(run) = self.runs.iter().rposition(|last| is_next(*last, seq)) {
             self.runs.remove(run);
             self.runs.push(seq);
             return false;
@@ -423,4 +423,9 @@ pub(super) fn first_time(source: &InputSource) -> anyhow::Result<Option<Millis>>
         }
     }
     Ok(None)
+}
+
+/// Whether a record's number follows another one.
+fn is_next(last: u64, seq: u64) -> bool {
+    last.checked_add(1) == Some(seq)
 }
