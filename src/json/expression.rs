@@ -18,19 +18,15 @@ use jaq_json::{Num, Val, read, write};
 use memchr::memchr;
 
 use super::definitions;
-use super::limits::{self, Limit, RUN_TIME_MAX, RunTimeBudget};
+use super::limits::{self, JSON_DEPTH_MAX, Limit, RUN_TIME_MAX, RunTimeBudget};
 use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
 use super::projection::{FieldNames, Projection};
-use super::scanner::{Json, StringState, escape_controls};
+use super::scanner::{Json, escape_controls};
 use crate::escape;
 use crate::exit::{Code, Failure};
 
 type Data = JustLut<Val>;
 type CompiledFilter = jaq_core::Filter<Data>;
-
-/// The deepest nesting of JSON that is evaluated. The interpreter recurses, and a hostile event must not exhaust the
-/// stack.
-const MAX_DEPTH: usize = 128;
 
 /// The name of the jq definition that contains an expression.
 const MAIN_DEFINITION: &str = "__main";
@@ -243,14 +239,14 @@ impl Expr {
     /// The names on the way to the only result, if it can be read directly from the text.
     pub(crate) fn path_in(&self, json: &[u8]) -> Option<&[String]> {
         self.path()
-            .filter(|_| !is_deep(json) && !has_half_surrogates(json))
+            .filter(|_| !limits::is_deep(json) && !has_half_surrogates(json))
             .map(|path| path.names().as_slice())
     }
 
     /// The only result, as JSON text, if it can be read directly from the text.
     pub(crate) fn read_field<'j>(&self, json: &'j [u8]) -> Option<&'j str> {
         self.path()
-            .filter(|_| !is_deep(json))
+            .filter(|_| !limits::is_deep(json))
             .and_then(|path| path.evaluate(json))
     }
 
@@ -281,7 +277,7 @@ impl Expr {
     /// text may not be what the interpreter accepts, or a path leads through a value that has no fields.
     fn projected_start(&self, json: &[u8]) -> Option<Start<'_>> {
         let projected = self.projected.as_ref()?;
-        if is_deep(json) || has_half_surrogates(json) {
+        if limits::is_deep(json) || has_half_surrogates(json) {
             return None;
         }
         let json = Json::new(std::str::from_utf8(json).ok()?);
@@ -452,7 +448,8 @@ fn compile_filter<'s>(
     let arena = Arena::default();
     let library = || {
         let formats = load::parse(include_str!("formats.jq"), |parser| parser.defs());
-        std::iter::once(limits::range())
+        [limits::range(), limits::fromjson()]
+            .into_iter()
             .chain(jaq_core::defs())
             .chain(jaq_std::defs())
             .chain(jaq_json::defs())
@@ -476,9 +473,10 @@ fn compile_filter<'s>(
         .filter(|(name, ..)| allowed(name))
         .map(|(name, args, run)| match name {
             "range" => (limits::UNCHECKED_RANGE, args, run),
+            "fromjson" => (limits::UNCHECKED_FROMJSON, args, run),
             name => (name, args, run),
         })
-        .chain([limits::native()]);
+        .chain([limits::native(), limits::depth_check()]);
     let program = File {
         code: MAIN_DEFINITION,
         path: (),
@@ -532,36 +530,12 @@ fn bracket_depth(source: &str) -> usize {
 }
 
 fn parse(json: &[u8]) -> Result<Val, EvalError> {
-    if is_deep(json) {
+    if limits::is_deep(json) {
         return Err(EvalError(format!(
-            "the record is nested more than {MAX_DEPTH} levels deep"
+            "the record is nested more than {JSON_DEPTH_MAX} levels deep"
         )));
     }
     read::parse_single(json).map_err(|error| EvalError(format!("the record is not JSON: {error}")))
-}
-
-fn is_deep(json: &[u8]) -> bool {
-    // Counting is cheap, and nearly every record has fewer brackets than the limit. The two brackets differ in one bit.
-    let is_bracket = |byte: &u8| u8::from(byte | 0x20 == b'{');
-    let brackets: usize = json
-        .chunks(128)
-        .map(|chunk| usize::from(chunk.iter().map(is_bracket).sum::<u8>()))
-        .sum();
-    if brackets <= MAX_DEPTH {
-        return false;
-    }
-    let mut strings = StringState::default();
-    let mut depth = 0_usize;
-    json.iter()
-        .filter(|&&byte| !strings.is_in_string(byte))
-        .any(|byte| {
-            match byte {
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            depth > MAX_DEPTH
-        })
 }
 
 /// Replaces values that JSON cannot express, as `jq` does: NaN becomes null, infinity the largest number, bytes a
@@ -783,6 +757,24 @@ mod tests {
         assert_eq!(expr.is_true(wide.as_bytes()), Ok(true));
         let brackets_in_text = format!("[\"{}\\\"[\"]", "[".repeat(1000));
         assert_eq!(expr.is_true(brackets_in_text.as_bytes()), Ok(true));
+    }
+
+    #[test]
+    fn deep_json_in_a_text_is_an_error_and_no_crash() {
+        let text = "[".repeat(100_000) + &"]".repeat(100_000);
+        let record = format!("{{\"text\":\"{text}\"}}");
+        let results = |source: &str| {
+            let expr = Expr::compile(source).unwrap();
+            expr.is_true(record.as_bytes())
+        };
+        let error = results(".text | fromjson").unwrap_err().to_string();
+        assert!(
+            error.contains("nested more than 128 levels deep"),
+            "{error}"
+        );
+        assert_eq!(results("(.text | fromjson)? // true"), Ok(true));
+        assert_eq!(results(r#"("[[1]]" | fromjson) == [[1]]"#), Ok(true));
+        assert_eq!(results(r#"[1 | tojson | fromjson] == [1]"#), Ok(true));
     }
 
     #[test]

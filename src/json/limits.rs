@@ -1,4 +1,4 @@
-//! Limits of jq expressions: how long one may run on a record, and how deep it may recurse.
+//! Limits of jq expressions: how long one may run on a record, how deep it may recurse, and how deep its input is nested.
 //!
 //! The interpreter has no limits of its own. So a check, [`CHECK`], is compiled into every expression: at the start of
 //! each function, after each number of a range, and every few levels of nesting. A check does nothing until a limit is
@@ -17,10 +17,15 @@ use jaq_core::path::{Part, Path};
 use jaq_core::{Error, Exn, Native};
 use jaq_json::Val;
 
+use super::scanner::StringState;
+
 /// The longest source that is compiled, in bytes.
 pub(super) const SOURCE_MAX_BYTES: usize = 16 * 1024;
 /// The deepest nesting of brackets in a source.
 pub(super) const SOURCE_DEPTH_MAX: usize = 200;
+/// The deepest nesting of JSON that is evaluated. The interpreter recurses, and a hostile event must not exhaust the
+/// stack.
+pub(super) const JSON_DEPTH_MAX: usize = 128;
 /// How long an expression may run on one record.
 pub(super) const RUN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How much of its thread's stack an evaluation may use: half.
@@ -40,6 +45,10 @@ const CHECKS_PER_CLOCK: u32 = 64;
 const CHECK: &str = "!check";
 /// The name under which the interpreter's own `range` stays available.
 pub(super) const UNCHECKED_RANGE: &str = "!range";
+/// The name under which the interpreter's own `fromjson` stays available.
+pub(super) const UNCHECKED_FROMJSON: &str = "!fromjson";
+/// The name of the function that refuses a text with JSON that is nested too deep.
+const CHECK_DEPTH: &str = "!check_depth";
 
 /// A limit that an evaluation exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +164,32 @@ pub(super) fn range() -> Def<&'static str> {
     }
 }
 
+/// The function that `fromjson` calls first: the parser recurses, and the text may come from an event.
+pub(super) fn depth_check() -> Fun<JustLut<Val>> {
+    let check = Native::new(|(_, value)| {
+        let is_too_deep = matches!(&value, Val::TStr(text) | Val::BStr(text) if is_deep(text));
+        box_once(if is_too_deep {
+            let message = format!("JSON that is nested more than {JSON_DEPTH_MAX} levels deep");
+            Err(Exn::from(Error::str(message)))
+        } else {
+            Ok(value)
+        })
+    });
+    (CHECK_DEPTH, v(0), check)
+}
+
+/// The definition of `fromjson` with a check before it.
+pub(super) fn fromjson() -> Def<&'static str> {
+    Def {
+        name: "fromjson",
+        args: Vec::new(),
+        body: pipe(
+            Term::Call(CHECK_DEPTH, Vec::new()),
+            Term::Call(UNCHECKED_FROMJSON, Vec::new()),
+        ),
+    }
+}
+
 const fn call_check<'s>() -> Term<&'s str> {
     Term::Call(CHECK, Vec::new())
 }
@@ -240,4 +275,29 @@ pub(super) fn with_checks<'s>(term: Term<&'s str>, depth: usize) -> Term<&'s str
     } else {
         term
     }
+}
+
+/// Whether a JSON text is nested deeper than the limit.
+pub(super) fn is_deep(json: &[u8]) -> bool {
+    // Counting is cheap, and nearly every record has fewer brackets than the limit. The two brackets differ in one bit.
+    let is_bracket = |byte: &u8| u8::from(byte | 0x20 == b'{');
+    let brackets: usize = json
+        .chunks(128)
+        .map(|chunk| usize::from(chunk.iter().map(is_bracket).sum::<u8>()))
+        .sum();
+    if brackets <= JSON_DEPTH_MAX {
+        return false;
+    }
+    let mut strings = StringState::default();
+    let mut depth = 0_usize;
+    json.iter()
+        .filter(|&&byte| !strings.is_in_string(byte))
+        .any(|byte| {
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth > JSON_DEPTH_MAX
+        })
 }
