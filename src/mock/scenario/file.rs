@@ -380,7 +380,7 @@ mod tests {
         target.run(|text| match parse_scenario(text, variables.clone()) {
             Ok(scenario) => {
                 let (steps, _) = scenario.extent();
-                let planned: Vec<_> = StepSchedule::new(&scenario).take(1000).collect();
+                let planned: Vec<_> = StepSchedule::new(&scenario).steps().take(1000).collect();
                 assert_eq!(planned.len() as u64, steps.min(1000));
                 assert!(planned.is_sorted_by_key(|step| step.at));
             }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::model::{ClockAction, Scenario, ScenarioStep, StepAction, UserStepAction, UserTarget};
-use super::schedule::{ScheduledStep, StepSchedule};
+use super::schedule::{ScheduleEvent, ScheduledStep, StepSchedule};
 use crate::mock::control_actions;
 use crate::mock::engine::{JsonObject, Rfc3339, ServiceState};
 use crate::mock::error::Rejection;
@@ -21,8 +21,8 @@ use crate::mock::expectation::{ExpectationResult, ExpectationSpec};
 use crate::mock::hub::Hub;
 use crate::mock::scenario_runs::RunSignal;
 
-/// How many steps run without a pause for the tasks of the server.
-const STEPS_PER_TURN: u64 = 64;
+/// How many steps and rounds come without a pause for the tasks of the server.
+const EVENTS_PER_TURN: usize = 64;
 
 /// How fast a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -283,7 +283,16 @@ impl ScenarioRunner {
         let mut summary = RunSummary::default();
         // How often each step of the file was carried out, by its place.
         let mut carried_out: HashMap<u32, u64> = HashMap::new();
-        for step in StepSchedule::new(&scenario) {
+        for (index, event) in StepSchedule::new(&scenario).enumerate() {
+            if (index + 1).is_multiple_of(EVENTS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
+            let ScheduleEvent::Step(step) = event else {
+                if self.has_stopped(&mut summary) {
+                    break;
+                }
+                continue;
+            };
             self.wait_until(step.at).await;
             if self.has_stopped(&mut summary) {
                 break;
@@ -307,9 +316,6 @@ impl ScenarioRunner {
                     summary.early_end = Some(EarlyEnd::WaitFailed { line: step.line });
                     break;
                 }
-            }
-            if summary.steps.is_multiple_of(STEPS_PER_TURN) {
-                tokio::task::yield_now().await;
             }
         }
         if let Some(end) = &summary.early_end {
@@ -566,6 +572,23 @@ const fn action_name(action: &StepAction) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::options::MockOptions;
+    use crate::mock::scenario::parse_scenario;
+
+    #[tokio::test]
+    async fn a_run_can_be_stopped_between_rounds_without_steps() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let nothing = "{repeat: {every: 1s, times: 0, steps: [{clear_faults: true}]}}";
+        let text = format!("steps:\n- repeat: {{every: 1s, times: 1000000, steps: [{nothing}]}}\n");
+        let scenario = parse_scenario(&text, HashMap::new()).unwrap();
+        let (signal, receiver) = watch::channel(RunSignal::Continue);
+        let mut runner = ScenarioRunner::new(hub, scenario, RunSpeed::Max, receiver);
+        let run = runner.run(|_| Ok::<_, std::convert::Infallible>(()));
+        let stop = async { signal.send_replace(RunSignal::Stop("enough")) };
+        let (summary, _) = tokio::join!(biased; run, stop);
+        let Ok(summary) = summary;
+        assert_eq!(summary.early_end, Some(EarlyEnd::Stopped("enough")));
+    }
 
     #[test]
     fn a_speed_is_max_or_a_factor() {

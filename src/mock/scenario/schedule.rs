@@ -24,6 +24,14 @@ pub(super) struct ScheduledStep<'a> {
     pub(super) draw: u64,
 }
 
+/// What comes next in a schedule.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ScheduleEvent<'a> {
+    Step(ScheduledStep<'a>),
+    /// A round of a repetition begins. Its steps come later, if it has any.
+    Round,
+}
+
 /// The steps of a scenario in the order of their times.
 #[derive(Debug)]
 pub(super) struct StepSchedule<'a> {
@@ -157,33 +165,39 @@ impl<'a> StepSchedule<'a> {
 }
 
 impl<'a> Iterator for StepSchedule<'a> {
-    type Item = ScheduledStep<'a>;
+    type Item = ScheduleEvent<'a>;
 
-    fn next(&mut self) -> Option<ScheduledStep<'a>> {
-        loop {
-            let Reverse(pending) = self.pending.pop()?;
-            let step = pending.step;
-            match (&step.action, pending.round) {
-                (StepAction::Repeat(repeat), Some(round)) => {
-                    let inner = self.inner(pending.instance, round.number);
-                    self.add_block(&repeat.steps, pending.at, inner);
-                    let next = PendingRound {
-                        number: round.number + 1,
-                        ..round
-                    };
-                    self.add_round(step, repeat, next, pending.instance);
-                }
-                _ => {
-                    return Some(ScheduledStep {
-                        at: pending.at,
-                        order: step.order,
-                        line: step.line,
-                        action: &step.action,
-                        draw: self.draw(step, pending.instance),
-                    });
-                }
-            }
+    fn next(&mut self) -> Option<ScheduleEvent<'a>> {
+        let Reverse(pending) = self.pending.pop()?;
+        let step = pending.step;
+        if let (StepAction::Repeat(repeat), Some(round)) = (&step.action, pending.round) {
+            let inner = self.inner(pending.instance, round.number);
+            self.add_block(&repeat.steps, pending.at, inner);
+            let next = PendingRound {
+                number: round.number + 1,
+                ..round
+            };
+            self.add_round(step, repeat, next, pending.instance);
+            return Some(ScheduleEvent::Round);
         }
+        Some(ScheduleEvent::Step(ScheduledStep {
+            at: pending.at,
+            order: step.order,
+            line: step.line,
+            action: &step.action,
+            draw: self.draw(step, pending.instance),
+        }))
+    }
+}
+
+#[cfg(test)]
+impl<'a> StepSchedule<'a> {
+    /// The steps without the rounds.
+    pub(super) fn steps(self) -> impl Iterator<Item = ScheduledStep<'a>> {
+        self.filter_map(|event| match event {
+            ScheduleEvent::Step(step) => Some(step),
+            ScheduleEvent::Round => None,
+        })
     }
 }
 
@@ -203,6 +217,7 @@ mod tests {
     /// The times in milliseconds, and the lines.
     fn times(scenario: &Scenario) -> Vec<(u128, u64)> {
         StepSchedule::new(scenario)
+            .steps()
             .map(|step| (step.at.as_millis(), step.line))
             .collect()
     }
@@ -265,7 +280,7 @@ mod tests {
                 "seed: {seed}\nsteps:\n- repeat: {{at: {start}ms, every: {every}ms, times: {rounds}, jitter: {jitter}%, steps: [{{clear_faults: true}}]}}\n"
             );
             let scenario = scenario(&text);
-            let steps: Vec<_> = StepSchedule::new(&scenario).map(|step| (step.at, step.draw)).collect();
+            let steps: Vec<_> = StepSchedule::new(&scenario).steps().map(|step| (step.at, step.draw)).collect();
             prop_assert_eq!(steps.len() as u64, rounds);
             for (number, (at, _)) in (0_u64..).zip(&steps) {
                 let nominal = Duration::from_millis(start + number * every);
@@ -273,7 +288,7 @@ mod tests {
                 prop_assert!(nominal <= *at && *at <= latest, "{:?} is not from {:?} to {:?}", at, nominal, latest);
             }
             prop_assert!(steps.is_sorted_by_key(|(at, _)| *at));
-            let again: Vec<_> = StepSchedule::new(&scenario).map(|step| (step.at, step.draw)).collect();
+            let again: Vec<_> = StepSchedule::new(&scenario).steps().map(|step| (step.at, step.draw)).collect();
             prop_assert_eq!(&steps, &again);
         }
     }
@@ -285,6 +300,7 @@ mod tests {
                 "seed: {seed}\nsteps:\n- repeat: {{every: 1s, times: 50, steps: [{{clear_faults: true}}, {{clear_faults: true}}]}}\n"
             );
             StepSchedule::new(&scenario(&text))
+                .steps()
                 .map(|step| step.draw)
                 .collect::<Vec<_>>()
         };

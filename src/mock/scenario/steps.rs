@@ -21,6 +21,10 @@ use crate::mock::faults::FaultSpec;
 const REPEAT_DEPTH_MAX: usize = 4;
 /// How often a step may be repeated.
 const ROUNDS_MAX: u64 = 10_000_000;
+/// How many steps and rounds a scenario may have with all repetitions.
+const SCENARIO_STEPS_MAX: u64 = 100_000_000;
+/// How many steps may wait for their time at once. They are in memory.
+const PENDING_STEPS_MAX: u64 = 1_000_000;
 /// How long `wait_for` waits, unless it says otherwise.
 const WAIT_DEFAULT: &str = "30s";
 
@@ -83,10 +87,52 @@ struct RepetitionFields {
     steps: Vec<Spanned<StepFields>>,
 }
 
-/// The steps of a block, and how long it takes.
+/// The steps of a block, and what it takes.
 pub(super) struct StepBlock {
     pub(super) steps: Vec<ScenarioStep>,
     pub(super) end: Duration,
+    cost: StepCost,
+}
+
+/// What a step or a block takes when it is carried out once.
+#[derive(Debug, Clone, Copy)]
+struct StepCost {
+    /// How many steps and rounds it has with all repetitions.
+    steps: u64,
+    /// How many of its steps wait for their time at once, at most.
+    pending: u64,
+}
+
+impl StepCost {
+    const ZERO: Self = Self {
+        steps: 0,
+        pending: 0,
+    };
+    const ONE: Self = Self {
+        steps: 1,
+        pending: 1,
+    };
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            steps: self.steps.saturating_add(other.steps),
+            pending: self.pending.saturating_add(other.pending),
+        }
+    }
+
+    /// Why a scenario may not have it.
+    fn problem(self) -> Option<String> {
+        if self.steps > SCENARIO_STEPS_MAX {
+            return Some(format!(
+                "the scenario has more than {SCENARIO_STEPS_MAX} steps and rounds up to here, expected fewer repetitions"
+            ));
+        }
+        (self.pending > PENDING_STEPS_MAX).then(|| {
+            format!(
+                "more than {PENDING_STEPS_MAX} steps wait for their time at once, expected a longer every, or rounds that take less time"
+            )
+        })
+    }
 }
 
 /// Reads the steps of a block. `order` numbers the steps of the whole file.
@@ -102,6 +148,7 @@ pub(super) fn read_block(
     let mut block = StepBlock {
         steps: Vec::with_capacity(fields.len()),
         end: Duration::ZERO,
+        cost: StepCost::ZERO,
     };
     // The end of the step before, from which `after` counts.
     let mut previous = Duration::ZERO;
@@ -126,7 +173,11 @@ pub(super) fn read_block(
             let message = "a step has more than one time, expected at or after";
             return Err(ScenarioError::at(location, message));
         }
-        let (action, length) = read_action(step, order, depth)?;
+        let (action, length, cost) = read_action(step, order, depth)?;
+        block.cost = block.cost.plus(cost);
+        if let Some(problem) = block.cost.problem() {
+            return Err(ScenarioError::at(location, problem));
+        }
         previous = offset.saturating_add(length);
         block.end = block.end.max(previous);
         block.steps.push(ScenarioStep {
@@ -139,17 +190,17 @@ pub(super) fn read_block(
     Ok(block)
 }
 
-/// The action of a step, and how long it takes on the clock.
+/// The action of a step, how long it takes on the clock, and what else it takes.
 fn read_action(
     step: &Spanned<StepFields>,
     order: &mut u32,
     depth: usize,
-) -> Result<(StepAction, Duration), ScenarioError> {
+) -> Result<(StepAction, Duration, StepCost), ScenarioError> {
     const ACTIONS: &str =
         "expected one of user, fault, clear_faults, clock, trigger, wait_for, expect and repeat";
     let fields = &step.value;
     let mut actions = Vec::new();
-    let mut length = Duration::ZERO;
+    let (mut length, mut cost) = (Duration::ZERO, StepCost::ONE);
     if let Some(user) = &fields.user {
         actions.push(read_user(user)?);
     }
@@ -180,14 +231,14 @@ fn read_action(
         check_expectation(expect)?;
         actions.push(StepAction::Expect(expect.value.clone()));
     }
-    if let Some(repeat) = &fields.repeat {
-        let (repeat, end) = read_repeat(repeat, order, depth)?;
-        length = end;
+    if let Some(fields) = &fields.repeat {
+        let repeat;
+        (repeat, length, cost) = read_repeat(fields, order, depth)?;
         actions.push(StepAction::Repeat(repeat));
     }
     let mut actions = actions.into_iter();
     match (actions.next(), actions.next()) {
-        (Some(action), None) => Ok((action, length)),
+        (Some(action), None) => Ok((action, length, cost)),
         (None, _) => Err(ScenarioError::at(
             step.referenced,
             format!("the step does nothing, {ACTIONS}"),
@@ -322,7 +373,7 @@ fn read_repeat(
     repeat: &Spanned<RepetitionFields>,
     order: &mut u32,
     depth: usize,
-) -> Result<(Repetition, Duration), ScenarioError> {
+) -> Result<(Repetition, Duration, StepCost), ScenarioError> {
     let at = |message: String| ScenarioError::at(repeat.referenced, message);
     let fields = &repeat.value;
     if depth >= REPEAT_DEPTH_MAX {
@@ -348,7 +399,26 @@ fn read_repeat(
             "the steps are repeated {rounds} times, expected at most {ROUNDS_MAX}"
         )));
     }
+    if every.is_zero() && rounds > 1 {
+        return Err(at(
+            "every must be greater than zero where there is more than one round".to_owned(),
+        ));
+    }
+    if fields.steps.is_empty() {
+        return Err(at(
+            "steps is an empty list, expected at least one step to repeat".to_owned(),
+        ));
+    }
     let block = read_block(&fields.steps, order, depth + 1)?;
+    // Rounds overlap that take longer than the time to the next one. A delay by jitter is shorter than that time.
+    let overlap = block.end.as_nanos().checked_div(every.as_nanos());
+    let overlap = u64::try_from(overlap.unwrap_or(0)).unwrap_or(u64::MAX);
+    let overlap = overlap.saturating_add(2).min(rounds);
+    let cost = StepCost {
+        steps: block.cost.steps.saturating_add(1).saturating_mul(rounds),
+        // The next round is a pending step too.
+        pending: block.cost.pending.saturating_mul(overlap).saturating_add(1),
+    };
     let rounds_u32 = u32::try_from(rounds).unwrap_or(u32::MAX);
     // A round that takes longer than the time to the next one ends after it.
     let end = every.saturating_mul(rounds_u32).max(
@@ -362,5 +432,53 @@ fn read_repeat(
         jitter: fields.jitter.map_or(0.0, |jitter| jitter.0),
         steps: block.steps,
     };
-    Ok((repeat, end))
+    Ok((repeat, end, cost))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use crate::mock::scenario::parse_scenario;
+
+    #[test]
+    fn repetitions_without_an_end_or_beyond_the_memory_are_mistakes() {
+        let mistake = |repeat: &str| {
+            let text = format!("steps:\n- {repeat}\n");
+            let error = parse_scenario(&text, HashMap::new()).err();
+            error.map(|error| error.to_string()).unwrap_or_default()
+        };
+        let nothing = "{repeat: {every: 1s, times: 10000000, steps: []}}";
+        let step = "{clear_faults: true}";
+        let mistakes = [
+            nothing.to_owned(),
+            format!("{{repeat: {{every: 1s, times: 10000000, steps: [{nothing}]}}}}"),
+            format!("{{repeat: {{every: 0s, times: 2, steps: [{step}]}}}}"),
+            format!(
+                "{{repeat: {{every: 1s, times: 10000000, steps: [{step}, {{repeat: {{every: 1s, times: 10, steps: [{step}]}}}}]}}}}"
+            ),
+            format!(
+                "{{repeat: {{every: 1s, times: 10000000, steps: [{{repeat: {{every: 1s, times: 10000000, steps: [{{repeat: {{every: 1s, times: 0, steps: [{step}]}}}}]}}}}]}}}}"
+            ),
+            "{repeat: {every: 1ms, times: 10000000, steps: [{after: 10000h, clear_faults: true}]}}"
+                .to_owned(),
+        ];
+        let told: Vec<String> = mistakes.iter().map(|repeat| mistake(repeat)).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        2:12: steps is an empty list, expected at least one step to repeat
+        2:58: steps is an empty list, expected at least one step to repeat
+        2:12: every must be greater than zero where there is more than one round
+        2:3: the scenario has more than 100000000 steps and rounds up to here, expected fewer repetitions
+        2:3: the scenario has more than 100000000 steps and rounds up to here, expected fewer repetitions
+        2:3: more than 1000000 steps wait for their time at once, expected a longer every, or rounds that take less time
+        ");
+        let accepted = [
+            format!("{{repeat: {{every: 0s, times: 1, steps: [{step}]}}}}"),
+            "{repeat: {every: 1s, times: 10000000, steps: [{after: 24h, clear_faults: true}]}}"
+                .to_owned(),
+        ];
+        for repeat in accepted {
+            assert_eq!(mistake(&repeat), "", "{repeat}");
+        }
+    }
 }
