@@ -204,10 +204,9 @@ impl SendQueue {
         self.queue().at_once
     }
 
-    /// Waits for the end, for a writer that is blocked.
-    pub(crate) async fn ended(&self) {
-        self.wait_for(|queue| queue.farewell.is_some().then_some(()))
-            .await;
+    /// Waits for the end, for a writer that is blocked. The end may be known already.
+    pub(crate) async fn ended(&self) -> CloseReason {
+        self.wait_for(|queue| queue.farewell.clone()).await
     }
 }
 
@@ -262,7 +261,7 @@ mod tests {
         send_queue.push(frame("last"));
         send_queue.end(farewell.clone(), false);
         assert_eq!(send_queue.push(frame("late")), PushOutcome::Ended);
-        send_queue.ended().await;
+        assert_eq!(send_queue.ended().await, farewell);
         let mut frames = FrameBatch::default();
         assert_eq!(send_queue.take(&mut frames).await, Some(farewell));
         assert_eq!(texts(&frames), ["last"]);

@@ -31,6 +31,9 @@ use crate::timer::sleep_until;
 
 /// How long to wait for the peer's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the last frames may take once the end of the connection is known. Together with [`CLOSE_TIMEOUT`] it is
+/// shorter than a shutdown.
+pub(crate) const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(900);
 /// How long to wait for the first frame under `/api/v2`, which authenticates the client.
 const AUTH_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// The close code for bytes that break the WebSocket protocol.
@@ -49,6 +52,8 @@ enum SocketEnd {
     SendClose(CloseReason),
     /// The peer has closed the connection.
     Left,
+    /// The connection has ended, but the peer does not read what was sent before.
+    Blocked(CloseReason),
     /// The connection was reset.
     Cut,
     /// The connection is lost without a sign. The rules find out from its silence.
@@ -208,6 +213,12 @@ pub(crate) async fn run<S>(
             // The answer to the peer's close frame is sent while the socket is read.
             read_on(&mut socket).await;
         }
+        SocketEnd::Blocked(_) => {
+            // A frame may be written in part, so nothing can follow it.
+            tcp.blackhole();
+            hub.disconnect(key);
+            read_on(&mut socket).await;
+        }
         SocketEnd::Cut => {
             tcp.reset();
             hub.disconnect(key);
@@ -262,11 +273,7 @@ where
             let written = tokio::select! {
                 biased;
                 written = self.write(&mut frames) => written,
-                () = send_queue.ended(), if farewell.is_none() => {
-                    // A frame may be written in part, so nothing can follow it.
-                    self.tcp.blackhole();
-                    return SocketEnd::Left;
-                }
+                end = blocked_until_end(send_queue) => return end,
             };
             let wake_at = match written {
                 Ok(wake_at) => wake_at,
@@ -502,6 +509,9 @@ where
                 format!("closed with {}: {}", farewell.code, farewell.reason)
             }
             SocketEnd::Left => "the client has left".to_owned(),
+            SocketEnd::Blocked(farewell) => {
+                format!("ended while the client did not read: {}", farewell.reason)
+            }
             SocketEnd::Cut => "cut".to_owned(),
             SocketEnd::Lost => "half-open until the client left".to_owned(),
         };
@@ -509,6 +519,20 @@ where
             self.hub,
             TrafficEvent::Closed(self.socket_identity.clone(), how),
         );
+    }
+}
+
+/// Waits until a write that the peer blocks must be given up, because the connection has ended: at once if the last
+/// frames are dropped, else when they have had their time.
+async fn blocked_until_end(send_queue: &SendQueue) -> SocketEnd {
+    let farewell = send_queue.ended().await;
+    if !send_queue.is_ended_now() {
+        tokio::time::sleep(LAST_WRITE_TIMEOUT).await;
+    }
+    if farewell.code == CLOSE_ABNORMAL {
+        SocketEnd::SendClose(farewell)
+    } else {
+        SocketEnd::Blocked(farewell)
     }
 }
 
@@ -597,9 +621,11 @@ where
 #[cfg(test)]
 mod tests {
     use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
+    use crate::mock::engine::Transport;
     use crate::mock::hub::HubEnd;
     use crate::mock::options::MockOptions;
 
@@ -650,5 +676,85 @@ mod tests {
             (close.code.into(), close.reason.as_str()),
             HubEnd::Shutdown.close_frame()
         );
+    }
+
+    /// A client that is connected over a pipe which has room for a part of the first frame only.
+    async fn connect_slow_client(
+        hub: &Arc<Hub>,
+    ) -> (JoinHandle<()>, WebSocketStream<DuplexStream>) {
+        let (server, client) = duplex(128);
+        let server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+        let caller = Caller::User {
+            id: "amy".to_owned(),
+            issued_at: None,
+        };
+        let request = ConnectRequest {
+            user_id: None,
+            details: JsonObject::new(),
+            carrier: Transport::Socket,
+            version: ApiVersion::V1,
+            token_expires: None,
+        };
+        let session = tokio::spawn(run(
+            server,
+            TcpHandle::default(),
+            hub.clone(),
+            ApiVersion::V1,
+            Ok((caller, request)),
+        ));
+        // The session runs until it is blocked.
+        tokio::task::yield_now().await;
+        let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        (session, client)
+    }
+
+    fn logged_end(hub: &Hub) -> Value {
+        let page = hub
+            .traffic_log
+            .after(0, 100, |_, event| matches!(event, TrafficEvent::Closed(..)));
+        page.notes[0]["reason"].clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_the_end_interrupts_is_followed_by_the_close_frame() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let (session, mut client) = connect_slow_client(&hub).await;
+        hub.end(HubEnd::Shutdown);
+        tokio::task::yield_now().await;
+        let Some(Ok(Message::Text(hello))) = client.next().await else {
+            panic!("the first frame is not complete");
+        };
+        assert!(hello.contains("health.check"), "{hello}");
+        let Some(Ok(Message::Close(Some(close)))) = client.next().await else {
+            panic!("there is no close frame");
+        };
+        assert_eq!(u16::from(close.code), HubEnd::Shutdown.close_frame().0);
+        assert!(client.next().await.is_none_or(|message| message.is_err()));
+        session.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_does_not_delay_a_shutdown() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        // The first frame and the end are taken together.
+        hub.end(HubEnd::Shutdown);
+        let (session, _client) = connect_slow_client(&hub).await;
+        let ended = tokio::time::timeout(crate::mock::SHUTDOWN_TIMEOUT, session).await;
+        ended.expect("the session ends").unwrap();
+        let (_, reason) = HubEnd::Shutdown.close_frame();
+        let expected = format!("ended while the client did not read: {reason}");
+        assert_eq!(logged_end(&hub), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_lost_at_once_although_the_client_does_not_read() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let (session, _client) = connect_slow_client(&hub).await;
+        let started = Instant::now();
+        hub.with(|state, now| state.lose_connections(now, "amy"))
+            .unwrap();
+        session.await.unwrap();
+        assert_eq!(logged_end(&hub), "lost");
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }
