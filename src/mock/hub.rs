@@ -186,14 +186,14 @@ impl Hub {
         self.lock().state.app().disable_auth_checks
     }
 
-    /// The queue of a connection, for a caller who owns it.
+    /// The queue of a long poll's connection, for a caller who owns it. A WebSocket reads its queue itself.
     pub(crate) fn send_queue(
         &self,
         caller: &Caller,
         connection_id: &str,
     ) -> Option<(ConnectionKey, Arc<SendQueue>)> {
         self.within(|inner, now, _| {
-            let key = inner.state.own_connection(caller, connection_id)?;
+            let key = inner.state.own_long_poll(caller, connection_id)?;
             inner.state.record_activity(now, key);
             Some((key, inner.send_queues.get(&key)?.clone()))
         })
@@ -481,6 +481,29 @@ mod tests {
         };
         hub.apply(&caller, OperationRequest::new("GET /users", body))
             .unwrap();
+    }
+
+    #[test]
+    fn only_the_queue_of_a_long_poll_can_be_polled() {
+        let hub = Hub::new(MockOptions::default(), 1).unwrap();
+        let caller = Caller::User {
+            id: "amy".to_owned(),
+            issued_at: None,
+        };
+        let can_be_polled = |carrier| {
+            let request = ConnectRequest {
+                user_id: None,
+                details: Map::new(),
+                carrier,
+                version: ApiVersion::V1,
+                token_expires: None,
+            };
+            let (key, _) = hub.connect(&caller, &request).unwrap();
+            let id = hub.with(|state, _| state.connection_id(key).unwrap().to_owned());
+            hub.send_queue(&caller, &id).is_some()
+        };
+        assert!(can_be_polled(Transport::LongPoll));
+        assert!(!can_be_polled(Transport::Socket));
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ pub(crate) enum QueueEvent {
     Fault(SocketFault),
 }
 
-/// The queue of one connection. It has one reader at a time.
+/// The queue of one connection. It has one reader at a time, but several may wait for its end.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     queue: Mutex<QueueState>,
@@ -140,9 +140,12 @@ impl SendQueue {
         queue.farewell.get_or_insert(farewell);
     }
 
-    /// Wakes the reader.
+    /// Wakes the reader. The end wakes all of them: two long polls may have named the same connection.
     pub(crate) fn wake(&self) {
         self.changed.notify_one();
+        if self.queue().farewell.is_some() {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Applies a fault to the connection, ahead of the queued frames.
@@ -154,10 +157,12 @@ impl SendQueue {
     /// Waits until `look` finds something. Loses nothing if it is dropped while waiting.
     async fn wait_for<R>(&self, mut look: impl FnMut(&mut QueueState) -> Option<R>) -> R {
         loop {
+            // Created before the look, so that an end in between is not missed.
+            let changed = self.changed.notified();
             let found = look(&mut self.queue());
             match found {
                 Some(found) => return found,
-                None => self.changed.notified().await,
+                None => changed.await,
             }
         }
     }
@@ -265,5 +270,26 @@ mod tests {
         let mut frames = FrameBatch::default();
         assert_eq!(send_queue.take(&mut frames).await, Some(farewell));
         assert_eq!(texts(&frames), ["last"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_wakes_all_readers() {
+        let send_queue = send_queue(10, 100);
+        let poll = async || send_queue.take(&mut FrameBatch::default()).await;
+        let farewell = CloseReason {
+            code: CLOSE_NORMAL,
+            reason: "bye".into(),
+        };
+        let end = async {
+            send_queue.end(farewell.clone(), false);
+            send_queue.wake();
+        };
+        let all = async { tokio::join!(biased; poll(), poll(), end) };
+        let woken = tokio::time::timeout(std::time::Duration::from_secs(1), all).await;
+        let (first, second, ()) = woken.expect("both readers are woken");
+        assert_eq!(
+            (first.as_ref(), second.as_ref()),
+            (Some(&farewell), Some(&farewell))
+        );
     }
 }

@@ -16,10 +16,14 @@ impl ServiceState {
         self.connections.get(&key).map(|connection| &*connection.id)
     }
 
-    /// A connection by id, if it belongs to the caller.
-    pub(crate) fn own_connection(&self, caller: &Caller, id: &str) -> Option<ConnectionKey> {
+    /// The connection of a long poll by id, if it belongs to the caller.
+    pub(crate) fn own_long_poll(&self, caller: &Caller, id: &str) -> Option<ConnectionKey> {
         let key = *self.connection_ids.get(id)?;
-        let user = self.users.get(self.connections.get(&key)?.user)?;
+        let connection = self.connections.get(&key)?;
+        if connection.carrier != Transport::LongPoll {
+            return None;
+        }
+        let user = self.users.get(connection.user)?;
         let theirs = match caller {
             Caller::Server => true,
             Caller::User { id, .. } => **id == *user.id,
