@@ -366,14 +366,19 @@ where
             .map_err(|_| None)
     }
 
-    /// Records a text of the mock itself, and sends it.
-    async fn send_own(&mut self, text: Bytes) -> Result<(), Error> {
+    /// Records a text of the mock itself, and sends it. An end of the connection is the error.
+    async fn send_own(&mut self, text: Bytes) -> Result<(), SocketEnd> {
         let frame = EncodedFrame::new(text);
         record(
             self.hub,
             TrafficEvent::Sent(self.socket_identity.clone(), frame.clone(), None),
         );
-        send_frames(&mut self.socket, &mut FrameBatch::from(frame)).await
+        let mut frames = FrameBatch::from(frame);
+        tokio::select! {
+            biased;
+            sent = send_frames(&mut self.socket, &mut frames) => sent.map_err(|_| SocketEnd::Left),
+            end = blocked_until_end(self.send_queue) => Err(end),
+        }
     }
 
     /// Applies a fault that needs no frame.
@@ -381,10 +386,7 @@ where
         match fault {
             SocketFault::Garbage { text: wish } => {
                 let garbage = wish.map_or_else(|| half(br#"{"type":"health.check"}"#), Bytes::from);
-                match self.send_own(garbage).await {
-                    Ok(()) => None,
-                    Err(_) => Some(SocketEnd::Left),
-                }
+                self.send_own(garbage).await.err()
             }
             ending @ (SocketFault::Drop
             | SocketFault::Close { .. }
@@ -415,8 +417,8 @@ where
                     &self.socket_identity.connection,
                     &expired,
                 ));
-                if self.send_own(frame).await.is_err() {
-                    return SocketEnd::Left;
+                if let Err(end) = self.send_own(frame).await {
+                    return end;
                 }
                 SocketEnd::SendClose(CloseReason {
                     code: CLOSE_NORMAL,
@@ -620,6 +622,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
     use tokio_tungstenite::tungstenite::protocol::Role;
@@ -756,5 +759,24 @@ mod tests {
         session.await.unwrap();
         assert_eq!(logged_end(&hub), "lost");
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_that_sends_a_frame_does_not_delay_a_shutdown() {
+        let long = "x".repeat(1000);
+        for fault in [
+            json!({"kind": "garbage", "text": long, "now": true}),
+            json!({"kind": "expire", "now": true}),
+        ] {
+            let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+            let (session, mut client) = connect_slow_client(&hub).await;
+            client.next().await.unwrap().unwrap();
+            hub.add_faults(vec![serde_json::from_value(fault.clone()).unwrap()])
+                .unwrap();
+            tokio::task::yield_now().await;
+            hub.end(HubEnd::Shutdown);
+            let ended = tokio::time::timeout(crate::mock::SHUTDOWN_TIMEOUT, session).await;
+            assert!(ended.is_ok(), "{fault}");
+        }
     }
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::api_version::ApiVersion;
@@ -22,7 +24,8 @@ use super::super::replay::{LiveRequest, NextFrame, SocketPlayback, TrafficReplay
 use super::super::send_queue::CloseReason;
 use super::super::traffic_log::{SocketIdentity, TrafficEvent};
 use super::super::ws::{
-    close_gracefully, is_ping, receive_auth_frame, refuse, send_frames, send_text,
+    LAST_WRITE_TIMEOUT, close_gracefully, is_ping, receive_auth_frame, refuse, send_frames,
+    send_text,
 };
 use super::context::RouteContext;
 use super::upgrade::{self, ClientSocket};
@@ -186,15 +189,55 @@ impl PlayingSocket<'_> {
         Some(())
     }
 
-    /// Sends a frame. `None` if the client is gone.
+    /// Sends a frame. `None` if the client is gone, or does not read before the application ends.
     async fn send(&mut self, frame: Bytes) -> Option<()> {
         let frame = EncodedFrame::new(frame);
         record(
             self.hub,
             TrafficEvent::Sent(self.identity.clone(), frame.clone(), None),
         );
-        send_frames(&mut self.socket, &mut FrameBatch::from(frame))
-            .await
-            .ok()
+        send_before_end(&mut self.socket, self.hub, frame).await
+    }
+}
+
+async fn send_before_end<S>(
+    socket: &mut WebSocketStream<S>,
+    hub: &Hub,
+    frame: Arc<EncodedFrame>,
+) -> Option<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut frames = FrameBatch::from(frame);
+    let overdue = async {
+        hub.ended().await;
+        tokio::time::sleep(LAST_WRITE_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        sent = send_frames(socket, &mut frames) => sent.ok(),
+        () = overdue => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+    use crate::mock::hub::HubEnd;
+    use crate::mock::options::MockOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_does_not_delay_a_shutdown() {
+        let hub = Hub::new(MockOptions::default(), 1).unwrap();
+        let (server, _client) = duplex(16);
+        let mut socket = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+        let frame = EncodedFrame::new(Bytes::from("x".repeat(100)));
+        hub.end(HubEnd::Shutdown);
+        let sent = send_before_end(&mut socket, &hub, frame);
+        let sent = tokio::time::timeout(crate::mock::SHUTDOWN_TIMEOUT, sent).await;
+        assert_eq!(sent, Ok(None));
     }
 }
