@@ -330,10 +330,16 @@ impl ScenarioRuns {
         }
     }
 
-    /// Stops the run that goes on, if there is one.
-    pub(crate) async fn stop_running(&self, reason: &'static str) {
-        let id = self.list().last_running().map(|run| run.id.clone());
-        if let Some(id) = id {
+    /// Stops the run that goes on, if there is one, and makes a change before another one can begin.
+    pub(crate) async fn stop_then(&self, reason: &'static str, change: impl FnOnce()) {
+        loop {
+            let id = {
+                let list = self.list();
+                match list.last_running() {
+                    Some(run) => run.id.clone(),
+                    None => return change(),
+                }
+            };
             // It exists.
             let _ = self.stop(&id, reason).await;
         }
@@ -365,4 +371,50 @@ pub(crate) struct RunPage {
 
 fn not_found(id: &str) -> Rejection {
     Rejection::not_found(format!("scenario {id:?} was not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_begins_when_another_one_is_stopped_is_stopped_too() {
+        let runs = ScenarioRuns::default();
+        let begin = || {
+            runs.begin(RunPlan {
+                name: None,
+                steps: 0,
+                duration: "0s".to_owned(),
+                seed: 0,
+                speed: "max".to_owned(),
+            })
+            .unwrap()
+        };
+        let mut begun = begin();
+        let carry_out = async {
+            for is_last in [false, true] {
+                let stopped = begun
+                    .signal
+                    .wait_for(|signal| *signal != RunSignal::Continue);
+                stopped.await.unwrap();
+                runs.active(begun.id.clone()).finish(RunEnd {
+                    state: RunState::Stopped,
+                    error: None,
+                    skipped: Vec::new(),
+                });
+                if !is_last {
+                    begun = begin();
+                }
+            }
+        };
+        let mut changes = 0;
+        let stop = runs.stop_then("enough", || changes += 1);
+        let both = async { tokio::join!(biased; stop, carry_out) };
+        let ended = tokio::time::timeout(Duration::from_secs(1), both).await;
+        ended.expect("both runs are stopped");
+        assert_eq!(changes, 1);
+        assert_eq!(runs.summaries().len(), 2);
+    }
 }

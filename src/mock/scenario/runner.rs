@@ -351,9 +351,9 @@ impl ScenarioRunner {
             if let RunSpeed::Times(rate) = self.speed {
                 let pause = Duration::try_from_secs_f64(passed.as_secs_f64() / rate);
                 self.sleep(pause.unwrap_or(Duration::MAX)).await;
-                if matches!(*self.signal.borrow(), RunSignal::Stop(_)) {
-                    return;
-                }
+            }
+            if matches!(*self.signal.borrow(), RunSignal::Stop(_)) {
+                return;
             }
             self.hub.set_clock(|clock| clock.advance(passed_on_clock));
         } else if let Some(pause) = self.hub.clock.until(self.clock_time) {
@@ -588,6 +588,19 @@ mod tests {
         let (summary, _) = tokio::join!(biased; run, stop);
         let Ok(summary) = summary;
         assert_eq!(summary.early_end, Some(EarlyEnd::Stopped("enough")));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_told_to_stop_does_not_move_the_clock() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let text = "steps: [{at: 1h, clear_faults: true}]";
+        let scenario = parse_scenario(text, HashMap::new()).unwrap();
+        let (_signal, receiver) = watch::channel(RunSignal::Stop("enough"));
+        let mut runner = ScenarioRunner::new(hub.clone(), scenario, RunSpeed::Max, receiver);
+        let before = hub.clock.now();
+        let Ok(summary) = runner.run(|_| Ok::<_, std::convert::Infallible>(())).await;
+        assert_eq!(summary.early_end, Some(EarlyEnd::Stopped("enough")));
+        assert_eq!(hub.clock.now(), before);
     }
 
     #[test]

@@ -209,8 +209,8 @@ async fn control_application(
         }
         ApplicationEndpoint::Reset => {
             let runs = &hub.scenario_runs;
-            runs.stop_running("the application was reset").await;
-            hub.reset();
+            runs.stop_then("the application was reset", || hub.reset())
+                .await;
             Ok(json!({}))
         }
         ApplicationEndpoint::ListScenarios => Ok(scenarios::list(hub)),

@@ -15,7 +15,9 @@ use super::super::super::scenario::{
     EXAMPLE_SCENARIOS, EarlyEnd, RunSpeed, RunSummary, SCENARIO_MAX_BYTES, Scenario, ScenarioError,
     ScenarioRunner, parse_scenario,
 };
-use super::super::super::scenario_runs::{BegunRun, RECORDS_MAX, RunEnd, RunPlan, RunState};
+use super::super::super::scenario_runs::{
+    BegunRun, RECORDS_MAX, RunEnd, RunPlan, RunSignal, RunState,
+};
 use super::super::params::Params;
 use super::status::{number, saturate};
 use super::{WAIT_MAX, read};
@@ -192,6 +194,14 @@ fn invalid(error: &ScenarioError) -> Rejection {
 /// Runs a scenario to its end, or to the end of the application.
 async fn run(hub: Arc<Hub>, mut scenario: Scenario, speed: RunSpeed, begun: BegunRun) {
     let active = hub.scenario_runs.active(begun.id);
+    // A run that is stopped before it starts changes nothing.
+    if let RunSignal::Stop(reason) = *begun.signal.borrow() {
+        return active.finish(RunEnd {
+            state: RunState::Stopped,
+            error: Some(reason.to_owned()),
+            skipped: Vec::new(),
+        });
+    }
     if let Some(time) = scenario.frozen_at {
         hub.set_clock(|clock| {
             clock.freeze();
@@ -270,4 +280,37 @@ pub(super) fn examples() -> Value {
         })
         .collect();
     json!({ "examples": examples })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::options::MockOptions;
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_before_it_starts_changes_nothing() {
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let text =
+            "fixture: {users: [{id: amy}]}\nclock: {freeze: 2026-01-31T08:00:00Z}\nsteps: []\n";
+        let scenario = parse_scenario(text, HashMap::new()).unwrap();
+        let runs = &hub.scenario_runs;
+        let begun = runs
+            .begin(RunPlan {
+                name: None,
+                steps: 0,
+                duration: "0s".to_owned(),
+                seed: 0,
+                speed: "max".to_owned(),
+            })
+            .unwrap();
+        let id = begun.id.clone();
+        let stop = runs.stop(&id, "enough");
+        let run = run(hub.clone(), scenario, RunSpeed::Max, begun);
+        let (stopped, ()) = tokio::join!(biased; stop, run);
+        let stopped = stopped.unwrap();
+        assert_eq!(stopped["state"], "stopped");
+        assert_eq!(stopped["error"], "enough");
+        assert!(!hub.clock.is_frozen());
+        assert!(hub.with(|state, _| state.user_ids()).is_empty());
+    }
 }
