@@ -209,6 +209,8 @@ fn sent_size(frame: &EncodedFrame) -> usize {
 /// What happened at a time: one entry, or several.
 #[derive(Debug)]
 struct LogRecord {
+    /// The number of its first entry.
+    first: u64,
     at: DateTime<Utc>,
     happening: Happening,
 }
@@ -264,18 +266,24 @@ struct LogBuffer {
 
 impl LogBuffer {
     /// Adds a record of this size, and removes the oldest entries for which there is no room.
-    fn push(&mut self, record: LogRecord, bytes: usize) {
-        let count = record.happening.count();
+    fn push(&mut self, at: DateTime<Utc>, happening: Happening, bytes: usize) {
+        let count = happening.count();
+        let first = self.last + 1;
         self.bytes += bytes;
         self.count += count;
         self.last += count as u64;
-        self.records.push_back(record);
+        self.records.push_back(LogRecord {
+            first,
+            at,
+            happening,
+        });
         while self.count > MAX_ENTRIES || self.bytes > MAX_BYTES {
             let Some(oldest) = self.records.front_mut() else {
                 break;
             };
             let is_last = oldest.happening.count() == 1;
             self.bytes -= oldest.happening.remove_first();
+            oldest.first += 1;
             self.count -= 1;
             if is_last {
                 self.records.pop_front();
@@ -345,7 +353,7 @@ impl TrafficLog {
     pub(crate) fn record(&self, at: DateTime<Utc>, event: TrafficEvent) {
         let bytes = event.size();
         let happening = Happening::One(event);
-        self.ring().push(LogRecord { at, happening }, bytes);
+        self.ring().push(at, happening, bytes);
         self.more.notify_waiters();
     }
 
@@ -358,7 +366,7 @@ impl TrafficLog {
     ) {
         let bytes = frames.iter().map(|frame| sent_size(frame)).sum();
         let happening = Happening::Frames(identity.clone(), frames.clone());
-        self.ring().push(LogRecord { at, happening }, bytes);
+        self.ring().push(at, happening, bytes);
         self.more.notify_waiters();
     }
 
@@ -415,23 +423,21 @@ impl TrafficLog {
         let ring = self.ring();
         let first = ring.last - ring.count as u64;
         let start = since.max(first);
-        let mut skipped = usize::try_from(start - first).unwrap_or(usize::MAX);
         let mut entries = Vec::new();
-        for LogRecord { at, happening } in &ring.records {
-            let count = happening.count();
-            if skipped >= count {
-                skipped -= count;
-                continue;
-            }
+        // Found by its number: the log is long, and senders wait meanwhile.
+        let next_record = ring
+            .records
+            .partition_point(|record| record.first - 1 + record.happening.count() as u64 <= start);
+        for record in ring.records.range(next_record..) {
             let room = limit - entries.len();
             if room == 0 {
                 break;
             }
-            let from = std::mem::take(&mut skipped);
-            let events = happening.entries(from).take(room);
             let first_number = start + 1 + entries.len() as u64;
+            let from = usize::try_from(first_number - record.first).unwrap_or(usize::MAX);
+            let events = record.happening.entries(from).take(room);
             entries.extend((first_number..).zip(events).map(|(number, event)| {
-                let at = *at;
+                let at = record.at;
                 NumberedEvent { number, at, event }
             }));
         }
@@ -581,6 +587,11 @@ mod tests {
         assert_eq!((rest.len(), lost), (MAX_ENTRIES - 6, 0));
         assert_eq!(next, traffic_log.last());
         assert_eq!(read(next, 5), (vec![], next, 0));
+        // From each number on, in the middle of a record as well.
+        for since in 2..next {
+            assert_eq!(read(since, 1), (vec![since + 1], since + 1, 0));
+        }
+        assert_eq!(read(u64::MAX, 5), (vec![], next, 0));
     }
 
     #[tokio::test]
