@@ -17,7 +17,7 @@ pub(crate) const RECORDS_MAX: usize = 1000;
 /// How many records of failed steps are kept of a run: the first ones.
 const FAILURES_MAX: usize = 100;
 /// How many records of skipped steps are kept of a run: the first ones.
-const SKIPPED_MAX: usize = 100;
+pub(crate) const SKIPPED_MAX: usize = 100;
 
 /// What a run is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,8 +72,10 @@ pub(crate) struct RunEnd {
     pub(crate) state: RunState,
     /// Why it ended before its last step.
     pub(crate) error: Option<String>,
-    /// The records of the steps of the file that were not carried out.
-    pub(crate) skipped: Vec<Value>,
+    /// How many steps of the file were not carried out.
+    pub(crate) skipped: usize,
+    /// Their records, at most [`SKIPPED_MAX`].
+    pub(crate) skipped_steps: Vec<Value>,
 }
 
 #[derive(Debug)]
@@ -202,7 +204,8 @@ impl Drop for ActiveRun<'_> {
         let end = RunEnd {
             state: RunState::Stopped,
             error: Some("the application has ended".to_owned()),
-            skipped: Vec::new(),
+            skipped: 0,
+            skipped_steps: Vec::new(),
         };
         self.runs.end(&self.id, end);
     }
@@ -260,14 +263,13 @@ impl ScenarioRuns {
         ActiveRun { runs: self, id }
     }
 
-    fn end(&self, id: &str, mut end: RunEnd) {
+    fn end(&self, id: &str, end: RunEnd) {
         if let Some(run) = self.list().running(id) {
             run.state = end.state;
             run.error = end.error;
             run.ended_at = Some(Utc::now());
-            run.skipped = end.skipped.len();
-            end.skipped.truncate(SKIPPED_MAX);
-            run.skipped_steps = end.skipped;
+            run.skipped = end.skipped;
+            run.skipped_steps = end.skipped_steps;
         }
         self.changed.notify_waiters();
     }
@@ -402,7 +404,8 @@ mod tests {
                 runs.active(begun.id.clone()).finish(RunEnd {
                     state: RunState::Stopped,
                     error: None,
-                    skipped: Vec::new(),
+                    skipped: 0,
+                    skipped_steps: Vec::new(),
                 });
                 if !is_last {
                     begun = begin();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::DateTime;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use serde_saphyr::{Location, MessageFormatter, PropertySyntax, Spanned};
 
 use super::error::ScenarioError;
@@ -23,6 +23,10 @@ const VERSION: u64 = 1;
 pub const SCENARIO_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// How many users a scenario may generate.
 const GENERATED_USERS_MAX: u64 = 1_000_000;
+/// How many bytes the fields of all generated users may take, as they are written.
+const GENERATED_FIELDS_MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// How many characters the name of a scenario may have.
+const NAME_MAX_CHARS: usize = 200;
 /// What is replaced by the number of a generated user.
 const NUMBER_MARK: &str = "{n}";
 
@@ -31,7 +35,7 @@ const NUMBER_MARK: &str = "{n}";
 #[serde(deny_unknown_fields)]
 struct ScenarioFields {
     version: Option<Spanned<u64>>,
-    name: Option<String>,
+    name: Option<Spanned<String>>,
     #[serde(default)]
     seed: u64,
     fixture: Option<Spanned<NameOr<FixtureFields>>>,
@@ -115,6 +119,12 @@ fn read_scenario(
         let message = format!("version {} is not known, expected {VERSION}", version.value);
         return Err(ScenarioError::at(version.referenced, message));
     }
+    if let Some(name) = &fields.name
+        && name.value.chars().count() > NAME_MAX_CHARS
+    {
+        let message = format!("the name must have at most {NAME_MAX_CHARS} characters");
+        return Err(ScenarioError::at(name.referenced, message));
+    }
     let mut rules = MockRules::default();
     let mut options = BTreeMap::new();
     for (name, value) in fields.options {
@@ -136,7 +146,7 @@ fn read_scenario(
     let mut order = 0;
     let block = read_block(&fields.steps, &mut order, 0)?;
     Ok(Scenario {
-        name: fields.name,
+        name: fields.name.map(|name| name.value),
         seed: fields.seed,
         fixture,
         fixture_file,
@@ -252,6 +262,12 @@ fn read_fixture(
             let message = format!("id must contain {NUMBER_MARK}, which is replaced by a number");
             return Err(ScenarioError::at(at, message));
         }
+        let fields = generate.id.len() + json!(generate.set).to_string().len();
+        if generate.users.saturating_mul(fields as u64) > GENERATED_FIELDS_MAX_BYTES {
+            let limit = GENERATED_FIELDS_MAX_BYTES / (1024 * 1024);
+            let message = format!("the fields of all users must have at most {limit} MiB together");
+            return Err(ScenarioError::at(at, message));
+        }
         // If one is valid, so are all: they differ in their number only.
         user_locations.push(at);
         for number in 1..=generate.users {
@@ -297,6 +313,28 @@ mod tests {
     use super::*;
     use crate::fuzz::{self, FuzzTarget};
     use crate::mock::scenario::schedule::StepSchedule;
+
+    #[test]
+    fn what_a_run_keeps_in_memory_is_limited() {
+        let mistake = |text: &str| {
+            let error = parse_scenario(text, HashMap::new()).err();
+            error.map(|error| error.to_string()).unwrap_or_default()
+        };
+        let named = |length: usize| format!("name: {}\nsteps: []\n", "é".repeat(length));
+        assert_eq!(mistake(&named(200)), "");
+        assert_eq!(
+            mistake(&named(201)),
+            "1:7: the name must have at most 200 characters"
+        );
+        let note = "x".repeat(1000);
+        let users = format!(
+            "generate: {{users: 1000000, id: 'u{{n}}', set: {{note: {note}}}}}\nsteps: []\n"
+        );
+        assert_eq!(
+            mistake(&users),
+            "1:11: the fields of all users must have at most 128 MiB together"
+        );
+    }
 
     #[test]
     fn fuzz_scenarios() {

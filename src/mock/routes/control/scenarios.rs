@@ -16,7 +16,7 @@ use super::super::super::scenario::{
     ScenarioRunner, parse_scenario,
 };
 use super::super::super::scenario_runs::{
-    BegunRun, RECORDS_MAX, RunEnd, RunPlan, RunSignal, RunState,
+    BegunRun, RECORDS_MAX, RunEnd, RunPlan, RunSignal, RunState, SKIPPED_MAX,
 };
 use super::super::params::Params;
 use super::status::{number, saturate};
@@ -199,7 +199,8 @@ async fn run(hub: Arc<Hub>, mut scenario: Scenario, speed: RunSpeed, begun: Begu
         return active.finish(RunEnd {
             state: RunState::Stopped,
             error: Some(reason.to_owned()),
-            skipped: Vec::new(),
+            skipped: 0,
+            skipped_steps: Vec::new(),
         });
     }
     if let Some(time) = scenario.frozen_at {
@@ -215,7 +216,8 @@ async fn run(hub: Arc<Hub>, mut scenario: Scenario, speed: RunSpeed, begun: Begu
         return active.finish(RunEnd {
             state: RunState::Failed,
             error: Some(error.to_string()),
-            skipped: Vec::new(),
+            skipped: 0,
+            skipped_steps: Vec::new(),
         });
     }
     let mut runner = ScenarioRunner::new(hub.clone(), scenario, speed, begun.signal);
@@ -244,7 +246,13 @@ fn end_of(summary: &RunSummary) -> RunEnd {
     RunEnd {
         state,
         error,
-        skipped: summary.skipped.iter().map(|step| json!(step)).collect(),
+        skipped: summary.skipped.len(),
+        skipped_steps: summary
+            .skipped
+            .iter()
+            .take(SKIPPED_MAX)
+            .map(|step| json!(step))
+            .collect(),
     }
 }
 
@@ -286,6 +294,20 @@ pub(super) fn examples() -> Value {
 mod tests {
     use super::*;
     use crate::mock::options::MockOptions;
+
+    #[test]
+    fn only_the_first_skipped_steps_are_kept() {
+        let text = format!("steps:\n{}", "- {at: 1s, clear_faults: true}\n".repeat(150));
+        let scenario = parse_scenario(&text, HashMap::new()).unwrap();
+        let hub = Arc::new(Hub::new(MockOptions::default(), 1).unwrap());
+        let (_signal, stopped) = tokio::sync::watch::channel(RunSignal::Stop("enough"));
+        let mut runner = ScenarioRunner::new(hub, scenario, RunSpeed::Max, stopped);
+        let run = runner.run(|_| Ok::<_, std::convert::Infallible>(()));
+        let summary = futures_util::FutureExt::now_or_never(run).unwrap();
+        let Ok(summary) = summary;
+        let end = end_of(&summary);
+        assert_eq!((end.skipped, end.skipped_steps.len()), (150, SKIPPED_MAX));
+    }
 
     #[tokio::test]
     async fn a_run_that_is_stopped_before_it_starts_changes_nothing() {
