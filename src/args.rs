@@ -119,7 +119,7 @@ pub struct GlobalArgs {
     )]
     pub connect_timeout: Option<Duration>,
 
-    /// Retry idempotent calls up to N times (default 3)
+    /// Retry idempotent calls up to N times (default 3; mock control commands: 0)
     #[arg(
         long,
         global = true,

@@ -175,7 +175,7 @@ fn mistakes_are_reported_with_line_and_column() {
     scenario.yaml:2:15: expected either request or connection
     scenario.yaml:2:13: expected either times or for
     scenario.yaml:2:43: `120%` is not a percentage, expected 0% to 100%
-    scenario.yaml:2:14: one of event and text is required
+    scenario.yaml:2:14: exactly one of `event` and `text` is required
     scenario.yaml:2:12: freeze must be true, or a time such as 2026-01-31T08:00:00Z
     scenario.yaml:1:10: version 2 is not known, expected 1
     scenario.yaml:4:7: `b c` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
@@ -456,7 +456,7 @@ steps:
     let failed = run("steps:\n- {user: {id: ghost, drop: true}}\n", &["-qq"]);
     insta::assert_snapshot!(failed.stderr, @r#"
     presencectl: the mock refused a step: line 2: user "ghost" was not found
-    hint: check the scenario: presencectl mock run --check FILE
+    hint: fix the step on that line; see what a step may contain: presencectl schema mock.scenario
     "#);
     assert_eq!(failed.code, Some(5), "{failed}");
     let failed = run("steps:\n- {user: {any: 'nobody*', drop: true}}\n", &[]).ended_with(5);

@@ -190,7 +190,7 @@ fn what_cannot_run_is_refused() {
     400 unknown field `sped`, expected one of `scenario`, `example`, `seed`, `speed`, `variables`, `check`
     400 speed must be max, or a number above 0, at most 1000000
     400 seed: invalid value: integer `-1`, expected a whole number, 0 or more
-    400 variables.A must be a text or a number
+    400 variables.A must be a string, a number or a boolean
     400 scenario:1:24: the variable `HOME` is not set
     400 scenario:1:1: expected an object, such as {name: value}
     400 scenario:1:10: a scenario in a request cannot read files; write the users and channels here in place of the file's name

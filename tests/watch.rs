@@ -379,17 +379,17 @@ fn clients_of_a_multi_tenant_application_name_their_team() {
     hint: name the team: --team TEAM
     --- exit Some(5)
     "#);
-    // The service does not tell users of other teams from users who do not exist.
+    // The service does not say whether a user does not exist or is not in the team.
     let run = as_a("watch users a c --team red --snapshot only").ended_with(0);
     insta::assert_snapshot!(run.stderr, @"
     presencectl: watching as a; this user is online until the command ends.
-    presencectl: warning: 1 of 2 users are subscribed; missing: c; users who are not found may belong to another team than red
+    presencectl: warning: 1 of 2 users are subscribed; missing: c; users who are not found do not exist, or are not in team red
     ");
     let run = as_a("wait user c --team red --for online --timeout 0").ended_with(8);
     insta::assert_snapshot!(run.stderr, @"
     presencectl: watching as a; this user is online until the command ends.
-    presencectl: warning: 0 of 1 users are subscribed; missing: c; users who are not found may belong to another team than red
-    presencectl: c does not exist, or belongs to another team than red
+    presencectl: warning: 0 of 1 users are subscribed; missing: c; users who are not found do not exist, or are not in team red
+    presencectl: c was not found in team red: they do not exist, or are not in that team
     ");
     let _ = as_a("wait user a --team red --for exists --timeout 0").ended_with(0);
     let _ =

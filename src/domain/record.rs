@@ -123,7 +123,7 @@ pub struct Coverage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
-    /// The service does not know the user, or with `--team`, has the user in other teams only.
+    /// The user does not exist or, with `--team`, is not in that team.
     #[default]
     NotFound,
     /// The user is deactivated.

@@ -89,10 +89,12 @@ impl ControlTrigger {
     ///
     /// # Errors
     ///
-    /// There is no event, more than one, or no receiver.
+    /// There is neither or both of `event` and `text`, or no receiver.
     pub(crate) fn check(&self) -> Result<(), Rejection> {
         if self.event.is_some() == self.text.is_some() {
-            return Err(Rejection::input("one of event and text is required"));
+            return Err(Rejection::input(
+                "exactly one of `event` and `text` is required",
+            ));
         }
         let receivers = [
             &self.connection,
@@ -102,7 +104,7 @@ impl ControlTrigger {
         ];
         if receivers.iter().all(|receiver| receiver.is_none()) {
             return Err(Rejection::input(
-                "one of connection, user, subscribers and channel is required",
+                "at least one of `connection`, `user`, `subscribers` or `channel` is required",
             ));
         }
         Ok(())

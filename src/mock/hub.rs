@@ -418,7 +418,8 @@ impl HubState {
     }
 }
 
-/// Puts an event into the queues of its receivers. `slow` gets those whose queue is full; it is ended.
+/// Puts an event into the queues of its receivers. A connection whose queue is full is closed and added
+/// to `slow`.
 fn queue_event(
     send_queues: &SendQueues,
     event: Bytes,

@@ -37,7 +37,7 @@ pub(crate) enum RunState {
     Running,
     /// All steps were carried out, and all expectations are met.
     Passed,
-    /// An expectation is not met, or a step was refused.
+    /// An expectation is not met, a wait failed, a step was refused, or the users and channels break a rule.
     Failed,
     Stopped,
 }

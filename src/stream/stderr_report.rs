@@ -40,7 +40,7 @@ impl<'a> StderrReport<'a> {
         }
     }
 
-    /// The same report for a stream about the users of a team. The service does not find users of other teams.
+    /// The same report for a stream about the users of a team. The service finds only users who are in the team.
     pub(crate) fn with_team(self, team: Option<String>) -> Self {
         Self { team, ..self }
     }
@@ -135,7 +135,7 @@ fn coverage_text(coverage: &Coverage, team: Option<&str>) -> String {
         let team = escape::quote(team);
         write!(
             text,
-            "; users who are not found may belong to another team than {team}"
+            "; users who are not found do not exist, or are not in team {team}"
         )
         .expect("a string takes any text");
     }

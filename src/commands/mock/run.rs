@@ -385,7 +385,7 @@ fn outcome(summary: &RunSummary, status: Option<u8>) -> anyhow::Result<ExitStatu
     if let Some(EarlyEnd::Refused { line, detail }) = &summary.early_end {
         let message = format!("the mock refused a step: line {line}: {detail}");
         return Err(Failure::new(Code::Refused, message)
-            .hinted("check the scenario: presencectl mock run --check FILE")
+            .hinted("fix the step on that line; see what a step may contain: presencectl schema mock.scenario")
             .into());
     }
     match summary.unmet {

@@ -203,7 +203,7 @@ pub(super) fn coverage() -> Value {
             "missing_reasons": {
                 "type": "object",
                 "additionalProperties": { "enum": MissingReason::ALL },
-                "description": "why each of the others is missing, by id; with --team, users of other teams are not found",
+                "description": "why each of the others is missing, by id; with --team, users who are not in that team are not found",
             },
         }),
     )

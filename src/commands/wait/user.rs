@@ -151,7 +151,7 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
             Opposite::DoesNotExist => format!("{id} does not exist"),
             Opposite::IsNotFoundInTeam(team) => {
                 format!(
-                    "{id} does not exist, or belongs to another team than {}",
+                    "{id} was not found in team {}: they do not exist, or are not in that team",
                     escape::quote(team)
                 )
             }
@@ -177,7 +177,7 @@ fn describe(opposites: &[(&str, Opposite<'_>)]) -> String {
                 Opposite::DoesNotExist => format!("does not exist: {ids}"),
                 Opposite::IsNotFoundInTeam(team) => {
                     format!(
-                        "does not exist, or belongs to another team than {}: {ids}",
+                        "not found in team {} (they do not exist, or are not in it): {ids}",
                         escape::quote(team)
                     )
                 }

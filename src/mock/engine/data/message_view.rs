@@ -172,7 +172,7 @@ impl ServiceState {
             .collect()
     }
 
-    /// How many messages of a channel a user has not read. Who is not a member has read everything.
+    /// The number of unread messages of a user in a channel: 0 if the user is not a member or has muted the channel.
     pub(crate) fn unread_in(&self, channel: &Channel, user: UserKey) -> usize {
         if channel.muted_by.contains_key(&user) {
             return 0;

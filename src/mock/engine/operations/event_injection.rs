@@ -111,7 +111,7 @@ impl ServiceState {
             Ok(found)
         } else {
             Err(Rejection::input(
-                "one of connection, user, subscribers and channel is required",
+                "at least one of `connection`, `user`, `subscribers` or `channel` is required",
             ))
         }
     }

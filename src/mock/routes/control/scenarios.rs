@@ -101,7 +101,10 @@ fn plain_text(field: &str, value: &Value) -> Result<String, Rejection> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        _ => Err(Rejection::field(field, "must be a text or a number")),
+        _ => Err(Rejection::field(
+            field,
+            "must be a string, a number or a boolean",
+        )),
     }
 }
 
@@ -261,8 +264,8 @@ pub(super) fn list(hub: &Hub) -> Value {
     json!({ "scenarios": hub.scenario_runs.summaries() })
 }
 
-/// `GET /_mock/scenarios/{id}?after=N&limit=N&wait=DUR`: a run, with the records of its steps after a number. With `wait`
-/// an answer without records is held back for that long, unless the run has ended.
+/// `GET /_mock/scenarios/{id}?after=N&limit=N&wait=DUR`: a run, with the records of its steps after a number. With `wait`,
+/// at most 30 s, the answer comes as soon as there is such a record, the run has ended, or the time is over.
 pub(super) async fn show(hub: &Hub, id: &str, params: &Params) -> Result<Value, Rejection> {
     let after = number(params, "after")?.unwrap_or(0);
     let limit = number(params, "limit")?.map_or(RECORDS_MAX, saturate);

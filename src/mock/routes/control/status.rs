@@ -71,18 +71,18 @@ pub(super) fn users(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
     Ok(hub.with(|state, _| state.list_users(search, offset, limit)))
 }
 
-/// A query parameter that is a number.
+/// A query parameter that is a whole number, 0 or more.
 ///
 /// # Errors
 ///
-/// It is not a number.
+/// It is not such a number.
 pub(super) fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejection> {
     match params.get(name).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => text
             .parse()
             .map(Some)
-            .map_err(|_| Rejection::field(name, "must be a number")),
+            .map_err(|_| Rejection::field(name, "must be a whole number, 0 or more")),
     }
 }
 
@@ -92,7 +92,8 @@ pub(super) fn saturate(number: u64) -> usize {
 }
 
 /// `GET /_mock/log?after=N&limit=N&wait=DUR`, with the filters `method`, `path`, `user`, `status`, `since` and `body`: the
-/// entries after a number. With `wait` an empty answer is held back for that long.
+/// entries after a number. With `wait`, at most 30 s, the answer comes as soon as there is such an entry, or the time is
+/// over.
 pub(super) async fn log(hub: &Hub, params: &Params) -> Result<Value, Rejection> {
     let text = |name: &str| params.get(name).filter(|text| !text.is_empty());
     // A number in `since` is an entry, as in `after`. Anything else is a time.
