@@ -107,9 +107,15 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
         } else if let Some(error) = cause.downcast_ref::<HintedError>() {
             Some(error.hint.clone())
         } else {
-            cause.downcast_ref::<ApiError>().and_then(hint_of_api)
+            let api = cause.downcast_ref::<ApiError>().and_then(hint_of_api);
+            api.or_else(|| cause.downcast_ref::<io::Error>().and_then(hint_of_io))
         }
     })
+}
+
+fn hint_of_io(error: &io::Error) -> Option<String> {
+    (error.kind() == io::ErrorKind::StorageFull)
+        .then(|| "free some space on the device, or write to another one".to_owned())
 }
 
 fn hint_of_api(error: &ApiError) -> Option<String> {
@@ -119,6 +125,13 @@ fn hint_of_api(error: &ApiError) -> Option<String> {
                 && refusal.message.contains("was deleted") =>
         {
             "restore the user: presencectl restore-user ID; or connect as another user: --as OTHER"
+        }
+        ApiError::Refused(refusal)
+            if refusal.code.is_authentication()
+                && refusal.code != ApiErrorCode::InvalidApiKey
+                && refusal.message.contains("deactivated") =>
+        {
+            "reactivate the user: presencectl reactivate-user ID; or connect as another user"
         }
         ApiError::Refused(refusal) if refusal.message.contains("team filter") => {
             "name the team: --team TEAM"

@@ -26,7 +26,7 @@ fn read_bounded(reader: impl Read, max_bytes: u64) -> io::Result<String> {
         return Err(io::Error::new(ErrorKind::FileTooLarge, why));
     }
     String::from_utf8(bytes)
-        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8"))
 }
 
 #[cfg(test)]
@@ -41,6 +41,6 @@ mod tests {
         let endless = read_bounded(io::repeat(b'x'), LIMIT).unwrap_err();
         assert_eq!(endless.to_string(), "it is larger than 1 MiB");
         let binary = read_bounded(&b"\xff"[..], LIMIT).unwrap_err();
-        assert_eq!(binary.to_string(), "it is not text in UTF-8");
+        assert_eq!(binary.to_string(), "it is not valid UTF-8");
     }
 }

@@ -161,7 +161,7 @@ fn a_user_who_cannot_be_connected_is_named() {
     insta::assert_snapshot!(presencectl(&mock, "hold jack").run(), @r#"
     --- stderr
     presencectl: cannot connect jack: the API refused (HTTP 401, code 5): Connect failed with error: "user "jack" is deactivated"
-    hint: check that the secret belongs to the API key: STREAM_API_SECRET, or --profile
+    hint: reactivate the user: presencectl reactivate-user ID; or connect as another user
     --- exit Some(4)
     "#);
 
@@ -398,7 +398,7 @@ fn old_values_are_restored_although_the_output_cannot_be_written() {
     --- stderr
     presencectl: old values of john: {"status":"Eating a veggie burger..."}
     presencectl: the old values of 1 user are restored.
-    {"error":{"kind":"unexpected","message":"No space left on device (os error 28)","exit_code":1,"api_code":null,"hint":null}}
+    {"error":{"kind":"unexpected","message":"No space left on device (os error 28)","exit_code":1,"api_code":null,"hint":"free some space on the device, or write to another one"}}
     --- exit Some(1)
     "#);
     assert_eq!(user(&mock, "john")["status"], "Eating a veggie burger...");

@@ -275,37 +275,37 @@ fn unknown_fields_are_refused_by_every_endpoint() {
         let target = path.replace("{id}", "john").replace("{action}", action);
         let answer = mock.call(&method, &target, "", &json!({"nonsense": 1}));
         let message = answer.body["message"].as_str().unwrap();
-        let expected = message.split_once("unknown field `nonsense`, ").unwrap().1;
+        let expected = message.split_once("unknown field `nonsense`; ").unwrap().1;
         let expected = expected.strip_suffix('"').unwrap();
         assert_eq!(answer.status, 400, "{message}");
         shown.push(format!("{method} {path}: {expected}"));
     }
     insta::assert_snapshot!(shown.join("\n"), @r"
-    GET /_mock/apps: expected none
-    POST /_mock/apps: expected none
-    DELETE /_mock/apps/{api_key}: expected none
-    POST /_mock/stop: expected none
-    GET /_mock/credentials: expected none
-    GET /_mock/status: expected none
-    GET /_mock/snapshot: expected none
+    GET /_mock/apps: this endpoint takes no fields
+    POST /_mock/apps: this endpoint takes no fields
+    DELETE /_mock/apps/{api_key}: this endpoint takes no fields
+    POST /_mock/stop: this endpoint takes no fields
+    GET /_mock/credentials: this endpoint takes no fields
+    GET /_mock/status: this endpoint takes no fields
+    GET /_mock/snapshot: this endpoint takes no fields
     POST /_mock/restore: expected one of `users`, `channels`, `demo`
-    POST /_mock/reset: expected none
-    GET /_mock/users: expected none
+    POST /_mock/reset: this endpoint takes no fields
+    GET /_mock/users: this endpoint takes no fields
     POST /_mock/users/{id}/{action}: expected one of `set`, `unset`
-    GET /_mock/connections: expected none
-    GET /_mock/connections/{connection_id}: expected none
+    GET /_mock/connections: this endpoint takes no fields
+    GET /_mock/connections/{connection_id}: this endpoint takes no fields
     POST /_mock/trigger: expected one of `event`, `text`, `connection`, `user`, `subscribers`, `channel`
-    GET /_mock/log: expected none
+    GET /_mock/log: this endpoint takes no fields
     POST /_mock/expect: expected one of `method`, `path`, `user`, `status`, `since`, `body`, `count`, `at_least`, `never`, `within`
-    GET /_mock/faults: expected none
+    GET /_mock/faults: this endpoint takes no fields
     POST /_mock/faults: expected one of `kind`, `method`, `path`, `user`, `event`, `count`, `after`, `probability`, `seed`, `now`, `status`, `code`, `message`, `retry_after`, `delay`, `applied`, `text`
-    DELETE /_mock/faults: expected none
-    DELETE /_mock/faults/{id}: expected none
+    DELETE /_mock/faults: this endpoint takes no fields
+    DELETE /_mock/faults/{id}: this endpoint takes no fields
     POST /_mock/clock/{action}: expected `rate`
-    GET /_mock/scenarios: expected none
+    GET /_mock/scenarios: this endpoint takes no fields
     POST /_mock/scenarios: expected one of `scenario`, `example`, `seed`, `speed`, `variables`, `check`
-    GET /_mock/scenarios/{id}: expected none
-    DELETE /_mock/scenarios/{id}: expected none
-    GET /_mock/examples: expected none
+    GET /_mock/scenarios/{id}: this endpoint takes no fields
+    DELETE /_mock/scenarios/{id}: this endpoint takes no fields
+    GET /_mock/examples: this endpoint takes no fields
     ");
 }

@@ -76,7 +76,7 @@ fn faults_are_added_listed_and_cleared() {
     mock fault add drop --probability nan
       error: invalid value 'nan' for '--probability <NUMBER>': expected a number from 0 to 1, such as 0.25
     mock fault add reset --path users
-      presencectl: path must begin with / or *, or it fits nothing: /users
+      presencectl: path must begin with / or *, or it matches nothing: /users
     mock clock set yesterday
       presencectl: `yesterday` is not a time; write RFC 3339 (2026-01-31T08:00:00Z), unix seconds, or a duration ago (15m)
     ");
@@ -288,7 +288,7 @@ fn a_server_that_is_not_there_is_an_error_at_once() {
             insta::assert_snapshot!(run, @r"
     --- stderr
     presencectl: cannot connect to 127.0.0.1:1: Connection refused (os error 111)
-    hint: start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT
+    hint: start a mock: presencectl mock start --detach; or give its address: --base-url http://127.0.0.1:PORT
     --- exit Some(7)
     ");
         }

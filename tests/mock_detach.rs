@@ -83,7 +83,7 @@ fn a_detached_server_is_found_again_until_it_has_ended() {
     insta::assert_snapshot!(shell.run("presencectl mock stop"), @r"
     --- stderr
     presencectl: no address of a mock server was given
-    hint: start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT
+    hint: start a mock: presencectl mock start --detach; or give its address: --base-url http://127.0.0.1:PORT
     --- exit Some(2)
     ");
     let ready = shell
@@ -114,7 +114,7 @@ fn a_detached_server_is_found_again_until_it_has_ended() {
     insta::assert_snapshot!(named.masked(), @r"
     --- stderr
     presencectl: cannot connect to 127.0.0.1:PORT: Connection refused (os error 111)
-    hint: start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT
+    hint: start a mock: presencectl mock start --detach; or give its address: --base-url http://127.0.0.1:PORT
     --- exit Some(7)
     ");
 }

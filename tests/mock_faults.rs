@@ -165,7 +165,7 @@ fn an_invalid_fault_is_refused_with_its_field() {
     insta::assert_snapshot!(messages.join("\n"), @r#"
     Control failed with error: "kind must be one of status, delay, reset, html, truncate, drop, close, half-open, mute, duplicate, reorder, late, garbage, expire, slow"
     Control failed with error: "path does not go with a fault of kind drop"
-    Control failed with error: "unknown field `often`, expected one of `kind`, `method`, `path`, `user`, `event`, `count`, `after`, `probability`, `seed`, `now`, `status`, `code`, `message`, `retry_after`, `delay`, `applied`, `text`"
+    Control failed with error: "unknown field `often`; expected one of `kind`, `method`, `path`, `user`, `event`, `count`, `after`, `probability`, `seed`, `now`, `status`, `code`, `message`, `retry_after`, `delay`, `applied`, `text`"
     Control failed with error: "code must be a close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999"
     "#);
     let none = mock.control("GET", "faults", &Value::Null).body;

@@ -160,14 +160,14 @@ fn mistakes_are_reported_with_line_and_column() {
         shown.push('\n');
     }
     insta::assert_snapshot!(shown.replace("presencectl: ", ""), @r"
-    scenario.yaml:1:9: the step does nothing, expected one of user, fault, clear_faults, clock, trigger, wait_for, expect and repeat
+    scenario.yaml:1:9: the step has no action; expected one of user, fault, clear_faults, clock, trigger, wait_for, expect or repeat
     scenario.yaml:2:30: unknown field `conect`, expected one of id, any, connect, disconnect, drop, toggle, set, unset
     scenario.yaml:2:10: `soon` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d
-    scenario.yaml:2:5: the step does more than one thing, expected one of user, fault, clear_faults, clock, trigger, wait_for, expect and repeat
+    scenario.yaml:2:5: the step has more than one action; expected one of user, fault, clear_faults, clock, trigger, wait_for, expect or repeat
     scenario.yaml:2:30: `false` is not allowed, expected true, or no such field
     scenario.yaml:2:11: `a b` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
     scenario.yaml:2:11: expected either id, or any with a glob of ids
-    scenario.yaml:2:11: expected one of connect, disconnect, drop, toggle, and set with unset
+    scenario.yaml:2:11: expected exactly one of connect, disconnect, drop, toggle, or set and/or unset
     scenario.yaml:2:12: status does not go with a fault of kind drop
     scenario.yaml:2:13: path must begin with / or *, or it matches nothing: /users
     scenario.yaml:2:13: body `.[` does not compile: expected closing bracket at the end (column 3)
@@ -198,7 +198,7 @@ fn mistakes_are_reported_with_line_and_column() {
     scenario.yaml:2:10: `${HOME DIR}` is not a variable, expected letters, digits and _, as in ${NAME}
     scenario.yaml:2:10: `${HOME}` is not a duration; write 250ms, 10s, 5m, 1h30m or 2d
     scenario.yaml:2:15: `a b` is not a user id: it takes letters, digits, `@`, `_` and `-`, at most 255 of them
-    scenario.yaml:2:15: within is there twice, expected it beside request or in it
+    scenario.yaml:2:15: `within` is given twice; put it beside `request` or inside it, not both
     scenario.yaml:2:13: method must be one word, such as PATCH, not `GET USERS`
     scenario.yaml:2:13: path must not have a query, or it matches nothing: /users
     scenario.yaml:2:13: status must be an HTTP status, such as 404 or 4xx, not `99`

@@ -146,7 +146,7 @@ fn a_check_says_where_a_mistake_is_and_runs_nothing() {
         check("# ${A:-x}\nfixture: world.json\nsteps: []"),
         json!({
             "valid": false, "line": 2, "column": 10,
-            "message": "a scenario in a request cannot read files; write the users and channels here in place of the file's name",
+            "message": "a scenario in a request cannot read files; write the users and channels here instead of naming a file",
         })
     );
     assert_eq!(
@@ -183,18 +183,18 @@ fn what_cannot_run_is_refused() {
         shown.push('\n');
     }
     insta::assert_snapshot!(shown, @r#"
-    400 exactly one of scenario and example is required
-    400 exactly one of scenario and example is required
+    400 exactly one of `scenario` and `example` is required
+    400 exactly one of `scenario` and `example` is required
     400 example must be one of busy-day, flaky-network, on-call, not "quiet-day"
     400 scenario: invalid type: integer `5`, expected a string
-    400 unknown field `sped`, expected one of `scenario`, `example`, `seed`, `speed`, `variables`, `check`
+    400 unknown field `sped`; expected one of `scenario`, `example`, `seed`, `speed`, `variables`, `check`
     400 speed must be max, or a number above 0, at most 1000000
     400 seed: invalid value: integer `-1`, expected a whole number, 0 or more
     400 variables.A must be a string, a number or a boolean
     400 scenario:1:24: the variable `HOME` is not set
     400 scenario:1:1: expected an object, such as {name: value}
-    400 scenario:1:10: a scenario in a request cannot read files; write the users and channels here in place of the file's name
-    400 scenario:1:25: the option idle-timeout of a running server cannot be changed; start it with this value: presencectl mock start --help
+    400 scenario:1:10: a scenario in a request cannot read files; write the users and channels here instead of naming a file
+    400 scenario:1:25: the server runs with another value of idle-timeout, which cannot change while it runs; restart it with --idle-timeout 5s
     400 scenario must not be larger than 16 MiB
     "#);
     // The value that the server has is no change.
@@ -203,7 +203,7 @@ fn what_cannot_run_is_refused() {
     assert_eq!(get(&mock, "/_mock/scenarios"), json!({"scenarios": []}));
     for method in ["GET", "DELETE"] {
         let answer = mock.call(method, "/_mock/scenarios/s1", "", &Value::Null);
-        assert_eq!(refusal(&answer), "404 scenario \"s1\" was not found");
+        assert_eq!(refusal(&answer), "404 run \"s1\" was not found");
     }
 }
 
@@ -212,7 +212,7 @@ fn one_scenario_runs_at_a_time_until_it_is_stopped() {
     let mock = Mock::start();
     let id = start(&mock, ENDLESS);
     let second = post(&mock, &json!({"example": "on-call"}));
-    insta::assert_snapshot!(refusal(&second), @"409 scenario s1 is still running; stop it first: DELETE /_mock/scenarios/s1");
+    insta::assert_snapshot!(refusal(&second), @"409 run s1 is still in progress; stop it first: DELETE /_mock/scenarios/s1");
     let other = mock.call("POST", "/_mock/apps", "", &Value::Null).body;
     let target = format!(
         "/_mock/scenarios?api_key={}",

@@ -170,14 +170,14 @@ fn recordings_of_the_other_kind_are_named() {
     insta::assert_snapshot!(named(folder.run("report uptime @calls @day --jq empty")), @r"
     --- stderr
     presencectl: warning: 3 lines are not records and were skipped
-    presencectl: warning: calls holds requests and responses, as `mock record` writes them, not a recorded stream
+    presencectl: warning: calls is a recording of `mock record` (requests and responses), not of `watch --tee`
     hint: record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests
     --- exit Some(0)
     ");
     insta::assert_snapshot!(named(Presencectl::line("report uptime -").run_with(TRAFFIC)), @r"
     --- stderr
     presencectl: warning: 2 lines are not records and were skipped
-    presencectl: warning: standard input holds requests and responses, as `mock record` writes them, not a recorded stream
+    presencectl: warning: standard input is a recording of `mock record` (requests and responses), not of `watch --tee`
     hint: record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests
     presencectl: warning: the input has no records
     --- exit Some(0)
@@ -185,7 +185,7 @@ fn recordings_of_the_other_kind_are_named() {
     insta::assert_snapshot!(named(folder.run("mock start --replay @day")), @r"
     --- stderr
     presencectl: day: line 1: expected the header of a recording, as `mock record` writes it
-    hint: `watch` wrote this file: use `report`, or `top --replay FILE`; `mock record` writes what `mock` can replay
+    hint: this is a stream recorded by `watch`; analyse it: presencectl report uptime FILE; replay it: presencectl top --replay FILE
     --- exit Some(13)
     ");
     for target in ["--to-fixture", "--to-scenario"] {
@@ -193,7 +193,8 @@ fn recordings_of_the_other_kind_are_named() {
             .run(&format!("mock record {target} @day"))
             .ended_with(2);
         assert!(
-            run.stderr.contains("hint: `watch` wrote this file"),
+            run.stderr
+                .contains("hint: this is a stream recorded by `watch`"),
             "{run}"
         );
     }

@@ -631,7 +631,7 @@ fn stdout_can_be_a_file() {
     if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
         insta::assert_snapshot!(watch().into_file(full).run(), @r#"
         --- stderr
-        {"error":{"kind":"unexpected","message":"No space left on device (os error 28)","exit_code":1,"api_code":null,"hint":null}}
+        {"error":{"kind":"unexpected","message":"No space left on device (os error 28)","exit_code":1,"api_code":null,"hint":"free some space on the device, or write to another one"}}
         --- exit Some(1)
         "#);
     }

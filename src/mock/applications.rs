@@ -69,7 +69,7 @@ impl ApplicationRegistry {
             .unwrap_or_else(|| self.first.clone())
     }
 
-    /// All applications, the first one first.
+    /// All applications; the default one comes first.
     pub(crate) fn list(&self) -> Vec<Arc<Hub>> {
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.first)

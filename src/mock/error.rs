@@ -122,14 +122,19 @@ pub(crate) fn check_fields(body: &Map<String, Value>, known: &[&str]) -> Result<
     if unknown.is_empty() {
         return Ok(());
     }
+    let noun = if unknown.len() == 1 {
+        "field"
+    } else {
+        "fields"
+    };
     let unknown = list(&unknown[..unknown.len().min(UNKNOWN_FIELDS_SHOWN)]);
     let expected = match known {
-        [] => "none".to_owned(),
-        [known] => format!("`{known}`"),
-        known => format!("one of {}", list(known)),
+        [] => "this endpoint takes no fields".to_owned(),
+        [known] => format!("expected `{known}`"),
+        known => format!("expected one of {}", list(known)),
     };
     Err(Rejection::input(format!(
-        "unknown field {unknown}, expected {expected}"
+        "unknown {noun} {unknown}; {expected}"
     )))
 }
 

@@ -56,7 +56,7 @@ impl RuleOption {
 
 impl fmt::Debug for RuleOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Knob")
+        f.debug_struct("RuleOption")
             .field("name", &self.name)
             .field("default", &self.default())
             .finish_non_exhaustive()

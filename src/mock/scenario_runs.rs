@@ -225,7 +225,7 @@ impl ScenarioRuns {
         let mut list = self.list();
         if let Some(run) = list.last_running() {
             return Err(Rejection::conflict(format!(
-                "scenario {} is still running; stop it first: DELETE /_mock/scenarios/{}",
+                "run {} is still in progress; stop it first: DELETE /_mock/scenarios/{}",
                 run.id, run.id
             )));
         }
@@ -372,7 +372,7 @@ pub(crate) struct RunPage {
 }
 
 fn not_found(id: &str) -> Rejection {
-    Rejection::not_found(format!("scenario {id:?} was not found"))
+    Rejection::not_found(format!("run {id:?} was not found"))
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ impl Lines {
 fn no_record(name: &str, is_traffic_recording: bool) -> Failure {
     if is_traffic_recording {
         let message = format!(
-            "{name} holds requests and responses, as `mock record` writes them, not a recorded stream"
+            "{name} is a recording of `mock record` (requests and responses), not of `watch --tee`"
         );
         return Failure::new(Code::Usage, message)
             .hinted("name a file that `watch --tee` wrote, or replay these requests: presencectl mock start --replay FILE");
@@ -384,6 +384,10 @@ mod tests {
         assert!(error.to_string().ends_with("day.ndjson holds no record"));
         let requests = json!({"type": "recording.start", "version": 1});
         let error = replay(&[requests], 1.0, Instant::now()).unwrap_err();
-        assert!(error.to_string().contains("as `mock record` writes them"));
+        assert!(
+            error
+                .to_string()
+                .contains("is a recording of `mock record`")
+        );
     }
 }

@@ -342,7 +342,7 @@ test('a scenario is checked, run and stopped, and every page shows it', async (t
   assert.equal(await scenario(page, 'Scenario').evaluate((area) => area.value.slice(area.selectionStart, area.selectionEnd)), 'soon}');
   await scenario(page, 'Scenario').fill('name: ${NAME}\nsteps:\n- {user: {id: amy, set: {status: "${STATUS}"}}}\n- {wait_for: {connection: zoe, within: 1d}}\n- {expect: {path: /late}}\n');
   assert.ok(await page.locator('#scenario-problem').isHidden());
-  await page.getByLabel('Variables, one a line').fill('NAME=first\nSTATUS=a=b');
+  await page.getByLabel('Variables, one per line').fill('NAME=first\nSTATUS=a=b');
   await page.getByRole('button', { name: 'Run', exact: true }).click();
   await runState(page, 'running');
   const { page: other, trouble: trouble2 } = await open(t, `${ready.console}#scenarios`);

@@ -170,7 +170,7 @@ async fn print_first(
             .hint("this is one page of 30 and there may be more: add -n N, or --all");
     } else if pages.truncated() && printer.found < wanted {
         app.output().warn(&format!(
-            "read only the first {} channels, as far as the service's offset goes; --all reads all",
+            "read only the first {} channels, the most that the service's offset allows; use --all to read all",
             printer.found
         ));
     }

@@ -33,7 +33,7 @@ const STATUS_COLUMNS: [&str; 11] = [
     "log",
 ];
 /// What to do if there is no server at an address.
-const NO_SERVER_HINT: &str = "start one: presencectl mock start --detach; or name the one that runs: --base-url http://127.0.0.1:PORT";
+const NO_SERVER_HINT: &str = "start a mock: presencectl mock start --detach; or give its address: --base-url http://127.0.0.1:PORT";
 /// Where the applications of a server are listed.
 pub(super) const APPLICATIONS_HINT: &str = "list the applications: presencectl mock app list";
 /// Where the faults of a server are listed.
@@ -280,7 +280,7 @@ pub(super) async fn ask_as(
     }
     serde_json::from_slice(&answer.body).map_err(|_| {
         Failure::new(Code::Refused, "the server is not a presencectl mock")
-            .hinted("start one: presencectl mock start")
+            .hinted("start a mock: presencectl mock start")
             .into()
     })
 }

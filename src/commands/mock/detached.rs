@@ -187,7 +187,7 @@ impl LastDetached {
             .ok_or_else(|| {
                 Failure::new(Code::Usage, "no address of a mock server was given")
                     .hinted(
-                        "start one: presencectl mock start --detach; or name one: --base-url http://127.0.0.1:PORT",
+                        "start a mock: presencectl mock start --detach; or give its address: --base-url http://127.0.0.1:PORT",
                     )
                     .into()
             })

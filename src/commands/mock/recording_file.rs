@@ -61,7 +61,7 @@ pub(super) fn read_recording(
 
 fn not_a_recording(code: Code, path: &Path, error: &RecordingError, line: &[u8]) -> Failure {
     let hint = if str::from_utf8(line).is_ok_and(|line| report::is_record(line.trim())) {
-        "`watch` wrote this file: use `report`, or `top --replay FILE`; `mock record` writes what `mock` can replay"
+        "this is a stream recorded by `watch`; analyse it: presencectl report uptime FILE; replay it: presencectl top --replay FILE"
     } else {
         "make a recording: presencectl mock record --upstream URL --out FILE"
     };

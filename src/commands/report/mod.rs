@@ -197,7 +197,7 @@ impl ReportArgs {
         }
         for name in &reading.traffic_recordings {
             output.warn(&format!(
-                "{name} holds requests and responses, as `mock record` writes them, not a recorded stream"
+                "{name} is a recording of `mock record` (requests and responses), not of `watch --tee`"
             ));
             output.hint("record a stream with `watch --tee FILE`; `mock start --replay FILE` answers from recorded requests");
         }

@@ -47,7 +47,7 @@ fn components() -> Value {
             "api_key": {
                 "name": "api_key",
                 "in": "query",
-                "description": "the application; the first one if it is missing",
+                "description": "the API key of the application (default: that of the first one)",
                 "schema": { "type": "string" },
             },
         },

@@ -111,7 +111,7 @@ fn about_applications() -> Vec<Endpoint> {
             "GET",
             "/_mock/apps",
             "listApplications",
-            "List the applications, the first one first",
+            "List the applications; the default one comes first",
             object(
                 "the applications",
                 &["apps"],
@@ -250,7 +250,7 @@ fn about_clients() -> Vec<Endpoint> {
                 "a part of the id, the name or the status",
                 &json!({ "type": "string" }),
             ),
-            number("limit", "how many users; 100 if it is missing, at most 1000"),
+            number("limit", "maximum number of users (default 100, at most 1000)"),
             number("offset", "how many users to skip"),
         ]),
         Endpoint::new(
@@ -329,7 +329,7 @@ fn about_the_log() -> Vec<Endpoint> {
         )
         .with([
             number("after", "the number of an entry; 0 for all"),
-            number("limit", "how many entries; 1000 if it is missing"),
+            number("limit", "maximum number of entries (default 1000)"),
             in_query("wait", "how long to wait for an entry, at most 30s", &text),
             in_query("method", "an HTTP method", &text),
             in_query("path", "a glob for the path", &text),
@@ -428,7 +428,7 @@ fn about_the_clock() -> Vec<Endpoint> {
                     "type": "number",
                     "exclusiveMinimum": 0,
                     "maximum": 1_000_000,
-                    "description": "run: multiple of the normal speed; 1 if it is missing",
+                    "description": "run: multiple of the normal speed (default 1)",
                 },
             }),
         )),
@@ -568,7 +568,7 @@ pub(super) fn fault_spec() -> Value {
 
 pub(super) fn error() -> Value {
     object(
-        "an error, in the form of the service",
+        "an error in the service's format",
         &["code", "message", "StatusCode"],
         &json!({
             "code": { "type": "integer" },

@@ -41,7 +41,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             in_query("after", "the number of a step; 0 for all", &number()),
             in_query(
                 "limit",
-                "how many records; 1000 if it is missing",
+                "maximum number of records (default 1000)",
                 &number(),
             ),
             in_query(

@@ -395,7 +395,7 @@ fn advise(app: &App, args: &QueryUsersArgs, source: &PageSource, search: &Search
             .hint("this is one page of 30 and there may be more: add -n N, or --all");
     } else if source.is_truncated() && search.is_hungry() {
         app.output().warn(&format!(
-            "read only the first {seen} users, as far as the service's offset goes; --all reads all users"
+            "read only the first {seen} users, the most that the service's offset allows; use --all to read all"
         ));
     } else if args.filters_by_state()
         && args.wanted() == one_page

@@ -198,7 +198,7 @@ impl FaultSpec {
         if let Some(path) = &self.path
             && !path.starts_with(['/', '*'])
         {
-            let reason = format!("must begin with / or *, or it fits nothing: /{path}");
+            let reason = format!("must begin with / or *, or it matches nothing: /{path}");
             return Err(Rejection::field("path", &reason));
         }
         if let Some(method) = &self.method
@@ -428,7 +428,7 @@ mod tests {
             ),
             (
                 json!({"kind": "reset", "path": "users"}),
-                "path must begin with / or *, or it fits nothing: /users",
+                "path must begin with / or *, or it matches nothing: /users",
             ),
             (
                 json!({"kind": "reset", "method": "GTE"}),

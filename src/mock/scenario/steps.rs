@@ -170,7 +170,7 @@ pub(super) fn read_block(
         let mut times = times.into_iter().flatten();
         let offset = times.next().unwrap_or(previous);
         if times.next().is_some() {
-            let message = "a step has more than one time, expected at or after";
+            let message = "a step can have only one of `at` and `after`";
             return Err(ScenarioError::at(location, message));
         }
         let (action, length, cost) = read_action(step, order, depth)?;
@@ -197,7 +197,7 @@ fn read_action(
     depth: usize,
 ) -> Result<(StepAction, Duration, StepCost), ScenarioError> {
     const ACTIONS: &str =
-        "expected one of user, fault, clear_faults, clock, trigger, wait_for, expect and repeat";
+        "expected one of user, fault, clear_faults, clock, trigger, wait_for, expect or repeat";
     let fields = &step.value;
     let mut actions = Vec::new();
     let (mut length, mut cost) = (Duration::ZERO, StepCost::ONE);
@@ -241,11 +241,11 @@ fn read_action(
         (Some(action), None) => Ok((action, length, cost)),
         (None, _) => Err(ScenarioError::at(
             step.referenced,
-            format!("the step does nothing, {ACTIONS}"),
+            format!("the step has no action; {ACTIONS}"),
         )),
         (Some(_), Some(_)) => Err(ScenarioError::at(
             step.referenced,
-            format!("the step does more than one thing, {ACTIONS}"),
+            format!("the step has more than one action; {ACTIONS}"),
         )),
     }
 }
@@ -278,7 +278,7 @@ fn read_user(user: &Spanned<UserStepFields>) -> Result<StepAction, ScenarioError
         }
         (Some(action), None) => Ok(StepAction::User(target, action)),
         _ => Err(at(
-            "expected one of connect, disconnect, drop, toggle, and set with unset",
+            "expected exactly one of connect, disconnect, drop, toggle, or set and/or unset",
         )),
     }
 }
@@ -323,7 +323,7 @@ fn read_clock(clock: &Spanned<ClockFields>) -> Result<ClockAction, ScenarioError
     let mut actions = actions.into_iter().flatten();
     match (actions.next(), actions.next()) {
         (Some(action), None) => action,
-        _ => Err(at("expected one of advance, set, freeze and run")),
+        _ => Err(at("expected exactly one of advance, set, freeze or run")),
     }
 }
 
@@ -334,7 +334,8 @@ fn read_wait(wait: &Spanned<WaitFields>) -> Result<StepAction, ScenarioError> {
             let mut spec = request.value.clone();
             if let Some(within) = fields.within {
                 if spec.within.is_some() {
-                    let message = "within is there twice, expected it beside request or in it";
+                    let message =
+                        "`within` is given twice; put it beside `request` or inside it, not both";
                     return Err(ScenarioError::at(wait.referenced, message));
                 }
                 spec.within = Some(humantime::format_duration(within.0).to_string());

@@ -75,7 +75,7 @@ impl ServiceState {
         Ok(Reply::new(&self.unread_report(user)))
     }
 
-    /// `POST /unread_batch`. Users are left out if no message was ever sent to a channel of theirs.
+    /// `POST /unread_batch`. Omits users whose channels have never had a message.
     pub(crate) fn get_unread_counts_of(
         &self,
         actor: &Actor,

@@ -42,7 +42,7 @@ export function startScenarios(environment) {
   byId('scenario-place').addEventListener('click', (event) => showPlace(event.target.dataset));
   byId('run-stop').addEventListener('click', (event) => {
     const { id } = event.target.dataset;
-    shared.act('DELETE', `scenarios/${encodeURIComponent(id)}`, {}, `The run ${id} is stopped`);
+    shared.act('DELETE', `scenarios/${encodeURIComponent(id)}`, {}, `Run ${id} stopped`);
   });
 }
 
@@ -210,7 +210,7 @@ async function showRun(run_) {
   byId('step-table').hidden = all.length === 0;
   const isCut = details.done > STEPS_SHOWN;
   byId('step-more').hidden = !isCut;
-  setText(byId('step-more'), isCut ? `The last ${STEPS_SHOWN} steps and the first steps that failed.` : '');
+  setText(byId('step-more'), isCut ? `Shown: the last ${STEPS_SHOWN} steps and the first 100 failed ones.` : '');
   shownSteps = version;
 }
 

@@ -7,7 +7,7 @@ use super::super::super::engine::ServiceState;
 use super::super::super::error::Rejection;
 use super::super::super::url_path::decode_segment;
 
-/// `GET /_mock/apps`: the applications without their secrets, the first one first.
+/// `GET /_mock/apps`: the applications without their secrets; the default one comes first.
 pub(super) fn list(applications: &ApplicationRegistry) -> Value {
     let first = applications.first();
     let listed: Vec<Value> = applications

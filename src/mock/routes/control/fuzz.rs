@@ -159,7 +159,7 @@ fn fuzz_control() {
             let send = |body| runtime.block_on(control(&applications, method, path, &params, body));
             let mut answer = send(body.clone());
             if let Err(reject) = &answer
-                && let Some((_, known)) = reject.detail.split_once(", expected ")
+                && let Some((_, known)) = reject.detail.split_once("expected ")
             {
                 // Once more with the fields that the endpoint knows.
                 let fields = body.into_iter();

@@ -245,7 +245,10 @@ fn read<T: DeserializeOwned>(body: impl Into<Value>) -> Result<T, Rejection> {
         let path = error.path().to_string();
         let why = error.inner().to_string();
         // In the words of those who write JSON.
-        let why = why.replace("expected u64", "expected a whole number, 0 or more");
+        let mut why = why.replace("expected u64", "expected a whole number, 0 or more");
+        if why.starts_with("unknown field") {
+            why = why.replacen("`, expected ", "`; expected ", 1);
+        }
         let is_named = path == "." || why.contains(&format!("`{path}`"));
         Rejection::input(if is_named {
             why

@@ -63,7 +63,7 @@ impl RunRequest {
                     });
             }
             _ => {
-                let message = "exactly one of scenario and example is required";
+                let message = "exactly one of `scenario` and `example` is required";
                 return Err(Rejection::input(message));
             }
         };
@@ -123,7 +123,7 @@ pub(super) async fn post(hub: &Arc<Hub>, body: JsonObject) -> Result<Value, Reje
     let parsed = tokio::task::spawn_blocking(move || parse_scenario(&text, variables));
     let parsed = parsed
         .await
-        .map_err(|error| Rejection::input(format!("the scenario cannot be read: {error}")))?;
+        .map_err(|_| Rejection::with_code(500, -1, "internal error while reading the scenario"))?;
     let checked = parsed.and_then(|scenario| check(hub, &scenario).map(|()| scenario));
     let mut scenario = match checked {
         Ok(scenario) => scenario,
@@ -167,7 +167,7 @@ pub(super) async fn post(hub: &Arc<Hub>, body: JsonObject) -> Result<Value, Reje
 fn check(hub: &Hub, scenario: &Scenario) -> Result<(), ScenarioError> {
     if let Some(file) = &scenario.fixture_file {
         return Err(file.error(
-            "a scenario in a request cannot read files; write the users and channels here in place of the file's name",
+            "a scenario in a request cannot read files; write the users and channels here instead of naming a file",
         ));
     }
     for (name, value) in &scenario.options {
@@ -179,7 +179,8 @@ fn check(hub: &Hub, scenario: &Scenario) -> Result<(), ScenarioError> {
         });
         if !is_set {
             return Err(value.error(format!(
-                "the option {name} of a running server cannot be changed; start it with this value: presencectl mock start --help"
+                "the server runs with another value of {name}, which cannot change while it runs; restart it with --{name} {}",
+                value.value
             )));
         }
     }
