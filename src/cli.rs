@@ -130,10 +130,10 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     parse_with(&mut tree(), arguments)
 }
 
-/// The command that a command line names. A valid line is parsed with the tree of only this command.
+/// The command that a command line names. To parse a valid line, the definition of this command is enough.
 ///
 /// The parser copies the global flags into each command. For forty commands this takes more time and memory than most
-/// calls. The whole tree is needed without a name, and for mistakes and help.
+/// calls. All commands are needed only for a line without a command, for errors and for help.
 fn named_command(arguments: &[OsString]) -> Option<clap::Command> {
     // The word may be the value of a flag. Then the small tree does not parse what follows.
     (1..arguments.len()).find_map(|at| {

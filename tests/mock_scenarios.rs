@@ -158,7 +158,7 @@ fn a_check_says_where_a_mistake_is_and_runs_nothing() {
 }
 
 #[test]
-fn what_cannot_run_is_refused() {
+fn invalid_scenarios_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret.json");
     fs::write(&secret, r#"{"users":[{"id":"hush"}]}"#).unwrap();

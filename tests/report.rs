@@ -92,9 +92,9 @@ fn an_event_that_overtook_the_answer_of_a_query_is_newer() {
     "#);
 }
 
-/// The answer that repairs the gap shows her online, and she has left before it arrives: no moment of it was observed.
+/// The query after the gap finds the user online, but they leave before its answer arrives: no moment was observed.
 #[test]
-fn who_was_online_only_while_nobody_watched_has_no_session() {
+fn a_user_seen_online_only_inside_a_gap_has_no_session() {
     let folder = Folder::new(&[("day", OVERTAKEN.as_bytes())]);
     let run = |report: &str| folder.run(&format!("report {report} @day --to 2026-03-29T00:25:00Z"));
     insta::assert_snapshot!(run("sessions"), @r#"
@@ -161,7 +161,7 @@ const TRAFFIC: &str = r#"{"type":"recording.start","version":1,"recorded_at":"20
 "#;
 
 #[test]
-fn recordings_of_the_other_kind_are_named() {
+fn a_recording_of_requests_is_reported_as_such() {
     let folder = Folder::new(&[("day", RECORDING.as_bytes()), ("calls", TRAFFIC.as_bytes())]);
     let named = |run: Run| {
         run.to_string()

@@ -97,7 +97,8 @@ impl Drop for ReplacementFile {
     }
 }
 
-/// Creates a file, readable for its owner only, and locks it. What a writer left there that was killed is removed.
+/// Creates a file, readable for its owner only, and locks it. Removes a leftover of a writer that was
+/// killed.
 ///
 /// # Errors
 ///

@@ -339,7 +339,8 @@ async fn send(
     }
 }
 
-/// Watches these channels with one call, and those that its answer does not have with one call each, which says why.
+/// Watches these channels with one call. Then watches each channel that is missing from the response with a call of its
+/// own, whose error says why.
 async fn watch_channels(
     client: &Client,
     connection_id: &str,

@@ -53,7 +53,7 @@ impl Rejection {
         Self::new(404, ApiErrorCode::NotFound.number(), detail)
     }
 
-    /// An error about a request that does not fit what is going on.
+    /// A 409 error: the request conflicts with the current state.
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(409, ApiErrorCode::InvalidInput.number(), detail)
     }

@@ -15,7 +15,7 @@ use super::options::MockRules;
 /// Fields that only the service sets in a running application, but that a fixture may set.
 const FIXTURE_FIELDS: [&str; 4] = ["online", "last_active", "created_at", "deactivated_at"];
 
-/// Bytes that a fixture file may have, as a request with a fixture.
+/// Maximum size of a fixture file, the same as of a control request.
 pub const FIXTURE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A fixture, and what was left out of it.

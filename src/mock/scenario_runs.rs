@@ -1,4 +1,4 @@
-//! The scenario runs of an application: how far each is, for those who ask. One run goes on at a time.
+//! The scenario runs of an application: the state and the records of each. Only one runs at a time.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,23 +19,23 @@ const FAILURES_MAX: usize = 100;
 /// How many records of skipped steps are kept of a run: the first ones.
 pub(crate) const SKIPPED_MAX: usize = 100;
 
-/// What a run is told from outside.
+/// A signal to a running scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunSignal {
     /// Wait where the scenario says so.
     #[default]
     Continue,
-    /// Wait for nothing any more: the remaining steps happen at once.
-    Hurry,
+    /// Skip all waits: the remaining steps run at once.
+    SkipWaits,
     /// End before the next step, for this reason.
     Stop(&'static str),
 }
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunState {
     Running,
-    /// All steps were carried out, and all expectations are met.
+    /// All steps ran, and all expectations are met.
     Passed,
     /// An expectation is not met, a wait failed, a step was refused, or the users and channels break a rule.
     Failed,
@@ -72,7 +72,7 @@ pub(crate) struct RunEnd {
     pub(crate) state: RunState,
     /// Why it ended before its last step.
     pub(crate) error: Option<String>,
-    /// How many steps of the file were not carried out.
+    /// How many steps of the file were skipped.
     pub(crate) skipped: usize,
     /// Their records, at most [`SKIPPED_MAX`].
     pub(crate) skipped_steps: Vec<Value>,
@@ -86,11 +86,11 @@ struct ScenarioRun {
     error: Option<String>,
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
-    /// How many steps were carried out.
+    /// How many steps have run.
     done: u64,
     /// How many of them failed.
     failed: u64,
-    /// How many steps of the file were not carried out, once the run has ended.
+    /// How many steps of the file were skipped, once the run has ended.
     skipped: usize,
     records: VecDeque<Value>,
     failures: Vec<Value>,
@@ -153,19 +153,19 @@ impl RunList {
         self.runs.iter().find(|run| run.id == id)
     }
 
-    /// The run that goes on, which is always the last one.
+    /// The active run, which is always the last one.
     fn last_running(&self) -> Option<&ScenarioRun> {
         self.runs.back().filter(|run| run.is_running())
     }
 
-    /// The run with this id, if it goes on.
+    /// The run with this id, if it is active.
     fn running(&mut self, id: &str) -> Option<&mut ScenarioRun> {
         let last = self.runs.back_mut()?;
         (last.id == id && last.is_running()).then_some(last)
     }
 }
 
-/// A run that goes on, for its runner. Dropped before [`Self::finish`], it has been stopped.
+/// An active run, for its runner. If it is dropped before [`Self::finish`], the run counts as stopped.
 #[derive(Debug)]
 pub(crate) struct ActiveRun<'a> {
     runs: &'a ScenarioRuns,
@@ -220,7 +220,7 @@ impl ScenarioRuns {
     ///
     /// # Errors
     ///
-    /// Another run goes on.
+    /// Another run is active.
     pub(crate) fn begin(&self, plan: RunPlan) -> Result<BegunRun, Rejection> {
         let mut list = self.list();
         if let Some(run) = list.last_running() {
@@ -281,7 +281,7 @@ impl ScenarioRuns {
         runs.map(|run| run.summary().into()).collect()
     }
 
-    /// A run with its records of steps after a number, at most `limit` of them, and whether it goes on.
+    /// A run with its records of steps after a number, at most `limit` of them, and whether it is active.
     ///
     /// # Errors
     ///
@@ -332,7 +332,7 @@ impl ScenarioRuns {
         }
     }
 
-    /// Stops the run that goes on, if there is one, and makes a change before another one can begin.
+    /// Stops the active run, if there is one, and makes a change before another one can begin.
     pub(crate) async fn stop_then(&self, reason: &'static str, change: impl FnOnce()) {
         loop {
             let id = {

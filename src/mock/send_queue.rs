@@ -47,18 +47,18 @@ pub(crate) enum PushOutcome {
     Ended,
 }
 
-/// What the reader of a queue waits for, besides faults.
+/// Which events wake the reader of a queue. Faults always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueueInterest {
-    /// Frames, or the end.
+    /// New frames and the end of the connection.
     Frames,
-    /// The end: the reader takes no frames now.
+    /// Only the end of the connection: the reader takes no frames now.
     End,
-    /// Nothing: the reader knows the end.
+    /// Only faults: the reader already knows that the connection has ended.
     Faults,
 }
 
-/// What the reader of a queue gets.
+/// What a reader receives from a queue.
 #[derive(Debug)]
 pub(crate) enum QueueEvent {
     /// All frames were taken. With a reason, they are the last ones.

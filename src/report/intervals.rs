@@ -135,9 +135,9 @@ pub trait Analysis {
         let _ = from;
     }
 
-    /// Called with each interval of a user. The intervals of one user are in order and without holes. An online
-    /// interval can be empty: a session shorter than a millisecond, or no session ([`Interval::is_session`]). `now` is the time of the fact that ends the
-    /// interval or explains its end.
+    /// Called with each interval of a user. The intervals of one user are in order and without holes. An online interval
+    /// can have no length: then it is a session shorter than a millisecond, or no session at all
+    /// ([`Interval::is_session`]). `now` is the time of the fact that ends the interval or explains its end.
     fn interval(&mut self, user: UserIndex, user_info: &UserInfo, interval: &Interval, now: Millis);
 
     /// Called when the number of users who are known to be online changes.

@@ -47,7 +47,7 @@ pub struct Stream<'a> {
     signals: Signals,
 }
 
-/// Why the stream goes on after a wait.
+/// What woke the stream.
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is by far the most frequent one"
@@ -221,7 +221,7 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Does what is due after a wait.
+    /// Handles a wakeup.
     fn handle(&mut self, wakeup: LocalWakeup, watcher: &Watcher) -> ControlFlow<StreamOutcome> {
         match wakeup {
             LocalWakeup::DebounceDue => self.pipeline.emit_due(),

@@ -132,7 +132,7 @@ test('two pages show the same state', async (t) => {
   assert.deepEqual(trouble, []);
 });
 
-test('hostile texts stay texts', async (t) => {
+test('texts are not interpreted as HTML', async (t) => {
   const id = 'x"><img src=y>';
   const ready = await serve(t, { fixture: { users: [{ id: 'amy', name: HOSTILE, status: HOSTILE, online: true }] } });
   await fetch(`${ready.url}/_mock/users/${encodeURIComponent('bob')}/set`, { method: 'POST', body: JSON.stringify({ set: { status: HOSTILE } }) });
@@ -373,7 +373,7 @@ test('a scenario is checked, run and stopped, and every page shows it', async (t
   assert.deepEqual([...trouble, ...trouble2], []);
 });
 
-test('the texts of a scenario stay texts', async (t) => {
+test('scenario texts are not interpreted as HTML', async (t) => {
   const ready = await serve(t);
   const steps = [{ expect: { path: `/${HOSTILE}`, count: 1 } }, { user: { id: 'amy', set: { status: HOSTILE } } }, { wait_for: { connection: 'zoe', within: '20ms' } }, { expect: { user: HOSTILE } }];
   const { page, trouble } = await open(t, `${ready.console}#scenarios`);

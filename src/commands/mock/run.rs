@@ -347,7 +347,7 @@ async fn serve(
                 ended = &mut run, if summary.is_none() => summary = Some(ended?),
                 code = command_end => {
                     status = Some(code?);
-                    signal.send_replace(RunSignal::Hurry);
+                    signal.send_replace(RunSignal::SkipWaits);
                 }
                 never = &mut warnings => match never {},
                 received = signals.next() => match &command {
@@ -358,7 +358,7 @@ async fn serve(
             }
         }
         if let (None, Some(interruption)) = (&summary, interruption) {
-            // The runner then says which steps are missing.
+            // The runner then says which steps were skipped.
             signal.send_replace(RunSignal::Stop(interruption.reason()));
             summary = Some(run.await?);
         }

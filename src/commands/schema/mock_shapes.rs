@@ -219,7 +219,7 @@ pub(super) fn expectation() -> Value {
 
 pub(super) fn step() -> Value {
     object(
-        "a step of a scenario that was carried out",
+        "a step of a scenario that has run",
         &["type", "number", "at", "line", "action", "ok"],
         &json!({
             "type": { "const": "mock.step" },

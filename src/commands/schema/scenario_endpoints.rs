@@ -159,9 +159,9 @@ pub(super) fn run_shape() -> Value {
             "name": { "type": ["string", "null"] },
             "state": { "enum": ["running", "passed", "failed", "stopped"] },
             "steps": count_of("number of steps with all repetitions"),
-            "done": count_of("how many steps were carried out"),
+            "done": count_of("how many steps have run"),
             "failed": count_of("how many of them failed"),
-            "skipped": count_of("how many steps of the file did not run, or not in each round"),
+            "skipped": count_of("how many steps of the file were skipped, at least in some rounds"),
             "duration": { "type": "string", "description": "how long the steps take on the mock's clock" },
             "seed": { "type": "integer", "minimum": 0 },
             "speed": { "type": "string" },
@@ -181,7 +181,7 @@ fn run_with_steps() -> Value {
             "records",
             records(
                 mock_shapes::step(),
-                "steps that were carried out; the last 1000 are kept",
+                "steps that have run; the last 1000 are kept",
             ),
         ),
         ("next", count_of("the number after which to continue")),
@@ -197,7 +197,7 @@ fn run_with_steps() -> Value {
             "skipped_steps",
             records(
                 mock_shapes::skipped_step(),
-                "the first 100 steps that did not run",
+                "the first 100 steps that were skipped",
             ),
         ),
     ] {

@@ -246,7 +246,7 @@ pub(super) async fn run(app: &App, args: WaitUserArgs) -> anyhow::Result<Code> {
 enum WaitOutcome {
     /// The users are in the state.
     Met,
-    /// They are not, and the time is over.
+    /// The timeout passed first.
     NotMet,
     /// A signal arrived.
     Interrupted(Code),

@@ -42,17 +42,17 @@ impl Scenario {
         (steps.fold(0, u64::saturating_add), self.duration)
     }
 
-    /// The steps of the file that were carried out less often than they happen in the scenario, and how often they are
-    /// missing. `carried_out` counts by the place in the file.
-    pub(super) fn missing_steps(
+    /// The steps of the file that ran less often than the scenario says, and how often they were skipped. `runs` counts by
+    /// the place in the file.
+    pub(super) fn skipped_steps(
         &self,
-        carried_out: &HashMap<u32, u64>,
+        runs: &HashMap<u32, u64>,
     ) -> impl Iterator<Item = (&ScenarioStep, u64)> {
         step_counts(&self.steps, 1)
             .into_iter()
             .filter_map(|(step, count)| {
-                let carried_out = carried_out.get(&step.order).copied().unwrap_or_default();
-                Some((step, count.saturating_sub(carried_out))).filter(|(_, missing)| *missing > 0)
+                let runs = runs.get(&step.order).copied().unwrap_or_default();
+                Some((step, count.saturating_sub(runs))).filter(|(_, skipped)| *skipped > 0)
             })
     }
 

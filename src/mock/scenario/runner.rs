@@ -1,4 +1,4 @@
-//! Carries the steps of a scenario out on a running mock.
+//! Runs the steps of a scenario on a running mock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -106,7 +106,7 @@ impl StepRecord {
     }
 }
 
-/// What is printed about a step of the file that was not carried out, or not in each round of its repetition.
+/// The record of a step of the file that was skipped, or was skipped in some rounds of its repetition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SkippedStep {
     r#type: &'static str,
@@ -119,9 +119,9 @@ pub struct SkippedStep {
     pub user: Option<String>,
     /// Always false, as for a step that failed.
     ok: bool,
-    /// Why it was not carried out.
+    /// Why it was skipped.
     pub error: String,
-    /// How often it was not carried out.
+    /// How often it was skipped.
     pub count: u64,
     /// What an expectation or a wait expects.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,13 +194,13 @@ impl fmt::Display for EarlyEnd {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunSummary {
-    /// How many steps were carried out.
+    /// How many steps have run.
     pub steps: u64,
     /// How many expectations were not met.
     pub unmet: u64,
     /// Why the run ended before its last step.
     pub early_end: Option<EarlyEnd>,
-    /// The steps that were not carried out, in the order of the file.
+    /// The steps that were skipped, in the order of the file.
     pub skipped: Vec<SkippedStep>,
 }
 
@@ -281,8 +281,8 @@ impl ScenarioRunner {
     ) -> Result<RunSummary, E> {
         let scenario = self.scenario.clone();
         let mut summary = RunSummary::default();
-        // How often each step of the file was carried out, by its place.
-        let mut carried_out: HashMap<u32, u64> = HashMap::new();
+        // How often each step of the file has run, by its place.
+        let mut runs: HashMap<u32, u64> = HashMap::new();
         for (index, event) in StepSchedule::new(&scenario).enumerate() {
             if (index + 1).is_multiple_of(EVENTS_PER_TURN) {
                 tokio::task::yield_now().await;
@@ -302,7 +302,7 @@ impl ScenarioRunner {
                 break;
             }
             summary.steps += 1;
-            *carried_out.entry(step.order).or_default() += 1;
+            *runs.entry(step.order).or_default() += 1;
             let record = self.record(summary.steps, &step, user, &outcome);
             on_step(&record)?;
             if let StepOutcome::Refused(rejection) = outcome {
@@ -319,8 +319,8 @@ impl ScenarioRunner {
             }
         }
         if let Some(end) = &summary.early_end {
-            let missing = scenario.missing_steps(&carried_out);
-            let skipped = missing.map(|(step, count)| SkippedStep::new(step, count, end));
+            let skipped = scenario.skipped_steps(&runs);
+            let skipped = skipped.map(|(step, count)| SkippedStep::new(step, count, end));
             summary.skipped = skipped.collect();
         }
         Ok(summary)
@@ -361,11 +361,11 @@ impl ScenarioRunner {
         }
     }
 
-    /// Sleeps, unless nothing is to be waited for any more.
+    /// Sleeps, unless waits are to be skipped.
     async fn sleep(&mut self, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = hurried(&mut self.signal) => {}
+            () = skip_requested(&mut self.signal) => {}
         }
     }
 
@@ -456,7 +456,7 @@ impl ScenarioRunner {
         let log = &self.hub.traffic_log;
         let result = tokio::select! {
             result = expectation.judge(log, self.log_start) => Some(result),
-            () = hurried(&mut self.signal) => None,
+            () = skip_requested(&mut self.signal) => None,
         };
         let result = match result {
             Some(result) => result,
@@ -485,7 +485,7 @@ impl ScenarioRunner {
             tokio::select! {
                 () = self.hub.traffic_log.wait_after(last) => {}
                 () = tokio::time::sleep_until(deadline) => return false,
-                () = hurried(&mut self.signal) => return false,
+                () = skip_requested(&mut self.signal) => return false,
             }
         }
     }
@@ -536,8 +536,8 @@ impl ScenarioRunner {
     }
 }
 
-/// Waits until nothing is to be waited for any more.
-async fn hurried(signal: &mut watch::Receiver<RunSignal>) {
+/// Waits until waits are to be skipped, or the run is to stop.
+async fn skip_requested(signal: &mut watch::Receiver<RunSignal>) {
     let told = signal.wait_for(|signal| *signal != RunSignal::Continue);
     if told.await.is_err() {
         std::future::pending::<()>().await;

@@ -2,8 +2,8 @@
 //!
 //! Nothing is written before it is redacted and checked. Lines go to `FILE.part`, readable for its owner only. At the
 //! end the whole file is checked again, because a credential may be seen after a text that contains it, and is then
-//! renamed to `FILE`. The recorder holds a lock on it, so that a second one does not remove it. So a recorder that is killed leaves the old `FILE`, and a `FILE.part` whose lines are good; so does
-//! one that cannot write, such as to a full disk.
+//! renamed to `FILE`. The recorder locks `FILE.part`, so that a second recorder does not delete it. A recorder that is
+//! killed, or cannot write, leaves `FILE` unchanged and a `FILE.part` of valid lines.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -46,7 +46,8 @@ pub(super) enum RecordingSink {
 }
 
 impl RecordingSink {
-    /// Creates `FILE.part` for its owner alone, and locks it. What a recorder left there that was killed is removed.
+    /// Creates `FILE.part` for its owner alone, and locks it. Removes a leftover of a recorder that was
+    /// killed.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ impl ChannelMessages {
             let (place, author) = (parent.sequence, parent.user);
             let readers = self.threads.entry(place).or_default();
             readers.entry(author).or_default();
-            // Who replies has read what is above.
+            // A user who replies has read the replies before.
             readers.insert(message.user, message.sequence);
         }
         self.list.push(message);
@@ -175,7 +175,7 @@ impl ChannelMessages {
         Some((parent, self.threads.get(&parent.sequence)?))
     }
 
-    /// Notes that somebody has read a thread up to a place. Who does not take part has no unread replies.
+    /// Notes up to which message a user has read a thread. Does nothing if they do not take part in it.
     pub(crate) fn set_thread_read(&mut self, parent: u64, user: UserKey, read_up_to: u64) {
         if let Some(place) = self
             .threads
@@ -186,7 +186,7 @@ impl ChannelMessages {
         }
     }
 
-    /// How many replies to a message somebody has not read who has read up to a place.
+    /// The number of replies to a message that a user has not read. They have read up to `read_up_to`.
     pub(crate) fn unread_replies(&self, parent: &str, user: UserKey, read_up_to: u64) -> usize {
         self.replies(parent)
             .rev()

@@ -203,8 +203,8 @@ async function showRun(run_) {
   const after = Math.max(0, run_.done - STEPS_SHOWN);
   const details = await ask('GET', `scenarios/${encodeURIComponent(run_.id)}`, { query: { after, limit: STEPS_SHOWN } });
   const key = (record) => `${run_.id} ${record.number ?? `skipped ${record.line}`}`;
-  const carriedOut = new Map([...details.failures, ...details.records].map((record) => [record.number, record]));
-  const newestFirst = [...carriedOut.values()].sort((one, other) => other.number - one.number);
+  const finishedSteps = new Map([...details.failures, ...details.records].map((record) => [record.number, record]));
+  const newestFirst = [...finishedSteps.values()].sort((one, other) => other.number - one.number);
   const all = [...details.skipped_steps.map((record, place) => ({ ...record, place })), ...newestFirst];
   keepRows(byId('step-table').tBodies[0], steps, all, (record) => (record.place === undefined ? key(record) : `${key(record)} ${record.place}`), makeStep, () => {});
   byId('step-table').hidden = all.length === 0;

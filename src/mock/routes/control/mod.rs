@@ -37,9 +37,9 @@ use super::params::Params;
 use super::response::json_response;
 use crate::domain::SecretString;
 
-/// Bytes that a control request may have.
+/// Maximum size of the body of a control request.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
-/// The longest that an answer waits for something to tell.
+/// The longest `wait` of a request.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Answers a control request.

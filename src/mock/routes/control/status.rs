@@ -86,7 +86,7 @@ pub(super) fn number(params: &Params, name: &str) -> Result<Option<u64>, Rejecti
     }
 }
 
-/// A number of items, which is as many as there can be if it does not fit.
+/// Converts a number of items; one that does not fit becomes the maximum.
 pub(super) fn saturate(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
