@@ -94,7 +94,7 @@ pub(super) struct StepBlock {
     cost: StepCost,
 }
 
-/// What a step or a block takes when it is carried out once.
+/// What a step or a block takes when it runs once.
 #[derive(Debug, Clone, Copy)]
 struct StepCost {
     /// How many steps and rounds it has with all repetitions.
