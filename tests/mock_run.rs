@@ -281,17 +281,17 @@ fn files_are_read_up_to_a_limit() {
     hint: start from an example: presencectl mock run --example on-call --print
     --- exit Some(13)
     --- stderr
-    presencectl: cannot read /dev/zero: it is larger than 64 MiB
+    presencectl: cannot read /dev/zero: it is larger than 256 MiB
     --- exit Some(13)
     --- stderr
-    presencectl: cannot read the fixture /dev/zero: it is larger than 64 MiB
+    presencectl: cannot read the fixture /dev/zero: it is larger than 256 MiB
     --- exit Some(13)
     --- stderr
     presencectl: /dev/zero is not a fixture: it is larger than 64 MiB
     hint: write one: presencectl mock snapshot > world.json
     --- exit Some(2)
     --- stderr
-    presencectl: scenario.yaml:1:10: cannot read /dev/zero: it is larger than 64 MiB
+    presencectl: scenario.yaml:1:10: cannot read /dev/zero: it is larger than 256 MiB
     hint: see what a scenario may contain: presencectl schema mock.scenario
     --- exit Some(13)
     ");

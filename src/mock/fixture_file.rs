@@ -15,8 +15,10 @@ use super::options::MockRules;
 /// Fields that only the service sets in a running application, but that a fixture may set.
 const FIXTURE_FIELDS: [&str; 4] = ["online", "last_active", "created_at", "deactivated_at"];
 
-/// Maximum size of a fixture file, the same as of a control request.
-pub const FIXTURE_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Maximum size of a fixture file. A million users with a few fields fit into it.
+pub const FIXTURE_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Maximum size of a fixture that is sent to a running server, the same as of any control request.
+pub const SENT_FIXTURE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A fixture, and what was left out of it.
 #[derive(Debug, Clone, PartialEq)]

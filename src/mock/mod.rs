@@ -49,7 +49,9 @@ use self::applications::ApplicationRegistry;
 pub use self::applications::FIRST_APPLICATION_STAYS;
 pub use self::bench_state::BenchState;
 pub use self::fixture::{Demo, Fixture, FixtureError, demo_fixture};
-pub use self::fixture_file::{FIXTURE_MAX_BYTES, FixtureFile, parse_fixture, read_fixture};
+pub use self::fixture_file::{
+    FIXTURE_MAX_BYTES, FixtureFile, SENT_FIXTURE_MAX_BYTES, parse_fixture, read_fixture,
+};
 use self::hub::Hub;
 pub use self::options::{
     CONSOLE_PATH, InvisibleField, MockOptions, MockRules, OwnPresence, RateLimitMode, random_key,

@@ -192,7 +192,7 @@ pub(super) async fn restore(app: &App, args: &RestoreArgs) -> anyhow::Result<Cod
         Failure::new(Code::Usage, format!("{name} is not a fixture: {why}"))
             .hinted("write one: presencectl mock snapshot > world.json")
     };
-    let text = read_text(&args.file, mock::FIXTURE_MAX_BYTES)
+    let text = read_text(&args.file, mock::SENT_FIXTURE_MAX_BYTES)
         .map_err(|error| no_fixture(error.to_string()))?;
     let read = mock::parse_fixture(&text).map_err(|error| no_fixture(error.to_string()))?;
     if let Some(warning) = read.warning() {
