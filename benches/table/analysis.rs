@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use tempfile::TempDir;
 
+use crate::commands::presencectl;
 use crate::installed;
-use crate::oneshot::presencectl;
 use crate::peers::{Peers, Program};
+use crate::processes::{cpu_seconds, peak};
 use crate::report::{Bound, Report, Row, Unit, median};
 use crate::stub::{EventMix, Stub, event, frame};
-use crate::watchers::{cpu_seconds, peak};
 
 /// Lines of the long recording, unless [`LINES_VARIABLE`] says otherwise.
 const LINES: usize = 10_000_000;

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::commands::{authorized, time};
 use crate::installed;
 use crate::limits::{next_frame, upgrade};
-use crate::oneshot::time;
-use crate::pages::authorized;
 use crate::peers::Peers;
+use crate::processes::{cpu_seconds, resident};
 use crate::report::{Bound, Report, Row, Unit, median, millis};
-use crate::watchers::{cpu_seconds, resident};
 
 const CLIENTS: usize = 1000;
 const CHANGES: usize = 4000;

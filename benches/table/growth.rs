@@ -7,8 +7,8 @@ use std::time::Instant;
 use presencectl::mock::BenchState;
 
 use crate::peers::Peers;
+use crate::processes::resident;
 use crate::report::{Bound, Report, Row, Unit, median};
-use crate::watchers::resident;
 
 const USERS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const SUBSCRIPTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];

@@ -9,6 +9,7 @@
 mod analysis;
 mod broadcast;
 mod certificate;
+mod commands;
 mod crowd;
 mod growth;
 mod installed;
@@ -16,6 +17,7 @@ mod limits;
 mod oneshot;
 mod pages;
 mod peers;
+mod processes;
 mod report;
 mod scaling;
 mod start;

@@ -3,16 +3,13 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
-
-use presencectl::domain::token::{self, Claims};
 
 use crate::certificate::Certificate;
-use crate::installed;
+use crate::commands::{SECRET, presencectl, role, time};
 use crate::peers::Peers;
-use crate::report::{Bound, Report, Row, Unit, median, millis};
+use crate::processes::children_cpu_seconds;
+use crate::report::{Bound, Report, Row, Unit, median};
 use crate::stub::Stub;
-use crate::watchers::children_cpu_seconds;
 
 const ROUNDS: usize = 101;
 /// Calls in a row of one program, whose processor time is measured together: the system counts it in hundredths of a
@@ -20,7 +17,6 @@ const ROUNDS: usize = 101;
 const CPU_CALLS: usize = 100;
 const CPU_ROUNDS: usize = 3;
 const SLOW_ROUNDS: usize = 7;
-const SECRET: &str = "secret";
 /// What our command asks, as others ask it.
 const TARGET: &str = "/users?api_key=key&payload=%7B%22filter_conditions%22%3A%7B%22id%22%3A%7B%22%24in%22%3A%5B%22john%22%2C%22jack%22%5D%7D%7D%7D";
 
@@ -151,51 +147,6 @@ fn compare(
         report.row(row);
     }
     Ok(())
-}
-
-/// This executable in another role.
-pub(crate) fn role(role: &str, address: &str, target: &str) -> Command {
-    let mut command = Command::new(installed::own());
-    command.args([&format!("role={role}"), address, target]);
-    command
-}
-
-/// Our program, with nothing of the caller's environment but the path.
-pub(crate) fn presencectl(url: &str) -> Command {
-    let mut command = Command::new(installed::presencectl());
-    command
-        .env_clear()
-        .env("HOME", "/nonexistent")
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .env("STREAM_API_KEY", "key")
-        .env("STREAM_API_SECRET", SECRET)
-        .env("PRESENCECTL_BASE_URL", url);
-    command
-}
-
-/// The token of the application's server, as others need it.
-pub(crate) fn server_token(secret: &str) -> String {
-    token::sign(secret, &Claims::server())
-}
-
-fn quiet(command: &mut Command) -> &mut Command {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-}
-
-/// How long a process takes from its start to its end.
-pub(crate) fn time(command: &mut Command) -> io::Result<f64> {
-    let command = quiet(command);
-    let start = Instant::now();
-    let status = command.status()?;
-    let time = start.elapsed();
-    if status.success() {
-        Ok(millis(time))
-    } else {
-        Err(io::Error::other(format!("{command:?} ended with {status}")))
-    }
 }
 
 /// The processor time of some calls together, in seconds.

@@ -3,8 +3,8 @@
 use std::io;
 use std::process::Command;
 
+use crate::commands::{presencectl, role, time};
 use crate::crowd::Mock;
-use crate::oneshot::{presencectl, server_token, time};
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(peers: &Peers, report: &mut Report) -> io::Result<()> {
         command
     };
     let limit = || {
-        let mut command = crate::oneshot::role("tcp-get", &mock.address(), &targets[0]);
+        let mut command = role("tcp-get", &mock.address(), &targets[0]);
         command.args(&targets[1..]);
         command
     };
@@ -107,12 +107,3 @@ const client = new StreamChat(key, secret, { baseURL });
   }
 })();
 ";
-
-/// The credentials of a request to a mock.
-pub(crate) fn authorized(key: &str, secret: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("api_key", key.to_owned()),
-        ("stream-auth-type", "jwt".to_owned()),
-        ("authorization", server_token(secret)),
-    ]
-}

@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::analysis::Recording;
+use crate::commands::presencectl;
 use crate::crowd::Mock;
-use crate::oneshot::presencectl;
 use crate::peers::Peers;
+use crate::processes::{cpu_seconds, peak};
 use crate::report::{Bound, Report, Row, Unit};
 use crate::stream::watch_list;
 use crate::stub::Stub;
-use crate::watchers::{cpu_seconds, peak};
 
 /// How much more a unit may cost at the largest size than at the smallest.
 const GROWTH_MAX: f64 = 2.0;

@@ -5,8 +5,8 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::commands::{presencectl, time};
 use crate::installed;
-use crate::oneshot::{presencectl, time};
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median};
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::certificate::Certificate;
-use crate::oneshot::{presencectl, role};
+use crate::commands::{presencectl, role};
 use crate::peers::Peers;
 use crate::report::{Bound, Report, Row, Unit, median};
 use crate::stub::{EventMix, Stub, event, frame};
