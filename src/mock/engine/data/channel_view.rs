@@ -7,7 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::channel_types::ChannelType;
 use crate::mock::engine::data::filter::{FieldType, FieldValue, FilterRow, custom};
-use crate::mock::engine::data::members::MemberView;
+use crate::mock::engine::data::member_view::MemberView;
 use crate::mock::engine::data::relations::Ban;
 use crate::mock::engine::data::rfc3339::Rfc3339;
 use crate::mock::engine::data::slots::{ChannelKey, UserKey};

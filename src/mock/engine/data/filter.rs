@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn fuzz_filters() {
         use crate::fuzz::{self, FuzzTarget};
-        use crate::mock::engine::data::{channel_view, members, user_view};
+        use crate::mock::engine::data::{channel_view, member_view, user_view};
         const FIELDS: &[(&str, &str)] = &[
             ("id", r#"{"$in":["john","amy"]}"#),
             ("id", r#"{"$gt":"a","$lte":"k"}"#),
@@ -587,7 +587,7 @@ mod tests {
                 schema,
                 user_view::schema,
                 channel_view::schema,
-                members::schema,
+                member_view::schema,
             ] {
                 match QueryFilter::parse(&conditions, schema) {
                     Ok(filter) => {

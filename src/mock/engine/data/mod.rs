@@ -8,6 +8,7 @@ pub(crate) mod channel_view;
 pub(crate) mod connection;
 pub(crate) mod event_history;
 pub(crate) mod filter;
+pub(crate) mod member_view;
 pub(crate) mod members;
 pub(crate) mod message_view;
 pub(crate) mod messages;

@@ -7,7 +7,8 @@ use serde_json::{Map, json};
 use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::channel_view::ChannelView;
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::members::{self, ChannelMember, Invite, MODERATOR_ROLE, MemberView};
+use crate::mock::engine::data::member_view::MemberView;
+use crate::mock::engine::data::members::{self, ChannelMember, Invite, MODERATOR_ROLE};
 use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, DeleteChannelsRequest, PartialUpdateRequest, Reply, UpdateChannelRequest, UserRef,

@@ -11,7 +11,8 @@ use crate::mock::engine::data::channel::Channel;
 use crate::mock::engine::data::channel_view::{self, ChannelRow, ChannelView, ReadView};
 use crate::mock::engine::data::connection::{ConnectionKey, SubscriptionSource};
 use crate::mock::engine::data::filter::QueryFilter;
-use crate::mock::engine::data::members::{Invite, MemberView};
+use crate::mock::engine::data::member_view::MemberView;
+use crate::mock::engine::data::members::Invite;
 use crate::mock::engine::data::message_view::MessageView;
 use crate::mock::engine::data::requests::{
     ChannelRef, GetOrCreateChannelRequest, MessagePage, PageParams, QueryChannelsRequest, Reply,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::mock::engine::data::filter::QueryFilter;
-use crate::mock::engine::data::members::{self, MemberView};
+use crate::mock::engine::data::member_view::{self, MemberView};
 use crate::mock::engine::data::requests::{QueryMembersRequest, Reply};
 use crate::mock::engine::data::sort::{SortOrder, page};
 use crate::mock::engine::data::state::ServiceState;
@@ -33,7 +33,7 @@ impl ServiceState {
         if query.sort.len() > 1 {
             return Err(Rejection::input("sort: at most 1 field is allowed"));
         }
-        let filter = QueryFilter::parse(&query.filter_conditions, members::schema)?;
+        let filter = QueryFilter::parse(&query.filter_conditions, member_view::schema)?;
         let sort = SortOrder::parse(&query.sort)?;
         let (limit, offset) = page(query.limit, query.offset, 100, 300, 10_000)?;
         let mut found: Vec<MemberView<'_>> = self

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::mock::engine::data::connection::ConnectionKey;
-use crate::mock::engine::data::members::MemberView;
+use crate::mock::engine::data::member_view::MemberView;
 use crate::mock::engine::data::requests::{
     ChannelRef, JsonObject, MarkReadRequest, PartialUpdateRequest, Reply,
 };
