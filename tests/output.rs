@@ -309,6 +309,40 @@ fn an_expression_without_end_ends() {
 }
 
 #[test]
+fn an_expression_that_builds_too_much_is_an_error() {
+    let mock = small_world();
+    let lines = [
+        "query-users -n 1 --jq 'reduce range(1000000) as $i (0; [.]) | length'",
+        r#"query-users -n 1 --jq '"abc" * 10000000000 | length'"#,
+        "query-users -n 1 --jq 'reduce range(60) as $i (.id; . + .) | length'",
+        "query-users -n 1 --jq 'reduce range(60) as $i (.; [., .])'",
+        "query-users -n 1 --jq 'reduce range(60) as $i (3; . * .)'",
+    ];
+    insta::assert_snapshot!(transcript(lines, |line| presencectl(&mock, line).run()), @r#"
+    $ query-users -n 1 --jq 'reduce range(1000000) as $i (0; [.]) | length'
+    2> presencectl: the expression `reduce range(1000000) as $i (0; [.]) | length` fails on a record: it builds a value that is nested more than 256 levels deep
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    $ query-users -n 1 --jq '"abc" * 10000000000 | length'
+    2> presencectl: `"abc" * 10000000000 | length` builds more than 256 MiB on one record and is not evaluated again
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    $ query-users -n 1 --jq 'reduce range(60) as $i (.id; . + .) | length'
+    2> presencectl: `reduce range(60) as $i (.id; . + .) | length` builds more than 256 MiB on one record and is not evaluated again
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    $ query-users -n 1 --jq 'reduce range(60) as $i (.; [., .])'
+    2> presencectl: the expression `reduce range(60) as $i (.; [., .])` fails on a record: it builds a value of more than 64 MiB
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    $ query-users -n 1 --jq 'reduce range(60) as $i (3; . * .)'
+    2> presencectl: the expression `reduce range(60) as $i (3; . * .)` fails on a record: it computes an integer of more than 65536 bits
+    2> hint: try the expression on one record first: presencectl query-users -n 1 --jq EXPR
+    exit 2
+    "#);
+}
+
+#[test]
 fn a_stream_with_a_hanging_expression_ends_on_a_signal() {
     let mock = small_world();
     let line = "watch users john -q --tee /dev/stdout --where 'def f: f; f'";

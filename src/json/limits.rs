@@ -1,23 +1,18 @@
-//! Limits of jq expressions: how long one may run on a record, how deep it may recurse, and how deep its input is nested.
+//! Limits of jq expressions: how long one may run on a record, how deep it may recurse, how much it may build, and what
+//! input it gets.
 //!
-//! The interpreter has no limits of its own. So a check, [`CHECK`], is compiled into every expression: at the start of
-//! each function, after each number of a range, and every few levels of nesting. A check does nothing until a limit is
-//! exceeded. From then on it is an error.
+//! The interpreter has no limits of its own. So checks are compiled into every expression (see `checks`). A check does
+//! nothing until a limit is exceeded. From then on every check is an error.
 
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use jaq_core::box_iter::box_once;
-use jaq_core::data::JustLut;
-use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Def, Term};
-use jaq_core::native::{Fun, v};
-use jaq_core::path::{Part, Path};
-use jaq_core::{Error, Exn, Native};
+use jaq_core::{Error, Exn};
 use jaq_json::Val;
 
 use super::scanner::StringState;
+use super::value_size::ValueSize;
 
 /// The longest source that is compiled, in bytes.
 pub(super) const SOURCE_MAX_BYTES: usize = 16 * 1024;
@@ -26,8 +21,17 @@ pub(super) const SOURCE_DEPTH_MAX: usize = 200;
 /// The deepest nesting of JSON that is evaluated. The interpreter recurses, and a hostile event must not exhaust the
 /// stack.
 pub(super) const JSON_DEPTH_MAX: usize = 128;
+/// The longest number that is evaluated, in digits. Reading it takes time in proportion to the square of its length.
+pub(super) const NUMBER_MAX_DIGITS: usize = 20_000;
 /// How long an expression may run on one record.
 pub(super) const RUN_TIME_MAX: Duration = Duration::from_secs(1);
+/// How much an expression may build on one record, in bytes: texts, arrays and objects.
+pub(super) const BUILT_MAX_BYTES: usize = 256 << 20;
+/// What becomes parts of other values before one of these is measured.
+const UNMEASURED_MAX: ValueSize = ValueSize {
+    bytes: 1 << 20,
+    depth: 256,
+};
 /// How much of its thread's stack an evaluation may use: half.
 const STACK_MAX_BYTES: usize = if cfg!(windows) {
     512 * 1024
@@ -36,25 +40,17 @@ const STACK_MAX_BYTES: usize = if cfg!(windows) {
 };
 /// The stack for compiling: more than the deepest source within the limits needs.
 pub(super) const COMPILE_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
-/// How many levels of nesting are evaluated between two checks.
-const LEVELS_PER_CHECK: usize = 8;
 /// How many checks pass between two reads of the clock.
 const CHECKS_PER_CLOCK: u32 = 64;
-
-/// The name of the check function. No expression can contain it.
-const CHECK: &str = "!check";
-/// The name under which the interpreter's own `range` stays available.
-pub(super) const UNCHECKED_RANGE: &str = "!range";
-/// The name under which the interpreter's own `fromjson` stays available.
-pub(super) const UNCHECKED_FROMJSON: &str = "!fromjson";
-/// The name of the function that refuses a text with JSON that is nested too deep.
-const CHECK_DEPTH: &str = "!check_depth";
+/// The memory of an operation before which the clock is read.
+const CLOCK_MIN_BYTES: usize = 64 * 1024;
 
 /// A limit that an evaluation exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     RunTime,
     Depth,
+    Built,
 }
 
 /// The evaluation that runs on this thread.
@@ -62,7 +58,17 @@ pub(super) enum Limit {
 struct Evaluation {
     stack_base: usize,
     deadline: Instant,
+    work: Work,
+}
+
+/// What an evaluation has done on a record so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
     checks: u32,
+    /// What it has built, in bytes. What it has dropped again counts, too.
+    built: usize,
+    /// What became parts of other values since one of these was measured.
+    unmeasured: ValueSize,
     exceeded: Option<Limit>,
 }
 
@@ -74,16 +80,14 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct RunTimeBudget {
     left: Duration,
-    checks: u32,
-    exceeded: Option<Limit>,
+    work: Work,
 }
 
 impl RunTimeBudget {
-    pub(super) const fn new(run_time: Duration) -> Self {
+    pub(super) fn new(run_time: Duration) -> Self {
         Self {
             left: run_time,
-            checks: 0,
-            exceeded: None,
+            work: Work::default(),
         }
     }
 
@@ -93,23 +97,21 @@ impl RunTimeBudget {
     ///
     /// A limit is exceeded, now or earlier.
     pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> Result<T, Limit> {
-        if let Some(limit) = self.exceeded {
+        if let Some(limit) = self.work.exceeded {
             return Err(limit);
         }
         let start = Instant::now();
         EVALUATION.set(Some(Evaluation {
             stack_base: stack_address(),
             deadline: start + self.left,
-            checks: self.checks,
-            exceeded: None,
+            work: self.work,
         }));
         let result = part();
         self.left = self.left.saturating_sub(start.elapsed());
         if let Some(evaluation) = EVALUATION.take() {
-            self.checks = evaluation.checks;
-            self.exceeded = evaluation.exceeded;
+            self.work = evaluation.work;
         }
-        self.exceeded.map_or(Ok(result), Err)
+        self.work.exceeded.map_or(Ok(result), Err)
     }
 }
 
@@ -120,161 +122,83 @@ fn stack_address() -> usize {
     std::ptr::from_ref(black_box(&marker)).addr()
 }
 
-fn check() -> Result<(), Exn<'static, Val>> {
+/// Does nothing while the evaluation on this thread is within its limits.
+///
+/// # Errors
+///
+/// A limit is exceeded.
+pub(super) fn check() -> Result<(), Exn<'static, Val>> {
+    charge(0)
+}
+
+/// Counts memory that an operation takes, in bytes, before it takes it.
+///
+/// # Errors
+///
+/// A limit is exceeded.
+pub(super) fn charge(bytes: usize) -> Result<(), Exn<'static, Val>> {
     let Some(mut evaluation) = EVALUATION.get() else {
         return Ok(());
     };
-    evaluation.checks = evaluation.checks.wrapping_add(1);
-    if evaluation.exceeded.is_none() {
-        if stack_address().abs_diff(evaluation.stack_base) > STACK_MAX_BYTES {
-            evaluation.exceeded = Some(Limit::Depth);
-        } else if evaluation.checks.is_multiple_of(CHECKS_PER_CLOCK)
+    let work = &mut evaluation.work;
+    work.checks = work.checks.wrapping_add(1);
+    work.built = work.built.saturating_add(bytes);
+    if work.exceeded.is_none() {
+        if work.built > BUILT_MAX_BYTES {
+            work.exceeded = Some(Limit::Built);
+        } else if stack_address().abs_diff(evaluation.stack_base) > STACK_MAX_BYTES {
+            work.exceeded = Some(Limit::Depth);
+        } else if (bytes > CLOCK_MIN_BYTES || work.checks.is_multiple_of(CHECKS_PER_CLOCK))
             && Instant::now() > evaluation.deadline
         {
-            evaluation.exceeded = Some(Limit::RunTime);
+            work.exceeded = Some(Limit::RunTime);
         }
     }
+    let is_exceeded = work.exceeded.is_some();
     EVALUATION.set(Some(evaluation));
-    match evaluation.exceeded {
-        None => Ok(()),
-        Some(_) => Err(Exn::from(Error::str("a limit is exceeded"))),
+    if is_exceeded {
+        return Err(Exn::from(Error::str("a limit is exceeded")));
     }
+    Ok(())
 }
 
-/// The check as a filter that expressions can call.
-pub(super) fn native() -> Fun<JustLut<Val>> {
-    let check = Native::new(|(_, value)| box_once(check().map(|()| value)))
-        .with_paths(|(_, at)| box_once(check().map(|()| at)))
-        .with_update(|(_, value), update| match check() {
-            Ok(()) => update(value),
-            Err(error) => box_once(Err(error)),
-        });
-    (CHECK, v(0), check)
+/// Counts a value that becomes a part of another. Measuring the whole each time would take time in proportion to the
+/// square of its size.
+pub(super) fn add_unmeasured(part: ValueSize) {
+    EVALUATION.set(EVALUATION.get().map(|mut evaluation| {
+        let unmeasured = &mut evaluation.work.unmeasured;
+        unmeasured.bytes = unmeasured.bytes.saturating_add(part.bytes);
+        unmeasured.depth = unmeasured.depth.saturating_add(part.depth);
+        evaluation
+    }));
 }
 
-/// The definition of `range` with a check after each result.
-pub(super) fn range() -> Def<&'static str> {
-    let args = ["$from", "$to", "$by"];
-    let values = args.map(Term::Var).into();
-    let body = pipe(Term::Call(UNCHECKED_RANGE, values), call_check());
-    Def {
-        name: "range",
-        args: args.into(),
-        body,
+/// Whether the whole must be measured now. The count starts again.
+pub(super) fn must_measure() -> bool {
+    EVALUATION.get().is_some_and(|mut evaluation| {
+        let unmeasured = evaluation.work.unmeasured;
+        let must =
+            unmeasured.bytes > UNMEASURED_MAX.bytes || unmeasured.depth > UNMEASURED_MAX.depth;
+        if must {
+            evaluation.work.unmeasured = ValueSize::default();
+            EVALUATION.set(Some(evaluation));
+        }
+        must
+    })
+}
+
+/// Whether a JSON text has a number that is longer than the limit.
+pub(super) fn has_long_number(json: &[u8]) -> bool {
+    if json.len() <= NUMBER_MAX_DIGITS {
+        return false;
     }
-}
-
-/// The function that `fromjson` calls first: the parser recurses, and the text may come from an event.
-pub(super) fn depth_check() -> Fun<JustLut<Val>> {
-    let check = Native::new(|(_, value)| {
-        let is_too_deep = matches!(&value, Val::TStr(text) | Val::BStr(text) if is_deep(text));
-        box_once(if is_too_deep {
-            let message = format!("JSON that is nested more than {JSON_DEPTH_MAX} levels deep");
-            Err(Exn::from(Error::str(message)))
-        } else {
-            Ok(value)
-        })
-    });
-    (CHECK_DEPTH, v(0), check)
-}
-
-/// The definition of `fromjson` with a check before it.
-pub(super) fn fromjson() -> Def<&'static str> {
-    Def {
-        name: "fromjson",
-        args: Vec::new(),
-        body: pipe(
-            Term::Call(CHECK_DEPTH, Vec::new()),
-            Term::Call(UNCHECKED_FROMJSON, Vec::new()),
-        ),
-    }
-}
-
-const fn call_check<'s>() -> Term<&'s str> {
-    Term::Call(CHECK, Vec::new())
-}
-
-fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
-    Term::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
-}
-
-/// Adds checks to a definition of the standard library: to the functions inside it, because these recurse.
-pub(super) fn with_checks_inside<'s>(def: Def<&'static str>) -> Def<&'s str> {
-    Def {
-        body: with_checks(def.body, 0),
-        ..def
-    }
-}
-
-fn with_checks_in_def(def: Def<&str>) -> Def<&str> {
-    Def {
-        body: pipe(call_check(), with_checks(def.body, 0)),
-        ..def
-    }
-}
-
-/// Adds checks to a term at this depth.
-pub(super) fn with_checks<'s>(term: Term<&'s str>, depth: usize) -> Term<&'s str> {
-    let deeper = |term| with_checks(term, depth + 1);
-    let boxed = |term: Box<Term<&'s str>>| Box::new(deeper(*term));
-    let all = |terms: Vec<Term<&'s str>>| terms.into_iter().map(deeper).collect();
-    let term = match term {
-        leaf @ (Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_)) => {
-            return leaf;
-        }
-        Term::Str(format, parts) => {
-            let parts = parts.into_iter().map(|part| match part {
-                StrPart::Term(term) => StrPart::Term(deeper(term)),
-                other => other,
-            });
-            Term::Str(format, parts.collect())
-        }
-        Term::Arr(term) => Term::Arr(term.map(boxed)),
-        Term::Obj(fields) => {
-            let fields = fields.into_iter();
-            Term::Obj(
-                fields
-                    .map(|(key, value)| (deeper(key), value.map(deeper)))
-                    .collect(),
-            )
-        }
-        Term::Neg(term) => Term::Neg(boxed(term)),
-        Term::BinOp(left, op, right) => Term::BinOp(boxed(left), op, boxed(right)),
-        Term::Label(name, term) => Term::Label(name, boxed(term)),
-        Term::Fold(name, source, pattern, terms) => {
-            Term::Fold(name, boxed(source), pattern, all(terms))
-        }
-        Term::TryCatch(term, catch) => Term::TryCatch(boxed(term), catch.map(boxed)),
-        Term::IfThenElse(branches, otherwise) => {
-            let branches = branches.into_iter();
-            Term::IfThenElse(
-                branches
-                    .map(|(condition, then)| (deeper(condition), deeper(then)))
-                    .collect(),
-                otherwise.map(boxed),
-            )
-        }
-        Term::Def(defs, term) => {
-            let defs = defs.into_iter().map(with_checks_in_def);
-            Term::Def(defs.collect(), boxed(term))
-        }
-        Term::Call(name, args) => Term::Call(name, all(args)),
-        Term::Path(term, Path(parts)) => {
-            let parts = parts.into_iter().map(|(part, opt)| {
-                let part = match part {
-                    Part::Index(term) => Part::Index(deeper(term)),
-                    Part::Range(from, to) => Part::Range(from.map(deeper), to.map(deeper)),
-                };
-                (part, opt)
-            });
-            Term::Path(boxed(term), Path(parts.collect()))
-        }
-    };
-    if (depth + 1).is_multiple_of(LEVELS_PER_CHECK) {
-        pipe(call_check(), term)
-    } else {
-        term
-    }
+    let mut strings = StringState::default();
+    let mut digits = 0_usize;
+    json.iter().any(|&byte| {
+        let is_digit = !strings.is_in_string(byte) && byte.is_ascii_digit();
+        digits = if is_digit { digits + 1 } else { 0 };
+        digits > NUMBER_MAX_DIGITS
+    })
 }
 
 /// Whether a JSON text is nested deeper than the limit.

@@ -2,6 +2,8 @@
 //!
 //! This module does not know what the values mean.
 
+mod checked_functions;
+mod checks;
 mod definitions;
 pub mod expression;
 mod limits;
@@ -9,6 +11,9 @@ mod path;
 mod projection;
 pub(crate) mod scanner;
 pub(crate) mod select;
+mod value_size;
 
+#[cfg(test)]
+mod limit_tests;
 #[cfg(test)]
 pub(crate) mod testing;

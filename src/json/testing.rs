@@ -1,4 +1,4 @@
-//! Random JSON for tests that compare two ways of reading it.
+//! Random JSON and random expressions, for tests that compare two ways of reading them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -97,4 +97,132 @@ pub(crate) fn event() -> impl Strategy<Value = String> {
     (object(vec(field, 0..8)), blank(), blank())
         .prop_map(|(object, a, b)| format!("{a}{object}{b}"))
         .boxed()
+}
+
+/// Random expressions. In a shape, `%` stands for another one.
+pub(crate) fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        ".",
+        ".type",
+        ".user",
+        ".user.id",
+        ".user.online",
+        ".user?.status",
+        ".a",
+        ".a.b",
+        ".b[0]",
+        ".user[]?",
+        "..",
+        ".[\"user\"]",
+        ".user.\"i\\u0064\"",
+        ".user | .id",
+        "{type, user}",
+        "1",
+        "\"x\"",
+        "null",
+        "empty",
+        "[]",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let shape = prop::sample::select(vec![
+            "(% | %)",
+            "(%, %)",
+            "(% // %)",
+            "(% + %)",
+            "(% - %)",
+            "(% * {a: %})",
+            "(% / %)",
+            "(% * 2)",
+            "(% == %)",
+            "(% < %)",
+            "(% and %)",
+            "(% or %)",
+            "[%]",
+            "-(%)",
+            "{x: (%), user}",
+            "{(\"k\", \"l\"): (%)}",
+            "{\"a\\(%)\": 1}",
+            "if % then % else % end",
+            "if % then % end",
+            "(try (%) catch .)",
+            "(try error(%) catch .)",
+            "(%)?",
+            "select(%)",
+            "(select(%) | %)",
+            "((% | select(%)) | %)",
+            "(% as $x | [$x, %])",
+            "(% as [$x] | $x)",
+            "(% as {id: $x} | {$x})",
+            "(% as {(%): $x} | $x)",
+            "(. as $x | $x.user)",
+            "reduce (%) as $x (%; [., $x])",
+            "[foreach (%) as $x (%; .; [$x, .])]",
+            "\"\\(%)-\\(%)\"",
+            "@base64 \"\\(%)\"",
+            "first(%)",
+            "isempty(%)",
+            "add(%)",
+            "[limit(2; %)]",
+            "any(%; %)",
+            "(%).b",
+            "(%)[]?",
+            "(%)[%]?",
+            "(%)[1:]?",
+            ".user[%]",
+            "(% | test(\"a\"))",
+            "(% | length)",
+            "(% | keys)",
+            "(% | not)",
+            "(% | tojson)",
+            "(% | @json)",
+            "(def f: %; f)",
+            "(def f(g): % | g; f(%))",
+            "(label $l | %, break $l, %)",
+            "(% = 1)",
+            "(% |= 1)",
+            "(% += 1)",
+            "(% += %)",
+            "(% *= 2)",
+            "(% -= %)",
+            "(% //= %)",
+            "(% |= (%, %))",
+            "(% | sort_by(%))",
+            "(% | group_by(%))",
+            "(% | min_by(%))",
+            "(% | unique)",
+            "(% | to_entries)",
+            "(% | with_entries(%))",
+            "(% | flatten)",
+            "(% | add)",
+            "(% | explode)",
+            "(% | indices(%))",
+            "(% | contains(%))",
+            "(% | split(\"\"))",
+            "(% | [scan(\"[a-z]\")])",
+            "(% | gsub(\"[a-z]\"; \"x\"))",
+            "(% | fromjson)",
+            "(% | tonumber)",
+            "(% | reverse)",
+            "(.. |= %)",
+            "(.[]? += %)",
+            "[limit(3; range(%; 3))]",
+            "del(%)",
+            "[path(%)]",
+            "(% | has(\"id\"))",
+            "(% | type)",
+            "(% | ascii_downcase)",
+        ]);
+        (shape, vec(inner, 3)).prop_map(|(shape, parts)| {
+            let mut parts = parts.into_iter().cycle();
+            let mut text = String::new();
+            for piece in shape.split_inclusive('%') {
+                match piece.strip_suffix('%') {
+                    Some(start) => text.push_str(&(start.to_owned() + &parts.next().unwrap())),
+                    None => text.push_str(piece),
+                }
+            }
+            text
+        })
+    })
 }
