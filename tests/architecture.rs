@@ -185,56 +185,55 @@ impl Sources {
         next
     }
 
-    /// Pairs of files in one folder that import each other. A `mod.rs` may import its files, and they what it shares.
-    fn mutual_imports(&self) -> BTreeSet<(&Path, &Path)> {
+    /// Circles of files that import each other, directly or through others. A `mod.rs` may import its files, and they
+    /// what it shares, but not so that a circle leaves the folder.
+    fn circles(&self) -> BTreeSet<BTreeSet<PathBuf>> {
         let imports = self.imports();
-        let is_back = |from: &Path, to: &Path| imports.get(to).is_some_and(|to| to.contains(from));
-        let pairs = imports.iter().flat_map(|(from, all)| {
-            all.iter()
-                .filter(move |to| from < *to && from.parent() == to.parent())
-                .filter(move |to| !from.ends_with("mod.rs") && !to.ends_with("mod.rs"))
-                .map(move |to| (*from, *to))
-        });
-        pairs.filter(|(from, to)| is_back(from, to)).collect()
+        let leave = circles_of(&imports)
+            .into_iter()
+            .filter(|files| folders(files) > 1);
+        let is_shared = |from: &Path, to: &Path| {
+            from.parent() == to.parent() && (from.ends_with("mod.rs") || to.ends_with("mod.rs"))
+        };
+        let others = imports
+            .iter()
+            .map(|(from, to)| {
+                let to = to.iter().copied().filter(|to| !is_shared(from, to));
+                (*from, to.collect())
+            })
+            .collect();
+        leave.chain(circles_of(&others)).collect()
     }
+}
 
-    /// Groups of files that import each other in a circle, if they are in more than one folder.
-    fn cycles(&self) -> Vec<BTreeSet<PathBuf>> {
-        let next = self.imports();
-        let reach: BTreeMap<&Path, BTreeSet<&Path>> = next
-            .keys()
-            .map(|start| {
-                let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
-                while let Some(file) = open.pop() {
-                    for to in next.get(file).into_iter().flatten() {
-                        if seen.insert(*to) {
-                            open.push(to);
-                        }
+fn folders(files: &BTreeSet<PathBuf>) -> usize {
+    let folders: BTreeSet<_> = files.iter().map(|file| file.parent()).collect();
+    folders.len()
+}
+
+/// The files of each circle.
+fn circles_of(next: &BTreeMap<&Path, BTreeSet<&Path>>) -> BTreeSet<BTreeSet<PathBuf>> {
+    let reach: BTreeMap<&Path, BTreeSet<&Path>> = next
+        .keys()
+        .map(|start| {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
+            while let Some(file) = open.pop() {
+                for to in next.get(file).into_iter().flatten() {
+                    if seen.insert(*to) {
+                        open.push(to);
                     }
                 }
-                (*start, seen)
-            })
-            .collect();
-        let circles: BTreeSet<BTreeSet<PathBuf>> = reach
-            .iter()
-            .map(|(file, reached)| {
-                let back = |to: &&&Path| reach.get(**to).is_some_and(|there| there.contains(file));
-                reached
-                    .iter()
-                    .filter(back)
-                    .map(|to| to.to_path_buf())
-                    .collect()
-            })
-            .collect();
-        let folders = |files: &BTreeSet<PathBuf>| {
-            let folders: BTreeSet<_> = files.iter().map(|file| file.parent()).collect();
-            folders.len()
-        };
-        circles
-            .into_iter()
-            .filter(|files| folders(files) > 1)
-            .collect()
-    }
+            }
+            (*start, seen)
+        })
+        .collect();
+    let circle = |(file, reached): (&&Path, &BTreeSet<&Path>)| {
+        let back = |to: &&&Path| reach.get(**to).is_some_and(|there| there.contains(file));
+        let files = reached.iter().filter(back);
+        files.map(|to| to.to_path_buf()).collect::<BTreeSet<_>>()
+    };
+    let circles = reach.iter().map(circle);
+    circles.filter(|files| files.len() > 1).collect()
 }
 
 /// A module whose tokens are read.
@@ -574,28 +573,17 @@ fn no_two_types_have_the_same_name() {
 }
 
 #[test]
-fn files_of_different_folders_do_not_import_each_other_in_a_circle() {
+fn no_files_import_each_other_in_a_circle() {
     let violations = Sources::read()
-        .cycles()
+        .circles()
         .iter()
         .map(|files| {
             let files: Vec<_> = files
                 .iter()
                 .map(|file| file.display().to_string())
                 .collect();
-            format!("a cycle through {}", files.join(", "))
+            format!("a circle of {}", files.join(", "))
         })
-        .collect();
-    check(&violations);
-}
-
-#[test]
-fn two_files_of_one_folder_do_not_import_each_other() {
-    let sources = Sources::read();
-    let violations = sources
-        .mutual_imports()
-        .iter()
-        .map(|(one, other)| format!("{} and {}", one.display(), other.display()))
         .collect();
     check(&violations);
 }
