@@ -7,7 +7,8 @@ use std::hint::black_box;
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 use presencectl::domain::event::Event;
-use presencectl::json::expression::{Expr, StringForm};
+use presencectl::json::expression::Expr;
+use presencectl::json::printing::StringForm;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jaq_core::load::parse::{Def, Term};
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Ctx, ValX, Vars, compile, unwrap_valr};
-use jaq_json::{Num, Val, read, write};
+use jaq_json::{Val, read};
 use memchr::memchr;
 
 use super::checked_functions::{self, Data};
@@ -21,8 +21,9 @@ use super::limits::{
     self, BUILT_MAX_BYTES, JSON_DEPTH_MAX, Limit, NUMBER_MAX_DIGITS, RUN_TIME_MAX, RunTimeBudget,
 };
 use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
+use super::printing::{Printed, StringForm, printed};
 use super::projection::{FieldNames, Projection};
-use super::scanner::{Json, escape_controls};
+use super::scanner::Json;
 use super::{checks, definitions};
 use crate::escape;
 use crate::exit::{Code, Failure};
@@ -83,24 +84,6 @@ impl fmt::Debug for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Expr").field(&self.source).finish()
     }
-}
-
-/// How string results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StringForm {
-    /// As plain text, like `jq -r`.
-    Raw,
-    /// As JSON strings, in quotes.
-    Quoted,
-}
-
-/// A result of an expression, as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Printed {
-    /// A string, unquoted.
-    Text(String),
-    /// Any value, as JSON on one line.
-    Json(String),
 }
 
 /// Why an expression has no result for a record.
@@ -384,19 +367,6 @@ impl Expr {
     }
 }
 
-/// A result as text.
-pub(super) fn printed(value: Val, strings: StringForm) -> Printed {
-    let value = representable(value);
-    if let (Val::TStr(text), StringForm::Raw) = (&value, strings) {
-        return Printed::Text(String::from_utf8_lossy(text).into_owned());
-    }
-    let mut line = Vec::new();
-    write::write(&mut line, &write::Pp::default(), 0, &value)
-        .expect("writing to memory does not fail");
-    escape_controls(&mut line, 0);
-    Printed::Json(String::from_utf8_lossy(&line).into_owned())
-}
-
 /// Runs a part of the compiler. It recurses, and the stack size of main threads differs. `None` if it cannot run, or
 /// panics.
 fn on_large_stack<T: Send>(part: impl FnOnce() -> T + Send) -> Option<T> {
@@ -545,48 +515,6 @@ fn parse(json: &[u8]) -> Result<Val, EvalError> {
         )));
     }
     read::parse_single(json).map_err(|error| EvalError(format!("the record is not JSON: {error}")))
-}
-
-/// Replaces values that JSON cannot express, as `jq` does: NaN becomes null, infinity the largest number, bytes a
-/// string.
-fn representable(value: Val) -> Val {
-    fn is_json(value: &Val) -> bool {
-        match value {
-            Val::Null | Val::Bool(_) => true,
-            Val::Num(Num::Float(number)) => number.is_finite(),
-            Val::Num(_) => true,
-            Val::BStr(_) => false,
-            Val::TStr(text) => std::str::from_utf8(text).is_ok(),
-            Val::Arr(items) => items.iter().all(is_json),
-            Val::Obj(fields) => fields
-                .iter()
-                .all(|(key, value)| matches!(key, Val::TStr(_)) && is_json(key) && is_json(value)),
-        }
-    }
-    if is_json(&value) {
-        return value;
-    }
-    match value {
-        Val::Num(Num::Float(number)) if number.is_nan() => Val::Null,
-        Val::Num(Num::Float(number)) => Val::from(number.clamp(f64::MIN, f64::MAX)),
-        Val::BStr(bytes) | Val::TStr(bytes) => {
-            Val::utf8_str(String::from_utf8_lossy(&bytes).into_owned())
-        }
-        Val::Arr(items) => items.iter().cloned().map(representable).collect(),
-        Val::Obj(fields) => Val::obj(
-            fields
-                .iter()
-                .map(|(key, value)| {
-                    let key = match representable(key.clone()) {
-                        key @ Val::TStr(_) => key,
-                        other => Val::utf8_str(other.to_string()),
-                    };
-                    (key, representable(value.clone()))
-                })
-                .collect(),
-        ),
-        other @ (Val::Null | Val::Bool(_) | Val::Num(_)) => other,
-    }
 }
 
 /// An error of the compiler, with the source from its position on.

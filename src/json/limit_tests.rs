@@ -7,7 +7,8 @@ use jaq_json::Val;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::expression::{Expr, Printed, StringForm, printed};
+use super::expression::Expr;
+use super::printing::{Printed, StringForm, printed};
 use super::testing;
 
 /// The error of an expression on `{}`.

@@ -8,6 +8,7 @@ mod definitions;
 pub mod expression;
 mod limits;
 mod path;
+pub mod printing;
 mod projection;
 pub(crate) mod scanner;
 pub(crate) mod select;

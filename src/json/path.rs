@@ -233,7 +233,8 @@ fn is_canonical(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expression::{Expr, Printed, StringForm};
+    use super::super::expression::Expr;
+    use super::super::printing::{Printed, StringForm};
     use super::*;
     use crate::json::testing;
     use proptest::prelude::*;

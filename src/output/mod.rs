@@ -22,7 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::exit::{Code, Failure};
-use crate::json::expression::{Expr, Printed, StringForm};
+use crate::json::expression::Expr;
+use crate::json::printing::{Printed, StringForm};
 use crate::terminal::Terminal;
 use columns::Selection;
 use delimited::Delimited;

@@ -15,7 +15,8 @@ use super::record::{self, Renderer};
 use super::{Format, LineBuffer, LineSink, Output, escape_for_terminal, human_time, table};
 use crate::domain::event::{Event, is_reserved_name};
 use crate::domain::record::{Record, RecordBody};
-use crate::json::expression::{EvalError, Expr, Printed, StringForm};
+use crate::json::expression::{EvalError, Expr};
+use crate::json::printing::{Printed, StringForm};
 use crate::json::select;
 
 /// A writer of records. [`Records::finish`] completes the output.
