@@ -47,6 +47,26 @@ fn it_has_the_routes_of_the_server() {
 }
 
 #[test]
+fn it_has_the_query_parameters_of_the_server() {
+    let document = document();
+    for (method, path, operation) in operations(&document) {
+        let documented: BTreeSet<&str> = operation["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let route = CONTROL_ROUTES
+            .iter()
+            .find(|route| route.method == method && route.path == path)
+            .unwrap();
+        let read: BTreeSet<&str> = route.query.iter().copied().collect();
+        assert_eq!(documented, read, "{method} {path}");
+    }
+}
+
+#[test]
 fn every_operation_is_complete() {
     let document = document();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
@@ -308,4 +328,38 @@ fn unknown_fields_are_refused_by_every_endpoint() {
     DELETE /_mock/scenarios/{id}: this endpoint takes no fields
     GET /_mock/examples: this endpoint takes no fields
     ");
+}
+
+#[test]
+fn unknown_query_parameters_are_refused_by_every_endpoint() {
+    let mock = small_world();
+    let mut shown = Vec::new();
+    for route in CONTROL_ROUTES {
+        if route.path == "/_mock/health" {
+            continue;
+        }
+        let target = route
+            .path
+            .replace("{id}", "john")
+            .replace("{action}", "run");
+        let target = format!("{target}?limt=5&user_id=john");
+        let answer = mock.call(route.method, &target, "", &json!({}));
+        let message = answer.body["message"].as_str().unwrap().to_owned();
+        assert_eq!(answer.status, 400, "{} {target}: {message}", route.method);
+        if route.query.is_empty() {
+            let expected =
+                "unknown query parameter `limt`; this endpoint takes no query parameters";
+            assert_eq!(
+                message,
+                format!("Control failed with error: \"{expected}\"")
+            );
+        } else {
+            shown.push(message);
+        }
+    }
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    Control failed with error: "unknown query parameter `limt`; expected one of `search`, `limit`, `offset`"
+    Control failed with error: "unknown query parameter `limt`; expected one of `after`, `limit`, `wait`, `method`, `path`, `user`, `status`, `since`, `body`"
+    Control failed with error: "unknown query parameter `limt`; expected one of `after`, `limit`, `wait`"
+    "#);
 }

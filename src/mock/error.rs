@@ -110,6 +110,26 @@ const UNKNOWN_FIELDS_SHOWN: usize = 10;
 ///
 /// It has; the error names them, and the known ones.
 pub(crate) fn check_fields(body: &Map<String, Value>, known: &[&str]) -> Result<(), Rejection> {
+    check_names("field", body.keys().map(String::as_str), known)
+}
+
+/// Checks that a control request has no other query parameters than the known ones.
+///
+/// # Errors
+///
+/// It has; the error names them, and the known ones.
+pub(crate) fn check_parameters<'a>(
+    names: impl Iterator<Item = &'a str>,
+    known: &[&str],
+) -> Result<(), Rejection> {
+    check_names("query parameter", names, known)
+}
+
+fn check_names<'a>(
+    noun: &str,
+    names: impl Iterator<Item = &'a str>,
+    known: &[&str],
+) -> Result<(), Rejection> {
     let list = |names: &[&str]| {
         let quoted: Vec<String> = names
             .iter()
@@ -117,24 +137,19 @@ pub(crate) fn check_fields(body: &Map<String, Value>, known: &[&str]) -> Result<
             .collect();
         quoted.join(", ")
     };
-    let names = body.keys().map(String::as_str);
     let unknown: Vec<&str> = names.filter(|name| !known.contains(name)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let noun = if unknown.len() == 1 {
-        "field"
-    } else {
-        "fields"
-    };
+    let ending = if unknown.len() == 1 { "" } else { "s" };
     let unknown = list(&unknown[..unknown.len().min(UNKNOWN_FIELDS_SHOWN)]);
     let expected = match known {
-        [] => "this endpoint takes no fields".to_owned(),
+        [] => format!("this endpoint takes no {noun}s"),
         [known] => format!("expected `{known}`"),
         known => format!("expected one of {}", list(known)),
     };
     Err(Rejection::input(format!(
-        "unknown {noun} {unknown}; {expected}"
+        "unknown {noun}{ending} {unknown}; {expected}"
     )))
 }
 

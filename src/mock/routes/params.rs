@@ -13,6 +13,18 @@ use crate::domain::token;
 const API_KEY_PARAMETER: &str = "api_key";
 const API_KEY_HEADER: &str = "x-api-key";
 
+/// What clients may send with any request, whether it is read or not.
+const COMMON_PARAMETERS: [&str; 8] = [
+    API_KEY_PARAMETER,
+    "authorization",
+    "stream-auth-type",
+    "x-stream-client",
+    "user_id",
+    "connection_id",
+    "payload",
+    "json",
+];
+
 /// Query and headers of one request.
 #[derive(Debug)]
 pub(super) struct Params {
@@ -47,6 +59,14 @@ impl Params {
             .filter(|(name, _)| !matches!(name.as_str(), "payload" | "json" | "authorization"))
             .cloned()
             .collect()
+    }
+
+    /// The names of the query parameters, without those that any request may have.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.query
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !COMMON_PARAMETERS.contains(name))
     }
 
     /// All query parameters, each cut to a length at which it can still be recognised.

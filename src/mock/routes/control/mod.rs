@@ -24,7 +24,7 @@ use super::super::applications::ApplicationRegistry;
 use super::super::auth;
 use super::super::control_actions::{act_for_user, trigger};
 use super::super::engine::JsonObject;
-use super::super::error::{Rejection, check_fields};
+use super::super::error::{Rejection, check_fields, check_parameters};
 use super::super::expectation::ExpectationSpec;
 use super::super::faults::FaultSpec;
 use super::super::hub::Hub;
@@ -136,17 +136,18 @@ async fn control(
     body: JsonObject,
 ) -> Result<Value, Rejection> {
     let hub = addressed(applications, params);
-    let Some((endpoint, values)) = find_route(method, path) else {
+    let Some((route, values)) = find_route(method, path) else {
         hub?;
         return Err(Rejection::not_found(format!(
             "there is no {method} /_mock/{}",
             path.chars().take(200).collect::<String>()
         )));
     };
-    if !endpoint.reads_body() {
+    check_parameters(params.names(), route.query)?;
+    if !route.endpoint.reads_body() {
         check_fields(&body, &[])?;
     }
-    match endpoint {
+    match route.endpoint {
         ControlEndpoint::Server(endpoint) => match endpoint {
             ServerEndpoint::ListApplications => Ok(applications::list(applications)),
             ServerEndpoint::CreateApplication => applications::create(applications),
@@ -170,7 +171,7 @@ async fn control(
 
 fn is_health_check(method: &str, path: &str) -> bool {
     find_route(method, path)
-        .is_some_and(|(endpoint, _)| endpoint == ControlEndpoint::Server(ServerEndpoint::Health))
+        .is_some_and(|(route, _)| route.endpoint == ControlEndpoint::Server(ServerEndpoint::Health))
 }
 
 /// `GET /_mock/health`.

@@ -17,7 +17,15 @@ pub struct ControlRoute {
     pub method: &'static str,
     /// The path, whose parameters are in braces.
     pub path: &'static str,
-    endpoint: ControlEndpoint,
+    /// The query parameters that it reads, besides those that any request may have.
+    pub query: &'static [&'static str],
+    pub(super) endpoint: ControlEndpoint,
+}
+
+impl ControlRoute {
+    const fn with_query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
 }
 
 /// What a control request asks for.
@@ -84,6 +92,7 @@ const fn server(
     ControlRoute {
         method,
         path,
+        query: &[],
         endpoint: ControlEndpoint::Server(endpoint),
     }
 }
@@ -96,6 +105,7 @@ const fn application(
     ControlRoute {
         method,
         path,
+        query: &[],
         endpoint: ControlEndpoint::Application(endpoint),
     }
 }
@@ -111,9 +121,11 @@ pub const CONTROL_ROUTES: &[ControlRoute] = &[
     application("GET", "/_mock/status", Status),
     application("GET", "/_mock/connections", ListConnections),
     application("GET", "/_mock/connections/{connection_id}", GetConnection),
-    application("GET", "/_mock/users", ListUsers),
+    application("GET", "/_mock/users", ListUsers).with_query(&["search", "limit", "offset"]),
     application("POST", "/_mock/users/{id}/{action}", ChangeUser),
-    application("GET", "/_mock/log", Log),
+    application("GET", "/_mock/log", Log).with_query(&[
+        "after", "limit", "wait", "method", "path", "user", "status", "since", "body",
+    ]),
     application("POST", "/_mock/expect", Expect),
     application("GET", "/_mock/faults", ListFaults),
     application("POST", "/_mock/faults", AddFaults),
@@ -123,7 +135,8 @@ pub const CONTROL_ROUTES: &[ControlRoute] = &[
     application("POST", "/_mock/trigger", Trigger),
     application("GET", "/_mock/scenarios", ListScenarios),
     application("POST", "/_mock/scenarios", PostScenario),
-    application("GET", "/_mock/scenarios/{id}", GetScenario),
+    application("GET", "/_mock/scenarios/{id}", GetScenario)
+        .with_query(&["after", "limit", "wait"]),
     application("DELETE", "/_mock/scenarios/{id}", StopScenario),
     server("GET", "/_mock/examples", ListExamples),
     application("GET", "/_mock/snapshot", Snapshot),
@@ -131,16 +144,16 @@ pub const CONTROL_ROUTES: &[ControlRoute] = &[
     application("POST", "/_mock/reset", Reset),
 ];
 
-/// The endpoint of a path after `/_mock/`, and the values of its parameters as they stand in the path.
+/// The route of a path after `/_mock/`, and the values of its parameters as they stand in the path.
 pub(super) fn find_route<'a>(
     method: &str,
     path: &'a str,
-) -> Option<(ControlEndpoint, Vec<&'a str>)> {
+) -> Option<(&'static ControlRoute, Vec<&'a str>)> {
     let path = path.trim_end_matches('/');
     CONTROL_ROUTES
         .iter()
         .filter(|route| route.method == method)
-        .find_map(|route| Some((route.endpoint, values(route.path, path)?)))
+        .find_map(|route| Some((route, values(route.path, path)?)))
 }
 
 /// The values of a pattern's parameters in a path.
@@ -179,7 +192,8 @@ mod tests {
             ("POST", "users/amy", None),
             ("GET", "", None),
         ] {
-            assert_eq!(find_route(method, path), expected, "{method} {path}");
+            let found = find_route(method, path).map(|(route, values)| (route.endpoint, values));
+            assert_eq!(found, expected, "{method} {path}");
         }
     }
 }
