@@ -175,7 +175,7 @@ fn remove_leftover(path: &Path, lock: fn(&File) -> io::Result<()>) -> io::Result
 /// Locks a file until it is closed, at the latest by the end of the process. Some network file systems have no locks.
 fn lock(file: &File) -> io::Result<()> {
     match file.lock() {
-        Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
+        Err(error) if !means_no_locks(&error) => Err(error),
         _ => Ok(()),
     }
 }
@@ -183,13 +183,29 @@ fn lock(file: &File) -> io::Result<()> {
 /// The same, for a file that nobody else has locked.
 fn try_lock(file: &File) -> io::Result<()> {
     match file.try_lock() {
-        Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => Err(error),
+        Err(TryLockError::Error(error)) if !means_no_locks(&error) => Err(error),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             ErrorKind::WouldBlock,
             "another process is writing it",
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether the error says that the file system has no locks. NFS without a lock service says that none is left.
+#[cfg(unix)]
+fn means_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == ErrorKind::Unsupported
+        || matches!(number, Some(Errno::NOLCK | Errno::OPNOTSUPP))
+}
+
+/// Whether the error says that the file system has no locks.
+#[cfg(not(unix))]
+fn means_no_locks(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
 }
 
 /// Whether a path still names this file.
@@ -260,6 +276,19 @@ mod tests {
         replace(&path, "whole").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(names(folder.path()), ["list"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_without_locks_is_known_by_its_error() {
+        use rustix::io::Errno;
+
+        for number in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS] {
+            assert!(means_no_locks(&number.into()), "{number}");
+        }
+        for number in [Errno::AGAIN, Errno::ACCESS, Errno::IO] {
+            assert!(!means_no_locks(&number.into()), "{number}");
+        }
     }
 
     #[cfg(unix)]
