@@ -286,7 +286,8 @@ fn an_expression_without_end_ends() {
     let run = presencectl(&mock, "query-users --jq 'repeat(.)'")
         .run()
         .ended_with(2);
-    let message = "`repeat(.)` ran for more than 1 s on one record and is not evaluated again";
+    // A fast machine builds 256 MiB of results before 1 s is over.
+    let message = "on one record and is not evaluated again";
     assert!(run.stderr.contains(message), "{}", run.stderr);
     assert!(run.stdout.lines().count() > 100, "what was made is written");
 

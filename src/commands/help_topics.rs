@@ -164,9 +164,9 @@ Examples:
 
 `false`, `null` and an empty result count as false, as in jq's `select`. Expressions cannot read files or the environment.
 
-Limits on one record: 1 s, and 256 MiB of built values; beyond that the expression is not evaluated again. A single value
-may have 64 MiB and 256 levels of nesting, an integer 65,536 bits (20,000 digits), and a text for a regular expression
-1 MiB, or 64 KiB if it may match more than once (`scan`, `gsub`, `splits`).
+Limits on one record: 1 s, and 256 MiB of built values and results; beyond that the expression is not evaluated again.
+A single value may have 64 MiB and 256 levels of nesting, an integer 65,536 bits (20,000 digits), a text for a regular
+expression 64 KiB, the regular expression 4 KiB, and a path 1,000 parts.
 ";
 
 const REPORTS: &str = "\

@@ -8,22 +8,27 @@ use jaq_core::box_iter::{box_once, flat_map_with, map_with};
 use jaq_core::data::JustLut;
 use jaq_core::load::parse::{BinaryOp, Def, Term};
 use jaq_core::native::{Fun, v};
-use jaq_core::{Bind, Cv, Error, Exn, Native, ValXs};
+use jaq_core::{Bind, Cv, Error, Exn, Native, RunPtr, ValXs};
 use jaq_json::{Num, Val};
+use serde::de::IgnoredAny;
 
 use super::limits::{self, JSON_DEPTH_MAX, NUMBER_MAX_DIGITS};
 use super::value_size::{
-    Excess, VALUE_DEPTH_MAX, VALUE_MAX_BYTES, ValueSize, extension_bytes, integer_bits, is_unique,
-    memory_bytes, string_bytes,
+    ValueSize, extension_bytes, integer_bits, is_unique, memory_bytes, string_bytes,
 };
 
 /// The largest product of integers, in bits.
 const INTEGER_MAX_BITS: usize = 1 << 16;
-/// The longest text for a regular expression, in bytes.
-const REGEX_TEXT_MAX_BYTES: usize = 1 << 20;
-/// The longest text in which a regular expression may match more than once, in bytes. This takes time in proportion to
-/// the square of the length.
-const REGEX_GLOBAL_TEXT_MAX_BYTES: usize = 64 << 10;
+/// The longest regular expression, in bytes.
+const REGEX_MAX_BYTES: usize = 4 << 10;
+/// The longest text for a regular expression, in bytes. Matching can take time in proportion to the square of its length,
+/// and to the size of the expression.
+const REGEX_TEXT_MAX_BYTES: usize = 64 << 10;
+/// The largest array or object that is a key, in bytes of its text. Searching for it can take time in proportion to the
+/// square of its size.
+const KEY_MAX_BYTES: usize = 8 << 10;
+/// The longest path. Dropping it recurses.
+const PATH_MAX_PARTS: usize = 1000;
 /// The most pairs of parts that `contains` and `indices` compare.
 const COMPARED_PAIRS_MAX: usize = 1_000_000_000;
 
@@ -41,13 +46,20 @@ pub(super) const CHECK_PART: &str = "!check_part";
 pub(super) const CHECK_UPDATED: &str = "!check_updated";
 /// An identity before a value becomes text, or a key that is compared.
 pub(super) const CHECK_TEXT: &str = "!check_text";
+/// An identity for a value that may be a copy. It can be a part of a path.
+pub(super) const CHECK_COPY: &str = "!check_copy";
+/// An identity for a key or an index.
+pub(super) const CHECK_KEY: &str = "!check_key";
+/// An identity before a function calls itself with filters as arguments.
+pub(super) const CHECK_RECURSION: &str = "!check_recursion";
+/// An identity after a function that returns new memory.
+pub(super) const CHECK_RESULT: &str = "!check_result";
 /// The operators as functions.
 pub(super) const ADD: &str = "!add";
+pub(super) const SUBTRACT: &str = "!subtract";
 pub(super) const MULTIPLY: &str = "!multiply";
 pub(super) const DIVIDE: &str = "!divide";
 
-/// An identity after a function that returns new memory.
-const CHECK_RESULT: &str = "!check_result";
 /// Identities before a function.
 const CHECK_JSON: &str = "!check_json";
 const CHECK_CHARACTERS: &str = "!check_characters";
@@ -105,7 +117,7 @@ const fn before_with(check: &'static str, arg: &'static str) -> Option<Before> {
 }
 
 const REPLACED: &[Replaced] = replaced![
-    ("range", ["$from", "$to", "$by"], None, CHECK),
+    ("range", ["$from", "$to", "$by"], None, CHECK_RESULT),
     ("path", ["f"], None, CHECK_VALUE),
     ("path_value", ["f"], None, CHECK_VALUE),
     ("keys_unsorted", [], None, CHECK_RESULT),
@@ -141,19 +153,19 @@ const REPLACED: &[Replaced] = replaced![
     (
         "matches",
         ["$re", "$flags"],
-        before_with(CHECK_REGEX, "$flags"),
+        before_with(CHECK_REGEX, "$re"),
         CHECK
     ),
     (
         "split_matches",
         ["$re", "$flags"],
-        before_with(CHECK_REGEX, "$flags"),
+        before_with(CHECK_REGEX, "$re"),
         CHECK
     ),
     (
         "split_",
         ["$re", "$flags"],
-        before_with(CHECK_REGEX, "$flags"),
+        before_with(CHECK_REGEX, "$re"),
         CHECK
     ),
 ];
@@ -197,16 +209,37 @@ pub(super) fn defs() -> impl Iterator<Item = Def<&'static str>> {
     })
 }
 
-/// The functions that only checked expressions and definitions call.
-pub(super) fn natives() -> impl Iterator<Item = Fun<Data>> {
-    let identity = Native::new(|(_, value)| box_once(limits::check().map(|()| value)))
-        .with_paths(|(_, at)| box_once(limits::check().map(|()| at)))
+/// An identity that can be a part of a path.
+fn part_of_path(run: RunPtr<Data>) -> Native<Data> {
+    Native::<Data>::new(run)
+        .with_paths(|(_, (value, path))| {
+            let is_long = path.iter().nth(PATH_MAX_PARTS).is_some();
+            box_once(if is_long {
+                let message = format!("it follows a path of more than {PATH_MAX_PARTS} parts");
+                Err(Exn::from(Error::str(message)))
+            } else {
+                limits::check().map(|()| (value, path))
+            })
+        })
         .with_update(|(_, value), update| match limits::check() {
             Ok(()) => update(value),
             Err(error) => box_once(Err(error)),
-        });
+        })
+}
+
+/// The functions that only checked expressions and definitions call.
+pub(super) fn natives() -> impl Iterator<Item = Fun<Data>> {
+    let identity = part_of_path(|(_, value)| box_once(limits::check().map(|()| value)));
+    let copy = part_of_path(|(_, value)| box_once(copy(value)));
     [
         (CHECK, v(0), identity),
+        (CHECK_COPY, v(0), copy),
+        (CHECK_KEY, v(0), Native::new(|cv| box_once(key(cv.1)))),
+        (
+            CHECK_RECURSION,
+            v(0),
+            part_of_path(|(_, value)| box_once(limits::check_recursion().map(|()| value))),
+        ),
         (CHECK_VALUE, v(0), Native::new(|cv| box_once(value(cv.1)))),
         (CHECK_PART, v(0), Native::new(|cv| box_once(part(cv.1)))),
         (
@@ -231,6 +264,11 @@ pub(super) fn natives() -> impl Iterator<Item = Fun<Data>> {
             CHECK_REGEX,
             v(1),
             Native::new(|(mut context, value)| box_once(regex(value, &context.pop_var()))),
+        ),
+        (
+            SUBTRACT,
+            two_filters(),
+            Native::new(|cv| operator(cv, subtract)),
         ),
         (ADD, two_filters(), Native::new(|cv| operator(cv, add))),
         (
@@ -302,6 +340,11 @@ fn result(value: Val) -> Checked {
 /// The text may come from an event, and the parser recurses.
 fn json(value: Val) -> Checked {
     if let Val::TStr(text) | Val::BStr(text) = &value {
+        // The parser of the interpreter takes more than JSON: comments, and keys of any kind.
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+        if let Some(error) = values.find_map(Result::err) {
+            return refused(format!("it parses a text that is not JSON: {error}"));
+        }
         if limits::is_deep(text) {
             return refused(format!(
                 "it parses JSON that is nested more than {JSON_DEPTH_MAX} levels deep"
@@ -317,6 +360,23 @@ fn json(value: Val) -> Checked {
     Ok(value)
 }
 
+/// A slice of an array is a copy; that of a text is not.
+fn copy(value: Val) -> Checked {
+    let is_copy = matches!(value, Val::Arr(_)) || is_unique(&value);
+    limits::charge(if is_copy { memory_bytes(&value) } else { 0 })?;
+    Ok(value)
+}
+
+fn key(value: Val) -> Checked {
+    if matches!(value, Val::Arr(_) | Val::Obj(_)) && measure(&value)?.bytes > KEY_MAX_BYTES {
+        return refused(format!(
+            "it uses an array or object of more than {} KiB as a key",
+            KEY_MAX_BYTES >> 10
+        ));
+    }
+    Ok(value)
+}
+
 /// Each character becomes a value.
 fn characters(value: Val) -> Checked {
     limits::charge(string_bytes(&value).saturating_mul(size_of::<Val>()))?;
@@ -324,7 +384,7 @@ fn characters(value: Val) -> Checked {
 }
 
 fn compared(value: Val, other: &Val) -> Checked {
-    limits::check()?;
+    limits::check_clock()?;
     let pairs = measure(&value)?.bytes.saturating_mul(measure(other)?.bytes) / 64;
     if pairs > COMPARED_PAIRS_MAX {
         return refused("it compares values that are too large".to_owned());
@@ -332,25 +392,23 @@ fn compared(value: Val, other: &Val) -> Checked {
     Ok(value)
 }
 
-fn regex(value: Val, flags: &Val) -> Checked {
-    limits::check()?;
-    let is_global = matches!(flags, Val::TStr(flags) if flags.contains(&b'g'));
-    let max = if is_global {
-        REGEX_GLOBAL_TEXT_MAX_BYTES
-    } else {
-        REGEX_TEXT_MAX_BYTES
-    };
+fn regex(value: Val, expression: &Val) -> Checked {
     let bytes = string_bytes(&value);
-    if bytes > max {
+    if bytes > REGEX_TEXT_MAX_BYTES {
         return refused(format!(
             "it uses a regular expression on a text of more than {} KiB",
-            max / 1024
+            REGEX_TEXT_MAX_BYTES >> 10
         ));
     }
-    if is_global {
-        // Each character can become an object with the offset, the length and the text.
-        limits::charge(bytes * 16 * size_of::<Val>())?;
+    if string_bytes(expression) > REGEX_MAX_BYTES {
+        return refused(format!(
+            "it uses a regular expression of more than {} KiB",
+            REGEX_MAX_BYTES >> 10
+        ));
     }
+    limits::check_clock()?;
+    // Each character can become an object with the offset, the length and the text.
+    limits::charge(bytes * 16 * size_of::<Val>())?;
     Ok(value)
 }
 
@@ -378,6 +436,15 @@ fn add(left: Val, right: Val) -> Checked {
         measure(&sum)?;
     }
     Ok(sum)
+}
+
+fn subtract(left: Val, right: Val) -> Checked {
+    limits::charge(if is_unique(&left) {
+        0
+    } else {
+        memory_bytes(&left)
+    })?;
+    Ok((left - right)?)
 }
 
 fn multiply(left: Val, right: Val) -> Checked {
@@ -423,18 +490,7 @@ fn divide(left: Val, right: Val) -> Checked {
 }
 
 fn measure(value: &Val) -> Result<ValueSize, Exn<'static, Val>> {
-    ValueSize::of(value).map_err(|excess| {
-        let message = match excess {
-            Excess::Depth => {
-                format!("it builds a value that is nested more than {VALUE_DEPTH_MAX} levels deep")
-            }
-            Excess::Bytes => format!(
-                "it builds a value of more than {} MiB",
-                VALUE_MAX_BYTES >> 20
-            ),
-        };
-        Exn::from(Error::str(message))
-    })
+    ValueSize::of(value).map_err(|excess| Exn::from(Error::str(excess)))
 }
 
 fn refused(what: String) -> Checked {

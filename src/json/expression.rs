@@ -17,13 +17,16 @@ use jaq_json::{Val, read};
 use memchr::memchr;
 
 use super::checked_functions::{self, Data};
+use super::checks::Place;
 use super::limits::{
     self, BUILT_MAX_BYTES, JSON_DEPTH_MAX, Limit, NUMBER_MAX_DIGITS, RUN_TIME_MAX, RunTimeBudget,
+    Stop,
 };
 use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
 use super::printing::{Printed, StringForm, printed};
 use super::projection::{FieldNames, Projection};
 use super::scanner::Json;
+use super::value_size::ValueSize;
 use super::{checks, definitions};
 use crate::escape;
 use crate::exit::{Code, Failure};
@@ -314,12 +317,12 @@ impl Expr {
                         let results = results.insert(filter.id.run((context, input)));
                         results.next()
                     });
-                    self.checked(ran)
+                    self.checked(ran, &mut budget)
                 }
                 None => {
                     let results = results.as_mut()?;
                     let ran = budget.run(|| results.next());
-                    self.checked(ran)
+                    self.checked(ran, &mut budget)
                 }
             };
             has_failed = matches!(next, Some(Err(_)));
@@ -327,13 +330,32 @@ impl Expr {
         })
     }
 
-    fn checked(&self, ran: Result<Option<ValX<'_, Val>>, Limit>) -> Option<Result<Val, EvalError>> {
-        match ran {
-            Ok(result) => {
-                result.map(|result| unwrap_valr(result).map_err(|error| self.failed(error)))
+    fn checked(
+        &self,
+        ran: Result<Option<ValX<'_, Val>>, Stop>,
+        budget: &mut RunTimeBudget,
+    ) -> Option<Result<Val, EvalError>> {
+        let value = match ran {
+            Ok(None) => return None,
+            Ok(Some(result)) => unwrap_valr(result).map_err(|error| self.failed(error)),
+            Err(Stop::Exceeded(limit)) => Err(self.exceed(limit)),
+            Err(Stop::Panicked) => Err(self.failed(jaq_json::Error::str(
+                "the interpreter cannot evaluate it, because of a defect",
+            ))),
+        };
+        Some(value.and_then(|value| {
+            let size = ValueSize::of(&value)
+                .map_err(|excess| self.failed(jaq_json::Error::str(excess)))?;
+            match budget.charge(size.bytes) {
+                Ok(()) => Ok(value),
+                Err(limit) => Err(self.exceed(limit)),
             }
-            Err(limit) => Some(Err(self.stopped(*self.exceeded.get_or_init(|| limit)))),
-        }
+        }))
+    }
+
+    /// The error of a limit that is exceeded. From now on the expression is not evaluated any more.
+    fn exceed(&self, limit: Limit) -> EvalError {
+        self.stopped(*self.exceeded.get_or_init(|| limit))
     }
 
     fn stopped(&self, limit: Limit) -> EvalError {
@@ -356,7 +378,7 @@ impl Expr {
     fn failed(&self, error: jaq_json::Error) -> EvalError {
         // The library quotes the whole value.
         let error = match error.into_val() {
-            Val::TStr(text) => String::from_utf8_lossy(&text).into_owned(),
+            Val::TStr(text) => String::from_utf8_lossy(&text[..text.len().min(4096)]).into_owned(),
             other => other.to_string(),
         };
         EvalError(format!(
@@ -438,7 +460,7 @@ fn compile_filter<'s>(
     let main = Def {
         name: MAIN_DEFINITION,
         args: Vec::new(),
-        body: checks::with_checks(term, 0),
+        body: checks::with_checks(term, Place::default()),
     };
     let defs = defs
         .into_iter()
@@ -448,6 +470,8 @@ fn compile_filter<'s>(
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
         .filter(|(name, ..)| allowed(name))
+        // These Bessel functions take time in proportion to the number.
+        .filter(|(name, ..)| !matches!(*name, "jn" | "yn"))
         .map(|(name, args, run)| (checked_functions::name_of(name), args, run))
         .chain(checked_functions::natives());
     let program = File {

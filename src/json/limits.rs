@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use jaq_core::{Error, Exn};
@@ -40,8 +42,10 @@ const STACK_MAX_BYTES: usize = if cfg!(windows) {
 };
 /// The stack for compiling: more than the deepest source within the limits needs.
 pub(super) const COMPILE_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
+/// How often functions may call themselves with filters as arguments.
+const RECURSIONS_MAX: u32 = 2000;
 /// How many checks pass between two reads of the clock.
-const CHECKS_PER_CLOCK: u32 = 64;
+const CHECKS_PER_CLOCK: u32 = 8;
 /// The memory of an operation before which the clock is read.
 const CLOCK_MIN_BYTES: usize = 64 * 1024;
 
@@ -51,6 +55,14 @@ pub(super) enum Limit {
     RunTime,
     Depth,
     Built,
+}
+
+/// Why an evaluation did not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    Exceeded(Limit),
+    /// The interpreter has a defect.
+    Panicked,
 }
 
 /// The evaluation that runs on this thread.
@@ -69,6 +81,8 @@ struct Work {
     built: usize,
     /// What became parts of other values since one of these was measured.
     unmeasured: ValueSize,
+    /// How often functions called themselves with filters as arguments.
+    recursions: u32,
     exceeded: Option<Limit>,
 }
 
@@ -95,24 +109,57 @@ impl RunTimeBudget {
     ///
     /// # Errors
     ///
-    /// A limit is exceeded, now or earlier.
-    pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> Result<T, Limit> {
+    /// A limit is exceeded, now or earlier, or the interpreter panicked.
+    pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> Result<T, Stop> {
         if let Some(limit) = self.work.exceeded {
-            return Err(limit);
+            return Err(Stop::Exceeded(limit));
         }
+        silence_panics_of_evaluations();
         let start = Instant::now();
         EVALUATION.set(Some(Evaluation {
             stack_base: stack_address(),
             deadline: start + self.left,
             work: self.work,
         }));
-        let result = part();
+        // The interpreter panics on a few regular expressions, and while it sorts some numbers. An event must not end the
+        // program. Nothing of the evaluation is used afterwards.
+        let result = catch_unwind(AssertUnwindSafe(part));
         self.left = self.left.saturating_sub(start.elapsed());
         if let Some(evaluation) = EVALUATION.take() {
             self.work = evaluation.work;
         }
-        self.work.exceeded.map_or(Ok(result), Err)
+        match (self.work.exceeded, result) {
+            (Some(limit), _) => Err(Stop::Exceeded(limit)),
+            (None, Ok(result)) => Ok(result),
+            (None, Err(_)) => Err(Stop::Panicked),
+        }
     }
+
+    /// Counts a result of the expression, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// The results are too large.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Limit> {
+        self.work.built = self.work.built.saturating_add(bytes);
+        if self.work.built > BUILT_MAX_BYTES {
+            self.work.exceeded = Some(Limit::Built);
+        }
+        self.work.exceeded.map_or(Ok(()), Err)
+    }
+}
+
+/// Keeps panics of evaluations from being printed. They become errors.
+fn silence_panics_of_evaluations() {
+    static SILENCED: Once = Once::new();
+    SILENCED.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if EVALUATION.get().is_none() {
+                print(info);
+            }
+        }));
+    });
 }
 
 /// The approximate end of this thread's stack.
@@ -129,6 +176,36 @@ fn stack_address() -> usize {
 /// A limit is exceeded.
 pub(super) fn check() -> Result<(), Exn<'static, Val>> {
     charge(0)
+}
+
+/// The same, at once if the time is over, for an operation that can take long.
+///
+/// # Errors
+///
+/// A limit is exceeded.
+pub(super) fn check_clock() -> Result<(), Exn<'static, Val>> {
+    EVALUATION.set(EVALUATION.get().map(|mut evaluation| {
+        evaluation.work.checks |= CHECKS_PER_CLOCK - 1;
+        evaluation
+    }));
+    check()
+}
+
+/// Counts a call of a function by itself with filters as arguments. Dropping these arguments recurses.
+///
+/// # Errors
+///
+/// A limit is exceeded.
+pub(super) fn check_recursion() -> Result<(), Exn<'static, Val>> {
+    EVALUATION.set(EVALUATION.get().map(|mut evaluation| {
+        let work = &mut evaluation.work;
+        work.recursions += 1;
+        if work.recursions > RECURSIONS_MAX {
+            work.exceeded = work.exceeded.or(Some(Limit::Depth));
+        }
+        evaluation
+    }));
+    check()
 }
 
 /// Counts memory that an operation takes, in bytes, before it takes it.

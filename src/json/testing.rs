@@ -201,8 +201,6 @@ pub(crate) fn expression() -> impl Strategy<Value = String> {
             "(% | split(\"\"))",
             "(% | [scan(\"[a-z]\")])",
             "(% | gsub(\"[a-z]\"; \"x\"))",
-            "(% | fromjson)",
-            "(% | tonumber)",
             "(% | reverse)",
             "(.. |= %)",
             "(.[]? += %)",

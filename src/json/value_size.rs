@@ -3,12 +3,14 @@
 //! Arrays and objects can share their parts, so a few steps can build a value whose text is larger than any memory, or
 //! that is nested so deep that comparing, writing or dropping it exhausts the stack.
 
+use std::fmt;
+
 use jaq_json::{Num, Val};
 
 /// The deepest nesting of a value that an expression builds.
-pub(super) const VALUE_DEPTH_MAX: usize = 256;
+const VALUE_DEPTH_MAX: usize = 256;
 /// The largest value that an expression builds, in bytes of its text.
-pub(super) const VALUE_MAX_BYTES: usize = 64 << 20;
+const VALUE_MAX_BYTES: usize = 64 << 20;
 /// What a value counts, apart from its text or its parts.
 const OVERHEAD_BYTES: usize = 8;
 
@@ -17,6 +19,22 @@ const OVERHEAD_BYTES: usize = 8;
 pub(super) enum Excess {
     Depth,
     Bytes,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Depth => write!(
+                f,
+                "it builds a value that is nested more than {VALUE_DEPTH_MAX} levels deep"
+            ),
+            Self::Bytes => write!(
+                f,
+                "it builds a value of more than {} MiB",
+                VALUE_MAX_BYTES >> 20
+            ),
+        }
+    }
 }
 
 /// The size of a value. A part that occurs twice counts twice.
@@ -75,7 +93,9 @@ const fn deeper(depth: usize) -> Result<usize, Excess> {
 /// The memory of a value without that of the values in it, in bytes, approximately.
 pub(super) fn memory_bytes(value: &Val) -> usize {
     match value {
-        Val::Null | Val::Bool(_) | Val::Num(_) => 0,
+        Val::Null | Val::Bool(_) => 0,
+        Val::Num(Num::Dec(text)) => text.len(),
+        Val::Num(number) => integer_bits(number) / 8,
         Val::BStr(_) | Val::TStr(_) => 64 + extension_bytes(value),
         Val::Arr(_) => 128 + extension_bytes(value),
         Val::Obj(_) => 256 + extension_bytes(value),
