@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::domain::UserId;
@@ -92,11 +93,23 @@ pub struct GlobalArgs {
     pub columns: Vec<String>,
 
     /// Omit the header of tables, TSV and CSV
-    #[arg(long, global = true, hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_NO_HEADERS",
+        value_parser = BoolishValueParser::new()
+    )]
     pub no_headers: bool,
 
     /// Print the results of this jq expression on each record
-    #[arg(long, global = true, hide_short_help = true, value_name = "EXPR")]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_JQ",
+        value_name = "EXPR"
+    )]
     pub jq: Option<String>,
 
     /// Stop after this long: a call with its retries (default 30s), or a whole stream
@@ -131,7 +144,13 @@ pub struct GlobalArgs {
     pub retry: Option<u32>,
 
     /// Print the requests that would change something, and do not send them
-    #[arg(long, global = true, hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_DRY_RUN",
+        value_parser = BoolishValueParser::new()
+    )]
     pub dry_run: bool,
 
     /// Send credentials over plain http to other machines too, such as a mock in a container
@@ -139,12 +158,20 @@ pub struct GlobalArgs {
         long,
         global = true,
         env = "PRESENCECTL_ALLOW_HTTP",
+        value_parser = BoolishValueParser::new(),
         hide_short_help = true
     )]
     pub allow_http: bool,
 
     /// Answer yes to confirmations
-    #[arg(short, long, global = true, hide_short_help = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "PRESENCECTL_YES",
+        value_parser = BoolishValueParser::new()
+    )]
     pub yes: bool,
 
     /// Print no status and no hints on stderr; -qq prints no warnings either

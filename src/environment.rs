@@ -50,10 +50,11 @@ pub(crate) fn read_variable_of(argument: Arg) -> Arg {
 
 /// Gives a flag a value in place of its variable's. The parser has no other way to a value that was not typed.
 fn replace(argument: Arg, value: &str) -> Arg {
+    let takes_value = argument.get_action().takes_values();
     argument
         .env(None::<&'static str>)
         .default_value(value.to_owned())
-        .hide_default_value(true)
+        .hide_default_value(takes_value)
 }
 
 fn meaning(value: &str) -> Option<String> {

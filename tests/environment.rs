@@ -5,7 +5,7 @@ use crate::support::world::{presencectl, small_world};
 use crate::support::{Presencectl, private_file};
 
 /// The variables that set a flag, with a value that the flag takes.
-const FLAGS: [(&str, &str); 10] = [
+const FLAGS: [(&str, &str); 14] = [
     ("PRESENCECTL_PROFILE", "p"),
     ("PRESENCECTL_CONFIG", "config.toml"),
     ("PRESENCECTL_BASE_URL", "http://127.0.0.1:PORT"),
@@ -16,6 +16,10 @@ const FLAGS: [(&str, &str); 10] = [
     ("PRESENCECTL_CONNECT_TIMEOUT", "20s"),
     ("PRESENCECTL_RETRY", "1"),
     ("PRESENCECTL_COLOR", "never"),
+    ("PRESENCECTL_NO_HEADERS", "0"),
+    ("PRESENCECTL_DRY_RUN", "false"),
+    ("PRESENCECTL_YES", "yes"),
+    ("PRESENCECTL_ALLOW_HTTP", "1"),
 ];
 
 #[test]
@@ -54,6 +58,53 @@ fn an_empty_variable_is_not_set() {
         command = command.env(name, "");
     }
     assert_eq!(command.run().stdout_of_success(), "john\n");
+}
+
+#[test]
+fn flags_without_a_value_have_a_variable() {
+    let mock = small_world();
+    let run = |line: &str, name: &str, value: &str| {
+        presencectl(&mock, line).env(name, value).run().to_string()
+    };
+    let shown = [
+        run(
+            "set-user john --status new --jq .method",
+            "PRESENCECTL_DRY_RUN",
+            "1",
+        ),
+        run("get-user john --jq .status", "PRESENCECTL_JQ", ".id"),
+        run("get-user john", "PRESENCECTL_JQ", ".id, .status"),
+        run(
+            "get-user john -o tsv --columns id",
+            "PRESENCECTL_NO_HEADERS",
+            "true",
+        ),
+        run("deactivate-user john --jq .id", "PRESENCECTL_YES", "1"),
+        run("get-user john --jq .id", "PRESENCECTL_DRY_RUN", "perhaps"),
+    ];
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    PATCH
+    --- stderr
+    --- exit Some(0)
+    Eating a veggie burger...
+    --- stderr
+    --- exit Some(0)
+    john
+    Eating a veggie burger...
+    --- stderr
+    --- exit Some(0)
+    john
+    --- stderr
+    --- exit Some(0)
+    john
+    --- stderr
+    --- exit Some(0)
+    --- stderr
+    error: invalid value 'perhaps' for '--dry-run': value was not a boolean (from the variable PRESENCECTL_DRY_RUN)
+
+    For more information, try '--help'.
+    --- exit Some(2)
+    ");
 }
 
 #[test]

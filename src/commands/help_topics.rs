@@ -89,12 +89,15 @@ Credentials:
 
 Variables that set a flag:
   PRESENCECTL_PROFILE  PRESENCECTL_CONFIG  PRESENCECTL_BASE_URL  PRESENCECTL_MOCK  PRESENCECTL_AS
-  PRESENCECTL_OUTPUT  PRESENCECTL_COLUMNS  PRESENCECTL_TIMEOUT  PRESENCECTL_CONNECT_TIMEOUT
-  PRESENCECTL_RETRY  PRESENCECTL_COLOR
+  PRESENCECTL_OUTPUT  PRESENCECTL_COLUMNS  PRESENCECTL_NO_HEADERS  PRESENCECTL_JQ  PRESENCECTL_TIMEOUT
+  PRESENCECTL_CONNECT_TIMEOUT  PRESENCECTL_RETRY  PRESENCECTL_DRY_RUN  PRESENCECTL_YES
+  PRESENCECTL_ALLOW_HTTP  PRESENCECTL_COLOR
+A flag without a value takes 1 or true, and 0 or false. -q and -v have no variable.
 PRESENCECTL_MOCK=1 selects the demo data; any other value is the name of a fixture file.
 
 Mock server:
   PRESENCECTL_MOCK_SECRET             the secret that `mock start` accepts
+  PRESENCECTL_MOCK_TOKEN              the control token of a server that other machines reach (--host)
   PRESENCECTL_MOCK_FIXTURE            its fixture: a file's name, or the JSON itself
 
 Shards, for `--shard env` in Kubernetes:
