@@ -412,13 +412,17 @@ fn regex(value: Val, expression: &Val) -> Checked {
     Ok(value)
 }
 
-fn add(left: Val, right: Val) -> Checked {
-    let copied = if is_unique(&left) {
+/// The memory that an operation takes to change a value: none if it can be changed in place.
+fn copied_bytes(value: &Val) -> usize {
+    if is_unique(value) {
         0
     } else {
-        memory_bytes(&left)
-    };
-    limits::charge(copied.saturating_add(extension_bytes(&right)))?;
+        memory_bytes(value)
+    }
+}
+
+fn add(left: Val, right: Val) -> Checked {
+    limits::charge(copied_bytes(&left).saturating_add(extension_bytes(&right)))?;
     match (&left, &right) {
         // The sum is the other one.
         (value, Val::Null) | (Val::Null, value) => {
@@ -439,11 +443,7 @@ fn add(left: Val, right: Val) -> Checked {
 }
 
 fn subtract(left: Val, right: Val) -> Checked {
-    limits::charge(if is_unique(&left) {
-        0
-    } else {
-        memory_bytes(&left)
-    })?;
+    limits::charge(copied_bytes(&left))?;
     Ok((left - right)?)
 }
 

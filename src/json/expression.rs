@@ -19,8 +19,8 @@ use memchr::memchr;
 use super::checked_functions::{self, Data};
 use super::checks::Place;
 use super::limits::{
-    self, BUILT_MAX_BYTES, JSON_DEPTH_MAX, Limit, NUMBER_MAX_DIGITS, RUN_TIME_MAX, RunTimeBudget,
-    Stop,
+    self, BUILT_MAX_BYTES, EvaluationBudget, JSON_DEPTH_MAX, Limit, NUMBER_MAX_DIGITS,
+    RUN_TIME_MAX, Stop,
 };
 use super::path::{FieldPath, FieldTree, Found, has_half_surrogates};
 use super::printing::{Printed, StringForm, printed};
@@ -300,7 +300,7 @@ impl Expr {
         &'e self,
         start: Result<Start<'e>, EvalError>,
     ) -> impl Iterator<Item = Result<Val, EvalError>> {
-        let mut budget = RunTimeBudget::new(RUN_TIME_MAX);
+        let mut budget = EvaluationBudget::new(RUN_TIME_MAX);
         let mut start = Some(start);
         let mut results = None;
         let mut has_failed = false;
@@ -333,7 +333,7 @@ impl Expr {
     fn checked(
         &self,
         ran: Result<Option<ValX<'_, Val>>, Stop>,
-        budget: &mut RunTimeBudget,
+        budget: &mut EvaluationBudget,
     ) -> Option<Result<Val, EvalError>> {
         let value = match ran {
             Ok(None) => return None,

@@ -264,6 +264,14 @@ fn what_the_interpreter_does_not_survive_is_an_error() {
 }
 
 #[test]
+fn a_recursion_over_a_large_record_works() {
+    let users = vec![r#"{"id":"ann","tags":[1,2,3]}"#; 1000].join(",");
+    let source = "def visit(f): if type == \"array\" or type == \"object\" then map_values(visit(f)) else f end;
+        visit(tostring) | length";
+    assert_eq!(results_on(&format!("[{users}]"), source), ["1000"]);
+}
+
+#[test]
 fn a_chain_that_is_too_long_is_an_error_and_no_crash() {
     let parts = format!("null | {}", ".a".repeat(8000));
     let slices = format!("[] | .{}", "[1:2]".repeat(2700));

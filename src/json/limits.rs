@@ -43,7 +43,7 @@ const STACK_MAX_BYTES: usize = if cfg!(windows) {
 /// The stack for compiling: more than the deepest source within the limits needs.
 pub(super) const COMPILE_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 } else { 64 } << 20;
 /// How often functions may call themselves with filters as arguments.
-const RECURSIONS_MAX: u32 = 2000;
+const RECURSIONS_MAX: u32 = 8000;
 /// How many checks pass between two reads of the clock.
 const CHECKS_PER_CLOCK: u32 = 8;
 /// The memory of an operation before which the clock is read.
@@ -90,17 +90,17 @@ thread_local! {
     static EVALUATION: Cell<Option<Evaluation>> = const { Cell::new(None) };
 }
 
-/// The run time left for one record. The time in which results are written does not count.
+/// What an expression may still do on one record. The time in which results are written does not count.
 #[derive(Debug)]
-pub(super) struct RunTimeBudget {
-    left: Duration,
+pub(super) struct EvaluationBudget {
+    run_time: Duration,
     work: Work,
 }
 
-impl RunTimeBudget {
+impl EvaluationBudget {
     pub(super) fn new(run_time: Duration) -> Self {
         Self {
-            left: run_time,
+            run_time,
             work: Work::default(),
         }
     }
@@ -118,13 +118,13 @@ impl RunTimeBudget {
         let start = Instant::now();
         EVALUATION.set(Some(Evaluation {
             stack_base: stack_address(),
-            deadline: start + self.left,
+            deadline: start + self.run_time,
             work: self.work,
         }));
         // The interpreter panics on a few regular expressions, and while it sorts some numbers. An event must not end the
         // program. Nothing of the evaluation is used afterwards.
         let result = catch_unwind(AssertUnwindSafe(part));
-        self.left = self.left.saturating_sub(start.elapsed());
+        self.run_time = self.run_time.saturating_sub(start.elapsed());
         if let Some(evaluation) = EVALUATION.take() {
             self.work = evaluation.work;
         }
