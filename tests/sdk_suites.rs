@@ -81,10 +81,12 @@ fn a_python_project_with_an_application_for_each_worker() {
         );
         let python = python_environment(&suite("python"), "sdk-python")?;
         let output = run_project(Command::new("sh").arg("test.sh"), &folder, python.parent());
-        // Each worker ends with a line such as `2 passed in 0.5s`.
+        // Each worker ends with a line such as `2 passed in 0.5s`. The dots of other workers may stand before it.
         let passed = output
             .lines()
-            .filter_map(|line| line.split_once(" passed in ")?.0.parse::<usize>().ok())
+            .filter_map(|line| line.split_once(" passed in "))
+            .filter_map(|(before, _)| before.rsplit(|c: char| !c.is_ascii_digit()).next())
+            .filter_map(|count| count.parse::<usize>().ok())
             .sum();
         Ok(Outcome {
             passed,
